@@ -1,0 +1,79 @@
+import { Context, type Redacted } from "effect"
+
+/** Where and how to reach Postgres. */
+export interface DatabaseTarget {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly username: string
+  readonly password: Redacted.Redacted<string> | undefined
+  readonly sslMode: "disable" | "allow" | "prefer" | "require"
+}
+
+/**
+ * Everything that the environment can set, parsed and checked (units in the names).
+ * Defaults are those of Electric's configuration reference; `parseConfig` in `parseConfig.ts` makes one.
+ */
+export interface BatonConfig {
+  // database
+  readonly database: DatabaseTarget
+  readonly pooledDatabase: DatabaseTarget
+  readonly databaseUseIpv6: boolean
+  readonly databaseCaCertificateFile: string | undefined
+  readonly dbPoolSize: number
+  readonly tcpKeepaliveIdleMillis: number | undefined
+  readonly tcpKeepaliveIntervalMillis: number | undefined
+  readonly tcpKeepaliveCount: number | undefined
+  readonly tcpUserTimeoutMillis: number | undefined
+  /** Sanitised: `[a-z0-9_]`, so that `slotName` is at most 63 bytes. */
+  readonly replicationStreamId: string
+  /** `electric_slot_<stream id>`, or a random one for temporary slots that ask for it. */
+  readonly slotName: string
+  readonly publicationName: string
+  /** `CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN`: the slot is TEMPORARY and goes with its connection. */
+  readonly temporarySlot: boolean
+  readonly replicationIdleTimeoutMillis: number | undefined
+  readonly manualTablePublishing: boolean
+  readonly publicationAlterDebounceMillis: number
+  readonly publicationRefreshMillis: number
+  readonly schemaReconcilerMillis: number
+  readonly maxTransactionBytes: number
+  // service
+  readonly secret: Redacted.Redacted<string> | undefined
+  readonly port: number
+  readonly listenOnIpv6: boolean
+  readonly instanceId: string
+  readonly serviceName: string
+  readonly tcpSendTimeoutMillis: number
+  readonly tcpReadTimeoutMillis: number
+  readonly longPollTimeoutMillis: number
+  readonly chunkBytesThreshold: number
+  readonly cacheMaxAgeSeconds: number
+  readonly cacheStaleAgeSeconds: number
+  readonly maxConcurrentRequests: { readonly initial: number; readonly existing: number }
+  readonly maxShapes: number | undefined
+  readonly allowShapeDeletion: boolean
+  readonly maxRequestsPerConnection: number
+  readonly shutdownGraceMillis: number
+  readonly tlsCertFile: string | undefined
+  readonly tlsKeyFile: string | undefined
+  // storage
+  readonly storageDir: string
+  readonly storage: "file" | "memory"
+  readonly shapeDbStorageDir: string | undefined
+  readonly shapeDbExclusiveMode: boolean
+  readonly shapeDbSynchronous: string
+  readonly shapeDbCacheBytes: number
+  readonly cleanupIntervalMillis: number
+  // handover
+  /** `wal_sender_timeout` of our own replication session: bound after which a frozen holder loses the lock. */
+  readonly walSenderTimeoutMillis: number | undefined
+  // telemetry
+  readonly logLevel: "error" | "warning" | "info" | "debug"
+  readonly logColors: boolean | undefined
+  readonly prometheusPort: number | undefined
+  readonly otlpEndpoint: string | undefined
+  readonly otelExportMillis: number
+}
+
+export class Config extends Context.Service<Config, BatonConfig>()("baton/Config") {}

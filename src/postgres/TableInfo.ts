@@ -1,0 +1,38 @@
+/** A table as the catalogue describes it. Column order is attribute order, without dropped columns. */
+export interface TableInfo {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+  readonly kind: "table" | "partitioned"
+  readonly columns: ReadonlyArray<ColumnInfo>
+  /** Column names in primary-key order; empty when the table has none (then all columns are the key). */
+  readonly primaryKey: ReadonlyArray<string>
+  /** OIDs of the partitioned tables above this one, nearest first; empty for ordinary tables. */
+  readonly ancestorOids: ReadonlyArray<number>
+  /** OIDs of all leaf partitions below a partitioned table; empty for ordinary tables. */
+  readonly leafOids: ReadonlyArray<number>
+}
+
+export interface ColumnInfo {
+  readonly name: string
+  /** `pg_attribute.attnum` */
+  readonly attnum: number
+  readonly typeOid: number
+  /** `pg_type.typname`; for arrays the array type's own name (`_int4`). */
+  readonly typeName: string
+  readonly typeSchema: string
+  /** `pg_attribute.atttypmod`, -1 when the type has no modifier. */
+  readonly typeModifier: number
+  /** `pg_attribute.attndims`; 0 for scalars. */
+  readonly dimensions: number
+  /** `pg_type.typtype`: base, composite, domain, enum, pseudo, range, multirange. */
+  readonly typeKind: "b" | "c" | "d" | "e" | "p" | "r" | "m"
+  /** Element type of an array, `undefined` for other types. */
+  readonly element: { readonly typeOid: number; readonly typeName: string } | undefined
+  /** Base type of a domain (at the bottom of a chain of domains), `undefined` for other types. */
+  readonly baseTypeOid: number | undefined
+  /** `pg_attribute.attcollation`, 0 when not collatable. */
+  readonly collationOid: number
+  readonly notNull: boolean
+  readonly generated: "no" | "stored" | "virtual"
+}

@@ -1,0 +1,53 @@
+/** A column value that is SQL NULL. */
+export const nullLength = -1
+/** A TOASTed value that the change did not touch and whose text was therefore not sent. */
+export const unchangedToastLength = -2
+
+/**
+ * One row as slices of the buffer it was received in: no allocation per column.
+ *
+ * Column `i` is the UTF-8 text `buffer[starts[i] .. starts[i] + lengths[i]]`, produced by the type's output
+ * function; `lengths[i]` may also be `nullLength` or `unchangedToastLength`. The arrays may be longer than
+ * `columnCount` and are reused for the next row: whoever keeps a tuple past the call copies it.
+ */
+export interface Tuple {
+  buffer: Buffer
+  columnCount: number
+  starts: Int32Array
+  lengths: Int32Array
+}
+
+export const makeTuple = (capacity = 64): Tuple => ({
+  buffer: Buffer.alloc(0),
+  columnCount: 0,
+  starts: new Int32Array(capacity),
+  lengths: new Int32Array(capacity)
+})
+
+/** Text of column `i`, `null` for SQL NULL. Allocates: not for hot paths that can work on the bytes. */
+export const columnText = (tuple: Tuple, i: number): string | null => {
+  const length = tuple.lengths[i] ?? nullLength
+  if (length < 0) return null
+  const start = tuple.starts[i] ?? 0
+  return tuple.buffer.utf8Slice(start, start + length)
+}
+
+/** Makes a tuple from texts: for tests and for rows that did not come off the wire. */
+export const tupleOf = (values: ReadonlyArray<string | null>): Tuple => {
+  const tuple = makeTuple(Math.max(1, values.length))
+  const parts: Array<Buffer> = []
+  let at = 0
+  values.forEach((value, i) => {
+    tuple.starts[i] = at
+    if (value === null) tuple.lengths[i] = nullLength
+    else {
+      const bytes = Buffer.from(value, "utf8")
+      parts.push(bytes)
+      tuple.lengths[i] = bytes.length
+      at += bytes.length
+    }
+  })
+  tuple.buffer = Buffer.concat(parts)
+  tuple.columnCount = values.length
+  return tuple
+}

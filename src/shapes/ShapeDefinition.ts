@@ -1,0 +1,39 @@
+import type { WhereClause } from "../where/WhereClause.ts"
+
+/**
+ * What a shape is: everything that decides which rows and columns it holds and how they are written.
+ * Plain data, stored as JSON; two requests name the same shape if their `shapeIdentity` is equal.
+ */
+export interface ShapeDefinition {
+  readonly table: { readonly oid: number; readonly schema: string; readonly name: string }
+  /** In primary-key order; for a table without primary key all its columns, in attribute order. */
+  readonly keyColumns: ReadonlyArray<string>
+  /** False when `keyColumns` stands in for a missing primary key. */
+  readonly hasPrimaryKey: boolean
+  /** Selected columns in attribute order. */
+  readonly columns: ReadonlyArray<string>
+  /** No `columns` parameter: a column added to or dropped from the table rotates the shape. */
+  readonly selectsAllColumns: boolean
+  readonly where: WhereClause | undefined
+  readonly replica: "default" | "full"
+  readonly log: "full" | "changes_only"
+  /** All columns of the table when the shape was made, in attribute order: what schema changes are measured against. */
+  readonly tableColumns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
+  /** The `electric-schema` header for this shape, as of its creation. */
+  readonly schemaHeader: string
+}
+
+/** Canonical text of the parts that make up a shape's identity. */
+export const shapeIdentity = (definition: ShapeDefinition): string =>
+  JSON.stringify([
+    definition.table.oid,
+    definition.table.schema,
+    definition.table.name,
+    definition.keyColumns,
+    definition.hasPrimaryKey,
+    [...definition.columns].sort(),
+    definition.selectsAllColumns,
+    definition.where === undefined ? null : definition.where.sql,
+    definition.replica,
+    definition.log
+  ])
