@@ -29,7 +29,7 @@ export const columnText = (tuple: Tuple, i: number): string | null => {
   const length = tuple.lengths[i] ?? nullLength
   if (length < 0) return null
   const start = tuple.starts[i] ?? 0
-  return tuple.buffer.utf8Slice(start, start + length)
+  return tuple.buffer.toString("utf8", start, start + length)
 }
 
 /** Makes a tuple from texts: for tests and for rows that did not come off the wire. */

@@ -1,0 +1,29 @@
+import { Context, type Effect, Schema } from "effect"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { ShapeHandle } from "../storage/ShapeLogs.ts"
+
+/** This instance cannot create or delete shapes now (not active, or draining). Retry after some seconds. */
+export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", { message: Schema.String }) {}
+
+/** The first rows of a new shape could not be read; the shape is gone again and the next request starts over. */
+export class SnapshotFailed extends Schema.TaggedError<SnapshotFailed>()("SnapshotFailed", {
+  /** `schemaChanged`: 409. `unavailable`: 503, a known and passing condition. `unexpected`: 500. */
+  kind: Schema.Literals(["schemaChanged", "unavailable", "unexpected"]),
+  message: Schema.String
+}) {}
+
+/** Creates, finds and drops shapes, and routes every change to the shapes it belongs to. */
+export class ShapeRegistry extends Context.Service<
+  ShapeRegistry,
+  {
+    /**
+     * The live shape for this definition; made if there is none, which needs an active instance. Completes when
+     * its first rows can be read and its creation is durable. Concurrent calls for one definition share one snapshot.
+     */
+    readonly getOrCreate: (definition: ShapeDefinition) => Effect.Effect<ShapeHandle, NotActive | SnapshotFailed>
+    /** Drops a shape for ever: its handle is refused from now on. False if it was not there. */
+    readonly drop: (handle: string, reason: string) => Effect.Effect<boolean, NotActive>
+    /** Notes that a client used the shape (for eviction). */
+    readonly touch: (shape: ShapeHandle) => void
+  }
+>()("baton/registry/ShapeRegistry") {}

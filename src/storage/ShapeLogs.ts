@@ -1,0 +1,76 @@
+import { Context, type Effect, Schema, type Stream } from "effect"
+import type { Lsn } from "../postgres/Lsn.ts"
+import type { LogOffset } from "../shapes/LogOffset.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+
+/** A shape as its readers know it. Identity of the object is identity of the shape for as long as it lives. */
+export interface ShapeHandle {
+  /** Unique in the storage directory; never reused. */
+  readonly id: number
+  /** `<identity hash>-<creation time in microseconds>`; never reused. */
+  readonly handle: string
+  readonly definition: ShapeDefinition
+}
+
+/** The log entries after an offset, up to the end of a chunk or of the log. */
+export interface LogSlice {
+  readonly _tag: "Slice"
+  /** Where a reader continues. Never inside a transaction that is not wholly visible. */
+  readonly next: LogOffset
+  /** `next` is the end of the log: an `up-to-date` message may follow. */
+  readonly upToDate: boolean
+  /**
+   * The entries in wire form, joined with commas, without enclosing brackets. Small slices are one buffer that
+   * all readers at this offset share; large ones, and snapshots still being written, come in pieces of at most
+   * 256 KiB that are read as the consumer asks for them.
+   */
+  readonly body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>
+}
+
+export type LogRead =
+  | LogSlice
+  /** The shape is gone: 409. */
+  | { readonly _tag: "Dropped" }
+  /** The offset lies beyond the end of the log as this instance knows it. */
+  | { readonly _tag: "Ahead" }
+
+/** A file of the shape could not be read, or does not hold what it should. The response is cut; the client retries. */
+export class ShapeReadError extends Schema.TaggedError<ShapeReadError>()("ShapeReadError", {
+  handle: Schema.String,
+  message: Schema.String
+}) {}
+
+/**
+ * What readers see of every shape of the storage directory, on an active and on a following instance alike.
+ * Look-ups are synchronous: they never wait for disk or database.
+ */
+export class ShapeLogs extends Context.Service<
+  ShapeLogs,
+  {
+    /** The live shape with this handle. Dropped shapes are not found. */
+    readonly byHandle: (handle: string) => ShapeHandle | undefined
+    /** The live shape with this identity (`shapeIdentity`). */
+    readonly byIdentity: (identity: string) => ShapeHandle | undefined
+    readonly count: () => number
+    /** True once the first rows of the shape can be read (its snapshot may still be running). */
+    readonly isReadable: (shape: ShapeHandle) => boolean
+    /** The end of the log: last committed operation, or `0_inf`. */
+    readonly lastOffset: (shape: ShapeHandle) => LogOffset
+    /** Entries strictly after `after`. `-1` gives snapshot chunk 0, with `next` `0_0`, never up to date. */
+    readonly read: (shape: ShapeHandle, after: LogOffset) => Effect.Effect<LogRead, ShapeReadError>
+    /**
+     * Waits until the log reaches beyond `after`, the shape is dropped, or the time is over. Checks before it
+     * waits, so no change in between is missed. Interrupting it (client gone) costs nothing.
+     */
+    readonly awaitChange: (
+      shape: ShapeHandle,
+      after: LogOffset,
+      timeoutMillis: number
+    ) => Effect.Effect<"changed" | "dropped" | "timeout">
+    /**
+     * LSN of the last transaction that this instance has processed, for all shapes: every change committed at
+     * or before it is readable.
+     */
+    readonly lastSeenLsn: () => Lsn
+  }
+>()("baton/storage/ShapeLogs") {}
