@@ -20,7 +20,9 @@ export class ShapeRegistry extends Context.Service<
      * The live shape for this definition; made if there is none, which needs an active instance. Completes when
      * its first rows can be read and its creation is durable. Concurrent calls for one definition share one snapshot.
      */
-    readonly getOrCreate: (definition: ShapeDefinition) => Effect.Effect<ShapeHandle, NotActive | SnapshotFailed>
+    readonly getOrCreate: (
+      definition: ShapeDefinition
+    ) => Effect.Effect<ShapeHandle, NotActive | SnapshotFailed>
     /** Drops a shape for ever: its handle is refused from now on. False if it was not there. */
     readonly drop: (handle: string, reason: string) => Effect.Effect<boolean, NotActive>
     /** Notes that a client used the shape (for eviction). */

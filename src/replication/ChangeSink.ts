@@ -15,7 +15,11 @@ export interface ChangeSink {
   readonly relation: (relation: Relation) => Effect.Effect<void> | undefined
   readonly insert: (relation: Relation, row: Tuple) => Effect.Effect<void> | undefined
   /** `oldRow` is undefined if the table does not have REPLICA IDENTITY FULL. Unchanged TOAST values are filled in from it. */
-  readonly update: (relation: Relation, oldRow: Tuple | undefined, row: Tuple) => Effect.Effect<void> | undefined
+  readonly update: (
+    relation: Relation,
+    oldRow: Tuple | undefined,
+    row: Tuple
+  ) => Effect.Effect<void> | undefined
   /** `oldRow` has only key columns (others NULL) when `complete` is false. */
   readonly delete: (relation: Relation, oldRow: Tuple, complete: boolean) => Effect.Effect<void> | undefined
   readonly truncate: (relations: ReadonlyArray<Relation>) => Effect.Effect<void> | undefined

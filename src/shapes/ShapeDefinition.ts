@@ -31,7 +31,7 @@ export const shapeIdentity = (definition: ShapeDefinition): string =>
     definition.table.name,
     definition.keyColumns,
     definition.hasPrimaryKey,
-    [...definition.columns].sort(),
+    definition.columns.toSorted(),
     definition.selectsAllColumns,
     definition.where === undefined ? null : definition.where.sql,
     definition.replica,
