@@ -1,0 +1,58 @@
+import { type ChildProcess, spawnSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+
+/** Sends a signal; a process that is already gone is fine. */
+export const signal = (pid: number, name: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // ESRCH: it ended before us.
+  }
+}
+
+/** Is there a process with this id? One that belongs to somebody else counts. */
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM"
+  }
+}
+
+/**
+ * Direct children of a process. Postgres backends are direct children of the postmaster, but each has a session of its
+ * own, so that signals to the postmaster's process group do not reach them.
+ */
+export const childrenOf = (parent: number): ReadonlyArray<number> =>
+  process.platform === "linux" ? childrenInProc(parent) : childrenInPs(parent)
+
+const childrenInProc = (parent: number): ReadonlyArray<number> =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+        // "<pid> (<name>) <state> <parent> ...", and the name may itself hold spaces and parentheses.
+        return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent
+      } catch {
+        return false
+      }
+    })
+
+const childrenInPs = (parent: number): ReadonlyArray<number> =>
+  spawnSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
+    .stdout.split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number))
+    .flatMap(([pid, ppid]) => (pid !== undefined && ppid === parent ? [pid] : []))
+
+/** Exit code of a child, 128 + n for signal n as a shell would say it; rejects when it could not be started. */
+export const exitCode = (child: ChildProcess): Promise<number> =>
+  new Promise((resolve, reject) => {
+    child.once("error", reject)
+    child.once("exit", (code, name) => resolve(code ?? 128 + signalNumber(name)))
+  })
+
+const signalNumber = (name: NodeJS.Signals | null): number =>
+  name === "SIGKILL" ? 9 : name === "SIGTERM" ? 15 : name === "SIGINT" ? 2 : name === "SIGQUIT" ? 3 : 0
