@@ -49,9 +49,10 @@ describe("test databases", () => {
     const db = shared()
     const other = await db.connect()
     await db.query("SELECT 1")
-    await other.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", [
-      db.name
-    ])
+    await other.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+      [db.name]
+    )
     const deadline = Date.now() + 5_000
     let rows: ReadonlyArray<object> = []
     while (rows.length === 0 && Date.now() < deadline) rows = await db.query("SELECT 1").catch(() => [])
