@@ -1,0 +1,102 @@
+import { open, readFile, unlink } from "node:fs/promises"
+import { join } from "node:path"
+import type { JournalEnd } from "./Records.ts"
+import { epochFile, listDirectory, type StoragePaths, syncDirectory, writeWhole } from "./StorageDir.ts"
+
+/**
+ * Epochs fence instances off that have lost the lock without noticing (frozen, partitioned). Each takeover goes
+ *
+ * 1. claim: `epochs/<n>.claim` is created exclusively, with n above every number seen
+ * 2. read the journal to its end
+ * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
+ *
+ * A file written by an older epoch is never one that the newer epoch writes. Whoever is about to make something count
+ * that replay could not reproduce (a new shape, a removed file) makes its record durable first and then looks for a
+ * claim above its own epoch: no claim means that the successor, whose claim comes before its reading, will see the record.
+ */
+export interface EpochRecord {
+  readonly epoch: number
+  readonly previous: JournalEnd | null
+}
+
+const fileName = /^([0-9a-f]{8})(\.claim)?$/
+
+/** The highest number claimed so far, 0 when there is none. */
+export const highestClaim = async (paths: StoragePaths): Promise<number> => {
+  let highest = 0
+  for (const name of await listDirectory(paths.epochs)) {
+    const match = fileName.exec(name)
+    if (match !== null) highest = Math.max(highest, parseInt(match[1] ?? "0", 16))
+  }
+  return highest
+}
+
+/** Takes the next epoch number for this process alone. */
+export const claimEpoch = async (paths: StoragePaths): Promise<number> => {
+  for (;;) {
+    const epoch = (await highestClaim(paths)) + 1
+    try {
+      const handle = await open(`${epochFile(paths, epoch)}.claim`, "wx")
+      await handle.close()
+      return epoch
+    } catch (error) {
+      // Somebody else was faster: their claim is seen in the next round.
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+    }
+  }
+}
+
+/** Makes the claimed epoch the current one. */
+export const publishEpoch = async (
+  paths: StoragePaths,
+  record: EpochRecord,
+  durable: boolean
+): Promise<void> => {
+  await writeWhole(epochFile(paths, record.epoch), JSON.stringify(record))
+  if (durable) await syncDirectory(paths.epochs)
+}
+
+/** All published epochs, oldest first. */
+export const readEpochs = async (paths: StoragePaths): Promise<ReadonlyArray<EpochRecord>> => {
+  const numbers: Array<string> = []
+  for (const name of await listDirectory(paths.epochs)) if (/^[0-9a-f]{8}$/.test(name)) numbers.push(name)
+  const records: Array<EpochRecord> = []
+  for (const name of numbers.toSorted()) {
+    try {
+      records.push(JSON.parse(await readFile(join(paths.epochs, name), "utf8")) as EpochRecord)
+    } catch (error) {
+      // Removed by the active instance between listing and reading: too old to matter.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+    }
+  }
+  return records
+}
+
+/**
+ * The epoch that follows `epoch` on the way to the newest one. `undefined`: `epoch` is the newest. `lost`: the chain
+ * does not lead there (too old, or fenced off before it was published).
+ */
+export const successor = (
+  epochs: ReadonlyArray<EpochRecord>,
+  epoch: number
+): EpochRecord | "lost" | undefined => {
+  let record = epochs.at(-1)
+  if (record === undefined || record.epoch <= epoch) return undefined
+  for (;;) {
+    const previous: JournalEnd | null = record.previous
+    if (previous === null) return epoch === 0 ? record : "lost"
+    if (previous.epoch === epoch) return record
+    const before: EpochRecord | undefined = epochs.find((candidate) => candidate.epoch === previous.epoch)
+    if (before === undefined) return "lost"
+    record = before
+  }
+}
+
+/** Removes what is older than `epoch`; only for the holder of the newest epoch. */
+export const removeEpochsBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
+  for (const name of await listDirectory(paths.epochs)) {
+    const match = fileName.exec(name)
+    if (match !== null && parseInt(match[1] ?? "0", 16) < epoch)
+      await unlink(join(paths.epochs, name)).catch(() => {})
+  }
+}

@@ -1,0 +1,47 @@
+import { crc32 } from "node:zlib"
+
+/**
+ * One record of the journal on disk: u32 payload length, u32 CRC-32 of kind and payload, u8 kind, payload.
+ * All integers are little-endian. A torn or damaged record fails its length or its checksum; it never throws.
+ */
+export const frameHeaderBytes = 9
+
+/** Writes the header of the record whose payload already stands at `at + frameHeaderBytes` and ends at `end`. */
+export const sealFrame = (buffer: Buffer, at: number, end: number, kind: number): void => {
+  buffer[at + 8] = kind
+  buffer.writeUInt32LE(end - at - frameHeaderBytes, at)
+  buffer.writeUInt32LE(crc32(buffer.subarray(at + 8, end)), at + 4)
+}
+
+/** A whole record in a buffer of its own. */
+export const frameOf = (kind: number, payload: Uint8Array): Buffer => {
+  const frame = Buffer.allocUnsafe(frameHeaderBytes + payload.length)
+  frame.set(payload, frameHeaderBytes)
+  sealFrame(frame, 0, frame.length, kind)
+  return frame
+}
+
+export type FrameScan =
+  /** A sound record; its payload is `buffer[at + frameHeaderBytes .. end]`. */
+  | { readonly _tag: "Frame"; readonly kind: number; readonly end: number }
+  /** The record is not all there yet; `needed` bytes from `at` would show it whole (at least the header). */
+  | { readonly _tag: "Short"; readonly needed: number }
+  /** Length or checksum are impossible: a torn write, or damage. */
+  | { readonly _tag: "Damaged" }
+
+/** No record is longer: a length above it is damage, not a reason to wait or to allocate. */
+export const maxFramePayloadBytes = 1 << 30
+
+/** Looks at the record that starts at `at`; `limit` is the end of the valid bytes of `buffer`. */
+export const scanFrame = (buffer: Buffer, at: number, limit: number): FrameScan => {
+  if (limit - at < frameHeaderBytes) return { _tag: "Short", needed: frameHeaderBytes }
+  const length = buffer.readUInt32LE(at)
+  if (length > maxFramePayloadBytes) return { _tag: "Damaged" }
+  const end = at + frameHeaderBytes + length
+  if (end > limit) return { _tag: "Short", needed: end - at }
+  const kind = buffer[at + 8] ?? 0
+  // A file system may leave a hole of zeros where a crash cut a write short.
+  if (kind === 0 || crc32(buffer.subarray(at + 8, end)) !== buffer.readUInt32LE(at + 4))
+    return { _tag: "Damaged" }
+  return { _tag: "Frame", kind, end }
+}

@@ -1,0 +1,250 @@
+import { type FileHandle, open, stat } from "node:fs/promises"
+import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
+import { frameHeaderBytes, scanFrame } from "./Frame.ts"
+import type { RecentBytes } from "./RecentBytes.ts"
+import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
+import type { ShapeStore } from "./ShapeStore.ts"
+import { segmentFile, type StoragePaths } from "./StorageDir.ts"
+import { shapesOfDamagedPart, visitPart } from "./TransactionPart.ts"
+
+const readBytes = 1 << 20
+
+export type PollResult =
+  /** Records were applied; there may be more. */
+  | "progress"
+  /** Everything that can be read has been applied. */
+  | "idle"
+  /** What has been applied is not what the newest epoch continues from, or files are gone: load again. */
+  | "stale"
+
+/**
+ * Reads the journal from a position on and applies it to a `ShapeStore`, across segments and epochs. It writes nothing.
+ *
+ * A record that is not whole yet ends the reading for now. A damaged record with a sound one behind it costs the shapes
+ * it belongs to, and they are named.
+ */
+export class JournalReader {
+  private handle: FileHandle | undefined
+  private handleOf: string | undefined
+  private buffer: Buffer = Buffer.alloc(0)
+  private open: { readonly commitLsn: bigint; readonly xid: number } | undefined
+  private skipping = false
+  epoch: number
+  segment: number
+  position: number
+  private readonly paths: StoragePaths
+  private readonly store: ShapeStore
+  private readonly recent: RecentBytes
+  private readonly onDamage: (message: string) => void
+
+  constructor(options: {
+    readonly paths: StoragePaths
+    readonly store: ShapeStore
+    readonly recent: RecentBytes
+    readonly from: JournalEnd
+    readonly onDamage: (message: string) => void
+  }) {
+    this.paths = options.paths
+    this.store = options.store
+    this.recent = options.recent
+    this.epoch = options.from.epoch
+    this.segment = options.from.segment
+    this.position = options.from.position
+    this.onDamage = options.onDamage
+  }
+
+  get end(): JournalEnd {
+    return { epoch: this.epoch, segment: this.segment, position: this.position }
+  }
+
+  /** Applies what there is, up to about a megabyte. */
+  async poll(): Promise<PollResult> {
+    if (this.epoch > 0) {
+      const applied = await this.readSome(Infinity)
+      if (applied === "progress" || applied === "stale") return applied
+    }
+    return this.advance()
+  }
+
+  /** Nothing more here for now: does the journal go on in another file? */
+  private async advance(): Promise<PollResult> {
+    if (this.epoch > 0) {
+      const next = await exists(segmentFile(this.paths, this.epoch, this.segment + 1))
+      if (next) {
+        // The next file is begun when this one is finished, but the last bytes may have come since we looked.
+        if ((await this.readSome(Infinity)) === "progress") return "progress"
+        this.goTo(this.epoch, this.segment + 1)
+        return "progress"
+      }
+    }
+    const following = successor(await readEpochs(this.paths), this.epoch)
+    if (following === undefined) return "idle"
+    if (following === "lost") return "stale"
+    return this.follow(following)
+  }
+
+  private async follow(next: EpochRecord): Promise<PollResult> {
+    const end = next.previous
+    if (end === null) {
+      this.goTo(next.epoch, 1)
+      return "progress"
+    }
+    if (end.segment !== this.segment) return end.segment > this.segment ? "idle" : "stale"
+    if (this.position > end.position) return "stale"
+    if (this.position < end.position) {
+      const applied = await this.readSome(end.position)
+      if (applied !== "idle") return applied
+      return "stale"
+    }
+    this.goTo(next.epoch, end.segment + 1)
+    return "progress"
+  }
+
+  private goTo(epoch: number, segment: number): void {
+    if (epoch !== this.epoch) this.abandon()
+    this.epoch = epoch
+    this.segment = segment
+    this.position = 0
+  }
+
+  private abandon(): void {
+    this.store.abandon()
+    this.open = undefined
+    this.skipping = false
+  }
+
+  private async file(): Promise<FileHandle | undefined> {
+    const path = segmentFile(this.paths, this.epoch, this.segment)
+    if (this.handleOf !== path) {
+      await this.handle?.close()
+      this.handle = undefined
+      this.handleOf = undefined
+      try {
+        this.handle = await open(path, "r")
+        this.handleOf = path
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+      }
+    }
+    return this.handle
+  }
+
+  private async readSome(limit: number): Promise<PollResult> {
+    const file = await this.file()
+    if (file === undefined) {
+      // The very first segment of an epoch appears a moment after the epoch's own file; anything else is gone for good.
+      return this.position === 0 ? "idle" : "stale"
+    }
+    let wanted = readBytes
+    for (;;) {
+      const length = Math.min(wanted, limit - this.position)
+      if (length <= 0) return "idle"
+      const fresh = Buffer.allocUnsafeSlow(length)
+      const { bytesRead } = await file.read(fresh, 0, length, this.position)
+      if (bytesRead === 0) return "idle"
+      this.buffer = fresh
+      const from = this.position
+      const need = this.applyFrames(bytesRead)
+      if (this.position > from) {
+        this.recent.add(this.segment, from, fresh.subarray(0, this.position - from))
+        return "progress"
+      }
+      if (need === 0 || need <= bytesRead || bytesRead < length) return "idle"
+      wanted = need
+    }
+  }
+
+  /** Applies the whole records among the first `limit` bytes of the buffer. Returns the bytes that the next one needs. */
+  private applyFrames(limit: number): number {
+    const base = this.position
+    let at = 0
+    for (;;) {
+      const scan = scanFrame(this.buffer, at, limit)
+      if (scan._tag === "Short") {
+        this.position = base + at
+        return scan.needed
+      }
+      if (scan._tag === "Damaged") {
+        const skipped = this.skipDamaged(at, limit)
+        if (skipped === undefined) {
+          this.position = base + at
+          return 0
+        }
+        at = skipped
+        continue
+      }
+      this.applyFrame(scan.kind, base, at + frameHeaderBytes, scan.end)
+      at = scan.end
+    }
+  }
+
+  /** Steps over a damaged record if a sound one follows it; the shapes in it are dropped. Returns where that one starts. */
+  private skipDamaged(at: number, limit: number): number | undefined {
+    const end = at + frameHeaderBytes + this.buffer.readUInt32LE(at)
+    if (scanFrame(this.buffer, end, limit)._tag !== "Frame") return undefined
+    const where = `journal segment ${this.epoch}-${this.segment} at byte ${this.position + at}`
+    const ids =
+      this.buffer[at + 8] === recordKind.transaction
+        ? shapesOfDamagedPart(this.buffer, at + frameHeaderBytes, end)
+        : undefined
+    const affected = ids === undefined ? [...this.store.all()].map((shape) => shape.id) : [...ids]
+    const handles: Array<string> = []
+    for (const id of affected) {
+      const shape = this.store.drop(id, "its log was damaged on disk")
+      if (shape !== undefined) handles.push(shape.handle)
+    }
+    this.onDamage(
+      `A record is damaged in ${where}. Its shapes are dropped and their clients fetch them again: ${handles.join(", ") || "none"}.`
+    )
+    this.abandon()
+    return end
+  }
+
+  private applyFrame(kind: number, base: number, at: number, end: number): void {
+    if (kind === recordKind.transaction) {
+      const buffer = this.buffer
+      visitPart(buffer, at, end, {
+        part: (commitLsn, xid) => {
+          if (this.open === undefined || this.open.commitLsn !== commitLsn) {
+            this.store.abandon()
+            this.open = { commitLsn, xid }
+            this.skipping = commitLsn <= this.store.lastCommitLsn
+          }
+        },
+        item: (op, messageAt, length, shapes, idsAt) => {
+          if (!this.skipping) this.store.itemFromBuffer(op, base + messageAt, length, buffer, idsAt, shapes)
+        },
+        partEnd: (last, endLsn) => {
+          if (!last || this.open === undefined) return
+          if (!this.skipping) {
+            this.store.recentXids.push(this.open.xid)
+            this.store.commit(this.open.commitLsn, endLsn, this.open.xid, this.segment)
+          }
+          this.open = undefined
+        }
+      })
+    } else if (kind === recordKind.notice) this.store.apply(decodeNotice(this.buffer.subarray(at, end)))
+    else if (kind === recordKind.inlineChunk) {
+      const id = this.buffer.readUInt32LE(at)
+      const index = this.buffer.readUInt32LE(at + 4)
+      this.store.inlineChunk(id, index, this.segment, base + at + 8, end - at - 8)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.abandon()
+    await this.handle?.close()
+    this.handle = undefined
+    this.handleOf = undefined
+  }
+}
+
+const exists = async (path: string): Promise<boolean> => {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false
+    throw error
+  }
+}

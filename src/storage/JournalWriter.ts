@@ -1,0 +1,361 @@
+import { close, constants, fdatasync, openSync, write } from "node:fs"
+import { promisify } from "node:util"
+import { ByteWriter } from "../shapes/ByteWriter.ts"
+import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
+import type { RecentBytes } from "./RecentBytes.ts"
+import { encodeNotice, type Notice, recordKind } from "./Records.ts"
+import { segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
+import { itemHeaderBytes, partHeaderBytes, writeItemHeader, writePartHeader } from "./TransactionPart.ts"
+
+const writeAt = promisify(write)
+const sync = promisify(fdatasync)
+const closeFile = promisify(close)
+
+/** Memory that records are composed in before it is replaced by fresh memory. */
+const arenaBytes = 1 << 20
+/** A part of a transaction is closed when it has reached this size. */
+const partBytes = 256 * 1024
+const retryMillis = 1000
+
+interface Range {
+  readonly fd: number
+  readonly segment: number
+  readonly buffer: Buffer
+  readonly from: number
+  readonly to: number
+  readonly position: number
+  readonly closeAfter: boolean
+  readonly marker: number
+}
+
+/**
+ * The writing end of the journal of one epoch: records are composed in memory and written in groups. While one group
+ * is on its way to the disk the next one gathers, so a group is as large as the load makes it.
+ *
+ * Composing is synchronous and never waits. A marker (a count of bytes) says which records a group made durable.
+ * A full disk, or another passing error, is retried for ever: nothing is lost, nothing is acknowledged meanwhile.
+ */
+export class JournalWriter {
+  readonly out = new ByteWriter(arenaBytes + 64 * 1024)
+  readonly epoch: number
+  segment: number
+  /** Position in the segment of the first byte of `out.buffer`. */
+  private base = 0
+  /** Bytes of `out` that are whole records, and those of them already handed to the disk. */
+  private sealed = 0
+  private handedOver = 0
+  /** Where the open part's frame starts in `out`, -1 when there is none. */
+  private partAt = -1
+  private fd: number
+  private appended = 0
+  private queue: Array<Range> = []
+  private writing = false
+  private failing = false
+  private waiting: Array<{ readonly marker: number; readonly resolve: (durable: boolean) => void }> = []
+  /** The segment whose directory entry is durable. */
+  private namedSegment = -1
+  durableMarker = 0
+  closed = false
+
+  private readonly paths: StoragePaths
+  private readonly recent: RecentBytes
+  private readonly segmentBytes: number
+  private readonly durableWrites: boolean
+  private readonly listeners: {
+    readonly onDurable: (marker: number) => void
+    readonly onRotate: (segment: number) => void
+    readonly onTrouble: (message: string) => void
+  }
+
+  constructor(options: {
+    readonly paths: StoragePaths
+    readonly epoch: number
+    readonly segment: number
+    readonly recent: RecentBytes
+    readonly segmentBytes: number
+    readonly durableWrites: boolean
+    readonly onDurable: (marker: number) => void
+    readonly onRotate: (segment: number) => void
+    readonly onTrouble: (message: string) => void
+  }) {
+    this.paths = options.paths
+    this.epoch = options.epoch
+    this.segment = options.segment
+    this.recent = options.recent
+    this.segmentBytes = options.segmentBytes
+    this.durableWrites = options.durableWrites
+    this.listeners = options
+    this.fd = this.openSegment()
+  }
+
+  private openSegment(): number {
+    return openSync(
+      segmentFile(this.paths, this.epoch, this.segment),
+      constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
+      0o644
+    )
+  }
+
+  /** Bytes composed so far: records before it are durable once `durableMarker` has reached it. */
+  get marker(): number {
+    return this.appended
+  }
+  get unwrittenBytes(): number {
+    return this.appended - this.durableMarker
+  }
+  get isFailing(): boolean {
+    return this.failing
+  }
+  /** Where the next record will stand. */
+  get position(): number {
+    return this.base + this.out.length
+  }
+
+  /** Appends a record. Not while a part is open. Returns the position of its payload in the segment. */
+  append(kind: number, payload: Uint8Array): number {
+    this.makeRoom()
+    const position = this.base + this.out.length + frameHeaderBytes
+    const frame = frameOf(kind, payload)
+    this.out.append(frame)
+    this.sealed = this.out.length
+    this.appended += frame.length
+    this.rotateIfFull()
+    return position
+  }
+
+  /** Appends a notice; inside a transaction the open part is closed first, records do not nest. */
+  notice(notice: Notice): void {
+    if (this.partAt >= 0) this.sealPart(false)
+    this.append(recordKind.notice, encodeNotice(notice))
+  }
+
+  private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
+
+  beginTransaction(commitLsn: bigint, xid: number): void {
+    this.openTransaction = { commitLsn, xid }
+  }
+
+  /** Starts an item; its message is written to `out` next. Returns what `endItem` needs. */
+  beginItem(): void {
+    if (this.partAt < 0) {
+      this.makeRoom()
+      this.partAt = this.out.length
+      this.out.reserve(frameHeaderBytes + partHeaderBytes)
+      this.out.length += frameHeaderBytes + partHeaderBytes
+    }
+    this.out.reserve(itemHeaderBytes)
+    this.out.length += itemHeaderBytes
+  }
+
+  /**
+   * Ends the item whose message stands at `messageAt` in `out` and belongs to the first `shapes` of `ids`.
+   * Returns the message's position in the segment.
+   */
+  endItem(op: number, messageAt: number, ids: Uint32Array, shapes: number): number {
+    const out = this.out
+    const length = out.length - messageAt
+    out.reserve(4 * shapes)
+    const buffer = out.buffer
+    writeItemHeader(buffer, messageAt - itemHeaderBytes, op, length, shapes, ids)
+    let at = out.length
+    for (let i = 0; i < shapes; i++) {
+      const id = ids[i] as number
+      buffer[at] = id
+      buffer[at + 1] = id >>> 8
+      buffer[at + 2] = id >>> 16
+      buffer[at + 3] = id >>> 24
+      at += 4
+    }
+    out.length = at
+    return this.base + messageAt
+  }
+
+  /** Between items: closes the part if it is large, so that huge transactions go to disk while they come. */
+  endOfItems(): void {
+    if (this.partAt >= 0 && this.out.length - this.partAt >= partBytes) this.sealPart(false)
+  }
+
+  /** Forgets the open transaction when nothing was written for it; otherwise closes its last part. */
+  commitTransaction(endLsn: bigint, wroteItems: boolean): void {
+    if (wroteItems) {
+      if (this.partAt < 0) {
+        this.makeRoom()
+        this.partAt = this.out.length
+        this.out.reserve(frameHeaderBytes + partHeaderBytes)
+        this.out.length += frameHeaderBytes + partHeaderBytes
+      }
+      this.sealPart(true, endLsn)
+    }
+    this.openTransaction = undefined
+    this.rotateIfFull()
+  }
+
+  /** Takes back the open transaction: its sealed parts stay without an end and never happened. */
+  abandonTransaction(): void {
+    if (this.partAt >= 0) this.out.length = this.partAt
+    this.partAt = -1
+    this.openTransaction = undefined
+  }
+
+  private sealPart(last: boolean, endLsn = 0n): void {
+    const transaction = this.openTransaction
+    if (transaction === undefined) throw new Error("part of no transaction")
+    const at = this.partAt
+    writePartHeader(
+      this.out.buffer,
+      at + frameHeaderBytes,
+      transaction.commitLsn,
+      endLsn,
+      transaction.xid,
+      last
+    )
+    sealFrame(this.out.buffer, at, this.out.length, recordKind.transaction)
+    this.appended += this.out.length - at
+    this.sealed = this.out.length
+    this.partAt = -1
+  }
+
+  /** Bytes of the segment that are still being composed, if they hold the range; a view, valid until the next write. */
+  memory(segment: number, position: number, length: number): Buffer | undefined {
+    if (segment !== this.segment || position < this.base) return this.recent.slice(segment, position, length)
+    const at = position - this.base
+    return this.out.buffer.subarray(at, at + length)
+  }
+
+  /** Before a new record: full memory is put aside (readers still find it) and fresh memory taken. */
+  private makeRoom(): void {
+    if (this.out.length < arenaBytes || this.partAt >= 0) return
+    this.enqueue(false)
+    const full = this.out.buffer.subarray(0, this.out.length)
+    this.recent.add(this.segment, this.base, full)
+    this.base += this.out.length
+    this.freshArena()
+  }
+
+  private freshArena(): void {
+    this.out.buffer = Buffer.allocUnsafeSlow(arenaBytes + 64 * 1024)
+    this.out.length = 0
+    this.sealed = 0
+    this.handedOver = 0
+  }
+
+  private rotateIfFull(): void {
+    if (
+      this.base + this.out.length < this.segmentBytes ||
+      this.partAt >= 0 ||
+      this.openTransaction !== undefined
+    )
+      return
+    let next: number
+    const previous = { fd: this.fd, segment: this.segment }
+    this.segment++
+    try {
+      next = this.openSegment()
+    } catch (error) {
+      // The old segment simply goes on growing until the disk accepts a new one.
+      this.segment = previous.segment
+      this.listeners.onTrouble(`cannot begin journal segment ${previous.segment + 1}: ${String(error)}`)
+      return
+    }
+    this.segment = previous.segment
+    this.enqueue(true)
+    this.recent.add(previous.segment, this.base, this.out.buffer.subarray(0, this.out.length))
+    this.segment = previous.segment + 1
+    this.fd = next
+    this.base = 0
+    this.freshArena()
+    this.listeners.onRotate(this.segment)
+  }
+
+  private enqueue(closeAfter: boolean): void {
+    if (this.sealed === this.handedOver && !closeAfter) return
+    this.queue.push({
+      fd: this.fd,
+      segment: this.segment,
+      buffer: this.out.buffer,
+      from: this.handedOver,
+      to: this.sealed,
+      position: this.base + this.handedOver,
+      closeAfter,
+      marker: this.appended
+    })
+    this.handedOver = this.sealed
+  }
+
+  /** Sends what has been composed on its way to the disk. Cheap when there is nothing, or when a group is under way. */
+  flush(): void {
+    if (this.writing || this.closed) return
+    this.writing = true
+    void this.run()
+  }
+
+  private async run(): Promise<void> {
+    for (;;) {
+      if (!this.closed) this.enqueue(false)
+      const ranges = this.queue
+      if (ranges.length === 0) break
+      this.queue = []
+      for (const range of ranges) await this.persist(range)
+    }
+    this.writing = false
+  }
+
+  private async persist(range: Range): Promise<void> {
+    for (;;) {
+      if (this.closed && this.failing) return
+      try {
+        if (this.namedSegment < range.segment) {
+          if (this.durableWrites) await syncDirectory(this.paths.journal)
+          this.namedSegment = range.segment
+        }
+        let at = range.from
+        while (at < range.to) {
+          const { bytesWritten } = await writeAt(
+            range.fd,
+            range.buffer,
+            at,
+            range.to - at,
+            range.position + at - range.from
+          )
+          at += bytesWritten
+        }
+        if (this.durableWrites) await sync(range.fd)
+        break
+      } catch (error) {
+        this.failing = true
+        this.listeners.onTrouble(
+          `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${retryMillis} ms`
+        )
+        await new Promise((resolve) => setTimeout(resolve, retryMillis))
+      }
+    }
+    this.failing = false
+    if (range.closeAfter) await closeFile(range.fd)
+    this.durableMarker = range.marker
+    if (this.waiting.length > 0) {
+      const due = this.waiting.filter((w) => w.marker <= range.marker)
+      this.waiting = this.waiting.filter((w) => w.marker > range.marker)
+      for (const w of due) w.resolve(true)
+    }
+    this.listeners.onDurable(range.marker)
+  }
+
+  /** Resolves with true when every record composed before now is durable, with false if the writer was closed before. */
+  durable(): Promise<boolean> {
+    const marker = this.appended
+    if (this.durableMarker >= marker) return Promise.resolve(true)
+    if (this.closed) return Promise.resolve(false)
+    this.flush()
+    return new Promise((resolve) => this.waiting.push({ marker, resolve }))
+  }
+
+  /** Stops writing, after the group that is under way. What was composed later than that is not on disk. */
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    while (this.writing) await new Promise((resolve) => setImmediate(resolve))
+    for (const w of this.waiting) w.resolve(false)
+    this.waiting = []
+    await closeFile(this.fd)
+  }
+}

@@ -1,0 +1,44 @@
+interface Piece {
+  readonly segment: number
+  readonly start: number
+  readonly buffer: Buffer
+}
+
+/** The latest bytes of the journal, kept in memory so that live readers never touch a file. */
+export class RecentBytes {
+  private pieces: Array<Piece> = []
+  private bytes = 0
+  private readonly capacityBytes: number
+
+  constructor(capacityBytes: number) {
+    this.capacityBytes = capacityBytes
+  }
+
+  /** `buffer` holds the segment's bytes from `start` on, and does not change any more. */
+  add(segment: number, start: number, buffer: Buffer): void {
+    this.pieces.push({ segment, start, buffer })
+    this.bytes += buffer.length
+    let drop = 0
+    while (this.bytes > this.capacityBytes && drop < this.pieces.length - 1) {
+      this.bytes -= this.pieces[drop]?.buffer.length ?? 0
+      drop++
+    }
+    if (drop > 0) this.pieces = this.pieces.slice(drop)
+  }
+
+  slice(segment: number, position: number, length: number): Buffer | undefined {
+    for (let i = this.pieces.length - 1; i >= 0; i--) {
+      const piece = this.pieces[i]
+      if (piece === undefined || piece.segment < segment) return undefined
+      if (piece.segment > segment || piece.start > position) continue
+      const at = position - piece.start
+      return at + length <= piece.buffer.length ? piece.buffer.subarray(at, at + length) : undefined
+    }
+    return undefined
+  }
+
+  clear(): void {
+    this.pieces = []
+    this.bytes = 0
+  }
+}

@@ -1,0 +1,86 @@
+import type { LogOffset } from "../shapes/LogOffset.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+
+/**
+ * What the journal holds. Everything an instance knows about its shapes follows from these records, applied in
+ * order; the code that applies them is the same for the active instance, a follower, and recovery.
+ */
+export const recordKind = {
+  /** JSON `Notice`: everything that is rare. */
+  notice: 1,
+  /** One part of a transaction, binary: see `TransactionPart.ts`. */
+  transaction: 2,
+  /** A whole snapshot chunk that is too small for a file of its own: u32 shape id, u32 chunk index, bytes. */
+  inlineChunk: 3
+} as const
+
+export interface SnapshotVisibility {
+  /** 64-bit transaction ids, as `pg_current_snapshot()` prints them. */
+  readonly xmin: string
+  readonly xmax: string
+  readonly xipList: ReadonlyArray<string>
+}
+
+/** One file of a shape's log that holds entries moved out of the journal. */
+export interface LogFile {
+  readonly index: number
+  /** Length of the file: the entries joined with commas. */
+  readonly bytes: number
+  /** Number of entries, i.e. of rows in the index file beside it. */
+  readonly entries: number
+  /** Sum of the entries' own lengths: what chunk boundaries are decided by. */
+  readonly entryBytes: number
+  /** Offset of the last entry. */
+  readonly endTx: string
+  readonly endOp: number
+  /** The chunk has reached its size: the file never grows again. */
+  readonly closed: boolean
+}
+
+export type Notice =
+  /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
+  | { readonly t: "epoch"; readonly epoch: number; readonly previous: JournalEnd | null }
+  /** Which database and slot the changes come from. A different source makes all shapes worthless. */
+  | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
+  | {
+      readonly t: "created"
+      readonly id: number
+      readonly handle: string
+      readonly definition: ShapeDefinition
+      readonly atMillis: number
+    }
+  /** The snapshot's transaction is known; changes of transactions it contains are not part of the log. */
+  | { readonly t: "visible"; readonly id: number; readonly visibility: SnapshotVisibility }
+  /** A snapshot chunk is whole and durable in its file. */
+  | { readonly t: "chunk"; readonly id: number; readonly index: number; readonly bytes: number }
+  | { readonly t: "complete"; readonly id: number; readonly chunks: number }
+  | { readonly t: "dropped"; readonly ids: ReadonlyArray<number>; readonly reason: string }
+  /** All shapes are dropped. */
+  | { readonly t: "purged"; readonly reason: string }
+  /** The log entries of these shapes that stood in `segment` are now durable in their log files. */
+  | {
+      readonly t: "moved"
+      readonly segment: number
+      readonly shapes: ReadonlyArray<{
+        readonly id: number
+        readonly files: ReadonlyArray<LogFile>
+        /** Inline snapshot chunks that are files now. */
+        readonly chunks: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
+      }>
+    }
+  /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. */
+  | { readonly t: "position"; readonly lsn: string }
+
+/** The end of an epoch's journal: everything after it is ignored by everyone. */
+export interface JournalEnd {
+  readonly epoch: number
+  readonly segment: number
+  readonly position: number
+}
+
+export const encodeNotice = (notice: Notice): Buffer => Buffer.from(JSON.stringify(notice), "utf8")
+
+/** The caller has verified the checksum, so the payload is what was written. */
+export const decodeNotice = (payload: Buffer): Notice => JSON.parse(payload.toString("utf8")) as Notice
+
+export const logFileEnd = (file: LogFile): LogOffset => ({ tx: BigInt(file.endTx), op: file.endOp })

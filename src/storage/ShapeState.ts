@@ -1,0 +1,115 @@
+import type { LogOffset } from "../shapes/LogOffset.ts"
+import { snapshotEnd } from "../shapes/LogOffset.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { LogFile, SnapshotVisibility } from "./Records.ts"
+import { logFileEnd } from "./Records.ts"
+import type { RunningSnapshot } from "./RunningSnapshot.ts"
+import type { ShapeHandle } from "./ShapeLogs.ts"
+import type { ShapeTail } from "./ShapeTail.ts"
+import { isContained, type SnapshotFilter, snapshotFilter, xidPrecedes } from "./SnapshotFilter.ts"
+import type { Waiter } from "./Waiters.ts"
+
+/** Where a whole snapshot chunk is: in its file, or still in the journal. */
+export type SnapshotChunk =
+  | { readonly _tag: "File"; readonly bytes: number }
+  | { readonly _tag: "Journal"; readonly segment: number; readonly position: number; readonly bytes: number }
+
+/** Everything one instance knows about a live shape. Changed only by `ShapeStore` and the snapshot's writer. */
+export class ShapeState implements ShapeHandle {
+  readonly id: number
+  readonly handle: string
+  readonly definition: ShapeDefinition
+  /** Digest of `shapeIdentity(definition)`. */
+  readonly identity: string
+  dropped = false
+  createdAtMillis: number
+  lastUsedMillis: number
+
+  visibility: SnapshotVisibility | undefined = undefined
+  /** While transactions contained in the snapshot may still come. */
+  filter: SnapshotFilter | undefined = undefined
+  /** From this transaction on none can: known once, valid for every replay. */
+  filterUntilTx: bigint | undefined = undefined
+  /** Transactions seen before the snapshot's visibility was known. */
+  undecided: Array<{ readonly tx: bigint; readonly xid: number }> | undefined = undefined
+
+  snapshotChunks: Array<SnapshotChunk> = []
+  snapshotComplete = false
+  /** The snapshot that this process is writing. */
+  running: RunningSnapshot | undefined = undefined
+
+  files: Array<LogFile> = []
+  tail: ShapeTail | undefined = undefined
+  /** Raw bytes of entries since the last chunk boundary. */
+  openChunkBytes = 0
+  end: LogOffset = snapshotEnd
+
+  waiters: Set<Waiter> | undefined = undefined
+  /** Mark used while a transaction is applied: each touched shape is listed once. */
+  touchedBy = 0
+  /** Changed since the last checkpoint. */
+  dirty = true
+
+  constructor(id: number, handle: string, definition: ShapeDefinition, identity: string, nowMillis: number) {
+    this.id = id
+    this.handle = handle
+    this.definition = definition
+    this.identity = identity
+    this.createdAtMillis = nowMillis
+    this.lastUsedMillis = nowMillis
+  }
+
+  /** The first rows can be read, and will stay readable. */
+  get readable(): boolean {
+    return (
+      this.visibility !== undefined &&
+      (this.snapshotComplete || this.snapshotChunks.length > 0 || this.running?.readable === true)
+    )
+  }
+
+  setVisibility(visibility: SnapshotVisibility): void {
+    this.visibility = visibility
+    this.filter = snapshotFilter(visibility)
+    this.dirty = true
+  }
+
+  /** Whether the log holds the transaction's changes; `undefined` while the snapshot's visibility is unknown. */
+  includes(tx: bigint, xid: number): boolean | undefined {
+    if (this.filter === undefined) return this.visibility === undefined ? undefined : true
+    if (this.filterUntilTx !== undefined) {
+      if (tx < this.filterUntilTx) return !isContained(this.filter, xid)
+      this.filter = undefined
+      return true
+    }
+    if (!xidPrecedes(xid, this.filter.xmax)) {
+      this.filterUntilTx = tx
+      this.filter = undefined
+      this.dirty = true
+      return true
+    }
+    return !isContained(this.filter, xid)
+  }
+
+  /** The end of what has been moved to files; `0_inf` when nothing has. */
+  filesEnd(): LogOffset {
+    const last = this.files.at(-1)
+    return last === undefined ? snapshotEnd : logFileEnd(last)
+  }
+
+  /** Recomputes what follows from files and tail, after the head of the tail has changed. */
+  recount(chunkBytesThreshold: number): void {
+    const open = this.files.at(-1)
+    this.openChunkBytes = open === undefined || open.closed ? 0 : open.entryBytes
+    this.end = this.filesEnd()
+    const tail = this.tail
+    if (tail === undefined) return
+    for (let i = 0; i < tail.count; i++) {
+      this.openChunkBytes += tail.length(i)
+      if (this.openChunkBytes >= chunkBytesThreshold) {
+        tail.markChunkEnd(i)
+        this.openChunkBytes = 0
+      }
+    }
+    if (tail.count > 0) this.end = tail.offset(tail.count - 1)
+  }
+}

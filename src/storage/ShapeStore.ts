@@ -1,0 +1,325 @@
+import { createHash } from "node:crypto"
+import type { LogOffset } from "../shapes/LogOffset.ts"
+import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import { internDefinition } from "./internDefinition.ts"
+import { PendingItems } from "./PendingItems.ts"
+import { RecentXids } from "./RecentXids.ts"
+import type { Notice } from "./Records.ts"
+import { ShapeState } from "./ShapeState.ts"
+import { ShapeTail } from "./ShapeTail.ts"
+import type { Waiters } from "./Waiters.ts"
+
+export interface StreamSource {
+  readonly systemId: string
+  readonly timeline: number
+  readonly slot: string
+}
+
+/** Digest that stands for a shape's identity in look-ups and in storage. */
+export const identityDigest = (definition: ShapeDefinition): string =>
+  createHash("sha256").update(shapeIdentity(definition)).digest("base64url").slice(0, 24)
+
+/**
+ * All live shapes and their logs' positions, as they follow from the records applied so far. The one place where
+ * records take effect: on the active instance while it composes them, on a follower and in recovery while they are read.
+ */
+export class ShapeStore {
+  private readonly byId = new Map<number, ShapeState>()
+  private readonly handles = new Map<string, ShapeState>()
+  private readonly identities = new Map<string, ShapeState>()
+  readonly recentXids = new RecentXids()
+  private readonly pending = new PendingItems()
+  private mark = 0
+  private touched: Array<ShapeState> = []
+
+  nextId = 1
+  source: StreamSource | undefined = undefined
+  /** Commit LSN of the last transaction applied; a transaction at or below it has been seen before. */
+  lastCommitLsn = 0n
+  /** Everything up to here is in the journal, or concerns no shape. */
+  positionLsn = 0n
+  /** Entries that stand in the journal, over all shapes, by segment. */
+  readonly entriesBySegment = new Map<number, number>()
+  readonly removed: Array<ShapeState> = []
+
+  private readonly waiters: Waiters
+  private readonly chunkBytesThreshold: number
+  private readonly onDropped: (shape: ShapeState, reason: string) => void
+
+  constructor(options: {
+    readonly waiters: Waiters
+    readonly chunkBytesThreshold: number
+    readonly onDropped?: (shape: ShapeState, reason: string) => void
+  }) {
+    this.waiters = options.waiters
+    this.chunkBytesThreshold = options.chunkBytesThreshold
+    this.onDropped = options.onDropped ?? (() => {})
+  }
+
+  get count(): number {
+    return this.byId.size
+  }
+  all(): IterableIterator<ShapeState> {
+    return this.byId.values()
+  }
+  get(id: number): ShapeState | undefined {
+    return this.byId.get(id)
+  }
+  byHandle(handle: string): ShapeState | undefined {
+    return this.handles.get(handle)
+  }
+  byIdentity(identity: string): ShapeState | undefined {
+    return this.identities.get(identity)
+  }
+
+  /** Adds a shape that is not there yet; a known id is left as it is (records may be applied again). */
+  create(id: number, handle: string, definition: ShapeDefinition, nowMillis: number): ShapeState {
+    const known = this.byId.get(id)
+    if (known !== undefined) return known
+    const interned = internDefinition(definition)
+    const shape = new ShapeState(id, handle, interned, identityDigest(interned), nowMillis)
+    this.insert(shape)
+    return shape
+  }
+
+  insert(shape: ShapeState): void {
+    this.byId.set(shape.id, shape)
+    this.handles.set(shape.handle, shape)
+    this.identities.set(shape.identity, shape)
+    if (shape.id >= this.nextId) this.nextId = shape.id + 1
+  }
+
+  drop(id: number, reason: string): ShapeState | undefined {
+    const shape = this.byId.get(id)
+    if (shape === undefined) return undefined
+    this.byId.delete(id)
+    this.handles.delete(shape.handle)
+    if (this.identities.get(shape.identity) === shape) this.identities.delete(shape.identity)
+    this.forgetTail(shape)
+    shape.dropped = true
+    this.removed.push(shape)
+    if (shape.waiters !== undefined) this.waiters.wake(shape.waiters, "dropped")
+    shape.running?.advanced()
+    this.onDropped(shape, reason)
+    return shape
+  }
+
+  private forgetTail(shape: ShapeState): void {
+    const tail = shape.tail
+    if (tail === undefined) return
+    for (let i = 0; i < tail.count; i++) this.countEntries(tail.segment(i), -1)
+    shape.tail = undefined
+  }
+
+  private countEntries(segment: number, change: number): void {
+    const next = (this.entriesBySegment.get(segment) ?? 0) + change
+    if (next > 0) this.entriesBySegment.set(segment, next)
+    else this.entriesBySegment.delete(segment)
+  }
+
+  /** The snapshot's transaction is known: forgets entries of transactions that it contains. */
+  setVisibility(shape: ShapeState, visibility: Extract<Notice, { t: "visible" }>["visibility"]): void {
+    if (shape.visibility !== undefined) return
+    shape.setVisibility(visibility)
+    const undecided = shape.undecided
+    shape.undecided = undefined
+    const tail = shape.tail
+    if (undecided === undefined || tail === undefined) return
+    const kept = new ShapeTail()
+    const included = new Map<bigint, boolean>()
+    for (const { tx, xid } of undecided) included.set(tx, shape.includes(tx, xid) ?? true)
+    for (let i = 0; i < tail.count; i++) {
+      const tx = tail.tx(i)
+      if (included.get(tx) === false) {
+        this.countEntries(tail.segment(i), -1)
+        continue
+      }
+      kept.push(
+        Number(tx >> 32n),
+        Number(tx & 0xffffffffn),
+        tail.op(i),
+        tail.segment(i),
+        tail.position(i),
+        tail.length(i)
+      )
+      if (tail.isLast(i)) kept.markLast(kept.count - 1)
+    }
+    shape.tail = kept.count > 0 ? kept : undefined
+    shape.recount(this.chunkBytesThreshold)
+  }
+
+  /** Applies a notice that was read from, or just written to, the journal. */
+  apply(notice: Notice): void {
+    switch (notice.t) {
+      case "epoch":
+        return
+      case "source":
+        this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }
+        return
+      case "created":
+        this.create(notice.id, notice.handle, notice.definition, notice.atMillis)
+        return
+      case "visible": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) this.setVisibility(shape, notice.visibility)
+        return
+      }
+      case "chunk": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) {
+          shape.snapshotChunks[notice.index] = { _tag: "File", bytes: notice.bytes }
+          shape.dirty = true
+          this.wake(shape)
+        }
+        return
+      }
+      case "complete": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) {
+          shape.snapshotComplete = true
+          shape.dirty = true
+          this.wake(shape)
+        }
+        return
+      }
+      case "dropped":
+        for (const id of notice.ids) this.drop(id, notice.reason)
+        return
+      case "purged":
+        for (const id of [...this.byId.keys()]) this.drop(id, notice.reason)
+        return
+      case "moved":
+        for (const { id, files, chunks } of notice.shapes) {
+          const shape = this.byId.get(id)
+          if (shape !== undefined) this.applyMove(shape, notice.segment, files, chunks)
+        }
+        return
+      case "position": {
+        const lsn = BigInt(notice.lsn)
+        if (lsn > this.positionLsn) this.positionLsn = lsn
+      }
+    }
+  }
+
+  private applyMove(
+    shape: ShapeState,
+    segment: number,
+    files: Extract<Notice, { t: "moved" }>["shapes"][number]["files"],
+    chunks: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
+  ): void {
+    for (const chunk of chunks) {
+      const known = shape.snapshotChunks[chunk.index]
+      if (known === undefined || known._tag === "Journal")
+        shape.snapshotChunks[chunk.index] = { _tag: "File", bytes: chunk.bytes }
+    }
+    for (const file of files) {
+      const at = shape.files.findIndex((known) => known.index === file.index)
+      if (at < 0) shape.files.push(file)
+      else if ((shape.files[at]?.entries ?? 0) <= file.entries) shape.files[at] = file
+    }
+    const tail = shape.tail
+    if (tail !== undefined) {
+      const n = tail.countUpToSegment(segment)
+      for (let i = 0; i < n; i++) this.countEntries(tail.segment(i), -1)
+      if (n === tail.count) shape.tail = undefined
+      else if (n > 0) tail.dropFirst(n)
+    }
+    shape.recount(this.chunkBytesThreshold)
+    shape.dirty = true
+  }
+
+  inlineChunk(id: number, index: number, segment: number, position: number, bytes: number): void {
+    const shape = this.byId.get(id)
+    if (shape === undefined || shape.snapshotChunks[index]?._tag === "File") return
+    shape.snapshotChunks[index] = { _tag: "Journal", segment, position, bytes }
+    shape.dirty = true
+  }
+
+  /** One message of the open transaction, for the shapes in `ids[from .. from + shapes]`. */
+  item(op: number, position: number, length: number, ids: Uint32Array, from: number, shapes: number): void {
+    this.pending.add(op, position, length, ids, from, shapes)
+  }
+
+  itemFromBuffer(
+    op: number,
+    position: number,
+    length: number,
+    buffer: Buffer,
+    idsAt: number,
+    shapes: number
+  ): void {
+    this.pending.addFromBuffer(op, position, length, buffer, idsAt, shapes)
+  }
+
+  /** True when the open transaction has something for a shape. */
+  get hasPending(): boolean {
+    return this.pending.items > 0
+  }
+
+  abandon(): void {
+    this.pending.clear()
+  }
+
+  /** Makes the open transaction visible: all of it at once, for every shape. */
+  commit(commitLsn: bigint, endLsn: bigint, xid: number, segment: number): void {
+    const pending = this.pending
+    const high = Number(commitLsn >> 32n)
+    const low = Number(commitLsn & 0xffffffffn)
+    const mark = ++this.mark
+    const threshold = this.chunkBytesThreshold
+    const touched = this.touched
+    let entries = 0
+    let next = 0
+    for (let i = 0; i < pending.items; i++) {
+      const op = pending.op(i)
+      const position = pending.position(i)
+      const length = pending.length(i)
+      const end = pending.idsEnd(i)
+      for (; next < end; next++) {
+        const shape = this.byId.get(pending.id(next))
+        if (shape === undefined) continue
+        const included = shape.includes(commitLsn, xid)
+        if (included === false) continue
+        let tail = shape.tail
+        if (tail === undefined) {
+          // Files may already hold this transaction when the journal is applied again from an earlier point.
+          if (shape.files.length > 0 && commitLsn <= shape.filesEnd().tx) continue
+          tail = shape.tail = new ShapeTail()
+        }
+        tail.push(high, low, op, segment, position, length)
+        entries++
+        shape.openChunkBytes += length
+        if (shape.openChunkBytes >= threshold) {
+          tail.markChunkEnd(tail.count - 1)
+          shape.openChunkBytes = 0
+        }
+        if (shape.touchedBy !== mark) {
+          shape.touchedBy = mark
+          touched.push(shape)
+          if (included === undefined) (shape.undecided ??= []).push({ tx: commitLsn, xid })
+        }
+      }
+    }
+    pending.clear()
+    if (entries > 0) this.countEntries(segment, entries)
+    if (commitLsn > this.lastCommitLsn) this.lastCommitLsn = commitLsn
+    if (endLsn > this.positionLsn) this.positionLsn = endLsn
+    for (const shape of touched) {
+      const tail = shape.tail
+      if (tail === undefined) continue
+      tail.markLast(tail.count - 1)
+      shape.end = { tx: commitLsn, op: tail.op(tail.count - 1) }
+      this.wake(shape)
+    }
+    this.touched = []
+  }
+
+  wake(shape: ShapeState): void {
+    if (shape.waiters !== undefined && shape.waiters.size > 0) this.waiters.wake(shape.waiters, "changed")
+  }
+
+  /** Where the log ends for readers. */
+  end(shape: ShapeState): LogOffset {
+    return shape.end
+  }
+}

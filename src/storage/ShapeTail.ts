@@ -1,0 +1,105 @@
+import type { LogOffset } from "../shapes/LogOffset.ts"
+
+const stride = 6
+const lastFlag = 0x80000000
+const chunkEndFlag = 0x40000000
+const lengthMask = 0x3fffffff
+
+/**
+ * The entries of one shape that still stand in the journal: where each is, in order. 24 bytes an entry, in one
+ * growable array; a shape without such entries has no tail at all.
+ */
+export class ShapeTail {
+  count = 0
+  private words = new Uint32Array(stride * 4)
+
+  push(txHigh: number, txLow: number, op: number, segment: number, position: number, length: number): void {
+    if ((this.count + 1) * stride > this.words.length) {
+      const larger = new Uint32Array(this.words.length * 2)
+      larger.set(this.words)
+      this.words = larger
+    }
+    const at = this.count++ * stride
+    const words = this.words
+    words[at] = txHigh
+    words[at + 1] = txLow
+    words[at + 2] = op
+    words[at + 3] = segment
+    words[at + 4] = position
+    words[at + 5] = length
+  }
+
+  private word(i: number, field: number): number {
+    // In bounds: callers pass 0 <= i < count.
+    return this.words[i * stride + field] as number
+  }
+
+  tx(i: number): bigint {
+    return (BigInt(this.word(i, 0)) << 32n) | BigInt(this.word(i, 1))
+  }
+  op(i: number): number {
+    return this.word(i, 2)
+  }
+  segment(i: number): number {
+    return this.word(i, 3)
+  }
+  position(i: number): number {
+    return this.word(i, 4)
+  }
+  length(i: number): number {
+    return this.word(i, 5) & lengthMask
+  }
+  /** The entry is the last one of its transaction in this shape. */
+  isLast(i: number): boolean {
+    return (this.word(i, 5) & lastFlag) !== 0
+  }
+  /** The entry ends a chunk. */
+  isChunkEnd(i: number): boolean {
+    return (this.word(i, 5) & chunkEndFlag) !== 0
+  }
+  offset(i: number): LogOffset {
+    return { tx: this.tx(i), op: this.op(i) }
+  }
+
+  markLast(i: number): void {
+    this.words[i * stride + 5] = (this.word(i, 5) | lastFlag) >>> 0
+  }
+  markChunkEnd(i: number): void {
+    this.words[i * stride + 5] = (this.word(i, 5) | chunkEndFlag) >>> 0
+  }
+
+  /** Index of the first entry after `offset`; `count` when there is none. */
+  firstAfter(offset: LogOffset): number {
+    const high = Number(offset.tx >> 32n)
+    const low = Number(offset.tx & 0xffffffffn)
+    let from = 0
+    let to = this.count
+    while (from < to) {
+      const middle = (from + to) >>> 1
+      const h = this.word(middle, 0)
+      const l = this.word(middle, 1)
+      const after = h !== high ? h > high : l !== low ? l > low : this.word(middle, 2) > offset.op
+      if (after) to = middle
+      else from = middle + 1
+    }
+    return from
+  }
+
+  /** Number of leading entries that stand in `segment` or before it. */
+  countUpToSegment(segment: number): number {
+    let n = 0
+    while (n < this.count && this.word(n, 3) <= segment) n++
+    return n
+  }
+
+  /** Forgets the first `n` entries. */
+  dropFirst(n: number): void {
+    const rest = (this.count - n) * stride
+    let capacity = stride * 4
+    while (capacity < rest) capacity *= 2
+    const words = new Uint32Array(capacity)
+    words.set(this.words.subarray(n * stride, this.count * stride))
+    this.words = words
+    this.count -= n
+  }
+}

@@ -1,0 +1,110 @@
+import { mkdir, open, readdir, rename } from "node:fs/promises"
+import { join } from "node:path"
+
+/**
+ * Version of the layout below. Every version has a folder of its own, so that an instance never reads, changes or
+ * removes what an older or newer one has written: after an upgrade (or a rollback) across versions the clients
+ * of existing shapes get 409 once and fetch again, and nothing else happens.
+ */
+export const formatVersion = 1
+
+/**
+ * Where everything of one replication stream lives, `<storage dir>/<stream id>/v<format version>/`:
+ *
+ * - `epochs/<n>`: one file per takeover, see `Epochs.ts`
+ * - `journal/<epoch>-<segment>`: see `Records.ts`
+ * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
+ * - `meta-<epoch>.sqlite`: the checkpoint, see `ShapeMeta.ts` (may be placed elsewhere)
+ */
+export interface StoragePaths {
+  readonly root: string
+  readonly epochs: string
+  readonly journal: string
+  readonly shapes: string
+  readonly meta: string
+}
+
+export const storagePaths = (storageDir: string, streamId: string, metaDir?: string): StoragePaths => {
+  const root = join(storageDir, streamId, `v${formatVersion}`)
+  return {
+    root,
+    epochs: join(root, "epochs"),
+    journal: join(root, "journal"),
+    shapes: join(root, "shapes"),
+    meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`)
+  }
+}
+
+const hex = (n: number, digits: number) => n.toString(16).padStart(digits, "0")
+
+/** File names sort in the order in which the files were begun. */
+export const segmentFile = (paths: StoragePaths, epoch: number, segment: number): string =>
+  join(paths.journal, `${hex(epoch, 8)}-${hex(segment, 8)}`)
+
+export const parseSegmentFile = (
+  name: string
+): { readonly epoch: number; readonly segment: number } | undefined => {
+  const match = /^([0-9a-f]{8})-([0-9a-f]{8})$/.exec(name)
+  if (match === null) return undefined
+  return { epoch: parseInt(match[1] ?? "", 16), segment: parseInt(match[2] ?? "", 16) }
+}
+
+export const epochFile = (paths: StoragePaths, epoch: number): string => join(paths.epochs, hex(epoch, 8))
+export const metaFile = (paths: StoragePaths, epoch: number): string =>
+  join(paths.meta, `meta-${hex(epoch, 8)}.sqlite`)
+export const shapeDir = (paths: StoragePaths, handle: string): string => join(paths.shapes, handle)
+export const snapshotChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
+  join(paths.shapes, handle, `s${index}`)
+export const logChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
+  join(paths.shapes, handle, `l${index}`)
+
+/** Makes directory entries durable (created, renamed or removed files). */
+export const syncDirectory = async (path: string): Promise<void> => {
+  const handle = await open(path, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Writes a small file so that it is either not there or whole. */
+export const writeWhole = async (path: string, content: string): Promise<void> => {
+  const temporary = `${path}.${process.pid}.tmp`
+  const handle = await open(temporary, "w")
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+}
+
+/** Creates what is missing of the layout. Only for whoever holds the lock. */
+export const createLayout = async (paths: StoragePaths): Promise<void> => {
+  await mkdir(paths.epochs, { recursive: true })
+  await mkdir(paths.journal, { recursive: true })
+  await mkdir(paths.shapes, { recursive: true })
+  await mkdir(paths.meta, { recursive: true })
+  await syncDirectory(paths.root)
+}
+
+/** Names in a directory; empty when it does not exist. */
+export const listDirectory = async (path: string): Promise<ReadonlyArray<string>> => {
+  try {
+    return await readdir(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []
+    throw error
+  }
+}
+
+/** Format versions other than ours that have a folder for this stream. */
+export const otherFormatVersions = async (
+  storageDir: string,
+  streamId: string
+): Promise<ReadonlyArray<string>> =>
+  (await listDirectory(join(storageDir, streamId))).filter(
+    (name) => /^v[0-9]+$/.test(name) && name !== `v${formatVersion}`
+  )

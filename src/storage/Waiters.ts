@@ -1,0 +1,90 @@
+import { Effect } from "effect"
+
+export type WakeReason = "changed" | "dropped" | "timeout"
+
+/** One held request. */
+export interface Waiter {
+  readonly resume: (reason: WakeReason) => void
+  /** The waiters of its shape: it stands there until it is woken. */
+  readonly set: Set<Waiter>
+  readonly slot: number
+}
+
+/** Requests woken in one go; the rest follow after other work has had its turn. */
+const wakeBatch = 256
+
+/**
+ * Holds requests until their shape changes or their time is over. One timer serves all of them: a held request
+ * costs a small object and no work while nothing happens. Time-outs fire up to one tick late.
+ */
+export class Waiters {
+  private readonly slots = new Map<number, Set<Waiter>>()
+  private timer: NodeJS.Timeout | undefined
+  private readonly tickMillis: number
+  count = 0
+
+  constructor(tickMillis = 100) {
+    this.tickMillis = tickMillis
+  }
+
+  wait(set: Set<Waiter>, timeoutMillis: number): Effect.Effect<WakeReason> {
+    return Effect.callback<WakeReason>((resume) => {
+      const slot = Math.ceil((performance.now() + timeoutMillis) / this.tickMillis)
+      const waiter: Waiter = { resume: (reason) => resume(Effect.succeed(reason)), set, slot }
+      set.add(waiter)
+      let bucket = this.slots.get(slot)
+      if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
+      bucket.add(waiter)
+      this.count++
+      this.timer ??= setInterval(() => this.expire(), this.tickMillis)
+      return Effect.sync(() => this.forget(waiter))
+    })
+  }
+
+  private forget(waiter: Waiter): void {
+    const bucket = this.slots.get(waiter.slot)
+    if (bucket === undefined || !bucket.delete(waiter)) return
+    if (bucket.size === 0) this.slots.delete(waiter.slot)
+    waiter.set.delete(waiter)
+    this.count--
+    if (this.count === 0 && this.timer !== undefined) {
+      clearInterval(this.timer)
+      this.timer = undefined
+    }
+  }
+
+  private expire(): void {
+    const current = performance.now() / this.tickMillis
+    for (const [slot, bucket] of this.slots) {
+      if (slot > current) continue
+      for (const waiter of bucket) {
+        this.forget(waiter)
+        waiter.resume("timeout")
+      }
+    }
+  }
+
+  /** Wakes everybody in the set, some now and the others in later turns of the event loop. */
+  wake(set: Set<Waiter>, reason: WakeReason): void {
+    if (set.size === 0) return
+    const woken = [...set]
+    for (const waiter of woken) this.forget(waiter)
+    let at = 0
+    const next = () => {
+      const end = Math.min(woken.length, at + wakeBatch)
+      for (; at < end; at++) woken[at]?.resume(reason)
+      if (at < woken.length) setImmediate(next)
+    }
+    next()
+  }
+
+  /** Wakes everybody everywhere: they look again. */
+  wakeAll(): void {
+    for (const bucket of [...this.slots.values()]) {
+      for (const waiter of [...bucket]) {
+        this.forget(waiter)
+        waiter.resume("changed")
+      }
+    }
+  }
+}
