@@ -42,6 +42,8 @@ export interface BatonConfig {
   readonly secret: Redacted.Redacted<string> | undefined
   readonly port: number
   readonly listenOnIpv6: boolean
+  /** Address to listen on: all of them, or only this machine's own when a development database is served openly. */
+  readonly listenHost: "0.0.0.0" | "::" | "127.0.0.1" | "::1"
   readonly instanceId: string
   readonly serviceName: string
   readonly tcpSendTimeoutMillis: number

@@ -1,0 +1,211 @@
+import { boolean, httpUrl, integer, type Kind, matching, oneOf, ratio, text, time } from "./Kind.ts"
+import { type Group, ignored, later, optional, type Variable } from "./Variable.ts"
+
+/** `optional` in one line: these are many, and only their row in the documentation matters. */
+const accepted = (
+  group: Group,
+  name: string,
+  kind: Kind<unknown>,
+  treatment: Variable<unknown>["treatment"],
+  about: string,
+  secret = false
+): Variable<unknown> => optional(name, { group, kind, treatment, about, secret })
+
+const noProcessPerShape = ignored("a shape has no process of its own here")
+const anotherRuntime = ignored("it tunes the Erlang runtime")
+const noStatsd = later("nothing is sent to StatsD")
+const noTracing = later("nothing is exported")
+const noCallHome = ignored("nothing is reported to anybody")
+
+const topProcessLimit = matching(
+  "count:<N> with N above 0, or mem_percent:<1-100>",
+  /^(?:count:0*[1-9]\d*|mem_percent:0*(?:[1-9]\d?|100))$/
+)
+
+/**
+ * Variables of Electric that this service reads and checks, and that change nothing: a deployment that sets them starts,
+ * and a warning says what they do not do.
+ */
+export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
+  // Database
+  accepted(
+    "Database",
+    "ELECTRIC_EXPERIMENTAL_MAX_BATCH_SIZE",
+    integer(2),
+    ignored("large transactions are cut by bytes, not by a number of changes"),
+    "Changes handled at once."
+  ),
+  accepted(
+    "Database",
+    "ELECTRIC_DATABASE_ID",
+    text,
+    ignored("storage holds one database"),
+    "Name of the database in old storage directories."
+  ),
+
+  // Service
+  accepted(
+    "Service",
+    "ELECTRIC_CONSUMER_PARTITIONS",
+    integer(1),
+    noProcessPerShape,
+    "Groups that shapes are spread over."
+  ),
+  accepted(
+    "Service",
+    "ELECTRIC_FEATURE_FLAGS",
+    text,
+    ignored("there are no feature flags"),
+    "Comma-separated names."
+  ),
+  accepted(
+    "Service",
+    "ELECTRIC_SUBQUERY_BUFFER_MAX_TRANSACTIONS",
+    integer(1),
+    later("shapes with subqueries are not served"),
+    "Transactions a shape with a subquery may hold back."
+  ),
+  accepted(
+    "Service",
+    "ELECTRIC_TWEAKS_HTTP_API_NUM_ACCEPTORS",
+    integer(1),
+    ignored("one thread accepts all connections"),
+    "Processes that accept connections."
+  ),
+
+  // Storage
+  accepted(
+    "Storage",
+    "ELECTRIC_PERSISTENT_STATE",
+    oneOf(
+      new Map([
+        ["FILE", "file"],
+        ["MEMORY", "memory"]
+      ]),
+      { ignoreCase: true }
+    ),
+    ignored("metadata is kept wherever `ELECTRIC_STORAGE` keeps the shapes"),
+    "Where metadata is kept."
+  ),
+  accepted(
+    "Storage",
+    "ELECTRIC_SHAPE_DB_ENABLE_STATS",
+    boolean,
+    ignored("Electric does not read it either"),
+    "Statistics of the metadata database."
+  ),
+  accepted(
+    "Storage",
+    "ELECTRIC_SHAPE_DB_ENABLE_MEMORY_STATS",
+    boolean,
+    ignored("Electric does not read it either"),
+    "Memory statistics of the metadata database."
+  ),
+  accepted("Storage", "ELECTRIC_SHAPE_HIBERNATE_AFTER", time(), noProcessPerShape, "Idle time."),
+  accepted("Storage", "ELECTRIC_SHAPE_SUSPEND_CONSUMER", boolean, noProcessPerShape, "End idle ones."),
+  accepted("Storage", "ELECTRIC_SHAPE_SUSPEND_AFTER", time(), noProcessPerShape, "Idle time before that."),
+  accepted(
+    "Storage",
+    "ELECTRIC_FLUSH_STALL_GRACE_PERIOD",
+    time(),
+    ignored("all shapes share one journal, so no single shape can hold up the others"),
+    "How long one shape may hold up the acknowledgement of changes."
+  ),
+
+  // Telemetry
+  accepted("Telemetry", "ELECTRIC_OTEL_DEBUG", boolean, noTracing, "Print every span."),
+  accepted("Telemetry", "ELECTRIC_OTEL_SAMPLING_RATIO", ratio, noTracing, "Share of traced transactions."),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_METRICS_SAMPLING_RATIO",
+    ratio,
+    noTracing,
+    "Share of measured transactions."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_EXCLUDE_SPANS",
+    text,
+    noTracing,
+    "Comma-separated names of spans to leave out."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_DROP_EMPTY_RESPONSE_SPANS",
+    boolean,
+    noTracing,
+    "No spans for empty responses."
+  ),
+  accepted("Telemetry", "ELECTRIC_PROFILE_WHERE_CLAUSES", boolean, noTracing, "Spans around filtering."),
+  accepted("Telemetry", "ELECTRIC_HNY_API_KEY", text, noTracing, "Key for Honeycomb.", true),
+  accepted("Telemetry", "ELECTRIC_HNY_DATASET", text, noTracing, "Data set at Honeycomb."),
+  accepted("Telemetry", "OTEL_RESOURCE_ATTRIBUTES", text, noTracing, "Attributes of everything exported."),
+  accepted("Telemetry", "ELECTRIC_STATSD_HOST", text, noStatsd, "Host that takes StatsD packets."),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_SYSTEM_METRICS_POLL_INTERVAL",
+    time(),
+    noTracing,
+    "How often the system is measured."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_STACK_TELEMETRY_INIT_DELAY",
+    time(),
+    noTracing,
+    "Delay before the first measurement."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_TELEMETRY_TOP_PROCESS_LIMIT",
+    topProcessLimit,
+    anotherRuntime,
+    "Processes reported one by one."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_TELEMETRY_TOP_PROCESS_COUNT",
+    integer(1),
+    anotherRuntime,
+    "The same, older."
+  ),
+  accepted("Telemetry", "ELECTRIC_TELEMETRY_LONG_GC_THRESHOLD", integer(0), anotherRuntime, "Milliseconds."),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_TELEMETRY_LONG_SCHEDULE_THRESHOLD",
+    integer(0),
+    anotherRuntime,
+    "Milliseconds."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_TELEMETRY_LONG_MESSAGE_QUEUE_ENABLE_THRESHOLD",
+    integer(0),
+    anotherRuntime,
+    "Messages."
+  ),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_TELEMETRY_LONG_MESSAGE_QUEUE_DISABLE_THRESHOLD",
+    integer(0),
+    anotherRuntime,
+    "Messages."
+  ),
+  accepted("Telemetry", "SENTRY_DSN", httpUrl, later("nothing is sent to Sentry"), "Where errors go.", true),
+  accepted("Telemetry", "ELECTRIC_LOG_OTP_REPORTS", boolean, anotherRuntime, "Log its reports."),
+  accepted(
+    "Telemetry",
+    "ELECTRIC_LIVE_DASHBOARD_PORT",
+    integer(0, 65_535),
+    ignored("there is no dashboard"),
+    "Port of a dashboard."
+  ),
+  accepted("Telemetry", "ELECTRIC_USAGE_REPORTING", text, noCallHome, "Removed in Electric 1.7.11."),
+  accepted("Telemetry", "ELECTRIC_TELEMETRY_URL", text, noCallHome, "Removed in Electric 1.7.11."),
+
+  // Service, once more: knobs of the runtime
+  accepted("Service", "ELECTRIC_PROCESS_SPAWN_OPTS", text, anotherRuntime, "Options of new processes."),
+  accepted("Service", "ELECTRIC_CONSUMER_GC_HEAP_THRESHOLD", text, anotherRuntime, "Heap size."),
+  accepted("Service", "ELECTRIC_TWEAKS_HANDLER_FULLSWEEP_AFTER", text, anotherRuntime, "Collections."),
+  accepted("Service", "ELECTRIC_TWEAKS_PROCESS_REGISTRY_PARTITIONS", text, anotherRuntime, "Partitions.")
+]

@@ -1,0 +1,350 @@
+import { databaseUrl } from "./DatabaseUrl.ts"
+import {
+  boolean,
+  concurrentRequests,
+  httpUrl,
+  integer,
+  nonEmptyBoolean,
+  nonEmptyText,
+  oneOf,
+  path,
+  publicationPrefix,
+  size,
+  slotPrefix,
+  streamId,
+  time
+} from "./Kind.ts"
+import { defaulted, later, optional } from "./Variable.ts"
+
+const port = integer(0, 65_535)
+
+const logLevels = new Map([
+  ["emergency", "error"],
+  ["alert", "error"],
+  ["critical", "error"],
+  ["error", "error"],
+  ["warning", "warning"],
+  ["warn", "warning"],
+  ["notice", "info"],
+  ["info", "info"],
+  ["debug", "debug"]
+] as const)
+
+const storages = new Map([
+  ["FAST_FILE", "file"],
+  ["MEMORY", "memory"]
+] as const)
+
+const noExport = later("nothing is exported")
+
+/**
+ * Every variable that `parseConfig` turns into a part of the configuration. Names, units and defaults are those of
+ * Electric, so that a deployment can swap one service for the other; `BATON_*` are ours.
+ */
+export const variables = {
+  // Database
+  databaseUrl: optional("DATABASE_URL", {
+    group: "Database",
+    kind: databaseUrl,
+    secret: true,
+    about:
+      "The database to replicate from. Its role needs REPLICATION. `sslmode` is one of disable, allow, prefer (the " +
+      "default), require; other parameters are ignored. Unset: an embedded development database."
+  }),
+  pooledDatabaseUrl: optional("ELECTRIC_POOLED_DATABASE_URL", {
+    group: "Database",
+    kind: databaseUrl,
+    secret: true,
+    about:
+      "For the queries that read the first rows of a shape, through a pooler for example. Must reach the same server. " +
+      "Unset: `DATABASE_URL`."
+  }),
+  queryDatabaseUrl: optional("ELECTRIC_QUERY_DATABASE_URL", {
+    group: "Database",
+    kind: databaseUrl,
+    secret: true,
+    about: "Old name of `ELECTRIC_POOLED_DATABASE_URL`, which wins."
+  }),
+  databaseUseIpv6: defaulted("ELECTRIC_DATABASE_USE_IPV6", "false", {
+    group: "Database",
+    kind: boolean,
+    about: "Connect over IPv6, and over IPv4 where that fails."
+  }),
+  databaseCaCertificateFile: optional("ELECTRIC_DATABASE_CA_CERTIFICATE_FILE", {
+    group: "Database",
+    kind: path,
+    about: "Certificate authority (PEM). Turns on verification of the server's certificate and host name."
+  }),
+  dbPoolSize: defaulted("ELECTRIC_DB_POOL_SIZE", "20", {
+    group: "Database",
+    kind: integer(1, 10_000),
+    about:
+      "Connections beside the replication connection: a quarter (at most 4) for administration, the rest for first rows."
+  }),
+  tcpKeepaliveIdle: optional("ELECTRIC_DATABASE_TCP_KEEPALIVE_IDLE", {
+    group: "Database",
+    kind: time(),
+    about:
+      "Silence before the first TCP keepalive probe. Setting any of the three turns keepalive on. Linux only."
+  }),
+  tcpKeepaliveInterval: optional("ELECTRIC_DATABASE_TCP_KEEPALIVE_INTERVAL", {
+    group: "Database",
+    kind: time(),
+    about: "Time between keepalive probes."
+  }),
+  tcpKeepaliveCount: optional("ELECTRIC_DATABASE_TCP_KEEPALIVE_COUNT", {
+    group: "Database",
+    kind: integer(1, 127),
+    about: "Unanswered probes after which the connection is lost."
+  }),
+  tcpUserTimeout: optional("ELECTRIC_DATABASE_TCP_USER_TIMEOUT", {
+    group: "Database",
+    kind: time(),
+    about: "How long sent data may stay unacknowledged before the connection is lost. Linux only."
+  }),
+  replicationStreamId: defaulted("ELECTRIC_REPLICATION_STREAM_ID", "default", {
+    group: "Database",
+    kind: streamId,
+    about:
+      `Names the replication stream: slot \`${slotPrefix}<id>\`, publication \`${publicationPrefix}<id>\`, and the ` +
+      "lock between instances. Lower-cased; `-`, `.` and `$` become `_`."
+  }),
+  temporarySlot: defaulted("CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN", "false", {
+    group: "Database",
+    kind: boolean,
+    about:
+      "Use a TEMPORARY replication slot, which ends with its connection. All shapes start over after each restart."
+  }),
+  randomSlotName: defaulted("ELECTRIC_TEMPORARY_REPLICATION_SLOT_USE_RANDOM_NAME", "false", {
+    group: "Database",
+    kind: boolean,
+    about:
+      "Give the temporary slot a random name. Only together with `CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN`."
+  }),
+  replicationIdleTimeout: optional("ELECTRIC_REPLICATION_IDLE_TIMEOUT", {
+    group: "Database",
+    kind: time({ minimumMillis: 30_000, zero: "is off" }),
+    about:
+      "Close all database connections after this long without requests, so that the database can scale to zero. Unset: never."
+  }),
+  manualTablePublishing: defaulted("ELECTRIC_MANUAL_TABLE_PUBLISHING", "false", {
+    group: "Database",
+    kind: boolean,
+    about: "Never alter the publication or a table's replica identity; the operator does both."
+  }),
+  publicationAlterDebounce: defaulted("ELECTRIC_PUBLICATION_ALTER_DEBOUNCE_TIME", "0", {
+    group: "Database",
+    kind: time({ zero: "is at once" }),
+    about: "How long to collect tables before the publication is altered."
+  }),
+  publicationRefresh: defaulted("ELECTRIC_TWEAKS_PUBLICATION_REFRESH_PERIOD", "60s", {
+    group: "Database",
+    kind: time(),
+    about: "How often the publication is compared with what the shapes need."
+  }),
+  schemaReconciler: defaulted("ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD", "60s", {
+    group: "Database",
+    kind: time(),
+    about: "How often tables are compared with what their shapes were made for."
+  }),
+  maxTransactionBytes: defaulted("ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE", "262144000", {
+    group: "Database",
+    kind: integer(1),
+    about: "Bytes of one transaction above which the shapes it changes are dropped and start over."
+  }),
+
+  // Service
+  secret: optional("ELECTRIC_SECRET", {
+    group: "Service",
+    kind: nonEmptyText("at least one character"),
+    secret: true,
+    about: "Every request for a shape must carry it as `secret`. Required unless `ELECTRIC_INSECURE=true`."
+  }),
+  insecure: defaulted("ELECTRIC_INSECURE", "false", {
+    group: "Service",
+    kind: boolean,
+    about: "Serve without a secret: whoever reaches the port reads every table."
+  }),
+  port: defaulted("ELECTRIC_PORT", "3000", {
+    group: "Service",
+    kind: port,
+    about: "Port of the HTTP API; 0 lets the system choose."
+  }),
+  listenOnIpv6: defaulted("ELECTRIC_LISTEN_ON_IPV6", "false", {
+    group: "Service",
+    kind: boolean,
+    about: "Listen on `::` (usually IPv4 as well) instead of `0.0.0.0`."
+  }),
+  instanceId: optional("ELECTRIC_INSTANCE_ID", {
+    group: "Service",
+    kind: nonEmptyText("at least one character"),
+    about: "Identity of this instance in logs and telemetry. Unset: a random UUID."
+  }),
+  serviceName: defaulted("ELECTRIC_SERVICE_NAME", "electric", {
+    group: "Service",
+    kind: nonEmptyText("at least one character"),
+    about: "Name of the service in telemetry."
+  }),
+  tcpSendTimeout: defaulted("ELECTRIC_TCP_SEND_TIMEOUT", "30s", {
+    group: "Service",
+    kind: time(),
+    about: "How long a client may take nothing of a response before the connection is closed."
+  }),
+  tcpReadTimeout: defaulted("ELECTRIC_TCP_READ_TIMEOUT", "60s", {
+    group: "Service",
+    kind: time(),
+    about:
+      "How long to wait for a request, also between two on one connection. Must exceed the idle time-out of a proxy in front."
+  }),
+  longPollTimeout: defaulted("ELECTRIC_LONG_POLL_TIMEOUT", "20000", {
+    group: "Service",
+    kind: integer(1, 2 ** 31 - 1),
+    about: "Milliseconds that a live request waits for a change."
+  }),
+  chunkBytesThreshold: defaulted("ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD", "10485760", {
+    group: "Service",
+    kind: integer(1),
+    about: "Bytes of a shape's log after which a response ends and the next one continues."
+  }),
+  cacheMaxAge: defaulted("ELECTRIC_CACHE_MAX_AGE", "60", {
+    group: "Service",
+    kind: integer(0, 2 ** 31 - 1),
+    about: "Seconds for which caches may keep responses that are not live."
+  }),
+  cacheStaleAge: defaulted("ELECTRIC_CACHE_STALE_AGE", "300", {
+    group: "Service",
+    kind: integer(0, 2 ** 31 - 1),
+    about: "Seconds for which they may serve them stale while they fetch again."
+  }),
+  maxConcurrentRequests: defaulted("ELECTRIC_MAX_CONCURRENT_REQUESTS", '{"initial":300,"existing":10000}', {
+    group: "Service",
+    kind: concurrentRequests,
+    about:
+      "Requests in progress at once for shapes that have to be created and for those that exist; more get 503."
+  }),
+  maxShapes: optional("ELECTRIC_MAX_SHAPES", {
+    group: "Service",
+    kind: integer(1),
+    about: "Above this many shapes the least recently used ones are dropped. Unset: no limit."
+  }),
+  experimentalMaxShapes: optional("ELECTRIC_EXPERIMENTAL_MAX_SHAPES", {
+    group: "Service",
+    kind: integer(1),
+    about: "Old name of `ELECTRIC_MAX_SHAPES`, which wins."
+  }),
+  allowShapeDeletion: defaulted("ELECTRIC_ENABLE_INTEGRATION_TESTING", "false", {
+    group: "Service",
+    kind: boolean,
+    about: "Allow `DELETE /v1/shape`."
+  }),
+  maxRequestsPerConnection: defaulted("ELECTRIC_TWEAKS_CONN_MAX_REQUESTS", "50", {
+    group: "Service",
+    kind: integer(0),
+    about: "Requests after which an HTTP connection is closed; 0 is unlimited."
+  }),
+  tlsCertFile: optional("BATON_TLS_CERT_FILE", {
+    group: "Service",
+    kind: path,
+    about:
+      "Certificate chain (PEM). With it the API speaks HTTPS, HTTP/2 included. Needs `BATON_TLS_KEY_FILE`."
+  }),
+  tlsKeyFile: optional("BATON_TLS_KEY_FILE", {
+    group: "Service",
+    kind: path,
+    about: "Private key (PEM) of that certificate."
+  }),
+
+  // Storage
+  storageDir: defaulted("ELECTRIC_STORAGE_DIR", "./persistent", {
+    group: "Storage",
+    kind: path,
+    about: "Where shapes are kept. Instances that take over from each other share it."
+  }),
+  storage: defaulted("ELECTRIC_STORAGE", "FAST_FILE", {
+    group: "Storage",
+    kind: oneOf(storages, { ignoreCase: true }),
+    about: "FAST_FILE keeps shapes in the storage directory, MEMORY nowhere. Upper or lower case."
+  }),
+  shapeDbExclusiveMode: defaulted("ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE", "false", {
+    group: "Storage",
+    kind: boolean,
+    about: "Lock the metadata database for one process; needed on network file systems."
+  }),
+  shapeDbStorageDir: optional("ELECTRIC_SHAPE_DB_STORAGE_DIR", {
+    group: "Storage",
+    kind: path,
+    about:
+      "Another directory for the metadata database, or `:memory:` (needs `ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE`). Unset: the " +
+      "storage directory."
+  }),
+  shapeDbSynchronous: defaulted("ELECTRIC_SHAPE_DB_SYNCHRONOUS", "OFF", {
+    group: "Storage",
+    kind: oneOf(
+      new Map(["OFF", "NORMAL", "FULL", "EXTRA", "0", "1", "2", "3"].map((word) => [word, word] as const)),
+      { ignoreCase: true }
+    ),
+    about: "`PRAGMA synchronous` of the metadata database."
+  }),
+  shapeDbCacheSize: defaulted("ELECTRIC_SHAPE_DB_CACHE_SIZE", "4096 KiB", {
+    group: "Storage",
+    kind: size,
+    about: "Page cache of the metadata database."
+  }),
+  cleanupInterval: defaulted("ELECTRIC_CLEANUP_INTERVAL_MS", "10s", {
+    group: "Storage",
+    kind: time(),
+    about: "How often files that nothing refers to are deleted. A time with any unit, despite the name."
+  }),
+
+  // Handover
+  shutdownGrace: defaulted("BATON_SHUTDOWN_GRACE", "25s", {
+    group: "Handover",
+    kind: time({ zero: "is at once" }),
+    about:
+      "After SIGTERM: how long requests in progress may take to end. Keep it below the grace period of the orchestrator."
+  }),
+  walSenderTimeout: optional("BATON_WAL_SENDER_TIMEOUT", {
+    group: "Handover",
+    kind: time({ minimumMillis: 1000 }),
+    about:
+      "`wal_sender_timeout` of the replication session: the time after which Postgres takes the lock from an instance " +
+      "that is frozen or cut off. Unset: what the server is configured with."
+  }),
+
+  // Telemetry
+  logLevel: defaulted("ELECTRIC_LOG_LEVEL", "info", {
+    group: "Telemetry",
+    kind: oneOf(logLevels, { shown: ["error", "warning", "info", "debug"] }),
+    about: "Least severe level that is logged."
+  }),
+  logColors: defaulted("ELECTRIC_LOG_COLORS", "true", {
+    group: "Telemetry",
+    kind: nonEmptyBoolean,
+    about: "Colours in the log, which appear on a terminal only."
+  }),
+  prometheusPort: optional("ELECTRIC_PROMETHEUS_PORT", {
+    group: "Telemetry",
+    kind: integer(1, 65_535),
+    about: "Port that serves `GET /metrics`.",
+    treatment: later("no such port is opened")
+  }),
+  otlpEndpoint: optional("ELECTRIC_OTLP_ENDPOINT", {
+    group: "Telemetry",
+    kind: httpUrl,
+    about: "Base URL of an OpenTelemetry collector for traces, metrics and logs over OTLP/HTTP.",
+    treatment: noExport
+  }),
+  otelExportPeriod: defaulted("ELECTRIC_OTEL_EXPORT_PERIOD", "30s", {
+    group: "Telemetry",
+    kind: time(),
+    about: "How often metrics are exported.",
+    treatment: noExport
+  }),
+
+  // Development
+  devDir: defaulted("BATON_DEV_DIR", "./.baton", {
+    group: "Development",
+    kind: path,
+    about: "Where the embedded database that stands in for `DATABASE_URL` keeps its data."
+  })
+} as const
