@@ -1,0 +1,71 @@
+import { Context, Duration, Effect, Layer, Option, Stream, SubscriptionRef } from "effect"
+import { type HealthEvent, type HealthState, transition } from "./HealthState.ts"
+
+/**
+ * The state of this instance: driven by the fibers that own lock, stream and storage, read by everybody else.
+ * See `HealthState.ts` for the table.
+ */
+export class HealthRef extends Context.Service<
+  HealthRef,
+  {
+    /** The state now, without an Effect: for request handlers. */
+    readonly current: () => HealthState
+    readonly get: Effect.Effect<HealthState>
+    /**
+     * Applies an event and returns the state after it. An event that cannot happen in the present state is logged and
+     * changes nothing.
+     */
+    readonly send: (event: HealthEvent) => Effect.Effect<HealthState>
+    /** The present state first, then every change of it. */
+    readonly changes: Stream.Stream<HealthState>
+    /** The first state, the present one included, that `accepts` holds for; `None` when there was none in time. */
+    readonly awaitState: (
+      accepts: (state: HealthState) => boolean,
+      timeout: Duration.Input
+    ) => Effect.Effect<Option.Option<HealthState>>
+  }
+>()("baton/health/HealthRef") {
+  /** Begins in `starting`. */
+  static readonly layer = Layer.effect(
+    HealthRef,
+    Effect.gen(function* () {
+      const ref = yield* SubscriptionRef.make<HealthState>("starting")
+      const changes = Stream.changes(SubscriptionRef.changes(ref))
+
+      const send = Effect.fnUntraced(function* (event: HealthEvent) {
+        const [before, after] = yield* SubscriptionRef.modify(ref, (state) => {
+          const next = transition(state, event)
+          return [[state, next] as const, next ?? state]
+        })
+        if (after === null) {
+          yield* Effect.logWarning(
+            `The event ${event} cannot happen while this instance is ${before}; it was ignored. ` +
+              "This is a bug in Baton, please report it. The service goes on."
+          )
+          return before
+        }
+        if (after !== before) yield* Effect.logInfo(`Health: ${before} -> ${after} (${event})`)
+        return after
+      })
+
+      const awaitState = (accepts: (state: HealthState) => boolean, timeout: Duration.Input) =>
+        Effect.suspend(() => {
+          const now = SubscriptionRef.getUnsafe(ref)
+          return accepts(now)
+            ? Effect.succeed(Option.some(now))
+            : Effect.map(
+                Effect.timeoutOption(Stream.runHead(Stream.filter(changes, accepts)), timeout),
+                Option.flatten
+              )
+        })
+
+      return HealthRef.of({
+        current: () => SubscriptionRef.getUnsafe(ref),
+        get: SubscriptionRef.get(ref),
+        send,
+        changes,
+        awaitState
+      })
+    })
+  )
+}

@@ -1,0 +1,244 @@
+/**
+ * The states of an instance and what each allows, as data.
+ *
+ * `starting`      storage is being loaded; nothing can be answered from it yet
+ * `waiting`       serves existing shapes and waits for the lock; also after the lock was lost or another instance was seen
+ * `disconnected`  the same, with the database out of reach
+ * `takingOver`    holds the lock, not yet streaming
+ * `active`        streams, creates shapes
+ * `asleep`        was idle for so long that it gave up its database connections; the next request wakes it
+ * `releasing`     asked to stop while holding the lock: finishes what it has received, then gives the lock back
+ * `draining`      asked to stop and without the lock: answers open requests from its successor's journal
+ * `stopped`       nothing is answered any more
+ */
+export const healthStates = [
+  "starting",
+  "waiting",
+  "disconnected",
+  "takingOver",
+  "active",
+  "asleep",
+  "releasing",
+  "draining",
+  "stopped"
+] as const
+export type HealthState = (typeof healthStates)[number]
+
+/**
+ * What happens to an instance.
+ *
+ * `storageLoaded`  every shape that storage holds is known
+ * `databaseUp`     a connection was made, `databaseDown`: it could not be made, or was lost with the database
+ * `lockGranted`    this instance's connection holds the advisory lock, `lockLost`: that connection is gone
+ * `streamStarted`  Postgres streams changes to it
+ * `fenced`         another instance was seen to have opened a newer epoch in storage
+ * `slept`          the database connections were given up after a time without changes, `woken`: a request came
+ * `shutdown`       asked to stop, `lockReleased`: the lock was given back, `drained`: nothing is left to answer
+ */
+export const healthEvents = [
+  "storageLoaded",
+  "databaseUp",
+  "databaseDown",
+  "lockGranted",
+  "lockLost",
+  "streamStarted",
+  "fenced",
+  "slept",
+  "woken",
+  "shutdown",
+  "lockReleased",
+  "drained"
+] as const
+export type HealthEvent = (typeof healthEvents)[number]
+
+/**
+ * The next state for every state and event. `null`: the event cannot happen there and seeing it is a bug.
+ *
+ * An event that two fibers can race to send is allowed in each state that the race can leave behind: a lock granted at
+ * the moment of a shutdown, for example, or several requests that wake a sleeping instance.
+ */
+export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, HealthState | null>>>> = {
+  starting: {
+    storageLoaded: "waiting",
+    databaseUp: "starting",
+    databaseDown: "starting",
+    // The lock is asked for only when storage is loaded, or its holder could do nothing with it.
+    lockGranted: null,
+    lockLost: "starting",
+    streamStarted: null,
+    fenced: "starting",
+    slept: null,
+    woken: "starting",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
+  waiting: {
+    storageLoaded: null,
+    databaseUp: "waiting",
+    databaseDown: "disconnected",
+    lockGranted: "takingOver",
+    lockLost: "waiting",
+    streamStarted: null,
+    // A waiting instance sees other instances take over all the time.
+    fenced: "waiting",
+    slept: null,
+    woken: "waiting",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
+  disconnected: {
+    storageLoaded: null,
+    databaseUp: "waiting",
+    databaseDown: "disconnected",
+    lockGranted: "takingOver",
+    lockLost: "disconnected",
+    streamStarted: null,
+    fenced: "disconnected",
+    slept: null,
+    woken: "disconnected",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
+  takingOver: {
+    storageLoaded: null,
+    databaseUp: "takingOver",
+    databaseDown: "disconnected",
+    lockGranted: null,
+    lockLost: "waiting",
+    streamStarted: "active",
+    fenced: "waiting",
+    slept: null,
+    woken: "takingOver",
+    shutdown: "releasing",
+    lockReleased: null,
+    drained: null
+  },
+  active: {
+    storageLoaded: null,
+    databaseUp: "active",
+    databaseDown: "disconnected",
+    lockGranted: null,
+    lockLost: "waiting",
+    streamStarted: null,
+    fenced: "waiting",
+    slept: "asleep",
+    woken: "active",
+    shutdown: "releasing",
+    lockReleased: null,
+    drained: null
+  },
+  asleep: {
+    storageLoaded: null,
+    databaseUp: "asleep",
+    databaseDown: "asleep",
+    lockGranted: null,
+    lockLost: "asleep",
+    streamStarted: null,
+    fenced: "asleep",
+    slept: "asleep",
+    woken: "waiting",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
+  releasing: {
+    storageLoaded: null,
+    databaseUp: "releasing",
+    databaseDown: "draining",
+    lockGranted: null,
+    lockLost: "draining",
+    streamStarted: "releasing",
+    fenced: "draining",
+    slept: "draining",
+    woken: "releasing",
+    shutdown: "releasing",
+    lockReleased: "draining",
+    drained: null
+  },
+  draining: {
+    storageLoaded: "draining",
+    databaseUp: "draining",
+    databaseDown: "draining",
+    // Granted while the shutdown was on its way: the connection is being closed, and the lock goes with it.
+    lockGranted: "draining",
+    lockLost: "draining",
+    streamStarted: null,
+    fenced: "draining",
+    slept: null,
+    woken: "draining",
+    shutdown: "draining",
+    lockReleased: "draining",
+    drained: "stopped"
+  },
+  stopped: {
+    storageLoaded: "stopped",
+    databaseUp: "stopped",
+    databaseDown: "stopped",
+    lockGranted: "stopped",
+    lockLost: "stopped",
+    streamStarted: "stopped",
+    fenced: "stopped",
+    slept: "stopped",
+    woken: "stopped",
+    shutdown: "stopped",
+    lockReleased: "stopped",
+    drained: "stopped"
+  }
+}
+
+/** The next state, or `null` when the event cannot happen in this one. */
+export const transition = (state: HealthState, event: HealthEvent): HealthState | null =>
+  transitions[state][event]
+
+/** What `/v1/health` answers. */
+export interface HealthAnswer {
+  readonly status: 200 | 202 | 503
+  readonly body: { readonly status: "active" | "waiting" | "starting" | "stopping" }
+}
+
+export interface Abilities {
+  readonly health: HealthAnswer
+  /** Requests for shapes that storage holds are answered at once. In `starting` they have to wait for `storageLoaded`. */
+  readonly servesExistingShapes: boolean
+  /** New shapes are created and shapes are deleted. */
+  readonly createsShapes: boolean
+  /** May write to shared storage, as far as this process knows; storage compares epochs because it may be mistaken. */
+  readonly mayAppend: boolean
+  /** A request should send `woken` and wait for what follows. */
+  readonly wakesOnRequest: boolean
+}
+
+const answers = {
+  active: { status: 200, body: { status: "active" } },
+  waiting: { status: 202, body: { status: "waiting" } },
+  starting: { status: 202, body: { status: "starting" } },
+  stopping: { status: 503, body: { status: "stopping" } }
+} as const satisfies Record<string, HealthAnswer>
+
+const reader: Abilities = {
+  health: answers.waiting,
+  servesExistingShapes: true,
+  createsShapes: false,
+  mayAppend: false,
+  wakesOnRequest: false
+}
+
+/** What an instance does in each state, in one place. */
+export const abilities: Readonly<Record<HealthState, Abilities>> = {
+  starting: { ...reader, health: answers.starting, servesExistingShapes: false },
+  waiting: reader,
+  disconnected: reader,
+  takingOver: { ...reader, health: answers.starting, mayAppend: true },
+  active: { ...reader, health: answers.active, createsShapes: true, mayAppend: true },
+  asleep: { ...reader, health: answers.active, wakesOnRequest: true },
+  releasing: { ...reader, health: answers.stopping, mayAppend: true },
+  draining: { ...reader, health: answers.stopping },
+  stopped: { ...reader, health: answers.stopping, servesExistingShapes: false }
+}
+
+/** The instance was asked to stop, and nothing takes that back. */
+export const isStopping = (state: HealthState): boolean =>
+  state === "releasing" || state === "draining" || state === "stopped"

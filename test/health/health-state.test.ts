@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  abilities,
+  type HealthEvent,
+  healthEvents,
+  type HealthState,
+  healthStates,
+  isStopping,
+  transition
+} from "../../src/health/HealthState.ts"
+
+/** What is true of the world, as opposed to what the instance believes. */
+interface World {
+  readonly state: HealthState
+  readonly lockHeld: boolean
+  readonly storageLoaded: boolean
+}
+
+/** Events that can really happen in a world. Races are allowed: a fiber may report what another one has just undone. */
+const possible = ({ state, lockHeld, storageLoaded }: World): ReadonlyArray<HealthEvent> =>
+  healthEvents.filter((event) => {
+    if (event === "storageLoaded") return !storageLoaded
+    if (event === "lockGranted") return !lockHeld && storageLoaded && state !== "asleep"
+    if (event === "streamStarted") return lockHeld && (state === "takingOver" || state === "releasing")
+    if (event === "slept") return lockHeld && (state === "active" || state === "releasing")
+    if (event === "lockReleased") return state === "releasing"
+    if (event === "drained") return state === "draining"
+    return true
+  })
+
+const lockAfter: Partial<Record<HealthEvent, boolean>> = {
+  lockGranted: true,
+  lockLost: false,
+  lockReleased: false,
+  databaseDown: false,
+  slept: false
+}
+
+const step = (world: World, event: HealthEvent): World => {
+  const next = transition(world.state, event)
+  assert.isNotNull(next, `${event} can happen in ${JSON.stringify(world)}`)
+  const state = next ?? world.state
+  // Whoever is demoted or stopped closes its connection, and the lock goes with it.
+  const gaveUp = event === "fenced" || state === "draining" || state === "stopped"
+  return {
+    state,
+    lockHeld: gaveUp ? false : (lockAfter[event] ?? world.lockHeld),
+    storageLoaded: world.storageLoaded || event === "storageLoaded"
+  }
+}
+
+const explore = (from: World, events: (world: World) => ReadonlyArray<HealthEvent>): ReadonlyArray<World> => {
+  const seen = new Map<string, World>()
+  const todo = [from]
+  for (let world = todo.pop(); world !== undefined; world = todo.pop()) {
+    const key = JSON.stringify(world)
+    if (seen.has(key)) continue
+    seen.set(key, world)
+    for (const event of events(world)) todo.push(step(world, event))
+  }
+  return [...seen.values()]
+}
+
+const start: World = { state: "starting", lockHeld: false, storageLoaded: false }
+const everywhere = explore(start, possible)
+const withoutShutdown = (world: World) => possible(world).filter((event) => event !== "shutdown")
+
+const answer = (state: HealthState) => {
+  const { status, body } = abilities[state].health
+  return `${status} ${JSON.stringify(body)}`
+}
+
+/** The state that `events` lead to from active. */
+const route = (...events: ReadonlyArray<HealthEvent>) =>
+  events.reduce(step, { state: "active", lockHeld: true, storageLoaded: true }).state
+
+describe("health states", () => {
+  it("are all reached", () => {
+    assert.sameMembers([...new Set(everywhere.map((world) => world.state))], [...healthStates])
+  })
+
+  it("never allow to append, or to create shapes, without the lock", () => {
+    for (const world of everywhere) {
+      const can = abilities[world.state]
+      assert.isTrue(world.lockHeld || !(can.mayAppend || can.createsShapes), JSON.stringify(world))
+    }
+  })
+
+  it("always leave a way to active, until a shutdown", () => {
+    for (const world of everywhere.filter(({ state }) => !isStopping(state))) {
+      const ahead = explore(world, withoutShutdown)
+      assert.isTrue(
+        ahead.some(({ state }) => state === "active"),
+        JSON.stringify(world)
+      )
+    }
+  })
+
+  it("end in stopped after a shutdown, and never serve as active again", () => {
+    for (const world of everywhere.filter(({ state }) => isStopping(state))) {
+      const ahead = explore(world, possible)
+      assert.isTrue(ahead.every(({ state }) => isStopping(state)))
+      assert.isTrue(ahead.some(({ state }) => state === "stopped"))
+      for (const { state } of ahead) assert.strictEqual(abilities[state].health.status, 503)
+    }
+  })
+
+  it("serve existing shapes from the moment storage is loaded until the end", () => {
+    for (const { state, storageLoaded } of everywhere) {
+      if (state === "stopped" || (isStopping(state) && !storageLoaded)) continue
+      assert.strictEqual(abilities[state].servesExistingShapes, storageLoaded, state)
+    }
+  })
+
+  it("say what the health route answers", () => {
+    assert.deepStrictEqual(Object.fromEntries(healthStates.map((state) => [state, answer(state)])), {
+      starting: '202 {"status":"starting"}',
+      waiting: '202 {"status":"waiting"}',
+      disconnected: '202 {"status":"waiting"}',
+      takingOver: '202 {"status":"starting"}',
+      active: '200 {"status":"active"}',
+      asleep: '200 {"status":"active"}',
+      releasing: '503 {"status":"stopping"}',
+      draining: '503 {"status":"stopping"}',
+      stopped: '503 {"status":"stopping"}'
+    })
+  })
+
+  it("lead from active to waiting and back when the lock, the database or the epoch is lost", () => {
+    assert.strictEqual(route("lockLost"), "waiting")
+    assert.strictEqual(route("fenced"), "waiting")
+    assert.strictEqual(route("databaseDown"), "disconnected")
+    for (const lost of ["lockLost", "fenced", "databaseDown"] as const) {
+      assert.strictEqual(route(lost, "databaseUp", "lockGranted", "streamStarted"), "active")
+    }
+    assert.strictEqual(route("slept"), "asleep")
+    assert.strictEqual(route("slept", "woken", "databaseUp", "lockGranted", "streamStarted"), "active")
+  })
+})
