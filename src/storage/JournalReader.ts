@@ -1,6 +1,6 @@
 import { type FileHandle, open, stat } from "node:fs/promises"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
-import { frameHeaderBytes, scanFrame } from "./Frame.ts"
+import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
@@ -36,6 +36,7 @@ export class JournalReader {
   private readonly store: ShapeStore
   private readonly recent: RecentBytes
   private readonly onDamage: (message: string) => void
+  private readonly onSegment: (epoch: number, segment: number) => void
 
   constructor(options: {
     readonly paths: StoragePaths
@@ -43,6 +44,8 @@ export class JournalReader {
     readonly recent: RecentBytes
     readonly from: JournalEnd
     readonly onDamage: (message: string) => void
+    /** A file of the journal that entries may stand in. */
+    readonly onSegment: (epoch: number, segment: number) => void
   }) {
     this.paths = options.paths
     this.store = options.store
@@ -51,6 +54,8 @@ export class JournalReader {
     this.segment = options.from.segment
     this.position = options.from.position
     this.onDamage = options.onDamage
+    this.onSegment = options.onSegment
+    if (this.epoch > 0) this.onSegment(this.epoch, this.segment)
   }
 
   get end(): JournalEnd {
@@ -105,6 +110,7 @@ export class JournalReader {
     this.epoch = epoch
     this.segment = segment
     this.position = 0
+    this.onSegment(epoch, segment)
   }
 
   private abandon(): void {
@@ -149,7 +155,7 @@ export class JournalReader {
         this.recent.add(this.segment, from, fresh.subarray(0, this.position - from))
         return "progress"
       }
-      if (need === 0 || need <= bytesRead || bytesRead < length) return "idle"
+      if (need <= bytesRead || bytesRead < length || from + need > (await file.stat()).size) return "idle"
       wanted = need
     }
   }
@@ -166,11 +172,11 @@ export class JournalReader {
       }
       if (scan._tag === "Damaged") {
         const skipped = this.skipDamaged(at, limit)
-        if (skipped === undefined) {
+        if (skipped.needed > 0 || skipped.next === at) {
           this.position = base + at
-          return 0
+          return skipped.needed
         }
-        at = skipped
+        at = skipped.next
         continue
       }
       this.applyFrame(scan.kind, base, at + frameHeaderBytes, scan.end)
@@ -178,10 +184,17 @@ export class JournalReader {
     }
   }
 
-  /** Steps over a damaged record if a sound one follows it; the shapes in it are dropped. Returns where that one starts. */
-  private skipDamaged(at: number, limit: number): number | undefined {
-    const end = at + frameHeaderBytes + this.buffer.readUInt32LE(at)
-    if (scanFrame(this.buffer, end, limit)._tag !== "Frame") return undefined
+  /**
+   * Steps over a damaged record if a sound one follows it; the shapes in it are dropped. `next` is where that one
+   * starts, or `at`; `needed` is above zero when more bytes are needed to tell.
+   */
+  private skipDamaged(at: number, limit: number): { readonly next: number; readonly needed: number } {
+    const length = this.buffer.readUInt32LE(at)
+    if (length > maxFramePayloadBytes) return { next: at, needed: 0 }
+    const end = at + frameHeaderBytes + length
+    const following = scanFrame(this.buffer, end, limit)
+    if (following._tag === "Short") return { next: at, needed: end - at + following.needed }
+    if (following._tag === "Damaged") return { next: at, needed: 0 }
     const where = `journal segment ${this.epoch}-${this.segment} at byte ${this.position + at}`
     const ids =
       this.buffer[at + 8] === recordKind.transaction
@@ -197,7 +210,7 @@ export class JournalReader {
       `A record is damaged in ${where}. Its shapes are dropped and their clients fetch them again: ${handles.join(", ") || "none"}.`
     )
     this.abandon()
-    return end
+    return { next: end, needed: 0 }
   }
 
   private applyFrame(kind: number, base: number, at: number, end: number): void {

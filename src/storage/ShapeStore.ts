@@ -186,7 +186,7 @@ export class ShapeStore {
         for (const id of notice.ids) this.drop(id, notice.reason)
         return
       case "purged":
-        for (const id of [...this.byId.keys()]) this.drop(id, notice.reason)
+        for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
         return
       case "moved":
         for (const { id, files, chunks } of notice.shapes) {
@@ -276,8 +276,13 @@ export class ShapeStore {
       const length = pending.length(i)
       const end = pending.idsEnd(i)
       for (; next < end; next++) {
-        const shape = this.byId.get(pending.id(next))
-        if (shape === undefined) continue
+        const id = pending.id(next)
+        const shape = this.byId.get(id)
+        if (shape === undefined) {
+          // An id in the journal is never given out again, even if nothing else is known of its shape.
+          if (id >= this.nextId) this.nextId = id + 1
+          continue
+        }
         const included = shape.includes(commitLsn, xid)
         if (included === false) continue
         let tail = shape.tail

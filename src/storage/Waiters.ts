@@ -80,8 +80,8 @@ export class Waiters {
 
   /** Wakes everybody everywhere: they look again. */
   wakeAll(): void {
-    for (const bucket of [...this.slots.values()]) {
-      for (const waiter of [...bucket]) {
+    for (const bucket of this.slots.values()) {
+      for (const waiter of bucket) {
         this.forget(waiter)
         waiter.resume("changed")
       }

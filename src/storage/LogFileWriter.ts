@@ -1,0 +1,178 @@
+import { type FileHandle, mkdir, open, readFile } from "node:fs/promises"
+import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
+import { markedLength, writeMessage } from "./Message.ts"
+import type { LogFile, Notice } from "./Records.ts"
+import type { SegmentFiles } from "./SegmentFiles.ts"
+import type { ShapeState } from "./ShapeState.ts"
+import { ShapeTail } from "./ShapeTail.ts"
+import {
+  logChunkFile,
+  segmentFile,
+  shapeDir,
+  snapshotChunkFile,
+  type StoragePaths,
+  syncDirectory
+} from "./StorageDir.ts"
+
+/** A segment up to this size is read as a whole while its entries are moved; from a larger one they are read singly. */
+const wholeSegmentBytes = 96 << 20
+const parallelShapes = 8
+
+export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
+
+interface Source {
+  readonly take: (position: number, length: number) => Promise<Buffer>
+}
+
+/**
+ * Copies the entries that stand in `segment` to their shapes' log files, and makes those durable. Positions in the
+ * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places.
+ */
+export const moveSegment = async (options: {
+  readonly paths: StoragePaths
+  readonly epoch: number
+  readonly segment: number
+  readonly segments: SegmentFiles
+  readonly shapes: Iterable<ShapeState>
+  readonly durableWrites: boolean
+}): Promise<ReadonlyArray<Moved>> => {
+  const source = await openSource(options)
+  const moved: Array<Moved> = []
+  const work = [...options.shapes].filter((shape) => !shape.dropped && concerns(shape, options.segment))
+  let next = 0
+  const worker = async () => {
+    for (let shape = work[next++]; shape !== undefined; shape = work[next++]) {
+      const result = await moveShape(options, shape, source)
+      if (result !== undefined) moved.push(result)
+    }
+  }
+  await Promise.all(Array.from({ length: parallelShapes }, worker))
+  if (options.durableWrites && moved.length > 0) await syncDirectory(options.paths.shapes)
+  return moved
+}
+
+const concerns = (shape: ShapeState, segment: number): boolean =>
+  (shape.tail !== undefined && shape.tail.count > 0 && shape.tail.segment(0) <= segment) ||
+  shape.snapshotChunks.some((chunk) => chunk._tag === "Journal" && chunk.segment <= segment)
+
+const openSource = async (options: {
+  readonly paths: StoragePaths
+  readonly epoch: number
+  readonly segment: number
+  readonly segments: SegmentFiles
+}): Promise<Source> => {
+  const path = segmentFile(options.paths, options.epoch, options.segment)
+  const handle = await open(path, "r")
+  const { size } = await handle.stat()
+  await handle.close()
+  if (size <= wholeSegmentBytes) {
+    const whole = await readFile(path)
+    return { take: async (position, length) => whole.subarray(position, position + length) }
+  }
+  return {
+    take: async (position, length) => {
+      const bytes = Buffer.allocUnsafe(length)
+      if (!(await options.segments.read(options.segment, position, bytes)))
+        throw new Error(`${path} is shorter than its entries`)
+      return bytes
+    }
+  }
+}
+
+const writeFully = async (file: FileHandle, bytes: Buffer, position: number): Promise<void> => {
+  let at = 0
+  while (at < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at)
+    at += bytesWritten
+  }
+}
+
+const moveShape = async (
+  options: { readonly paths: StoragePaths; readonly segment: number; readonly durableWrites: boolean },
+  shape: ShapeState,
+  source: Source
+): Promise<Moved | undefined> => {
+  await mkdir(shapeDir(options.paths, shape.handle), { recursive: true })
+  const chunks: Array<{ readonly index: number; readonly bytes: number }> = []
+  for (let index = 0; index < shape.snapshotChunks.length; index++) {
+    const chunk = shape.snapshotChunks[index]
+    if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.segment) continue
+    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), "w")
+    try {
+      await writeFully(file, await source.take(chunk.position, chunk.bytes), 0)
+      if (options.durableWrites) await file.datasync()
+    } finally {
+      await file.close()
+    }
+    chunks.push({ index, bytes: chunk.bytes })
+  }
+  const files: Array<LogFile> = []
+  const tail = shape.tail ?? new ShapeTail()
+  const count = tail.countUpToSegment(options.segment)
+  let i = 0
+  let current = shape.files.at(-1)
+  while (i < count) {
+    if (current === undefined || current.closed) {
+      const index = current === undefined ? 0 : current.index + 1
+      current = { index, bytes: 0, entries: 0, entryBytes: 0, endTx: "0", endOp: 0, closed: false }
+    }
+    let end = i
+    while (end < count && !tail.isChunkEnd(end)) end++
+    if (end < count) end++
+    const before = current
+    let size = 0
+    for (let k = i; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
+    const bytes = Buffer.allocUnsafe(size)
+    const rows = Buffer.allocUnsafe((end - i) * indexRowBytes)
+    let at = 0
+    let entryBytes = before.entryBytes
+    for (let k = i; k < end; k++) {
+      const length = tail.length(k)
+      const isFirst = before.bytes === 0 && k === i
+      const start = before.bytes + at + (isFirst ? 0 : 1)
+      at = writeMessage(
+        bytes,
+        at,
+        await source.take(tail.position(k), length),
+        0,
+        length,
+        tail.isLast(k),
+        isFirst
+      )
+      writeIndexRow(rows, k - i, tail.tx(k), tail.op(k), start, before.bytes + at - start)
+      entryBytes += length
+    }
+    const log = await open(
+      logChunkFile(options.paths, shape.handle, before.index),
+      before.bytes === 0 ? "w" : "r+"
+    )
+    try {
+      await writeFully(log, bytes.subarray(0, at), before.bytes)
+      if (options.durableWrites) await log.datasync()
+    } finally {
+      await log.close()
+    }
+    const indexPath = `${logChunkFile(options.paths, shape.handle, before.index)}.idx`
+    const index = await open(indexPath, before.entries === 0 ? "w" : "r+")
+    try {
+      await writeFully(index, rows, before.entries * indexRowBytes)
+      if (options.durableWrites) await index.datasync()
+    } finally {
+      await index.close()
+    }
+    current = {
+      index: before.index,
+      bytes: before.bytes + at,
+      entries: before.entries + end - i,
+      entryBytes,
+      endTx: String(tail.tx(end - 1)),
+      endOp: tail.op(end - 1),
+      closed: tail.isChunkEnd(end - 1)
+    }
+    files.push(current)
+    i = end
+  }
+  if (files.length === 0 && chunks.length === 0) return undefined
+  if (options.durableWrites) await syncDirectory(shapeDir(options.paths, shape.handle))
+  return { id: shape.id, files, chunks }
+}

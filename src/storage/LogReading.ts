@@ -1,0 +1,294 @@
+import { type FileHandle, open } from "node:fs/promises"
+import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
+import { positionAfter } from "./LogFileIndex.ts"
+import { markedLength, writeMessage } from "./Message.ts"
+import type { LogFile } from "./Records.ts"
+import type { ShapeState } from "./ShapeState.ts"
+import { logChunkFile, snapshotChunkFile, type StoragePaths } from "./StorageDir.ts"
+
+/** Bodies up to this size are one buffer; longer ones come in pieces of this size. */
+export const pieceBytes = 256 * 1024
+
+/** What a read needs from the storage it reads. */
+export interface LogSource {
+  readonly paths: StoragePaths
+  /** Bytes of the journal that are in memory; a view that is valid until something else runs. */
+  readonly memory: (segment: number, position: number, length: number) => Buffer | undefined
+  readonly readSegment: (segment: number, position: number, into: Buffer) => Promise<boolean>
+}
+
+/** The answer to a read before any byte of it has been fetched. */
+export type ReadPlan =
+  | { readonly _tag: "Dropped" }
+  | { readonly _tag: "Ahead" }
+  | { readonly _tag: "SnapshotChunk"; readonly index: number; readonly next: LogOffset }
+  /** The chunk does not exist yet, and it is not known whether it ever will. */
+  | { readonly _tag: "AwaitChunk"; readonly index: number }
+  | {
+      readonly _tag: "Log"
+      readonly next: LogOffset
+      readonly upToDate: boolean
+      /** File to read from `after` on, before the tail. */
+      readonly file: LogFile | undefined
+      /** Entries of the tail. */
+      readonly from: number
+      readonly to: number
+    }
+
+/** Decides what a reader at `after` is given. Pure: looks at the shape's state only. */
+export const planRead = (shape: ShapeState, after: LogOffset): ReadPlan => {
+  if (shape.dropped) return { _tag: "Dropped" }
+  if (after.tx < 0n) return chunkPlan(shape, 0)
+  if (isVirtual(after) && after.op !== Infinity) {
+    const index = after.op + 1
+    if (!shape.snapshotComplete || index < shape.snapshotChunks.length) return chunkPlan(shape, index)
+    return logPlan(shape, snapshotEnd)
+  }
+  if (compareOffsets(after, shape.end) > 0) return { _tag: "Ahead" }
+  return logPlan(shape, after)
+}
+
+const chunkPlan = (shape: ShapeState, index: number): ReadPlan => {
+  if (shape.snapshotChunks[index] !== undefined)
+    return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
+  const running = shape.running
+  if (running !== undefined && running.index === index && running.readable) {
+    return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
+  }
+  return { _tag: "AwaitChunk", index }
+}
+
+const logPlan = (shape: ShapeState, after: LogOffset): ReadPlan => {
+  const tail = shape.tail
+  const filesEnd = shape.filesEnd()
+  let file: LogFile | undefined
+  if (shape.files.length > 0 && compareOffsets(after, filesEnd) < 0) {
+    file = shape.files.find((candidate) => {
+      const tx = BigInt(candidate.endTx)
+      return after.tx < tx || (after.tx === tx && after.op < candidate.endOp)
+    })
+  }
+  if (file?.closed === true) {
+    const next = { tx: BigInt(file.endTx), op: file.endOp }
+    return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from: 0, to: 0 }
+  }
+  const from = tail === undefined ? 0 : file === undefined ? tail.firstAfter(after) : 0
+  let to = from
+  let next = file === undefined ? after : { tx: BigInt(file.endTx), op: file.endOp }
+  if (tail !== undefined && from < tail.count) {
+    while (to < tail.count) {
+      const ends = tail.isChunkEnd(to)
+      to++
+      if (ends) break
+    }
+    next = tail.offset(to - 1)
+  }
+  if (to === from && file === undefined) next = shape.end
+  return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from, to }
+}
+
+/** The tail's entries as one buffer, if they are few and all in memory: no waiting. */
+export const tailInMemory = (
+  source: LogSource,
+  shape: ShapeState,
+  from: number,
+  to: number
+): Buffer | undefined => {
+  const tail = shape.tail
+  if (tail === undefined || from === to) return Buffer.alloc(0)
+  let size = 0
+  for (let i = from; i < to; i++) {
+    size += markedLength(tail.length(i), tail.isLast(i)) + 1
+    if (size > pieceBytes) return undefined
+  }
+  const out = Buffer.allocUnsafeSlow(size)
+  let at = 0
+  for (let i = from; i < to; i++) {
+    const length = tail.length(i)
+    const bytes = source.memory(tail.segment(i), tail.position(i), length)
+    if (bytes === undefined) return undefined
+    at = writeMessage(out, at, bytes, 0, length, tail.isLast(i), i === from)
+  }
+  return out.subarray(0, at)
+}
+
+interface Entry {
+  readonly segment: number
+  readonly position: number
+  readonly length: number
+  readonly isLast: boolean
+}
+
+const entriesOf = (shape: ShapeState, from: number, to: number): ReadonlyArray<Entry> => {
+  const tail = shape.tail
+  const entries: Array<Entry> = []
+  if (tail === undefined) return entries
+  for (let i = from; i < to; i++) {
+    entries.push({
+      segment: tail.segment(i),
+      position: tail.position(i),
+      length: tail.length(i),
+      isLast: tail.isLast(i)
+    })
+  }
+  return entries
+}
+
+/** Bytes of a file from `position` to `end`, in pieces. */
+export async function* filePieces(path: string, position: number, end: number): AsyncGenerator<Buffer> {
+  if (position >= end) return
+  const file = await open(path, "r")
+  try {
+    for (let at = position; at < end;) {
+      const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
+      const { bytesRead } = await file.read(piece, 0, piece.length, at)
+      if (bytesRead === 0) throw new Error(`${path} is shorter than it should be`)
+      yield piece.subarray(0, bytesRead)
+      at += bytesRead
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The planned part of the log, in pieces. The entries are noted when this is called: what is appended, or moved to
+ * files, while the reader takes its time changes nothing.
+ */
+export const logPieces = (
+  source: LogSource,
+  shape: ShapeState,
+  after: LogOffset,
+  plan: Extract<ReadPlan, { _tag: "Log" }>
+): AsyncGenerator<Buffer> =>
+  piecesOf(source, shape.handle, after, plan.file, entriesOf(shape, plan.from, plan.to))
+
+async function* piecesOf(
+  source: LogSource,
+  handle: string,
+  after: LogOffset,
+  file: LogFile | undefined,
+  entries: ReadonlyArray<Entry>
+): AsyncGenerator<Buffer> {
+  let first = true
+  if (file !== undefined) {
+    const path = logChunkFile(source.paths, handle, file.index)
+    const index = await open(`${path}.idx`, "r")
+    const position = await startIn(index, file, after)
+    for await (const piece of filePieces(path, position, file.bytes)) {
+      first = false
+      yield piece
+    }
+  }
+  let at = 0
+  let out = Buffer.allocUnsafeSlow(0)
+  for (let i = 0; i < entries.length;) {
+    const until = groupEnd(entries, i)
+    let size = 0
+    for (let k = i; k < until; k++) size += (entries[k]?.length ?? 0) + 16
+    out = Buffer.allocUnsafeSlow(size)
+    at = 0
+    for (; i < until; i++) {
+      const entry = entries[i]
+      if (entry === undefined) continue
+      let bytes = source.memory(entry.segment, entry.position, entry.length)
+      if (bytes === undefined) {
+        const run = runEnd(entries, i, until)
+        const last = entries[run - 1] ?? entry
+        const span = Buffer.allocUnsafe(last.position + last.length - entry.position)
+        if (!(await source.readSegment(entry.segment, entry.position, span))) {
+          throw new Error(`journal segment ${entry.segment} ends before ${entry.position + span.length}`)
+        }
+        for (; i < run; i++) {
+          const one = entries[i]
+          if (one === undefined) continue
+          at = writeMessage(out, at, span, one.position - entry.position, one.length, one.isLast, first)
+          first = false
+        }
+        i--
+        continue
+      }
+      at = writeMessage(out, at, bytes, 0, entry.length, entry.isLast, first)
+      first = false
+      bytes = undefined
+    }
+    yield out.subarray(0, at)
+  }
+}
+
+const startIn = async (index: FileHandle, file: LogFile, after: LogOffset): Promise<number> => {
+  try {
+    return (await positionAfter(index, file.entries, after)) ?? file.bytes
+  } finally {
+    await index.close()
+  }
+}
+
+/** End of the entries that make up one piece. */
+const groupEnd = (entries: ReadonlyArray<Entry>, from: number): number => {
+  let size = 0
+  let i = from
+  while (i < entries.length) {
+    size += (entries[i]?.length ?? 0) + 16
+    if (size > pieceBytes && i > from) break
+    i++
+  }
+  return i
+}
+
+/** End of the entries from `from` on that one read of the segment gives without much else between them. */
+const runEnd = (entries: ReadonlyArray<Entry>, from: number, until: number): number => {
+  const first = entries[from]
+  if (first === undefined) return from
+  let i = from + 1
+  let end = first.position + first.length
+  let useful = first.length
+  while (i < until) {
+    const entry = entries[i]
+    if (entry === undefined || entry.segment !== first.segment) break
+    useful += entry.length
+    end = entry.position + entry.length
+    if (end - first.position > pieceBytes * 2 || end - first.position > useful * 4 + 4096) break
+    i++
+  }
+  return i
+}
+
+/** A whole snapshot chunk, or one that is still growing, in pieces. */
+export async function* snapshotPieces(
+  source: LogSource,
+  shape: ShapeState,
+  index: number
+): AsyncGenerator<Buffer> {
+  const path = snapshotChunkFile(source.paths, shape.handle, index)
+  let at = 0
+  for (;;) {
+    const chunk = shape.snapshotChunks[index]
+    if (chunk !== undefined) {
+      if (chunk._tag === "File") {
+        yield* filePieces(path, at, chunk.bytes)
+        return
+      }
+      const bytes = source.memory(chunk.segment, chunk.position, chunk.bytes)
+      if (bytes !== undefined) {
+        yield Buffer.from(bytes)
+        return
+      }
+      const read = Buffer.allocUnsafe(chunk.bytes)
+      if (!(await source.readSegment(chunk.segment, chunk.position, read)))
+        throw new Error("journal segment ends early")
+      yield read
+      return
+    }
+    const running = shape.running
+    if (shape.dropped || running === undefined) throw new Error("the snapshot was given up")
+    const progress = running.progress()
+    if (running.index === index && running.writtenBytes > at) {
+      const end = running.writtenBytes
+      yield* filePieces(path, at, end)
+      at = end
+      continue
+    }
+    await progress
+  }
+}

@@ -1,0 +1,83 @@
+import { type FileHandle, open, unlink } from "node:fs/promises"
+import { segmentFile, type StoragePaths } from "./StorageDir.ts"
+
+interface Segment {
+  readonly epoch: number
+  handle: Promise<FileHandle> | undefined
+}
+
+/** The journal files that entries stand in, opened for reading when they are needed. */
+export class SegmentFiles {
+  private readonly segments = new Map<number, Segment>()
+  private readonly paths: StoragePaths
+
+  constructor(paths: StoragePaths) {
+    this.paths = paths
+  }
+
+  /** A later epoch may begin a segment number again that a fenced-off one has used: the later one counts. */
+  known(epoch: number, segment: number): void {
+    const before = this.segments.get(segment)
+    if (before?.epoch === epoch) return
+    if (before !== undefined) void closeQuietly(before.handle)
+    this.segments.set(segment, { epoch, handle: undefined })
+  }
+
+  numbers(): ReadonlyArray<number> {
+    return [...this.segments.keys()].toSorted((a, b) => a - b)
+  }
+
+  private handle(segment: number): Promise<FileHandle> {
+    const found = this.segments.get(segment)
+    if (found === undefined) return Promise.reject(new Error(`journal segment ${segment} is not known`))
+    if (found.handle === undefined) {
+      const opening = open(segmentFile(this.paths, found.epoch, segment), "r")
+      found.handle = opening
+      opening.catch(() => {
+        if (found.handle === opening) found.handle = undefined
+      })
+    }
+    return found.handle
+  }
+
+  /** Fills `into` from `position` on; false when the file ends before. */
+  async read(segment: number, position: number, into: Buffer): Promise<boolean> {
+    const handle = await this.handle(segment)
+    let at = 0
+    while (at < into.length) {
+      const { bytesRead } = await handle.read(into, at, into.length - at, position + at)
+      if (bytesRead === 0) return false
+      at += bytesRead
+    }
+    return true
+  }
+
+  /** The segment's entries stand elsewhere now. Readers that are in the middle of it keep their file. */
+  async forget(segment: number): Promise<void> {
+    const found = this.segments.get(segment)
+    this.segments.delete(segment)
+    await closeQuietly(found?.handle)
+  }
+
+  /** Removes the file as well. Only for the holder of the newest epoch. */
+  async remove(segment: number): Promise<void> {
+    const found = this.segments.get(segment)
+    await this.forget(segment)
+    if (found === undefined) return
+    await unlink(segmentFile(this.paths, found.epoch, segment)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error
+    })
+  }
+
+  async close(): Promise<void> {
+    for (const segment of this.numbers()) await this.forget(segment)
+  }
+}
+
+const closeQuietly = async (handle: Promise<FileHandle> | undefined): Promise<void> => {
+  try {
+    await (await handle)?.close()
+  } catch {
+    // It could not be opened, so there is nothing to close.
+  }
+}
