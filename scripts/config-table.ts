@@ -1,0 +1,82 @@
+/**
+ * Writes `docs/configuration.md` from the tables that the configuration is parsed with:
+ * `node scripts/config-table.ts`.
+ */
+import { writeFileSync } from "node:fs"
+import * as path from "node:path"
+import { acceptedVariables } from "../src/config/AcceptedVariables.ts"
+import { groups, type Variable } from "../src/config/Variable.ts"
+import { variables } from "../src/config/Variables.ts"
+
+export const documentPath = path.join(import.meta.dirname, "..", "docs", "configuration.md")
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ")
+
+const code = (text: string): string => (text === "-" ? "-" : `\`${text}\``)
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+const table = (heads: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
+  [heads, heads.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n")
+
+const all: ReadonlyArray<Variable<unknown>> = [...Object.values(variables), ...acceptedVariables]
+
+const having = (tag: Variable<unknown>["treatment"]["_tag"]) => all.filter((it) => it.treatment._tag === tag)
+
+/** The whole document, as it should be in the file. */
+export const configurationDocument = (): string => `# Configuration
+
+<!-- Made by scripts/config-table.ts from src/config: change it there. -->
+
+Everything is set by environment variables. A value that cannot be used ends the start: one message lists every such
+variable, what it was set to (unless it may be secret) and what it accepts. A variable whose name starts with
+\`ELECTRIC_\` or \`BATON_\` and that is not on this page is probably misspelt, and gets a warning.
+
+Kinds of values:
+
+- **true or false**: \`true\`, \`false\`, \`1\`, \`0\`, in upper or lower case; empty is false. Anything else, \`no\` for
+  example, is an error and not a way to say true.
+- **time**: a number and a unit, \`ms\` or \`msec\`, \`s\` or \`sec\`, \`m\` or \`min\`; without a unit it is milliseconds.
+- **size**: a number and a unit, \`KB MB GB\` (powers of 1000) or \`KiB MiB GiB\` (powers of 1024); without a unit it is bytes.
+
+${groups
+  .map((group) => {
+    const rows = having("Implemented").filter((it) => it.group === group)
+    return `## ${group}\n\n${table(
+      ["Variable", "Default", "Meaning", "Accepts"],
+      rows.map((it) => [code(it.name), code(it.standard), it.about, it.kind.accepts])
+    )}`
+  })
+  .join("\n\n")}
+
+## Accepted, not implemented yet
+
+Read and checked like the others, and a warning says so when they are set.
+
+${table(
+  ["Variable", "Default", "Meaning", "For now"],
+  having("Later").map((it) => [
+    code(it.name),
+    code(it.standard),
+    it.about,
+    it.treatment._tag === "Later" ? sentence(it.treatment.instead) : ""
+  ])
+)}
+
+## Accepted and ignored
+
+Variables of Electric that have no meaning here. A deployment that sets them starts, with a warning for each.
+
+${table(
+  ["Variable", "Why it is ignored"],
+  having("Ignored").map((it) => [
+    code(it.name),
+    it.treatment._tag === "Ignored" ? sentence(it.treatment.why) : ""
+  ])
+)}
+`
+
+if (import.meta.main) {
+  writeFileSync(documentPath, configurationDocument())
+  process.stdout.write(`Wrote ${documentPath}\n`)
+}
