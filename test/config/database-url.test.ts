@@ -27,7 +27,7 @@ describe("database URLs", () => {
       database: "u",
       username: "u",
       password: undefined,
-      sslMode: "prefer"
+      sslMode: "prefer" as const
     }
     assert.deepStrictEqual(target("postgres://u@h"), plain)
     assert.deepStrictEqual(target("postgres://u:@h:/"), plain)
