@@ -15,12 +15,31 @@ export interface ShapeDefinition {
   /** No `columns` parameter: a column added to or dropped from the table rotates the shape. */
   readonly selectsAllColumns: boolean
   readonly where: WhereClause | undefined
+  /** Columns that `where` reads, selected or not. Left out: not known, so every column of the table counts. */
+  readonly whereColumns?: ReadonlyArray<string>
   readonly replica: "default" | "full"
   readonly log: "full" | "changes_only"
   /** All columns of the table when the shape was made, in attribute order: what schema changes are measured against. */
-  readonly tableColumns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
+  readonly tableColumns: ReadonlyArray<DefinedColumn>
+  /** Leaf partitions of a partitioned table when the shape was made. */
+  readonly leafOids?: ReadonlyArray<number>
   /** The `electric-schema` header for this shape, as of its creation. */
   readonly schemaHeader: string
+}
+
+/**
+ * A column as it was when the shape was made. What the optional members say is compared only where both sides
+ * know it: a relation of the stream tells less than the catalogue.
+ */
+export interface DefinedColumn {
+  readonly name: string
+  readonly typeOid: number
+  readonly typeModifier?: number
+  /** A column dropped and added again has another number, and other values. */
+  readonly attnum?: number
+  readonly notNull?: boolean
+  /** The stream may leave the column out. */
+  readonly generated?: boolean
 }
 
 /** Canonical text of the parts that make up a shape's identity. */

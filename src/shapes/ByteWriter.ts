@@ -1,0 +1,74 @@
+/** Below this a plain loop is faster than a call into the engine's memory copy (measured: scripts/bench/encode.ts). */
+const loopCopyBytes = 24
+
+/**
+ * A growing buffer that messages are written into one after another, so that encoding a row allocates nothing.
+ *
+ * `buffer` is replaced when it grows: never hold on to it across a call that may write. Hot loops take
+ * `buffer` and `length`, write after `reserve`, and store the new `length` back.
+ */
+export class ByteWriter {
+  buffer: Buffer
+  length = 0
+
+  constructor(capacityBytes = 64 * 1024) {
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, 64))
+  }
+
+  /** Makes room for `bytes` more bytes. */
+  reserve(bytes: number): void {
+    if (this.length + bytes > this.buffer.length) this.grow(this.length + bytes)
+  }
+
+  /** Appends a copy of `source`. */
+  append(source: Uint8Array): void {
+    const bytes = source.length
+    this.reserve(bytes)
+    const out = this.buffer
+    const at = this.length
+    if (bytes <= loopCopyBytes) for (let i = 0; i < bytes; i++) out[at + i] = source[i] as number
+    else out.set(source, at)
+    this.length = at + bytes
+  }
+
+  /** Appends a text as UTF-8. For what is written once per batch, not once per row. */
+  appendText(text: string): void {
+    this.reserve(text.length * 3)
+    this.length += this.buffer.write(text, this.length, "utf8")
+  }
+
+  appendByte(byte: number): void {
+    this.reserve(1)
+    this.buffer[this.length++] = byte
+  }
+
+  /** Appends a whole number from 0 to 2^53 in decimal. */
+  appendInteger(value: number): void {
+    this.reserve(16)
+    const out = this.buffer
+    let digits = 1
+    for (let bound = 10; value >= bound; bound *= 10) digits++
+    for (let at = this.length + digits - 1, rest = value; at >= this.length; at--) {
+      const next = Math.floor(rest / 10)
+      out[at] = 48 + (rest - next * 10)
+      rest = next
+    }
+    this.length += digits
+  }
+
+  /** What has been written since the last `clear`: a view that the next write may overwrite or leave behind. */
+  written(): Buffer {
+    return this.buffer.subarray(0, this.length)
+  }
+
+  /** Forgets what was written and keeps the memory. */
+  clear(): void {
+    this.length = 0
+  }
+
+  private grow(neededBytes: number): void {
+    const next = Buffer.allocUnsafeSlow(Math.max(neededBytes, this.buffer.length * 2))
+    this.buffer.copy(next, 0, 0, this.length)
+    this.buffer = next
+  }
+}

@@ -1,0 +1,109 @@
+import { keyColumns } from "../postgres/ColumnSelection.ts"
+import type { Relation } from "../postgres/Relation.ts"
+import type { TableInfo } from "../postgres/TableInfo.ts"
+import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
+
+/**
+ * Whether a shape must be dropped because its table is no longer what it was when the shape was made:
+ *
+ * - another table has its name, or it has another name
+ * - a column that the shape selects, is keyed by or filters on is gone, was replaced, or changed so that stored
+ *   values may read differently; or may now be NULL although clients were told it cannot
+ * - a column was added or dropped, and the shape has all columns (by request, or as the key of a table without one)
+ * - the primary key is another one
+ * - a partition with rows came or went: no change in the stream tells of those rows
+ *
+ * `table` is the shape's table or, as a relation only, one of its partitions (neither name nor OID is equal then).
+ * A relation of the stream tells less than the catalogue: what it leaves out is not compared, and it may lack
+ * generated columns that the publication does not publish, which affects only shapes that use them.
+ */
+export const isAffectedBy = (definition: ShapeDefinition, table: Relation | TableInfo): boolean => {
+  const sameOid = table.oid === definition.table.oid
+  const sameName = table.schema === definition.table.schema && table.name === definition.table.name
+  if (sameOid !== sameName) return true
+  if ("primaryKey" in table) {
+    const key = keyColumns(table)
+    if (!sameList(key, definition.keyColumns)) return true
+    if (definition.hasPrimaryKey !== table.primaryKey.length > 0) return true
+    if (definition.leafOids !== undefined && partitionsChanged(definition.leafOids, table)) return true
+    return columnsAffect(definition, table.columns.map(fromCatalogue), false)
+  }
+  return columnsAffect(definition, table.columns, true)
+}
+
+/**
+ * Whether rows came to or went from a partitioned table without a change in the stream: a leaf partition was detached
+ * or dropped, or one that had been a table of its own was attached. A partition created empty changes nothing.
+ */
+export const partitionsChanged = (leafOidsBefore: ReadonlyArray<number>, table: TableInfo): boolean => {
+  const before = new Set(leafOidsBefore)
+  const now = new Set(table.leafOids)
+  return (
+    leafOidsBefore.some((oid) => !now.has(oid)) ||
+    (table.attachedOids ?? []).some((oid) => now.has(oid) && !before.has(oid))
+  )
+}
+
+const fromCatalogue = (column: TableInfo["columns"][number]): DefinedColumn => ({
+  name: column.name,
+  typeOid: column.typeOid,
+  typeModifier: column.typeModifier,
+  attnum: column.attnum,
+  notNull: column.notNull
+})
+
+const columnsAffect = (
+  definition: ShapeDefinition,
+  columns: ReadonlyArray<DefinedColumn>,
+  mayLackGenerated: boolean
+): boolean => {
+  const hasEveryColumn = definition.selectsAllColumns || !definition.hasPrimaryKey
+  const mayUseAny = definition.where !== undefined && definition.whereColumns === undefined
+  const used = new Set([...definition.columns, ...definition.keyColumns, ...(definition.whereColumns ?? [])])
+  const now = new Map(columns.map((column) => [column.name, column]))
+  for (const before of definition.tableColumns) {
+    const after = now.get(before.name)
+    now.delete(before.name)
+    if (after === undefined) {
+      if (used.has(before.name)) return true
+      if ((hasEveryColumn || mayUseAny) && !(mayLackGenerated && before.generated === true)) return true
+    } else if (mayUseAny || used.has(before.name)) {
+      if (mayReadDifferently(before, after)) return true
+      if (before.notNull === true && after.notNull === false && definition.columns.includes(before.name))
+        return true
+    }
+  }
+  return hasEveryColumn && now.size > 0
+}
+
+const mayReadDifferently = (before: DefinedColumn, after: DefinedColumn): boolean =>
+  before.typeOid !== after.typeOid ||
+  (before.attnum !== undefined && after.attnum !== undefined && before.attnum !== after.attnum) ||
+  (before.typeModifier !== undefined &&
+    after.typeModifier !== undefined &&
+    modifierChangesValues(before.typeOid, before.typeModifier, after.typeModifier))
+
+const varchar = 1043
+const varbit = 1562
+const numeric = 1700
+const timesWithPrecision = new Set([1083, 1114, 1184, 1266])
+const noModifier = -1
+
+/**
+ * Whether a column whose type modifier changed may hold other texts than before. False exactly where Postgres leaves
+ * the stored values alone: a longer limit, a higher precision, or none at all.
+ * Source: the length coercion support functions (`varchar_support`, `numeric_support`, `timestamp_support` ...).
+ */
+const modifierChangesValues = (typeOid: number, before: number, after: number): boolean => {
+  if (before === after) return false
+  const isLoosened = before !== noModifier && (after === noModifier || after > before)
+  if (typeOid === varchar || typeOid === varbit || timesWithPrecision.has(typeOid)) return !isLoosened
+  // A higher precision with the same scale: the scale is the lower half, so the whole number grows.
+  if (typeOid === numeric) return !isLoosened || (after !== noModifier && scale(after) !== scale(before))
+  return true
+}
+
+const scale = (numericModifier: number): number => (numericModifier - 4) & 0x7ff
+
+const sameList = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((name, i) => name === b[i])
