@@ -1,0 +1,69 @@
+import { Effect, Layer, Logger, type LogLevel, References } from "effect"
+import { isatty } from "node:tty"
+import { type BatonConfig, Config } from "../config/BatonConfig.ts"
+import { type LineWriter, makeLineWriter } from "./LineWriter.ts"
+import { formatLogLine } from "./LogLine.ts"
+
+export interface LogOptions {
+  readonly level: BatonConfig["logLevel"]
+  /** False turns colours off; otherwise they appear where the log goes to a terminal. */
+  readonly colors?: boolean | undefined
+  /** Where the log goes; default 1, standard output. Errors as well: one stream keeps its order. */
+  readonly fd?: number
+}
+
+const minimumLevel: Readonly<Record<BatonConfig["logLevel"], LogLevel.LogLevel>> = {
+  error: "Error",
+  warning: "Warn",
+  info: "Info",
+  debug: "Debug"
+}
+
+/** How long the end of the program waits for a slow reader of the log. */
+const flushMillis = 1_000
+
+const logger = (writer: LineWriter, colors: boolean): Logger.Logger<unknown, void> =>
+  Logger.make(({ cause, date, fiber, logLevel, message }) => {
+    writer.offer(
+      formatLogLine(
+        {
+          date,
+          level: logLevel,
+          message,
+          cause,
+          annotations: fiber.getRef(References.CurrentLogAnnotations),
+          spans: fiber.getRef(References.CurrentLogSpans)
+        },
+        colors
+      )
+    )
+  })
+
+/**
+ * Replaces Effect's loggers: one readable line per event, without secrets, to standard output. Logging never waits for
+ * the reader of the log; lines that a slow reader does not take in time are dropped and counted. What is left is written
+ * when the layer is closed, and on `process.exit`.
+ */
+export const layer = (options: LogOptions): Layer.Layer<never> => {
+  const fd = options.fd ?? 1
+  const writer = Effect.acquireRelease(
+    Effect.sync(() => {
+      const made = makeLineWriter(fd)
+      process.on("exit", made.flushSync)
+      return made
+    }),
+    (made) =>
+      Effect.promise(() => made.flush(flushMillis)).pipe(
+        Effect.andThen(Effect.sync(() => process.off("exit", made.flushSync)))
+      )
+  )
+  return Layer.merge(
+    Logger.layer([Effect.map(writer, (made) => logger(made, options.colors !== false && isatty(fd)))]),
+    Layer.succeed(References.MinimumLogLevel, minimumLevel[options.level])
+  )
+}
+
+/** The same, as the configuration wants it. */
+export const layerFromConfig: Layer.Layer<never, never, Config> = Layer.unwrap(
+  Effect.map(Config, ({ logColors, logLevel }) => layer({ level: logLevel, colors: logColors }))
+)

@@ -1,0 +1,182 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Data, Effect, Redacted } from "effect"
+import { spawn, spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { makeLineWriter } from "../../src/telemetry/LineWriter.ts"
+import { formatLogLine, type LogEvent } from "../../src/telemetry/LogLine.ts"
+import * as Logs from "../../src/telemetry/Logs.ts"
+
+const format = (event: Partial<LogEvent>, colors = false) =>
+  formatLogLine(
+    {
+      date: new Date(2024, 0, 31, 7, 8, 9, 10),
+      level: "Info",
+      message: "hello",
+      cause: Cause.empty,
+      annotations: {},
+      spans: [],
+      ...event
+    },
+    colors
+  )
+
+class SlotInUse extends Data.TaggedError("SlotInUse")<{ readonly message: string }> {}
+
+const inTemporaryDirectory = async (work: (directory: string) => Promise<void>) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "baton-test-"))
+  try {
+    await work(directory)
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+}
+
+describe("a log line", () => {
+  it("is time, level, message and what belongs to it", () => {
+    assert.strictEqual(format({}), "07:08:09.010 info hello")
+    assert.strictEqual(
+      format({
+        level: "Warn",
+        message: ["slow", 5n, { rows: 2n }],
+        annotations: { handle: "123-456", table: 'public."my table"', empty: "", lsn: 7n },
+        spans: [["takeover", new Date(2024, 0, 31, 7, 8, 9, 0).getTime()]]
+      }),
+      '07:08:09.010 warning slow 5 {"rows":"2"} handle=123-456 table="public.\\"my table\\"" empty="" lsn=7 takeover=10ms'
+    )
+  })
+
+  it("says what failed, and where when that was not foreseen", () => {
+    assert.strictEqual(
+      format({ level: "Error", cause: Cause.fail(new SlotInUse({ message: "held by 7" })) }),
+      '07:08:09.010 error hello error="SlotInUse: held by 7"'
+    )
+    const defect = format({ level: "Error", cause: Cause.die(new TypeError("oops")) }).split("\n")
+    assert.strictEqual(defect[0], "07:08:09.010 error hello")
+    assert.strictEqual(defect[1], "    TypeError: oops")
+    assert.match(defect[2] ?? "", /^ {4}.* at .*logs\.test/)
+    assert.strictEqual(format({ cause: Cause.interrupt(1) }), "07:08:09.010 info hello error=interrupted")
+  })
+
+  it("holds no secret, wherever it stood", () => {
+    const line = format({
+      message: [
+        "GET /v1/shape?secret=hunter2&table=a",
+        new Error("at postgres://u:hunter2@h/d"),
+        { api_key: "hunter2" }
+      ],
+      annotations: {
+        url: "/?table=x&token=hunter2 ",
+        password: "hunter2",
+        opened: Redacted.make("hunter2"),
+        nested: { a: [{ secret: "hunter2" }] }
+      },
+      cause: Cause.combine(
+        Cause.fail(new Error("?api_secret=hunter2")),
+        Cause.die(new Error("postgresql://u:hunter2@h/d"))
+      )
+    })
+    assert.notInclude(line, "hunter2")
+    assert.include(line, "table=a")
+    assert.include(line, "password=[REDACTED]")
+  })
+
+  it("cannot be imitated or coloured by what a client sends", () => {
+    const line = format({
+      message: "where\n07:08:09.010 error fake \u001b[31m\r\u0000",
+      annotations: { a: "x\ny" }
+    })
+    assert.strictEqual(
+      line,
+      '07:08:09.010 info where\n    07:08:09.010 error fake \\u001b[31m\\u000d\\u0000 a="x\\ny"'
+    )
+  })
+
+  it("has a bounded length", () => {
+    assert.isBelow(
+      format({ message: "x".repeat(100_000), annotations: { a: "y".repeat(100_000) } }).length,
+      17_000
+    )
+    assert.include(format({ annotations: { a: "y".repeat(3000) } }), "… (1000 more characters)")
+  })
+
+  it("has colours only when asked for", () => {
+    const escape = "\u001b["
+    assert.include(format({ level: "Error" }, true), escape)
+    assert.notInclude(format({ level: "Error" }), escape)
+  })
+})
+
+describe("the logger", () => {
+  it.live(
+    "writes what the level lets through, without colours to a file, and everything before it closes",
+    () =>
+      Effect.promise(() =>
+        inTemporaryDirectory(async (directory) => {
+          const file = path.join(directory, "log")
+          const fd = fs.openSync(file, "a")
+          const program = Effect.gen(function* () {
+            yield* Effect.logDebug("not this")
+            yield* Effect.logInfo("first").pipe(Effect.annotateLogs({ shape: "a b" }))
+            yield* Effect.logError("second", Cause.fail("bad"))
+          })
+          await Effect.runPromise(Effect.provide(program, Logs.layer({ level: "info", colors: true, fd })))
+          fs.closeSync(fd)
+          assert.match(
+            fs.readFileSync(file, "utf8"),
+            /^\d\d:\d\d:\d\d\.\d{3} info first shape="a b"\n\d\d:\d\d:\d\d\.\d{3} error second error=bad\n$/
+          )
+        })
+      )
+  )
+
+  it("neither waits for a reader that does not read nor remembers everything, and says what is missing", () =>
+    inTemporaryDirectory(async (directory) => {
+      const pipe = path.join(directory, "pipe")
+      assert.strictEqual(spawnSync("mkfifo", [pipe]).status, 0)
+      const fd = fs.openSync(pipe, "r+") // opened for both, so that opening does not wait for the reader either
+      const writer = makeLineWriter(fd, { maxLines: 100 })
+      const count = 20_000
+      for (let i = 0; i < count; i++) {
+        writer.offer(`line ${i} ${"x".repeat(100)}`)
+        if (i % 500 === 0) await new Promise(setImmediate)
+      }
+      const before = Date.now()
+      await writer.flush(50)
+      assert.isBelow(Date.now() - before, 5_000, "flush gives up on a stuck reader")
+
+      const reader = spawn("cat", [pipe], { stdio: ["ignore", "pipe", "inherit"] })
+      let text = ""
+      reader.stdout.setEncoding("utf8").on("data", (data: string) => (text += data))
+      const ended = new Promise((resolve) => reader.on("close", resolve))
+      await writer.flush(10_000)
+      fs.closeSync(fd)
+      await ended
+
+      const lines = text.trimEnd().split("\n")
+      const numbers = lines
+        .filter((line) => line.startsWith("line "))
+        .map((line) => Number(line.split(" ")[1]))
+      const dropped = lines.map((line) => Number(/^\((\d+) log lines were dropped/.exec(line)?.[1] ?? 0))
+      assert.deepStrictEqual(
+        numbers,
+        numbers.toSorted((a, b) => a - b)
+      )
+      assert.strictEqual(numbers.length + dropped.reduce((a, b) => a + b, 0), count)
+      assert.isBelow(numbers.length, count)
+    }))
+
+  it("survives that its reader goes away", () =>
+    inTemporaryDirectory(async (directory) => {
+      const file = path.join(directory, "closed")
+      const fd = fs.openSync(file, "w")
+      fs.closeSync(fd)
+      const writer = makeLineWriter(fs.openSync(file, "r")) // writing fails
+      writer.offer("lost")
+      await writer.flush(5_000)
+      writer.offer("lost too")
+      await writer.flush(5_000)
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "")
+    }))
+})
