@@ -356,6 +356,7 @@ export class JournalWriter {
     while (this.writing) await new Promise((resolve) => setImmediate(resolve))
     for (const w of this.waiting) w.resolve(false)
     this.waiting = []
+    this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
     await closeFile(this.fd)
   }
 }

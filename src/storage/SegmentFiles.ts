@@ -23,6 +23,10 @@ export class SegmentFiles {
     this.segments.set(segment, { epoch, handle: undefined })
   }
 
+  epochOf(segment: number): number | undefined {
+    return this.segments.get(segment)?.epoch
+  }
+
   numbers(): ReadonlyArray<number> {
     return [...this.segments.keys()].toSorted((a, b) => a - b)
   }

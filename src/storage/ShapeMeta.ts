@@ -129,7 +129,7 @@ export const loadCheckpoint = (
 const loadFile = (path: string, store: ShapeStore, chunkBytesThreshold: number) =>
   Effect.gen(function* () {
     const client = yield* open(path, { readonly: true })
-    const read = Effect.fnUntraced(function* () {
+    const read = () => {
       const db = client.db
       const heads = db.prepare("SELECT value FROM head").all() as unknown as ReadonlyArray<{
         readonly value: string
@@ -151,11 +151,9 @@ const loadFile = (path: string, store: ShapeStore, chunkBytesThreshold: number) 
         shapes.push(shapeOf(row, common))
       }
       return { head, shapes }
-    })
+    }
     yield* Effect.try({ try: () => client.db.exec("BEGIN"), catch: failing("read", path) })
-    const found = yield* Effect.suspend(() => read()).pipe(
-      Effect.catchDefect((cause) => Effect.fail(failing("read", path)(cause)))
-    )
+    const found = yield* Effect.try({ try: read, catch: failing("read", path) })
     if (found === undefined) return undefined
     for (const shape of found.shapes) {
       shape.recount(chunkBytesThreshold)

@@ -16,8 +16,10 @@ export interface StreamSource {
 }
 
 /** Digest that stands for a shape's identity in look-ups and in storage. */
-export const identityDigest = (definition: ShapeDefinition): string =>
-  createHash("sha256").update(shapeIdentity(definition)).digest("base64url").slice(0, 24)
+export const digestOf = (identity: string): string =>
+  createHash("sha256").update(identity).digest("base64url").slice(0, 24)
+
+export const identityDigest = (definition: ShapeDefinition): string => digestOf(shapeIdentity(definition))
 
 /**
  * All live shapes and their logs' positions, as they follow from the records applied so far. The one place where

@@ -27,8 +27,17 @@ export class Waiters {
     this.tickMillis = tickMillis
   }
 
-  wait(set: Set<Waiter>, timeoutMillis: number): Effect.Effect<WakeReason> {
+  /**
+   * Waits in the set that `enter` gives, or not at all if `enter` gives a reason: looking and entering are one step, so
+   * nothing that happens in between is missed.
+   */
+  wait(enter: () => Set<Waiter> | WakeReason, timeoutMillis: number): Effect.Effect<WakeReason> {
     return Effect.callback<WakeReason>((resume) => {
+      const set = enter()
+      if (typeof set === "string") {
+        resume(Effect.succeed(set))
+        return
+      }
       const slot = Math.ceil((performance.now() + timeoutMillis) / this.tickMillis)
       const waiter: Waiter = { resume: (reason) => resume(Effect.succeed(reason)), set, slot }
       set.add(waiter)

@@ -1,0 +1,226 @@
+import { existsSync, mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { compareOffsets, isVirtual, type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import {
+  logPieces,
+  type LogSource,
+  planRead,
+  type ReadPlan,
+  snapshotPieces,
+  tailInMemory
+} from "./LogReading.ts"
+import { piecesToStream } from "./piecesToStream.ts"
+import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
+import type { ShapeState } from "./ShapeState.ts"
+import { digestOf } from "./ShapeStore.ts"
+import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
+import { StorageEngine } from "./StorageEngine.ts"
+
+/** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
+export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
+  message: Schema.String
+}) {}
+
+const segmentBytes = 32 << 20
+const recentBytes = 32 << 20
+/** Woken clients at the same offset share one body for this long. */
+const sharingMillis = 50
+/** A snapshot chunk that does not come for so long is given up on. */
+const chunkWaitMillis = 60_000
+
+/**
+ * The storage of one replication stream: opened as a follower when the layer is built (`load` has been done, so every
+ * shape is readable), closed with its scope.
+ */
+export class Storage extends Context.Service<Storage, { readonly engine: StorageEngine }>()(
+  "baton/storage/Storage"
+) {
+  static readonly layer = Layer.effect(
+    Storage,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const memory = config.storage === "memory"
+      const directory = memory ? memoryDirectory() : config.storageDir
+      const metaDir =
+        memory || config.shapeDbStorageDir === undefined || config.shapeDbStorageDir === ":memory:"
+          ? undefined
+          : config.shapeDbStorageDir
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      const engine = yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new StorageEngine({
+              paths: storagePaths(directory, config.replicationStreamId, metaDir),
+              chunkBytesThreshold: config.chunkBytesThreshold,
+              segmentBytes,
+              recentBytes,
+              durableWrites: !memory,
+              run: (effect) => void run(effect)
+            })
+        ),
+        (opened) => Effect.promise(() => opened.close())
+      )
+      const others = yield* Effect.promise(() => otherFormatVersions(directory, config.replicationStreamId))
+      if (others.length > 0) {
+        yield* Effect.logInfo(
+          `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
+        )
+      }
+      yield* Effect.tryPromise({
+        try: () => engine.load(),
+        catch: (cause) =>
+          new StorageUnusable({
+            message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it exists, is on a working disk and belongs to this user.`
+          })
+      })
+      return Storage.of({ engine })
+    })
+  )
+}
+
+const memoryDirectory = (): string =>
+  mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-"))
+
+/** Whether the log has something for a reader at `after`. */
+const isBeyond = (shape: ShapeState, after: LogOffset): boolean => {
+  const from = isVirtual(after) && shape.snapshotComplete ? snapshotEnd : after
+  return compareOffsets(shape.end, from) > 0
+}
+
+/** `ShapeLogs` on a storage engine. */
+export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effect(
+  ShapeLogs,
+  Effect.map(Storage, ({ engine }) => makeShapeLogs(engine))
+)
+
+export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
+  const source: LogSource = {
+    paths: engine.paths,
+    memory: (segment, position, length) => engine.memory(segment, position, length),
+    readSegment: (segment, position, into) => engine.segments.read(segment, position, into)
+  }
+  let shared = new Map<string, LogSlice>()
+
+  const share = (key: string, slice: LogSlice): LogSlice => {
+    if (shared.size === 0) setTimeout(() => (shared = new Map()), sharingMillis).unref()
+    shared.set(key, slice)
+    return slice
+  }
+
+  const failure = (shape: ShapeHandle) => (cause: unknown) =>
+    new ShapeReadError({
+      handle: shape.handle,
+      message: cause instanceof Error ? cause.message : String(cause)
+    })
+
+  const logSlice = (
+    shape: ShapeState,
+    after: LogOffset,
+    plan: Extract<ReadPlan, { _tag: "Log" }>
+  ): LogSlice => {
+    const { next, upToDate } = plan
+    if (plan.file !== undefined) {
+      return {
+        _tag: "Slice",
+        next,
+        upToDate,
+        body: piecesToStream(() => logPieces(source, shape, after, plan), failure(shape))
+      }
+    }
+    const key = `${shape.id} ${after.tx} ${after.op} ${next.tx} ${next.op}`
+    const known = shared.get(key)
+    if (known !== undefined) return known
+    const body = tailInMemory(source, shape, plan.from, plan.to)
+    if (body !== undefined) return share(key, { _tag: "Slice", next, upToDate, body })
+    const pieces = logPieces(source, shape, after, plan)
+    return { _tag: "Slice", next, upToDate, body: piecesToStream(() => pieces, failure(shape)) }
+  }
+
+  const read = (handle: ShapeHandle, after: LogOffset): Effect.Effect<LogRead, ShapeReadError> =>
+    Effect.suspend(() => {
+      const shape = engine.live(handle)
+      if (shape === undefined) return Effect.succeed<LogRead>({ _tag: "Dropped" })
+      const plan = planRead(shape, after)
+      switch (plan._tag) {
+        case "Dropped":
+        case "Ahead":
+          return Effect.succeed<LogRead>({ _tag: plan._tag })
+        case "Log":
+          return Effect.succeed(logSlice(shape, after, plan))
+        case "SnapshotChunk":
+          return Effect.succeed<LogRead>({
+            _tag: "Slice",
+            next: plan.next,
+            upToDate: false,
+            body: piecesToStream(() => snapshotPieces(source, shape, plan.index), failure(handle))
+          })
+        case "AwaitChunk":
+          return awaitChunk(handle, plan.index).pipe(Effect.andThen(read(handle, after)))
+      }
+    })
+
+  /** Until it is known whether the snapshot has this chunk, or the shape is gone. */
+  const awaitChunk = (handle: ShapeHandle, index: number): Effect.Effect<void, ShapeReadError> => {
+    const deadline = Date.now() + chunkWaitMillis
+    const decided = () => {
+      const shape = engine.live(handle)
+      if (shape === undefined || shape.snapshotComplete || shape.snapshotChunks[index] !== undefined)
+        return true
+      const running = shape.running
+      return running !== undefined && running.readable && running.index >= index
+    }
+    const step: Effect.Effect<void, ShapeReadError> = Effect.suspend(() => {
+      if (decided()) return Effect.void
+      if (Date.now() > deadline) return Effect.fail(failure(handle)("the snapshot makes no progress"))
+      return engine.waiters
+        .wait(() => {
+          if (decided()) return "changed"
+          const shape = engine.live(handle)
+          return shape === undefined ? "dropped" : (shape.waiters ??= new Set())
+        }, 1000)
+        .pipe(Effect.andThen(step))
+    })
+    return step
+  }
+
+  const awaitChange = (handle: ShapeHandle, after: LogOffset, timeoutMillis: number) => {
+    const deadline = performance.now() + timeoutMillis
+    const step: Effect.Effect<"changed" | "dropped" | "timeout"> = Effect.suspend(() =>
+      engine.waiters
+        .wait(
+          () => {
+            const shape = engine.live(handle)
+            if (shape === undefined) return "dropped"
+            return isBeyond(shape, after) ? "changed" : (shape.waiters ??= new Set())
+          },
+          Math.max(0, deadline - performance.now())
+        )
+        .pipe(
+          Effect.flatMap((reason) => {
+            if (reason !== "changed") return Effect.succeed(reason)
+            const shape = engine.live(handle)
+            if (shape === undefined) return Effect.succeed("dropped" as const)
+            return isBeyond(shape, after) ? Effect.succeed("changed" as const) : step
+          })
+        )
+    )
+    return step
+  }
+
+  return ShapeLogs.of({
+    byHandle: (handle) => engine.store.byHandle(handle),
+    byIdentity: (identity) => engine.store.byIdentity(digestOf(identity)),
+    count: () => engine.store.count,
+    isReadable: (shape) => engine.live(shape)?.readable === true,
+    lastOffset: (shape) => engine.live(shape)?.end ?? snapshotEnd,
+    read,
+    awaitChange,
+    lastSeenLsn: () => {
+      const { lastCommitLsn } = engine.store
+      return engine.processedLsn > lastCommitLsn ? engine.processedLsn : lastCommitLsn
+    }
+  })
+}

@@ -1,0 +1,333 @@
+import { rm } from "node:fs/promises"
+import { Effect } from "effect"
+import { claimEpoch, highestClaim, publishEpoch } from "./Epochs.ts"
+import { JournalReader } from "./JournalReader.ts"
+import { JournalWriter } from "./JournalWriter.ts"
+import { RecentBytes } from "./RecentBytes.ts"
+import type { JournalEnd, Notice } from "./Records.ts"
+import { SegmentFiles } from "./SegmentFiles.ts"
+import { loadCheckpoint } from "./ShapeMeta.ts"
+import type { ShapeState } from "./ShapeState.ts"
+import { ShapeStore } from "./ShapeStore.ts"
+import { createLayout, listDirectory, parseSegmentFile, type StoragePaths } from "./StorageDir.ts"
+import { Waiters } from "./Waiters.ts"
+
+export interface EngineOptions {
+  readonly paths: StoragePaths
+  readonly chunkBytesThreshold: number
+  readonly segmentBytes: number
+  /** Memory for the latest bytes of the journal. */
+  readonly recentBytes: number
+  /** False for storage that is to vanish with the process. */
+  readonly durableWrites: boolean
+  readonly run: (effect: Effect.Effect<void>) => void
+}
+
+/** How often a follower looks for new records: while somebody waits for them, and otherwise. */
+const eagerPollMillis = 10
+const idlePollMillis = 100
+
+/**
+ * The shapes of a storage directory, kept up to date by reading its journal (following) or by writing it. At any time
+ * it does one of the two; readers of shapes notice no difference.
+ */
+export class StorageEngine {
+  readonly paths: StoragePaths
+  readonly waiters = new Waiters()
+  readonly options: EngineOptions
+  recent: RecentBytes
+  segments: SegmentFiles
+  store: ShapeStore
+  /** Positions at the end of each segment, for the checkpoint that drops it. */
+  segmentEnds = new Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>()
+  /** The first segment that a new instance has to read. */
+  firstSegment = 1
+  private reader: JournalReader | undefined
+  writer: JournalWriter | undefined
+  /** A writer that is on its way out: what it has composed is still in its memory. */
+  private leaving: JournalWriter | undefined
+  private loop: Promise<void> | undefined
+  private following = false
+  private wakeUp: (() => void) | undefined
+  /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
+  processedLsn = 0n
+  readonly hooks: {
+    onDurable: (marker: number) => void
+    onRotate: () => void
+    onReload: () => void
+  } = { onDurable: () => {}, onRotate: () => {}, onReload: () => {} }
+
+  constructor(options: EngineOptions) {
+    this.options = options
+    this.paths = options.paths
+    this.recent = new RecentBytes(options.recentBytes)
+    this.segments = new SegmentFiles(this.paths)
+    this.store = this.freshStore()
+  }
+
+  private freshStore(): ShapeStore {
+    return new ShapeStore({ waiters: this.waiters, chunkBytesThreshold: this.options.chunkBytesThreshold })
+  }
+
+  private warn(message: string): void {
+    this.options.run(Effect.logWarning(message))
+  }
+
+  /** Loads the checkpoint and reads the journal to its end. Writes nothing. */
+  async load(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const store = this.freshStore()
+      const recent = new RecentBytes(this.options.recentBytes)
+      const segments = new SegmentFiles(this.paths)
+      const segmentEnds: typeof this.segmentEnds = new Map()
+      const head = await Effect.runPromise(
+        loadCheckpoint(this.paths, store, this.options.chunkBytesThreshold)
+      )
+      const from =
+        head === undefined
+          ? await this.firstOnDisk(attempt)
+          : { epoch: head.epoch, segment: head.segment, position: 0 }
+      const reader = new JournalReader({
+        paths: this.paths,
+        store,
+        recent,
+        from,
+        onDamage: (message) => this.warn(message),
+        onSegment: (epoch, segment) => {
+          segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
+          segments.known(epoch, segment)
+        }
+      })
+      const result = await readToEnd(reader)
+      if (result === "idle" || attempt >= 20) {
+        const before = this.store
+        const oldSegments = this.segments
+        await this.reader?.close()
+        this.store = store
+        this.recent = recent
+        this.segments = segments
+        this.segmentEnds = segmentEnds
+        this.reader = reader
+        this.firstSegment = from.segment
+        for (const shape of before.all()) if (store.get(shape.id) === undefined) shape.dropped = true
+        this.waiters.wakeAll()
+        this.hooks.onReload()
+        await oldSegments.close()
+        return
+      }
+      // Files went away while they were read: the active instance has moved on, and so has its checkpoint.
+      await reader.close()
+      await segments.close()
+      await new Promise((resolve) => setTimeout(resolve, 20 * (attempt + 1)))
+    }
+  }
+
+  /** Without a checkpoint: the oldest segment there is, or with each failed attempt the next one. */
+  private async firstOnDisk(attempt: number): Promise<JournalEnd> {
+    const found: Array<JournalEnd> = []
+    for (const name of await listDirectory(this.paths.journal)) {
+      const parsed = parseSegmentFile(name)
+      if (parsed !== undefined) found.push({ ...parsed, position: 0 })
+    }
+    const sorted = found.toSorted((a, b) => a.epoch - b.epoch || a.segment - b.segment)
+    if (sorted.length === 0) return { epoch: 0, segment: 0, position: 0 }
+    return sorted[Math.min(attempt, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
+  }
+
+  /** Keeps reading what the active instance writes, until `stopFollowing`. */
+  follow(): void {
+    if (this.following) return
+    this.following = true
+    this.loop = this.followLoop()
+  }
+
+  private async followLoop(): Promise<void> {
+    while (this.following) {
+      try {
+        const reader = this.reader
+        const result = reader === undefined ? "stale" : await reader.poll()
+        if (result === "stale") await this.load()
+        if (result === "progress") {
+          this.store.removed.length = 0
+          continue
+        }
+      } catch (error) {
+        this.warn(`Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`)
+        await this.sleep(1000)
+      }
+      await this.sleep(this.waiters.count > 0 ? eagerPollMillis : idlePollMillis)
+    }
+  }
+
+  private sleep(millis: number): Promise<void> {
+    if (!this.following) return Promise.resolve()
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        this.wakeUp = undefined
+        resolve()
+      }
+      const timer = setTimeout(done, millis)
+      this.wakeUp = done
+    })
+  }
+
+  /** Somebody needs what the journal holds now: look at once. */
+  lookNow(): void {
+    this.wakeUp?.()
+  }
+
+  async stopFollowing(): Promise<void> {
+    this.following = false
+    this.wakeUp?.()
+    await this.loop
+    this.loop = undefined
+  }
+
+  /**
+   * Becomes the writer: claims the next epoch, reads the rest of the journal, and begins a segment of its own. Call with
+   * the lock held. Shapes whose snapshot was cut off cannot be finished by anybody and are dropped.
+   */
+  async takeOver(): Promise<{ readonly droppedIncomplete: ReadonlyArray<string> }> {
+    await this.stopFollowing()
+    await createLayout(this.paths)
+    const epoch = await claimEpoch(this.paths)
+    if (this.reader === undefined) await this.load()
+    for (;;) {
+      const reader = this.reader
+      if (reader === undefined) throw new Error("no journal to continue")
+      if ((await readToEnd(reader)) === "idle") break
+      await this.load()
+    }
+    const reader = this.reader
+    const previous = reader === undefined || reader.epoch === 0 ? null : reader.end
+    await publishEpoch(this.paths, { epoch, previous }, this.options.durableWrites)
+    const segment = (previous?.segment ?? 0) + 1
+    await reader?.close()
+    this.store.abandon()
+    this.store.removed.length = 0
+    this.noteSegmentEnd(segment - 1)
+    const writer = new JournalWriter({
+      paths: this.paths,
+      epoch,
+      segment,
+      recent: this.recent,
+      segmentBytes: this.options.segmentBytes,
+      durableWrites: this.options.durableWrites,
+      onDurable: (marker) => this.hooks.onDurable(marker),
+      onRotate: (next) => {
+        this.noteSegmentEnd(next - 1)
+        this.segments.known(epoch, next)
+        this.hooks.onRotate()
+      },
+      onTrouble: (message) => this.warn(message)
+    })
+    this.segments.known(epoch, segment)
+    if (previous === null) this.firstSegment = segment
+    this.writer = writer
+    writer.notice({ t: "epoch", epoch, previous })
+    const incomplete = Array.from(this.store.all()).filter((shape) => !shape.snapshotComplete)
+    if (incomplete.length > 0) {
+      this.write({
+        t: "dropped",
+        ids: incomplete.map((shape) => shape.id),
+        reason: "its snapshot was cut off"
+      })
+    }
+    for (const shape of this.store.all()) shape.dirty = true
+    await writer.durable()
+    this.processedLsn = this.store.positionLsn
+    return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
+  }
+
+  private noteSegmentEnd(segment: number): void {
+    this.segmentEnds.set(segment, {
+      lastCommitLsn: this.store.lastCommitLsn,
+      positionLsn: this.store.positionLsn
+    })
+  }
+
+  /** Writes a notice and applies it. Only while writing. */
+  write(notice: Notice): void {
+    this.writer?.notice(notice)
+    this.store.apply(notice)
+  }
+
+  /** Whether somebody else has claimed a later epoch: then nothing we write counts any more. */
+  async isFenced(): Promise<boolean> {
+    const writer = this.writer
+    return writer === undefined || (await highestClaim(this.paths)) > writer.epoch
+  }
+
+  /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
+  async settled(): Promise<boolean> {
+    const writer = this.writer
+    if (writer === undefined || !(await writer.durable())) return false
+    return !(await this.isFenced())
+  }
+
+  /** Everything composed goes to disk (unless that takes longer than `limitMillis`), then this becomes a follower. */
+  async release(limitMillis: number): Promise<void> {
+    const writer = this.writer
+    if (writer === undefined) return
+    this.writer = undefined
+    this.leaving = writer
+    writer.abandonTransaction()
+    this.store.abandon()
+    const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
+    const whole = await Promise.race([
+      writer.durable(),
+      new Promise<false>((resolve) => setTimeout(() => resolve(false), limitMillis).unref())
+    ])
+    const closing = writer.close()
+    if (!whole || writer.isFailing) {
+      // A disk that hangs must not hold up anything else; what it has is what counts.
+      this.options.run(Effect.promise(() => closing))
+      this.leaving = undefined
+      await this.load()
+    } else {
+      await closing
+      this.leaving = undefined
+      this.reader = new JournalReader({
+        paths: this.paths,
+        store: this.store,
+        recent: this.recent,
+        from: end,
+        onDamage: (message) => this.warn(message),
+        onSegment: (epoch, segment) => {
+          this.noteSegmentEnd(segment - 1)
+          this.segments.known(epoch, segment)
+        }
+      })
+    }
+    this.follow()
+  }
+
+  /** A view of journal bytes that are in memory. */
+  memory(segment: number, position: number, length: number): Buffer | undefined {
+    const writer = this.writer ?? this.leaving
+    return writer === undefined
+      ? this.recent.slice(segment, position, length)
+      : writer.memory(segment, position, length)
+  }
+
+  live(shape: { readonly id: number; readonly handle: string }): ShapeState | undefined {
+    const found = this.store.get(shape.id)
+    return found?.handle === shape.handle ? found : undefined
+  }
+
+  async close(): Promise<void> {
+    await this.stopFollowing()
+    await this.writer?.close()
+    await this.reader?.close()
+    await this.segments.close()
+    if (!this.options.durableWrites) await rm(this.paths.root, { recursive: true, force: true })
+  }
+}
+
+const readToEnd = async (reader: JournalReader): Promise<"idle" | "stale"> => {
+  for (;;) {
+    const result = await reader.poll()
+    if (result !== "progress") return result
+  }
+}
