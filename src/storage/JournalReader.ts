@@ -29,6 +29,10 @@ export class JournalReader {
   private buffer: Buffer = Buffer.alloc(0)
   private open: { readonly commitLsn: bigint; readonly xid: number } | undefined
   private skipping = false
+  /** The epoch after this one, as of the last look. */
+  private next: EpochRecord | undefined
+  private lost = false
+  private epochsRead = false
   epoch: number
   segment: number
   position: number
@@ -64,49 +68,63 @@ export class JournalReader {
 
   /** Applies what there is, up to about a megabyte. */
   async poll(): Promise<PollResult> {
-    if (this.epoch > 0) {
-      const applied = await this.readSome(Infinity)
+    // What stands after the end of an epoch that is over must not be read: its writer did not know that it was over.
+    if (!this.epochsRead) await this.readEpochs()
+    if (this.epoch > 0 && !this.lost) {
+      const applied = await this.readSome(this.limit())
       if (applied === "progress" || applied === "stale") return applied
     }
     return this.advance()
   }
 
-  /** Nothing more here for now: does the journal go on in another file? */
-  private async advance(): Promise<PollResult> {
-    if (this.epoch > 0) {
-      const next = await exists(segmentFile(this.paths, this.epoch, this.segment + 1))
-      if (next) {
-        // The next file is begun when this one is finished, but the last bytes may have come since we looked.
-        if ((await this.readSome(Infinity)) === "progress") return "progress"
-        this.goTo(this.epoch, this.segment + 1)
-        return "progress"
-      }
-    }
-    const following = successor(await readEpochs(this.paths), this.epoch)
-    if (following === undefined) return "idle"
-    if (following === "lost") return "stale"
-    return this.follow(following)
+  private async readEpochs(): Promise<void> {
+    const next = successor(await readEpochs(this.paths), this.epoch)
+    this.lost = next === "lost"
+    this.next = next === "lost" ? undefined : next
+    this.epochsRead = true
   }
 
-  private async follow(next: EpochRecord): Promise<PollResult> {
-    const end = next.previous
-    if (end === null) {
+  /** Bytes of the present segment that count. */
+  private limit(): number {
+    const end = this.next?.previous
+    if (end === undefined || end === null || end.segment > this.segment) return Infinity
+    return end.segment === this.segment ? end.position : 0
+  }
+
+  /** Nothing more here for now: does the journal go on in another file? */
+  private async advance(): Promise<PollResult> {
+    await this.readEpochs()
+    if (this.lost) return "stale"
+    const next = this.next
+    const end = next?.previous
+    if (next !== undefined && (end === null || end === undefined)) {
       this.goTo(next.epoch, 1)
       return "progress"
     }
-    if (end.segment !== this.segment) return end.segment > this.segment ? "idle" : "stale"
-    if (this.position > end.position) return "stale"
-    if (this.position < end.position) {
-      const applied = await this.readSome(end.position)
-      if (applied !== "idle") return applied
-      return "stale"
+    if (next !== undefined && end !== null && end !== undefined && end.segment <= this.segment) {
+      if (end.segment < this.segment || this.position > end.position) return "stale"
+      if (this.position < end.position) {
+        const applied = await this.readSome(end.position)
+        return applied === "idle" ? "stale" : applied
+      }
+      this.goTo(next.epoch, end.segment + 1)
+      return "progress"
     }
-    this.goTo(next.epoch, end.segment + 1)
-    return "progress"
+    if (this.epoch > 0 && (await exists(segmentFile(this.paths, this.epoch, this.segment + 1)))) {
+      // The next file is begun when this one is finished, but the last bytes may have come since we looked.
+      const applied = await this.readSome(this.limit())
+      if (applied !== "idle") return applied
+      this.goTo(this.epoch, this.segment + 1)
+      return "progress"
+    }
+    return "idle"
   }
 
   private goTo(epoch: number, segment: number): void {
-    if (epoch !== this.epoch) this.abandon()
+    if (epoch !== this.epoch) {
+      this.abandon()
+      this.epochsRead = false
+    }
     this.epoch = epoch
     this.segment = segment
     this.position = 0

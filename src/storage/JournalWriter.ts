@@ -81,6 +81,7 @@ export class JournalWriter {
     this.paths = options.paths
     this.epoch = options.epoch
     this.segment = options.segment
+    this.segmentOfTransaction = options.segment
     this.recent = options.recent
     this.segmentBytes = options.segmentBytes
     this.durableWrites = options.durableWrites
@@ -129,6 +130,8 @@ export class JournalWriter {
     this.append(recordKind.notice, encodeNotice(notice))
   }
 
+  /** The segment that the last committed transaction stands in: committing may begin the next one. */
+  segmentOfTransaction: number
   private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
 
   beginTransaction(commitLsn: bigint, xid: number): void {
@@ -187,6 +190,7 @@ export class JournalWriter {
       this.sealPart(true, endLsn)
     }
     this.openTransaction = undefined
+    this.segmentOfTransaction = this.segment
     this.rotateIfFull()
   }
 

@@ -58,6 +58,7 @@ export class Storage extends Context.Service<Storage, { readonly engine: Storage
               segmentBytes,
               recentBytes,
               durableWrites: !memory,
+              removeOnClose: memory,
               run: (effect) => void run(effect)
             })
         ),
@@ -90,6 +91,12 @@ const isBeyond = (shape: ShapeState, after: LogOffset): boolean => {
   return compareOffsets(shape.end, from) > 0
 }
 
+const failure = (shape: ShapeHandle) => (cause: unknown) =>
+  new ShapeReadError({
+    handle: shape.handle,
+    message: cause instanceof Error ? cause.message : String(cause)
+  })
+
 /** `ShapeLogs` on a storage engine. */
 export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effect(
   ShapeLogs,
@@ -109,12 +116,6 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     shared.set(key, slice)
     return slice
   }
-
-  const failure = (shape: ShapeHandle) => (cause: unknown) =>
-    new ShapeReadError({
-      handle: shape.handle,
-      message: cause instanceof Error ? cause.message : String(cause)
-    })
 
   const logSlice = (
     shape: ShapeState,

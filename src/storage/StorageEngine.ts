@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly recentBytes: number
   /** False for storage that is to vanish with the process. */
   readonly durableWrites: boolean
+  /** The directory goes with the process. */
+  readonly removeOnClose: boolean
   readonly run: (effect: Effect.Effect<void>) => void
 }
 
@@ -321,7 +323,7 @@ export class StorageEngine {
     await this.writer?.close()
     await this.reader?.close()
     await this.segments.close()
-    if (!this.options.durableWrites) await rm(this.paths.root, { recursive: true, force: true })
+    if (this.options.removeOnClose) await rm(this.paths.root, { recursive: true, force: true })
   }
 }
 

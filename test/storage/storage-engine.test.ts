@@ -1,0 +1,294 @@
+import { cpSync, readdirSync, rmSync, statSync, truncateSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import fc from "fast-check"
+import { afterEach } from "vitest"
+import { beforeAll as beforeAllOffset, parseOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { Maintenance } from "../../src/storage/Maintenance.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { createShape, engineAt, type Item, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
+
+const opened: Array<StorageEngine> = []
+const directories: Array<string> = []
+
+const directory = (): string => {
+  const path = temporaryDirectory()
+  directories.push(path)
+  return path
+}
+const open = async (path: string, settings: Parameters<typeof engineAt>[1] = {}): Promise<StorageEngine> => {
+  const engine = engineAt(path, settings)
+  opened.push(engine)
+  await engine.load()
+  return engine
+}
+/** Closes files without removing the directory. */
+const leave = (engine: StorageEngine): Promise<void> => engine.close()
+
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await leave(engine).catch(() => {})
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+/** lsn, op and the mark of the last entry of each change after the snapshot. */
+const changes = (all: Awaited<ReturnType<typeof readAll>>): ReadonlyArray<string> =>
+  all.messages
+    .filter((m) => m.headers.lsn !== undefined)
+    .map((m) => `${m.headers.lsn}_${m.headers.op_position}${m.headers.last === true ? "!" : ""}`)
+
+const maintain = async (engine: StorageEngine, retainedSegments: number): Promise<void> => {
+  const scope = Scope.makeUnsafe()
+  const maintenance = new Maintenance(engine, {
+    retainedSegments,
+    retainedEntries: 1e9,
+    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
+    removalDelayMillis: 0
+  })
+  await Effect.runPromise(Scope.provide(maintenance.round(), scope))
+  await Effect.runPromise(maintenance.round().pipe(Scope.provide(scope)))
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+}
+
+describe("storage engine", () => {
+  it("gives a shape its entries once each, in order, from every offset it ever returned", async () => {
+    const engine = await open(directory(), { chunkBytesThreshold: 400 })
+    await engine.takeOver()
+    const a = createShape(engine, "a")
+    const b = createShape(engine, "b")
+    for (let t = 1n; t <= 20n; t++) {
+      writeTransaction(engine, t * 100n, [
+        { op: 0, ids: [a.id] },
+        { op: 2, ids: [a.id, b.id] },
+        { op: 4, ids: t % 3n === 0n ? [b.id] : [] }
+      ])
+    }
+    const whole = await readAll(engine, a, beforeAllOffset)
+    assert.strictEqual(whole.messages[0]?.headers.control, "snapshot-end")
+    const expected: Array<string> = []
+    for (let t = 1; t <= 20; t++) expected.push(`${t * 100}_0`, `${t * 100}_2!`)
+    assert.deepStrictEqual(changes(whole), expected)
+    assert.isAbove(whole.offsets.length, 4)
+    for (const text of whole.offsets) {
+      const offset = parseOffset(text)
+      if (offset === undefined || offset.tx === 0n) continue
+      const rest = changes(await readAll(engine, a, offset))
+      const from = expected.findIndex((e) => e.startsWith(`${text}`)) + 1
+      assert.deepStrictEqual(rest, expected.slice(from), `from ${text}`)
+    }
+  })
+
+  it("a follower sees what the writer writes, and the next writer continues from it", async () => {
+    const path = directory()
+    const first = await open(path)
+    await first.takeOver()
+    const shape = createShape(first, "a")
+    writeTransaction(first, 100n, [{ op: 0, ids: [shape.id] }])
+    const second = await open(path)
+    second.follow()
+    writeTransaction(first, 200n, [{ op: 0, ids: [shape.id] }])
+    const late = createShape(first, "late")
+    writeTransaction(first, 300n, [{ op: 0, ids: [late.id, shape.id] }])
+    await first.release(1000)
+    await second.takeOver()
+    assert.strictEqual(second.writer?.epoch, 2)
+    writeTransaction(second, 400n, [{ op: 0, ids: [late.id] }])
+    const seen = second.store.byHandle(shape.handle)
+    assert.isDefined(seen)
+    assert.deepStrictEqual(changes(await readAll(second, shape, snapshotEnd)), ["100_0!", "200_0!", "300_0!"])
+    assert.deepStrictEqual(changes(await readAll(second, late, snapshotEnd)), ["300_0!", "400_0!"])
+    // The old writer is a follower now and is fed by the new one.
+    await second.writer?.durable()
+    const deadline = Date.now() + 5000
+    while (first.store.lastCommitLsn < 400n && Date.now() < deadline)
+      await new Promise((r) => setTimeout(r, 5))
+    assert.deepStrictEqual(changes(await readAll(first, late, snapshotEnd)), ["300_0!", "400_0!"])
+  })
+
+  it("a writer that was fenced off can add nothing that others see", async () => {
+    const path = directory()
+    const zombie = await open(path)
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    writeTransaction(zombie, 100n, [{ op: 0, ids: [shape.id] }])
+    await zombie.writer?.durable()
+    const successor = await open(path)
+    await successor.takeOver()
+    writeTransaction(successor, 200n, [{ op: 0, ids: [shape.id] }])
+    writeTransaction(zombie, 200n, [
+      { op: 0, ids: [shape.id] },
+      { op: 2, ids: [shape.id] }
+    ])
+    createShape(zombie, "ghost")
+    assert.isFalse(await zombie.settled())
+    const third = await open(path)
+    assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), ["100_0!", "200_0!"])
+    assert.strictEqual(third.store.count, 1)
+    await zombie.release(1000)
+    await new Promise((r) => setTimeout(r, 50))
+    assert.deepStrictEqual(changes(await readAll(zombie, shape, snapshotEnd)), ["100_0!", "200_0!"])
+  })
+
+  it("every cut of the journal keeps exactly the transactions before it", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    await engine.writer?.durable()
+    const ends: Array<number> = []
+    const file = join(engine.paths.journal, readdirSync(engine.paths.journal)[0] ?? "")
+    const begin = statSync(file).size
+    for (let t = 1n; t <= 6n; t++) {
+      writeTransaction(engine, t * 100n, [
+        { op: 0, ids: [shape.id] },
+        { op: 2, ids: [shape.id] }
+      ])
+      await engine.writer?.durable()
+      ends.push(statSync(file).size)
+    }
+    await leave(engine)
+    const last = ends.at(-1) ?? 0
+    for (let cut = begin; cut <= last; cut += 7) {
+      const copy = directory()
+      cpSync(path, copy, { recursive: true })
+      truncateSync(join(copy, file.slice(path.length)), cut)
+      const recovered = await open(copy)
+      const whole = ends.filter((end) => end <= cut).length
+      assert.strictEqual(
+        changes(await readAll(recovered, shape, snapshotEnd)).length,
+        whole * 2,
+        `cut at ${cut}`
+      )
+      await recovered.takeOver()
+      writeTransaction(recovered, 9900n, [{ op: 0, ids: [shape.id] }])
+      assert.strictEqual(changes(await readAll(recovered, shape, snapshotEnd)).length, whole * 2 + 1)
+      await leave(recovered)
+    }
+  })
+
+  it("a flipped bit costs at most the shapes in the damaged record", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const hit = createShape(engine, "hit")
+    const spared = createShape(engine, "spared")
+    await engine.writer?.durable()
+    const file = join(engine.paths.journal, readdirSync(engine.paths.journal)[0] ?? "")
+    writeTransaction(engine, 100n, [{ op: 0, ids: [spared.id] }])
+    await engine.writer?.durable()
+    const from = statSync(file).size
+    writeTransaction(engine, 200n, [{ op: 0, ids: [hit.id], padding: 100 }])
+    await engine.writer?.durable()
+    const to = statSync(file).size
+    writeTransaction(engine, 300n, [{ op: 0, ids: [spared.id] }])
+    await engine.writer?.durable()
+    await leave(engine)
+    for (let at = from + 4; at < to; at += 11) {
+      const copy = directory()
+      cpSync(path, copy, { recursive: true })
+      const target = join(copy, file.slice(path.length))
+      const bytes = readFileSync(target)
+      bytes[at] = (bytes[at] ?? 0) ^ 0x10
+      writeFileSync(target, bytes)
+      const recovered = await open(copy)
+      assert.isUndefined(recovered.store.byHandle(hit.handle), `flip at ${at}`)
+      const left = recovered.store.byHandle(spared.handle)
+      if (left !== undefined) {
+        assert.deepStrictEqual(changes(await readAll(recovered, left, snapshotEnd)), ["100_0!", "300_0!"])
+      }
+      await leave(recovered)
+    }
+  })
+
+  it("moving entries to log files, checkpoints and restarts change nothing that a reader sees", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            {
+              weight: 6,
+              arbitrary: fc.array(fc.record({ ids: fc.subarray([1, 2, 3]), padding: fc.nat(80) }), {
+                maxLength: 4
+              })
+            },
+            { weight: 1, arbitrary: fc.constant("maintain" as const) },
+            { weight: 1, arbitrary: fc.constant("restart" as const) }
+          ),
+          { maxLength: 40 }
+        ),
+        async (steps) => {
+          const path = directory()
+          const settings = { chunkBytesThreshold: 600, segmentBytes: 1500 }
+          let engine = await open(path, settings)
+          await engine.takeOver()
+          const shapes = ["a", "b", "c"].map((name) => createShape(engine, name))
+          const expected = new Map<number, Array<string>>(shapes.map((s) => [s.id, []]))
+          let lsn = 0n
+          for (const step of steps) {
+            if (step === "maintain") await maintain(engine, 1)
+            else if (step === "restart") {
+              await engine.writer?.durable()
+              await leave(engine)
+              engine = await open(path, settings)
+              await engine.takeOver()
+            } else {
+              lsn += 100n
+              const items: ReadonlyArray<Item> = step.map((s, i) => ({
+                op: i * 2,
+                ids: s.ids,
+                padding: s.padding
+              }))
+              writeTransaction(engine, lsn, items)
+              for (const [id, list] of expected) {
+                const mine = items.filter((item) => item.ids.includes(id))
+                mine.forEach((item, i) => list.push(`${lsn}_${item.op}${i === mine.length - 1 ? "!" : ""}`))
+              }
+            }
+          }
+          await engine.writer?.durable()
+          const follower = await open(path, settings)
+          for (const shape of shapes) {
+            const mine = await readAll(engine, shape, beforeAllOffset)
+            assert.deepStrictEqual(changes(mine), expected.get(shape.id))
+            assert.deepStrictEqual(await readAll(follower, shape, beforeAllOffset), mine)
+            for (const text of mine.offsets) {
+              const offset = parseOffset(text)
+              if (offset === undefined || offset.tx === 0n) continue
+              const rest = changes(await readAll(engine, shape, offset))
+              const all = expected.get(shape.id) ?? []
+              assert.deepStrictEqual(
+                rest,
+                all.slice(all.findIndex((e) => e === text || e === `${text}!`) + 1)
+              )
+            }
+          }
+          await leave(follower)
+          await leave(engine)
+          rmSync(path, { recursive: true, force: true })
+        }
+      ),
+      { numRuns: 40 }
+    )
+  })
+
+  it("drops shapes whose snapshot nobody can finish, and never gives an id out again", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const done = createShape(engine, "done")
+    engine.write({
+      t: "created",
+      id: 7,
+      handle: "7-7",
+      definition: { ...done.definition, table: { oid: 2, schema: "public", name: "cut" } },
+      atMillis: 1
+    })
+    await engine.writer?.durable()
+    await leave(engine)
+    const next = await open(path)
+    const { droppedIncomplete } = await next.takeOver()
+    assert.deepStrictEqual(droppedIncomplete, ["7-7"])
+    assert.isAbove(next.store.nextId, 7)
+    assert.isDefined(next.store.byHandle(done.handle))
+  })
+})

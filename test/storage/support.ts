@@ -1,0 +1,128 @@
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Stream } from "effect"
+import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
+import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
+import { makeShapeLogs } from "../../src/storage/Storage.ts"
+import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
+import { recordKind } from "../../src/storage/Records.ts"
+
+export const temporaryDirectory = (): string => mkdtempSync(join(tmpdir(), "baton-storage-"))
+
+export const definitionOf = (name: string): ShapeDefinition => ({
+  table: { oid: 1, schema: "public", name },
+  keyColumns: ["id"],
+  hasPrimaryKey: true,
+  columns: ["id"],
+  selectsAllColumns: true,
+  where: undefined,
+  replica: "default",
+  log: "full",
+  tableColumns: [{ name: "id", typeOid: 20 }],
+  schemaHeader: "{}"
+})
+
+export interface EngineSettings {
+  readonly chunkBytesThreshold?: number
+  readonly segmentBytes?: number
+  readonly warnings?: Array<string>
+}
+
+export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
+  new StorageEngine({
+    paths: storagePaths(directory, "default"),
+    chunkBytesThreshold: settings.chunkBytesThreshold ?? 10 << 20,
+    segmentBytes: settings.segmentBytes ?? 32 << 20,
+    recentBytes: 1 << 20,
+    durableWrites: false,
+    removeOnClose: false,
+    run: (effect) => void Effect.runPromise(effect)
+  })
+
+/** A shape with an empty snapshot that contains no transaction. */
+export const createShape = (engine: StorageEngine, name: string): ShapeHandle => {
+  const id = engine.store.nextId
+  const handle = `${id}-${1000 + id}`
+  engine.write({ t: "created", id, handle, definition: definitionOf(name), atMillis: 1 })
+  engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+  const bytes = Buffer.from(`{"headers":{"control":"snapshot-end"}}`)
+  const payload = Buffer.alloc(8 + bytes.length)
+  payload.writeUInt32LE(id, 0)
+  payload.set(bytes, 8)
+  const writer = engine.writer
+  if (writer === undefined) throw new Error("not writing")
+  const position = writer.append(recordKind.inlineChunk, payload)
+  engine.store.inlineChunk(id, 0, writer.segment, position + 8, bytes.length)
+  engine.write({ t: "complete", id, chunks: 1 })
+  const shape = engine.store.get(id)
+  if (shape === undefined) throw new Error("not created")
+  return shape
+}
+
+export interface Item {
+  readonly op: number
+  readonly ids: ReadonlyArray<number>
+  readonly padding?: number
+}
+
+export const messageOf = (lsn: bigint, item: Item): string =>
+  `{"key":"k${"x".repeat(item.padding ?? 0)}","headers":{"lsn":"${lsn}","op_position":${item.op}}}`
+
+/** One transaction with these items, composed as the registry does it. */
+export const writeTransaction = (
+  engine: StorageEngine,
+  lsn: bigint,
+  items: ReadonlyArray<Item>,
+  xid = 100
+): void => {
+  const writer = engine.writer
+  if (writer === undefined) throw new Error("not writing")
+  writer.beginTransaction(lsn, xid)
+  for (const item of items) {
+    writer.beginItem()
+    const at = writer.out.length
+    const message = messageOf(lsn, item)
+    writer.out.appendText(message)
+    const ids = Uint32Array.from(item.ids)
+    const position = writer.endItem(item.op, at, ids, ids.length)
+    engine.store.item(item.op, position, message.length, ids, 0, ids.length)
+    writer.endOfItems()
+  }
+  writer.commitTransaction(lsn + 8n, items.length > 0)
+  engine.store.commit(lsn, lsn + 8n, xid, writer.segmentOfTransaction)
+  writer.flush()
+}
+
+export interface ReadAll {
+  readonly messages: ReadonlyArray<{
+    headers: { lsn?: string; op_position?: number; last?: boolean; control?: string }
+  }>
+  readonly offsets: ReadonlyArray<string>
+}
+
+/** Follows the shape's log from `after` to its end. */
+export const readAll = (engine: StorageEngine, shape: ShapeHandle, after: LogOffset): Promise<ReadAll> =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const logs = makeShapeLogs(engine)
+      let text = ""
+      const offsets: Array<string> = []
+      let at = after
+      for (;;) {
+        const read = yield* logs.read(shape, at)
+        if (read._tag !== "Slice") throw new Error(read._tag)
+        const parts: Array<Uint8Array> = []
+        if (read.body instanceof Uint8Array) parts.push(read.body)
+        else yield* Stream.runForEach(read.body, (piece) => Effect.sync(() => parts.push(piece)))
+        const body = Buffer.concat(parts).toString("utf8")
+        if (body.length > 0) text += text.length > 0 ? `,${body}` : body
+        at = read.next
+        offsets.push(formatOffset(at))
+        if (read.upToDate) break
+      }
+      return { messages: JSON.parse(`[${text}]`) as ReadAll["messages"], offsets }
+    })
+  )
