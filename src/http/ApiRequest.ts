@@ -1,0 +1,19 @@
+import { type Effect, Schema } from "effect"
+
+/** The body is larger than the API reads. */
+export class BodyTooLarge extends Schema.TaggedError<BodyTooLarge>()("BodyTooLarge", {}) {}
+
+/** The body could not be read to its end. */
+export class BodyUnreadable extends Schema.TaggedError<BodyUnreadable>()("BodyUnreadable", {}) {}
+
+/** A request as plain data, whatever server it came in through. */
+export interface ApiRequest {
+  readonly method: string
+  /** Path and query as the client sent them, undecoded, without the prefix under which the API is mounted. */
+  readonly target: string
+  /** Value of a header, by lower-case name. */
+  readonly header: (name: string) => string | undefined
+  /** All headers, lower-case names. Only made when somebody asks (the authorisation hook). */
+  readonly headers: () => Readonly<Record<string, string>>
+  readonly body: (maxBytes: number) => Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable>
+}

@@ -1,0 +1,71 @@
+import { Effect, Result } from "effect"
+import { emptyBody, type ApiReply } from "./ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import {
+  deleteNotAllowed,
+  handedOver,
+  handleMismatch,
+  invalidRequest,
+  noSuchShape,
+  unavailable,
+  waitingForLock
+} from "./Failures.ts"
+import { isStopping } from "../health/HealthState.ts"
+import { awaitActive, identityOf } from "./LocateShape.ts"
+import { authorizeShape } from "./ReadShape.ts"
+import type { ApiRequest } from "./ApiRequest.ts"
+import { jsonType, type ReplyContext } from "./Replies.ts"
+import { gatherSubset } from "./RequestBody.ts"
+import { parseDeleteParams } from "./ShapeParams.ts"
+
+/** Drops a shape, named by its definition, its handle, or both. Only where the configuration allows it. */
+export const deleteShape = Effect.fnUntraced(function* (
+  services: ApiServices,
+  context: ReplyContext,
+  request: ApiRequest,
+  query: Readonly<Record<string, unknown>>
+) {
+  yield* awaitActive(services)
+  if (!services.config.allowShapeDeletion) return yield* Effect.fail(deleteNotAllowed)
+  const merged = gatherSubset(query)
+  const params = parseDeleteParams(merged)
+  if (Result.isFailure(params)) return yield* Effect.fail(invalidRequest(params.failure))
+  const { handle } = params.success
+  const selection = yield* authorizeShape(services, request, merged, params.success.selection, {
+    handle,
+    position: undefined,
+    live: false,
+    subset: false
+  })
+
+  const named = handle === undefined ? undefined : services.logs.byHandle(handle)
+  let shape = named
+  if (selection.table !== undefined) {
+    const resolved = yield* services.resolver.resolve(selection, named?.definition)
+    shape = services.logs.byIdentity(resolved.identity)
+    if (shape !== undefined && handle !== undefined && shape.handle !== handle)
+      return yield* Effect.fail(named === undefined ? noSuchShape : handleMismatch)
+    if (shape === undefined && named !== undefined && identityOf(named) !== resolved.identity)
+      return yield* Effect.fail(handleMismatch)
+  }
+  if (shape === undefined) return yield* Effect.fail(noSuchShape)
+  const dropped = yield* services.registry
+    .drop(shape.handle, "deleted through the API")
+    .pipe(
+      Effect.catchTag("NotActive", () =>
+        Effect.fail(
+          isStopping(services.health.current()) ? unavailable(handedOver, 1) : unavailable(waitingForLock, 5)
+        )
+      )
+    )
+  if (!dropped) return yield* Effect.fail(noSuchShape)
+  const reply: ApiReply = services.replies.make(
+    context,
+    202,
+    "deletion",
+    jsonType,
+    ["electric-has-data", "true"],
+    emptyBody
+  )
+  return reply
+})

@@ -1,0 +1,131 @@
+import type { CacheClass } from "./CacheControl.ts"
+import { conflictEtag } from "./Etag.ts"
+import type { ParameterErrors } from "./Parameters.ts"
+
+/** Why a request gets no data, as plain data: what the reply says. Fails the handler's Effects. */
+export interface Failure {
+  readonly _tag: "Failure"
+  readonly status: number
+  readonly kind: CacheClass
+  /** Names and values in turn. */
+  readonly headers: ReadonlyArray<string>
+  readonly body: string
+  readonly closeConnection?: true
+}
+
+const failure = (
+  status: number,
+  body: unknown,
+  headers: ReadonlyArray<string> = [],
+  kind: CacheClass = "error"
+): Failure => ({ _tag: "Failure", status, kind, headers, body: JSON.stringify(body) })
+
+/** Errors of parameters, of a subset's parameters under `subset`, or the one bare text that a subset's `where` has. */
+export type RequestErrors = Readonly<
+  Record<string, ReadonlyArray<string> | ParameterErrors | { readonly where: string }>
+>
+
+export const invalidRequest = (errors: RequestErrors): Failure =>
+  failure(400, { message: "Invalid request", errors })
+
+export const mustRefetchBody = '[{"headers":{"control":"must-refetch"}}]'
+
+/**
+ * The client's copy cannot be continued. `handle` is the shape to read instead; without one the answer must
+ * not be stored anywhere: the same URL may be readable again a moment later.
+ */
+export const mustRefetch = (handle: string | undefined): Failure =>
+  handle === undefined
+    ? { _tag: "Failure", status: 409, kind: "error", headers: [], body: mustRefetchBody }
+    : {
+        _tag: "Failure",
+        status: 409,
+        kind: "conflictWithHandle",
+        headers: ["etag", conflictEtag(handle), "electric-handle", handle],
+        body: mustRefetchBody
+      }
+
+export const unavailable = (message: string, retryAfterSeconds: number): Failure =>
+  failure(503, { message }, ["retry-after", String(retryAfterSeconds)])
+
+/** A condition that is known and passes, marked as such for proxies and dashboards. */
+export const knownUnavailable = (message: string, retryAfterSeconds = 10): Failure =>
+  failure(503, { message }, [
+    "retry-after",
+    String(retryAfterSeconds),
+    "electric-internal-known-error",
+    "true"
+  ])
+
+export const catalogueUnreadable: Failure = unavailable(
+  "Cannot connect to the database to verify the shape. Please try again later.",
+  1
+)
+
+export const waitingForLock = "Timeout waiting for Postgres lock acquisition"
+export const waitingForShapes = "Timeout waiting for shape metadata to be loaded"
+export const handedOver = "This instance is shutting down; its successor takes new shapes"
+
+/** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
+export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>
+  failure(
+    503,
+    {
+      code: "concurrent_request_limit_exceeded",
+      message: `Concurrent ${kind} request limit exceeded (limit: ${limit}), please retry`
+    },
+    [
+      "surrogate-control",
+      "no-store",
+      "retry-after",
+      String(5 + spreadSeconds),
+      "electric-internal-known-error",
+      "true"
+    ]
+  )
+
+/** `message` is shown to clients: it must not carry anything that they may not know. */
+export const failed = (message: string): Failure => failure(500, { message })
+
+export const crashed: Failure = {
+  ...failure(500, { error: "Internal server error" }, [], "unspecific"),
+  closeConnection: true
+}
+
+export const unauthorized = failure(401, { message: "Unauthorized - Invalid API secret" }, [], "unspecific")
+
+/** The query string is not UTF-8 text: nothing about it can be answered. */
+export const undecodableQuery: Failure = {
+  _tag: "Failure",
+  status: 400,
+  kind: "error",
+  headers: [],
+  body: "",
+  closeConnection: true
+}
+
+export const badBody = (body: unknown): Failure => failure(400, body, [], "unspecific")
+export const bodyTooLarge: Failure = {
+  ...failure(413, { error: "Request body too large" }, [], "unspecific"),
+  closeConnection: true
+}
+export const bodyUnreadable: Failure = {
+  ...failure(400, { error: "Failed to read request body" }, [], "unspecific"),
+  closeConnection: true
+}
+
+export const deleteNotAllowed = failure(405, { message: "DELETE not allowed" })
+export const noSuchShape = failure(404, { message: "No existing shape found" })
+export const handleMismatch = failure(400, {
+  message:
+    "The specified shape definition and handle do not match. Please ensure the shape definition is correct or omit the shape handle from the request to obtain a new one."
+})
+
+/** The host's own refusal: status and body are its business. */
+export const refused = (status: 401 | 403, body: string): Failure => ({
+  _tag: "Failure",
+  status,
+  kind: "error",
+  headers: [],
+  body
+})

@@ -1,0 +1,173 @@
+import { readFileSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2"
+import type { AddressInfo, Socket } from "node:net"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Config, type BatonConfig } from "../config/BatonConfig.ts"
+import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
+import { ShapeApi } from "./ShapeApi.ts"
+
+/** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  message: Schema.String
+}) {}
+
+/** Request line and headers together; what is longer is refused by the parser itself. */
+const maxHeaderBytes = 64 * 1024
+const listenBacklog = 4096
+
+/** A whole answer for a request that Node could not parse: there is no response object yet. */
+const rawAnswer = (status: string): string =>
+  `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+
+interface ParseError extends Error {
+  readonly code?: string
+  readonly rawPacket?: Buffer
+}
+
+/** Answers what never became a request, by what the parser says about it. */
+export const answerParseError = (error: ParseError, socket: Socket): void => {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  let status = "400 Bad Request"
+  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") status = "408 Request Timeout"
+  else if (error.code === "HPE_HEADER_OVERFLOW") {
+    // No line end so far: it is the request line that is too long.
+    status =
+      error.rawPacket?.includes(10) === false ? "414 URI Too Long" : "431 Request Header Fields Too Large"
+  }
+  socket.end(rawAnswer(status))
+}
+
+const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
+  const options = {
+    keepAliveTimeout: config.tcpReadTimeoutMillis,
+    headersTimeout: config.tcpReadTimeoutMillis,
+    requestTimeout: config.tcpReadTimeoutMillis,
+    maxHeaderSize: maxHeaderBytes,
+    noDelay: true
+  }
+  if (config.tlsCertFile === undefined || config.tlsKeyFile === undefined) {
+    const server = createServer(options)
+    server.maxRequestsPerSocket = config.maxRequestsPerConnection
+    return server
+  }
+  return createSecureServer({
+    ...options,
+    allowHTTP1: true,
+    cert: readFileSync(config.tlsCertFile),
+    key: readFileSync(config.tlsKeyFile)
+  })
+}
+
+/** The API on a port of its own. */
+export class HttpServer extends Context.Service<
+  HttpServer,
+  {
+    readonly port: number
+    /** For people: where the API can be reached from this machine. */
+    readonly url: string
+    /** Requests whose response is not finished, held ones included. */
+    readonly running: () => number
+    /** Replies ask their clients to connect elsewhere from now on; running requests go on. */
+    readonly beginDrain: Effect.Effect<void>
+    /** Completes when no request is running. */
+    readonly awaitIdle: Effect.Effect<void>
+  }
+>()("baton/http/HttpServer") {
+  /**
+   * Listens until the scope closes. Closing it stops listening and cuts what is still running, so drain before.
+   * With certificate and key in the configuration it speaks HTTP/2, and HTTP/1.1 to clients that cannot.
+   */
+  static readonly layer = Layer.effect(
+    HttpServer,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const api = yield* ShapeApi
+      const handler = yield* makeNodeHandler({ sendTimeoutMillis: config.tcpSendTimeoutMillis })
+      const secure = config.tlsCertFile !== undefined && config.tlsKeyFile !== undefined
+      const server = yield* Effect.try({
+        try: () => makeServer(config),
+        catch: (error) =>
+          new ListenError({
+            message:
+              "The certificate or key of BATON_TLS_CERT_FILE and BATON_TLS_KEY_FILE cannot be used: " +
+              `${error instanceof Error ? error.message : String(error)}. The service cannot start without them.`
+          })
+      })
+      const closeSessions = trackSessions(server, handler)
+      const address = yield* listen(server, config)
+
+      yield* Effect.addFinalizer(() =>
+        Effect.callback<void>((resume) => {
+          server.close(() => resume(Effect.void))
+          closeSessions(true)
+        })
+      )
+      const host = address.family === "IPv6" ? "[::1]" : "127.0.0.1"
+      return {
+        port: address.port,
+        url: `${secure ? "https" : "http"}://${host}:${address.port}`,
+        running: handler.running,
+        beginDrain: Effect.andThen(
+          api.beginDrain,
+          Effect.sync(() => closeSessions(false))
+        ),
+        awaitIdle: handler.awaitIdle
+      }
+    })
+  )
+}
+
+/** Connects handler and server. Returns what closes idle connections and sessions, or (`now`) all of them. */
+const trackSessions = (
+  server: Server | Http2SecureServer,
+  handler: NodeHandler
+): ((now: boolean) => void) => {
+  const emitter: Pick<Server, "on"> = server as Server
+  emitter.on("request", handler)
+  emitter.on("clientError", answerParseError)
+  const sessions = new Set<ServerHttp2Session>()
+  const sockets = new Set<Socket>()
+  emitter.on("session", (session: ServerHttp2Session) => {
+    sessions.add(session)
+    session.once("close", () => sessions.delete(session))
+  })
+  emitter.on("secureConnection", (socket: Socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+  return (now) => {
+    for (const session of sessions) {
+      if (now) session.destroy()
+      else session.close() // tells the client to make a new connection; open streams go on
+    }
+    if ("closeIdleConnections" in server) {
+      if (now) server.closeAllConnections()
+      else server.closeIdleConnections()
+    } else if (now) for (const socket of sockets) socket.destroy()
+  }
+}
+
+const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
+  Effect.callback<AddressInfo, ListenError>((resume) => {
+    const host = config.listenHost
+    const onError = (error: NodeJS.ErrnoException) => {
+      const reason =
+        error.code === "EADDRINUSE"
+          ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
+          : error.message
+      resume(
+        Effect.fail(
+          new ListenError({ message: `Cannot listen on port ${config.port} of ${host}: ${reason}.` })
+        )
+      )
+    }
+    server.once("error", onError)
+    server.listen({ port: config.port, host, backlog: listenBacklog }, () => {
+      server.off("error", onError)
+      resume(Effect.succeed(server.address() as AddressInfo))
+    })
+  })

@@ -1,0 +1,125 @@
+import { Clock, Effect, Option } from "effect"
+import { abilities, isStopping } from "../health/HealthState.ts"
+import type { SnapshotFailed } from "../registry/ShapeRegistry.ts"
+import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import type { ShapeHandle } from "../storage/ShapeLogs.ts"
+import { readinessMillis, type ApiServices } from "./ApiServices.ts"
+import {
+  failed,
+  handedOver,
+  knownUnavailable,
+  mustRefetch,
+  unavailable,
+  waitingForLock,
+  waitingForShapes,
+  type Failure
+} from "./Failures.ts"
+import type { ResolvedShape } from "./ResolveShape.ts"
+
+/** How often a request that waits for activation looks whether somebody else made its shape meanwhile. */
+const lookAgainMillis = 250
+
+const identities = new WeakMap<ShapeHandle, string>()
+
+/** The shape's identity, computed once per shape. */
+export const identityOf = (shape: ShapeHandle): string => {
+  const known = identities.get(shape)
+  if (known !== undefined) return known
+  const identity = shapeIdentity(shape.definition)
+  identities.set(shape, identity)
+  return identity
+}
+
+const snapshotFailure = (error: SnapshotFailed): Failure => {
+  switch (error.kind) {
+    case "schemaChanged":
+      return mustRefetch(undefined)
+    case "unavailable":
+      return knownUnavailable(error.message)
+    case "unexpected":
+      return failed(`Unexpected error while creating snapshot: ${error.message}`)
+  }
+}
+
+/**
+ * Waits until the shapes of the storage directory are known, and wakes an instance that gave up its connections.
+ * `undefined` when there is nothing to wait for, which is nearly always.
+ */
+export const awaitReadiness = (services: ApiServices): Effect.Effect<void, Failure> | undefined => {
+  const { health } = services
+  const ability = abilities[health.current()]
+  if (ability.servesExistingShapes && !ability.wakesOnRequest) return undefined
+  if (ability.wakesOnRequest)
+    return health.send("woken").pipe(
+      Effect.andThen(health.awaitState((state) => abilities[state].createsShapes, readinessMillis)),
+      // What storage holds is served whether or not the database came back.
+      Effect.asVoid
+    )
+  return health
+    .awaitState((state) => abilities[state].servesExistingShapes, readinessMillis)
+    .pipe(
+      Effect.flatMap((state) =>
+        Option.isSome(state) ? Effect.void : Effect.fail(unavailable(waitingForShapes, 5))
+      )
+    )
+}
+
+/** Fails unless this instance can create and delete shapes within the readiness time. */
+export const awaitActive = (services: ApiServices): Effect.Effect<void, Failure> => {
+  const state = services.health.current()
+  if (abilities[state].createsShapes) return Effect.void
+  if (isStopping(state)) return Effect.fail(unavailable(handedOver, 1))
+  return (abilities[state].wakesOnRequest ? services.health.send("woken") : Effect.void).pipe(
+    Effect.andThen(services.health.awaitState((next) => abilities[next].createsShapes, readinessMillis)),
+    Effect.flatMap((next) =>
+      Option.isSome(next) ? Effect.void : Effect.fail(unavailable(waitingForLock, 5))
+    )
+  )
+}
+
+/** The live shape of the definition, made if there is none and this instance may, or becomes able to in time. */
+const findOrCreate = Effect.fnUntraced(function* (services: ApiServices, resolved: ResolvedShape) {
+  const { health, logs, registry } = services
+  const clock = yield* Clock.Clock
+  const deadline = clock.currentTimeMillisUnsafe() + readinessMillis
+  while (true) {
+    const existing = logs.byIdentity(resolved.identity)
+    if (existing !== undefined && logs.isReadable(existing)) return existing
+    const made = yield* registry.getOrCreate(resolved.definition).pipe(
+      Effect.catchTags({
+        NotActive: () => Effect.succeed(undefined),
+        SnapshotFailed: (error) => Effect.fail(snapshotFailure(error))
+      })
+    )
+    if (made !== undefined) return made
+    const state = health.current()
+    if (isStopping(state)) return yield* Effect.fail(unavailable(handedOver, 1))
+    const remaining = deadline - clock.currentTimeMillisUnsafe()
+    if (remaining <= 0) return yield* Effect.fail(unavailable(waitingForLock, 5))
+    if (abilities[state].wakesOnRequest) yield* health.send("woken")
+    const pause = Math.min(lookAgainMillis, remaining)
+    // An instance that is active and refuses all the same is about to change its state.
+    if (abilities[state].createsShapes) yield* Effect.sleep(pause)
+    else yield* health.awaitState((next) => abilities[next].createsShapes, pause)
+  }
+})
+
+/**
+ * The shape to read. With a handle that does not name it, the client's copy is of another shape: 409 with the
+ * handle of the right one, never the handle that the client sent.
+ */
+export const locateShape = Effect.fnUntraced(function* (
+  services: ApiServices,
+  resolved: ResolvedShape,
+  handle: string | undefined
+) {
+  if (handle !== undefined) {
+    const named = services.logs.byHandle(handle)
+    if (named !== undefined && services.logs.isReadable(named) && identityOf(named) === resolved.identity)
+      return named
+  }
+  const shape = yield* findOrCreate(services, resolved)
+  return handle === undefined || handle === shape.handle
+    ? shape
+    : yield* Effect.fail(mustRefetch(shape.handle))
+})

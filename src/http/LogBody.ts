@@ -1,0 +1,93 @@
+import { Effect, Stream } from "effect"
+import type { Lsn } from "../postgres/Lsn.ts"
+import type { LogSlice, ShapeReadError } from "../storage/ShapeLogs.ts"
+import type { ReplyBody, WritePiece } from "./ApiReply.ts"
+
+/** Largest piece handed to a connection at once: what one stalled client can pin. */
+export const pieceBytes = 256 * 1024
+/** Bodies up to this size are put together once and shared by all clients that read the same slice. */
+const sharedBytes = 64 * 1024
+
+const open = Buffer.from("[")
+const openEmpty = Buffer.from("[]")
+const close = Buffer.from("]")
+
+export const upToDateMessage = (lsn: Lsn): string =>
+  `{"headers":{"control":"up-to-date","global_last_seen_lsn":"${lsn}"}}`
+
+/** Body of a response that says only that there is nothing more. */
+export const upToDateBody = (lsn: Lsn): ReplyBody => ({ _tag: "Text", text: `[${upToDateMessage(lsn)}]` })
+
+interface Assembled {
+  readonly lsn: Lsn | undefined
+  readonly body: ReplyBody
+}
+
+/**
+ * Keyed by the buffer that the log shares among readers of one offset, so it lives exactly as long as that: many
+ * clients woken by one transaction get one body.
+ */
+const assembled = new WeakMap<Uint8Array, Assembled>()
+
+const fromBuffer = (entries: Uint8Array, tail: Buffer): ReplyBody => {
+  const byteLength = open.length + entries.length + tail.length
+  if (byteLength <= sharedBytes)
+    return { _tag: "Bytes", pieces: [Buffer.concat([open, entries, tail], byteLength)], byteLength }
+  const pieces: Array<Uint8Array> = [open]
+  for (let at = 0; at < entries.length; at += pieceBytes) pieces.push(entries.subarray(at, at + pieceBytes))
+  pieces.push(tail)
+  return { _tag: "Bytes", pieces, byteLength }
+}
+
+/** The brackets and the last message travel with the entries where they are small, not in packets of their own. */
+const streamed =
+  (entries: Stream.Stream<Uint8Array, ShapeReadError>, upToDate: string | undefined) =>
+  (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
+    let started = false
+    return Stream.runForEachArray(entries, (pieces) =>
+      Effect.forEach(
+        pieces,
+        (piece) => {
+          if (piece.length === 0) return Effect.void
+          if (started) return write(piece)
+          started = true
+          return piece.length <= sharedBytes
+            ? write(Buffer.concat([open, piece]))
+            : Effect.andThen(write(open), write(piece))
+        },
+        { discard: true }
+      )
+    ).pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
+          return write(Buffer.from(started ? `${message}]` : `[${message}]`))
+        })
+      )
+    )
+  }
+
+/**
+ * The JSON array for a slice of a log. `upToDateLsn` is set when the slice reaches the end: then the array ends
+ * with an up-to-date message that claims everything up to that LSN.
+ */
+export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBody => {
+  const message = upToDateLsn === undefined ? undefined : upToDateMessage(upToDateLsn)
+  const { body } = slice
+  if (!(body instanceof Uint8Array))
+    return {
+      _tag: "Stream",
+      flushHeaders: false,
+      run: streamed(body, message)
+    }
+  if (body.length === 0)
+    return message === undefined
+      ? { _tag: "Bytes", pieces: [openEmpty], byteLength: openEmpty.length }
+      : { _tag: "Text", text: `[${message}]` }
+  const known = assembled.get(body)
+  if (known !== undefined && known.lsn === upToDateLsn) return known.body
+  const tail = message === undefined ? close : Buffer.from(`,${message}]`)
+  const made = fromBuffer(body, tail)
+  assembled.set(body, { lsn: upToDateLsn, body: made })
+  return made
+}

@@ -1,0 +1,107 @@
+import { Effect, Result, Stream } from "effect"
+import { formatOffset, snapshotChunk } from "../shapes/LogOffset.ts"
+import type { SubsetQuery, SubsetSnapshot } from "../registry/SubsetReader.ts"
+import { ShapeReadError, type ShapeHandle } from "../storage/ShapeLogs.ts"
+import type { ApiReply, WritePiece } from "./ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { catalogueUnreadable, failed, invalidRequest, knownUnavailable, type Failure } from "./Failures.ts"
+import { jsonType, type ReplyContext } from "./Replies.ts"
+import type { ResolvedShape } from "./ResolveShape.ts"
+import type { ReadPosition, ShapeParams } from "./ShapeParams.ts"
+import { parseSubsetParams } from "./SubsetParams.ts"
+
+/** Checks a subset's parameters against the shape's table: before the shape is looked up or made. */
+export const checkSubset = (
+  services: ApiServices,
+  resolved: ResolvedShape,
+  values: Readonly<Record<string, unknown>>
+): Effect.Effect<SubsetQuery, Failure> => {
+  const params = parseSubsetParams(values)
+  if (Result.isFailure(params)) return Effect.fail(invalidRequest({ subset: params.failure }))
+  // Without the catalogue nothing can be said about columns and types, and the query could not run either.
+  if (resolved.table === undefined) return Effect.fail(catalogueUnreadable)
+  return services.conditions
+    .subset(resolved.table, resolved.queryable, params.success)
+    .pipe(
+      Effect.mapError((error) =>
+        error._tag === "ConditionRefused"
+          ? invalidRequest({ subset: { [error.parameter]: [error.message] } })
+          : catalogueUnreadable
+      )
+    )
+}
+
+const metadata = (snapshot: SubsetSnapshot): string =>
+  JSON.stringify({
+    snapshot_mark: snapshot.snapshotMark,
+    database_lsn: String(snapshot.databaseLsn),
+    xip_list: snapshot.xipList.map(String),
+    xmax: String(snapshot.xmax),
+    xmin: String(snapshot.xmin)
+  })
+
+const writeSnapshot =
+  (shape: ShapeHandle, snapshot: SubsetSnapshot) =>
+  (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
+    let prefix: Buffer | undefined = Buffer.from(`{"metadata":${metadata(snapshot)},"data":[`)
+    return Stream.runForEachArray(snapshot.rows, (pieces) =>
+      Effect.forEach(
+        pieces,
+        (piece) => {
+          if (prefix === undefined) return write(piece)
+          const first = prefix
+          prefix = undefined
+          return Effect.andThen(write(first), write(piece))
+        },
+        { discard: true }
+      )
+    ).pipe(
+      Effect.mapError(({ message }) => new ShapeReadError({ handle: shape.handle, message })),
+      Effect.andThen(
+        Effect.suspend(() => write(Buffer.concat([prefix ?? Buffer.alloc(0), Buffer.from("]}")])))
+      )
+    )
+  }
+
+/**
+ * Where the client's stream goes on after a subset: where it was. A response must not move it past entries that
+ * were not delivered, although clients would follow; for `now` the end is taken before the query, so that nothing
+ * falls between the two.
+ */
+const streamOffset = (services: ApiServices, shape: ShapeHandle, position: ReadPosition): string =>
+  position.now
+    ? formatOffset(services.logs.lastOffset(shape))
+    : position.offset.tx < 0n
+      ? formatOffset(snapshotChunk(0))
+      : position.text
+
+/** Runs the query and streams its rows; its transaction lives as long as the request. */
+export const readSubset = Effect.fnUntraced(function* (
+  services: ApiServices,
+  context: ReplyContext,
+  params: ShapeParams,
+  shape: ShapeHandle,
+  schemaHeader: string,
+  query: SubsetQuery
+) {
+  const offset = streamOffset(services, shape, params.position)
+  const snapshot = yield* services.subsets.read(shape, query).pipe(
+    Effect.catchTags({
+      SubsetRefused: ({ message }) => Effect.fail(invalidRequest({ subset: { where: message } })),
+      SubsetUnavailable: ({ message }) => Effect.fail(knownUnavailable(message)),
+      SubsetFailed: ({ message }) =>
+        Effect.logError(`A subset query failed: ${message}. The client gets a 500 and tries again.`).pipe(
+          Effect.andThen(Effect.fail(failed("The subset query failed")))
+        )
+    })
+  )
+  const headers = ["electric-snapshot", "true", "electric-handle", shape.handle]
+  if (!params.live) headers.push("electric-schema", schemaHeader)
+  headers.push("electric-offset", offset)
+  const reply: ApiReply = services.replies.make(context, 200, "subset", jsonType, headers, {
+    _tag: "Stream",
+    flushHeaders: false,
+    run: writeSnapshot(shape, snapshot)
+  })
+  return reply
+})

@@ -1,0 +1,206 @@
+import { Effect, Result } from "effect"
+import { keyColumns, selectColumns } from "../postgres/ColumnSelection.ts"
+import {
+  checkColumnNames,
+  couldBeName,
+  parseColumnList,
+  parseTableName,
+  tableDoesNotExist,
+  type TableName
+} from "../postgres/Identifiers.ts"
+import { schemaHeader } from "../postgres/SchemaHeader.ts"
+import type { TableInfo } from "../postgres/TableInfo.ts"
+import { shapeIdentity, type ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { Conditions } from "./Conditions.ts"
+import { catalogueUnreadable, invalidRequest, type Failure } from "./Failures.ts"
+import type { ShapeSelection } from "./ShapeParams.ts"
+
+/** A shape as a request means it, checked against the catalogue. */
+export interface ResolvedShape {
+  readonly definition: ShapeDefinition
+  readonly identity: string
+  /** Undefined when only the definition stored with the shape could be asked. */
+  readonly table: TableInfo | undefined
+  /** Names of the columns that conditions may use. */
+  readonly queryable: ReadonlyArray<string>
+}
+
+/** What resolving asks of the catalogue. Any failure of `table` means that it cannot be read now. */
+export interface TableLookup {
+  readonly table: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, unknown>
+  readonly serverVersionNum: () => number
+}
+
+interface Cached {
+  readonly resolved: ResolvedShape
+  readonly table: TableInfo
+  /** Clauses with sub-selects depend on other tables too: they are looked at again after this time. */
+  readonly freshUntil: number
+}
+
+const cacheSize = 4096
+const subselectFreshMillis = 5000
+
+const one = (parameter: string, message: string): Failure => invalidRequest({ [parameter]: [message] })
+
+const columnNames = (
+  parameter: "columns" | "queryable_columns",
+  given: string | ReadonlyArray<string> | undefined
+): Result.Result<ReadonlyArray<string> | undefined, Failure> => {
+  if (given === undefined) return Result.succeed(undefined)
+  const names = typeof given === "string" ? parseColumnList(given) : checkColumnNames(given)
+  return Result.mapError(names, (message) => one(parameter, message))
+}
+
+const sameSet = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((name) => b.includes(name))
+
+/**
+ * Whether a shape that exists is what the request means, judged without the catalogue. Only says yes where it is
+ * sure; a condition is compared by text that was resolved before, which is the cache's business.
+ */
+const storedMatches = (
+  definition: ShapeDefinition,
+  table: TableName,
+  columns: ReadonlyArray<string> | undefined,
+  selection: ShapeSelection
+): boolean =>
+  definition.table.schema === table.schema &&
+  definition.table.name === table.name &&
+  definition.replica === (selection.replica ?? "default") &&
+  definition.log === (selection.log ?? "full") &&
+  selection.where === undefined &&
+  definition.where === undefined &&
+  selection.queryable_columns === undefined &&
+  (columns === undefined
+    ? definition.selectsAllColumns
+    : !definition.selectsAllColumns && sameSet(columns, definition.columns))
+
+/**
+ * Checks table, columns and condition of requests, in this order, and says which shape they mean. Remembers what
+ * it found for as long as the catalogue hands out the same description of the table.
+ */
+export class ShapeResolver {
+  private readonly lookup: TableLookup
+  private readonly conditions: Conditions["Service"]
+  private readonly cache = new Map<string, Cached>()
+
+  constructor(lookup: TableLookup, conditions: Conditions["Service"]) {
+    this.lookup = lookup
+    this.conditions = conditions
+  }
+
+  /**
+   * `known` is the live shape that the request's handle names, if any: when the catalogue cannot be read, the
+   * definition stored with it is enough to go on.
+   */
+  resolve(
+    selection: ShapeSelection,
+    known: ShapeDefinition | undefined
+  ): Effect.Effect<ResolvedShape, Failure> {
+    if (selection.table === undefined) return Effect.fail(one("table", "can't be blank"))
+    const name = parseTableName(selection.table)
+    if (Result.isFailure(name)) return Effect.fail(one("table", name.failure))
+    const { schema, name: relation } = name.success
+    if (!couldBeName(schema) || !couldBeName(relation))
+      return Effect.fail(one("table", tableDoesNotExist(name.success)))
+    return this.lookup.table(schema, relation).pipe(
+      Effect.matchEffect({
+        onFailure: () => this.withoutCatalogue(selection, name.success, known),
+        onSuccess: (table) =>
+          table === undefined || table.columns.length === 0
+            ? Effect.fail(one("table", tableDoesNotExist(name.success)))
+            : this.withTable(selection, table)
+      })
+    )
+  }
+
+  private withTable(selection: ShapeSelection, table: TableInfo): Effect.Effect<ResolvedShape, Failure> {
+    const key = cacheKey(selection)
+    const cached = this.cache.get(key)
+    if (cached !== undefined && cached.table === table && cached.freshUntil > Date.now())
+      return Effect.succeed(cached.resolved)
+    const queryable = columnNames("queryable_columns", selection.queryable_columns)
+    if (Result.isFailure(queryable)) return Effect.fail(queryable.failure)
+    const columns = columnNames("columns", selection.columns)
+    if (Result.isFailure(columns)) return Effect.fail(columns.failure)
+    const selected = selectColumns(table, columns.success, queryable.success, this.lookup.serverVersionNum())
+    if (Result.isFailure(selected))
+      return Effect.fail(one(selected.failure.parameter, selected.failure.message))
+    const names = selected.success.columns.map((column) => column.name)
+    const finish = (where: ShapeDefinition["where"]): ResolvedShape => {
+      const definition: ShapeDefinition = {
+        table: { oid: table.oid, schema: table.schema, name: table.name },
+        keyColumns: keyColumns(table),
+        hasPrimaryKey: table.primaryKey.length > 0,
+        columns: names,
+        selectsAllColumns: selected.success.selectsAll,
+        where,
+        replica: selection.replica ?? "default",
+        log: selection.log ?? "full",
+        tableColumns: table.columns.map((column) => ({ name: column.name, typeOid: column.typeOid })),
+        schemaHeader: schemaHeader(table, names)
+      }
+      const resolved: ResolvedShape = {
+        definition,
+        identity: shapeIdentity(definition),
+        table,
+        queryable: selected.success.queryable.map((column) => column.name)
+      }
+      this.remember(key, {
+        resolved,
+        table,
+        freshUntil:
+          selection.where !== undefined && /select/i.test(selection.where)
+            ? Date.now() + subselectFreshMillis
+            : Infinity
+      })
+      return resolved
+    }
+    if (selection.where === undefined) return Effect.succeed(finish(undefined))
+    return this.conditions.where(table, selection.where, selection.params ?? {}).pipe(
+      Effect.map(finish),
+      Effect.mapError((error) =>
+        error._tag === "ConditionRefused" ? one(error.parameter, error.message) : catalogueUnreadable
+      )
+    )
+  }
+
+  private withoutCatalogue(
+    selection: ShapeSelection,
+    table: TableName,
+    known: ShapeDefinition | undefined
+  ): Effect.Effect<ResolvedShape, Failure> {
+    const cached = this.cache.get(cacheKey(selection))
+    if (cached !== undefined) return Effect.succeed(cached.resolved)
+    if (known === undefined) return Effect.fail(catalogueUnreadable)
+    const columns = columnNames("columns", selection.columns)
+    if (Result.isFailure(columns)) return Effect.fail(columns.failure)
+    if (!storedMatches(known, table, columns.success, selection)) return Effect.fail(catalogueUnreadable)
+    return Effect.succeed({
+      definition: known,
+      identity: shapeIdentity(known),
+      table: undefined,
+      queryable: known.columns
+    })
+  }
+
+  private remember(key: string, entry: Cached): void {
+    this.cache.delete(key)
+    this.cache.set(key, entry)
+    if (this.cache.size <= cacheSize) return
+    const oldest = this.cache.keys().next().value
+    if (oldest !== undefined) this.cache.delete(oldest)
+  }
+}
+
+const cacheKey = (selection: ShapeSelection): string =>
+  JSON.stringify([
+    selection.table,
+    selection.where,
+    selection.where === undefined ? undefined : selection.params,
+    selection.columns,
+    selection.queryable_columns,
+    selection.replica,
+    selection.log
+  ])

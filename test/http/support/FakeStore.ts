@@ -1,0 +1,181 @@
+import { Deferred, Effect, Stream } from "effect"
+import type { TableInfo } from "../../../src/postgres/TableInfo.ts"
+import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
+import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
+import { type ShapeDefinition, shapeIdentity } from "../../../src/shapes/ShapeDefinition.ts"
+import type { LogRead, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
+
+interface Entry {
+  readonly offset: LogOffset
+  readonly json: string
+}
+
+interface Stored {
+  readonly shape: ShapeHandle
+  readonly identity: string
+  readonly chunks: Array<string>
+  readonly entries: Array<Entry>
+  readable: boolean
+  waiters: Set<Deferred.Deferred<"changed" | "dropped">>
+}
+
+/**
+ * Shapes in memory, with the reading rules of the real log. Lets HTTP tests say what storage holds and how the
+ * registry answers; what storage itself does is tested elsewhere.
+ */
+export class FakeStore {
+  readonly tables = new Map<string, TableInfo>()
+  readonly shapes = new Map<string, Stored>()
+  /** Undefined: creation works. Otherwise what `getOrCreate` fails with. */
+  creationFails: NotActive | SnapshotFailed | undefined
+  catalogueDown = false
+  /** Entries are served as a stream of pieces of this size instead of one buffer. */
+  pieceBytes: number | undefined
+  lastSeen = 100n
+  created = 0
+  touched = 0
+  lookups = 0
+  waiting = 0
+  private nextId = 1
+
+  /** Snapshot chunks of the next shapes to be created. */
+  snapshot: ReadonlyArray<ReadonlyArray<string>> = [
+    [
+      '{"key":"k1","value":{"id":"1"},"headers":{"operation":"insert"}}',
+      '{"headers":{"control":"snapshot-end"}}'
+    ]
+  ]
+
+  create(definition: ShapeDefinition): ShapeHandle {
+    const id = this.nextId++
+    const shape: ShapeHandle = { id, handle: `${1000 + id}-${1_700_000_000_000_000 + id}`, definition }
+    this.shapes.set(shape.handle, {
+      shape,
+      identity: shapeIdentity(definition),
+      chunks: this.snapshot.map((rows) => rows.join(",")),
+      entries: [],
+      readable: true,
+      waiters: new Set()
+    })
+    this.created++
+    return shape
+  }
+
+  /** Logs one transaction with an operation for each message, two apart. */
+  append(handle: string, tx: bigint, messages: ReadonlyArray<string>): void {
+    const stored = this.shapes.get(handle)
+    if (stored === undefined) throw new Error(`no shape ${handle}`)
+    messages.forEach((json, i) => stored.entries.push({ offset: { tx, op: i * 2 }, json }))
+    if (tx > this.lastSeen) this.lastSeen = tx
+    this.wake(stored, "changed")
+  }
+
+  drop(handle: string): boolean {
+    const stored = this.shapes.get(handle)
+    if (stored === undefined) return false
+    this.shapes.delete(handle)
+    this.wake(stored, "dropped")
+    return true
+  }
+
+  private wake(stored: Stored, reason: "changed" | "dropped"): void {
+    const waiters = stored.waiters
+    stored.waiters = new Set()
+    for (const waiter of waiters) Deferred.doneUnsafe(waiter, Effect.succeed(reason))
+  }
+
+  private last(stored: Stored): LogOffset {
+    return stored.entries.at(-1)?.offset ?? snapshotEnd
+  }
+
+  private body(text: string): Uint8Array | Stream.Stream<Uint8Array> {
+    const bytes = Buffer.from(text)
+    const size = this.pieceBytes
+    if (size === undefined) return bytes
+    const starts = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => i * size)
+    return Stream.fromIterable(starts).pipe(
+      Stream.rechunk(1),
+      Stream.map((at) => bytes.subarray(at, at + size))
+    )
+  }
+
+  private read(handle: string, after: LogOffset): LogRead {
+    const stored = this.shapes.get(handle)
+    if (stored === undefined) return { _tag: "Dropped" }
+    const chunk = after.tx < 0n ? 0 : after.tx === 0n && after.op !== Infinity ? after.op + 1 : Infinity
+    const text = stored.chunks[chunk]
+    if (text !== undefined)
+      return { _tag: "Slice", next: snapshotChunk(chunk), upToDate: false, body: this.body(text) }
+    const last = this.last(stored)
+    const from = after.tx === 0n ? snapshotEnd : after
+    if (compareOffsets(from, last) > 0) return { _tag: "Ahead" }
+    const entries = stored.entries.filter((entry) => compareOffsets(entry.offset, from) > 0)
+    return {
+      _tag: "Slice",
+      next: last,
+      upToDate: true,
+      body: entries.length === 0 ? Buffer.alloc(0) : this.body(entries.map((entry) => entry.json).join(","))
+    }
+  }
+
+  readonly logs: ShapeLogs["Service"] = {
+    byHandle: (handle) => {
+      this.lookups++
+      return this.shapes.get(handle)?.shape
+    },
+    byIdentity: (identity) => {
+      this.lookups++
+      for (const stored of this.shapes.values()) if (stored.identity === identity) return stored.shape
+      return undefined
+    },
+    count: () => this.shapes.size,
+    isReadable: (shape) => this.shapes.get(shape.handle)?.readable === true,
+    lastOffset: (shape) => {
+      const stored = this.shapes.get(shape.handle)
+      return stored === undefined ? snapshotEnd : this.last(stored)
+    },
+    read: (shape, after) => Effect.sync(() => this.read(shape.handle, after)),
+    awaitChange: (shape, after, timeoutMillis) =>
+      Effect.suspend(() => {
+        const stored = this.shapes.get(shape.handle)
+        if (stored === undefined) return Effect.succeed("dropped" as const)
+        if (compareOffsets(this.last(stored), after) > 0) return Effect.succeed("changed" as const)
+        const waiter = Deferred.makeUnsafe<"changed" | "dropped">()
+        stored.waiters.add(waiter)
+        this.waiting++
+        return Deferred.await(waiter).pipe(
+          Effect.timeoutOrElse({
+            duration: timeoutMillis,
+            orElse: () => Effect.succeed("timeout" as const)
+          }),
+          Effect.ensuring(
+            Effect.sync(() => {
+              this.waiting--
+              stored.waiters.delete(waiter)
+            })
+          )
+        )
+      }),
+    lastSeenLsn: () => this.lastSeen
+  }
+
+  readonly registry: ShapeRegistry["Service"] = {
+    getOrCreate: (definition) =>
+      Effect.suspend(() => {
+        const existing = this.logs.byIdentity(shapeIdentity(definition))
+        if (existing !== undefined && this.logs.isReadable(existing)) return Effect.succeed(existing)
+        return this.creationFails === undefined
+          ? Effect.succeed(this.create(definition))
+          : Effect.fail(this.creationFails)
+      }),
+    drop: (handle) =>
+      Effect.suspend(() =>
+        this.creationFails instanceof NotActive
+          ? Effect.fail(this.creationFails)
+          : Effect.succeed(this.drop(handle))
+      ),
+    touch: () => {
+      this.touched++
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import { Effect, Layer, Redacted, Result } from "effect"
+import { type BatonConfig, Config } from "../../../src/config/BatonConfig.ts"
+import { parseConfig } from "../../../src/config/parseConfig.ts"
+import { HealthRef } from "../../../src/health/HealthRef.ts"
+import { replyHeader, type ApiReply } from "../../../src/http/ApiReply.ts"
+import { type ApiRequest, BodyTooLarge } from "../../../src/http/ApiRequest.ts"
+import { Conditions } from "../../../src/http/Conditions.ts"
+import { ApiCatalogue, ShapeApi, type ShapeApiOptions } from "../../../src/http/ShapeApi.ts"
+import type { ColumnInfo, TableInfo } from "../../../src/postgres/TableInfo.ts"
+import { ShapeRegistry } from "../../../src/registry/ShapeRegistry.ts"
+import { SubsetReader, SubsetUnavailable } from "../../../src/registry/SubsetReader.ts"
+import { ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
+import { FakeStore } from "./FakeStore.ts"
+
+const base = parseConfig({ DATABASE_URL: "postgresql://u:p@localhost:5432/none", ELECTRIC_INSECURE: "true" })
+
+/** Defaults of the configuration, any free port, on this machine only. */
+export const testConfig = (overrides: Partial<BatonConfig> = {}): BatonConfig => {
+  if (Result.isFailure(base) || base.success._tag !== "Complete") throw new Error("the defaults do not parse")
+  return { ...base.success.config, port: 0, listenHost: "127.0.0.1", ...overrides }
+}
+
+export const secret = (text: string) => Redacted.make(text)
+
+const column = (name: string, attnum: number, typeName: string, typeOid: number): ColumnInfo => ({
+  name,
+  attnum,
+  typeOid,
+  typeName,
+  typeSchema: "pg_catalog",
+  typeModifier: -1,
+  dimensions: 0,
+  typeKind: "b",
+  element: undefined,
+  baseTypeOid: undefined,
+  collationOid: 0,
+  notNull: name === "id",
+  generated: "no"
+})
+
+export const table = (
+  name: string,
+  columns: ReadonlyArray<string>,
+  primaryKey: ReadonlyArray<string>,
+  oid = 16_384
+): TableInfo => ({
+  oid,
+  schema: "public",
+  name,
+  kind: "table",
+  columns: columns.map((columnName, i) =>
+    columnName === "id"
+      ? column(columnName, i + 1, "int8", 20)
+      : {
+          ...column(columnName, i + 1, "text", 25),
+          generated: columnName.startsWith("gen") ? "stored" : "no"
+        }
+  ),
+  primaryKey,
+  ancestorOids: [],
+  leafOids: []
+})
+
+export interface HarnessOptions<R = never> extends ShapeApiOptions<R> {
+  readonly config?: Partial<BatonConfig>
+  readonly conditions?: Conditions["Service"]
+  readonly subsets?: SubsetReader["Service"]
+  readonly serverVersionNum?: number
+}
+
+/** A `ShapeApi` over a store in memory, with the tables `items`, `nopk` and `gen`. */
+export const apiLayer = (store: FakeStore, options: HarnessOptions = {}) => {
+  store.tables.set("public.items", table("items", ["id", "name", "qty"], ["id"]))
+  store.tables.set("public.nopk", table("nopk", ["a", "b", "c"], [], 16_390))
+  store.tables.set("public.gen", table("gen", ["id", "gen_a"], ["id"], 16_391))
+  store.tables.set("public.empty", table("empty", [], [], 16_392))
+  return ShapeApi.layer(options).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Layer.succeed(Config, testConfig(options.config)),
+        Layer.succeed(ShapeLogs, store.logs),
+        Layer.succeed(ShapeRegistry, store.registry),
+        Layer.succeed(ApiCatalogue, {
+          table: (schema, name) =>
+            Effect.suspend(() =>
+              store.catalogueDown
+                ? Effect.fail(new Error("no connection"))
+                : Effect.succeed(store.tables.get(`${schema}.${name}`))
+            ),
+          serverVersionNum: () => options.serverVersionNum ?? 170_000
+        }),
+        options.conditions === undefined
+          ? Conditions.layerNone
+          : Layer.succeed(Conditions, options.conditions),
+        Layer.succeed(
+          SubsetReader,
+          options.subsets ?? {
+            read: () => Effect.fail(new SubsetUnavailable({ message: "Database connection not available" }))
+          }
+        ),
+        HealthRef.layer
+      )
+    )
+  )
+}
+
+export interface Received {
+  readonly status: number
+  readonly header: (name: string) => string | undefined
+  readonly headers: ReadonlyArray<string>
+  readonly text: string
+  readonly json: () => unknown
+  readonly reply: ApiReply
+}
+
+const bodyText = Effect.fnUntraced(function* (reply: ApiReply) {
+  const { body } = reply
+  switch (body._tag) {
+    case "Empty":
+      return ""
+    case "Text":
+      return body.text
+    case "Bytes":
+      return Buffer.concat(body.pieces).toString("utf8")
+    case "Stream": {
+      const pieces: Array<Uint8Array> = []
+      yield* body.run((piece) => Effect.sync(() => void pieces.push(Buffer.from(piece))))
+      return Buffer.concat(pieces).toString("utf8")
+    }
+  }
+})
+
+export interface Asked {
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | Uint8Array
+}
+
+export const requestOf = (target: string, asked: Asked = {}): ApiRequest => ({
+  method: asked.method ?? "GET",
+  target,
+  header: (name) => asked.headers?.[name],
+  headers: () => asked.headers ?? {},
+  body: (maxBytes) =>
+    Effect.suspend(() => {
+      const bytes = Buffer.from(asked.body ?? "")
+      return bytes.length > maxBytes ? Effect.fail(new BodyTooLarge()) : Effect.succeed(bytes)
+    })
+})
+
+/** Asks the API and reads the whole body. */
+export const ask = Effect.fnUntraced(function* (target: string, asked: Asked = {}) {
+  const api = yield* ShapeApi
+  return yield* Effect.scoped(
+    Effect.gen(function* () {
+      const reply = yield* api.handle(requestOf(target, asked))
+      const text = yield* Effect.orDie(bodyText(reply))
+      const received: Received = {
+        status: reply.status,
+        header: (name) => replyHeader(reply, name),
+        headers: reply.headers,
+        text,
+        json: () => JSON.parse(text),
+        reply
+      }
+      return received
+    })
+  )
+})
+
+/** Brings a fresh instance into the state that serves and creates shapes. */
+export const activate = Effect.gen(function* () {
+  const health = yield* HealthRef
+  yield* health.send("storageLoaded")
+  yield* health.send("lockGranted")
+  yield* health.send("streamStarted")
+})
