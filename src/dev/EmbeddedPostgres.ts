@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { Socket } from "node:net"
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { freePort } from "./FreePort.ts"
+import { startGuard } from "./Guard.ts"
 import {
   asUser,
   type MajorVersion,
@@ -26,6 +26,10 @@ export interface ClusterOptions {
   readonly settings?: Readonly<Record<string, string>>
   /** Of the superuser `postgres`. Only looked at when the cluster is created. */
   readonly password?: string
+  /** Lines for the top of `pg_hba.conf`, before the one that asks everybody for a password. Likewise. */
+  readonly accessRules?: ReadonlyArray<string>
+  /** False: the caller sees to it that Postgres ends some time after this process. */
+  readonly guarded?: boolean
 }
 
 /** A running Postgres of our own, listening on 127.0.0.1 only. */
@@ -74,8 +78,7 @@ const baseSettings: Readonly<Record<string, string>> = {
 /**
  * Creates a cluster (or takes the one that `directory` already holds) and starts it.
  *
- * The cluster dies with this process, however that ends: a small shell process beside it waits for the end of a pipe
- * and then stops Postgres and removes a temporary directory. It runs in a session of its own, so that Ctrl-C in a
+ * The cluster dies with this process, however that ends (`Guard.ts`). It runs in a session of its own, so that Ctrl-C in a
  * terminal reaches only the service, which then stops its database last.
  */
 export const startCluster = async (options: ClusterOptions = {}): Promise<Cluster> => {
@@ -92,7 +95,7 @@ export const startCluster = async (options: ClusterOptions = {}): Promise<Cluste
     mkdirSync(directory, { recursive: true })
     if (account !== undefined) chmodSync(directory, 0o755)
     if (!existsSync(path.join(data, "PG_VERSION"))) {
-      await initialise(binaries, account, directory, data, logFile, password)
+      await initialise(binaries, account, directory, data, logFile, password, options.accessRules ?? [])
     }
   } catch (error) {
     if (temporary) await rm(directory, { recursive: true, force: true })
@@ -126,9 +129,12 @@ export const startCluster = async (options: ClusterOptions = {}): Promise<Cluste
       }
     }
     const started = postmaster
-    const guard = startGuard(started.pid, temporary ? directory : undefined)
+    const release =
+      options.guarded === false
+        ? undefined
+        : startGuard({ pid: started.pid, ...(temporary ? { temporaryDirectory: directory } : {}) })
     started.ended = started.exited.then(() => {
-      guard.stdin?.end("stopped\n")
+      release?.()
       if (postmaster === started) postmaster = undefined
     })
   }
@@ -210,20 +216,23 @@ const initialise = async (
   directory: string,
   data: string,
   logFile: string,
-  password: string
+  password: string,
+  accessRules: ReadonlyArray<string>
 ): Promise<void> => {
-  // A half-made cluster of an interrupted first start has no PG_VERSION yet; initdb wants an empty directory.
-  await rm(data, { recursive: true, force: true })
-  mkdirSync(data, { mode: 0o700 })
+  // Made under another name, so that an interrupted first start leaves nothing that looks like a cluster.
+  const unfinished = `${data}.unfinished`
+  await rm(unfinished, { recursive: true, force: true })
+  mkdirSync(unfinished, { mode: 0o700 })
   const passwordFile = path.join(directory, `.password-${process.pid}`)
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 })
   const log = openSync(logFile, "a", 0o644)
   try {
-    if (account !== undefined) for (const it of [data, passwordFile]) chownSync(it, account.uid, account.gid)
+    if (account !== undefined)
+      for (const file of [unfinished, passwordFile]) chownSync(file, account.uid, account.gid)
     const child = spawn(
       path.join(binaries, "bin", "initdb"),
       [
-        `--pgdata=${data}`,
+        `--pgdata=${unfinished}`,
         `--username=${user}`,
         `--pwfile=${passwordFile}`,
         "--auth=scram-sha-256",
@@ -234,10 +243,14 @@ const initialise = async (
       { cwd: "/", env: environment(), stdio: ["ignore", log, log], ...asUser(account) }
     )
     const code = await exitCode(child)
-    if (code !== 0)
+    if (code !== 0) {
       throw new Error(`initdb failed with exit code ${code}. Its last words:\n${await tail(logFile)}`)
+    }
+    const accessFile = path.join(unfinished, "pg_hba.conf")
+    await writeFile(accessFile, [...accessRules, await readFile(accessFile, "utf8")].join("\n"))
+    await rename(unfinished, data)
   } catch (error) {
-    await rm(data, { recursive: true, force: true })
+    await rm(unfinished, { recursive: true, force: true })
     throw error
   } finally {
     closeSync(log)
@@ -288,28 +301,6 @@ const postmasterStatus = async (data: string, pid: number): Promise<string | und
     () => []
   )
   return Number(lines[0]) === pid ? lines[7]?.trim() : undefined
-}
-
-/** Ends Postgres when this process is gone: the shell's `read` fails at the end of the pipe, which no signal prevents. */
-const startGuard = (pid: number, temporaryDirectory: string | undefined): ChildProcess => {
-  const script = [
-    "read line && exit 0",
-    `kill -CONT ${pid}; kill -INT ${pid}`,
-    `for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 ${pid} || break; sleep 0.5; done`,
-    `kill -QUIT ${pid}; sleep 0.2`,
-    temporaryDirectory === undefined ? "exit 0" : `sleep 1; kill -9 ${pid}; rm -rf "$1"`
-  ].join("\n")
-  const child = spawn("sh", ["-c", script, "baton-postgres-guard", temporaryDirectory ?? ""], {
-    cwd: "/",
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true
-  })
-  child.on("error", () => {})
-  child.stdin?.on("error", () => {})
-  child.unref()
-  // The pipe must not keep this process alive either.
-  if (child.stdin instanceof Socket) child.stdin.unref()
-  return child
 }
 
 /** The postmaster first, so that it starts no more children while they are signalled. */

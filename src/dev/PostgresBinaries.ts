@@ -1,6 +1,6 @@
-import { cp, mkdir, rename, rm } from "node:fs/promises"
+import { chmod, cp, mkdtemp, rename, rm } from "node:fs/promises"
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, statSync } from "node:fs"
 import { createRequire } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -78,13 +78,13 @@ export const postgresBinaries = async (
 ): Promise<string> => {
   const native = nativeDirectory(version)
   if (runs(native, user)) return native
-  const copy = path.join(
-    traversableTmp(user),
-    `baton-postgres-${version}-binaries-${process.getuid?.() ?? 0}`
-  )
+  const tmp = traversableTmp(user)
+  const usual = path.join(tmp, `baton-postgres-${version}-binaries-${process.getuid?.() ?? 0}`)
+  // The name can be guessed, so what somebody else put there must not be run.
+  const copy = existsSync(usual) && !isOurs(usual) ? await mkdtemp(`${usual}-`) : usual
   if (!runs(copy, user)) {
-    const partial = `${copy}.${process.pid}`
-    await mkdir(path.dirname(copy), { recursive: true })
+    const partial = await mkdtemp(`${usual}.partial-`)
+    await chmod(partial, 0o755)
     await cp(native, partial, { recursive: true, verbatimSymlinks: true })
     await rm(copy, { recursive: true, force: true })
     await rename(partial, copy)
@@ -103,3 +103,9 @@ export const canTraverse = (directory: string, user: PostgresUser | undefined): 
 /** The directory for temporary files, or the first usual one that `user` can enter. */
 export const traversableTmp = (user: PostgresUser | undefined): string =>
   [os.tmpdir(), "/tmp", "/var/tmp"].find((candidate) => canTraverse(candidate, user)) ?? os.tmpdir()
+
+/** Did we make this directory, and can nobody else write to it? */
+export const isOurs = (directory: string): boolean => {
+  const stat = statSync(directory)
+  return stat.uid === process.getuid?.() && (stat.mode & 0o022) === 0
+}

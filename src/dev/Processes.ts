@@ -1,5 +1,5 @@
 import { type ChildProcess, spawnSync } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs"
 
 /** Sends a signal; a process that is already gone is fine. */
 export const signal = (pid: number, name: NodeJS.Signals): void => {
@@ -17,6 +17,24 @@ export const isAlive = (pid: number): boolean => {
     return true
   } catch (error) {
     return error instanceof Error && "code" in error && error.code === "EPERM"
+  }
+}
+
+/**
+ * Is this process the Postgres server of that data directory? A process id alone may by now belong to anything. A
+ * postmaster's working directory is its data; where that cannot be asked for, the name of the program has to do.
+ */
+export const isPostmasterOf = (pid: number, data: string): boolean => {
+  if (!Number.isSafeInteger(pid) || pid <= 0 || !isAlive(pid)) return false
+  if (process.platform !== "linux") {
+    return spawnSync("ps", ["-p", String(pid), "-o", "comm="], { encoding: "utf8" }).stdout.includes(
+      "postgres"
+    )
+  }
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(data)
+  } catch {
+    return false
   }
 }
 

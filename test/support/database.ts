@@ -65,6 +65,8 @@ export const createDatabase = async (cluster: TestCluster = inject("pg")): Promi
   const connect = async () => {
     const client = await connectTo(cluster, name)
     clients.add(client)
+    // An error is the first sign of a lost connection; `end` may come much later.
+    client.once("error", () => clients.delete(client))
     client.once("end", () => clients.delete(client))
     return client
   }
