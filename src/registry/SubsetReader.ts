@@ -1,7 +1,15 @@
-import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
+import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
+import { randomInt } from "node:crypto"
 import type { Lsn } from "../postgres/Lsn.ts"
+import type { PgError } from "../postgres/PgError.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
+import { type RowPiece, RowReader } from "./snapshot/RowReader.ts"
+import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
+import { isPassing, notAvailable } from "./snapshot/snapshotErrors.ts"
+import type { StatementFailure } from "./snapshot/SnapshotSession.ts"
+import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
+import { beginSnapshot } from "./snapshot/SnapshotTransaction.ts"
 
 /** Rows of a shape that a client asks for now. Checked against the catalogue; all SQL in it is printed by us. */
 export interface SubsetQuery {
@@ -52,4 +60,63 @@ export class SubsetReader extends Context.Service<
       query: SubsetQuery
     ) => Effect.Effect<SubsetSnapshot, SubsetRefused | SubsetUnavailable | SubsetFailed, Scope.Scope>
   }
->()("baton/registry/SubsetReader") {}
+>()("baton/registry/SubsetReader") {
+  static readonly layer = Layer.effect(SubsetReader, Effect.map(SnapshotSessions, makeSubsetReader))
+}
+
+const snapshotMarkBound = 2 ** 31
+
+/**
+ * Subset queries on the sessions that snapshots use. A query runs in the same kind of transaction and its rows are
+ * encoded the same way; what Postgres has to say about it is known before the first row is handed out.
+ */
+export function makeSubsetReader(sessions: SnapshotSessions["Service"]): SubsetReader["Service"] {
+  const read = Effect.fnUntraced(function* ({ definition }: ShapeHandle, query: SubsetQuery) {
+    const transaction = yield* Effect.mapError(beginSnapshot(sessions, definition.table.oid), subsetFailed)
+    const { session, snapshot, tableKind } = transaction
+    const snapshotMark = randomInt(snapshotMarkBound)
+    const sql = rowQuery(definition, tableKind === "p", { ...query, where: query.where?.sql })
+    const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
+    const reader = new RowReader(session, sql, encoder, Infinity)
+    const first = yield* Effect.mapError(reader.next, subsetQueryFailed)
+    const { walLsn: databaseLsn, xipList, xmax, xmin } = snapshot
+    return { xmin, xmax, xipList, databaseLsn, snapshotMark, rows: rowStream(first, reader) }
+  })
+  return { read }
+}
+
+/** Pieces are copied because a stream's consumer may hold on to them. */
+const rowStream = (
+  first: RowPiece | undefined,
+  reader: RowReader
+): Stream.Stream<Uint8Array, SubsetFailed> => {
+  const next = Effect.mapError(reader.next, ({ error }) => new SubsetFailed({ message: error.message }))
+  const start: typeof next = Effect.succeed(first)
+  return Stream.unfold(start, (pull) =>
+    Effect.map(pull, (piece) =>
+      piece === undefined ? undefined : ([Buffer.from(piece.bytes), next] as const)
+    )
+  )
+}
+
+type SubsetError = SubsetRefused | SubsetUnavailable | SubsetFailed
+
+/** How a failure before the query shows to the client. */
+const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
+  isPassing(error)
+    ? new SubsetUnavailable({ message: error.serverMessage ?? notAvailable })
+    : new SubsetFailed({ message: error.message })
+
+/**
+ * How a failure of the query shows to the client. SQLSTATE class 22, a value that a type or function does not accept, is
+ * the client's doing. The server's words are repeated only if they are about the condition itself: those about a row
+ * could quote one that the shape does not show.
+ */
+const subsetQueryFailed = ({ error, pointsAtStatement }: StatementFailure): SubsetError => {
+  if (error.code?.startsWith("22") !== true || error.serverMessage === undefined) return subsetFailed(error)
+  return new SubsetRefused({
+    message: pointsAtStatement
+      ? error.serverMessage
+      : `the condition cannot be evaluated for every row (SQLSTATE ${error.code})`
+  })
+}

@@ -1,0 +1,179 @@
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { quoteTable } from "../postgres/Identifiers.ts"
+import type { PgError } from "../postgres/PgError.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { type RowPiece, RowReader, separator } from "./snapshot/RowReader.ts"
+import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
+import { schemaChanged, snapshotFailed, snapshotTooSlow } from "./snapshot/snapshotErrors.ts"
+import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
+import {
+  beginAgain,
+  beginSnapshot,
+  type DatabaseSnapshot,
+  nameMeansTable,
+  type SnapshotTransaction
+} from "./snapshot/SnapshotTransaction.ts"
+import { SnapshotFailed } from "./ShapeRegistry.ts"
+
+/**
+ * Where the rows of a snapshot go: chunk after chunk, each a sequence of messages in wire form, joined with commas,
+ * without brackets. The snapshotter waits for every call, and meanwhile Postgres does.
+ */
+export interface SnapshotSink<E = never> {
+  /** More bytes of the present chunk, some 128 KiB; they are overwritten once the Effect has completed. */
+  readonly write: (bytes: Buffer) => Effect.Effect<void, E>
+  /** The present chunk is whole and another one follows. */
+  readonly endChunk: () => Effect.Effect<void, E>
+  /** The present chunk is whole and was the last one; the transaction in Postgres is still open. */
+  readonly end: () => Effect.Effect<void, E>
+}
+
+export interface SnapshotRequest<E = never> {
+  readonly definition: ShapeDefinition
+  /**
+   * Told which transactions the snapshot contains before any row is read. `retry`: take a newer one. A transaction can
+   * be in the replication stream a moment before new snapshots contain it; a shape that has seen it there must not
+   * start from a snapshot without it.
+   */
+  readonly onSnapshot: (snapshot: DatabaseSnapshot) => Effect.Effect<"go" | "retry", E>
+  readonly sink: SnapshotSink<E>
+}
+
+/** Bounds on what would otherwise take up a database connection for ever. */
+export interface SnapshotLimits {
+  /** From the start of the query to its first row, or its end. */
+  readonly firstRowMillis: number
+  /** How long newer snapshots are asked for. */
+  readonly retryMillis: number
+}
+
+export const defaultSnapshotLimits: SnapshotLimits = { firstRowMillis: 30_000, retryMillis: 30_000 }
+
+const firstRetryPauseMillis = 5
+const longestRetryPauseMillis = 100
+
+/**
+ * Reads the first rows of new shapes, each in one REPEATABLE READ READ ONLY transaction, with the very text that the
+ * replication stream has for the same values.
+ */
+export class Snapshotter extends Context.Service<
+  Snapshotter,
+  {
+    /**
+     * Writes one snapshot: its rows unless the shape has only changes, then the `snapshot-end` message, in chunks that
+     * end after the row that reaches `chunkBytesThreshold`. Interrupting it cancels the query.
+     */
+    readonly run: <E>(request: SnapshotRequest<E>) => Effect.Effect<void, SnapshotFailed | E>
+  }
+>()("baton/registry/Snapshotter") {
+  static readonly layer = Layer.effect(
+    Snapshotter,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const sessions = yield* SnapshotSessions
+      return makeSnapshotter(sessions, config.chunkBytesThreshold)
+    })
+  )
+}
+
+export const makeSnapshotter = (
+  sessions: SnapshotSessions["Service"],
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits = defaultSnapshotLimits
+): Snapshotter["Service"] => ({
+  run: (request) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { definition, sink } = request
+        const transaction = yield* begin(sessions, request, limits)
+        if (transaction.tableKind === undefined) return yield* tableGone
+        const end = snapshotEnd(transaction.snapshot)
+        if (definition.log === "changes_only") yield* sink.write(end)
+        else {
+          const rows = yield* writeRows(transaction, request, chunkBytesThreshold, limits)
+          yield* sink.write(rows === 0 ? end : Buffer.concat([separator, end]))
+        }
+        yield* sink.end()
+      })
+    )
+})
+
+/** The transaction of a snapshot that `onSnapshot` accepts. */
+const begin = Effect.fnUntraced(function* <E>(
+  sessions: SnapshotSessions["Service"],
+  request: SnapshotRequest<E>,
+  limits: SnapshotLimits
+) {
+  const { table } = request.definition
+  let transaction = yield* failing(table, beginSnapshot(sessions, table.oid))
+  const deadline = performance.now() + limits.retryMillis
+  let pauseMillis = firstRetryPauseMillis
+  while ((yield* request.onSnapshot(transaction.snapshot)) === "retry") {
+    if (performance.now() > deadline) return yield* notVisible
+    yield* Effect.sleep(pauseMillis)
+    pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
+    transaction = yield* failing(table, beginAgain(transaction, table.oid))
+  }
+  return transaction
+})
+
+/** Writes all rows; returns how many the last chunk holds. */
+const writeRows = Effect.fnUntraced(function* <E>(
+  transaction: SnapshotTransaction,
+  { definition, sink }: SnapshotRequest<E>,
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits
+) {
+  const { session, tableKind } = transaction
+  const sql = rowQuery(definition, tableKind === "p")
+  const encoder = makeRowEncoder(definition)
+  const reader = new RowReader(session, sql, encoder, chunkBytesThreshold)
+  const next = failing(
+    definition.table,
+    Effect.mapError(reader.next, ({ error }) => error)
+  )
+  let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
+    duration: limits.firstRowMillis,
+    orElse: () => Effect.fail(snapshotTooSlow(limits.firstRowMillis))
+  })
+  while (piece !== undefined) {
+    yield* sink.write(piece.bytes)
+    if (piece.endsChunk) yield* sink.endChunk()
+    piece = yield* next
+  }
+  if (!(yield* failing(definition.table, nameMeansTable(session, definition.table)))) return yield* tableGone
+  return reader.rowsInChunk
+})
+
+/** Clients learn what concerns them; operators, in the log, what happened and what to do. */
+const failing = <A, R>(
+  table: ShapeDefinition["table"],
+  effect: Effect.Effect<A, PgError, R>
+): Effect.Effect<A, SnapshotFailed, R> =>
+  effect.pipe(
+    Effect.tapError(({ message }) =>
+      Effect.logWarning(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+    ),
+    Effect.mapError(snapshotFailed)
+  )
+
+/** Closes every snapshot: tells clients which transactions its rows contain. */
+const snapshotEnd = ({ xipList, xmax, xmin }: DatabaseSnapshot): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      headers: {
+        control: "snapshot-end",
+        xmin: String(xmin),
+        xmax: String(xmax),
+        xip_list: xipList.map(String)
+      }
+    })
+  )
+
+const tableGone = schemaChanged("The table was dropped or renamed while its rows were read")
+
+const notVisible = new SnapshotFailed({
+  kind: "unavailable",
+  message: "Snapshots of the database do not contain transactions that it has already replicated"
+})

@@ -1,0 +1,190 @@
+import { Effect } from "effect"
+import pg from "pg"
+import type { ClientConfig, Submittable } from "pg"
+import type { PgError } from "../../postgres/PgError.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import { MessageFilter } from "./MessageFilter.ts"
+
+/** Row values as the text that Postgres sent, or null. */
+export type TextRows = ReadonlyArray<ReadonlyArray<string | null>>
+
+/** What happens while a query runs; called in this order, never again after `onEnd`. */
+export interface RowHandlers {
+  /** The row is valid during the call only. */
+  readonly onRow: (row: Tuple) => void
+  /** What arrived together has been handed over; more may follow. */
+  readonly onBatch: () => void
+  /** The query is over; `undefined` when it succeeded. */
+  readonly onEnd: (failure: StatementFailure | undefined) => void
+}
+
+export interface StatementFailure {
+  readonly error: PgError
+  /**
+   * The server points at a place in the statement: it failed while the statement was read, before any row was looked
+   * at, so its text holds nothing but what the statement says.
+   */
+  readonly pointsAtStatement: boolean
+}
+
+const asText = { getTypeParser: () => (value: unknown) => value }
+
+/** How long a request to cancel may take to get through. */
+const cancelTimeoutMillis = 5000
+
+/** Parts of `pg`'s client and connection that its type declarations leave out. */
+interface ClientInternals {
+  readonly processID: number | null
+  readonly secretKey: number | null
+}
+
+/**
+ * One Postgres session for reading rows at full speed: `pg` connects, logs in and runs statements; the data rows of
+ * `startRows` bypass it. One statement at a time. Speaks the simple protocol only, which every pooler passes on.
+ */
+export class SnapshotSession {
+  /** False once the session is lost or was given up. */
+  usable = true
+  /** A statement runs whose end has not arrived. */
+  busy = false
+
+  private readonly options: ClientConfig
+  private readonly client: pg.Client
+  private readonly classify: (error: unknown) => PgError
+  private readonly filter: MessageFilter
+  private onBatch: (() => void) | undefined
+
+  private constructor(options: ClientConfig, client: pg.Client, classify: (error: unknown) => PgError) {
+    this.options = options
+    this.client = client
+    this.classify = classify
+    const { stream } = client.connection
+    const readers = stream.listeners("data") as unknown as ReadonlyArray<(bytes: Buffer) => void>
+    this.filter = new MessageFilter((messages) => {
+      for (const read of readers) read(messages)
+    })
+    for (const read of readers) stream.off("data", read)
+    stream.on("data", (chunk: Buffer) => {
+      this.filter.feed(chunk)
+      this.onBatch?.()
+    })
+  }
+
+  /** Opens a session. `onLost` is called when it ends for whatever reason. */
+  static connect(
+    options: ClientConfig,
+    classify: (error: unknown) => PgError,
+    onLost: (session: SnapshotSession) => void
+  ): Effect.Effect<SnapshotSession, PgError> {
+    return Effect.callback((resume) => {
+      const client = new pg.Client(options)
+      let session: SnapshotSession | undefined
+      const lost = () => {
+        if (session === undefined) return
+        session.usable = false
+        onLost(session)
+      }
+      // What is running learns of it by itself; without a listener it would end the process.
+      client.on("error", lost)
+      client.on("end", lost)
+      client.connect().then(
+        () => {
+          session = new SnapshotSession(options, client, classify)
+          resume(Effect.succeed(session))
+        },
+        (error: unknown) => {
+          client.connection.stream.destroy()
+          resume(Effect.fail(classify(error)))
+        }
+      )
+      return Effect.sync(() => client.connection.stream.destroy())
+    })
+  }
+
+  /** Runs statements and returns the rows of each. For small results. Interrupting it gives the session up. */
+  run(sql: string): Effect.Effect<ReadonlyArray<TextRows>, PgError> {
+    return Effect.callback((resume) => {
+      this.busy = true
+      this.client.query({ text: sql, rowMode: "array", types: asText }).then(
+        (result) => {
+          this.busy = false
+          // One result per statement; `pg` returns a single one bare.
+          const results = (Array.isArray(result) ? result : [result]) as ReadonlyArray<{ rows: TextRows }>
+          resume(Effect.succeed(results.map(({ rows }) => rows)))
+        },
+        (error: unknown) => {
+          this.busy = false
+          resume(Effect.fail(this.classify(error)))
+        }
+      )
+      return Effect.sync(() => this.giveUp())
+    })
+  }
+
+  /** Starts one query that returns rows. */
+  startRows(sql: string, handlers: RowHandlers): void {
+    const end = (failure: StatementFailure | undefined) => {
+      if (!this.busy) return
+      this.busy = false
+      this.filter.onRow = undefined
+      this.onBatch = undefined
+      handlers.onEnd(failure)
+    }
+    // The methods that `pg` calls on the query that is running.
+    const query: Submittable & Record<string, unknown> = {
+      submit: (connection) => connection.query(sql),
+      handleRowDescription: () => {},
+      handleCommandComplete: () => {},
+      handleEmptyQuery: () => {},
+      handleReadyForQuery: () => end(undefined),
+      handleError: (error: unknown) =>
+        end({
+          error: this.classify(error),
+          pointsAtStatement: (error as { readonly position?: string }).position !== undefined
+        })
+    }
+    this.busy = true
+    this.filter.onRow = handlers.onRow
+    this.onBatch = handlers.onBatch
+    this.client.query(query)
+  }
+
+  /** Stops reading: Postgres is made to wait as soon as the buffers in between are full. */
+  pause(): void {
+    this.client.connection.stream.pause()
+  }
+
+  resume(): void {
+    this.client.connection.stream.resume()
+  }
+
+  /** Ends the session at once. A running statement is cancelled in Postgres too, on a connection of its own. */
+  giveUp(): void {
+    if (this.busy && this.usable) this.requestCancel()
+    this.usable = false
+    this.client.connection.stream.destroy()
+  }
+
+  /** Ends an idle session in an orderly way. */
+  close(): void {
+    this.usable = false
+    this.client.end().catch(() => {})
+  }
+
+  /** Source: PostgreSQL documentation, "Message Formats", CancelRequest. */
+  private requestCancel(): void {
+    const { processID, secretKey } = this.client as unknown as ClientInternals
+    const stream = this.options.stream?.()
+    if (stream === undefined || processID === null || secretKey === null) return
+    const request = Buffer.alloc(16)
+    request.writeInt32BE(16, 0)
+    request.writeInt32BE(80877102, 4)
+    request.writeInt32BE(processID, 8)
+    request.writeInt32BE(secretKey, 12)
+    const timer = setTimeout(() => stream.destroy(), cancelTimeoutMillis)
+    stream.on("error", () => {})
+    stream.on("close", () => clearTimeout(timer))
+    stream.resume()
+    stream.end(request)
+  }
+}

@@ -1,0 +1,109 @@
+import { Effect, type Scope } from "effect"
+import { displaySettings } from "../../postgres/ConnectionOptions.ts"
+import { quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
+import { type Lsn, parseLsn } from "../../postgres/Lsn.ts"
+import { ownPgError, type PgError } from "../../postgres/PgError.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { SnapshotSession } from "./SnapshotSession.ts"
+import type { SnapshotSessions } from "./SnapshotSessions.ts"
+
+/** Which transactions a snapshot contains, and how far the WAL had been written when it was taken. */
+export interface DatabaseSnapshot {
+  /** 64-bit transaction ids: all below `xmin` are contained, none from `xmax` on, nor those of `xipList`. */
+  readonly xmin: bigint
+  readonly xmax: bigint
+  readonly xipList: ReadonlyArray<bigint>
+  readonly walLsn: Lsn
+}
+
+export interface SnapshotTransaction {
+  readonly session: SnapshotSession
+  readonly snapshot: DatabaseSnapshot
+  /** `pg_class.relkind` of the table in this snapshot, `undefined` when there is no table with its OID. */
+  readonly tableKind: string | undefined
+}
+
+/** Nothing but a lost connection or a stuck pooler takes this long. */
+const beginTimeoutMillis = 30_000
+
+/** `xmin:xmax:xip,xip` as `pg_snapshot` prints it. */
+export const parsePgSnapshot = (text: string): Omit<DatabaseSnapshot, "walLsn"> | undefined => {
+  const match = /^(\d+):(\d+):([\d,]*)$/.exec(text)
+  if (match === null) return undefined
+  const [, xmin = "", xmax = "", xip = ""] = match
+  return {
+    xmin: BigInt(xmin),
+    xmax: BigInt(xmax),
+    xipList: xip === "" ? [] : xip.split(",").map(BigInt)
+  }
+}
+
+/** All in one message: the first statement that needs a snapshot is the one that reports it. */
+const beginSql = (tableOid: number): string =>
+  [
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
+      `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid})`,
+    ...Object.entries(displaySettings).map(([name, value]) => `SET LOCAL ${name} = ${quoteLiteral(value)}`)
+  ].join("; ")
+
+const begin = (session: SnapshotSession, tableOid: number): Effect.Effect<SnapshotTransaction, PgError> =>
+  session.run(beginSql(tableOid)).pipe(
+    Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
+    Effect.flatMap((results) => {
+      const [snapshotText, lsnText, kind] = results[1]?.[0] ?? []
+      const snapshot = parsePgSnapshot(snapshotText ?? "")
+      const walLsn = parseLsn(lsnText ?? "")
+      if (snapshot === undefined || walLsn === undefined) return Effect.fail(unreadable)
+      return Effect.succeed({ session, snapshot: { ...snapshot, walLsn }, tableKind: kind ?? undefined })
+    })
+  )
+
+/**
+ * Begins a REPEATABLE READ READ ONLY transaction with the display settings of the replication stream; it ends with
+ * the scope. A session that turns out to be lost is replaced.
+ */
+export const beginSnapshot = (
+  sessions: SnapshotSessions["Service"],
+  tableOid: number
+): Effect.Effect<SnapshotTransaction, PgError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { reused, session } = yield* sessions.acquire
+    const begun = begin(session, tableOid)
+    if (!reused) return yield* begun
+    return yield* Effect.catch(begun, (error) =>
+      session.usable ? Effect.fail(error) : beginSnapshot(sessions, tableOid)
+    )
+  })
+
+/** Ends the transaction and begins another one, with a newer snapshot, on the same session. */
+export const beginAgain = (
+  transaction: SnapshotTransaction,
+  tableOid: number
+): Effect.Effect<SnapshotTransaction, PgError> =>
+  Effect.andThen(transaction.session.run("ROLLBACK"), begin(transaction.session, tableOid))
+
+/**
+ * Whether the table's name still means the table of the definition. Asked after a query has locked what the name
+ * meant when the query began, so the answer holds for its rows.
+ */
+export const nameMeansTable = (
+  session: SnapshotSession,
+  table: ShapeDefinition["table"]
+): Effect.Effect<boolean, PgError> =>
+  Effect.map(
+    session.run(`SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`),
+    (results) => results[0]?.[0]?.[0] === String(table.oid)
+  )
+
+const noAnswer = ownPgError(
+  "connection_timeout",
+  `Postgres did not begin a transaction within ${beginTimeoutMillis / 1000} s. It is tried again when it is needed. If ` +
+    "it keeps happening, look for load in Postgres, and at poolers and the network in between."
+)
+
+const unreadable = ownPgError(
+  "unknown",
+  "Postgres answered the question for its current snapshot with something else. This does not heal by itself: check " +
+    "that the pooled database URL leads to Postgres 14 or later."
+)

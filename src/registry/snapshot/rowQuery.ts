@@ -1,0 +1,47 @@
+import { quoteIdentifier, quoteTable } from "../../postgres/Identifiers.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import { makeWireEncoder, type WireEncoder } from "../../shapes/WireEncoder.ts"
+
+/** What narrows a query down to a subset. All SQL in it has been checked and printed by us. */
+export interface RowSelection {
+  readonly where?: string | undefined
+  readonly orderBy?: string | undefined
+  readonly limit?: number | undefined
+  readonly offset?: number | undefined
+}
+
+/** The columns of a row query, in the order of its select list: those of the shape, and of its key if not selected. */
+const rowColumns = (definition: ShapeDefinition): ReadonlyArray<string> => [
+  ...new Set([...definition.columns, ...definition.keyColumns])
+]
+
+/** Encodes the rows of `rowQuery`. `headers` are added to those of every row. */
+export const makeRowEncoder = (
+  definition: ShapeDefinition,
+  headers: Readonly<Record<string, unknown>> = {}
+): WireEncoder => {
+  const encoder = makeWireEncoder(rowColumns(definition), definition, headers)
+  if (encoder === undefined) throw new Error("The select list lacks a column of the shape.")
+  return encoder
+}
+
+/**
+ * The query for the rows of a shape. Values are not cast: the text format of the protocol is the output function's
+ * text. Of a table that is not partitioned only its own rows count, not those of tables that inherit from it: the
+ * stream carries their changes under their own names.
+ */
+export const rowQuery = (
+  definition: ShapeDefinition,
+  isPartitioned: boolean,
+  selection: RowSelection = {}
+): string => {
+  const columns = rowColumns(definition).map(quoteIdentifier).join(", ")
+  const conditions = [definition.where?.sql, selection.where].filter((sql) => sql !== undefined)
+  let sql = `SELECT ${columns} FROM ${isPartitioned ? "" : "ONLY "}${quoteTable(definition.table)}`
+  // In parentheses: an OR in one of them must not swallow the other.
+  if (conditions.length > 0) sql += ` WHERE ${conditions.map((condition) => `(${condition})`).join(" AND ")}`
+  if (selection.orderBy !== undefined) sql += ` ORDER BY ${selection.orderBy}`
+  if (selection.limit !== undefined) sql += ` LIMIT ${selection.limit}`
+  if (selection.offset !== undefined) sql += ` OFFSET ${selection.offset}`
+  return sql
+}
