@@ -59,7 +59,7 @@ export const devDatabase = (
       moved === undefined
         ? Effect.void
         : Effect.logWarning(
-            `Postgres cannot run as root, and the user it runs as may not enter ${options.directory}: ` +
+            `Postgres cannot run as root, and the user it runs as may not enter ${path.resolve(options.directory)}: ` +
               `the development database is kept in ${moved} instead. Set BATON_DEV_DIR for another place.`
           )
     ),

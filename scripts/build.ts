@@ -1,0 +1,15 @@
+/** Compiles `src` to `dist`, as the package is published: `npm run build`. */
+import { spawnSync } from "node:child_process"
+import { chmodSync, existsSync, rmSync } from "node:fs"
+import * as path from "node:path"
+
+const root = path.join(import.meta.dirname, "..")
+const dist = path.join(root, "dist")
+const compiler = path.join(root, "node_modules", ".bin", "tsc")
+
+// What was renamed or deleted in `src` must not live on in the package.
+rmSync(dist, { recursive: true, force: true })
+const { status } = spawnSync(compiler, ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
+const main = path.join(dist, "main.js")
+if (status === 0 && existsSync(main)) chmodSync(main, 0o755)
+process.exitCode = status ?? 1
