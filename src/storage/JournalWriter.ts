@@ -112,8 +112,8 @@ export class JournalWriter {
     return this.base + this.out.length
   }
 
-  /** Appends a record. Not while a part is open. Returns the position of its payload in the segment. */
-  append(kind: number, payload: Uint8Array): number {
+  /** Not while a part is open. Returns the position of the payload in the segment. */
+  private append(kind: number, payload: Uint8Array): number {
     this.makeRoom()
     const position = this.base + this.out.length + frameHeaderBytes
     const frame = frameOf(kind, payload)
@@ -124,10 +124,15 @@ export class JournalWriter {
     return position
   }
 
-  /** Appends a notice; inside a transaction the open part is closed first, records do not nest. */
-  notice(notice: Notice): void {
+  /** Appends a record; inside a transaction the open part is closed first, records do not nest. */
+  appendBetween(kind: number, payload: Uint8Array): { readonly segment: number; readonly position: number } {
     if (this.partAt >= 0) this.sealPart(false)
-    this.append(recordKind.notice, encodeNotice(notice))
+    const segment = this.segment
+    return { segment, position: this.append(kind, payload) }
+  }
+
+  notice(notice: Notice): void {
+    this.appendBetween(recordKind.notice, encodeNotice(notice))
   }
 
   /** The segment that the last committed transaction stands in: committing may begin the next one. */

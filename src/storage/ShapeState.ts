@@ -35,6 +35,8 @@ export class ShapeState implements ShapeHandle {
 
   snapshotChunks: Array<SnapshotChunk> = []
   snapshotComplete = false
+  /** This process is making the shape, and nobody may be told of it yet: its creation is not known to be durable. */
+  unannounced = false
   /** The snapshot that this process is writing. */
   running: RunningSnapshot | undefined = undefined
 
@@ -62,6 +64,7 @@ export class ShapeState implements ShapeHandle {
   /** The first rows can be read, and will stay readable. */
   get readable(): boolean {
     return (
+      !this.unannounced &&
       this.visibility !== undefined &&
       (this.snapshotComplete || this.snapshotChunks.length > 0 || this.running?.readable === true)
     )

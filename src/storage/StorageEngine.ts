@@ -56,8 +56,8 @@ export class StorageEngine {
   readonly hooks: {
     onDurable: (marker: number) => void
     onRotate: () => void
-    onReload: () => void
-  } = { onDurable: () => {}, onRotate: () => {}, onReload: () => {} }
+    onDropped: (shape: ShapeState, reason: string) => void
+  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {} }
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -68,7 +68,11 @@ export class StorageEngine {
   }
 
   private freshStore(): ShapeStore {
-    return new ShapeStore({ waiters: this.waiters, chunkBytesThreshold: this.options.chunkBytesThreshold })
+    return new ShapeStore({
+      waiters: this.waiters,
+      chunkBytesThreshold: this.options.chunkBytesThreshold,
+      onDropped: (shape, reason) => this.hooks.onDropped(shape, reason)
+    })
   }
 
   private warn(message: string): void {
@@ -113,7 +117,6 @@ export class StorageEngine {
         this.firstSegment = from.segment
         for (const shape of before.all()) if (store.get(shape.id) === undefined) shape.dropped = true
         this.waiters.wakeAll()
-        this.hooks.onReload()
         await oldSegments.close()
         return
       }

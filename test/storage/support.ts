@@ -54,8 +54,8 @@ export const createShape = (engine: StorageEngine, name: string): ShapeHandle =>
   payload.set(bytes, 8)
   const writer = engine.writer
   if (writer === undefined) throw new Error("not writing")
-  const position = writer.append(recordKind.inlineChunk, payload)
-  engine.store.inlineChunk(id, 0, writer.segment, position + 8, bytes.length)
+  const { segment, position } = writer.appendBetween(recordKind.inlineChunk, payload)
+  engine.store.inlineChunk(id, 0, segment, position + 8, bytes.length)
   engine.write({ t: "complete", id, chunks: 1 })
   const shape = engine.store.get(id)
   if (shape === undefined) throw new Error("not created")

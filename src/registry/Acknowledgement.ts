@@ -1,0 +1,50 @@
+/**
+ * Which LSN may be acknowledged to Postgres: nothing that is not durable, everything that is.
+ *
+ * `processed` is how far the stream has been received and dealt with. A position counts as durable only when a journal
+ * record that says so is: the record of a transaction, or a bare position for what concerned no shape. So the slot's
+ * confirmed position is never ahead of the journal, and storage that is older than the slot is recognised as such.
+ */
+export class Acknowledgement {
+  private processed: bigint
+  private recorded: bigint
+  private durable: bigint
+  private readonly pending: Array<{ marker: number; lsn: bigint }> = []
+
+  constructor(durable: bigint) {
+    this.processed = durable
+    this.recorded = durable
+    this.durable = durable
+  }
+
+  /** The stream has been dealt with up to `lsn`. */
+  processedUpTo(lsn: bigint): void {
+    if (lsn > this.processed) this.processed = lsn
+  }
+
+  /** A record that ends at `marker` says that everything up to `lsn` is in the journal. */
+  recordedAt(marker: number, lsn: bigint): void {
+    if (lsn <= this.recorded) return
+    this.recorded = lsn
+    this.pending.push({ marker, lsn })
+  }
+
+  /** Records up to `marker` are durable. True when more may be acknowledged than before. */
+  durableUpTo(marker: number): boolean {
+    let n = 0
+    while (n < this.pending.length && (this.pending[n]?.marker ?? Infinity) <= marker) n++
+    if (n === 0) return false
+    this.durable = this.pending[n - 1]?.lsn ?? this.durable
+    this.pending.splice(0, n)
+    return true
+  }
+
+  get durableLsn(): bigint {
+    return this.durable
+  }
+
+  /** A position that should be recorded, because no record covers it; `undefined` when there is none. */
+  get unrecorded(): bigint | undefined {
+    return this.processed > this.recorded ? this.processed : undefined
+  }
+}

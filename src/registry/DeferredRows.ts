@@ -1,0 +1,75 @@
+import { Effect } from "effect"
+import type { Relation } from "../postgres/Relation.ts"
+import { makeTuple, type Tuple } from "../postgres/Tuple.ts"
+import { IdList } from "./Matcher.ts"
+
+/** A change whose shapes only Postgres can tell, kept until its transaction ends. */
+export interface DeferredRow {
+  readonly relation: Relation
+  readonly tableOid: number
+  readonly op: number
+  /** The shapes in question. */
+  readonly ids: ReadonlyArray<number>
+  readonly oldRow: Tuple | undefined
+  readonly row: Tuple | undefined
+  /** Filled in by the verdict: shapes that the old and the new row belong to. */
+  readonly before: IdList
+  readonly after: IdList
+}
+
+/** Asks Postgres about rows of one relation and fills in `before` and `after` of each. */
+export type Decide = (relation: Relation, rows: ReadonlyArray<DeferredRow>) => Effect.Effect<void>
+
+export interface DeferredRows {
+  readonly add: (row: Omit<DeferredRow, "before" | "after">) => void
+  /** Has all rows decided, relation by relation in one batch each, and emits them in stream order. */
+  readonly resolve: (
+    decide: Decide,
+    emit: (row: DeferredRow, ids: { readonly before: IdList; readonly after: IdList }) => void
+  ) => Effect.Effect<void>
+}
+
+const copyOf = (tuple: Tuple | undefined): Tuple | undefined => {
+  if (tuple === undefined) return undefined
+  const copy = makeTuple(Math.max(1, tuple.columnCount))
+  copy.columnCount = tuple.columnCount
+  const parts: Array<Buffer> = []
+  let at = 0
+  for (let i = 0; i < tuple.columnCount; i++) {
+    const length = tuple.lengths[i] ?? -1
+    copy.lengths[i] = length
+    copy.starts[i] = at
+    if (length <= 0) continue
+    const start = tuple.starts[i] ?? 0
+    parts.push(tuple.buffer.subarray(start, start + length))
+    at += length
+  }
+  copy.buffer = Buffer.concat(parts)
+  return copy
+}
+
+export const makeDeferredRows = (): DeferredRows => {
+  const rows: Array<DeferredRow> = []
+  return {
+    add: (row) => {
+      rows.push({
+        ...row,
+        oldRow: copyOf(row.oldRow),
+        row: copyOf(row.row),
+        before: new IdList(),
+        after: new IdList()
+      })
+    },
+    resolve: (decide, emit) =>
+      Effect.gen(function* () {
+        const byRelation = new Map<Relation, Array<DeferredRow>>()
+        for (const row of rows) {
+          const group = byRelation.get(row.relation)
+          if (group === undefined) byRelation.set(row.relation, [row])
+          else group.push(row)
+        }
+        for (const [relation, group] of byRelation) yield* decide(relation, group)
+        for (const row of rows) if (row.before.count + row.after.count > 0) emit(row, row)
+      })
+  }
+}

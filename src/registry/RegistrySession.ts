@@ -1,0 +1,212 @@
+import { Deferred, Effect, FiberSet, type Scope } from "effect"
+import type { Relation } from "../postgres/Relation.ts"
+import { handleMicros, makeHandles } from "../shapes/Handle.ts"
+import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { isContained, snapshotFilter } from "../storage/SnapshotFilter.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { Decide } from "./DeferredRows.ts"
+import type { MakeMatcher } from "./Matcher.ts"
+import { RowRouter } from "./RowRouter.ts"
+import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
+import { ShapesByTable } from "./ShapesByTable.ts"
+import { makeSnapshotWriter } from "./SnapshotWriter.ts"
+import type { Snapshotter } from "./Snapshotter.ts"
+
+export interface SessionOptions {
+  readonly engine: StorageEngine
+  readonly snapshotter: Snapshotter["Service"]
+  readonly makeMatcher: MakeMatcher
+  readonly decide: Decide
+  readonly maxShapes: number | undefined
+  /** Completes when changes of the table are published, wholly, from now on. */
+  readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
+  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  readonly identityLost: (relation: Relation) => void
+  readonly onDurable: () => void
+  readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
+}
+
+/** A shape that was made this recently is not evicted: somebody is just about to read it. */
+const evictionGraceMillis = 10_000
+
+export const notActive = (why: string): NotActive => new NotActive({ message: why })
+
+type Creation = Deferred.Deferred<ShapeState, NotActive | SnapshotFailed>
+
+/**
+ * What an instance does with shapes while it is the writer: makes them, drops them, and feeds them from the stream.
+ * Begins when storage has been taken over and ends with the scope, which fails creations that are under way.
+ */
+export interface RegistrySession {
+  readonly sink: RowRouter
+  readonly create: (definition: ShapeDefinition) => Effect.Effect<ShapeState, NotActive | SnapshotFailed>
+  /** Drops live shapes for ever. */
+  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  readonly dropTables: (oids: ReadonlySet<number>, reason: string) => void
+  readonly purge: (reason: string) => void
+  readonly shapes: ShapesByTable
+}
+
+export const openSession = (options: SessionOptions): Effect.Effect<RegistrySession, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { engine } = options
+    const writer = engine.writer
+    if (writer === undefined) return yield* Effect.die(new Error("storage has not been taken over"))
+    const fibers = yield* FiberSet.make()
+    const logs = Effect.runForkWith(yield* Effect.context<never>())
+    const shapes = new ShapesByTable()
+    const creations = new Map<string, Creation>()
+    let newest = 0
+    for (const shape of engine.store.all()) {
+      shapes.add(shape)
+      newest = Math.max(newest, handleMicros(shape.handle) ?? 0)
+    }
+    const makeHandle = makeHandles(newest)
+
+    const drop = (dropped: ReadonlyArray<ShapeState>, reason: string): void => {
+      const live = dropped.filter((shape) => !shape.dropped)
+      if (live.length === 0 || engine.writer !== writer) return
+      engine.write({ t: "dropped", ids: live.map((shape) => shape.id), reason })
+      writer.flush()
+      const names = live
+        .slice(0, 20)
+        .map((shape) => `${shape.handle} on ${shape.definition.table.schema}.${shape.definition.table.name}`)
+      logs(
+        Effect.logInfo(
+          `Dropped ${live.length === 1 ? "a shape" : `${live.length} shapes`}: ${reason}. Clients fetch them again. ${names.join(", ")}${live.length > 20 ? ", ..." : ""}`
+        )
+      )
+    }
+
+    const router = new RowRouter({
+      engine,
+      writer,
+      shapes,
+      makeMatcher: options.makeMatcher,
+      ancestors: options.ancestors,
+      decide: options.decide,
+      drop,
+      identityLost: options.identityLost,
+      onDurable: options.onDurable,
+      ...(options.onTransaction === undefined ? {} : { onTransaction: options.onTransaction })
+    })
+
+    engine.hooks.onDropped = (shape) => {
+      shapes.remove(shape)
+      router.removeShape(shape)
+    }
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        router.close()
+        engine.hooks.onDropped = () => {}
+        for (const creation of creations.values()) {
+          Deferred.doneUnsafe(creation, Effect.fail(notActive("This instance has given up the lock")))
+        }
+      })
+    )
+
+    /** Everything from the catalogue to the last row; completes `ready` as soon as the shape can be read. */
+    const makeShape = (definition: ShapeDefinition, identity: string, ready: Creation) =>
+      Effect.gen(function* () {
+        yield* options.publish(definition)
+        if (engine.writer !== writer) return yield* notActive("This instance has given up the lock")
+        const id = engine.store.nextId
+        const handle = makeHandle(identity)
+        engine.write({ t: "created", id, handle, definition, atMillis: Date.now() })
+        const shape = engine.store.get(id)
+        if (shape === undefined) return yield* Effect.die(new Error("a shape that was just made is gone"))
+        shape.unannounced = true
+        shapes.add(shape)
+        router.addShape(shape)
+        const { recentXids } = engine.store
+        const point = recentXids.point
+        const output = makeSnapshotWriter(engine, shape, () =>
+          Deferred.doneUnsafe(ready, Effect.succeed(shape))
+        )
+        const run = options.snapshotter.run({
+          definition,
+          sink: output.sink,
+          onSnapshot: (snapshot) =>
+            Effect.sync(() => {
+              const visibility = {
+                xmin: String(snapshot.xmin),
+                xmax: String(snapshot.xmax),
+                xipList: snapshot.xipList.map(String)
+              }
+              const filter = snapshotFilter(visibility)
+              if (recentXids.seenBefore(point).some((xid) => !isContained(filter, xid))) return "retry"
+              if (!shape.dropped && engine.writer === writer) engine.write({ t: "visible", id, visibility })
+              return "go"
+            })
+        })
+        yield* run.pipe(
+          Effect.ensuring(output.close),
+          Effect.onError(() => Effect.sync(() => drop([shape], "its snapshot failed")))
+        )
+        if (shape.dropped) {
+          return yield* new SnapshotFailed({
+            kind: "schemaChanged",
+            message: "The table has changed meanwhile"
+          })
+        }
+        return shape
+      })
+
+    const evict = Effect.sync(() => {
+      const { maxShapes } = options
+      if (maxShapes === undefined || engine.store.count <= maxShapes) return
+      const settled = Date.now() - evictionGraceMillis
+      const candidates = Array.from(engine.store.all()).filter(
+        (shape) =>
+          shape.snapshotComplete && (shape.createdAtMillis < settled || shape.lastUsedMillis < settled)
+      )
+      candidates.sort((a, b) => a.lastUsedMillis - b.lastUsedMillis || a.id - b.id)
+      drop(
+        candidates.slice(0, engine.store.count - maxShapes),
+        `there are more than ${maxShapes} shapes and it was used least recently`
+      )
+    })
+    if (options.maxShapes !== undefined) {
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("1 second"), evict)))
+    }
+
+    const create = (definition: ShapeDefinition) =>
+      Effect.suspend(() => {
+        const identity = shapeIdentity(definition)
+        const underWay = creations.get(identity)
+        if (underWay !== undefined) return Deferred.await(underWay)
+        const ready: Creation = Deferred.makeUnsafe()
+        creations.set(identity, ready)
+        const work = makeShape(definition, identity, ready).pipe(
+          Effect.exit,
+          Effect.tap((exit) =>
+            Effect.sync(() => {
+              creations.delete(identity)
+              // Done already if the shape became readable before its snapshot ended.
+              Deferred.doneUnsafe(ready, exit)
+            })
+          )
+        )
+        return Effect.andThen(FiberSet.run(fibers, work, { startImmediately: true }), Deferred.await(ready))
+      })
+
+    return {
+      sink: router,
+      create,
+      drop,
+      shapes,
+      dropTables: (oids, reason) => {
+        const affected: Array<ShapeState> = []
+        for (const oid of oids) affected.push(...shapes.on(oid))
+        drop(affected, reason)
+      },
+      purge: (reason) => {
+        if (engine.writer !== writer || engine.store.count === 0) return
+        const count = engine.store.count
+        engine.write({ t: "purged", reason })
+        writer.flush()
+        logs(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
+      }
+    }
+  })

@@ -1,0 +1,496 @@
+import { Effect } from "effect"
+import type { Lsn } from "../postgres/Lsn.ts"
+import type { Relation } from "../postgres/Relation.ts"
+import type { Tuple } from "../postgres/Tuple.ts"
+import type { ChangeSink } from "../replication/ChangeSink.ts"
+import { ByteWriter } from "../shapes/ByteWriter.ts"
+import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { makeTransactionStamp, type TransactionStamp, type WireEncoder } from "../shapes/WireEncoder.ts"
+import type { JournalWriter } from "../storage/JournalWriter.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { isContained } from "../storage/SnapshotFilter.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { Acknowledgement } from "./Acknowledgement.ts"
+import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
+import { IdList, type MakeMatcher, type Matches } from "./Matcher.ts"
+import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
+import type { ShapesByTable } from "./ShapesByTable.ts"
+
+/** Composed but not yet written bytes above which the stream waits. */
+const backlogBytes = 8 << 20
+/** A position is recorded at most this often while nothing else is. */
+const positionMillis = 1000
+
+export interface RouterOptions {
+  readonly engine: StorageEngine
+  readonly writer: JournalWriter
+  readonly shapes: ShapesByTable
+  readonly makeMatcher: MakeMatcher
+  /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
+  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  /** Which of the shapes each row belongs to, as Postgres says; `failed` where it says error. */
+  readonly decide: (relation: Relation, rows: ReadonlyArray<DeferredRow>) => Effect.Effect<void>
+  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** A table's rows come without their old values: its identity must be made FULL again. */
+  readonly identityLost: (relation: Relation) => void
+  /** More may be acknowledged. */
+  readonly onDurable: () => void
+  readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
+}
+
+const makeMatches = (): Matches & { readonly clear: () => void } => {
+  const matched = new IdList()
+  const failed = new IdList()
+  const undecided = new IdList()
+  return {
+    matched,
+    failed,
+    undecided,
+    clear: () => {
+      matched.count = 0
+      failed.count = 0
+      undecided.count = 0
+    }
+  }
+}
+
+/**
+ * Routes every change of the replication stream to the shapes it belongs to, and composes the journal's records: each
+ * change is matched once for each table, encoded once for each way of writing it, and stored once. Lives as long as
+ * one session of the stream.
+ */
+export class RowRouter implements ChangeSink {
+  private readonly options: RouterOptions
+  private readonly engine: StorageEngine
+  private readonly writer: JournalWriter
+  private readonly routes = new Map<number, TableRoute>()
+  private readonly acknowledgement: Acknowledgement
+  private readonly before = makeMatches()
+  private readonly after = makeMatches()
+  private readonly scratch = new ByteWriter(64 * 1024)
+  private deferred: DeferredRows | undefined
+  private positionTimer: NodeJS.Timeout | undefined
+  private lastPositionMillis = 0
+
+  // The transaction at hand.
+  private commitLsn: Lsn = 0n
+  private xid = 0
+  private commitTimeMicros = 0n
+  private nextOp = 0
+  private stamp: TransactionStamp | undefined
+  private replayed = false
+  private inTransaction = false
+  private truncated: Set<number> | undefined
+
+  constructor(options: RouterOptions) {
+    this.options = options
+    this.engine = options.engine
+    this.writer = options.writer
+    this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
+    this.engine.hooks.onDurable = (marker) => {
+      if (this.acknowledgement.durableUpTo(marker)) options.onDurable()
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.positionTimer)
+    this.engine.hooks.onDurable = () => {}
+  }
+
+  /** The stream starts here: everything before is in the journal, or concerns no shape. */
+  startAt(lsn: Lsn): void {
+    this.acknowledgement.processedUpTo(lsn)
+    this.recordPosition()
+  }
+
+  durableLsn(): Lsn {
+    return this.acknowledgement.durableLsn
+  }
+
+  // Shapes
+
+  /** From now on the shape receives its changes. */
+  addShape(shape: ShapeState): void {
+    for (const route of this.routes.values()) {
+      for (const target of route.targets) {
+        if (target.tableOid === shape.definition.table.oid) this.enter(target, shape)
+      }
+    }
+  }
+
+  removeShape(shape: ShapeState): void {
+    for (const route of this.routes.values()) {
+      for (const target of route.targets) {
+        if (target.tableOid === shape.definition.table.oid) target.remove(shape)
+      }
+    }
+  }
+
+  private enter(target: RouteTarget, shape: ShapeState): void {
+    if (!target.add(shape)) this.options.drop([shape], "a column of it is no longer published")
+  }
+
+  // Transactions
+
+  begin(commitLsn: Lsn, xid: number, commitTimeMicros: bigint): void {
+    this.commitLsn = commitLsn
+    this.xid = xid
+    this.commitTimeMicros = commitTimeMicros
+    this.nextOp = 0
+    this.stamp = undefined
+    this.inTransaction = true
+    this.replayed = commitLsn <= this.engine.store.lastCommitLsn
+    this.truncated = undefined
+    this.engine.store.recentXids.push(xid)
+    if (!this.replayed) this.writer.beginTransaction(commitLsn, xid)
+  }
+
+  commit(endLsn: Lsn): Effect.Effect<void> | undefined {
+    const deferred = this.deferred
+    if (deferred !== undefined) {
+      this.deferred = undefined
+      return Effect.andThen(
+        deferred.resolve(this.options.decide, (row, ids) => this.emitDecided(row, ids)),
+        Effect.sync(() => this.finish(endLsn))
+      )
+    }
+    this.finish(endLsn)
+    return undefined
+  }
+
+  private finish(endLsn: Lsn): void {
+    const { engine, writer } = this
+    this.inTransaction = false
+    if (this.truncated !== undefined) this.dropTruncated(this.truncated)
+    if (!this.replayed) {
+      const wrote = engine.store.hasPending
+      writer.commitTransaction(endLsn, wrote)
+      if (wrote) {
+        engine.store.commit(this.commitLsn, endLsn, this.xid, writer.segmentOfTransaction)
+        this.acknowledgement.recordedAt(writer.marker, endLsn)
+      } else engine.store.abandon()
+    }
+    if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
+    this.acknowledgement.processedUpTo(endLsn)
+    this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
+  }
+
+  keepalive(walEnd: Lsn): void {
+    if (this.inTransaction) return
+    this.acknowledgement.processedUpTo(walEnd)
+    if (walEnd > this.engine.processedLsn) this.engine.processedLsn = walEnd
+  }
+
+  batchEnd(): Effect.Effect<void> | undefined {
+    if (this.acknowledgement.unrecorded !== undefined && !this.inTransaction) this.schedulePosition()
+    this.writer.flush()
+    if (this.writer.unwrittenBytes < backlogBytes) return undefined
+    return Effect.promise(() => this.writer.durable().then(() => undefined))
+  }
+
+  private schedulePosition(): void {
+    if (this.positionTimer !== undefined) return
+    const wait = this.lastPositionMillis + positionMillis - Date.now()
+    if (wait <= 0) {
+      this.recordPosition()
+      return
+    }
+    this.positionTimer = setTimeout(
+      () => {
+        this.positionTimer = undefined
+        if (this.inTransaction) this.schedulePosition()
+        else this.recordPosition()
+      },
+      Math.max(wait, 10)
+    )
+  }
+
+  /** Makes the position reached so far acknowledgeable, if no transaction's record does. */
+  recordPosition(): void {
+    const lsn = this.acknowledgement.unrecorded
+    if (lsn === undefined || this.inTransaction || this.writer.closed) return
+    this.lastPositionMillis = Date.now()
+    this.engine.write({ t: "position", lsn: String(lsn) })
+    this.acknowledgement.recordedAt(this.writer.marker, lsn)
+    this.writer.flush()
+  }
+
+  // Tables
+
+  relation(relation: Relation): Effect.Effect<void> | undefined {
+    const known = this.routes.get(relation.oid)
+    if (known !== undefined && sameRelation(known.relation, relation)) return undefined
+    return Effect.map(this.options.ancestors(relation.oid), (ancestors) =>
+      this.makeRoute(relation, ancestors)
+    )
+  }
+
+  private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
+    const targets = [relation.oid, ...ancestors].map(
+      (oid) => new RouteTarget(oid, relation, this.options.makeMatcher)
+    )
+    this.routes.set(relation.oid, { relation, targets })
+    this.dropAffected(relation, ancestors)
+    for (const target of targets)
+      for (const shape of this.options.shapes.on(target.tableOid)) this.enter(target, shape)
+  }
+
+  /** Drops the shapes that the table's present definition makes worthless. */
+  private dropAffected(relation: Relation, ancestors: ReadonlyArray<number>): void {
+    const affected: Array<ShapeState> = []
+    for (const { oid, schema, name } of this.options.shapes.tables()) {
+      const concerned =
+        oid === relation.oid ||
+        ancestors.includes(oid) ||
+        (schema === relation.schema && name === relation.name)
+      if (!concerned) continue
+      // Most shapes of a table select alike: the verdict is looked up by what it depends on.
+      const verdicts = new Map<object, Map<object | undefined, boolean>>()
+      for (const shape of this.options.shapes.on(oid)) {
+        const { columns, whereColumns } = shape.definition
+        let byWhere = verdicts.get(columns)
+        if (byWhere === undefined) verdicts.set(columns, (byWhere = new Map()))
+        let verdict = byWhere.get(whereColumns)
+        if (verdict === undefined) {
+          verdict = isAffectedBy(shape.definition, relation)
+          byWhere.set(whereColumns, verdict)
+        }
+        if (verdict) affected.push(shape)
+      }
+    }
+    if (affected.length > 0) {
+      this.options.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
+    }
+  }
+
+  truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
+    this.nextOp += 2
+    if (this.replayed) return undefined
+    this.truncated ??= new Set()
+    for (const relation of relations) {
+      this.truncated.add(relation.oid)
+      for (const target of this.routes.get(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
+    }
+    return undefined
+  }
+
+  /** At the commit, so that a shape made meanwhile is not missed; one whose snapshot shows the truncation stays. */
+  private dropTruncated(tables: ReadonlySet<number>): void {
+    for (const oid of tables) {
+      const emptied = Array.from(this.options.shapes.on(oid)).filter(
+        (shape) => shape.filter === undefined || !isContained(shape.filter, this.xid)
+      )
+      if (emptied.length > 0) this.options.drop(emptied, "its table was truncated")
+    }
+  }
+
+  // Rows
+
+  private takeOp(): number {
+    const op = this.nextOp
+    this.nextOp = op + 2
+    return op
+  }
+
+  private transactionStamp(): TransactionStamp {
+    return (this.stamp ??= makeTransactionStamp(this.commitLsn, this.xid))
+  }
+
+  insert(relation: Relation, row: Tuple): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    for (const target of route.targets) {
+      if (target.size === 0) continue
+      const after = this.after
+      after.clear()
+      target.matcher.match(row, after)
+      this.settle(target, relation, op, undefined, row, undefined, after)
+      if (after.matched.count > 0) this.emit(target, op, undefined, row, noIds, after.matched)
+    }
+    this.writer.endOfItems()
+    return undefined
+  }
+
+  delete(relation: Relation, oldRow: Tuple, complete: boolean): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    if (!complete) return this.withoutOldRow(relation)
+    for (const target of route.targets) {
+      if (target.size === 0) continue
+      const before = this.before
+      before.clear()
+      target.matcher.match(oldRow, before)
+      this.settle(target, relation, op, oldRow, undefined, before, undefined)
+      if (before.matched.count > 0) this.emit(target, op, oldRow, undefined, before.matched, noIds)
+    }
+    this.writer.endOfItems()
+    return undefined
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, row: Tuple): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    if (oldRow === undefined) return this.withoutOldRow(relation)
+    for (const target of route.targets) {
+      if (target.size === 0) continue
+      const { before, after } = this
+      after.clear()
+      target.matcher.match(row, after)
+      if (target.matcher.takesAll) {
+        if (after.matched.count > 0) this.emit(target, op, oldRow, row, after.matched, after.matched)
+        continue
+      }
+      before.clear()
+      target.matcher.match(oldRow, before)
+      this.settle(target, relation, op, oldRow, row, before, after)
+      if (before.matched.count + after.matched.count > 0) {
+        this.emit(target, op, oldRow, row, before.matched, after.matched)
+      }
+    }
+    this.writer.endOfItems()
+    return undefined
+  }
+
+  private withoutOldRow(relation: Relation): undefined {
+    const route = this.routes.get(relation.oid)
+    const shapes =
+      route?.targets.flatMap((target) => Array.from(this.options.shapes.on(target.tableOid))) ?? []
+    if (shapes.length > 0) {
+      this.options.identityLost(relation)
+      this.options.drop(
+        shapes,
+        `table ${relation.schema}.${relation.name} has lost its REPLICA IDENTITY FULL`
+      )
+    }
+    return undefined
+  }
+
+  /** Takes out of the matches what cannot be decided here: shapes whose condition fails, and those for Postgres. */
+  private settle(
+    target: RouteTarget,
+    relation: Relation,
+    op: number,
+    oldRow: Tuple | undefined,
+    row: Tuple | undefined,
+    before: Matches | undefined,
+    after: Matches | undefined
+  ): void {
+    for (const matches of [before, after]) {
+      if (matches === undefined || matches.failed.count === 0) continue
+      const failed: Array<ShapeState> = []
+      for (let i = 0; i < matches.failed.count; i++) {
+        const shape = this.engine.store.get(matches.failed.ids[i] as number)
+        if (shape !== undefined) failed.push(shape)
+      }
+      this.options.drop(failed, "its condition cannot be evaluated for a changed row, in Postgres neither")
+    }
+    const undecided = new Set<number>()
+    for (const matches of [before, after]) {
+      if (matches === undefined) continue
+      for (let i = 0; i < matches.undecided.count; i++) undecided.add(matches.undecided.ids[i] as number)
+    }
+    if (undecided.size === 0) return
+    this.deferred ??= makeDeferredRows()
+    this.deferred.add({ relation, tableOid: target.tableOid, op, ids: [...undecided], oldRow, row })
+  }
+
+  /** Postgres has decided: `before` and `after` are the shapes that the old and the new row belong to. */
+  private emitDecided(row: DeferredRow, decided: { readonly before: IdList; readonly after: IdList }): void {
+    const target = this.routes.get(row.relation.oid)?.targets.find((t) => t.tableOid === row.tableOid)
+    if (target !== undefined) this.emit(target, row.op, row.oldRow, row.row, decided.before, decided.after)
+    this.writer.endOfItems()
+  }
+
+  /** Writes the messages of one change: which shapes had the row before, and which have it after. */
+  private emit(
+    target: RouteTarget,
+    op: number,
+    oldRow: Tuple | undefined,
+    row: Tuple | undefined,
+    before: IdList,
+    after: IdList
+  ): void {
+    const only = target.onlyVariant
+    if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
+      if (before === after) this.emitUpdate(only.encoder, op, oldRow, row, before)
+      else if (before.count === 0) this.emitInsert(only.encoder, op, row, after)
+      else this.emitDelete(only.encoder, op, oldRow, before)
+      return
+    }
+    const touched = new Set<Variant>()
+    const list = (id: number, kind: "inserts" | "updates" | "deletes") => {
+      const variant = target.variant(id)
+      if (variant === undefined) return
+      touched.add(variant)
+      variant[kind].push(id)
+    }
+    if (before === after) for (let i = 0; i < after.count; i++) list(after.ids[i] as number, "updates")
+    else {
+      const had = new Set<number>()
+      for (let i = 0; i < before.count; i++) had.add(before.ids[i] as number)
+      for (let i = 0; i < after.count; i++) {
+        const id = after.ids[i] as number
+        list(id, had.delete(id) ? "updates" : "inserts")
+      }
+      for (const id of had) list(id, "deletes")
+    }
+    for (const variant of touched) {
+      if (variant.inserts.count > 0) this.emitInsert(variant.encoder, op, row, variant.inserts)
+      if (variant.updates.count > 0) this.emitUpdate(variant.encoder, op, oldRow, row, variant.updates)
+      if (variant.deletes.count > 0) this.emitDelete(variant.encoder, op, oldRow, variant.deletes)
+      variant.inserts.count = 0
+      variant.updates.count = 0
+      variant.deletes.count = 0
+    }
+  }
+
+  private emitInsert(encoder: WireEncoder, op: number, row: Tuple | undefined, ids: IdList): void {
+    if (row === undefined) return
+    this.writer.beginItem()
+    const at = this.writer.out.length
+    encoder.insert(this.writer.out, row, this.transactionStamp(), op)
+    this.endItem(op, at, ids)
+  }
+
+  private emitDelete(encoder: WireEncoder, op: number, oldRow: Tuple | undefined, ids: IdList): void {
+    if (oldRow === undefined) return
+    this.writer.beginItem()
+    const at = this.writer.out.length
+    encoder.delete(this.writer.out, oldRow, this.transactionStamp(), op)
+    this.endItem(op, at, ids)
+  }
+
+  private emitUpdate(
+    encoder: WireEncoder,
+    op: number,
+    oldRow: Tuple | undefined,
+    row: Tuple | undefined,
+    ids: IdList
+  ): void {
+    if (oldRow === undefined || row === undefined) return
+    const scratch = this.scratch
+    scratch.clear()
+    const messages = encoder.update(scratch, oldRow, row, this.transactionStamp(), op)
+    if (messages === 0) return
+    this.copyItem(op, 0, messages === 1 ? scratch.length : encoder.secondStart, ids)
+    if (messages === 2) this.copyItem(op + 1, encoder.secondStart, scratch.length, ids)
+  }
+
+  private copyItem(op: number, from: number, to: number, ids: IdList): void {
+    this.writer.beginItem()
+    const at = this.writer.out.length
+    this.writer.out.append(this.scratch.buffer.subarray(from, to))
+    this.endItem(op, at, ids)
+  }
+
+  private endItem(op: number, at: number, ids: IdList): void {
+    const length = this.writer.out.length - at
+    const position = this.writer.endItem(op, at, ids.ids, ids.count)
+    this.engine.store.item(op, position, length, ids.ids, 0, ids.count)
+  }
+}
+
+const noIds = new IdList()

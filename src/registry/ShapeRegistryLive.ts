@@ -1,0 +1,87 @@
+import { Context, Effect, Layer } from "effect"
+import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { digestOf } from "../storage/ShapeStore.ts"
+import { Storage } from "../storage/Storage.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { notActive, type RegistrySession } from "./RegistrySession.ts"
+import { type NotActive, ShapeRegistry } from "./ShapeRegistry.ts"
+
+/** How long a request waits for a shape that another instance is making. */
+const readableMillis = 45_000
+
+/** The session of this instance while it is the writer: set by whoever takes over storage, read by the registry. */
+export class CurrentSession extends Context.Service<
+  CurrentSession,
+  {
+    readonly get: () => RegistrySession | undefined
+    readonly set: (session: RegistrySession | undefined) => void
+  }
+>()("baton/registry/CurrentSession") {
+  static readonly layer = Layer.sync(CurrentSession, () => {
+    let current: RegistrySession | undefined
+    return CurrentSession.of({
+      get: () => current,
+      set: (session) => {
+        current = session
+      }
+    })
+  })
+}
+
+const waiting = notActive("Timeout waiting for Postgres lock acquisition")
+
+/** The registry on storage: looks shapes up in any state, makes and drops them only with a session. */
+export const shapeRegistryLayer = Layer.effect(
+  ShapeRegistry,
+  Effect.gen(function* () {
+    const { engine } = yield* Storage
+    const sessions = yield* CurrentSession
+    return ShapeRegistry.of({
+      getOrCreate: (definition) =>
+        Effect.suspend(() => {
+          const known = engine.store.byIdentity(digestOf(shapeIdentity(definition)))
+          if (known?.readable === true) return Effect.succeed(known)
+          const session = sessions.get()
+          if (session !== undefined) return session.create(definition)
+          if (known !== undefined) return awaitReadable(engine, known)
+          return Effect.fail(waiting)
+        }),
+      drop: (handle, reason) =>
+        Effect.suspend(() => {
+          const session = sessions.get()
+          if (session === undefined) return Effect.fail(waiting)
+          const shape = engine.store.byHandle(handle)
+          if (shape === undefined) return Effect.succeed(false)
+          session.drop([shape], reason)
+          return Effect.flatMap(
+            Effect.promise(() => engine.settled()),
+            (settled) => (settled ? Effect.succeed(true) : Effect.fail(waiting))
+          )
+        }),
+      touch: (shape) => {
+        const live = engine.live(shape)
+        if (live !== undefined) live.lastUsedMillis = Date.now()
+      }
+    })
+  })
+)
+
+/** A shape that the active instance is making: readable when its first rows have come through the journal. */
+const awaitReadable = (engine: StorageEngine, shape: ShapeState): Effect.Effect<ShapeState, NotActive> => {
+  const deadline = performance.now() + readableMillis
+  const step: Effect.Effect<ShapeState, NotActive> = Effect.suspend(() => {
+    const live = engine.live(shape)
+    if (live?.readable === true) return Effect.succeed(live)
+    if (live === undefined || performance.now() > deadline) return Effect.fail(waiting)
+    return Effect.andThen(
+      engine.waiters.wait(() => {
+        const now = engine.live(shape)
+        if (now === undefined) return "dropped"
+        return now.readable ? "changed" : (now.waiters ??= new Set())
+      }, 500),
+      step
+    )
+  })
+  return step
+}

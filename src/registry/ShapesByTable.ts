@@ -1,0 +1,38 @@
+import type { ShapeState } from "../storage/ShapeState.ts"
+
+/** Live shapes by the table they are on. */
+export class ShapesByTable {
+  private readonly byOid = new Map<number, Set<ShapeState>>()
+
+  add(shape: ShapeState): void {
+    const { oid } = shape.definition.table
+    const set = this.byOid.get(oid)
+    if (set === undefined) this.byOid.set(oid, new Set([shape]))
+    else set.add(shape)
+  }
+
+  remove(shape: ShapeState): void {
+    const { oid } = shape.definition.table
+    const set = this.byOid.get(oid)
+    if (set === undefined) return
+    set.delete(shape)
+    if (set.size === 0) this.byOid.delete(oid)
+  }
+
+  on(tableOid: number): ReadonlySet<ShapeState> {
+    return this.byOid.get(tableOid) ?? none
+  }
+
+  /** Tables that have shapes. */
+  tables(): ReadonlyArray<{ readonly oid: number; readonly schema: string; readonly name: string }> {
+    const tables: Array<{ readonly oid: number; readonly schema: string; readonly name: string }> = []
+    for (const set of this.byOid.values())
+      for (const shape of set) {
+        tables.push(shape.definition.table)
+        break
+      }
+    return tables
+  }
+}
+
+const none: ReadonlySet<ShapeState> = new Set()

@@ -1,0 +1,157 @@
+import { type FileHandle, mkdir, open } from "node:fs/promises"
+import { Effect } from "effect"
+import { recordKind } from "../storage/Records.ts"
+import { RunningSnapshot } from "../storage/RunningSnapshot.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { shapeDir, snapshotChunkFile, syncDirectory } from "../storage/StorageDir.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
+import type { SnapshotSink } from "./Snapshotter.ts"
+
+/** A snapshot up to this size goes into the journal, together with everything else of the moment: no file, no extra sync. */
+const inlineBytes = 32 * 1024
+
+type Failure = SnapshotFailed | NotActive
+
+export const takenOver = new NotActive({
+  message: "Another instance has taken over while the shape was being created"
+})
+
+const io = <A>(run: () => Promise<A>): Effect.Effect<A, Failure> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (cause) =>
+      new SnapshotFailed({
+        kind: "unavailable",
+        message: `The snapshot could not be stored: ${cause instanceof Error ? cause.message : String(cause)}`
+      })
+  })
+
+/**
+ * Stores the snapshot of one shape. The shape can be read (`onReadable`) once its creation is durable and the first
+ * rows of a large snapshot, or all of a small one, are there.
+ */
+export const makeSnapshotWriter = (
+  engine: StorageEngine,
+  shape: ShapeState,
+  onReadable: () => void
+): { readonly sink: SnapshotSink<Failure>; readonly close: Effect.Effect<void> } => {
+  let held: Array<Buffer> = []
+  let heldBytes = 0
+  let file: FileHandle | undefined
+  let inFiles = false
+  let index = 0
+  let position = 0
+  const running = new RunningSnapshot()
+
+  const settled: Effect.Effect<void, Failure> = Effect.flatMap(
+    Effect.promise(() => engine.settled()),
+    (ours) => (ours ? Effect.void : Effect.fail(takenOver))
+  )
+
+  /** The shape must still be there: the stream may have dropped it meanwhile. */
+  const alive: Effect.Effect<void, Failure> = Effect.suspend(() =>
+    shape.dropped
+      ? Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" }))
+      : Effect.void
+  )
+
+  const append = (bytes: Buffer) =>
+    io(async () => {
+      if (file === undefined) {
+        if (index === 0) {
+          await mkdir(shapeDir(engine.paths, shape.handle), { recursive: true })
+          if (engine.options.durableWrites) await syncDirectory(engine.paths.shapes)
+        }
+        file = await open(snapshotChunkFile(engine.paths, shape.handle, index), "w")
+        position = 0
+      }
+      let at = 0
+      while (at < bytes.length) {
+        const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at)
+        at += bytesWritten
+      }
+      position += bytes.length
+      running.writtenBytes = position
+      running.advanced()
+    })
+
+  /** From memory to a file: the snapshot turned out to be large. */
+  const spill: Effect.Effect<void, Failure> = Effect.gen(function* () {
+    inFiles = true
+    shape.running = running
+    const bytes = Buffer.concat(held)
+    held = []
+    heldBytes = 0
+    yield* append(bytes)
+    yield* settled
+    running.readable = true
+    engine.store.wake(shape)
+    onReadable()
+  })
+
+  const write = (bytes: Buffer): Effect.Effect<void, Failure> =>
+    Effect.gen(function* () {
+      yield* alive
+      if (inFiles) return yield* append(bytes)
+      held.push(Buffer.from(bytes))
+      heldBytes += bytes.length
+      if (heldBytes > inlineBytes) yield* spill
+    })
+
+  const finishFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
+    yield* alive
+    if (!inFiles) yield* spill
+    if (file === undefined) yield* append(Buffer.alloc(0))
+    const done = file
+    file = undefined
+    yield* io(async () => {
+      if (engine.options.durableWrites) await done?.datasync()
+      await done?.close()
+      if (engine.options.durableWrites) await syncDirectory(shapeDir(engine.paths, shape.handle))
+    })
+    if (engine.writer === undefined) return yield* takenOver
+    engine.write({ t: "chunk", id: shape.id, index, bytes: position })
+    index++
+    running.index = index
+    running.writtenBytes = 0
+    running.advanced()
+    engine.store.wake(shape)
+  })
+
+  const finishInline: Effect.Effect<void, Failure> = Effect.gen(function* () {
+    yield* alive
+    const writer = engine.writer
+    if (writer === undefined) return yield* takenOver
+    const payload = Buffer.allocUnsafe(8 + heldBytes)
+    payload.writeUInt32LE(shape.id, 0)
+    payload.writeUInt32LE(0, 4)
+    Buffer.concat(held).copy(payload, 8)
+    const { segment, position: at } = writer.appendBetween(recordKind.inlineChunk, payload)
+    engine.store.inlineChunk(shape.id, 0, segment, at + 8, heldBytes)
+    held = []
+  })
+
+  const end: Effect.Effect<void, Failure> = Effect.gen(function* () {
+    const small = !inFiles
+    yield* small ? finishInline : finishFile
+    if (engine.writer === undefined) return yield* takenOver
+    engine.write({ t: "complete", id: shape.id, chunks: small ? 1 : index })
+    running.finished = true
+    running.advanced()
+    yield* settled
+    shape.running = undefined
+    if (small) onReadable()
+  })
+
+  return {
+    sink: { write, endChunk: () => finishFile, end: () => end },
+    close: Effect.promise(async () => {
+      running.finished = true
+      running.advanced()
+      shape.running = undefined
+      await file?.close()
+      file = undefined
+    })
+  }
+}

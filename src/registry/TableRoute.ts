@@ -1,0 +1,92 @@
+import type { Relation } from "../postgres/Relation.ts"
+import { variantKey, makeWireEncoder, type WireEncoder } from "../shapes/WireEncoder.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { IdList, type MakeMatcher, type Matcher } from "./Matcher.ts"
+
+/** Shapes whose messages are the same bytes: a change is encoded once for all of them. */
+export interface Variant {
+  readonly encoder: WireEncoder
+  /** Scratch lists for the change at hand. */
+  readonly inserts: IdList
+  readonly updates: IdList
+  readonly deletes: IdList
+  shapes: number
+}
+
+/** The shapes of one table, for rows of one relation (the table itself, or one of its partitions). */
+export class RouteTarget {
+  readonly tableOid: number
+  readonly matcher: Matcher
+  private readonly relationColumns: ReadonlyArray<string>
+  private readonly variants = new Map<string, Variant>()
+  private readonly variantOf = new Map<number, Variant>()
+
+  constructor(tableOid: number, relation: Relation, makeMatcher: MakeMatcher) {
+    this.tableOid = tableOid
+    this.relationColumns = relation.columns.map((column) => column.name)
+    this.matcher = makeMatcher(relation.columns)
+  }
+
+  get size(): number {
+    return this.variantOf.size
+  }
+
+  /** The one variant of all shapes, if there is only one. */
+  get onlyVariant(): Variant | undefined {
+    if (this.variants.size !== 1) return undefined
+    for (const variant of this.variants.values()) return variant
+    return undefined
+  }
+
+  variant(id: number): Variant | undefined {
+    return this.variantOf.get(id)
+  }
+
+  /** False when the relation lacks a column of the shape. */
+  add(shape: ShapeState): boolean {
+    if (this.variantOf.has(shape.id)) return true
+    const key = variantKey(shape.definition)
+    let variant = this.variants.get(key)
+    if (variant === undefined) {
+      const encoder = makeWireEncoder(this.relationColumns, shape.definition)
+      if (encoder === undefined) return false
+      variant = { encoder, inserts: new IdList(), updates: new IdList(), deletes: new IdList(), shapes: 0 }
+      this.variants.set(key, variant)
+    }
+    variant.shapes++
+    this.variantOf.set(shape.id, variant)
+    this.matcher.add(shape.id, shape.definition.where)
+    return true
+  }
+
+  remove(shape: ShapeState): void {
+    const variant = this.variantOf.get(shape.id)
+    if (variant === undefined) return
+    this.variantOf.delete(shape.id)
+    this.matcher.remove(shape.id)
+    if (--variant.shapes === 0) this.variants.delete(variantKey(shape.definition))
+  }
+}
+
+/** Where changes of one relation go. */
+export interface TableRoute {
+  readonly relation: Relation
+  /** The relation's own shapes, then those of the partitioned tables above it. */
+  readonly targets: ReadonlyArray<RouteTarget>
+}
+
+export const sameRelation = (a: Relation, b: Relation): boolean =>
+  a.oid === b.oid &&
+  a.schema === b.schema &&
+  a.name === b.name &&
+  a.replicaIdentity === b.replicaIdentity &&
+  a.columns.length === b.columns.length &&
+  a.columns.every((column, i) => {
+    const other = b.columns[i]
+    return (
+      other !== undefined &&
+      column.name === other.name &&
+      column.typeOid === other.typeOid &&
+      column.typeModifier === other.typeModifier
+    )
+  })
