@@ -31,13 +31,15 @@ const sharingMillis = 50
 /** A snapshot chunk that does not come for so long is given up on. */
 const chunkWaitMillis = 60_000
 
-/**
- * The storage of one replication stream: opened as a follower when the layer is built (`load` has been done, so every
- * shape is readable), closed with its scope.
- */
-export class Storage extends Context.Service<Storage, { readonly engine: StorageEngine }>()(
-  "baton/storage/Storage"
-) {
+/** The storage of one replication stream. Empty until `load` has been run; closed with its scope. */
+export class Storage extends Context.Service<
+  Storage,
+  {
+    readonly engine: StorageEngine
+    /** Reads what storage holds, then follows it. Every shape is readable when this succeeds. */
+    readonly load: Effect.Effect<void, StorageUnusable>
+  }
+>()("baton/storage/Storage") {
   static readonly layer = Layer.effect(
     Storage,
     Effect.gen(function* () {
@@ -64,20 +66,23 @@ export class Storage extends Context.Service<Storage, { readonly engine: Storage
         ),
         (opened) => Effect.promise(() => opened.close())
       )
-      const others = yield* Effect.promise(() => otherFormatVersions(directory, config.replicationStreamId))
-      if (others.length > 0) {
-        yield* Effect.logInfo(
-          `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
-        )
-      }
-      yield* Effect.tryPromise({
-        try: () => engine.load(),
-        catch: (cause) =>
-          new StorageUnusable({
-            message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it exists, is on a working disk and belongs to this user.`
-          })
+      const load = Effect.gen(function* () {
+        const others = yield* Effect.promise(() => otherFormatVersions(directory, config.replicationStreamId))
+        if (others.length > 0) {
+          yield* Effect.logInfo(
+            `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
+          )
+        }
+        yield* Effect.tryPromise({
+          try: () => engine.load(),
+          catch: (cause) =>
+            new StorageUnusable({
+              message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`
+            })
+        })
+        engine.follow()
       })
-      return Storage.of({ engine })
+      return Storage.of({ engine, load })
     })
   )
 }
