@@ -1,4 +1,7 @@
-/** A table as the catalogue describes it. Column order is attribute order, without dropped columns. */
+/**
+ * A table as the catalogue describes it. Column order is attribute order, without dropped columns. Plain data: it
+ * can be stored as JSON and read back.
+ */
 export interface TableInfo {
   readonly oid: number
   readonly schema: string
@@ -11,6 +14,11 @@ export interface TableInfo {
   readonly ancestorOids: ReadonlyArray<number>
   /** OIDs of all leaf partitions below a partitioned table; empty for ordinary tables. */
   readonly leafOids: ReadonlyArray<number>
+  /**
+   * Of `leafOids`, those that were tables of their own before they were attached: they may have brought rows along
+   * that no change in the stream tells of.
+   */
+  readonly attachedOids?: ReadonlyArray<number>
 }
 
 export interface ColumnInfo {
@@ -33,6 +41,13 @@ export interface ColumnInfo {
   readonly baseTypeOid: number | undefined
   /** `pg_attribute.attcollation`, 0 when not collatable. */
   readonly collationOid: number
+  /**
+   * The type's output function as SQL, e.g. `pg_catalog.int4out`: what the replication stream applies to a value.
+   * For domains that of the base type. Optional so that hand-made descriptions can leave it out.
+   */
+  readonly outputFunction?: string
+  /** Name of a domain's base type as SQL; absent for other types. */
+  readonly baseTypeName?: string
   readonly notNull: boolean
   readonly generated: "no" | "stored" | "virtual"
 }
