@@ -42,7 +42,7 @@ export interface SnapshotRequest<E = never> {
 
 /** Bounds on what would otherwise take up a database connection for ever. */
 export interface SnapshotLimits {
-  /** From the start of the query to its first row, or its end. */
+  /** From the start of the query to its first rows (Postgres sends them 8 KiB at a time), or its end. */
   readonly firstRowMillis: number
   /** How long newer snapshots are asked for. */
   readonly retryMillis: number
@@ -87,7 +87,7 @@ export const makeSnapshotter = (
       Effect.gen(function* () {
         const { definition, sink } = request
         const transaction = yield* begin(sessions, request, limits)
-        if (transaction.tableKind === undefined) return yield* tableGone
+        if (transaction.tableKind === undefined) return yield* failure(definition.table, tableGone)
         const end = snapshotEnd(transaction.snapshot)
         if (definition.log === "changes_only") yield* sink.write(end)
         else {
@@ -110,7 +110,7 @@ const begin = Effect.fnUntraced(function* <E>(
   const deadline = performance.now() + limits.retryMillis
   let pauseMillis = firstRetryPauseMillis
   while ((yield* request.onSnapshot(transaction.snapshot)) === "retry") {
-    if (performance.now() > deadline) return yield* notVisible
+    if (performance.now() > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
     pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
     transaction = yield* failing(table, beginAgain(transaction, table.oid))
@@ -135,28 +135,33 @@ const writeRows = Effect.fnUntraced(function* <E>(
   )
   let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
     duration: limits.firstRowMillis,
-    orElse: () => Effect.fail(snapshotTooSlow(limits.firstRowMillis))
+    orElse: () => failure(definition.table, snapshotTooSlow(limits.firstRowMillis))
   })
   while (piece !== undefined) {
     yield* sink.write(piece.bytes)
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
-  if (!(yield* failing(definition.table, nameMeansTable(session, definition.table)))) return yield* tableGone
+  if (!(yield* failing(definition.table, nameMeansTable(session, definition.table))))
+    return yield* failure(definition.table, tableGone)
   return reader.rowsInChunk
 })
 
 /** Clients learn what concerns them; operators, in the log, what happened and what to do. */
+const report = (table: ShapeDefinition["table"], message: string): Effect.Effect<void> =>
+  Effect.logWarning(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+
 const failing = <A, R>(
   table: ShapeDefinition["table"],
   effect: Effect.Effect<A, PgError, R>
 ): Effect.Effect<A, SnapshotFailed, R> =>
   effect.pipe(
-    Effect.tapError(({ message }) =>
-      Effect.logWarning(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
-    ),
+    Effect.tapError(({ message }) => report(table, message)),
     Effect.mapError(snapshotFailed)
   )
+
+const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>
+  Effect.andThen(report(table, error.message), Effect.fail(error))
 
 /** Closes every snapshot: tells clients which transactions its rows contain. */
 const snapshotEnd = ({ xipList, xmax, xmin }: DatabaseSnapshot): Buffer =>

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import pg from "pg"
 import type { ClientConfig, Submittable } from "pg"
-import type { PgError } from "../../postgres/PgError.ts"
+import { ownPgError, type PgError } from "../../postgres/PgError.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
 
@@ -53,6 +53,8 @@ export class SnapshotSession {
   private readonly classify: (error: unknown) => PgError
   private readonly filter: MessageFilter
   private onBatch: (() => void) | undefined
+  /** What ended the session while no statement was running. */
+  private lostWith: PgError | undefined
 
   private constructor(options: ClientConfig, client: pg.Client, classify: (error: unknown) => PgError) {
     this.options = options
@@ -79,14 +81,15 @@ export class SnapshotSession {
     return Effect.callback((resume) => {
       const client = new pg.Client(options)
       let session: SnapshotSession | undefined
-      const lost = () => {
+      const lost = (error?: unknown) => {
         if (session === undefined) return
         session.usable = false
+        if (error !== undefined) session.lostWith ??= classify(error)
         onLost(session)
       }
       // What is running learns of it by itself; without a listener it would end the process.
       client.on("error", lost)
-      client.on("end", lost)
+      client.on("end", () => lost())
       client.connect().then(
         () => {
           session = new SnapshotSession(options, client, classify)
@@ -104,6 +107,7 @@ export class SnapshotSession {
   /** Runs statements and returns the rows of each. For small results. Interrupting it gives the session up. */
   run(sql: string): Effect.Effect<ReadonlyArray<TextRows>, PgError> {
     return Effect.callback((resume) => {
+      if (!this.usable) return resume(Effect.fail(this.loss()))
       this.busy = true
       this.client.query({ text: sql, rowMode: "array", types: asText }).then(
         (result) => {
@@ -143,10 +147,18 @@ export class SnapshotSession {
           pointsAtStatement: (error as { readonly position?: string }).position !== undefined
         })
     }
+    if (!this.usable) {
+      const error = this.loss()
+      return queueMicrotask(() => handlers.onEnd({ error, pointsAtStatement: false }))
+    }
     this.busy = true
     this.filter.onRow = handlers.onRow
     this.onBatch = handlers.onBatch
     this.client.query(query)
+  }
+
+  private loss(): PgError {
+    return this.lostWith ?? ownPgError("connection_closed", "The connection to the database was closed.")
   }
 
   /** Stops reading: Postgres is made to wait as soon as the buffers in between are full. */
