@@ -77,7 +77,7 @@ export class PgoutputDecoder {
     if (this.inTransaction) {
       this.transactionBytes += end - start
       if (this.transactionBytes > this.maxTransactionBytes) {
-        throw new TransactionTooLarge({ limitBytes: this.maxTransactionBytes, xid: this.xid })
+        throw this.tooLarge()
       }
     }
     switch (kind) {
@@ -102,6 +102,11 @@ export class PgoutputDecoder {
       default:
         throw new MalformedMessage({ kind: `0x${(kind ?? 0).toString(16)}`, why: "its type is unknown" })
     }
+  }
+
+  /** The failure for a transaction, or a single message in it, that is beyond the limit. */
+  tooLarge(): TransactionTooLarge {
+    return new TransactionTooLarge({ limitBytes: this.maxTransactionBytes, xid: this.xid })
   }
 
   private decodeBegin(buffer: Buffer, at: number, end: number): undefined {

@@ -1,0 +1,261 @@
+import { Deferred, Effect, type Scope, Semaphore } from "effect"
+import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
+import {
+  clientOptions,
+  type ConnectionConfig,
+  displaySettings,
+  errorSubject,
+  serverTcpSettings
+} from "../postgres/ConnectionOptions.ts"
+import type { PgError } from "../postgres/PgError.ts"
+import { openSession, type ReplicationSession, type TextRow } from "./ReplicationSession.ts"
+import { runStream, type StreamOptions } from "./ReplicationStream.ts"
+import type { StreamPump } from "./StreamPump.ts"
+
+/**
+ * One connection in walsender mode: it takes the lock, makes the slot and streams, so that losing it loses all three
+ * together. `query` works until `stream` is run, which happens once.
+ */
+export interface ReplicationConnection {
+  /** Identifies the database cluster; differs after it was replaced by another one. */
+  readonly systemId: string
+  /** Differs after a promotion or a point-in-time recovery. */
+  readonly timeline: number
+  /** `server_version_num`, e.g. 180004. */
+  readonly serverVersion: number
+  readonly backendPid: number
+  /** In force on this session; 0 when Postgres never ends it for silence. */
+  readonly walSenderTimeoutMillis: number
+  /** Simple query protocol: no parameters, values as text. Interrupting it destroys the connection. */
+  readonly query: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
+  /** Streams until it fails or is interrupted; see `runStream`. */
+  readonly stream: (options: StreamOptions) => Effect.Effect<never, PgError>
+  /** Tells the stream that `sink.durableLsn()` may have moved. May be called at any time, from anywhere. */
+  readonly notifyDurable: () => void
+  /** Fails when the connection is lost; never succeeds. */
+  readonly closed: Effect.Effect<never, PgError>
+  /**
+   * Acknowledges what is durable and closes. Postgres frees lock and slot within milliseconds. Safe to call twice, and
+   * done by the scope if not before.
+   */
+  readonly close: Effect.Effect<void>
+}
+
+export interface ConnectOptions {
+  readonly target: DatabaseTarget
+  readonly config: ConnectionConfig & Pick<BatonConfig, "walSenderTimeoutMillis">
+  readonly connectTimeoutMillis?: number
+}
+
+/** Marks our walsenders among all others; other instances go by it (see `LockBreaker`). */
+export const applicationName = "baton"
+
+const defaultConnectTimeoutMillis = 30_000
+
+/**
+ * A connection that is idle before it streams (between lock and START_REPLICATION, above all) runs a statement at least
+ * this often. To peers it is the sign of life of a healthy holder; see `LockBreaker`.
+ */
+export const heartbeatMillis = 1_500
+
+/** How long `close` waits for the server to hang up before it drops the connection. */
+const closeGraceMillis = 5
+
+const terminate = Buffer.from([0x58, 0, 0, 0, 4]) // X
+
+/**
+ * Opens a walsender connection and prepares it for lock and stream. Fails within `connectTimeoutMillis` (30 s) when the
+ * server cannot be reached; interrupting it at any moment leaves nothing behind.
+ *
+ * The session is set up so that Postgres itself ends it when this process is gone or frozen, whatever the session is
+ * doing at that moment; `docs/lock.md` lists which setting covers which case.
+ */
+export const connect = (
+  options: ConnectOptions
+): Effect.Effect<ReplicationConnection, PgError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const session = yield* openSession({
+      client: clientOptions(options.target, options.config, {
+        applicationName,
+        settings: { ...displaySettings, ...neverCancelled }
+      }),
+      subject: errorSubject(options.target),
+      connectTimeoutMillis: options.connectTimeoutMillis ?? defaultConnectTimeoutMillis
+    })
+    const turn = yield* Semaphore.make(1)
+    let usedAtMillis = performance.now()
+    let busy = false
+    let pump: StreamPump | undefined
+
+    const run = (sql: string) =>
+      Effect.suspend(() => {
+        busy = true
+        return session.query(sql)
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            busy = false
+            usedAtMillis = performance.now()
+          })
+        )
+      )
+    const query = (sql: string) =>
+      Effect.suspend(() =>
+        pump === undefined
+          ? turn.withPermits(1)(run(sql))
+          : Effect.die(new Error("A streaming replication connection takes no statements"))
+      )
+
+    const stream = (streamOptions: StreamOptions) =>
+      turn.withPermits(1)(
+        runStream(session, facts.walSenderTimeoutMillis, streamOptions, (started) => (pump = started))
+      )
+
+    /** The last status update; none when the sink cannot say what is durable, which is safe. */
+    const lastStatus = (): Buffer | undefined => {
+      try {
+        return pump?.status.encode(false)
+      } catch {
+        return undefined
+      }
+    }
+    const close = Effect.suspend(() => closeSession(session, lastStatus(), busy))
+    yield* Effect.addFinalizer(() => close)
+
+    const closed = yield* Deferred.make<never, PgError>()
+    session.onFailure((failure) => Deferred.doneUnsafe(closed, Effect.fail(failure)))
+
+    const facts = yield* prepare(query, options)
+    yield* Effect.forkScoped(
+      heartbeat(
+        turn.withPermitsIfAvailable(1)(run("SELECT")),
+        () => performance.now() - usedAtMillis,
+        () => pump !== undefined
+      )
+    )
+    return {
+      ...facts,
+      backendPid: session.backendPid,
+      query,
+      stream,
+      notifyDurable: () => pump?.status.notify(),
+      closed: Deferred.await(closed),
+      close
+    }
+  })
+
+/** Waiting for the lock and creating the slot may take hours; limits that a role or database has would cut them off. */
+const neverCancelled: Readonly<Record<string, string>> = {
+  statement_timeout: "0",
+  lock_timeout: "0",
+  idle_in_transaction_session_timeout: "0"
+}
+
+interface SessionFacts {
+  readonly systemId: string
+  readonly timeline: number
+  readonly serverVersion: number
+  readonly walSenderTimeoutMillis: number
+}
+
+type Query = ReplicationConnection["query"]
+
+const prepare = Effect.fnUntraced(function* (query: Query, { config }: ConnectOptions) {
+  const [system] = yield* query("IDENTIFY_SYSTEM")
+  const configured = config.walSenderTimeoutMillis
+  if (configured !== undefined) yield* query(`SET wal_sender_timeout = ${configured}`)
+  const [server] = yield* query(
+    "SELECT current_setting('server_version_num') AS version, " +
+      "(SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS timeout"
+  )
+  const facts: SessionFacts = {
+    systemId: system?.["systemid"] ?? "",
+    timeline: Number(system?.["timeline"]),
+    serverVersion: Number(server?.["version"]),
+    walSenderTimeoutMillis: Number(server?.["timeout"])
+  }
+  yield* endWithoutClient(query, facts, config)
+  return facts
+})
+
+/**
+ * Makes Postgres end this session when its client is gone (`client_connection_check_interval` while a statement runs,
+ * TCP keepalives of the server's end while none does) or frozen (`idle_session_timeout` until it streams,
+ * `wal_sender_timeout` from then on). A server that does not know or allow one of them is served without it.
+ */
+const endWithoutClient = Effect.fnUntraced(function* (
+  query: Query,
+  facts: SessionFacts,
+  config: ConnectionConfig
+) {
+  const settings = {
+    client_connection_check_interval: "500",
+    idle_session_timeout: String(idleSessionTimeoutMillis(facts.walSenderTimeoutMillis)),
+    // PG 17; counts while waiting for the lock as well.
+    ...(facts.serverVersion >= 170_000 ? { transaction_timeout: "0" } : {}),
+    tcp_keepalives_idle: "10",
+    tcp_keepalives_interval: "5",
+    tcp_keepalives_count: "3",
+    ...serverTcpSettings(config)
+  }
+  const statements = Object.entries(settings).map(([name, value]) => `SET ${name} = ${value}`)
+  yield* Effect.catch(query(statements.join("; ")), () =>
+    Effect.forEach(statements, (statement) =>
+      Effect.catch(Effect.asVoid(query(statement)), (error) =>
+        error.unreachable
+          ? Effect.fail(error)
+          : Effect.logWarning(
+              `Postgres refuses "${statement}" on the replication connection, so it may notice late when this process ` +
+                `is gone. Everything else works. ${error.message}`
+            )
+      )
+    )
+  )
+})
+
+/** As long as `wal_sender_timeout`, so that one bound holds before and while streaming; 0 is "never" for both. */
+const idleSessionTimeoutMillis = (walSenderTimeoutMillis: number): number =>
+  walSenderTimeoutMillis === 0 ? 0 : Math.max(walSenderTimeoutMillis, 2 * heartbeatMillis)
+
+/** Ends when the connection streams or is lost. */
+const heartbeat = (
+  beat: Effect.Effect<unknown, PgError>,
+  idleMillis: () => number,
+  streaming: () => boolean
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (!streaming()) {
+      const waitMillis = heartbeatMillis - idleMillis()
+      if (waitMillis > 0) yield* Effect.sleep(waitMillis)
+      else {
+        yield* beat
+        // Somebody else has the turn: what that one does is a sign of life as well.
+        if (idleMillis() >= heartbeatMillis) yield* Effect.sleep(100)
+      }
+    }
+  }).pipe(Effect.ignore)
+
+/**
+ * Says goodbye and gives the server a moment to hang up, then drops the connection. A server that is busy (sending a
+ * large transaction, waiting for a lock) would read the goodbye only later, but notices at once that its peer is gone.
+ */
+const closeSession = (
+  session: ReplicationSession,
+  lastStatus: Buffer | undefined,
+  busy: boolean
+): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const { stream, tap } = session
+    if (stream.destroyed) return resume(Effect.void)
+    stream.once("close", () => resume(Effect.void))
+    if (busy) {
+      stream.destroy()
+      return undefined
+    }
+    tap.discard()
+    stream.resume()
+    stream.end(lastStatus === undefined ? terminate : Buffer.concat([lastStatus, terminate]))
+    const timer = setTimeout(() => stream.destroy(), closeGraceMillis)
+    stream.once("close", () => clearTimeout(timer))
+    return Effect.sync(() => stream.destroy())
+  })
