@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Redacted } from "effect"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import {
   defaultSnapshotLimits,
   makeSnapshotter,
@@ -221,6 +222,23 @@ describe("a snapshot", () => {
         ["1", "2", "3"]
       )
       assert.isTrue((collected.snapshots[0]?.xmax ?? 0n) < (collected.snapshots[3]?.xmin ?? 0n))
+    })
+  )
+
+  it.live("does not contain what is committed after it was taken", () =>
+    Effect.gen(function* () {
+      yield* Effect.promise(() => db().query("CREATE TABLE after (id int PRIMARY KEY)"))
+      const collected = new Collected()
+      const request = collected.request(yield* define("after"))
+      yield* run({
+        ...request,
+        onSnapshot: () =>
+          Effect.as(
+            Effect.promise(() => db().query("INSERT INTO after VALUES (1)")),
+            "go" as const
+          )
+      })
+      assert.deepStrictEqual(collected.rows(), [])
     })
   )
 
@@ -447,6 +465,45 @@ describe("sessions", () => {
         yield* snapshotter.run(request)
         yield* endSessions
       }
+    })
+  )
+
+  it.live("that turn out to be dead only when they are used are replaced as well", () =>
+    Effect.gen(function* () {
+      let isCut = false
+      const connections = new Set<Socket>()
+      const proxy = createServer((client) => {
+        const server = connect(db().port, db().host)
+        const cutsLater = !isCut
+        client.on("data", (bytes) => {
+          if (isCut && cutsLater) client.destroy()
+          else server.write(bytes)
+        })
+        server.on("data", (bytes) => client.write(bytes))
+        for (const [end, other] of [
+          [client, server],
+          [server, client]
+        ] as const) {
+          connections.add(end)
+          end.on("error", () => {})
+          end.on("close", () => other.destroy())
+        }
+      })
+      yield* Effect.acquireRelease(
+        Effect.promise(() => new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve))),
+        () =>
+          Effect.sync(() => {
+            for (const connection of connections) connection.destroy()
+            proxy.close()
+          })
+      )
+      const { port } = proxy.address() as AddressInfo
+      const sessions = yield* sessionsOf(db(), { size: 1, target: { host: "127.0.0.1", port } })
+      const snapshotter = makeSnapshotter(sessions, 1000)
+      const request = new Collected().request(yield* define("empty"))
+      yield* snapshotter.run(request)
+      isCut = true
+      yield* snapshotter.run(request)
     })
   )
 

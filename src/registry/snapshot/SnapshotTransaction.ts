@@ -1,4 +1,4 @@
-import { Effect, type Scope } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import { displaySettings } from "../../postgres/ConnectionOptions.ts"
 import { quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
 import { type Lsn, parseLsn } from "../../postgres/Lsn.ts"
@@ -68,11 +68,14 @@ export const beginSnapshot = (
   tableOid: number
 ): Effect.Effect<SnapshotTransaction, PgError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { reused, session } = yield* sessions.acquire
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const { reused, session } = yield* Scope.provide(sessions.acquire, scope)
     const begun = begin(session, tableOid)
     if (!reused) return yield* begun
     return yield* Effect.catch(begun, (error) =>
-      session.usable ? Effect.fail(error) : beginSnapshot(sessions, tableOid)
+      session.usable
+        ? Effect.fail(error)
+        : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid))
     )
   })
 
