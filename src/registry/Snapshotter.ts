@@ -11,7 +11,7 @@ import {
   beginAgain,
   beginSnapshot,
   type DatabaseSnapshot,
-  nameMeansTable,
+  commitAndCheckName,
   type SnapshotTransaction
 } from "./snapshot/SnapshotTransaction.ts"
 import { SnapshotFailed } from "./ShapeRegistry.ts"
@@ -25,7 +25,7 @@ export interface SnapshotSink<E = never> {
   readonly write: (bytes: Buffer) => Effect.Effect<void, E>
   /** The present chunk is whole and another one follows. */
   readonly endChunk: () => Effect.Effect<void, E>
-  /** The present chunk is whole and was the last one; the transaction in Postgres is still open. */
+  /** The present chunk is whole and was the last one. */
   readonly end: () => Effect.Effect<void, E>
 }
 
@@ -82,21 +82,33 @@ export const makeSnapshotter = (
   chunkBytesThreshold: number,
   limits: SnapshotLimits = defaultSnapshotLimits
 ): Snapshotter["Service"] => ({
-  run: (request) =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const { definition, sink } = request
-        const transaction = yield* begin(sessions, request, limits)
-        if (transaction.tableKind === undefined) return yield* failure(definition.table, tableGone)
-        const end = snapshotEnd(transaction.snapshot)
-        if (definition.log === "changes_only") yield* sink.write(end)
-        else {
-          const rows = yield* writeRows(transaction, request, chunkBytesThreshold, limits)
-          yield* sink.write(rows === 0 ? end : Buffer.concat([separator, end]))
-        }
-        yield* sink.end()
-      })
+  run: Effect.fnUntraced(function* (request) {
+    const { sink } = request
+    // The session is free for others before the sink makes the end durable.
+    const { rowsInLastChunk, snapshot } = yield* Effect.scoped(
+      readRows(sessions, request, chunkBytesThreshold, limits)
     )
+    const end = snapshotEnd(snapshot)
+    yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
+    yield* sink.end()
+  })
+})
+
+/** Everything that happens inside the transaction. */
+const readRows = Effect.fnUntraced(function* <E>(
+  sessions: SnapshotSessions["Service"],
+  request: SnapshotRequest<E>,
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits
+) {
+  const { definition } = request
+  const transaction = yield* begin(sessions, request, limits)
+  if (transaction.tableKind === undefined) return yield* failure(definition.table, tableGone)
+  const rowsInLastChunk =
+    definition.log === "changes_only"
+      ? 0
+      : yield* writeRows(transaction, request, chunkBytesThreshold, limits)
+  return { snapshot: transaction.snapshot, rowsInLastChunk }
 })
 
 /** The transaction of a snapshot that `onSnapshot` accepts. */
@@ -142,7 +154,7 @@ const writeRows = Effect.fnUntraced(function* <E>(
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
-  if (!(yield* failing(definition.table, nameMeansTable(session, definition.table))))
+  if (!(yield* failing(definition.table, commitAndCheckName(session, definition.table))))
     return yield* failure(definition.table, tableGone)
   return reader.rowsInChunk
 })

@@ -72,6 +72,11 @@ export class SnapshotSession {
     })
   }
 
+  /** Between transactions. */
+  get isIdle(): boolean {
+    return this.client.getTransactionStatus() === "I"
+  }
+
   /** Opens a session. `onLost` is called when it ends for whatever reason. */
   static connect(
     options: ClientConfig,

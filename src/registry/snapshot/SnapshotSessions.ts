@@ -110,7 +110,7 @@ export const makeSnapshotSessions = (
     const giveBack = ({ session }: AcquiredSession) =>
       Effect.gen(function* () {
         if (session.busy) session.giveUp()
-        if (session.usable)
+        if (session.usable && !session.isIdle)
           yield* session.run("ROLLBACK").pipe(
             Effect.timeout(rollbackTimeoutMillis),
             Effect.catchCause(() => Effect.sync(() => session.giveUp()))

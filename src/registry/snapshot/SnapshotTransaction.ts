@@ -87,15 +87,15 @@ export const beginAgain = (
   Effect.andThen(transaction.session.run("ROLLBACK"), begin(transaction.session, tableOid))
 
 /**
- * Whether the table's name still means the table of the definition. Asked after a query has locked what the name
- * meant when the query began, so the answer holds for its rows.
+ * Ends the transaction and says whether the table's name still means the table of the definition. The query before it
+ * has locked what the name meant when that query began, so the answer holds for its rows.
  */
-export const nameMeansTable = (
+export const commitAndCheckName = (
   session: SnapshotSession,
   table: ShapeDefinition["table"]
 ): Effect.Effect<boolean, PgError> =>
   Effect.map(
-    session.run(`SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`),
+    session.run(`SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid; COMMIT`),
     (results) => results[0]?.[0]?.[0] === String(table.oid)
   )
 
