@@ -40,7 +40,10 @@ export class RowReader {
   private readonly session: SnapshotSession
   private readonly encoder: WireEncoder
   private readonly chunkBytesThreshold: number
-  private writer = new ByteWriter(pieceBytes + 32 * 1024)
+  /** Where rows go; made when there is one. */
+  private writer: ByteWriter | undefined
+  /** Small at first: most shapes are. */
+  private writerBytes = 8 * 1024
   private readonly ready: Array<FilledWriter> = []
   private readonly spare: Array<ByteWriter> = []
   private given: ByteWriter | undefined
@@ -104,7 +107,7 @@ export class RowReader {
   }
 
   private onRow(row: Tuple): void {
-    const w = this.writer
+    const w = (this.writer ??= this.spare.pop() ?? new ByteWriter(this.writerBytes))
     if (this.rowsInChunk > 0) w.append(separator)
     const start = w.length
     this.encoder.row(w, row)
@@ -114,18 +117,20 @@ export class RowReader {
     if (this.chunkBytes >= this.chunkBytesThreshold) {
       this.chunkBytes = 0
       this.rowsInChunk = 0
-      this.handOver(true)
-    } else if (w.length >= pieceBytes) this.handOver(false)
+      this.handOver(w, true)
+    } else if (w.length >= pieceBytes) this.handOver(w, false)
   }
 
-  private handOver(endsChunk: boolean): void {
-    this.ready.push({ writer: this.writer, endsChunk })
-    this.writer = this.spare.pop() ?? new ByteWriter(pieceBytes + 32 * 1024)
+  private handOver(writer: ByteWriter, endsChunk: boolean): void {
+    this.ready.push({ writer, endsChunk })
+    this.writer = undefined
+    this.writerBytes = pieceBytes + 32 * 1024
     this.lastFlush = performance.now()
   }
 
   private onBatch(): void {
-    if (this.writer.length > 0 && performance.now() - this.lastFlush > flushMillis) this.handOver(false)
+    if (this.writer !== undefined && performance.now() - this.lastFlush > flushMillis)
+      this.handOver(this.writer, false)
     if (!this.paused && this.outcome === "running" && this.ready.length >= piecesAhead) {
       this.paused = true
       this.session.pause()
@@ -134,7 +139,7 @@ export class RowReader {
   }
 
   private onEnd(failure: StatementFailure | undefined): void {
-    if (this.writer.length > 0) this.handOver(false)
+    if (this.writer !== undefined) this.handOver(this.writer, false)
     this.outcome = failure ?? "succeeded"
     this.wake?.()
   }

@@ -1,0 +1,314 @@
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import { isStopping } from "../health/HealthState.ts"
+import { LockBreaker, LockService, Publication } from "./shim.ts"
+import { ownPgError, type PgError } from "../postgres/PgError.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
+import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
+import { connect, type ReplicationConnection } from "../replication/ReplicationConnection.ts"
+import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
+import { dropSlot, ensureSlot } from "../replication/Slot.ts"
+import { Maintenance } from "../storage/Maintenance.ts"
+import { Storage } from "../storage/Storage.ts"
+import { SessionServices } from "./SessionServices.ts"
+import { reasonToPurge } from "./Takeover.ts"
+
+/** The service cannot run as it is configured. It ends; start it again when the cause is removed. */
+export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("InstanceFailed", {
+  message: Schema.String
+}) {}
+
+/** Flushing and acknowledging before the lock is given back may take this long. */
+const handBackMillis = 2000
+const maintenanceMillis = 1000
+const fenceCheckMillis = 2000
+/** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
+const retainedSegments = 4
+const retainedEntries = 4_000_000
+const removalDelayMillis = 30_000
+
+/** How a turn as holder of the lock ended. */
+type TurnEnd = "idle" | "fenced"
+
+/**
+ * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
+ * whenever lock or database are lost. `run` ends only when it must not be tried again, or after `shutdown`.
+ */
+export class Instance extends Context.Service<
+  Instance,
+  {
+    /** Never succeeds before `shutdown`; fails with what an operator has to mend. */
+    readonly run: Effect.Effect<void, InstanceFailed>
+    /**
+     * Gives the lock back first (what was received is made durable and acknowledged), then goes on as a follower so that
+     * open requests can be answered. Completes when the lock is free.
+     */
+    readonly shutdown: Effect.Effect<void>
+  }
+>()("baton/instance/Instance") {
+  static readonly layer = Layer.effect(
+    Instance,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const health = yield* HealthRef
+      const admin = yield* AdminPool
+      const publication = yield* Publication
+      const storage = yield* Storage
+      const sessions = yield* CurrentSession
+      const services = yield* SessionServices
+      const { engine } = storage
+      const stopping = yield* Deferred.make<void>()
+      let everActive = false
+
+      /** Connection, lock, takeover, stream; fails when any of it does. */
+      const turn = Effect.gen(function* () {
+        const connection = yield* connect({ target: config.database, config })
+        yield* health.send("databaseUp")
+        yield* acquireLock(connection)
+        yield* health.send("lockGranted")
+        return yield* holdLock(connection)
+      })
+
+      const acquireLock = (connection: ReplicationConnection) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* Effect.forkScoped(
+              LockBreaker.run({ slotName: config.slotName, ownPid: connection.backendPid, admin })
+            )
+            yield* LockService.acquire(connection, config.slotName)
+          })
+        )
+
+      /** From the lock to its loss. Whatever happens, storage and lock are given back in this order. */
+      const holdLock = (
+        connection: ReplicationConnection
+      ): Effect.Effect<TurnEnd, PgError | InstanceFailed> =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const started = performance.now()
+            yield* Effect.acquireRelease(
+              Effect.promise(() => engine.takeOver()).pipe(
+                Effect.tap(({ droppedIncomplete }) =>
+                  droppedIncomplete.length === 0
+                    ? Effect.void
+                    : Effect.logInfo(
+                        `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again.`
+                      )
+                )
+              ),
+              () => handBack(connection)
+            )
+            const session = yield* openSession({
+              ...services.forSession(),
+              engine,
+              maxShapes: config.maxShapes,
+              onDurable: () => connection.notifyDurable()
+            })
+            yield* prepareSource(connection, session)
+            const idle = yield* Deferred.make<TurnEnd>()
+            yield* Effect.forkScoped(maintenance)
+            yield* Effect.forkScoped(watchFence(idle))
+            const stream = connection.stream({
+              slotName: config.slotName,
+              publicationName: config.publicationName,
+              sink: session.sink,
+              maxTransactionBytes: config.maxTransactionBytes,
+              admin,
+              onStarted: Effect.gen(function* () {
+                sessions.set(session)
+                everActive = true
+                yield* health.send("streamStarted")
+                yield* Effect.logInfo(
+                  `Starting replication from postgres; active ${Math.round(performance.now() - started)} ms after the lock, with ${engine.store.count} shapes`
+                )
+              })
+            })
+            yield* Effect.forkScoped(services.whileActive(session))
+            if (config.replicationIdleTimeoutMillis !== undefined) {
+              yield* Effect.forkScoped(
+                watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, idle)
+              )
+            }
+            return yield* Effect.raceFirst(stream, Deferred.await(idle))
+          })
+        )
+
+      const handBack = (connection: ReplicationConnection) =>
+        Effect.gen(function* () {
+          const session = sessions.get()
+          sessions.set(undefined)
+          session?.sink.recordPosition()
+          yield* Effect.promise(async () => {
+            await engine.writer?.durable()
+          }).pipe(Effect.timeoutOption(handBackMillis))
+          yield* connection.close
+          yield* Effect.promise(() => engine.release(handBackMillis))
+        })
+
+      const prepareSource = (connection: ReplicationConnection, session: RegistrySession) =>
+        Effect.gen(function* () {
+          const ensured = yield* publication.ensureExists
+          if (ensured.created) yield* dropSlot(admin.query, config.slotName)
+          const slot = yield* ensureSlot(connection, {
+            slotName: config.slotName,
+            temporary: config.temporarySlot,
+            admin
+          })
+          const source = {
+            systemId: connection.systemId,
+            timeline: connection.timeline,
+            slot: config.slotName
+          }
+          const { store } = engine
+          const reason = reasonToPurge({
+            storedSource: store.source,
+            source,
+            shapes: store.count,
+            publicationCreated: ensured.created,
+            slotCreated: slot.created,
+            confirmedFlushLsn: slot.confirmedFlushLsn,
+            storedLsn: store.positionLsn
+          })
+          if (reason !== undefined) session.purge(reason)
+          const stored = store.source
+          if (
+            stored?.systemId !== source.systemId ||
+            stored.timeline !== source.timeline ||
+            stored.slot !== source.slot
+          ) {
+            engine.write({ t: "source", ...source })
+          }
+          session.sink.startAt(slot.confirmedFlushLsn)
+          yield* Effect.promise(async () => {
+            await engine.writer?.durable()
+          })
+        })
+
+      const maintenance = Effect.scoped(
+        Effect.gen(function* () {
+          const work = new Maintenance(engine, {
+            retainedSegments,
+            retainedEntries,
+            // A checkpoint is rare, and journal segments go once it is there: it is always durable.
+            meta: { synchronous: "FULL", cacheBytes: config.shapeDbCacheBytes },
+            removalDelayMillis
+          })
+          while (true) {
+            yield* Effect.sleep(maintenanceMillis)
+            yield* work
+              .round()
+              .pipe(
+                Effect.catchTag("CheckpointError", (error) =>
+                  Effect.logWarning(`${error.message}. Tried again later; the journal holds everything.`)
+                )
+              )
+          }
+        })
+      )
+
+      const watchFence = (ended: Deferred.Deferred<TurnEnd>) =>
+        Effect.gen(function* () {
+          while (true) {
+            yield* Effect.sleep(fenceCheckMillis)
+            if (yield* Effect.promise(() => engine.isFenced())) {
+              yield* health.send("fenced")
+              yield* Effect.logWarning(
+                "Another instance has taken over storage. This one has written nothing that counts since, gives up the lock and waits for its turn."
+              )
+              yield* Deferred.succeed(ended, "fenced")
+              return
+            }
+          }
+        })
+
+      /** The loop over turns. */
+      const run = Effect.gen(function* () {
+        yield* storage.load.pipe(Effect.mapError((error) => new InstanceFailed({ message: error.message })))
+        yield* health.send("storageLoaded")
+        let failures = noFailures
+        while (!isStopping(health.current())) {
+          const began = performance.now()
+          const wasActive = () => health.current() === "active"
+          const fiber = yield* Effect.forkChild(Effect.scoped(turn), { startImmediately: true })
+          const exit = yield* Effect.raceFirst(
+            Fiber.await(fiber),
+            Effect.as(Deferred.await(stopping), undefined)
+          )
+          if (exit === undefined) {
+            yield* Fiber.interrupt(fiber)
+            break
+          }
+          if (Exit.isSuccess(exit)) {
+            if (exit.value === "idle") {
+              yield* health.send("slept")
+              yield* Effect.logInfo(
+                "Closing all database connections: no changes for the idle time-out. The next request opens them again."
+              )
+              yield* Effect.raceFirst(
+                health.awaitState((state) => state !== "asleep", "1000 weeks"),
+                Deferred.await(stopping)
+              )
+            } else yield* health.send("lockLost")
+            failures = noFailures
+            continue
+          }
+          const streamed = wasActive() ? performance.now() - began : 0
+          failures = afterFailure(failures, streamed)
+          const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+          if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) break
+          if (failure instanceof InstanceFailed) return yield* failure
+          const error =
+            failure ??
+            ownPgError("unknown", `The instance stumbled: ${Cause.pretty(exit.cause)}. It is tried again.`)
+          yield* health.send(error.unreachable ? "databaseDown" : "lockLost")
+          if (error.recovery === "fatal" && !everActive)
+            return yield* new InstanceFailed({ message: error.message })
+          if (error.recovery === "recreateSlot") {
+            yield* Effect.logWarning(error.message)
+            yield* dropSlot(admin.query, config.slotName).pipe(
+              Effect.catch((cause) =>
+                Effect.logWarning(`The slot could not be dropped yet: ${cause.message}`)
+              )
+            )
+          } else yield* Effect.logWarning(`Database connection in replication mode failed: ${error.message}`)
+          const delay = reconnectDelayMillis(failures)
+          yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
+          yield* Effect.raceFirst(Effect.sleep(delay), Deferred.await(stopping))
+        }
+        if (health.current() === "releasing") yield* health.send("lockReleased")
+      })
+
+      let finished: Fiber.Fiber<void, InstanceFailed> | undefined
+      return Instance.of({
+        run: Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(run, { startImmediately: true })
+          finished = fiber
+          yield* Fiber.join(fiber)
+        }),
+        shutdown: Effect.gen(function* () {
+          yield* health.send("shutdown")
+          yield* Deferred.succeed(stopping, undefined)
+          if (finished !== undefined) yield* Fiber.await(finished)
+        })
+      })
+    })
+  )
+}
+
+const watchIdle = (
+  timeoutMillis: number,
+  lastTransactionMillis: () => number,
+  ended: Deferred.Deferred<TurnEnd>
+) =>
+  Effect.gen(function* () {
+    const began = Date.now()
+    while (true) {
+      yield* Effect.sleep(Math.min(timeoutMillis, 1000))
+      if (Date.now() - Math.max(began, lastTransactionMillis()) >= timeoutMillis) {
+        yield* Deferred.succeed(ended, "idle")
+        return
+      }
+    }
+  })

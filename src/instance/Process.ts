@@ -1,0 +1,41 @@
+import { Deferred, Effect, Fiber, Option } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import { HttpServer } from "../http/HttpServer.ts"
+import { Instance, type InstanceFailed } from "./Instance.ts"
+
+/**
+ * Runs an instance until it is asked to stop, then drains it: the lock is given back first, open requests are answered
+ * from the successor's journal for as long as the grace period lasts, keep-alive connections end with their response.
+ * Fails when the instance cannot run at all.
+ */
+export const runUntil = (
+  stop: Effect.Effect<void>
+): Effect.Effect<void, InstanceFailed, Config | HealthRef | HttpServer | Instance> =>
+  Effect.gen(function* () {
+    const config = yield* Config
+    const health = yield* HealthRef
+    const server = yield* HttpServer
+    const instance = yield* Instance
+    const failed = yield* Deferred.make<never, InstanceFailed>()
+    const running = yield* Effect.forkChild(
+      instance.run.pipe(Effect.catch((error) => Effect.asVoid(Deferred.fail(failed, error)))),
+      { startImmediately: true }
+    )
+    yield* Effect.raceFirst(stop, Deferred.await(failed))
+    const began = performance.now()
+    const drain = yield* Effect.forkChild(server.beginDrain, { startImmediately: true })
+    yield* instance.shutdown
+    yield* Effect.logInfo(
+      `Stopping: the lock is free after ${Math.round(performance.now() - began)} ms, ${server.running()} requests are still open`
+    )
+    yield* Fiber.join(drain)
+    const idle = yield* Effect.timeoutOption(server.awaitIdle, config.shutdownGraceMillis)
+    if (Option.isNone(idle)) {
+      yield* Effect.logInfo(
+        `The grace period is over: ${server.running()} requests are cut off and go elsewhere`
+      )
+    }
+    yield* Fiber.interrupt(running)
+    yield* health.send("drained")
+  })

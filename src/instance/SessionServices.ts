@@ -1,0 +1,139 @@
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { Inspector } from "../postgres/Inspector.ts"
+import type { Relation } from "../postgres/Relation.ts"
+import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
+import type { TableInfo } from "../postgres/TableInfo.ts"
+import { allRowsMatcher } from "../registry/Matcher.ts"
+import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
+import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
+import { Snapshotter } from "../registry/Snapshotter.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { Publication } from "./shim.ts"
+
+const catalogueRetryMillis = 500
+
+/** What a session of the writing instance asks of the catalogue and the publication. */
+export class SessionServices extends Context.Service<
+  SessionServices,
+  {
+    readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
+    /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
+    readonly whileActive: (session: RegistrySession) => Effect.Effect<void>
+    readonly lastTransactionMillis: () => number
+  }
+>()("baton/instance/SessionServices") {
+  static readonly layer = Layer.effect(
+    SessionServices,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const inspector = yield* Inspector
+      const publication = yield* Publication
+      const snapshotter = yield* Snapshotter
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      let lastTransactionMillis = 0
+
+      const tableOf = (definition: ShapeDefinition): Effect.Effect<TableInfo, SnapshotFailed> =>
+        inspector.tableByOid(definition.table.oid).pipe(
+          Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
+          Effect.flatMap((table) =>
+            table === undefined || isAffectedBy(definition, table)
+              ? Effect.fail(
+                  new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
+                )
+              : Effect.succeed(table)
+          )
+        )
+
+      const publish = (definition: ShapeDefinition) =>
+        Effect.flatMap(tableOf(definition), (table) =>
+          publication
+            .ensureTable(table)
+            .pipe(
+              Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message }))
+            )
+        )
+
+      /** Asked while the stream waits, so it does not give up. */
+      const ancestors = (oid: number): Effect.Effect<ReadonlyArray<number>> =>
+        Effect.suspend(() => {
+          inspector.invalidate(oid)
+          return inspector.tableByOid(oid)
+        }).pipe(
+          Effect.map((table) => table?.ancestorOids ?? []),
+          Effect.catch((error) =>
+            Effect.andThen(
+              Effect.logWarning(
+                `The stream waits for the catalogue: ${error.message}. Asked again every ${catalogueRetryMillis} ms.`
+              ),
+              Effect.andThen(Effect.sleep(catalogueRetryMillis), ancestors(oid))
+            )
+          )
+        )
+
+      const identityLost = (relation: Relation) => {
+        const mend = Effect.gen(function* () {
+          inspector.invalidate(relation.oid)
+          const table = yield* inspector.tableByOid(relation.oid)
+          if (table !== undefined) yield* publication.ensureTable(table)
+        })
+        run(
+          Effect.catch(mend, (error) =>
+            Effect.logWarning(`Cannot set the replica identity again: ${error.message}`)
+          )
+        )
+      }
+
+      /** Shapes from storage may be older than changes that nobody was there to see. */
+      const checkTables = (session: RegistrySession) =>
+        Effect.gen(function* () {
+          for (const { oid } of session.shapes.tables()) {
+            const table = yield* inspector.tableByOid(oid)
+            dropAffected(session, oid, table)
+          }
+        })
+
+      const whileActive = (session: RegistrySession) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* inspector.onChange((change) =>
+              dropAffected(session, change.before.oid, change._tag === "Vanished" ? undefined : change.after)
+            )
+            yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
+            return yield* runSchemaReconciler(config.schemaReconcilerMillis).pipe(
+              Effect.provideService(Inspector, inspector)
+            )
+          })
+        )
+
+      return SessionServices.of({
+        lastTransactionMillis: () => lastTransactionMillis,
+        forSession: () => ({
+          snapshotter,
+          makeMatcher: allRowsMatcher,
+          decide: () => Effect.void,
+          publish,
+          ancestors,
+          identityLost,
+          onTransaction: () => {
+            lastTransactionMillis = Date.now()
+          }
+        }),
+        whileActive
+      })
+    })
+  )
+}
+
+const dropAffected = (session: RegistrySession, oid: number, table: TableInfo | undefined): void => {
+  const affected = Array.from(session.shapes.on(oid)).filter(
+    (shape) => table === undefined || isAffectedBy(shape.definition, table)
+  )
+  if (affected.length > 0) {
+    session.drop(
+      affected,
+      table === undefined ? "its table is gone" : "the definition of its table has changed"
+    )
+  }
+}
