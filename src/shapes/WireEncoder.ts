@@ -1,8 +1,8 @@
+import { quoteTable } from "../postgres/Identifiers.ts"
 import type { Lsn } from "../postgres/Lsn.ts"
 import { type Tuple, unchangedToastLength } from "../postgres/Tuple.ts"
 import type { ByteWriter } from "./ByteWriter.ts"
 import { appendJsonText, appendKeyText } from "./JsonText.ts"
-import { keyPrefix } from "./RowKey.ts"
 import type { ShapeDefinition } from "./ShapeDefinition.ts"
 
 const quote = 0x22
@@ -72,6 +72,11 @@ const jsonBytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value),
  * Writes the messages of one variant as the bytes that clients receive: `key`, `value`, `old_value`, and `headers`
  * last. Values are the text of the type's output function or null. Made by `makeWireEncoder`.
  *
+ * Every row has one key, whatever it comes from: `"<schema>"."<table>"`, then for each key column in key order `/` and
+ * either `_` for NULL or `"<text>"` with every `/` inside the text doubled. Names are those of the shape's table, also
+ * for rows of its partitions, quoted as Postgres does it: inner `"` doubled, `.` and `/` as they are. A `"` inside a
+ * value is not escaped; what it means stays unambiguous, because no single `/` ever stands inside a value.
+ *
  * Nothing is allocated per message. Rows are read during the call only.
  */
 export class WireEncoder {
@@ -104,7 +109,7 @@ export class WireEncoder {
     this.isKey = indexes.map((index) => keyIndexes.includes(index))
     this.isFull = parts.replica === "full"
     this.changed = new Uint8Array(indexes.length)
-    this.keyText = jsonBytes(keyPrefix(parts.table)).subarray(1, -1)
+    this.keyText = jsonBytes(quoteTable(parts.table)).subarray(1, -1)
     this.messageOpen = Buffer.concat([Buffer.from('{"key":"'), this.keyText])
     const headers = (operation: string, more: Readonly<Record<string, unknown>> = {}) =>
       Buffer.concat([
@@ -212,7 +217,7 @@ export class WireEncoder {
     w.appendInteger(op)
   }
 
-  /** The key columns' part of a key. A value that was not sent is that of `old`. */
+  /** `/` and each key column. A value that was not sent is that of `old`. */
   private appendKey(w: ByteWriter, row: Tuple, old: Tuple): void {
     const keyIndexes = this.keyIndexes
     for (let i = 0; i < keyIndexes.length; i++) {

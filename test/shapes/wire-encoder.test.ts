@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { type Tuple, tupleOf, unchangedToastLength } from "../../src/postgres/Tuple.ts"
 import { ByteWriter } from "../../src/shapes/ByteWriter.ts"
-import { rowKey } from "../../src/shapes/RowKey.ts"
 import {
   type EncodedParts,
   makeTransactionStamp,
@@ -11,6 +10,14 @@ import {
   variantKey,
   type WireEncoder
 } from "../../src/shapes/WireEncoder.ts"
+
+/** The rule for keys once more, on plain texts. */
+const rowKey = (
+  name: { readonly schema: string; readonly name: string },
+  values: ReadonlyArray<string | null>
+): string =>
+  `"${name.schema.replaceAll('"', '""')}"."${name.name.replaceAll('"', '""')}"` +
+  values.map((value) => (value === null ? "/_" : `/"${value.replaceAll("/", "//")}"`)).join("")
 
 type Values = ReadonlyArray<string | null>
 
