@@ -8,6 +8,7 @@ import { SessionServices } from "./instance/SessionServices.ts"
 import { Inspector } from "./postgres/Inspector.ts"
 import { AdminPool } from "./postgres/Pools.ts"
 import { Publication } from "./instance/shim.ts"
+import { LockService } from "./lock/LockService.ts"
 import { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 import { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "./registry/Snapshotter.ts"
@@ -41,7 +42,7 @@ const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
 
 const core = Layer.mergeAll(postgres, reading, shapes, HealthRef.layer)
 
-const instance = Instance.layer.pipe(Layer.provide(SessionServices.layer))
+const instance = Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer)))
 
 /** Compositions of all services. Everything is configured by `Config`. */
 export const Baton = {

@@ -2,7 +2,8 @@ import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema } 
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
-import { LockBreaker, LockService, Publication } from "./shim.ts"
+import { LockService } from "../lock/LockService.ts"
+import { Publication } from "./shim.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
@@ -55,6 +56,7 @@ export class Instance extends Context.Service<
       const health = yield* HealthRef
       const admin = yield* AdminPool
       const publication = yield* Publication
+      const lock = yield* LockService
       const storage = yield* Storage
       const sessions = yield* CurrentSession
       const services = yield* SessionServices
@@ -66,20 +68,10 @@ export class Instance extends Context.Service<
       const turn = Effect.gen(function* () {
         const connection = yield* connect({ target: config.database, config })
         yield* health.send("databaseUp")
-        yield* acquireLock(connection)
+        yield* lock.acquire(connection)
         yield* health.send("lockGranted")
         return yield* holdLock(connection)
       })
-
-      const acquireLock = (connection: ReplicationConnection) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            yield* Effect.forkScoped(
-              LockBreaker.run({ slotName: config.slotName, ownPid: connection.backendPid, admin })
-            )
-            yield* LockService.acquire(connection, config.slotName)
-          })
-        )
 
       /** From the lock to its loss. Whatever happens, storage and lock are given back in this order. */
       const holdLock = (

@@ -3,13 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
-import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
 
-export const LockBreaker = { run: (_: unknown) => Effect.never }
-export const LockService = {
-  acquire: (connection: ReplicationConnection, name: string) =>
-    Effect.asVoid(connection.query(`SELECT pg_advisory_lock(hashtext('${name}'))`))
-}
 export class Publication extends Context.Service<
   Publication,
   {
