@@ -1,0 +1,44 @@
+/**
+ * Why a clause, its parameters or an ORDER BY text was refused. Plain data: the HTTP layer turns it into a 400.
+ * `message` is what clients see; `position` counts characters from the start of the text, zero-based, and is
+ * already part of `message` when it is known.
+ */
+export interface WhereError {
+  readonly message: string
+  readonly position: number | undefined
+  readonly parameter: "where" | "params" | "order_by"
+  /** A name was not found in the catalogue: reloading it may help when it was created after the last load. */
+  readonly unknownName: boolean
+}
+
+/** Thrown inside this folder only; every public function turns it into a `WhereError`. */
+export class Refusal {
+  readonly error: WhereError
+  constructor(error: WhereError) {
+    this.error = error
+  }
+}
+
+/** Refuses with the position in front of the text, as clients of this protocol know it. */
+export const refuseAt = (position: number, text: string): never => {
+  throw new Refusal({
+    message: position < 0 ? text : `At location ${position}: ${text}`,
+    position: position < 0 ? undefined : position,
+    parameter: "where",
+    unknownName: false
+  })
+}
+
+/** Like `refuseAt` for a name that the catalogue does not know (yet). */
+export const refuseUnknown = (position: number, text: string): never => {
+  throw new Refusal({
+    message: position < 0 ? text : `At location ${position}: ${text}`,
+    position: position < 0 ? undefined : position,
+    parameter: "where",
+    unknownName: true
+  })
+}
+
+export const refuse = (text: string, parameter: WhereError["parameter"] = "where"): never => {
+  throw new Refusal({ message: text, position: undefined, parameter, unknownName: false })
+}

@@ -1,0 +1,122 @@
+import { Result } from "effect"
+import type { TableInfo } from "../postgres/TableInfo.ts"
+import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
+import type { Form, StoredExpression } from "./evaluate/Form.ts"
+import { oids } from "./expression/Expression.ts"
+import { lowerExpression, type Lowered } from "./lower/lower.ts"
+import { parseCondition } from "./parse/parser.ts"
+import { printExpression } from "./print/printExpression.ts"
+import { transform } from "./resolve/transform.ts"
+import { coerce } from "./resolve/coerce.ts"
+import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
+import { accessPaths } from "./index/accessPaths.ts"
+import type { WhereClause } from "./WhereClause.ts"
+import { refuse, refuseAt, Refusal, type WhereError } from "./WhereError.ts"
+
+/**
+ * How rows are matched against a clause. `indexed`: found by looking up a value of the row. `evaluated`: the
+ * clause is evaluated for every changed row of the table. `postgres`: for every changed row that its other
+ * conditions do not rule out, Postgres is asked.
+ */
+export type Classification = "indexed" | "evaluated" | "postgres"
+
+export interface CompiledWhere extends WhereClause {
+  readonly classification: Classification
+  /** Why it is in that class, for operators. */
+  readonly reason: string
+}
+
+export interface WhereRequest {
+  readonly sql: string
+  readonly params: Readonly<Record<string, string>>
+  readonly table: TableInfo
+  readonly catalogue: TypeCatalogue
+  /** The only columns the clause may use; all of the table's when omitted. */
+  readonly queryableColumns?: ReadonlyArray<string> | undefined
+  /** For clauses that only Postgres ever evaluates: nothing is refused for lack of a value on the stream. */
+  readonly onlyInQueries?: boolean | undefined
+  /** Stored generated columns are in the stream (PostgreSQL 18 and `publish_generated_columns = stored`). */
+  readonly generatedColumnsReplicated?: boolean | undefined
+}
+
+/**
+ * Checks, types and normalises a clause. Pure and synchronous; `loadParser` must have run before. The result can
+ * be stored, and made runnable without parser or catalogue.
+ */
+export const compileWhere = (request: WhereRequest): Result.Result<CompiledWhere, WhereError> => {
+  try {
+    return Result.succeed(compile(request))
+  } catch (failure) {
+    if (failure instanceof Refusal) return Result.fail(failure.error)
+    if (failure instanceof RangeError) {
+      return Result.fail({
+        message: "the clause is nested too deep",
+        position: undefined,
+        parameter: "where",
+        unknownName: false
+      })
+    }
+    throw failure
+  }
+}
+
+const compile = (request: WhereRequest): CompiledWhere => {
+  const { catalogue } = request
+  const parsed = parseCondition(request.sql)
+  checkParams(request.params)
+  const scope: Scope = {
+    catalogue,
+    columns: usableColumns(request.table, request.queryableColumns),
+    params: request.params,
+    parameterTypes: new Map(),
+    position: parsed.position,
+    budget: { nodes: 0 }
+  }
+  const resolved = transform(scope, parsed.node)
+  const expression =
+    resolved.type === oids.unknown && resolved.kind === "constant" && resolved.parameter === undefined
+      ? resolved
+      : coerce(scope, resolved, oids.bool, "assignment")
+  if (expression === undefined || catalogue.baseType(expression.type) !== oids.bool) {
+    return refuse("WHERE clause must return a boolean")
+  }
+  const sql = printExpression(catalogue, expression)
+  const lowered = lowerExpression(catalogue, expression)
+  if (request.onlyInQueries !== true) refuseUnreplicated(request, lowered)
+  const stored: StoredExpression = {
+    version: 1,
+    plan: JSON.stringify(lowered.plan),
+    constants: lowered.constants
+  }
+  return { sql, expression: stored, ...classify(lowered) }
+}
+
+/** Columns whose values the stream does not carry cannot be judged there. */
+const refuseUnreplicated = (request: WhereRequest, lowered: Lowered): void => {
+  const used = new Set(lowered.plan.columns.map((column) => column.name))
+  for (const column of request.table.columns) {
+    if (!used.has(column.name) || column.generated === "no") continue
+    if (column.generated === "stored" && request.generatedColumnsReplicated === true) continue
+    refuseAt(-1, `column ${column.name} is generated and its values are not part of the replication stream`)
+  }
+}
+
+const classify = (lowered: Lowered): { readonly classification: Classification; readonly reason: string } => {
+  if (lowered.reasons.length > 0) {
+    return {
+      classification: "postgres",
+      reason: `only Postgres evaluates ${lowered.reasons.slice(0, 5).join("; ")}`
+    }
+  }
+  const paths = accessPaths(lowered.plan.root, lowered.plan.columns)
+  if (paths.length === 0) return { classification: "evaluated", reason: whyNot(lowered.plan.root) }
+  return {
+    classification: "indexed",
+    reason: `by ${paths.map((path) => path.description).join(" or ")}`
+  }
+}
+
+const whyNot = (root: Form): string =>
+  "b" in root
+    ? "the clause is constant"
+    : "no condition compares the row with a constant in a way that an index answers"

@@ -1,0 +1,88 @@
+import type { CollationKind } from "../values/text.ts"
+import type { TypeSpec } from "../values/TypeSpec.ts"
+
+/**
+ * A clause in the form that is stored: it needs neither parser nor catalogue to run. Constants are taken out, so
+ * that clauses which differ in constants only share one form, and with it one compiled plan.
+ */
+export type Form =
+  /** Constant number n. */
+  | { readonly k: number }
+  /** Column number n of the plan. */
+  | { readonly c: number }
+  | { readonly b: boolean | null }
+  | { readonly f: string; readonly a: ReadonlyArray<Form>; readonly s?: FormSignature }
+  | { readonly and: ReadonlyArray<Form> }
+  | { readonly or: ReadonlyArray<Form> }
+  | { readonly not: Form }
+  | { readonly isNull: Form; readonly not: boolean; readonly row: boolean }
+  | { readonly is: "TRUE" | "FALSE" | "UNKNOWN"; readonly a: Form; readonly not: boolean }
+  | { readonly case: ReadonlyArray<readonly [Form, Form]>; readonly else: Form }
+  | { readonly coalesce: ReadonlyArray<Form> }
+  | {
+      readonly greatest: boolean
+      readonly a: ReadonlyArray<Form>
+      readonly t: TypeSpec
+      readonly l: CollationKind
+    }
+  | { readonly nullif: Form; readonly l: Form; readonly r: Form }
+  | { readonly distinct: Form; readonly l: Form; readonly r: Form; readonly not: boolean }
+  /** Operands of the comparison inside `nullif`, `distinct`, `any` and `rows`. */
+  | { readonly x: 0 | 1 }
+  | { readonly any: Form; readonly all: boolean; readonly l: Form; readonly r: Form }
+  | { readonly array: ReadonlyArray<Form>; readonly nested: boolean }
+  | { readonly fields: ReadonlyArray<Form> }
+  | {
+      readonly rows: "<" | "<=" | ">" | ">="
+      readonly pairs: ReadonlyArray<readonly [Form, Form]>
+      readonly t: ReadonlyArray<TypeSpec>
+      readonly l: ReadonlyArray<CollationKind>
+    }
+  | { readonly at: Form; readonly i: ReadonlyArray<Form>; readonly json: boolean }
+  | { readonly slice: Form; readonly i: ReadonlyArray<readonly [Form | null, Form | null]> }
+  | { readonly field: number; readonly of: Form }
+  /** Through the text: written as `t`, read as `to`. */
+  | { readonly io: Form; readonly t: TypeSpec; readonly to: TypeSpec }
+  /** A cast of every element; `x: 0` inside stands for the element. */
+  | { readonly each: Form; readonly of: Form }
+  /** A condition that only Postgres decides. */
+  | { readonly slow: string }
+
+export interface FormSignature {
+  readonly a: ReadonlyArray<TypeSpec>
+  readonly r: TypeSpec
+  readonly l: CollationKind | null
+}
+
+export interface FormColumn {
+  readonly name: string
+  readonly typeOid: number
+  readonly type: TypeSpec
+}
+
+/** The shared part of stored clauses. */
+export interface Plan {
+  readonly columns: ReadonlyArray<FormColumn>
+  readonly constants: ReadonlyArray<TypeSpec>
+  readonly root: Form
+}
+
+/**
+ * What `WhereClause.expression` holds. `plan` is the text of a `Plan`: clauses of one form carry equal texts,
+ * which is how they find each other.
+ */
+export interface StoredExpression {
+  readonly version: 1
+  readonly plan: string
+  readonly constants: ReadonlyArray<string>
+}
+
+export const isStoredExpression = (value: unknown): value is StoredExpression =>
+  typeof value === "object" &&
+  value !== null &&
+  "version" in value &&
+  value.version === 1 &&
+  "plan" in value &&
+  typeof value.plan === "string" &&
+  "constants" in value &&
+  Array.isArray(value.constants)

@@ -1,0 +1,66 @@
+import type { ColumnInfo, TableInfo } from "../../postgres/TableInfo.ts"
+import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
+import type { Constant } from "../expression/Expression.ts"
+import { refuse, refuseAt } from "../WhereError.ts"
+import { oids } from "../expression/Expression.ts"
+
+/** What a clause may refer to, and what is learned about its parameters while it is resolved. */
+export interface Scope {
+  readonly catalogue: TypeCatalogue
+  readonly columns: ReadonlyMap<string, ColumnInfo>
+  readonly params: Readonly<Record<string, string>>
+  /** Types that the first use of each parameter fixed. */
+  readonly parameterTypes: Map<number, number>
+  /** Character position in the user's text of a byte offset in the parsed text. */
+  readonly position: (location: number | undefined) => number
+  /** Counts resolved nodes, to bound the work one clause can cause. */
+  readonly budget: { nodes: number }
+}
+
+export const nodeLimit = 200_000
+/** Depth of expressions; the evaluator and the printer recurse as deep. */
+export const depthLimit = 700
+
+/** Column names that may be used, by name. */
+export const usableColumns = (
+  table: TableInfo,
+  allowed: ReadonlyArray<string> | undefined
+): ReadonlyMap<string, ColumnInfo> => {
+  const names = allowed === undefined ? undefined : new Set(allowed)
+  return new Map(
+    table.columns
+      .filter((column) => names === undefined || names.has(column.name))
+      .map((column) => [column.name, column])
+  )
+}
+
+/** Keys must be the numbers 1 to n. */
+export const checkParams = (params: Readonly<Record<string, string>>): void => {
+  const numbers = Object.keys(params).map((key) => {
+    if (!/^\d{1,9}$/.test(key)) return refuse("Parameters can only use numbers as keys", "params")
+    return Number(key)
+  })
+  numbers.sort((a, b) => a - b)
+  if (numbers.some((n, i) => n !== i + 1)) {
+    refuse("Parameters must be numbered sequentially, starting from 1", "params")
+  }
+}
+
+export const parameter = (scope: Scope, number: number, at: number): Constant => {
+  const value = scope.params[String(number)]
+  if (number < 1 || value === undefined) return refuseAt(at, `parameter $${number} was not provided`)
+  return {
+    kind: "constant",
+    value,
+    parameter: number,
+    type: scope.parameterTypes.get(number) ?? oids.unknown,
+    typmod: -1,
+    collation: 0,
+    strength: "none",
+    at
+  }
+}
+
+/** As it would have to be written in SQL. */
+export const quoteIfNeeded = (name: string): string =>
+  /^[a-z_][a-z0-9_$]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`

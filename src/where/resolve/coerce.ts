@@ -1,0 +1,186 @@
+import { EvaluationError, Undecided } from "../values/Failure.ts"
+import { codecOf } from "../values/codecs.ts"
+import { oids, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
+import { typeSpecOf } from "../lower/typeSpecs.ts"
+import { refuseAt } from "../WhereError.ts"
+import { noCollation, resultCollation } from "./collations.ts"
+import { castPathway, isPolymorphic, type CoercionContext } from "./coercion.ts"
+import type { Scope } from "./Scope.ts"
+import { describeType } from "./typeNames.ts"
+
+/** Gives an untyped literal, parameter or NULL its type; the text must be valid for it. */
+export const typeConstant = (
+  scope: Scope,
+  constant: Constant,
+  type: number,
+  message: "invalid" | "cast"
+): Expression => {
+  const { catalogue } = scope
+  const base = catalogue.baseType(type)
+  const entry = catalogue.type(base)
+  const collation = entry?.collation ?? 0
+  let { value } = constant
+  if (value !== null) value = canonicalText(scope, constant, value, base, message)
+  if (constant.parameter !== undefined && constant.type === oids.unknown) {
+    scope.parameterTypes.set(constant.parameter, base)
+  }
+  const typed: Constant = {
+    ...constant,
+    value,
+    type: base,
+    collation,
+    strength: collation === 0 ? "none" : "implicit"
+  }
+  return base === type ? typed : toDomain(scope, typed, type, false)
+}
+
+/** The text as the type prints it, so that equal constants are written equally; unchanged when Postgres alone can read it. */
+const canonicalText = (
+  scope: Scope,
+  constant: Constant,
+  value: string,
+  type: number,
+  message: "invalid" | "cast"
+): string => {
+  const codec = codecOf(typeSpecOf(scope.catalogue, type), undefined)
+  try {
+    return type === oids.json ? String(codec.read(value)) : codec.write(codec.read(value))
+  } catch (failure) {
+    if (failure instanceof EvaluationError) {
+      const name = describeType(scope.catalogue, type)
+      return refuseAt(
+        constant.at,
+        message === "cast"
+          ? `could not cast value "${value}" from text to ${name}`
+          : `invalid syntax for type ${name}: ${value}`
+      )
+    }
+    if (!(failure instanceof Undecided)) throw failure
+    if (failure.reason.includes("depends on the time it is read"))
+      return refuseAt(constant.at, failure.reason)
+    const entry = scope.catalogue.type(type)
+    if (entry?.kind === "e") {
+      return refuseAt(constant.at, `invalid syntax for type ${describeType(scope.catalogue, type)}: ${value}`)
+    }
+    return value
+  }
+}
+
+const toDomain = (scope: Scope, arg: Expression, type: number, explicit: boolean): Expression => {
+  const entry = scope.catalogue.type(type)
+  const steps: ReadonlyArray<CastStep> =
+    entry?.constrained === true
+      ? [{ kind: "check" }]
+      : lengthSteps(scope, arg, entry?.baseTypmod ?? -1, explicit)
+  return {
+    kind: "cast",
+    arg,
+    steps: steps.length === 0 ? [{ kind: "relabel" }] : steps,
+    explicit,
+    type,
+    typmod: -1,
+    ...resultCollation(arg, entry?.collation ?? 0),
+    at: arg.at
+  }
+}
+
+/** The function that applies a modifier such as `varchar(3)`, if the type has one. */
+const lengthSteps = (
+  scope: Scope,
+  arg: Expression,
+  typmod: number,
+  explicit: boolean
+): ReadonlyArray<CastStep> => {
+  if (typmod < 0 || arg.typmod === typmod) return []
+  const { catalogue } = scope
+  const entry = catalogue.type(arg.type)
+  const own = catalogue.cast(arg.type, arg.type)
+  if (own !== undefined) return [{ kind: "function", function: own.function, typmod, explicit }]
+  if (entry !== undefined && entry.element !== 0) {
+    const inner = catalogue.cast(entry.element, entry.element)
+    if (inner !== undefined) {
+      const steps: ReadonlyArray<CastStep> = [
+        { kind: "function", function: inner.function, typmod, explicit }
+      ]
+      return [{ kind: "array", from: entry.element, to: entry.element, steps }]
+    }
+  }
+  return []
+}
+
+export const withTypmod = (scope: Scope, arg: Expression, typmod: number, explicit: boolean): Expression => {
+  const steps = lengthSteps(scope, arg, typmod, explicit)
+  if (steps.length === 0) return arg
+  return {
+    kind: "cast",
+    arg,
+    steps,
+    explicit,
+    type: arg.type,
+    typmod,
+    collation: arg.collation,
+    strength: arg.strength,
+    at: arg.at
+  }
+}
+
+/** Brings an expression to `type`; `undefined` when there is no such cast in this context. */
+export const coerce = (
+  scope: Scope,
+  arg: Expression,
+  type: number,
+  context: CoercionContext
+): Expression | undefined => {
+  if (arg.type === type || type === oids.any || isPolymorphic(type)) return arg
+  const { catalogue } = scope
+  if (arg.type === oids.unknown && arg.kind === "constant") {
+    return typeConstant(scope, arg, type, context === "explicit" ? "cast" : "invalid")
+  }
+  const entry = catalogue.type(type)
+  if (entry === undefined) return undefined
+  if (arg.kind === "row" && entry.kind === "c" && entry.fields?.length === arg.args.length) {
+    const args = arg.args.map((part, i) => coerce(scope, part, entry.fields?.[i]?.type ?? 0, context))
+    if (args.some((part) => part === undefined)) return undefined
+    return { ...arg, args: args as ReadonlyArray<Expression>, type }
+  }
+  if (arg.type === oids.record || type === oids.record) {
+    return type === oids.record ? { ...arg, type, ...noCollation } : undefined
+  }
+  const pathway = castPathway(catalogue, arg.type, type, context)
+  if (pathway === undefined) return undefined
+  const base = catalogue.baseType(type)
+  const baseEntry = catalogue.type(base)
+  // A value that is already of the domain's base type, or of a domain over the wanted type, is only relabelled.
+  const relabelled: Expression =
+    arg.type === base
+      ? arg
+      : {
+          kind: "cast",
+          arg,
+          steps: pathway,
+          explicit: context === "explicit",
+          type: base,
+          typmod: -1,
+          ...resultCollation(arg, baseEntry?.collation ?? 0),
+          at: arg.at
+        }
+  return base === type ? relabelled : toDomain(scope, relabelled, type, context === "explicit")
+}
+
+/** Like `coerce` for a written cast, with the modifier that was written. */
+export const castTo = (
+  scope: Scope,
+  arg: Expression,
+  type: number,
+  typmod: number,
+  at: number
+): Expression => {
+  const converted = coerce(scope, arg, type, "explicit")
+  if (converted === undefined) {
+    return refuseAt(
+      at,
+      `unknown cast from type ${describeType(scope.catalogue, arg.type)} to type ${describeType(scope.catalogue, type)}`
+    )
+  }
+  return withTypmod(scope, { ...converted, at }, typmod, true)
+}
