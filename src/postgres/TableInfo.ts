@@ -14,11 +14,18 @@ export interface TableInfo {
   readonly ancestorOids: ReadonlyArray<number>
   /** OIDs of all leaf partitions below a partitioned table; empty for ordinary tables. */
   readonly leafOids: ReadonlyArray<number>
+  /** Everything below a partitioned table, leaves and what is between. Optional so that hand-made ones can leave it out. */
+  readonly partitions?: ReadonlyArray<PartitionInfo>
+}
+
+export interface PartitionInfo {
+  readonly oid: number
+  readonly parentOid: number
   /**
-   * Of `leafOids`, those that were tables of their own before they were attached: they may have brought rows along
+   * It was, or may have been, a table of its own before it was attached to its parent, and may have brought rows along
    * that no change in the stream tells of.
    */
-  readonly attachedOids?: ReadonlyArray<number>
+  readonly attached: boolean
 }
 
 export interface ColumnInfo {

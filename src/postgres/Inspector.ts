@@ -1,0 +1,176 @@
+import { Context, Deferred, Effect, Layer, type Scope, Semaphore } from "effect"
+import { describeByName, describeByOid, type Descriptions } from "./catalogue.ts"
+import type { TableName } from "./Identifiers.ts"
+import type { PgError } from "./PgError.ts"
+import { AdminPool } from "./Pools.ts"
+import type { TableChange } from "./TableChange.ts"
+import { TableCache } from "./TableCache.ts"
+import type { TableInfo } from "./TableInfo.ts"
+
+/**
+ * What the catalogue says of tables, remembered. Ordinary and partitioned tables exist for it; views, foreign,
+ * temporary and system tables do not, nor do tables without columns.
+ *
+ * Answers come from memory as long as nothing called them into question. When they are in question and the database
+ * cannot be asked, the remembered answer is given all the same: an outage must not take existing shapes from their
+ * readers. A table that was never seen then fails with the `PgError`. Tables that do not exist are looked for each time.
+ */
+export class Inspector extends Context.Service<
+  Inspector,
+  {
+    readonly table: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, PgError>
+    readonly tableByOid: (oid: number) => Effect.Effect<TableInfo | undefined, PgError>
+    /** From memory only, in question or not. */
+    readonly remembered: (schema: string, name: string) => TableInfo | undefined
+    /**
+     * `server_version_num` of the database when it was last asked. Before that the newest version is assumed, so that
+     * nothing that may exist is refused.
+     */
+    readonly serverVersionNum: () => number
+    /** Whether the remembered answer for this table is not in question. */
+    readonly isFresh: (oid: number) => boolean
+    /** All that is remembered: what `restore` takes, after a restart. */
+    readonly all: () => ReadonlyArray<TableInfo>
+    /** Remembers descriptions from an earlier run, all of them in question. Those that are known already stay. */
+    readonly restore: (tables: ReadonlyArray<TableInfo>) => void
+    /** Calls a table into question: the next answer about it, lookups under way included, comes from the catalogue. */
+    readonly invalidate: (oid: number) => void
+    /** Reads every remembered table again and returns what changed; `onChange` is told as well. */
+    readonly refresh: Effect.Effect<ReadonlyArray<TableChange>, PgError>
+    /**
+     * Calls back, synchronously, for each change that any look at the catalogue brings to light, until the scope closes.
+     * A change is told once. Nothing is told of tables that were not remembered.
+     */
+    readonly onChange: (listener: (change: TableChange) => void) => Effect.Effect<void, never, Scope.Scope>
+  }
+>()("baton/postgres/Inspector") {
+  static readonly layer = Layer.effect(
+    Inspector,
+    Effect.gen(function* () {
+      const database = yield* AdminPool
+      const scope = yield* Effect.scope
+      // Requests for unknown tables must not use up the connections that the lock breaker needs.
+      const turns = yield* Semaphore.make(2)
+      const cache = new TableCache()
+
+      let serverVersionNum = newestVersionNum
+
+      /** Remembers all tables that were found; the OIDs that were looked for and are not there have vanished. */
+      const fetch = (read: Effect.Effect<Descriptions, PgError>, oids: ReadonlyArray<number>) =>
+        turns.withPermit(
+          Effect.suspend(() => {
+            const startedAt = cache.tick()
+            return Effect.map(read, (found) => {
+              serverVersionNum = found.serverVersionNum ?? serverVersionNum
+              const missing = new Set(oids)
+              for (const table of found.tables) {
+                missing.delete(table.oid)
+                cache.store(table, startedAt)
+              }
+              for (const oid of missing) cache.storeAbsence(oid, startedAt)
+              return found.tables
+            })
+          })
+        )
+
+      const readOids = (oids: ReadonlyArray<number>) => fetch(describeByOid(database, oids), oids)
+
+      const readName = (name: TableName) =>
+        Effect.gen(function* () {
+          const earlier = cache.byName(name)
+          const [found] = yield* fetch(describeByName(database, name), [])
+          // Somebody else has the name now, or nobody: what became of the table that had it?
+          if (earlier !== undefined && earlier.oid !== found?.oid) yield* readOids([earlier.oid])
+          return found
+        })
+
+      /** Requests for the same thing share one look at the catalogue, which goes on when they are interrupted. */
+      const underWay = new Map<string, Deferred.Deferred<TableInfo | undefined, PgError>>()
+      const share = (key: string, read: Effect.Effect<TableInfo | undefined, PgError>) =>
+        Effect.suspend(() => {
+          const other = underWay.get(key)
+          if (other !== undefined)
+            return Effect.map(Deferred.await(other), (table) => ({ table, joined: true }))
+          const deferred = Deferred.makeUnsafe<TableInfo | undefined, PgError>()
+          underWay.set(key, deferred)
+          const run = Effect.onExit(read, (exit) =>
+            Effect.sync(() => {
+              underWay.delete(key)
+              Deferred.doneUnsafe(deferred, exit)
+            })
+          )
+          return Effect.andThen(
+            Effect.forkIn(Effect.exit(run), scope, { startImmediately: true }),
+            Effect.map(Deferred.await(deferred), (table) => ({ table, joined: false }))
+          )
+        })
+
+      const lookUp = (
+        key: string,
+        memory: () => TableInfo | undefined,
+        read: Effect.Effect<TableInfo | undefined, PgError>
+      ): Effect.Effect<TableInfo | undefined, PgError> =>
+        Effect.suspend(() => {
+          const known = memory()
+          if (known !== undefined && cache.isFresh(known.oid)) return Effect.succeed(known)
+          return share(key, read).pipe(
+            Effect.flatMap(({ table, joined }) =>
+              // What was joined may have begun before the table was created.
+              table === undefined && joined
+                ? Effect.map(share(key, read), (again) => again.table)
+                : Effect.succeed(table)
+            ),
+            Effect.catch((error) => {
+              const remembered = memory()
+              return remembered === undefined ? Effect.fail(error) : Effect.succeed(remembered)
+            })
+          )
+        })
+
+      return Inspector.of({
+        table: (schema, name) =>
+          lookUp(
+            JSON.stringify([schema, name]),
+            () => cache.byName({ schema, name }),
+            readName({ schema, name })
+          ),
+        tableByOid: (oid) =>
+          lookUp(
+            String(oid),
+            () => cache.byOid(oid),
+            Effect.map(readOids([oid]), (found) => found[0])
+          ),
+        remembered: (schema, name) => cache.byName({ schema, name }),
+        serverVersionNum: () => serverVersionNum,
+        isFresh: (oid) => cache.isFresh(oid),
+        all: () => cache.all(),
+        restore: (tables) => cache.restore(tables),
+        invalidate: (oid) => cache.invalidate(oid),
+        refresh: Effect.gen(function* () {
+          const changes: Array<TableChange> = []
+          const stop = cache.listen((change) => changes.push(change))
+          const oids = cache.all().map((table) => table.oid)
+          return yield* Effect.gen(function* () {
+            for (let from = 0; from < oids.length; from += tablesPerQuery) {
+              yield* readOids(oids.slice(from, from + tablesPerQuery))
+            }
+            return changes
+          }).pipe(Effect.ensuring(Effect.sync(stop)))
+        }),
+        onChange: (listener) =>
+          Effect.asVoid(
+            Effect.acquireRelease(
+              Effect.sync(() => cache.listen(listener)),
+              (stop) => Effect.sync(stop)
+            )
+          )
+      })
+    })
+  )
+}
+
+/** Keeps single statements short while tens of thousands of tables are compared. */
+const tablesPerQuery = 500
+
+/** Assumed until the database was asked: the latest that we know. */
+const newestVersionNum = 180000
