@@ -9,7 +9,7 @@ import {
 } from "../postgres/ConnectionOptions.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import { openSession, type ReplicationSession, type TextRow } from "./ReplicationSession.ts"
-import { runStream, type StreamOptions } from "./ReplicationStream.ts"
+import { runStream, type StreamOptions } from "./runStream.ts"
 import type { StreamPump } from "./StreamPump.ts"
 
 /**

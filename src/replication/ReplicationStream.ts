@@ -1,110 +1,45 @@
-import { Cause, Effect } from "effect"
-import { quoteIdentifier, quoteLiteral } from "../postgres/Identifiers.ts"
-import { ownPgError, type PgError } from "../postgres/PgError.ts"
-import type { Queryable } from "../postgres/SessionPool.ts"
-import type { ChangeSink } from "./ChangeSink.ts"
-import type { ReplicationSession } from "./ReplicationSession.ts"
-import { StreamPump, streamFailure } from "./StreamPump.ts"
-
-export interface StreamOptions {
-  readonly slotName: string
-  readonly publicationName: string
-  readonly sink: ChangeSink
-  /**
-   * Runs when Postgres has accepted START_REPLICATION, before the first change reaches the sink. On a silent database
-   * that is long before the first message.
-   */
-  readonly onStarted: Effect.Effect<void>
-  readonly maxTransactionBytes: number
-  /**
-   * A connection of its own to ask whether our walsender still exists when the stream has been silent for too long.
-   * Without it only the operating system notices a network that swallows packets, which takes many minutes.
-   */
-  readonly admin?: Queryable
-}
-
-/** How often status updates go out when nothing changes: soon enough for `wal_sender_timeout`, and at most every 10 s. */
-export const statusIntervalMillis = (walSenderTimeoutMillis: number): number =>
-  walSenderTimeoutMillis === 0 ? 10_000 : Math.max(100, Math.min(walSenderTimeoutMillis / 3, 10_000))
-
-/** Bound on one look at our walsender through another connection. */
-const lookTimeoutMillis = 5_000
+import { Context, Effect, Layer, type Scope } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import type { PgError } from "../postgres/PgError.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { connect, type ReplicationConnection } from "./ReplicationConnection.ts"
+import type { StreamOptions } from "./runStream.ts"
+import { dropSlot, ensureSlot, type EnsuredSlot } from "./Slot.ts"
 
 /**
- * Streams from the slot's confirmed position into the sink until that ends: by failure, or by interruption. What the
- * sink throws or dies with is the failure, as `PgError`; a `PgError` stays the one it is. Changes are handed over one
- * after the other; see `ChangeSink`. The connection is of no use afterwards, but still open: `close` it.
- *
- * `pumping` receives the pump for as long as it may be told about durability.
+ * Replication as configured: the slot, publication and limits of this deployment. The steps of one round, in order, on
+ * one connection: `connect`, the lock (`LockService`), `ensureSlot`, `stream`. A failure ends the round; see
+ * `ReconnectPolicy` for when to begin the next one.
  */
-export const runStream = (
-  session: ReplicationSession,
-  walSenderTimeoutMillis: number,
-  options: StreamOptions,
-  pumping: (pump: StreamPump) => void
-): Effect.Effect<never, PgError> =>
-  Effect.suspend(() => {
-    const intervalMillis = statusIntervalMillis(walSenderTimeoutMillis)
-    const pump = new StreamPump(session, {
-      sink: options.sink,
-      onStarted: options.onStarted,
-      maxTransactionBytes: options.maxTransactionBytes,
-      statusIntervalMillis: intervalMillis
+export class ReplicationStream extends Context.Service<
+  ReplicationStream,
+  {
+    /** A walsender connection, closed with the scope. */
+    readonly connect: Effect.Effect<ReplicationConnection, PgError, Scope.Scope>
+    /** Makes sure that there is a slot to stream from. Only with the lock. */
+    readonly ensureSlot: (connection: ReplicationConnection) => Effect.Effect<EnsuredSlot, PgError>
+    /** Drops a slot that is of no use any more (`PgError.recovery` is `recreateSlot`). Only with the lock. */
+    readonly dropSlot: (connection: ReplicationConnection) => Effect.Effect<void, PgError>
+    /** Streams into the sink until that fails or is interrupted. */
+    readonly stream: (
+      connection: ReplicationConnection,
+      options: Pick<StreamOptions, "sink" | "onStarted">
+    ) => Effect.Effect<never, PgError>
+  }
+>()("baton/replication/ReplicationStream") {
+  static readonly layer = Layer.effect(
+    ReplicationStream,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const admin = yield* AdminPool
+      const { slotName, publicationName, temporarySlot, maxTransactionBytes } = config
+      return ReplicationStream.of({
+        connect: connect({ target: config.database, config }),
+        ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
+        dropSlot: (connection) => dropSlot(connection.query, slotName),
+        stream: (connection, options) =>
+          connection.stream({ ...options, slotName, publicationName, maxTransactionBytes, admin })
+      })
     })
-    pumping(pump)
-    pump.start(
-      `START_REPLICATION SLOT ${quoteIdentifier(options.slotName)} LOGICAL 0/0 ` +
-        `(proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(options.publicationName)).trim()})`
-    )
-    const handOver = Effect.gen(function* () {
-      while (true) {
-        const pending = yield* pump.next
-        yield* Effect.catchCause(pending, failureOf)
-        pump.proceed()
-      }
-    })
-    const watched =
-      options.admin === undefined
-        ? handOver
-        : Effect.raceFirst(handOver, watchServer(session, pump, intervalMillis, options.admin))
-    return Effect.onExit(watched, () => Effect.sync(() => pump.stop()))
-  })
-
-/** A sink's Effect has no expected failures: what it dies with ends the stream. */
-const failureOf = (cause: Cause.Cause<never>): Effect.Effect<never, PgError> => {
-  if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
-  const failure = streamFailure(Cause.squash(cause))
-  return Effect.andThen(Effect.logDebug("The stream ends because of", cause), Effect.fail(failure))
+  )
 }
-
-/**
- * Never succeeds. Fails when the server has been silent for three status intervals, each of which asked it for an
- * answer, and another connection says that our walsender is gone, or says nothing either. A walsender that is alive may
- * be silent for long while it skips a large transaction of unpublished tables; ending the connection would only make it
- * begin again.
- */
-const watchServer = (
-  session: ReplicationSession,
-  pump: StreamPump,
-  intervalMillis: number,
-  admin: Queryable
-): Effect.Effect<never, PgError> =>
-  Effect.gen(function* () {
-    while (true) {
-      yield* Effect.sleep(intervalMillis)
-      if (pump.silentMillis() <= 3 * intervalMillis) continue
-      const alive = yield* admin
-        .query("SELECT 1 FROM pg_stat_replication WHERE pid = $1", [session.backendPid])
-        .pipe(
-          Effect.timeout(lookTimeoutMillis),
-          Effect.map((rows) => rows.length > 0),
-          Effect.catch(() => Effect.succeed(false))
-        )
-      if (alive || pump.silentMillis() <= 3 * intervalMillis) continue
-      return yield* ownPgError(
-        "connection_timeout",
-        `The replication stream has been silent for ${Math.round(pump.silentMillis() / 1000)} s, and Postgres has ended ` +
-          "it or cannot be reached. It is tried again until it succeeds. Check the network if it keeps happening."
-      )
-    }
-  })

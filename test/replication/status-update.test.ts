@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { encodeStatusUpdate } from "../../src/replication/StatusUpdate.ts"
-import { statusIntervalMillis } from "../../src/replication/ReplicationStream.ts"
+import { statusIntervalMillis } from "../../src/replication/runStream.ts"
 
 describe("status update", () => {
   const lsn = fc.oneof(
