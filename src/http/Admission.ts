@@ -25,6 +25,11 @@ export class Admission {
     return this.counts[kind]
   }
 
+  /** For requests that are over as soon as they have begun. */
+  hasRoom(kind: AdmissionClass): boolean {
+    return this.counts[kind] < this.limits[kind]
+  }
+
   tryAcquire(kind: AdmissionClass): Permit | undefined {
     if (this.counts[kind] >= this.limits[kind]) {
       this.rejected++

@@ -23,8 +23,11 @@ export type ReplyBody =
 /** A response as plain data. Adapters add `date`, framing and connection headers. */
 export interface ApiReply {
   readonly status: number
-  /** Names (lower case) and values in turn, in the order in which they are sent. */
-  readonly headers: ReadonlyArray<string>
+  /**
+   * Names (lower case) and values in turn, in the order in which they are sent. Made for this reply: whoever sends it
+   * may append to it.
+   */
+  readonly headers: Array<string>
   readonly body: ReplyBody
   /** The connection cannot be used for another request. */
   readonly closeConnection: boolean

@@ -15,7 +15,7 @@ import { awaitActive, identityOf } from "./LocateShape.ts"
 import { authorizeShape } from "./ReadShape.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
-import { gatherSubset } from "./RequestBody.ts"
+import type { MergedParams } from "./RequestBody.ts"
 import { parseDeleteParams } from "./ShapeParams.ts"
 
 /** Drops a shape, named by its definition, its handle, or both. Only where the configuration allows it. */
@@ -23,11 +23,10 @@ export const deleteShape = Effect.fnUntraced(function* (
   services: ApiServices,
   context: ReplyContext,
   request: ApiRequest,
-  query: Readonly<Record<string, unknown>>
+  merged: MergedParams
 ) {
   yield* awaitActive(services)
   if (!services.config.allowShapeDeletion) return yield* Effect.fail(deleteNotAllowed)
-  const merged = gatherSubset(query)
   const params = parseDeleteParams(merged)
   if (Result.isFailure(params)) return yield* Effect.fail(invalidRequest(params.failure))
   const { handle } = params.success
@@ -59,13 +58,8 @@ export const deleteShape = Effect.fnUntraced(function* (
       )
     )
   if (!dropped) return yield* Effect.fail(noSuchShape)
-  const reply: ApiReply = services.replies.make(
-    context,
-    202,
-    "deletion",
-    jsonType,
-    ["electric-has-data", "true"],
-    emptyBody
-  )
+  const headers = services.replies.headers(context, "deletion", jsonType)
+  headers.push("electric-has-data", "true")
+  const reply: ApiReply = services.replies.make(202, headers, emptyBody)
   return reply
 })

@@ -105,19 +105,31 @@ const findOrCreate = Effect.fnUntraced(function* (services: ApiServices, resolve
 })
 
 /**
- * The shape to read. With a handle that does not name it, the client's copy is of another shape: 409 with the
- * handle of the right one, never the handle that the client sent.
+ * The shape to read, when it is there: nothing to wait for. `named` is the live shape with the request's handle, if
+ * any.
  */
-export const locateShape = Effect.fnUntraced(function* (
+export const findShape = (
+  services: ApiServices,
+  resolved: ResolvedShape,
+  handle: string | undefined,
+  named: ShapeHandle | undefined
+): ShapeHandle | undefined => {
+  const { logs } = services
+  const shape = handle === undefined ? logs.byIdentity(resolved.identity) : named
+  return shape !== undefined && logs.isReadable(shape) && identityOf(shape) === resolved.identity
+    ? shape
+    : undefined
+}
+
+/**
+ * The shape to read when it was not there. With a handle that does not name it, the client's copy is of another shape:
+ * 409 with the handle of the right one, never the handle that the client sent.
+ */
+export const makeShape = Effect.fnUntraced(function* (
   services: ApiServices,
   resolved: ResolvedShape,
   handle: string | undefined
 ) {
-  if (handle !== undefined) {
-    const named = services.logs.byHandle(handle)
-    if (named !== undefined && services.logs.isReadable(named) && identityOf(named) === resolved.identity)
-      return named
-  }
   const shape = yield* findOrCreate(services, resolved)
   return handle === undefined || handle === shape.handle
     ? shape

@@ -7,6 +7,8 @@ import type { ReplyBody, WritePiece } from "./ApiReply.ts"
 export const pieceBytes = 256 * 1024
 /** Bodies up to this size are put together once and shared by all clients that read the same slice. */
 const sharedBytes = 64 * 1024
+/** Up to here as text: Node sends text and headers in one piece, which costs less than it saves for longer ones. */
+const textBytes = 8 * 1024
 
 const open = Buffer.from("[")
 const openEmpty = Buffer.from("[]")
@@ -31,8 +33,12 @@ const assembled = new WeakMap<Uint8Array, Assembled>()
 
 const fromBuffer = (entries: Uint8Array, tail: Buffer): ReplyBody => {
   const byteLength = open.length + entries.length + tail.length
-  if (byteLength <= sharedBytes)
-    return { _tag: "Bytes", pieces: [Buffer.concat([open, entries, tail], byteLength)], byteLength }
+  if (byteLength <= sharedBytes) {
+    const whole = Buffer.concat([open, entries, tail], byteLength)
+    return byteLength <= textBytes
+      ? { _tag: "Text", text: whole.toString("utf8") }
+      : { _tag: "Bytes", pieces: [whole], byteLength }
+  }
   const pieces: Array<Uint8Array> = [open]
   for (let at = 0; at < entries.length; at += pieceBytes) pieces.push(entries.subarray(at, at + pieceBytes))
   pieces.push(tail)

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { type Context, Deferred, Effect, Fiber, type Scope } from "effect"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
-import { sendReply } from "./NodeReply.ts"
+import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
@@ -140,14 +140,22 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     const given = request.url ?? "/"
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(given, prefix) ?? "/.."
-    running++
-    const fiber = run(
-      Effect.scoped(
-        Effect.flatMap(api.handle(new NodeApiRequest(request, target)), (reply) =>
-          sendReply(request, response, reply, sendTimeoutMillis)
+    const asked = new NodeApiRequest(request, target)
+    const reply = api.immediate(asked)
+    if (reply === undefined)
+      serve(
+        response,
+        Effect.scoped(
+          Effect.flatMap(api.handle(asked), (made) => sendReply(request, response, made, sendTimeoutMillis))
         )
       )
-    )
+    else if (!sendReplyNow(request, response, reply))
+      serve(response, finishReply(response, sendTimeoutMillis))
+  }
+
+  const serve = (response: NodeResponse, effect: Effect.Effect<void>): void => {
+    running++
+    const fiber = run(effect)
     if (fiber.pollUnsafe() !== undefined) return over()
     Fiber.runIn(fiber, scope)
     response.on("close", () => fiber.interruptUnsafe())

@@ -2,9 +2,6 @@ import { Cause, Effect } from "effect"
 import type { ApiReply, ReplyBody } from "./ApiReply.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 
-/** Headers that HTTP/2 forbids; the API itself only knows one of them. */
-const connectionClose = ["connection", "close"]
-
 const lengthOf = (body: ReplyBody): number | undefined => {
   switch (body._tag) {
     case "Empty":
@@ -64,7 +61,35 @@ const isFlushed = (response: NodeResponse): boolean =>
   response.writableFinished ||
   (!("stream" in response) && response.socket !== null && response.socket.writableLength === 0)
 
-const finished = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
+/** Writes the head of a response. Its own headers, and those of framing, are all in there. */
+const writeHead = (request: NodeRequest, writer: Writer, reply: ApiReply): void => {
+  const { body, status, headers } = reply
+  const length = lengthOf(body)
+  if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
+  if (reply.closeConnection && request.httpVersionMajor === 1) headers.push("connection", "close")
+  writer.writeHead(status, headers)
+}
+
+/**
+ * Sends a small reply at once. False when the client had no room for it: then the rest waits in this process, and
+ * `finishReply` sees it out.
+ */
+export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply: ApiReply): boolean => {
+  const writer = response as unknown as Writer
+  const { body } = reply
+  writeHead(request, writer, reply)
+  if (request.method === "HEAD" || body._tag === "Empty" || body._tag === "Stream") writer.end()
+  else if (body._tag === "Text") writer.end(body.text)
+  else {
+    const last = body.pieces.length - 1
+    for (let i = 0; i < last; i++) writer.write(body.pieces[i] ?? Buffer.alloc(0))
+    writer.end(body.pieces[last])
+  }
+  return isFlushed(response)
+}
+
+/** Waits until the client has taken what was sent, or cuts it off after the send time-out. */
+export const finishReply = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
   isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sendTimeoutMillis)
 
 /**
@@ -78,31 +103,27 @@ export const sendReply = (
   sendTimeoutMillis: number
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { body, status } = reply
-    let headers = reply.headers
-    const length = lengthOf(body)
-    if (length !== undefined && status !== 204 && status !== 304)
-      headers = headers.concat("content-length", String(length))
-    if (reply.closeConnection && request.httpVersionMajor === 1) headers = headers.concat(connectionClose)
-    const writer = response as unknown as Writer
-    writer.writeHead(status, headers)
-    const end = (piece?: Uint8Array | string) => {
-      writer.end(piece)
-      return finished(response, sendTimeoutMillis)
+    const { body } = reply
+    const isSmall =
+      body._tag === "Empty" || body._tag === "Text" || (body._tag === "Bytes" && body.pieces.length === 1)
+    if (isSmall || request.method === "HEAD") {
+      sendReplyNow(request, response, reply)
+      return finishReply(response, sendTimeoutMillis)
     }
-    if (request.method === "HEAD" || body._tag === "Empty") return end()
-    if (body._tag === "Text") return end(body.text)
+    const writer = response as unknown as Writer
+    writeHead(request, writer, reply)
+    const end = () => {
+      writer.end()
+      return finishReply(response, sendTimeoutMillis)
+    }
     const write = (piece: Uint8Array): Effect.Effect<void> =>
       Effect.suspend(() =>
         piece.length === 0 || writer.write(piece)
           ? Effect.void
           : waitFor(response, "drain", sendTimeoutMillis)
       )
-    if (body._tag === "Bytes") {
-      const { pieces } = body
-      if (pieces.length === 1) return end(pieces[0])
-      return Effect.andThen(Effect.forEach(pieces, write, { discard: true }), Effect.suspend(end))
-    }
+    if (body._tag === "Bytes")
+      return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), Effect.suspend(end))
     if (body.flushHeaders) writer.flushHeaders()
     return Effect.catchCause(Effect.andThen(body.run(write), Effect.suspend(end)), (cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cut(response, cause)

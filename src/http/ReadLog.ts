@@ -2,7 +2,7 @@ import { Clock, Effect } from "effect"
 import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
 import { formatOffset } from "../shapes/LogOffset.ts"
 import type { LogSlice, ShapeHandle, ShapeReadError } from "../storage/ShapeLogs.ts"
-import { emptyBody, type ApiReply, type ReplyBody } from "./ApiReply.ts"
+import { emptyBody, type ApiReply } from "./ApiReply.ts"
 import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
 import { nextCursor } from "./Cursor.ts"
 import { logEtag, matchesEtag } from "./Etag.ts"
@@ -38,32 +38,32 @@ const uniqueSuffix = (): string => String(++suffixes)
 
 const isEmpty = (slice: LogSlice): boolean => slice.body instanceof Uint8Array && slice.body.length === 0
 
-interface Answer {
-  readonly next: string
-  readonly upToDate: boolean
-  /** False for answers that say only that nothing new is there. */
-  readonly hasData: boolean
-  readonly kind: "initial" | "catchUp" | "live" | "sse"
-}
-
+/** The headers of an answer from the log, in a new array. */
 const answerHeaders = (
   services: ApiServices,
   request: LogRequest,
-  answer: Answer,
+  kind: "initial" | "catchUp" | "live" | "sse",
   etag: string,
-  nowMillis: number,
-  withSchema: boolean
+  next: string,
+  upToDate: boolean,
+  hasData: boolean,
+  withSchema: boolean,
+  nowMillis: number
 ): Array<string> => {
-  const { handle } = request.shape
-  const headers: Array<string> = []
-  if (request.params.live) {
+  const { live } = request.params
+  const headers = services.replies.headers(
+    request.context,
+    kind,
+    kind === "sse" ? "text/event-stream" : jsonType
+  )
+  if (live) {
     const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
     headers.push("electric-cursor", String(nextCursor(nowMillis, interval, request.cursor, Math.random())))
   }
-  headers.push("etag", etag, "electric-handle", handle)
-  if (withSchema && !request.params.live) headers.push("electric-schema", request.schemaHeader)
-  if (answer.upToDate) headers.push("electric-up-to-date", "")
-  headers.push("electric-has-data", answer.hasData ? "true" : "false", "electric-offset", answer.next)
+  headers.push("etag", etag, "electric-handle", request.shape.handle)
+  if (withSchema && !live) headers.push("electric-schema", request.schemaHeader)
+  if (upToDate) headers.push("electric-up-to-date", "")
+  headers.push("electric-has-data", hasData ? "true" : "false", "electric-offset", next)
   return headers
 }
 
@@ -76,36 +76,39 @@ const nothingNew = (
   nowMillis: number
 ): ApiReply => {
   const kind = request.params.live ? "live" : "catchUp"
-  const answer: Answer = { next, upToDate: true, hasData: false, kind }
   const etag = logEtag(request.shape.handle, request.params.position.text, next, uniqueSuffix())
-  return services.replies.make(
-    request.context,
-    200,
-    kind,
-    jsonType,
-    answerHeaders(services, request, answer, etag, nowMillis, true),
-    upToDateBody(lsn)
-  )
+  const headers = answerHeaders(services, request, kind, etag, next, true, false, true, nowMillis)
+  return services.replies.make(200, headers, upToDateBody(lsn))
 }
 
-const withSlice = (
+/** The reply that carries a slice, or says that the client has it. */
+export const sliceReply = (
   services: ApiServices,
   request: LogRequest,
   slice: LogSlice,
   seenLsn: Lsn,
   nowMillis: number
 ): ApiReply => {
-  const { params, shape } = request
+  const { params, shape, ifNoneMatch } = request
   const next = formatOffset(slice.next)
   const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
-  const answer: Answer = { next, upToDate: slice.upToDate, hasData: true, kind }
   const etag = logEtag(shape.handle, params.position.text, next)
-  const isKnown = request.ifNoneMatch !== undefined && matchesEtag(request.ifNoneMatch, etag)
-  const headers = answerHeaders(services, request, answer, etag, nowMillis, !isKnown)
+  const isKnown = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, etag)
+  const headers = answerHeaders(
+    services,
+    request,
+    kind,
+    etag,
+    next,
+    slice.upToDate,
+    true,
+    !isKnown,
+    nowMillis
+  )
+  if (isKnown) return services.replies.make(304, headers, emptyBody)
   // A live answer claims what it delivers and no more: it may be stored and shared by clients further behind.
   const lsn = params.live ? slice.next.tx : maxLsn(seenLsn, slice.next.tx)
-  const body: ReplyBody = isKnown ? emptyBody : logBody(slice, slice.upToDate ? lsn : undefined)
-  return services.replies.make(request.context, isKnown ? 304 : 200, kind, jsonType, headers, body)
+  return services.replies.make(200, headers, logBody(slice, slice.upToDate ? lsn : undefined))
 }
 
 /**
@@ -163,7 +166,7 @@ export const readLog = Effect.fnUntraced(function* (services: ApiServices, reque
     if (found._tag !== "Slice") return yield* Effect.fail(mustRefetch(undefined))
   }
   if (found._tag !== "Slice") return yield* Effect.fail(outOfBounds)
-  return withSlice(services, request, found, lsn, clock.currentTimeMillisUnsafe())
+  return sliceReply(services, request, found, lsn, clock.currentTimeMillisUnsafe())
 })
 
 const eventReply = (
@@ -174,18 +177,12 @@ const eventReply = (
 ): ApiReply => {
   const { params, shape } = request
   const next = first === undefined ? params.position.text : formatOffset(first.next)
-  const answer: Answer = { next, upToDate: first?.upToDate ?? false, hasData: true, kind: "sse" }
-  const headers = answerHeaders(
-    services,
-    request,
-    answer,
-    logEtag(shape.handle, params.position.text, next),
-    nowMillis,
-    false
-  )
+  const etag = logEtag(shape.handle, params.position.text, next)
+  const upToDate = first?.upToDate ?? false
+  const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false, nowMillis)
   // Tells nginx not to collect the stream before it passes it on.
   headers.push("x-accel-buffering", "no")
-  return services.replies.make(request.context, 200, "sse", "text/event-stream", headers, {
+  return services.replies.make(200, headers, {
     _tag: "Stream",
     flushHeaders: true,
     run: eventStream({

@@ -1,5 +1,8 @@
 import { Effect, Result } from "effect"
-import type { Permit } from "./Admission.ts"
+import { abilities } from "../health/HealthState.ts"
+import type { ShapeHandle } from "../storage/ShapeLogs.ts"
+import type { AdmissionClass, Permit } from "./Admission.ts"
+import type { ApiReply } from "./ApiReply.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { AuthorizeRequest } from "./Authorize.ts"
@@ -12,25 +15,88 @@ import {
   refused,
   type Failure
 } from "./Failures.ts"
-import { awaitReadiness, locateShape } from "./LocateShape.ts"
-import { readLog } from "./ReadLog.ts"
+import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
+import type { ParsedQuery } from "./ParsedQuery.ts"
+import { readLog, sliceReply, type LogRequest } from "./ReadLog.ts"
 import { checkSubset, readSubset } from "./ReadSubset.ts"
 import type { ReplyContext } from "./Replies.ts"
-import { gatherSubset, maxBodyBytes, mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
-import { parseReadParams, type ShapeSelection } from "./ShapeParams.ts"
+import { maxBodyBytes, mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
+import type { ResolvedShape } from "./ResolveShape.ts"
+import { parseReadParams, type ShapeParams, type ShapeSelection } from "./ShapeParams.ts"
 
-/** Lets a request run, or not. `permit` is to be released when the response is over. */
-export const admit = (services: ApiServices, query: Readonly<Record<string, unknown>>): Permit | Failure => {
+const admissionClass = (services: ApiServices, query: Readonly<Record<string, unknown>>): AdmissionClass => {
   const handle = query["handle"]
-  const hasHandle = typeof handle === "string" && handle.trim() !== ""
+  if (typeof handle !== "string" || handle.trim() === "") return "initial"
   // With an authorisation hook nobody learns what exists before it has agreed, not even through a full house.
-  const isExisting =
-    hasHandle && (services.authorize !== undefined || services.logs.byHandle(handle) !== undefined)
-  const kind = isExisting ? "existing" : "initial"
+  return services.authorize !== undefined || services.logs.byHandle(handle) !== undefined
+    ? "existing"
+    : "initial"
+}
+
+/** Lets a request run, or not. The permit is to be released when the response is over. */
+export const admit = (services: ApiServices, query: Readonly<Record<string, unknown>>): Permit | Failure => {
+  const { admission } = services
+  const kind = admissionClass(services, query)
   return (
-    services.admission.tryAcquire(kind) ??
-    overloaded(kind, services.admission.limits[kind], 1 + Math.floor(Math.random() * 5))
+    admission.tryAcquire(kind) ?? overloaded(kind, admission.limits[kind], 1 + Math.floor(Math.random() * 5))
   )
+}
+
+/** Bodies up to this size are handed to the operating system at once; a longer one may have to wait for its client. */
+const immediateBytes = 64 * 1024
+
+/**
+ * The answer to an ordinary read, where nothing has to be waited for: the shape is there, what it asks for is in
+ * memory, and nobody else has a say. `undefined` means: take the long way, which knows every case.
+ */
+export const readShapeNow = (
+  services: ApiServices,
+  context: ReplyContext,
+  request: ApiRequest,
+  query: ParsedQuery
+): ApiReply | undefined => {
+  const { logs } = services
+  if (logs.readNow === undefined || services.authorize !== undefined || context.method !== "GET")
+    return undefined
+  if (!query.authorized || !query.wellFormed || Result.isFailure(query.params)) return undefined
+  const params = query.params.success
+  if (params.subset !== undefined || params.sse || params.position.now) return undefined
+  const ability = abilities[services.health.current()]
+  if (!ability.servesExistingShapes || ability.wakesOnRequest) return undefined
+  if (!services.admission.hasRoom(admissionClass(services, query.values))) return undefined
+  const resolved = services.resolver.resolveNow(params.selection)
+  if (resolved === undefined) return undefined
+  const { handle } = params
+  const named = handle === undefined ? undefined : logs.byHandle(handle)
+  const shape = findShape(services, resolved, handle, named)
+  if (shape === undefined) return undefined
+  const lsn = logs.lastSeenLsn()
+  const found = logs.readNow(shape, params.position.offset)
+  if (found?._tag !== "Slice" || !(found.body instanceof Uint8Array)) return undefined
+  if (found.body.length > immediateBytes) return undefined
+  if (params.live && found.upToDate && found.body.length === 0) return undefined
+  services.registry.touch(shape)
+  const log = logRequest(context, params, shape, resolved, request, query)
+  return sliceReply(services, log, found, lsn, Date.now())
+}
+
+const logRequest = (
+  context: ReplyContext,
+  params: ShapeParams,
+  shape: ShapeHandle,
+  resolved: ResolvedShape,
+  request: ApiRequest,
+  query: ParsedQuery
+): LogRequest => {
+  const cursor = query.values["cursor"]
+  return {
+    context,
+    params,
+    shape,
+    schemaHeader: resolved.definition.schemaHeader,
+    cursor: typeof cursor === "string" ? cursor : undefined,
+    ifNoneMatch: request.header("if-none-match")
+  }
 }
 
 /** Asks the host's hook, if there is one, which shape this request may read. */
@@ -73,12 +139,12 @@ export const readShape = Effect.fnUntraced(function* (
   services: ApiServices,
   context: ReplyContext,
   request: ApiRequest,
-  query: Readonly<Record<string, unknown>>,
+  query: ParsedQuery,
   permit: Permit
 ) {
-  const gathered = gatherSubset(query)
-  const merged = context.method === "POST" ? yield* readBody(request, gathered) : gathered
-  const parsed = parseReadParams(merged)
+  const isPost = context.method === "POST"
+  const merged = isPost ? yield* readBody(request, query.merged) : query.merged
+  const parsed = isPost ? parseReadParams(merged) : query.params
   if (Result.isFailure(parsed)) return yield* Effect.fail(invalidRequest(parsed.failure))
   const params = parsed.success
   const { handle } = params
@@ -94,22 +160,14 @@ export const readShape = Effect.fnUntraced(function* (
 
   const readiness = awaitReadiness(services)
   if (readiness !== undefined) yield* readiness
-  const known = handle === undefined ? undefined : services.logs.byHandle(handle)
-  const resolved = yield* services.resolver.resolve(selection, known?.definition)
+  const named = handle === undefined ? undefined : services.logs.byHandle(handle)
+  const resolved = yield* services.resolver.resolve(selection, named?.definition)
   const subset =
     params.subset === undefined ? undefined : yield* checkSubset(services, resolved, params.subset)
-  const shape = yield* locateShape(services, resolved, handle)
+  const shape = findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle))
   services.admission.promote(permit)
   services.registry.touch(shape)
-  const { schemaHeader } = resolved.definition
-  if (subset !== undefined) return yield* readSubset(services, context, params, shape, schemaHeader, subset)
-  const cursor = query["cursor"]
-  return yield* readLog(services, {
-    context,
-    params,
-    shape,
-    schemaHeader,
-    cursor: typeof cursor === "string" ? cursor : undefined,
-    ifNoneMatch: request.header("if-none-match")
-  })
+  return subset === undefined
+    ? yield* readLog(services, logRequest(context, params, shape, resolved, request, query))
+    : yield* readSubset(services, context, params, shape, resolved.definition.schemaHeader, subset)
 })

@@ -95,10 +95,11 @@ export const readSubset = Effect.fnUntraced(function* (
         )
     })
   )
-  const headers = ["electric-snapshot", "true", "electric-handle", shape.handle]
+  const headers = services.replies.headers(context, "subset", jsonType)
+  headers.push("electric-snapshot", "true", "electric-handle", shape.handle)
   if (!params.live) headers.push("electric-schema", schemaHeader)
   headers.push("electric-offset", offset)
-  const reply: ApiReply = services.replies.make(context, 200, "subset", jsonType, headers, {
+  const reply: ApiReply = services.replies.make(200, headers, {
     _tag: "Stream",
     flushHeaders: false,
     run: writeSnapshot(shape, snapshot)

@@ -30,11 +30,22 @@ export const requestIdOf = (given: string | undefined): string =>
 
 const headerNames = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/
 
+const cors = (route: Route): ReadonlyArray<string> => [
+  "access-control-allow-origin",
+  "*",
+  "access-control-expose-headers",
+  exposedHeaders,
+  "access-control-allow-methods",
+  route === "shape" ? shapeMethods : otherMethods
+]
+
 /** Puts replies together: the headers that every response carries, cache rules, CORS. */
 export class Replies {
   private readonly identity: string
   private readonly settings: CacheSettings
   private readonly vary: string
+  /** Headers that only depend on route, method and class, made once. */
+  private readonly templates = new Map<string, ReadonlyArray<string>>()
   /** Set when this instance is about to go: clients are to make their next connection elsewhere. */
   closeConnections = false
 
@@ -45,82 +56,62 @@ export class Replies {
   }
 
   /**
-   * `headers` are those of this response only. Any origin may read the answer: it depends on the URL (and, with
-   * an authorisation hook, on headers that browsers only send cross-origin when told to), so echoing the
+   * The headers that every response has, in a new array. Any origin may read the answer: it depends on the URL (and,
+   * with an authorisation hook, on headers that browsers only send cross-origin when told to), so echoing the
    * request's origin would only spoil shared caches.
    */
-  make(
-    context: ReplyContext,
-    status: number,
-    kind: CacheClass,
-    contentType: string | undefined,
-    headers: ReadonlyArray<string>,
-    body: ReplyBody,
-    closeConnection = false
-  ): ApiReply {
-    const all = [
-      "vary",
-      this.vary,
-      "cache-control",
-      cacheControl(kind, context.method, this.settings),
-      "x-request-id",
-      context.requestId,
-      "electric-server",
-      this.identity,
-      "access-control-allow-origin",
-      "*",
-      "access-control-expose-headers",
-      exposedHeaders,
-      "access-control-allow-methods",
-      context.route === "shape" ? shapeMethods : otherMethods
-    ]
-    if (contentType !== undefined) all.push("content-type", contentType)
-    for (const item of headers) all.push(item)
-    return { status, headers: all, body, closeConnection: closeConnection || this.closeConnections }
+  headers(context: ReplyContext, kind: CacheClass, contentType: string | undefined): Array<string> {
+    const key = `${kind} ${context.method} ${context.route} ${contentType}`
+    let template = this.templates.get(key)
+    if (template === undefined) {
+      const made = ["x-request-id", "", "vary", this.vary, "cache-control"]
+      made.push(cacheControl(kind, context.method, this.settings), "electric-server", this.identity)
+      made.push(...cors(context.route))
+      if (contentType !== undefined) made.push("content-type", contentType)
+      template = made
+      // Methods are whatever clients send: only those that the API has are worth remembering.
+      if (context.route !== "none") this.templates.set(key, template)
+    }
+    const headers = template.slice()
+    headers[1] = context.requestId
+    return headers
+  }
+
+  /** `headers` come from the method of that name and belong to this reply alone. */
+  make(status: number, headers: Array<string>, body: ReplyBody, closeConnection = false): ApiReply {
+    return { status, headers, body, closeConnection: closeConnection || this.closeConnections }
   }
 
   failure(context: ReplyContext, failure: Failure): ApiReply {
-    const headers =
-      forbidsSurrogates(failure.kind, context.method) && !failure.headers.includes("surrogate-control")
-        ? ["surrogate-control", "no-store", ...failure.headers]
-        : failure.headers
+    const headers = this.headers(context, failure.kind, failure.body === "" ? undefined : jsonType)
+    if (forbidsSurrogates(failure.kind, context.method) && !failure.headers.includes("surrogate-control"))
+      headers.push("surrogate-control", "no-store")
+    headers.push(...failure.headers)
     return this.make(
-      context,
       failure.status,
-      failure.kind,
-      failure.body === "" ? undefined : jsonType,
       headers,
       failure.body === "" ? emptyBody : { _tag: "Text", text: failure.body },
       failure.closeConnection === true
     )
   }
 
-  notFound(context: ReplyContext): ApiReply {
-    return this.make(context, 404, "unspecific", undefined, [], { _tag: "Text", text: "Not found" })
-  }
-
-  root(context: ReplyContext): ApiReply {
-    return this.make(context, 200, "unspecific", undefined, [], emptyBody)
+  text(
+    context: ReplyContext,
+    status: number,
+    kind: CacheClass,
+    contentType: string | undefined,
+    text: string
+  ): ApiReply {
+    const body: ReplyBody = text === "" ? emptyBody : { _tag: "Text", text }
+    return this.make(status, this.headers(context, kind, contentType), body)
   }
 
   /** Any well-formed list of header names may be sent along: none of them means more than the URL does. */
   preflight(context: ReplyContext, requestedHeaders: string | undefined): ApiReply {
-    const headers = [
-      "x-request-id",
-      context.requestId,
-      "electric-server",
-      this.identity,
-      "access-control-allow-origin",
-      "*",
-      "access-control-expose-headers",
-      exposedHeaders,
-      "access-control-allow-methods",
-      shapeMethods,
-      "access-control-max-age",
-      "86400"
-    ]
+    const headers = ["x-request-id", context.requestId, "electric-server", this.identity, ...cors("shape")]
+    headers.push("access-control-max-age", "86400")
     if (requestedHeaders !== undefined && headerNames.test(requestedHeaders))
       headers.push("access-control-allow-headers", requestedHeaders)
-    return { status: 204, headers, body: emptyBody, closeConnection: this.closeConnections }
+    return this.make(204, headers, emptyBody)
   }
 }

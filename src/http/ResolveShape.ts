@@ -8,6 +8,7 @@ import {
   tableDoesNotExist,
   type TableName
 } from "../postgres/Identifiers.ts"
+import type { Inspector } from "../postgres/Inspector.ts"
 import { schemaHeader } from "../postgres/SchemaHeader.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import { shapeIdentity, type ShapeDefinition } from "../shapes/ShapeDefinition.ts"
@@ -25,13 +26,11 @@ export interface ResolvedShape {
   readonly queryable: ReadonlyArray<string>
 }
 
-/** What resolving asks of the catalogue. Any failure of `table` means that it cannot be read now. */
-export interface TableLookup {
-  readonly table: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, unknown>
-  readonly serverVersionNum: () => number
-}
+/** What resolving asks of the catalogue. */
+export type TableLookup = Pick<Inspector["Service"], "table" | "remembered" | "isFresh" | "serverVersionNum">
 
 interface Cached {
+  readonly name: TableName
   readonly resolved: ResolvedShape
   readonly table: TableInfo
   /** Clauses with sub-selects depend on other tables too: they are looked at again after this time. */
@@ -84,6 +83,8 @@ export class ShapeResolver {
   private readonly lookup: TableLookup
   private readonly conditions: Conditions["Service"]
   private readonly cache = new Map<string, Cached>()
+  /** The same entries by the object that a parsed request carries: requests with the same text share it. */
+  private readonly recent = new WeakMap<ShapeSelection, Cached>()
 
   constructor(lookup: TableLookup, conditions: Conditions["Service"]) {
     this.lookup = lookup
@@ -98,28 +99,52 @@ export class ShapeResolver {
     selection: ShapeSelection,
     known: ShapeDefinition | undefined
   ): Effect.Effect<ResolvedShape, Failure> {
+    const recent = this.recent.get(selection)
+    if (recent !== undefined) return this.lookUp(selection, recent.name, known)
     if (selection.table === undefined) return Effect.fail(one("table", "can't be blank"))
     const name = parseTableName(selection.table)
     if (Result.isFailure(name)) return Effect.fail(one("table", name.failure))
     const { schema, name: relation } = name.success
     if (!couldBeName(schema) || !couldBeName(relation))
       return Effect.fail(one("table", tableDoesNotExist(name.success)))
-    return this.lookup.table(schema, relation).pipe(
-      Effect.matchEffect({
-        onFailure: () => this.withoutCatalogue(selection, name.success, known),
-        onSuccess: (table) =>
-          table === undefined || table.columns.length === 0
-            ? Effect.fail(one("table", tableDoesNotExist(name.success)))
-            : this.withTable(selection, table)
-      })
-    )
+    return this.lookUp(selection, name.success, known)
   }
 
-  private withTable(selection: ShapeSelection, table: TableInfo): Effect.Effect<ResolvedShape, Failure> {
+  /** What `resolve` gives for a request that was resolved before and whose table is not in question. */
+  resolveNow(selection: ShapeSelection): ResolvedShape | undefined {
+    const recent = this.recent.get(selection)
+    if (recent === undefined || !this.lookup.isFresh(recent.table.oid)) return undefined
+    const table = this.lookup.remembered(recent.name.schema, recent.name.name)
+    return table !== undefined && isFresh(recent, table) ? recent.resolved : undefined
+  }
+
+  private lookUp(
+    selection: ShapeSelection,
+    name: TableName,
+    known: ShapeDefinition | undefined
+  ): Effect.Effect<ResolvedShape, Failure> {
+    return Effect.matchEffect(this.lookup.table(name.schema, name.name), {
+      onFailure: () => this.withoutCatalogue(selection, name, known),
+      onSuccess: (table) =>
+        table === undefined || table.columns.length === 0
+          ? Effect.fail(one("table", tableDoesNotExist(name)))
+          : this.withTable(selection, name, table)
+    })
+  }
+
+  private withTable(
+    selection: ShapeSelection,
+    name: TableName,
+    table: TableInfo
+  ): Effect.Effect<ResolvedShape, Failure> {
+    const recent = this.recent.get(selection)
+    if (recent !== undefined && isFresh(recent, table)) return Effect.succeed(recent.resolved)
     const key = cacheKey(selection)
     const cached = this.cache.get(key)
-    if (cached !== undefined && cached.table === table && cached.freshUntil > Date.now())
+    if (cached !== undefined && isFresh(cached, table)) {
+      this.recent.set(selection, cached)
       return Effect.succeed(cached.resolved)
+    }
     const queryable = columnNames("queryable_columns", selection.queryable_columns)
     if (Result.isFailure(queryable)) return Effect.fail(queryable.failure)
     const columns = columnNames("columns", selection.columns)
@@ -147,14 +172,17 @@ export class ShapeResolver {
         table,
         queryable: selected.success.queryable.map((column) => column.name)
       }
-      this.remember(key, {
+      const entry: Cached = {
+        name,
         resolved,
         table,
         freshUntil:
           selection.where !== undefined && /select/i.test(selection.where)
             ? Date.now() + subselectFreshMillis
             : Infinity
-      })
+      }
+      this.remember(key, entry)
+      this.recent.set(selection, entry)
       return resolved
     }
     if (selection.where === undefined) return Effect.succeed(finish(undefined))
@@ -193,6 +221,9 @@ export class ShapeResolver {
     if (oldest !== undefined) this.cache.delete(oldest)
   }
 }
+
+const isFresh = (cached: Cached, table: TableInfo): boolean =>
+  cached.table === table && (cached.freshUntil === Infinity || cached.freshUntil > Date.now())
 
 const cacheKey = (selection: ShapeSelection): string =>
   JSON.stringify([

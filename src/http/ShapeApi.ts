@@ -2,6 +2,7 @@ import { Cause, Context, Effect, Layer, Option, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
+import { Inspector } from "../postgres/Inspector.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../registry/SubsetReader.ts"
 import { ShapeLogs } from "../storage/ShapeLogs.ts"
@@ -14,16 +15,13 @@ import { Conditions } from "./Conditions.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { crashed, unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
 import { openApiDocument } from "./OpenApi.ts"
-import { decodeQuery, type DecodedQuery } from "./QueryString.ts"
-import { admit, readShape } from "./ReadShape.ts"
+import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
+import { admit, readShape, readShapeNow } from "./ReadShape.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
-import { ShapeResolver, type TableLookup } from "./ResolveShape.ts"
-import { operationOf, routeOf, splitTarget } from "./Route.ts"
+import { ShapeResolver } from "./ResolveShape.ts"
+import { operationOf, routeOf, splitTarget, type Operation } from "./Route.ts"
 import { makeSecretCheck } from "./Secret.ts"
 import { serverIdentity } from "./serverIdentity.ts"
-
-/** The part of the catalogue that the API reads. */
-export class ApiCatalogue extends Context.Service<ApiCatalogue, TableLookup>()("baton/http/ApiCatalogue") {}
 
 export interface ShapeApiOptions<R = never> {
   /** Decides who may read what, and which shape that is. Without it whoever has the secret reads everything. */
@@ -55,6 +53,11 @@ export class ShapeApi extends Context.Service<
      * the request's admission and, for a subset, its transaction. Interrupt it when the client is gone.
      */
     readonly handle: (request: ApiRequest) => Effect.Effect<ApiReply, never, Scope.Scope>
+    /**
+     * The reply, if it can be given now: nothing is waited for, no Effect is run, and the body is small enough to be sent
+     * at once. `undefined` says nothing about the request; ask `handle` then.
+     */
+    readonly immediate: (request: ApiRequest) => ApiReply | undefined
     /** From now on every reply asks its client to use another connection. Running requests go on. */
     readonly beginDrain: Effect.Effect<void>
     readonly stats: () => ApiStats
@@ -75,7 +78,7 @@ export class ShapeApi extends Context.Service<
           health: yield* HealthRef,
           subsets: yield* SubsetReader,
           conditions,
-          resolver: new ShapeResolver(yield* ApiCatalogue, conditions),
+          resolver: new ShapeResolver(yield* Inspector, conditions),
           admission: new Admission(config.maxConcurrentRequests),
           replies: new Replies(serverIdentity, {
             maxAgeSeconds: config.cacheMaxAgeSeconds,
@@ -93,18 +96,24 @@ export class ShapeApi extends Context.Service<
     )
 }
 
+const contextOf = (request: ApiRequest, path: string): ReplyContext => ({
+  method: request.method,
+  route: routeOf(path),
+  requestId: requestIdOf(request.header("x-request-id"))
+})
+
 const makeApi = (services: ApiServices): ShapeApi["Service"] => {
   const { replies, admission } = services
-  const hasSecret = makeSecretCheck(services.config.secret)
+  const parser = new QueryParser(makeSecretCheck(services.config.secret))
 
   const shapeRequest = (
     context: ReplyContext,
     request: ApiRequest,
-    query: DecodedQuery
+    query: ParsedQuery
   ): Effect.Effect<ApiReply, Failure, Scope.Scope> => {
-    if (!hasSecret(query.values)) return Effect.fail(unauthorized)
+    if (!query.authorized) return Effect.fail(unauthorized)
     if (!query.wellFormed) return Effect.fail(undecodableQuery)
-    if (context.method === "DELETE") return deleteShape(services, context, request, query.values)
+    if (context.method === "DELETE") return deleteShape(services, context, request, query.merged)
     return Effect.flatMap(Effect.scope, (scope) => {
       const permit = admit(services, query.values)
       if ("_tag" in permit) return Effect.fail(permit)
@@ -113,9 +122,27 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
           scope,
           Effect.sync(() => admission.release(permit))
         ),
-        readShape(services, context, request, query.values, permit)
+        readShape(services, context, request, query, permit)
       )
     })
+  }
+
+  /** Replies that depend on nothing but the request and the state of this instance. */
+  const simpleAnswer = (context: ReplyContext, request: ApiRequest, operation: Operation): ApiReply => {
+    switch (operation) {
+      case "preflight":
+        return replies.preflight(context, request.header("access-control-request-headers"))
+      case "health": {
+        const { status, body } = abilities[services.health.current()].health
+        return replies.text(context, status, "health", jsonType, JSON.stringify(body))
+      }
+      case "openapi":
+        return replies.text(context, 200, "catchUp", jsonType, openApiDocument())
+      case "root":
+        return replies.text(context, 200, "unspecific", undefined, "")
+      default:
+        return replies.text(context, 404, "unspecific", undefined, "Not found")
+    }
   }
 
   const failedReply = (context: ReplyContext, cause: Cause.Cause<Failure>): Effect.Effect<ApiReply> => {
@@ -129,51 +156,33 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
     ).pipe(Effect.as(replies.failure(context, crashed)))
   }
 
-  const answer = (
-    context: ReplyContext,
-    request: ApiRequest,
-    query: string
-  ): Effect.Effect<ApiReply, Failure, Scope.Scope> => {
-    switch (operationOf(context.route, context.method)) {
-      case "readShape":
-      case "deleteShape":
-        return shapeRequest(context, request, decodeQuery(query))
-      case "preflight":
-        return Effect.succeed(replies.preflight(context, request.header("access-control-request-headers")))
-      case "health": {
-        const { health } = abilities[services.health.current()]
-        return Effect.succeed(
-          replies.make(context, health.status, "health", jsonType, [], {
-            _tag: "Text",
-            text: JSON.stringify(health.body)
-          })
-        )
-      }
-      case "openapi":
-        return Effect.succeed(
-          replies.make(context, 200, "catchUp", jsonType, [], { _tag: "Text", text: openApiDocument() })
-        )
-      case "root":
-        return Effect.succeed(replies.root(context))
-      case "none":
-        return Effect.succeed(replies.notFound(context))
-    }
-  }
-
   return {
-    handle: (request) =>
-      Effect.suspend(() => {
-        const { path, query } = splitTarget(request.target)
-        const context: ReplyContext = {
-          method: request.method,
-          route: routeOf(path),
-          requestId: requestIdOf(request.header("x-request-id"))
-        }
-        return Effect.catchCause(
-          Effect.suspend(() => answer(context, request, query)),
-          (cause) => failedReply(context, cause)
-        )
-      }),
+    handle: (request) => {
+      const { path, query } = splitTarget(request.target)
+      const context = contextOf(request, path)
+      const operation = operationOf(context.route, context.method)
+      return Effect.catchCause(
+        Effect.suspend(() =>
+          operation === "readShape" || operation === "deleteShape"
+            ? shapeRequest(context, request, parser.parse(query))
+            : Effect.succeed(simpleAnswer(context, request, operation))
+        ),
+        (cause) => failedReply(context, cause)
+      )
+    },
+    immediate: (request) => {
+      const { path, query } = splitTarget(request.target)
+      const context = contextOf(request, path)
+      const operation = operationOf(context.route, context.method)
+      if (operation === "deleteShape") return undefined
+      try {
+        return operation === "readShape"
+          ? readShapeNow(services, context, request, parser.parse(query))
+          : simpleAnswer(context, request, operation)
+      } catch {
+        return undefined // `handle` meets the same error, and reports it
+      }
+    },
     beginDrain: Effect.sync(() => {
       replies.closeConnections = true
     }),

@@ -59,6 +59,11 @@ export class ShapeLogs extends Context.Service<
     /** Entries strictly after `after`. `-1` gives snapshot chunk 0, with `next` `0_0`, never up to date. */
     readonly read: (shape: ShapeHandle, after: LogOffset) => Effect.Effect<LogRead, ShapeReadError>
     /**
+     * What `read` gives, where it can be given without waiting for disk or snapshot; otherwise undefined. Absent in
+     * implementations that have no such case. Answers of this kind cost a request no fiber.
+     */
+    readonly readNow?: (shape: ShapeHandle, after: LogOffset) => LogRead | undefined
+    /**
      * Waits until the log reaches beyond `after`, the shape is dropped, or the time is over. Checks before it
      * waits, so no change in between is missed. Interrupting it (client gone) costs nothing.
      */

@@ -135,6 +135,7 @@ export class FakeStore {
       return stored === undefined ? snapshotEnd : this.last(stored)
     },
     read: (shape, after) => Effect.sync(() => this.read(shape.handle, after)),
+    readNow: (shape, after) => (this.pieceBytes === undefined ? this.read(shape.handle, after) : undefined),
     awaitChange: (shape, after, timeoutMillis) =>
       Effect.suspend(() => {
         const stored = this.shapes.get(shape.handle)

@@ -5,7 +5,9 @@ import { HealthRef } from "../../../src/health/HealthRef.ts"
 import { replyHeader, type ApiReply } from "../../../src/http/ApiReply.ts"
 import { type ApiRequest, BodyTooLarge } from "../../../src/http/ApiRequest.ts"
 import { Conditions } from "../../../src/http/Conditions.ts"
-import { ApiCatalogue, ShapeApi, type ShapeApiOptions } from "../../../src/http/ShapeApi.ts"
+import { ShapeApi, type ShapeApiOptions } from "../../../src/http/ShapeApi.ts"
+import { Inspector } from "../../../src/postgres/Inspector.ts"
+import { ownPgError } from "../../../src/postgres/PgError.ts"
 import type { ColumnInfo, TableInfo } from "../../../src/postgres/TableInfo.ts"
 import { ShapeRegistry } from "../../../src/registry/ShapeRegistry.ts"
 import { SubsetReader, SubsetUnavailable } from "../../../src/registry/SubsetReader.ts"
@@ -80,13 +82,18 @@ export const apiLayer = (store: FakeStore, options: HarnessOptions = {}) => {
         Layer.succeed(Config, testConfig(options.config)),
         Layer.succeed(ShapeLogs, store.logs),
         Layer.succeed(ShapeRegistry, store.registry),
-        Layer.succeed(ApiCatalogue, {
+        Layer.mock(Inspector)({
           table: (schema, name) =>
             Effect.suspend(() =>
               store.catalogueDown
-                ? Effect.fail(new Error("no connection"))
+                ? Effect.fail(ownPgError("connection_refused", "no connection"))
                 : Effect.succeed(store.tables.get(`${schema}.${name}`))
             ),
+          remembered: (schema, name) => store.tables.get(`${schema}.${name}`),
+          isFresh: () => !store.catalogueDown,
+          all: () => [...store.tables.values()],
+          restore: () => {},
+          invalidate: () => {},
           serverVersionNum: () => options.serverVersionNum ?? 170_000
         }),
         options.conditions === undefined
