@@ -1,8 +1,8 @@
-import { Effect, Layer } from "effect"
+import { Layer } from "effect"
 import { HealthRef } from "./health/HealthRef.ts"
 import { Conditions } from "./http/Conditions.ts"
 import { HttpServer } from "./http/HttpServer.ts"
-import { ApiCatalogue, ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
+import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
 import { Inspector } from "./postgres/Inspector.ts"
@@ -14,18 +14,6 @@ import { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "./registry/Snapshotter.ts"
 import { SubsetReader } from "./registry/SubsetReader.ts"
 import { shapeLogsLayer, Storage } from "./storage/Storage.ts"
-
-/** The catalogue as the API asks for it. */
-const apiCatalogueLayer = Layer.effect(
-  ApiCatalogue,
-  Effect.gen(function* () {
-    const inspector = yield* Inspector
-    return ApiCatalogue.of({
-      table: inspector.table,
-      serverVersionNum: () => 180000
-    })
-  })
-)
 
 const postgres = Publication.layer.pipe(
   Layer.provideMerge(Inspector.layer),
@@ -49,7 +37,7 @@ export const Baton = {
   /** The API without a server, and the instance that feeds it: to be mounted in a server of your own. */
   layer: <R = never>(options: ShapeApiOptions<R> = {}) =>
     Layer.mergeAll(ShapeApi.layer(options), instance).pipe(
-      Layer.provideMerge(Layer.mergeAll(apiCatalogueLayer, Conditions.layerNone)),
+      Layer.provideMerge(Conditions.layerNone),
       Layer.provideMerge(core)
     ),
   /** The whole service on a port of its own, as the command line runs it. */

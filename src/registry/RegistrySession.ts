@@ -121,9 +121,11 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         router.addShape(shape)
         const { recentXids } = engine.store
         const point = recentXids.point
-        const output = makeSnapshotWriter(engine, shape, () =>
+        const output = makeSnapshotWriter(engine, shape, () => {
+          shape.unannounced = false
+          engine.store.wake(shape)
           Deferred.doneUnsafe(ready, Effect.succeed(shape))
-        )
+        })
         const run = options.snapshotter.run({
           definition,
           sink: output.sink,
