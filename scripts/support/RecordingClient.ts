@@ -1,0 +1,100 @@
+import { type Row, Shape, ShapeStream, type ShapeStreamInterface } from "@electric-sql/client"
+import { Ledger, type LogMessage } from "./Ledger.ts"
+import type { TextRow } from "../../test/support/rows.ts"
+
+export interface RecordingOptions {
+  /** Of the service, without a path. */
+  readonly url: string
+  readonly params: Readonly<Record<string, string>>
+  readonly versionColumn?: string
+  /** The client's own parsing of numbers, arrays and so on; otherwise values stay text. */
+  readonly parses?: boolean
+  /** First pause of the client after a failed request; its own default is a second. */
+  readonly retryMillis?: number
+}
+
+/** The official client as an application uses it, with everything that it is told written down. */
+export interface RecordingClient {
+  readonly stream: ShapeStream<Row>
+  readonly shape: Shape<Row>
+  readonly ledger: Ledger
+  /** The rows of the client's `Shape`. */
+  readonly rows: () => ReadonlyArray<TextRow>
+  /** Answers that were not 2xx; 409 among them. */
+  readonly failures: ReadonlyArray<{ readonly status: number; readonly url: string; readonly body: string }>
+  readonly conflicts: () => number
+  /** Requests that ended without an answer. */
+  readonly cutConnections: () => number
+  /** Errors that ended the stream. There must be none. */
+  readonly errors: ReadonlyArray<unknown>
+  /** Milliseconds since the last answer. */
+  readonly silentMillis: () => number
+  readonly stop: () => void
+}
+
+export const startClient = (options: RecordingOptions): RecordingClient => {
+  const aborted = new AbortController()
+  const failures: Array<{ status: number; url: string; body: string }> = []
+  const errors: Array<unknown> = []
+  let cut = 0
+  let lastAnswer = performance.now()
+
+  const recordingFetch: typeof fetch = async (input, init) => {
+    let response: Response
+    try {
+      response = await fetch(input, init)
+    } catch (error) {
+      if (!aborted.signal.aborted) cut++
+      throw error
+    }
+    lastAnswer = performance.now()
+    if (!response.ok) {
+      const body = await response.text()
+      failures.push({
+        status: response.status,
+        url: String(input instanceof Request ? input.url : input),
+        body
+      })
+      return new Response(body, { status: response.status, headers: response.headers })
+    }
+    if (options.parses === true) return response
+    // Without column types the client leaves every value as the text that it received.
+    const headers = new Headers(response.headers)
+    if (headers.has("electric-schema")) headers.set("electric-schema", "{}")
+    return new Response(response.body, { status: response.status, headers })
+  }
+
+  const retryMillis = options.retryMillis ?? 1000
+  const stream = new ShapeStream<Row>({
+    url: `${options.url}/v1/shape`,
+    // The library's type forbids some names by an index signature, which no record of strings satisfies.
+    params: { ...options.params } as { readonly [name: string]: never },
+    signal: aborted.signal,
+    fetchClient: recordingFetch,
+    backoffOptions: { initialDelay: retryMillis, maxDelay: 32 * retryMillis, multiplier: 2 },
+    onError: (error) => {
+      errors.push(error)
+    }
+  })
+  const ledger = new Ledger(options.versionColumn)
+  stream.subscribe(
+    (messages) => {
+      for (const message of messages as unknown as ReadonlyArray<LogMessage>) ledger.apply(message)
+    },
+    (error) => errors.push(error)
+  )
+  // The library was compiled without `exactOptionalPropertyTypes`.
+  const shape = new Shape<Row>(stream as unknown as ShapeStreamInterface<Row>)
+  return {
+    stream,
+    shape,
+    ledger,
+    rows: () => shape.currentRows as unknown as ReadonlyArray<TextRow>,
+    failures,
+    conflicts: () => failures.filter(({ status }) => status === 409).length,
+    cutConnections: () => cut,
+    errors,
+    silentMillis: () => performance.now() - lastAnswer,
+    stop: () => aborted.abort()
+  }
+}
