@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
+import { maxLsn } from "../postgres/Lsn.ts"
 import { compareOffsets, isVirtual, type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
 import {
   logPieces,
@@ -102,6 +103,8 @@ const failure = (shape: ShapeHandle) => (cause: unknown) =>
     message: cause instanceof Error ? cause.message : String(cause)
   })
 
+const dropped: LogRead = { _tag: "Dropped" }
+
 /** `ShapeLogs` on a storage engine. */
 export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effect(
   ShapeLogs,
@@ -168,6 +171,17 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
       }
     })
 
+  const readNow = (handle: ShapeHandle, after: LogOffset): LogRead | undefined => {
+    const shape = engine.live(handle)
+    if (shape === undefined) return dropped
+    const plan = planRead(shape, after)
+    if (plan._tag === "Log") {
+      const slice = logSlice(shape, after, plan)
+      return slice.body instanceof Uint8Array ? slice : undefined
+    }
+    return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
+  }
+
   /** Until it is known whether the snapshot has this chunk, or the shape is gone. */
   const awaitChunk = (handle: ShapeHandle, index: number): Effect.Effect<void, ShapeReadError> => {
     const deadline = Date.now() + chunkWaitMillis
@@ -223,10 +237,11 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     isReadable: (shape) => engine.live(shape)?.readable === true,
     lastOffset: (shape) => engine.live(shape)?.end ?? snapshotEnd,
     read,
+    readNow,
     awaitChange,
     lastSeenLsn: () => {
-      const { lastCommitLsn } = engine.store
-      return engine.processedLsn > lastCommitLsn ? engine.processedLsn : lastCommitLsn
+      const { lastCommitLsn, positionLsn } = engine.store
+      return maxLsn(engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))
     }
   })
 }
