@@ -4,7 +4,7 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
 import { Publication } from "./shim.ts"
-import { ownPgError, type PgError } from "../postgres/PgError.ts"
+import { ownPgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
@@ -73,25 +73,20 @@ export class Instance extends Context.Service<
         return yield* holdLock(connection)
       })
 
-      /** From the lock to its loss. Whatever happens, storage and lock are given back in this order. */
-      const holdLock = (
-        connection: ReplicationConnection
-      ): Effect.Effect<TurnEnd, PgError | InstanceFailed> =>
+      /** From the lock to its loss. Whatever happens, this ends as a follower. */
+      const holdLock = (connection: ReplicationConnection) =>
         Effect.scoped(
           Effect.gen(function* () {
             const started = performance.now()
-            yield* Effect.acquireRelease(
-              Effect.promise(() => engine.takeOver()).pipe(
-                Effect.tap(({ droppedIncomplete }) =>
-                  droppedIncomplete.length === 0
-                    ? Effect.void
-                    : Effect.logInfo(
-                        `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again.`
-                      )
-                )
-              ),
-              () => handBack(connection)
+            const { droppedIncomplete } = yield* Effect.acquireRelease(
+              Effect.promise(() => engine.takeOver()),
+              () => Effect.promise(() => engine.release(handBackMillis))
             )
+            if (droppedIncomplete.length > 0) {
+              yield* Effect.logInfo(
+                `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again.`
+              )
+            }
             const session = yield* openSession({
               ...services.forSession(),
               engine,
@@ -123,20 +118,21 @@ export class Instance extends Context.Service<
                 watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, idle)
               )
             }
-            return yield* Effect.raceFirst(stream, Deferred.await(idle))
+            return yield* Effect.raceFirst(stream, Deferred.await(idle)).pipe(
+              Effect.ensuring(handBack(connection, session))
+            )
           })
         )
 
-      const handBack = (connection: ReplicationConnection) =>
+      /** No more shapes; what was received is made durable and acknowledged; then the lock is free. */
+      const handBack = (connection: ReplicationConnection, session: RegistrySession) =>
         Effect.gen(function* () {
-          const session = sessions.get()
           sessions.set(undefined)
-          session?.sink.recordPosition()
+          session.sink.recordPosition()
           yield* Effect.promise(async () => {
             await engine.writer?.durable()
           }).pipe(Effect.timeoutOption(handBackMillis))
           yield* connection.close
-          yield* Effect.promise(() => engine.release(handBackMillis))
         })
 
       const prepareSource = (connection: ReplicationConnection, session: RegistrySession) =>
@@ -250,7 +246,6 @@ export class Instance extends Context.Service<
           failures = afterFailure(failures, streamed)
           const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
           if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) break
-          if (failure instanceof InstanceFailed) return yield* failure
           const error =
             failure ??
             ownPgError("unknown", `The instance stumbled: ${Cause.pretty(exit.cause)}. It is tried again.`)

@@ -98,7 +98,16 @@ export class SessionServices extends Context.Service<
         Effect.scoped(
           Effect.gen(function* () {
             yield* inspector.onChange((change) =>
-              dropAffected(session, change.before.oid, change._tag === "Vanished" ? undefined : change.after)
+              change._tag === "Changed" && change.difference.leavesAttached.length > 0
+                ? session.dropTables(
+                    new Set([change.after.oid]),
+                    "a partition with rows of its own was attached"
+                  )
+                : dropAffected(
+                    session,
+                    change.before.oid,
+                    change._tag === "Vanished" ? undefined : change.after
+                  )
             )
             yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
             return yield* runSchemaReconciler(config.schemaReconcilerMillis).pipe(

@@ -11,7 +11,7 @@ import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
  *   values may read differently; or may now be NULL although clients were told it cannot
  * - a column was added or dropped, and the shape has all columns (by request, or as the key of a table without one)
  * - the primary key is another one
- * - a partition with rows came or went: no change in the stream tells of those rows
+ * - a partition went, with rows of which no change in the stream tells
  *
  * `table` is the shape's table or, as a relation only, one of its partitions (neither name nor OID is equal then).
  * A relation of the stream tells less than the catalogue: what it leaves out is not compared, and it may lack
@@ -32,16 +32,13 @@ export const isAffectedBy = (definition: ShapeDefinition, table: Relation | Tabl
 }
 
 /**
- * Whether rows came to or went from a partitioned table without a change in the stream: a leaf partition was detached
- * or dropped, or one that had been a table of its own was attached. A partition created empty changes nothing.
+ * Whether rows went from a partitioned table without a change in the stream: a leaf partition was detached or dropped.
+ * A new leaf does not say whether it was created empty or attached with rows; who compares two descriptions of the
+ * table can tell (`TableDifference.leavesAttached`).
  */
 export const partitionsChanged = (leafOidsBefore: ReadonlyArray<number>, table: TableInfo): boolean => {
-  const before = new Set(leafOidsBefore)
   const now = new Set(table.leafOids)
-  return (
-    leafOidsBefore.some((oid) => !now.has(oid)) ||
-    (table.attachedOids ?? []).some((oid) => now.has(oid) && !before.has(oid))
-  )
+  return leafOidsBefore.some((oid) => !now.has(oid))
 }
 
 const fromCatalogue = (column: TableInfo["columns"][number]): DefinedColumn => ({

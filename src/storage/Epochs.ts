@@ -56,10 +56,17 @@ export const publishEpoch = async (
   if (durable) await syncDirectory(paths.epochs)
 }
 
-/** All published epochs, oldest first. */
-export const readEpochs = async (paths: StoragePaths): Promise<ReadonlyArray<EpochRecord>> => {
+/** The published epochs from `epoch` on, oldest first; none if there is none above it. One look at a directory, mostly. */
+export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
   const numbers: Array<string> = []
-  for (const name of await listDirectory(paths.epochs)) if (/^[0-9a-f]{8}$/.test(name)) numbers.push(name)
+  let newer = false
+  for (const name of await listDirectory(paths.epochs)) {
+    if (!/^[0-9a-f]{8}$/.test(name)) continue
+    const number = parseInt(name, 16)
+    if (number > epoch) newer = true
+    if (number >= epoch) numbers.push(name)
+  }
+  if (!newer) return []
   const records: Array<EpochRecord> = []
   for (const name of numbers.toSorted()) {
     try {

@@ -78,7 +78,7 @@ export class JournalReader {
   }
 
   private async readEpochs(): Promise<void> {
-    const next = successor(await readEpochs(this.paths), this.epoch)
+    const next = successor(await readEpochs(this.paths, this.epoch), this.epoch)
     this.lost = next === "lost"
     this.next = next === "lost" ? undefined : next
     this.epochsRead = true

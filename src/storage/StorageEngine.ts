@@ -195,6 +195,15 @@ export class StorageEngine {
    */
   async takeOver(): Promise<{ readonly droppedIncomplete: ReadonlyArray<string> }> {
     await this.stopFollowing()
+    try {
+      return await this.becomeWriter()
+    } catch (error) {
+      this.follow()
+      throw error
+    }
+  }
+
+  private async becomeWriter(): Promise<{ readonly droppedIncomplete: ReadonlyArray<string> }> {
     await createLayout(this.paths)
     const epoch = await claimEpoch(this.paths)
     if (this.reader === undefined) await this.load()
