@@ -70,7 +70,8 @@ const compile = (request: WhereRequest): CompiledWhere => {
     params: request.params,
     parameterTypes: new Map(),
     position: parsed.position,
-    budget: { nodes: 0 }
+    budget: { nodes: 0 },
+    used: new Set()
   }
   const resolved = transform(scope, parsed.node)
   const expression =
@@ -82,18 +83,18 @@ const compile = (request: WhereRequest): CompiledWhere => {
   }
   const sql = printExpression(catalogue, expression)
   const lowered = lowerExpression(catalogue, expression)
-  if (request.onlyInQueries !== true) refuseUnreplicated(request, lowered)
+  if (request.onlyInQueries !== true) refuseUnreplicated(request, scope.used)
   const stored: StoredExpression = {
     version: 1,
     plan: JSON.stringify(lowered.plan),
-    constants: lowered.constants
+    constants: lowered.constants,
+    columns: [...scope.used]
   }
   return { sql, expression: stored, ...classify(lowered) }
 }
 
 /** Columns whose values the stream does not carry cannot be judged there. */
-const refuseUnreplicated = (request: WhereRequest, lowered: Lowered): void => {
-  const used = new Set(lowered.plan.columns.map((column) => column.name))
+const refuseUnreplicated = (request: WhereRequest, used: ReadonlySet<string>): void => {
   for (const column of request.table.columns) {
     if (!used.has(column.name) || column.generated === "no") continue
     if (column.generated === "stored" && request.generatedColumnsReplicated === true) continue

@@ -75,6 +75,8 @@ export interface StoredExpression {
   readonly version: 1
   readonly plan: string
   readonly constants: ReadonlyArray<string>
+  /** Every column the clause reads, those of parts left to Postgres included. */
+  readonly columns: ReadonlyArray<string>
 }
 
 export const isStoredExpression = (value: unknown): value is StoredExpression =>

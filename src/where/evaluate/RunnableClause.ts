@@ -45,6 +45,9 @@ interface Bound {
 const bySignature = new Map<string, WeakRef<Bound>>()
 const byColumns = new WeakMap<ReadonlyArray<ClauseColumn>, Bound>()
 
+/** The reader that all clauses over these columns share. */
+export const readerOf = (columns: ReadonlyArray<ClauseColumn>): RowReader => boundTo(columns).reader
+
 /** The compiled plans of one list of columns; equal lists share them. */
 const boundTo = (columns: ReadonlyArray<ClauseColumn>): Bound => {
   const known = byColumns.get(columns)

@@ -155,13 +155,15 @@ class Compiler {
       return binary(form, first, second, implementation)
     }
     return (constants) => {
+      // All arguments are evaluated, as in Postgres: an error in one shows even when another is NULL.
+      let sawNull = false
       const values: Array<unknown> = []
       for (const arg of args) {
         const value = arg(constants)
-        if (value === null) return null
+        if (value === null) sawNull = true
         values.push(value)
       }
-      return implementation(...values)
+      return sawNull ? null : implementation(...values)
     }
   }
 
@@ -204,9 +206,8 @@ class Compiler {
     }
     return (constants) => {
       const text = subject(constants)
-      if (text === null) return null
       const value = second(constants)
-      return value === null ? null : implementation(text, prepare(value))
+      return text === null || value === null ? null : implementation(text, prepare(value))
     }
   }
 
@@ -298,10 +299,10 @@ class Compiler {
     const right = this.compile(form.r)
     const deciding = !form.all
     return (constants) => {
+      const a = left(constants)
       const array = right(constants) as ArrayValue | null
       if (array === null) return null
       if (array.elements.length === 0) return !deciding
-      const a = left(constants)
       if (a === null) return null
       let sawNull = false
       const [savedLeft, savedRight] = operands
@@ -443,9 +444,8 @@ const binary = (
   }
   return (constants) => {
     const a = first(constants)
-    if (a === null) return null
     const b = second(constants)
-    return b === null ? null : implementation(a, b)
+    return a === null || b === null ? null : implementation(a, b)
   }
 }
 

@@ -2,7 +2,7 @@ import { natives } from "../native/index.ts"
 import { codecOf } from "../values/codecs.ts"
 import type { Form, FormColumn } from "../evaluate/Form.ts"
 import type { CollationKind } from "../values/text.ts"
-import type { TypeSpec } from "../values/TypeSpec.ts"
+import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
 
 /**
  * One way to find the clauses a row may satisfy: look up the value of `probe`, an expression over the row without
@@ -163,6 +163,8 @@ const operandsOf = (form: Form, columns: ReadonlyArray<FormColumn>): Operands | 
 const describe = (form: Form, columns: ReadonlyArray<FormColumn>): string =>
   "c" in form ? (columns[form.c]?.name ?? "column") : "an expression"
 
+const isKnown = (column: FormColumn | undefined): boolean => column !== undefined && !isForeign(column.type)
+
 const path = (
   partial: Partial<AccessPath> & Pick<AccessPath, "probe" | "kind" | "type" | "description">
 ): AccessPath => ({
@@ -222,7 +224,7 @@ const singlePath = (form: Form, columns: ReadonlyArray<FormColumn>): AccessPath 
       description: `value of ${describe(form.not, columns)}`
     })
   }
-  if ("isNull" in form && !form.not && !form.row && "c" in form.isNull) {
+  if ("isNull" in form && !form.not && !form.row && "c" in form.isNull && isKnown(columns[form.isNull.c])) {
     return path({
       probe: form.isNull,
       kind: "isNull",

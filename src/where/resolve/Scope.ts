@@ -15,6 +15,8 @@ export interface Scope {
   readonly position: (location: number | undefined) => number
   /** Counts resolved nodes, to bound the work one clause can cause. */
   readonly budget: { nodes: number }
+  /** Names of the columns met so far. */
+  readonly used: Set<string>
 }
 
 export const nodeLimit = 200_000

@@ -45,7 +45,8 @@ export const castPathway = (
   const sourceEntry = catalogue.type(source)
   const targetEntry = catalogue.type(target)
   if (sourceEntry === undefined || targetEntry === undefined) return undefined
-  if (sourceEntry.element !== 0 && targetEntry.element !== 0) {
+  // int2vector and oidvector look like arrays but nothing is cast to them.
+  if (sourceEntry.element !== 0 && targetEntry.element !== 0 && target !== 22 && target !== 30) {
     const steps = castPathway(catalogue, sourceEntry.element, targetEntry.element, context)
     if (steps === undefined) return undefined
     if (steps.every((step) => step.kind === "relabel")) return [{ kind: "relabel" }]

@@ -186,6 +186,7 @@ const column = (scope: Scope, ref: ColumnRef): Expression => {
   const info =
     ref.fields?.length === 1 && only !== undefined && "String" in only ? scope.columns.get(name) : undefined
   if (info === undefined) return refuseAt(at, `unknown reference ${parts.join(".")}`)
+  scope.used.add(name)
   return {
     kind: "column",
     name,

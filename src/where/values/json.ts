@@ -281,8 +281,11 @@ export const jsonbExists = (value: Json, key: string): boolean => {
 export const jsonbMember = (value: Json, key: string): Json | undefined =>
   isObject(value) ? value.get(key) : undefined
 
-export const jsonbElement = (value: Json, index: number): Json | undefined =>
-  isArray(value) ? value[index < 0 ? value.length + index : index] : undefined
+export const jsonbElement = (value: Json, index: number): Json | undefined => {
+  if (isArray(value)) return value[index < 0 ? value.length + index : index]
+  // A scalar at the top is stored as an array of one, and `->` sees it that way.
+  return isScalar(value) && (index === 0 || index === -1) ? value : undefined
+}
 
 const pathIndex = /^[ \t\n\v\f\r]*[+-]?\d+$/
 

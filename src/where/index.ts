@@ -1,0 +1,32 @@
+/** What the rest of the service uses of this folder. */
+export {
+  Catalogue,
+  CatalogueUnavailable,
+  loadTypeCatalogue,
+  makeTypeCatalogue,
+  type CatalogueQuery
+} from "./catalogue/Catalogue.ts"
+export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
+export { compileOrderBy } from "./compileOrderBy.ts"
+export { compileWhere, type Classification, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
+export {
+  ClauseOutdated,
+  evaluate,
+  makeRunnable,
+  type ClauseColumn,
+  type RunnableClause,
+  type Verdict
+} from "./evaluate/RunnableClause.ts"
+export { FilterIndex } from "./index/FilterIndex.ts"
+export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
+export { loadParser } from "./parse/parser.ts"
+export {
+  evaluateInPostgres,
+  slowSql,
+  type Answer,
+  type Question,
+  type SlowOptions,
+  type SlowQuery
+} from "./slow/evaluateInPostgres.ts"
+export type { WhereClause } from "./WhereClause.ts"
+export type { WhereError } from "./WhereError.ts"

@@ -1,0 +1,337 @@
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { ArrayValue } from "../values/arrays.ts"
+import type { Closure, Compiled } from "../evaluate/compile.ts"
+import { readerOf, type ClauseColumn, type RunnableClause } from "../evaluate/RunnableClause.ts"
+import type { RowReader } from "../evaluate/RowReader.ts"
+import { EvaluationError, Undecided } from "../values/Failure.ts"
+import type { Codec } from "../values/Codec.ts"
+import { CellMap, Group, type Cell } from "./Cell.ts"
+import { IntervalTree, type Interval } from "./IntervalTree.ts"
+import { pushMatch, type MatchList } from "./MatchList.ts"
+import { alternativesFor, intervalOf, keysOf, type Alternative, type PlannedPath } from "./paths.ts"
+
+/** What a probed value of a row is looked up in. */
+interface Probe {
+  readonly key: string
+  readonly value: Closure
+  readonly codec: Codec
+  readonly equal: CellMap
+  /** Clauses that need an element of the value, which is an array. */
+  readonly elements: CellMap
+  readonly nulls: CellMap
+  readonly ranges: IntervalTree
+  users: number
+}
+
+interface Registration {
+  readonly clause: RunnableClause
+  /** Which of the form's alternatives was taken; `undefined`: the clause is evaluated for every row. */
+  readonly alternative: Alternative | undefined
+  /** Per path the keys it is registered under. */
+  readonly keys: ReadonlyArray<ReadonlyArray<unknown>>
+}
+
+const noConstants: ReadonlyArray<unknown> = []
+const nullKey = 0
+
+/**
+ * Finds the shapes of one relation that a row belongs to.
+ *
+ * Shapes whose clause compares the row with constants are found by looking the row's values up; the number of
+ * shapes does not matter. What remains of a clause is evaluated for those found, and clauses without such a
+ * comparison for every row. The result is exactly that of evaluating every clause, except that an error in a
+ * part of a clause goes unnoticed when another part already rules the row out.
+ */
+export class FilterIndex {
+  private readonly reader: RowReader
+  private readonly everyRow = new Set<number>()
+  private readonly registrations = new Map<number, Registration>()
+  private readonly probes = new Map<string, Probe>()
+  private readonly scanned = new Map<Compiled, Group>()
+  /** Shapes that one row may find more than once. */
+  private readonly repeated = new Set<number>()
+  private readonly seen = new Set<number>()
+
+  constructor(relationColumns: ReadonlyArray<ClauseColumn>) {
+    this.reader = readerOf(relationColumns)
+  }
+
+  get size(): number {
+    return this.registrations.size + this.everyRow.size
+  }
+
+  /** Registers a shape; `undefined` matches every row. A shape that is registered already is replaced. */
+  add(shapeId: number, clause: RunnableClause | undefined): void {
+    this.remove(shapeId)
+    if (clause === undefined) {
+      this.everyRow.add(shapeId)
+      return
+    }
+    const { compiled, constants } = clause
+    const chosen = this.choose(clause)
+    if (chosen === undefined) {
+      let group = this.scanned.get(compiled)
+      if (group === undefined) this.scanned.set(compiled, (group = new Group(compiled)))
+      group.add(shapeId, constants)
+      this.registrations.set(shapeId, { clause, alternative: undefined, keys: [] })
+      return
+    }
+    const { alternative, keys } = chosen
+    let registered = 0
+    for (const [i, one] of alternative.entries()) {
+      const probe = this.probeFor(one, compiled)
+      probe.users++
+      const { kind, exact } = one.path
+      if (kind === "range") {
+        probe.ranges.add(intervalOf(one, clause, shapeId))
+        registered++
+        continue
+      }
+      const cells = cellsOf(probe, kind)
+      for (const key of keys[i] ?? []) cells.add(key, shapeId, exact, compiled, constants)
+      registered += kind === "containsAny" ? (keys[i]?.length ?? 0) : 1
+    }
+    if (registered > 1) this.repeated.add(shapeId)
+    this.registrations.set(shapeId, { clause, alternative, keys })
+  }
+
+  /** Removes a shape; nothing happens when it is not registered. */
+  remove(shapeId: number): void {
+    if (this.everyRow.delete(shapeId)) return
+    const registration = this.registrations.get(shapeId)
+    if (registration === undefined) return
+    this.registrations.delete(shapeId)
+    this.repeated.delete(shapeId)
+    const { clause, alternative, keys } = registration
+    const { compiled } = clause
+    if (alternative === undefined) {
+      const group = this.scanned.get(compiled)
+      group?.remove(shapeId)
+      if (group?.ids.length === 0) this.scanned.delete(compiled)
+      return
+    }
+    for (const [i, one] of alternative.entries()) {
+      const probe = this.probes.get(one.probeKey)
+      if (probe === undefined) continue
+      const { kind, exact } = one.path
+      if (kind === "range") probe.ranges.remove(intervalOf(one, clause, shapeId))
+      else for (const key of keys[i] ?? []) cellsOf(probe, kind).remove(key, shapeId, exact, compiled)
+      if (--probe.users === 0) this.probes.delete(one.probeKey)
+    }
+  }
+
+  /** Appends all shapes whose clause is true for the row, and notes errors and what only Postgres can decide. */
+  match(row: Tuple, out: MatchList): void {
+    for (const id of this.everyRow) pushMatch(out, id)
+    if (this.registrations.size === 0) return
+    this.reader.load(row)
+    if (this.seen.size > 0) this.seen.clear()
+    for (const probe of this.probes.values()) this.lookUp(probe, out)
+    for (const group of this.scanned.values()) this.evaluateGroup(group, out)
+  }
+
+  /** An estimate of what the index holds in memory, for metrics. */
+  memoryBytes(): number {
+    let bytes = this.everyRow.size * 40 + this.repeated.size * 40
+    for (const { clause, keys } of this.registrations.values()) {
+      bytes += 160 + clause.constants.length * 24
+      for (const list of keys) bytes += 32 + list.length * 72
+    }
+    return bytes + this.probes.size * 1000 + this.scanned.size * 200
+  }
+
+  /** Takes the alternative under which the fewest other shapes are found together with this one. */
+  private choose(
+    clause: RunnableClause
+  ): { readonly alternative: Alternative; readonly keys: ReadonlyArray<ReadonlyArray<unknown>> } | undefined {
+    let best: { alternative: Alternative; keys: Array<ReadonlyArray<unknown>> } | undefined
+    let bestCrowd = Infinity
+    for (const alternative of alternativesFor(clause.compiled)) {
+      const keys: Array<ReadonlyArray<unknown>> = []
+      let crowd = 0
+      let possible = true
+      for (const one of alternative) {
+        const found = this.keysAndCrowd(one, clause)
+        if (found === undefined) {
+          possible = false
+          break
+        }
+        keys.push(found.keys)
+        crowd += found.crowd
+      }
+      // Alternatives come best first: a later one has to be clearly better.
+      if (possible && (best === undefined || crowd * 2 + 1 < bestCrowd)) {
+        best = { alternative, keys }
+        bestCrowd = crowd
+      }
+    }
+    return best
+  }
+
+  private keysAndCrowd(
+    one: PlannedPath,
+    clause: RunnableClause
+  ): { readonly keys: ReadonlyArray<unknown>; readonly crowd: number } | undefined {
+    const probe = this.probes.get(one.probeKey)
+    const { kind } = one.path
+    if (kind === "range") return { keys: [], crowd: (probe?.ranges.size ?? 0) / 4 }
+    if (kind === "isNull") return { keys: [nullKey], crowd: probe?.nulls.sizeOf(nullKey) ?? 0 }
+    const keys = keysOf(one, clause)
+    if (keys === undefined || keys.length > 10_000) return undefined
+    const cells = probe === undefined ? undefined : cellsOf(probe, kind)
+    if (kind === "containsAll" && keys.length > 1) {
+      // One element suffices to find the clause: the one that the fewest others are found by.
+      let rarest: unknown = keys[0]
+      let rarestCrowd = Infinity
+      for (const key of keys) {
+        const crowd = cells?.sizeOf(key) ?? 0
+        if (crowd < rarestCrowd) {
+          rarest = key
+          rarestCrowd = crowd
+        }
+      }
+      return { keys: [rarest], crowd: rarestCrowd }
+    }
+    let crowd = 0
+    for (const key of keys) crowd += cells?.sizeOf(key) ?? 0
+    return { keys, crowd: keys.length === 0 ? 0 : crowd / keys.length }
+  }
+
+  private probeFor(one: PlannedPath, compiled: Compiled): Probe {
+    let probe = this.probes.get(one.probeKey)
+    if (probe === undefined) {
+      probe = {
+        key: one.probeKey,
+        value: compiled.closureOf(one.path.probe),
+        codec: one.codec,
+        equal: new CellMap(),
+        elements: new CellMap(),
+        nulls: new CellMap(),
+        ranges: new IntervalTree(one.codec.compare ?? (() => 0)),
+        users: 0
+      }
+      this.probes.set(one.probeKey, probe)
+    }
+    return probe
+  }
+
+  private lookUp(probe: Probe, out: MatchList): void {
+    const { equal, elements, nulls, ranges, codec } = probe
+    const cells: Array<number | Cell | undefined> = []
+    const intervals: Array<Interval> = []
+    try {
+      const value = probe.value(noConstants)
+      if (value === null) cells.push(nulls.map.get(nullKey))
+      else {
+        if (equal.map.size > 0) cells.push(equal.map.get(codec.key?.(value)))
+        if (ranges.size > 0) ranges.find(value, (interval) => intervals.push(interval))
+        if (elements.map.size > 0) {
+          const keys = new Set<unknown>()
+          for (const element of (value as ArrayValue).elements)
+            if (element !== null) keys.add(codec.key?.(element))
+          for (const key of keys) cells.push(elements.map.get(key))
+        }
+      }
+    } catch (failure) {
+      if (!(failure instanceof Undecided) && !(failure instanceof EvaluationError)) throw failure
+      this.evaluateAll(probe, out)
+      return
+    }
+    for (const cell of cells) this.visit(cell, out)
+    for (const interval of intervals) this.visitInterval(interval, out)
+  }
+
+  /** The probed value cannot be computed: every clause that relies on it speaks for itself. */
+  private evaluateAll(probe: Probe, out: MatchList): void {
+    for (const [shapeId, registration] of this.registrations) {
+      if (registration.alternative?.some((one) => one.probeKey === probe.key) !== true) continue
+      if (this.repeated.has(shapeId) && this.seen.has(shapeId)) continue
+      if (this.repeated.has(shapeId)) this.seen.add(shapeId)
+      this.evaluateOne(shapeId, registration.clause.compiled, registration.clause.constants, out)
+    }
+  }
+
+  private visit(cell: number | Cell | undefined, out: MatchList): void {
+    if (cell === undefined) return
+    if (typeof cell === "number") {
+      this.found(cell, out)
+      return
+    }
+    for (const id of cell.decided) this.found(id, out)
+    for (const group of cell.groups.values()) this.evaluateGroup(group, out)
+  }
+
+  private visitInterval(interval: Interval, out: MatchList): void {
+    if (interval.exact) this.found(interval.id, out)
+    else this.evaluateOnce(interval.id, interval.compiled, interval.constants, out)
+  }
+
+  private found(id: number, out: MatchList): void {
+    if (this.repeated.size > 0 && this.repeated.has(id)) {
+      if (this.seen.has(id)) return
+      this.seen.add(id)
+    }
+    pushMatch(out, id)
+  }
+
+  /** The loop that most of the time is spent in: nothing but calls of one compiled plan. */
+  private evaluateGroup(group: Group, out: MatchList): void {
+    const { ids, constants, compiled } = group
+    const { root } = compiled
+    if (this.repeated.size > 0) {
+      for (let i = 0; i < ids.length; i++)
+        this.evaluateOnce(ids[i] ?? 0, compiled, constants[i] ?? noConstants, out)
+      return
+    }
+    let i = 0
+    while (i < ids.length) {
+      try {
+        for (; i < ids.length; i++) {
+          const verdict = root(constants[i] ?? noConstants)
+          if (verdict === true) pushMatch(out, ids[i] ?? 0)
+          else if (verdict === undefined) out.undecided.push(ids[i] ?? 0)
+        }
+      } catch (failure) {
+        report(failure, ids[i] ?? 0, out)
+        i++
+      }
+    }
+  }
+
+  private evaluateOnce(
+    id: number,
+    compiled: Compiled,
+    constants: ReadonlyArray<unknown>,
+    out: MatchList
+  ): void {
+    if (this.repeated.has(id)) {
+      if (this.seen.has(id)) return
+      this.seen.add(id)
+    }
+    this.evaluateOne(id, compiled, constants, out)
+  }
+
+  private evaluateOne(
+    id: number,
+    compiled: Compiled,
+    constants: ReadonlyArray<unknown>,
+    out: MatchList
+  ): void {
+    try {
+      const verdict = compiled.root(constants)
+      if (verdict === true) pushMatch(out, id)
+      else if (verdict === undefined) out.undecided.push(id)
+    } catch (failure) {
+      report(failure, id, out)
+    }
+  }
+}
+
+const cellsOf = (probe: Probe, kind: PlannedPath["path"]["kind"]): CellMap =>
+  kind === "equal" ? probe.equal : kind === "isNull" ? probe.nulls : probe.elements
+
+const report = (failure: unknown, shapeId: number, out: MatchList): void => {
+  if (failure instanceof Undecided) out.undecided.push(shapeId)
+  else if (failure instanceof EvaluationError) out.errors.push({ shapeId, message: failure.message })
+  else throw failure
+}

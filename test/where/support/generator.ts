@@ -1,0 +1,283 @@
+import type { Random } from "./random.ts"
+import { columnName, edgeValues, oracleTypes, type OracleType } from "./values.ts"
+
+/** Writes random well-typed SQL expressions over the table `oracle`. */
+export class Generator {
+  private readonly random: Random
+  constructor(random: Random) {
+    this.random = random
+  }
+
+  condition(depth = 3): string {
+    return this.of("bool", depth)
+  }
+
+  literal(type: OracleType): string {
+    const { random } = this
+    if (random.chance(0.06)) return `NULL::${type}`
+    const value = random.pick<string>(edgeValues[type])
+    if (random.chance(0.3)) {
+      if ((type === "int4" || type === "numeric") && /^\d{1,9}(\.\d+)?$/.test(value)) return value
+      if (type === "bool") return value
+    }
+    return `'${value.replaceAll("'", "''")}'::${type === "bpchar" ? "char(8)" : type}`
+  }
+
+  /** A literal without a type, for places where the context gives one. */
+  untyped(type: OracleType): string {
+    const { random } = this
+    return random.chance(0.05) ? "NULL" : `'${random.pick<string>(edgeValues[type]).replaceAll("'", "''")}'`
+  }
+
+  column(type: OracleType): string {
+    return `"${columnName(type, this.random.pick([1, 2]))}"`
+  }
+
+  leaf(type: OracleType): string {
+    return this.random.chance(0.7) ? this.column(type) : this.literal(type)
+  }
+
+  of(type: OracleType, depth: number): string {
+    const { random } = this
+    if (depth <= 0 && type !== "bool") return this.leaf(type)
+    if (depth <= -1) return this.leaf(type)
+    const productions = this.productions(type, depth)
+    if (productions.length === 0 || (type !== "bool" && random.chance(0.35))) return this.leaf(type)
+    return random.pick(productions)()
+  }
+
+  private compared(): OracleType {
+    return this.random.pick(
+      oracleTypes.filter((type) => type !== "json" && type !== "posint" && type !== "pair")
+    )
+  }
+
+  private productions(type: OracleType, depth: number): ReadonlyArray<() => string> {
+    const { random } = this
+    const d = depth - 1
+    const g = (of: OracleType): string => this.of(of, d)
+    const general: ReadonlyArray<() => string> = [
+      () => `CASE WHEN ${g("bool")} THEN ${g(type)} ELSE ${g(type)} END`,
+      () => `COALESCE(${g(type)}, ${g(type)})`
+    ]
+    const byType: Partial<Record<OracleType, ReadonlyArray<() => string>>> = {
+      bool: this.booleans(d),
+      int2: [() => `(${g("int4")})::int2`],
+      int4: [
+        () => `(${g("int4")} ${random.pick(["+", "-", "*", "/", "%", "&", "|", "#"])} ${g("int4")})`,
+        () => `(- ${g("int4")})`,
+        () => `abs(${g("int4")})`,
+        () => `length(${g("text")})`,
+        () => `(${g(random.pick(["int8", "numeric", "float8", "int2"]))})::int4`,
+        () => `(${g("date")} - ${g("date")})`,
+        () => `cardinality(${g("int4[]")})`,
+        () => `array_length(${g("text[]")}, 1)`,
+        () => `position(${g("text")} in ${g("text")})`,
+        () => `(${g("int4[]")})[${random.below(4)}]`,
+        () => `GREATEST(${g("int4")}, ${g("int4")})`,
+        () => `NULLIF(${g("int4")}, ${g("int4")})`,
+        () => `(${this.column("pair")}).x`,
+        () => `(${g("jsonb")}->>'k')::int4`,
+        () => `array_position(${g("int4[]")}, ${g("int4")})`,
+        () => `${this.column("posint")}`
+      ],
+      int8: [
+        () => `(${g("int8")} ${random.pick(["+", "-", "*", "/", "%"])} ${g(random.pick(["int8", "int4"]))})`,
+        () => `(${g(random.pick(["int4", "numeric", "float8"]))})::int8`,
+        () => `abs(${g("int8")})`
+      ],
+      numeric: [
+        () =>
+          `(${g("numeric")} ${random.pick(["+", "-", "*", "/", "%"])} ${g(random.pick(["numeric", "int4"]))})`,
+        () => `round(${g("numeric")}, ${random.pick(["0", "1", "2", "-1"])})`,
+        () => `${random.pick(["round", "trunc", "ceil", "floor", "abs", "sign", "-"])}(${g("numeric")})`,
+        () => `(${g(random.pick(["int4", "int8", "float8", "float4"]))})::numeric`,
+        () => `(${g("numeric")})::numeric(${random.pick(["5,2", "10,0", "20,5"])})`,
+        () =>
+          `extract(${random.pick(["year", "month", "day", "hour", "minute", "second", "epoch", "dow", "doy", "isodow", "week", "quarter", "milliseconds"])} from ${g(random.pick(["timestamp", "timestamptz"]))})`,
+        () => `(${g("jsonb")}->'k')::numeric`
+      ],
+      float8: [
+        () =>
+          `(${g("float8")} ${random.pick(["+", "-", "*", "/"])} ${g(random.pick(["float8", "int4", "float4"]))})`,
+        () => `(${g(random.pick(["int4", "numeric", "float4", "int8"]))})::float8`,
+        () => `${random.pick(["round", "ceil", "floor", "abs", "trunc", "sign"])}(${g("float8")})`,
+        () => `date_part('${random.pick(["year", "month", "epoch", "second"])}', ${g("timestamp")})`
+      ],
+      float4: [
+        () => `(${g("float4")} ${random.pick(["+", "-", "*", "/"])} ${g("float4")})`,
+        () => `(${g(random.pick(["int4", "numeric", "float8"]))})::float4`
+      ],
+      text: this.texts(d),
+      varchar: [() => `(${g("text")})::varchar`, () => `(${g("text")})::varchar(3)`],
+      bpchar: [() => `(${g("text")})::char(4)`],
+      date: [
+        () => `(${g("date")} ${random.pick(["+", "-"])} ${g("int4")})`,
+        () => `(${g(random.pick(["timestamp", "timestamptz"]))})::date`
+      ],
+      time: [
+        () => `(${g("timestamp")})::time`,
+        () => `(${g("time")} ${random.pick(["+", "-"])} ${g("interval")})`
+      ],
+      timestamp: [
+        () => `(${g("timestamp")} ${random.pick(["+", "-"])} ${g("interval")})`,
+        () => `(${g("date")})::timestamp`,
+        () => `(${g("date")} + ${g("time")})`,
+        () => `(${g("date")} + ${g("interval")})`,
+        () =>
+          `date_trunc('${random.pick(["day", "month", "year", "hour", "week", "quarter", "second"])}', ${g("timestamp")})`,
+        () =>
+          `(${g("timestamptz")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])}')`,
+        () => `(${g("timestamp")})::timestamp(${random.pick(["0", "3"])})`
+      ],
+      timestamptz: [
+        () => `(${g("timestamptz")} ${random.pick(["+", "-"])} ${g("interval")})`,
+        () => `(${g("timestamp")})::timestamptz`,
+        () => `date_trunc('${random.pick(["day", "month", "hour"])}', ${g("timestamptz")})`,
+        () =>
+          `(${g("timestamp")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney"])}')`
+      ],
+      interval: [
+        () => `(${g("interval")} ${random.pick(["+", "-"])} ${g("interval")})`,
+        () => `(${g("timestamp")} - ${g("timestamp")})`,
+        () => `(${g("interval")} * ${random.pick(["2", "0.5", "-1", "1.5"])})`,
+        () => `(${g("interval")} / ${random.pick(["2", "3", "7"])})`,
+        () => `(- ${g("interval")})`,
+        () => `${random.pick(["justify_days", "justify_hours", "justify_interval"])}(${g("interval")})`,
+        () => `make_interval(days => ${random.below(50)}, hours => ${random.below(50)})`
+      ],
+      jsonb: [
+        () => `(${g("jsonb")} -> '${random.pick(["a", "k", "tags", "b"])}')`,
+        () => `(${g("jsonb")} -> ${random.pick(["0", "1", "-1"])})`,
+        () => `(${g("jsonb")} #> '{a,b}')`,
+        () => `(${g("json")})::jsonb`
+      ],
+      "int4[]": [
+        () => `ARRAY[${g("int4")}, ${g("int4")}]`,
+        () => `(${g("int4[]")} || ${g("int4")})`,
+        () => `(${g("int4[]")} || ${g("int4[]")})`,
+        () => `(${g("int4[]")})[${random.pick(["1:2", "2:", ":2", "0:1"])}]`,
+        () => `array_remove(${g("int4[]")}, ${g("int4")})`
+      ],
+      "text[]": [
+        () => `ARRAY[${g("text")}, ${g("text")}]`,
+        () => `(${g("text[]")} || ${g("text[]")})`,
+        () => `string_to_array(${g("text")}, ',')`,
+        () => `(${g("int4[]")})::text[]`
+      ],
+      "numeric[]": [() => `(${g("int4[]")})::numeric[]`, () => `ARRAY[${g("numeric")}, ${g("numeric")}]`],
+      int4range: [
+        () => `int4range(${g("int4")}, ${g("int4")})`,
+        () => `(${g("int4range")} * ${g("int4range")})`
+      ],
+      numrange: [() => `numrange(${g("numeric")}, ${g("numeric")}, '[]')`]
+    }
+    const own = byType[type]
+    if (own === undefined) return type === "json" || type === "pair" || type === "posint" ? [] : general
+    return [...own, ...own, ...general]
+  }
+
+  private texts(d: number): ReadonlyArray<() => string> {
+    const { random } = this
+    const g = (of: OracleType): string => this.of(of, d)
+    const printable = oracleTypes.filter((type) => type !== "pair")
+    return [
+      () => `(${g("text")} || ${g("text")})`,
+      () => `${random.pick(["lower", "upper", "trim", "ltrim", "rtrim", "reverse", "md5"])}(${g("text")})`,
+      () => `(${g(random.pick(printable))})::text`,
+      () =>
+        `substring(${g("text")} from ${random.pick(["1", "2", "-1", "0"])} for ${random.pick(["1", "2", "3", "0"])})`,
+      () => `${random.pick(["left", "right"])}(${g("text")}, ${random.pick(["1", "2", "-1", "0"])})`,
+      () => `replace(${g("text")}, ${g("text")}, ${g("text")})`,
+      () => `split_part(${g("text")}, ',', ${random.pick(["1", "2", "-1"])})`,
+      () => `concat(${g("text")}, ${g("int4")}, ${g("bool")}, ${g("numeric")})`,
+      () => `concat_ws(',', ${g("text")}, ${g("date")})`,
+      () => `(${g("jsonb")} ->> '${random.pick(["a", "k"])}')`,
+      () => `(${g("json")} ->> '${random.pick(["a", "k"])}')`,
+      () => `(${g("jsonb")} #>> '{a,b}')`,
+      () => `jsonb_typeof(${g("jsonb")})`,
+      () => `lpad(${g("text")}, 4, '-')`,
+      () => `(${this.column("pair")}).y`,
+      () => `btrim(${g("text")}, 'ab ')`,
+      () => `(${g("text[]")})[1]`,
+      () => `array_to_string(${g("text[]")}, '|')`,
+      () => `GREATEST(${g("text")}, ${g("text")})`
+    ]
+  }
+
+  private booleans(d: number): ReadonlyArray<() => string> {
+    const { random } = this
+    const g = (of: OracleType): string => this.of(of, d)
+    const compare = (): string => {
+      const type = this.compared()
+      const operator =
+        type === "jsonb" ? random.pick(["=", "<>"]) : random.pick(["=", "<>", "<", "<=", ">", ">="])
+      const right = random.chance(0.3) ? this.untyped(type) : g(type)
+      return `(${g(type)} ${operator} ${right})`
+    }
+    const pattern = (): string =>
+      random.chance(0.6)
+        ? `'${random.pick(["a%", "%b", "%a%", "_", "a_b", "%\\%%", "h%o w%d", "", "%", "H_llo", "%😀%", "é%", "a\\_b", "__"])}'`
+        : g("text")
+    const regex = (): string =>
+      `'${random.pick(["^a", "b$", "a.c", "h.*o", "[a-c]+", "(a|b)c?", "^$", "x?y*", "\\d+", "[^a]", "^.$", "é|É", "l{2}", "a\\\\b", "(?:ab)*c"])}'`
+    const numbers: ReadonlyArray<OracleType> = ["int2", "int4", "int8", "numeric", "float4", "float8"]
+    const moments: ReadonlyArray<OracleType> = ["date", "timestamp", "timestamptz"]
+    const comparison = (): string => random.pick(["=", "<>", "<", "<=", ">", ">="])
+    return [
+      compare,
+      compare,
+      compare,
+      () => `(${g("bool")} AND ${g("bool")})`,
+      () => `(${g("bool")} OR ${g("bool")})`,
+      () => `(NOT ${g("bool")})`,
+      () => `(${g(random.pick(numbers))} ${comparison()} ${g(random.pick(numbers))})`,
+      () => `(${g(random.pick(moments))} ${comparison()} ${g(random.pick(moments))})`,
+      () => `(${g(random.pick(oracleTypes))} IS ${random.pick(["", "NOT "])}NULL)`,
+      () =>
+        `(${g("bool")} IS ${random.pick(["TRUE", "FALSE", "UNKNOWN", "NOT TRUE", "NOT FALSE", "NOT UNKNOWN"])})`,
+      () => {
+        const type = this.compared()
+        return `(${g(type)} IS ${random.pick(["", "NOT "])}DISTINCT FROM ${g(type)})`
+      },
+      () => {
+        const type = this.compared()
+        return `(${g(type)} ${random.pick(["", "NOT "])}IN (${this.untyped(type)}, ${this.untyped(type)}, ${g(type)}))`
+      },
+      () => {
+        const type = random.pick<OracleType>(["int4", "text", "numeric", "date", "float8", "timestamp"])
+        return `(${g(type)} ${random.pick(["", "NOT "])}BETWEEN ${random.pick(["", "SYMMETRIC "])}${g(type)} AND ${g(type)})`
+      },
+      () => `(${g("text")} ${random.pick(["", "NOT "])}${random.pick(["LIKE", "ILIKE"])} ${pattern()})`,
+      () => `(${g(random.pick<OracleType>(["bpchar", "varchar"]))} LIKE ${pattern()})`,
+      () => `(${g("text")} ${random.pick(["~", "!~", "~*", "!~*"])} ${regex()})`,
+      () => `(${g("text")} SIMILAR TO '${random.pick(["a%", "(a|b)%", "_", "[a-c]*", "%b"])}')`,
+      () => `starts_with(${g("text")}, ${g("text")})`,
+      () => `(${g("int4")} ${comparison()} ${random.pick(["ANY", "ALL"])} (${g("int4[]")}))`,
+      () => `(${g("text")} = ${random.pick(["ANY", "ALL"])} (${g("text[]")}))`,
+      () => `(${g("numeric")} = ANY (${g("numeric[]")}))`,
+      () => `(${g("int4[]")} ${random.pick(["@>", "<@", "&&", "=", "<>", "<"])} ${g("int4[]")})`,
+      () => `(${g("text[]")} ${random.pick(["@>", "<@", "&&", "="])} ${g("text[]")})`,
+      () => `(${g("jsonb")} ${random.pick(["@>", "<@"])} ${g("jsonb")})`,
+      () => `(${g("jsonb")} ? '${random.pick(["a", "k", "x"])}')`,
+      () => `(${g("jsonb")} ${random.pick(["?|", "?&"])} ${g("text[]")})`,
+      () =>
+        `(${g("int4range")} ${random.pick(["@>", "<@", "&&", "-|-", "<<", ">>", "&<", "&>", "=", "<"])} ${g("int4range")})`,
+      () => `(${g("int4range")} @> ${g("int4")})`,
+      () => `(${g("daterange")} @> ${g("date")})`,
+      () => `(${g("numrange")} ${random.pick(["@>", "&&", "-|-", "="])} ${g("numrange")})`,
+      () => `(${g("inet")} ${random.pick(["<<", "<<=", ">>", ">>=", "&&"])} ${g("inet")})`,
+      () => `((${g("int4")}, ${g("text")}) ${comparison()} (${g("int4")}, ${g("text")}))`,
+      () => `(${g("text")})::bool`,
+      () => `((${g("text")})::${random.pick(["int4", "numeric", "date", "float8"])} IS NOT NULL)`,
+      () => `(${this.column("mood")} ${comparison()} '${random.pick(["sad", "ok", "happy"])}')`,
+      () => `(${this.column("pair")} ${comparison()} ${this.column("pair")})`
+    ]
+  }
+}
+
+/** A row of random texts: `null` is NULL. */
+export const randomRow = (random: Random): ReadonlyArray<string | null> =>
+  oracleTypes.flatMap((type) =>
+    [1, 2].map(() => (random.chance(0.1) ? null : random.pick<string>(edgeValues[type])))
+  )
