@@ -9,6 +9,7 @@ import { Inspector } from "./postgres/Inspector.ts"
 import { AdminPool } from "./postgres/Pools.ts"
 import { Publication } from "./instance/shim.ts"
 import { LockService } from "./lock/LockService.ts"
+import { ReplicationStream } from "./replication/ReplicationStream.ts"
 import { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 import { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "./registry/Snapshotter.ts"
@@ -30,7 +31,9 @@ const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
 
 const core = Layer.mergeAll(postgres, reading, shapes, HealthRef.layer)
 
-const instance = Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer)))
+const instance = Instance.layer.pipe(
+  Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer, ReplicationStream.layer))
+)
 
 /** Compositions of all services. Everything is configured by `Config`. */
 export const Baton = {

@@ -5,12 +5,11 @@ import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
 import { Publication } from "./shim.ts"
 import { ownPgError } from "../postgres/PgError.ts"
-import { AdminPool } from "../postgres/Pools.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
-import { connect, type ReplicationConnection } from "../replication/ReplicationConnection.ts"
+import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
-import { dropSlot, ensureSlot } from "../replication/Slot.ts"
+import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
 import { SessionServices } from "./SessionServices.ts"
@@ -54,7 +53,7 @@ export class Instance extends Context.Service<
     Effect.gen(function* () {
       const config = yield* Config
       const health = yield* HealthRef
-      const admin = yield* AdminPool
+      const replication = yield* ReplicationStream
       const publication = yield* Publication
       const lock = yield* LockService
       const storage = yield* Storage
@@ -63,10 +62,12 @@ export class Instance extends Context.Service<
       const { engine } = storage
       const stopping = yield* Deferred.make<void>()
       let everActive = false
+      /** Postgres has given the slot up: whoever holds the lock next makes a new one. */
+      let slotIsLost = false
 
       /** Connection, lock, takeover, stream; fails when any of it does. */
       const turn = Effect.gen(function* () {
-        const connection = yield* connect({ target: config.database, config })
+        const connection = yield* replication.connect
         yield* health.send("databaseUp")
         yield* lock.acquire(connection)
         yield* health.send("lockGranted")
@@ -97,12 +98,8 @@ export class Instance extends Context.Service<
             const idle = yield* Deferred.make<TurnEnd>()
             yield* Effect.forkScoped(maintenance)
             yield* Effect.forkScoped(watchFence(idle))
-            const stream = connection.stream({
-              slotName: config.slotName,
-              publicationName: config.publicationName,
+            const stream = replication.stream(connection, {
               sink: session.sink,
-              maxTransactionBytes: config.maxTransactionBytes,
-              admin,
               onStarted: Effect.gen(function* () {
                 sessions.set(session)
                 everActive = true
@@ -138,12 +135,10 @@ export class Instance extends Context.Service<
       const prepareSource = (connection: ReplicationConnection, session: RegistrySession) =>
         Effect.gen(function* () {
           const ensured = yield* publication.ensureExists
-          if (ensured.created) yield* dropSlot(admin.query, config.slotName)
-          const slot = yield* ensureSlot(connection, {
-            slotName: config.slotName,
-            temporary: config.temporarySlot,
-            admin
-          })
+          // A slot of before does not go with a new publication: Postgres would fail to decode with it.
+          if (slotIsLost || ensured.created) yield* replication.dropSlot(connection)
+          const slot = yield* replication.ensureSlot(connection)
+          slotIsLost = false
           const source = {
             systemId: connection.systemId,
             timeline: connection.timeline,
@@ -253,12 +248,8 @@ export class Instance extends Context.Service<
           if (error.recovery === "fatal" && !everActive)
             return yield* new InstanceFailed({ message: error.message })
           if (error.recovery === "recreateSlot") {
+            slotIsLost = true
             yield* Effect.logWarning(error.message)
-            yield* dropSlot(admin.query, config.slotName).pipe(
-              Effect.catch((cause) =>
-                Effect.logWarning(`The slot could not be dropped yet: ${cause.message}`)
-              )
-            )
           } else yield* Effect.logWarning(`Database connection in replication mode failed: ${error.message}`)
           const delay = reconnectDelayMillis(failures)
           yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
