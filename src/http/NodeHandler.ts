@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
-import { type Context, Deferred, Effect, Fiber, type Scope } from "effect"
+import { Cause, type Context, Deferred, Effect, Exit, Fiber } from "effect"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
-import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
+import { destroyResponse, finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
+import type { ParkedRequest } from "./ParkedRequest.ts"
+import { normalisePrefix, stripPrefix } from "./Prefix.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest
@@ -24,7 +26,23 @@ export const limitStatus = (request: NodeRequest): 414 | 431 | undefined => {
   return undefined
 }
 
+/** The body that a framework's body parser has read before us, if one did. */
+const parsedBody = (request: NodeRequest): Buffer | undefined => {
+  if (!request.readableEnded) return undefined
+  const { body } = request as { readonly body?: unknown }
+  if (Buffer.isBuffer(body)) return body
+  if (body === undefined || body === null) return Buffer.alloc(0)
+  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body))
+}
+
 const readBody = (request: NodeRequest, maxBytes: number) =>
+  Effect.suspend(() => {
+    const parsed = parsedBody(request)
+    if (parsed === undefined) return receiveBody(request, maxBytes)
+    return parsed.length > maxBytes ? Effect.fail(new BodyTooLarge()) : Effect.succeed(parsed)
+  })
+
+const receiveBody = (request: NodeRequest, maxBytes: number) =>
   Effect.callback<Uint8Array, BodyTooLarge | BodyUnreadable>((resume) => {
     const pieces: Array<Buffer> = []
     let length = 0
@@ -92,28 +110,12 @@ export interface NodeHandler {
   readonly awaitIdle: Effect.Effect<void>
 }
 
-/** The part of a target after the prefix; `undefined` when it lies elsewhere. */
-export const stripPrefix = (target: string, prefix: string): string | undefined => {
-  if (prefix === "") return target
-  if (!target.startsWith(prefix)) return undefined
-  const rest = target.slice(prefix.length)
-  if (rest === "" || rest.startsWith("?")) return `/${rest}`
-  return rest.startsWith("/") ? rest : undefined
-}
-
-/** `/sync/` and `sync` mean `/sync`; the root is the empty prefix. */
-export const normalisePrefix = (prefix: string): string => {
-  const trimmed = prefix.replace(/^\/+|\/+$/g, "")
-  return trimmed === "" ? "" : `/${trimmed}`
-}
-
 /**
  * Serves the API on raw Node requests and responses. One fiber per request, interrupted when the client goes away or
  * the scope closes; a request that waits costs no timer and no work.
  */
 export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandlerOptions) {
   const api = yield* ShapeApi
-  const scope = yield* Effect.scope
   // The handler needs no services of the host beyond the built-in references (loggers and the like).
   const context: Context.Context<never> = yield* Effect.context<never>()
   const run = Effect.runForkWith(context)
@@ -121,6 +123,8 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   const { sendTimeoutMillis } = options
   let running = 0
   let idle: Deferred.Deferred<void> | undefined
+  const fibers = new Set<Fiber.Fiber<unknown>>()
+  yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers))
 
   const over = () => {
     running--
@@ -129,7 +133,25 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     idle = undefined
   }
 
+  /** What must not happen: told to the operator, and to the client by cutting the connection. */
+  const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => {
+    destroyResponse(response)
+    return Effect.logError(
+      "A response could not be sent. This is a bug in Baton, please report it. " +
+        "The client's connection was cut; the service goes on.",
+      problem
+    )
+  }
+
   const handler = (request: NodeRequest, response: NodeResponse): void => {
+    try {
+      answer(request, response)
+    } catch (problem) {
+      run(fail(response, problem))
+    }
+  }
+
+  const answer = (request: NodeRequest, response: NodeResponse): void => {
     const status = limitStatus(request)
     if (status !== undefined) {
       response.statusCode = status
@@ -141,25 +163,79 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(given, prefix) ?? "/.."
     const asked = new NodeApiRequest(request, target)
-    const reply = api.immediate(asked)
-    if (reply === undefined)
-      serve(
-        response,
-        Effect.scoped(
-          Effect.flatMap(api.handle(asked), (made) => sendReply(request, response, made, sendTimeoutMillis))
-        )
-      )
-    else if (!sendReplyNow(request, response, reply))
-      serve(response, finishReply(response, sendTimeoutMillis))
+    const made = api.immediate(asked)
+    if (made === undefined) handle(request, response, asked)
+    else if ("_tag" in made) park(request, response, made, target)
+    else if (!sendReplyNow(request, response, made)) serve(response, finishReply(response, sendTimeoutMillis))
   }
+
+  const handle = (request: NodeRequest, response: NodeResponse, asked: ApiRequest): void =>
+    serve(
+      response,
+      Effect.catchCause(
+        Effect.scoped(
+          Effect.flatMap(api.handle(asked), (reply) => sendReply(request, response, reply, sendTimeoutMillis))
+        ),
+        (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : fail(response, cause))
+      )
+    )
 
   const serve = (response: NodeResponse, effect: Effect.Effect<void>): void => {
     running++
     const fiber = run(effect)
     if (fiber.pollUnsafe() !== undefined) return over()
-    Fiber.runIn(fiber, scope)
+    fibers.add(fiber)
     response.on("close", () => fiber.interruptUnsafe())
-    fiber.addObserver(over)
+    fiber.addObserver(() => {
+      fibers.delete(fiber)
+      over()
+    })
+  }
+
+  /** Holds a request without a stack: the only fiber is the wait itself. */
+  const park = (
+    request: NodeRequest,
+    response: NodeResponse,
+    parked: ParkedRequest,
+    target: string
+  ): void => {
+    running++
+    let fiber: Fiber.Fiber<"changed" | "dropped" | "timeout"> | undefined
+    const wait = () => {
+      const waiting = run(parked.wait())
+      fiber = waiting
+      fibers.add(waiting)
+      waiting.addObserver((exit) => {
+        fibers.delete(waiting)
+        if (Exit.isSuccess(exit)) return resume(exit.value)
+        parked.release()
+        over()
+      })
+    }
+    const resume = (reason: "changed" | "dropped" | "timeout") => {
+      try {
+        const made = parked.resume(reason)
+        if (made === parked) return wait()
+        if (made === undefined || "_tag" in made) {
+          parked.release()
+          handle(request, response, new NodeApiRequest(request, target))
+        } else if (sendReplyNow(request, response, made)) parked.release()
+        else
+          serve(
+            response,
+            Effect.ensuring(
+              finishReply(response, sendTimeoutMillis),
+              Effect.sync(() => parked.release())
+            )
+          )
+      } catch (problem) {
+        parked.release()
+        run(fail(response, problem))
+      }
+      over()
+    }
+    response.on("close", () => fiber?.interruptUnsafe())
+    wait()
   }
 
   return Object.assign(handler, {
@@ -169,5 +245,3 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     )
   }) satisfies NodeHandler
 })
-
-export type NodeHandlerServices = ShapeApi | Scope.Scope

@@ -23,8 +23,8 @@ interface Writer {
   end(piece?: Uint8Array | string): void
 }
 
-const destroy = (response: NodeResponse): void => {
-  // A response that was cut must not look complete to its client.
+/** Cuts a response so that it does not look complete to its client. */
+export const destroyResponse = (response: NodeResponse): void => {
   if ("stream" in response) response.stream.close(2)
   else response.destroy()
 }
@@ -42,7 +42,7 @@ const waitFor = (
     const give = () => {
       // Behind another response on the same connection, its own time has not begun.
       if (response.socket === null) timer = setTimeout(give, sendTimeoutMillis)
-      else destroy(response)
+      else destroyResponse(response)
     }
     let timer = setTimeout(give, sendTimeoutMillis)
     const done = () => {
@@ -132,7 +132,7 @@ export const sendReply = (
 
 /** The headers are out: cutting the connection is the only way to say that the body is not complete. */
 const cut = (response: NodeResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  destroy(response)
+  destroyResponse(response)
   return Effect.logWarning(
     "A response was cut because its body could not be read to the end; the client tries again.",
     cause

@@ -17,7 +17,10 @@ import {
 } from "./Failures.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import type { ParsedQuery } from "./ParsedQuery.ts"
-import { readLog, sliceReply, type LogRequest } from "./ReadLog.ts"
+import type { LogRequest } from "./LogReply.ts"
+import { nextStep } from "./LogStep.ts"
+import { isImmediate, ParkedRequest } from "./ParkedRequest.ts"
+import { readLog } from "./ReadLog.ts"
 import { checkSubset, readSubset } from "./ReadSubset.ts"
 import type { ReplyContext } from "./Replies.ts"
 import { maxBodyBytes, mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
@@ -42,19 +45,17 @@ export const admit = (services: ApiServices, query: Readonly<Record<string, unkn
   )
 }
 
-/** Bodies up to this size are handed to the operating system at once; a longer one may have to wait for its client. */
-const immediateBytes = 64 * 1024
-
 /**
  * The answer to an ordinary read, where nothing has to be waited for: the shape is there, what it asks for is in
- * memory, and nobody else has a say. `undefined` means: take the long way, which knows every case.
+ * memory, and nobody else has a say. A live request with nothing new is parked. `undefined` means: take the long way,
+ * which knows every case.
  */
 export const readShapeNow = (
   services: ApiServices,
   context: ReplyContext,
   request: ApiRequest,
   query: ParsedQuery
-): ApiReply | undefined => {
+): ApiReply | ParkedRequest | undefined => {
   const { logs } = services
   if (logs.readNow === undefined || services.authorize !== undefined || context.method !== "GET")
     return undefined
@@ -63,7 +64,8 @@ export const readShapeNow = (
   if (params.subset !== undefined || params.sse || params.position.now) return undefined
   const ability = abilities[services.health.current()]
   if (!ability.servesExistingShapes || ability.wakesOnRequest) return undefined
-  if (!services.admission.hasRoom(admissionClass(services, query.values))) return undefined
+  const admitted = admissionClass(services, query.values)
+  if (!services.admission.hasRoom(admitted)) return undefined
   const resolved = services.resolver.resolveNow(params.selection)
   if (resolved === undefined) return undefined
   const { handle } = params
@@ -72,12 +74,21 @@ export const readShapeNow = (
   if (shape === undefined) return undefined
   const lsn = logs.lastSeenLsn()
   const found = logs.readNow(shape, params.position.offset)
-  if (found?._tag !== "Slice" || !(found.body instanceof Uint8Array)) return undefined
-  if (found.body.length > immediateBytes) return undefined
-  if (params.live && found.upToDate && found.body.length === 0) return undefined
-  services.registry.touch(shape)
+  if (found === undefined) return undefined
   const log = logRequest(context, params, shape, resolved, request, query)
-  return sliceReply(services, log, found, lsn, Date.now())
+  const now = Date.now()
+  const step = nextStep(services, log, found, lsn, now, now)
+  if (step._tag === "Fail") return undefined
+  if (step._tag === "Reply") {
+    if (!isImmediate(step.reply)) return undefined
+    services.registry.touch(shape)
+    return step.reply
+  }
+  const permit = services.admission.tryAcquire(admitted)
+  if (permit === undefined) return undefined
+  services.admission.promote(permit)
+  services.registry.touch(shape)
+  return new ParkedRequest(services, log, permit, now, step.after, step.untilMillis)
 }
 
 const logRequest = (

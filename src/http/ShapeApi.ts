@@ -15,6 +15,7 @@ import { Conditions } from "./Conditions.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { crashed, unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
 import { openApiDocument } from "./OpenApi.ts"
+import type { ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
 import { admit, readShape, readShapeNow } from "./ReadShape.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
@@ -55,9 +56,10 @@ export class ShapeApi extends Context.Service<
     readonly handle: (request: ApiRequest) => Effect.Effect<ApiReply, never, Scope.Scope>
     /**
      * The reply, if it can be given now: nothing is waited for, no Effect is run, and the body is small enough to be sent
-     * at once. `undefined` says nothing about the request; ask `handle` then.
+     * at once. Or the request parked until there is something to say. `undefined` says nothing about the request; ask
+     * `handle` then.
      */
-    readonly immediate: (request: ApiRequest) => ApiReply | undefined
+    readonly immediate: (request: ApiRequest) => ApiReply | ParkedRequest | undefined
     /** From now on every reply asks its client to use another connection. Running requests go on. */
     readonly beginDrain: Effect.Effect<void>
     readonly stats: () => ApiStats

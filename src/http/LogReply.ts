@@ -1,0 +1,128 @@
+import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
+import { formatOffset } from "../shapes/LogOffset.ts"
+import type { LogSlice, ShapeHandle } from "../storage/ShapeLogs.ts"
+import { emptyBody, type ApiReply } from "./ApiReply.ts"
+import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
+import { nextCursor } from "./Cursor.ts"
+import { logEtag, matchesEtag } from "./Etag.ts"
+import { logBody, upToDateBody } from "./LogBody.ts"
+import { jsonType, type ReplyContext } from "./Replies.ts"
+import { eventStream } from "./ServerSentEvents.ts"
+import type { ShapeParams } from "./ShapeParams.ts"
+
+/** What reading the log needs of a request. */
+export interface LogRequest {
+  readonly context: ReplyContext
+  readonly params: ShapeParams
+  readonly shape: ShapeHandle
+  /** The `electric-schema` header. */
+  readonly schemaHeader: string
+  /** The query's `cursor`, whatever it is. */
+  readonly cursor: string | undefined
+  readonly ifNoneMatch: string | undefined
+}
+
+let suffixes = Date.now() * 1000
+/** Never the same twice, so that an answer without news never validates. */
+const uniqueSuffix = (): string => String(++suffixes)
+
+/** The headers of an answer from the log, in a new array. */
+const answerHeaders = (
+  services: ApiServices,
+  request: LogRequest,
+  kind: "initial" | "catchUp" | "live" | "sse",
+  etag: string,
+  next: string,
+  upToDate: boolean,
+  hasData: boolean,
+  withSchema: boolean,
+  nowMillis: number
+): Array<string> => {
+  const { live } = request.params
+  const headers = services.replies.headers(
+    request.context,
+    kind,
+    kind === "sse" ? "text/event-stream" : jsonType
+  )
+  if (live) {
+    const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
+    headers.push("electric-cursor", String(nextCursor(nowMillis, interval, request.cursor, Math.random())))
+  }
+  headers.push("etag", etag, "electric-handle", request.shape.handle)
+  if (withSchema && !live) headers.push("electric-schema", request.schemaHeader)
+  if (upToDate) headers.push("electric-up-to-date", "")
+  headers.push("electric-has-data", hasData ? "true" : "false", "electric-offset", next)
+  return headers
+}
+
+/** The reply that nothing new is there: to `offset=now`, and to a live request at its time-out. */
+export const nothingNewReply = (
+  services: ApiServices,
+  request: LogRequest,
+  next: string,
+  lsn: Lsn,
+  nowMillis: number
+): ApiReply => {
+  const kind = request.params.live ? "live" : "catchUp"
+  const etag = logEtag(request.shape.handle, request.params.position.text, next, uniqueSuffix())
+  const headers = answerHeaders(services, request, kind, etag, next, true, false, true, nowMillis)
+  return services.replies.make(200, headers, upToDateBody(lsn))
+}
+
+/** The reply that carries a slice, or says that the client has it. */
+export const sliceReply = (
+  services: ApiServices,
+  request: LogRequest,
+  slice: LogSlice,
+  seenLsn: Lsn,
+  nowMillis: number
+): ApiReply => {
+  const { params, shape, ifNoneMatch } = request
+  const next = formatOffset(slice.next)
+  const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
+  const etag = logEtag(shape.handle, params.position.text, next)
+  const isKnown = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, etag)
+  const headers = answerHeaders(
+    services,
+    request,
+    kind,
+    etag,
+    next,
+    slice.upToDate,
+    true,
+    !isKnown,
+    nowMillis
+  )
+  if (isKnown) return services.replies.make(304, headers, emptyBody)
+  // A live answer claims what it delivers and no more: it may be stored and shared by clients further behind.
+  const lsn = params.live ? slice.next.tx : maxLsn(seenLsn, slice.next.tx)
+  return services.replies.make(200, headers, logBody(slice, slice.upToDate ? lsn : undefined))
+}
+
+/** The reply that streams events, beginning with `first`; undefined when the client is ahead of the log. */
+export const eventReply = (
+  services: ApiServices,
+  request: LogRequest,
+  first: LogSlice | undefined,
+  nowMillis: number
+): ApiReply => {
+  const { params, shape } = request
+  const next = first === undefined ? params.position.text : formatOffset(first.next)
+  const etag = logEtag(shape.handle, params.position.text, next)
+  const upToDate = first?.upToDate ?? false
+  const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false, nowMillis)
+  // Tells nginx not to collect the stream before it passes it on.
+  headers.push("x-accel-buffering", "no")
+  return services.replies.make(200, headers, {
+    _tag: "Stream",
+    flushHeaders: true,
+    run: eventStream({
+      logs: services.logs,
+      shape,
+      from: params.position.offset,
+      first,
+      deadlineMillis: nowMillis + sseLifetimeMillis,
+      boundsDeadlineMillis: nowMillis + services.config.longPollTimeoutMillis / 2
+    })
+  })
+}

@@ -1,0 +1,55 @@
+import { formatOffset, type LogOffset } from "../shapes/LogOffset.ts"
+import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
+import type { LogRead } from "../storage/ShapeLogs.ts"
+import type { ApiReply } from "./ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { invalidRequest, mustRefetch, type Failure } from "./Failures.ts"
+import { eventReply, nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
+
+/** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
+export type LogStep =
+  | { readonly _tag: "Reply"; readonly reply: ApiReply }
+  | { readonly _tag: "Fail"; readonly failure: Failure }
+  | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
+
+const outOfBounds = invalidRequest({ offset: ["out of bounds for this shape"] })
+export const droppedWhileRead = mustRefetch(undefined)
+
+/**
+ * The whole decision of a log request, made again after every look at the log. `lsn` was taken before the look:
+ * what is committed in between then counts as not seen, instead of being claimed without having been delivered.
+ */
+export const nextStep = (
+  services: ApiServices,
+  request: LogRequest,
+  found: LogRead,
+  lsn: Lsn,
+  startMillis: number,
+  nowMillis: number
+): LogStep => {
+  const { params, shape } = request
+  const { longPollTimeoutMillis } = services.config
+  switch (found._tag) {
+    case "Dropped":
+      return { _tag: "Fail", failure: droppedWhileRead }
+    case "Ahead": {
+      // An event stream waits inside. Others are held until this instance's log catches up.
+      if (params.sse) return { _tag: "Reply", reply: eventReply(services, request, undefined, nowMillis) }
+      const untilMillis = startMillis + longPollTimeoutMillis / 2
+      return nowMillis >= untilMillis
+        ? { _tag: "Fail", failure: outOfBounds }
+        : { _tag: "Wait", after: services.logs.lastOffset(shape), untilMillis }
+    }
+    case "Slice": {
+      if (params.sse) return { _tag: "Reply", reply: eventReply(services, request, found, nowMillis) }
+      const isEmpty = found.body instanceof Uint8Array && found.body.length === 0
+      if (!params.live || !found.upToDate || !isEmpty)
+        return { _tag: "Reply", reply: sliceReply(services, request, found, lsn, nowMillis) }
+      const untilMillis = startMillis + longPollTimeoutMillis
+      if (nowMillis < untilMillis) return { _tag: "Wait", after: found.next, untilMillis }
+      const claimed = maxLsn(lsn, found.next.tx)
+      const next = formatOffset(found.next)
+      return { _tag: "Reply", reply: nothingNewReply(services, request, next, claimed, nowMillis) }
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import type { Effect } from "effect"
+import type { LogOffset } from "../shapes/LogOffset.ts"
+import type { Permit } from "./Admission.ts"
+import type { ApiReply } from "./ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import type { LogRequest } from "./LogReply.ts"
+import { droppedWhileRead, nextStep } from "./LogStep.ts"
+
+/** Bodies up to this size are handed to the operating system at once; a longer one may have to wait for its client. */
+const immediateBytes = 64 * 1024
+
+/** Whether a reply can be sent without waiting for its client in between. */
+export const isImmediate = ({ body }: ApiReply): boolean =>
+  body._tag === "Bytes"
+    ? body.pieces.length === 1 && body.byteLength <= immediateBytes
+    : body._tag !== "Stream"
+
+/**
+ * A live request with nothing to say yet, in as little memory as it can be held: no fiber of its own with a stack, only
+ * the wait, and this object that answers when it is over.
+ */
+export class ParkedRequest {
+  readonly _tag = "Parked"
+  private readonly services: ApiServices
+  private readonly request: LogRequest
+  private readonly permit: Permit
+  private readonly startMillis: number
+  private after: LogOffset
+  private untilMillis: number
+
+  constructor(
+    services: ApiServices,
+    request: LogRequest,
+    permit: Permit,
+    startMillis: number,
+    after: LogOffset,
+    untilMillis: number
+  ) {
+    this.services = services
+    this.request = request
+    this.permit = permit
+    this.startMillis = startMillis
+    this.after = after
+    this.untilMillis = untilMillis
+  }
+
+  /** Run it, and give the result to `resume`. Interrupt it when the client is gone, and `release`. */
+  wait(): Effect.Effect<"changed" | "dropped" | "timeout"> {
+    return this.services.logs.awaitChange(this.request.shape, this.after, this.untilMillis - Date.now())
+  }
+
+  /** The reply; or itself, when it was woken for nothing; or undefined when only `ShapeApi.handle` can answer. */
+  resume(reason: "changed" | "dropped" | "timeout"): ApiReply | ParkedRequest | undefined {
+    const { services, request } = this
+    const { logs, replies } = services
+    if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
+    const lsn = logs.lastSeenLsn()
+    const found = logs.readNow?.(request.shape, request.params.position.offset)
+    if (found === undefined) return undefined
+    const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
+    if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
+    if (step._tag === "Fail") return replies.failure(request.context, step.failure)
+    this.after = step.after
+    this.untilMillis = step.untilMillis
+    return this
+  }
+
+  /** Gives its place to another request. When the response is over, or `handle` takes it on. */
+  release(): void {
+    this.services.admission.release(this.permit)
+  }
+}
