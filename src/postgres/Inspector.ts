@@ -1,9 +1,10 @@
-import { Context, Deferred, Effect, Layer, type Scope, Semaphore } from "effect"
+import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import { describeByName, describeByOid, type Descriptions } from "./catalogue.ts"
 import type { TableName } from "./Identifiers.ts"
 import type { PgError } from "./PgError.ts"
 import { AdminPool } from "./Pools.ts"
 import type { TableChange } from "./TableChange.ts"
+import { makeSingleFlight } from "./singleFlight.ts"
 import { TableCache } from "./TableCache.ts"
 import type { TableInfo } from "./TableInfo.ts"
 
@@ -48,7 +49,6 @@ export class Inspector extends Context.Service<
     Inspector,
     Effect.gen(function* () {
       const database = yield* AdminPool
-      const scope = yield* Effect.scope
       // Requests for unknown tables must not use up the connections that the lock breaker needs.
       const turns = yield* Semaphore.make(2)
       const cache = new TableCache()
@@ -84,26 +84,7 @@ export class Inspector extends Context.Service<
           return found
         })
 
-      /** Requests for the same thing share one look at the catalogue, which goes on when they are interrupted. */
-      const underWay = new Map<string, Deferred.Deferred<TableInfo | undefined, PgError>>()
-      const share = (key: string, read: Effect.Effect<TableInfo | undefined, PgError>) =>
-        Effect.suspend(() => {
-          const other = underWay.get(key)
-          if (other !== undefined)
-            return Effect.map(Deferred.await(other), (table) => ({ table, joined: true }))
-          const deferred = Deferred.makeUnsafe<TableInfo | undefined, PgError>()
-          underWay.set(key, deferred)
-          const run = Effect.onExit(read, (exit) =>
-            Effect.sync(() => {
-              underWay.delete(key)
-              Deferred.doneUnsafe(deferred, exit)
-            })
-          )
-          return Effect.andThen(
-            Effect.forkIn(Effect.exit(run), scope, { startImmediately: true }),
-            Effect.map(Deferred.await(deferred), (table) => ({ table, joined: false }))
-          )
-        })
+      const share = yield* makeSingleFlight<TableInfo | undefined, PgError>()
 
       const lookUp = (
         key: string,
@@ -114,11 +95,11 @@ export class Inspector extends Context.Service<
           const known = memory()
           if (known !== undefined && cache.isFresh(known.oid)) return Effect.succeed(known)
           return share(key, read).pipe(
-            Effect.flatMap(({ table, joined }) =>
+            Effect.flatMap(({ value, joined }) =>
               // What was joined may have begun before the table was created.
-              table === undefined && joined
-                ? Effect.map(share(key, read), (again) => again.table)
-                : Effect.succeed(table)
+              value === undefined && joined
+                ? Effect.map(share(key, read), (again) => again.value)
+                : Effect.succeed(value)
             ),
             Effect.catch((error) => {
               const remembered = memory()

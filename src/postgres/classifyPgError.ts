@@ -143,6 +143,7 @@ const kindOfServerError = (facts: Facts): PgErrorKind => {
 
 /** Poolers and hosted databases put everything under XX000; only their texts tell it apart. */
 const kindOfPoolerError = (message: string): PgErrorKind => {
+  if (/tuple concurrently (updated|deleted)/.test(message)) return "transaction_conflict"
   if (message.includes("password authentication failed for user")) return "invalid_username_or_password"
   if (/remaining connection slots/.test(message)) return "insufficient_resources"
   if (/database ".*" does not exist/.test(message)) return "database_does_not_exist"

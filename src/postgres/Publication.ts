@@ -1,0 +1,397 @@
+import { Clock, Context, Effect, Layer, Result, type Scope, Semaphore } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { explainedPgError } from "./classifyPgError.ts"
+import { boundOfWriters, hasOpenWriters } from "./openWriters.ts"
+import type { PgError } from "./PgError.ts"
+import { AdminPool } from "./Pools.ts"
+import {
+  addToPublication,
+  type AlterTarget,
+  completePublication,
+  createPublication,
+  dropFromPublication,
+  setIdentityFull
+} from "./publicationAlter.ts"
+import { fromPgError, PublicationError, publicationError, shown, tableChanged } from "./PublicationError.ts"
+import {
+  describeReport,
+  type PublicationReport,
+  saysSomething,
+  type TableProblem
+} from "./PublicationReport.ts"
+import {
+  type PublicationMode,
+  type PublicationState,
+  planTable,
+  publicationProblem,
+  readPublication,
+  readTables,
+  type TableState
+} from "./publicationState.ts"
+import type { SessionPool } from "./SessionPool.ts"
+import { makeSingleFlight } from "./singleFlight.ts"
+import { TableLedger } from "./TableLedger.ts"
+import type { TableInfo } from "./TableInfo.ts"
+
+/** What `ensureExists` found and did. */
+export interface EnsuredPublication {
+  /** It was made just now. A slot that is older cannot be streamed with it and has to be made anew. */
+  readonly created: boolean
+  /** It did not carry everything until now: changes may be missing from the stream, shapes from before are stale. */
+  readonly repaired: boolean
+}
+
+export interface EnsureTableOptions {
+  /** The shape selects generated columns, which the publication then has to carry. Default false. */
+  readonly generatedColumns?: boolean
+}
+
+export interface EnsuredTable {
+  /** It was added, or its replica identity was set, just now. */
+  readonly altered: boolean
+}
+
+/** Tables altered at a time, so that locked ones never use up the connections that others need. */
+const concurrentAlters = 2
+const defaultSettleMillis = 30_000
+const settlePollMillis = { first: 10, most: 500 }
+const defaultRemovalGraceMillis = 3_600_000
+const defaultLockTimeoutMillis = 5000
+
+/**
+ * The publication of the replication stream, and the tables in it. For the active instance only: whoever does not hold
+ * the lock must not call what alters.
+ *
+ * Tables are added when a shape needs them and their replica identity is set to FULL, on the leaves of a partitioned
+ * table; nothing is altered that is right already. Each statement is a transaction of its own, on one table: first the
+ * identity, so that the application can always update a table without primary key, then the membership. No two
+ * locks that others might take in another order are ever held, except that the table is locked before the publication, so
+ * that a table one has to wait for holds up no other. A table that fails fails alone.
+ */
+export class Publication extends Context.Service<
+  Publication,
+  {
+    /**
+     * Creates the publication unless it is there; in manual mode as well. Repairs one of ours that lacks operations. Fails
+     * with a fatal `config_error` when it is missing or incomplete and may not be created or altered.
+     */
+    readonly ensureExists: Effect.Effect<EnsuredPublication, PgError>
+    /** Makes the table's changes be published. Concurrent calls for one table share the work. */
+    readonly ensureTable: (
+      table: TableInfo,
+      options?: EnsureTableOptions
+    ) => Effect.Effect<EnsuredTable, PublicationError>
+    /**
+     * Completes when no transaction is open any more that wrote to the table before it was published; from then on a
+     * snapshot and the stream together hold everything. At once when that is known. `openTransaction` after the deadline.
+     */
+    readonly settle: (table: TableInfo, deadlineMillis?: number) => Effect.Effect<void, PublicationError>
+    /** `ensureTable`, then `settle`: what has to be done before the snapshot of a shape. */
+    readonly publish: (
+      table: TableInfo,
+      options?: EnsureTableOptions
+    ) => Effect.Effect<void, PublicationError>
+    /** Declares tables settled that have shapes with complete snapshots from an earlier run. */
+    readonly trust: (oids: Iterable<number>) => void
+    /**
+     * Compares publication and replica identities with what the tables in use need, repairs what it may, and says what it
+     * found. Tables that no shape has used for the grace period leave the publication. Fails only if it cannot look.
+     */
+    readonly reconcile: (tablesInUse: Iterable<number>) => Effect.Effect<PublicationReport, PgError>
+    /** Reconciles every `publicationRefreshMillis`, for ever, whatever else happens; reports that say something go to `onReport`. */
+    readonly run: (options: {
+      readonly tablesInUse: () => Iterable<number>
+      readonly onReport: (report: PublicationReport) => Effect.Effect<void>
+    }) => Effect.Effect<never>
+  }
+>()("baton/postgres/Publication") {
+  static readonly layer = Layer.effect(
+    Publication,
+    Effect.gen(function* () {
+      return yield* makePublication(yield* AdminPool, yield* Config)
+    })
+  )
+}
+
+export interface PublicationOptions {
+  readonly publicationName: string
+  readonly manualTablePublishing: boolean
+  readonly publicationAlterDebounceMillis: number
+  readonly publicationRefreshMillis: number
+  /** How long a table stays in the publication that no shape uses. Default one hour. */
+  readonly removalGraceMillis?: number
+  /** How long ALTER waits for a table at most; while it waits, others wait behind it. Default 5 s. */
+  readonly lockTimeoutMillis?: number
+}
+
+export const makePublication = (
+  pool: SessionPool,
+  options: PublicationOptions
+): Effect.Effect<Publication["Service"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { publicationName } = options
+    const mode: PublicationMode = { publicationName, manual: options.manualTablePublishing }
+    const alter: AlterTarget = {
+      pool,
+      publicationName,
+      lockTimeoutMillis: options.lockTimeoutMillis ?? defaultLockTimeoutMillis
+    }
+    const graceMillis = options.removalGraceMillis ?? defaultRemovalGraceMillis
+    const turns = yield* Semaphore.make(concurrentAlters)
+    const flights = yield* makeSingleFlight<EnsuredTable, PublicationError>()
+    /** What was told of generated columns is not told again until they are back. */
+    let toldOfGeneratedColumns = false
+    const looks = yield* makeSingleFlight<boolean, PgError>()
+    const tables = new TableLedger()
+
+    /** Reads the table as it is now, under the name by which it was looked up. */
+    const readTable = (publication: PublicationState, table: TableInfo) =>
+      Effect.gen(function* () {
+        const [state] = yield* readTables(pool, publicationName, publication, [table.oid])
+        if (state === undefined || state.name !== table.name || state.schema !== table.schema) {
+          return yield* tableChanged(table)
+        }
+        return state
+      })
+
+    /** Brings one table into order. Without anything to do it takes no lock and no turn. */
+    const bringIntoOrder = (
+      publication: PublicationState,
+      state: TableState,
+      needsGeneratedColumns: boolean
+    ): Effect.Effect<EnsuredTable, PublicationError> =>
+      Effect.gen(function* () {
+        const plan = planTable(publication, state, mode, needsGeneratedColumns)
+        if (plan instanceof PublicationError) return yield* plan
+        const altered = plan.add || plan.setIdentity.length > 0
+        if (altered) {
+          if (options.publicationAlterDebounceMillis > 0) {
+            yield* Effect.sleep(options.publicationAlterDebounceMillis)
+          }
+          if (plan.add) tables.unsettle(state.oid)
+          yield* turns.withPermit(
+            Effect.gen(function* () {
+              for (const identity of plan.setIdentity) yield* setIdentityFull(alter, identity)
+              if (plan.add) yield* addToPublication(alter, state)
+            })
+          )
+        }
+        // When a table that is a member already was added nobody knows: whoever writes to it now may have begun before.
+        if (!tables.isSettled(state.oid) && tables.boundOf(state.oid) === undefined) {
+          tables.setBound(
+            state.oid,
+            yield* Effect.mapError(boundOfWriters(pool), (error) => fromPgError(state, error))
+          )
+        }
+        return { altered }
+      })
+
+    const ensure = (table: TableInfo, needsGeneratedColumns: boolean) =>
+      Effect.gen(function* () {
+        const publication = yield* readPublication(pool, publicationName)
+        const problem = publicationProblem(publication, mode)
+        if (publication === undefined || problem !== undefined) return yield* problem ?? tableChanged(table)
+        return yield* bringIntoOrder(publication, yield* readTable(publication, table), needsGeneratedColumns)
+      }).pipe(Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error))))
+
+    const ensureTable = (table: TableInfo, tableOptions: EnsureTableOptions = {}) =>
+      Effect.suspend(() => {
+        const needsGeneratedColumns = tableOptions.generatedColumns ?? false
+        const work = tables.using(table.oid, ensure(table, needsGeneratedColumns))
+        return Effect.map(flights(`${table.oid} ${needsGeneratedColumns}`, work), (flight) => flight.value)
+      })
+
+    const settle = (
+      table: TableInfo,
+      deadlineMillis = defaultSettleMillis
+    ): Effect.Effect<void, PublicationError> =>
+      Effect.gen(function* () {
+        const deadline = (yield* Clock.currentTimeMillis) + deadlineMillis
+        let pauseMillis = settlePollMillis.first
+        while (!tables.isSettled(table.oid)) {
+          const bound = tables.boundOf(table.oid) ?? (yield* boundOfWriters(pool))
+          if (tables.boundOf(table.oid) === undefined) tables.setBound(table.oid, bound)
+          const look = yield* looks(`${table.oid} ${bound}`, hasOpenWriters(pool, table.oid, bound))
+          if (!look.value) {
+            tables.settle(table.oid, bound)
+            continue
+          }
+          if ((yield* Clock.currentTimeMillis) + pauseMillis > deadline) {
+            return yield* publicationError(
+              "openTransaction",
+              `A transaction that wrote to the table "${shown(table)}" before it was published is still open. ` +
+                "The shape can be made when that transaction has ended"
+            )
+          }
+          yield* Effect.sleep(pauseMillis)
+          pauseMillis = Math.min(2 * pauseMillis, settlePollMillis.most)
+        }
+      }).pipe(Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error))))
+
+    const ensureExists: Effect.Effect<EnsuredPublication, PgError> = Effect.gen(function* () {
+      const [server] = yield* pool.query<{ version: number }>(
+        "SELECT current_setting('server_version_num')::int4 AS version"
+      )
+      const version = server?.version ?? 0
+      const found = yield* readPublication(pool, publicationName)
+      if (found === undefined) {
+        const created = yield* Effect.result(createPublication(pool, publicationName, version))
+        if (Result.isSuccess(created)) return { created: true, repaired: false }
+        const error = created.failure
+        if (error.kind === "permission_denied") return yield* notUsable(publicationProblem(undefined, mode))
+        if (error.code !== "42710") return yield* error // anything but: somebody else made it just now
+      }
+      const publication = found ?? (yield* readPublication(pool, publicationName))
+      const problem = publicationProblem(publication, mode)
+      if (publication === undefined) return yield* notUsable(problem)
+      const incomplete = problem !== undefined || publication.generatedColumns === "none"
+      if (!incomplete) return { created: false, repaired: false }
+      if (publication.isOurs && !mode.manual) {
+        yield* completePublication(pool, publicationName, version)
+        return { created: false, repaired: true }
+      }
+      return problem === undefined ? { created: false, repaired: false } : yield* notUsable(problem)
+    })
+
+    /** Compares one table in use; `undefined` when all is well. */
+    const reconcileTable = (
+      publication: PublicationState,
+      state: TableState
+    ): Effect.Effect<TableProblem | undefined, never> =>
+      Effect.gen(function* () {
+        const plan = planTable(publication, state, mode, false)
+        const found =
+          plan instanceof PublicationError ? plan.reason : plan.add ? "notPublished" : "identityNotFull"
+        if (plan instanceof PublicationError) {
+          return { oid: state.oid, problem: plan.reason, repaired: false, message: plan.message }
+        }
+        if (!plan.add && plan.setIdentity.length === 0) return undefined
+        const repair = yield* Effect.result(
+          tables.exclusively(state.oid, bringIntoOrder(publication, state, false))
+        )
+        const message = plan.add
+          ? `Database table "${shown(state)}" was missing from the publication "${publicationName}"; its shapes are fetched again`
+          : `Database table "${shown(state)}" did not have its replica identity set to FULL`
+        return Result.isSuccess(repair)
+          ? { oid: state.oid, problem: found, repaired: true, message }
+          : {
+              oid: state.oid,
+              problem: found,
+              repaired: false,
+              message: `${message} (${repair.failure.message})`
+            }
+      })
+
+    const removeUnused = (publication: PublicationState, state: TableState, nowMillis: number) =>
+      Effect.suspend(() => {
+        if (mode.manual || !publication.isOurs || !state.isMember) return Effect.succeed(false)
+        if (tables.unusedMillis(state.oid, nowMillis) < graceMillis) return Effect.succeed(false)
+        const remove = Effect.suspend(() => {
+          // A shape may have asked for the table while this waited for its turn.
+          if (tables.unusedMillis(state.oid, nowMillis) < graceMillis) return Effect.succeed(false)
+          tables.unsettle(state.oid)
+          return Effect.as(dropFromPublication(alter, state), true)
+        })
+        return turns
+          .withPermit(tables.exclusively(state.oid, remove))
+          .pipe(
+            Effect.catch((error) =>
+              Effect.as(
+                Effect.logDebug(
+                  `The unused table "${shown(state)}" stays in the publication for now: ${error.message}`
+                ),
+                false
+              )
+            )
+          )
+      })
+
+    const reconcile = (tablesInUse: Iterable<number>): Effect.Effect<PublicationReport, PgError> =>
+      Effect.gen(function* () {
+        const inUse = new Set(tablesInUse)
+        const begun = tables.tick()
+        const nowMillis = yield* Clock.currentTimeMillis
+        const publication = yield* readPublication(pool, publicationName)
+        if (publication === undefined) return { ...nothingFound, isMissing: true, repaired: false }
+        const operationsLost = publication.missingOperations
+        const lacksGeneratedColumns = publication.generatedColumns === "none"
+        const generatedColumnsLost = lacksGeneratedColumns && !toldOfGeneratedColumns
+        toldOfGeneratedColumns = lacksGeneratedColumns
+        const incomplete = operationsLost.length > 0 || lacksGeneratedColumns
+        let repaired = !incomplete
+        if (incomplete && publication.isOurs && !mode.manual) {
+          yield* completePublication(pool, publicationName, publication.serverVersionNum)
+          repaired = true
+          toldOfGeneratedColumns = false
+        }
+        const states = yield* readTables(pool, publicationName, publication, [...inUse], true)
+        const found = new Set(states.map((state) => state.oid))
+        const problems: Array<TableProblem> = []
+        const removed: Array<number> = []
+        for (const oid of inUse) {
+          tables.markUsed(oid)
+          if (!found.has(oid)) {
+            const message = `The database table with OID ${oid}, which shapes use, is gone; they are dropped`
+            problems.push({ oid, problem: "vanished", repaired: false, message })
+          }
+        }
+        for (const state of states) {
+          // Whoever is just making a shape of it looks after the table; what was read of it may be old already.
+          if (tables.touchedSince(state.oid, begun)) continue
+          if (!inUse.has(state.oid)) {
+            if (yield* removeUnused(publication, state, nowMillis)) removed.push(state.oid)
+            continue
+          }
+          const problem = yield* reconcileTable(publication, state)
+          if (problem !== undefined) problems.push(problem)
+        }
+        return { isMissing: false, operationsLost, generatedColumnsLost, repaired, tables: problems, removed }
+      })
+
+    const run: Publication["Service"]["run"] = ({ tablesInUse, onReport }) =>
+      Effect.suspend(() => reconcile(tablesInUse())).pipe(
+        Effect.tap((report) =>
+          Effect.gen(function* () {
+            if (report.removed.length > 0) {
+              yield* Effect.logInfo(
+                `${report.removed.length} table(s) without shapes left the publication "${publicationName}".`
+              )
+            }
+            if (!saysSomething(report)) return
+            for (const line of describeReport(publicationName, report)) yield* Effect.logWarning(line)
+            yield* onReport(report)
+          })
+        ),
+        Effect.catch((error) =>
+          (error.unreachable ? Effect.logDebug : Effect.logWarning)(
+            `The publication "${publicationName}" could not be checked. ${error.message}`
+          )
+        ),
+        Effect.delay(options.publicationRefreshMillis),
+        Effect.forever
+      )
+
+    return Publication.of({
+      ensureExists,
+      ensureTable,
+      settle,
+      publish: (table, tableOptions) => Effect.andThen(ensureTable(table, tableOptions), settle(table)),
+      trust: (oids) => {
+        for (const oid of oids) tables.trust(oid)
+      },
+      reconcile,
+      run
+    })
+  })
+
+const nothingFound: PublicationReport = {
+  isMissing: false,
+  operationsLost: [],
+  generatedColumnsLost: false,
+  repaired: true,
+  tables: [],
+  removed: []
+}
+
+const notUsable = (problem: PublicationError | undefined): PgError =>
+  explainedPgError("config_error", problem?.message ?? "The publication cannot be used")

@@ -1,0 +1,123 @@
+import { Effect } from "effect"
+import { quoteIdentifier, quoteTable, type TableName } from "./Identifiers.ts"
+import type { PgError } from "./PgError.ts"
+import { fromPgError, PublicationError, tableChanged } from "./PublicationError.ts"
+import { requiredOperations } from "./publicationState.ts"
+import type { Queryable, SessionPool, TransactionOptions } from "./SessionPool.ts"
+
+/** A table that is altered by name and has to be the one with this OID. */
+export interface NamedTable extends TableName {
+  readonly oid: number
+}
+
+export interface AlterTarget {
+  readonly pool: SessionPool
+  readonly publicationName: string
+  readonly lockTimeoutMillis: number
+}
+
+/** The bound on the statement lies above that on the lock, so that it only ends what hangs elsewhere. */
+const limits = (lockTimeoutMillis: number): TransactionOptions => ({
+  settings: {
+    lock_timeout: String(lockTimeoutMillis),
+    statement_timeout: String(lockTimeoutMillis + 500)
+  }
+})
+
+/** Tries again what lost against another session: a deadlock, or the same row of the catalogue. */
+const conflictRetries = 2
+
+/** One transaction on one table. What fails is an answer for whoever waits for that table. */
+const alter = (
+  { pool, lockTimeoutMillis }: AlterTarget,
+  table: NamedTable,
+  statements: ReadonlyArray<string>,
+  /** True when the table with this OID is what it should be now; otherwise somebody else has its name. */
+  check: { readonly sql: string; readonly params: ReadonlyArray<unknown> }
+): Effect.Effect<void, PublicationError> =>
+  pool
+    .transaction(
+      (tx) =>
+        Effect.gen(function* () {
+          for (const statement of statements) yield* tx.query(statement)
+          const rows = yield* tx.query(check.sql, check.params)
+          if (rows.length === 0) return yield* tableChanged(table)
+        }),
+      limits(lockTimeoutMillis)
+    )
+    .pipe(
+      Effect.retry({
+        times: conflictRetries,
+        while: (error) => error._tag === "PgError" && error.kind === "transaction_conflict"
+      }),
+      Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error)))
+    )
+
+export const setIdentityFull = (
+  target: AlterTarget,
+  table: NamedTable
+): Effect.Effect<void, PublicationError> =>
+  alter(target, table, [`ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY FULL`], {
+    sql: "SELECT 1 FROM pg_class WHERE oid = $1::oid AND oid = to_regclass($2) AND relreplident = 'f'",
+    params: [table.oid, quoteTable(table)]
+  })
+
+const membership = (publicationName: string, table: NamedTable) => ({
+  sql: `SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+        WHERE p.pubname = $1 AND r.prrelid = $2::oid AND r.prrelid = to_regclass($3)`,
+  params: [publicationName, table.oid, quoteTable(table)]
+})
+
+/**
+ * Adds the table, without those that inherit from it; partitions are published with their root anyhow. The table is
+ * locked before the publication: a wait for it holds up no other table.
+ */
+export const addToPublication = (
+  target: AlterTarget,
+  table: NamedTable
+): Effect.Effect<void, PublicationError> =>
+  alter(
+    target,
+    table,
+    [
+      `LOCK TABLE ONLY ${quoteTable(table)} IN SHARE UPDATE EXCLUSIVE MODE`,
+      `ALTER PUBLICATION ${quoteIdentifier(target.publicationName)} ADD TABLE ONLY ${quoteTable(table)}`
+    ],
+    membership(target.publicationName, table)
+  )
+
+export const dropFromPublication = (
+  target: AlterTarget,
+  table: NamedTable
+): Effect.Effect<void, PublicationError> =>
+  alter(
+    target,
+    table,
+    [`ALTER PUBLICATION ${quoteIdentifier(target.publicationName)} DROP TABLE ONLY ${quoteTable(table)}`],
+    { sql: "SELECT 1", params: [] }
+  )
+
+/** Generated columns have been replicated since Postgres 18, if the publication says so. */
+const generatedColumnsSince = 180000
+
+/** Fails with `undefined_object`-like server errors as they are; the caller knows what an existing one means. */
+export const createPublication = (
+  database: Queryable,
+  publicationName: string,
+  serverVersionNum: number
+): Effect.Effect<unknown, PgError> =>
+  database.query(
+    `CREATE PUBLICATION ${quoteIdentifier(publicationName)}` +
+      (serverVersionNum >= generatedColumnsSince ? " WITH (publish_generated_columns = stored)" : "")
+  )
+
+/** Makes the publication carry all operations, and stored generated columns where the server can. */
+export const completePublication = (
+  database: Queryable,
+  publicationName: string,
+  serverVersionNum: number
+): Effect.Effect<unknown, PgError> =>
+  database.query(
+    `ALTER PUBLICATION ${quoteIdentifier(publicationName)} SET (publish = '${requiredOperations.join(", ")}'` +
+      (serverVersionNum >= generatedColumnsSince ? ", publish_generated_columns = stored)" : ")")
+  )
