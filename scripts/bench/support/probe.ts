@@ -1,0 +1,18 @@
+import { renameSync, writeFileSync } from "node:fs"
+
+/**
+ * Loaded into the service before it starts, by benchmarks that measure memory: on SIGUSR2 it collects all garbage and
+ * writes down what is left, so that a figure does not depend on when the collector happened to run last.
+ */
+const file = process.env["BATON_BENCH_PROBE_FILE"]
+
+process.on("SIGUSR2", () => {
+  if (file === undefined) return
+  globalThis.gc?.()
+  // Once more after finalizers and array buffers have gone.
+  setTimeout(() => {
+    globalThis.gc?.()
+    writeFileSync(`${file}.part`, JSON.stringify(process.memoryUsage()))
+    renameSync(`${file}.part`, file)
+  }, 200)
+})
