@@ -1,0 +1,104 @@
+/**
+ * Baton as a library: the services that the command line is made of, as Effect Layers. `docs/library.md` shows how to
+ * mount the API in a server of your own.
+ */
+
+// All of it.
+export { Baton } from "./Baton.ts"
+export { batonVersion } from "./http/serverIdentity.ts"
+
+// Configuration.
+export { Config, type BatonConfig, type DatabaseTarget } from "./config/BatonConfig.ts"
+export { ConfigError } from "./config/ConfigError.ts"
+export {
+  parseConfig,
+  type CompleteConfig,
+  type ConfigWithoutDatabase,
+  type Randomness
+} from "./config/parseConfig.ts"
+
+// An instance: lock, takeover, stream, shutdown, and its state.
+export { instanceInBackground } from "./instance/Background.ts"
+export { Instance, InstanceFailed } from "./instance/Instance.ts"
+export { runUntil } from "./instance/Process.ts"
+export { SessionServices } from "./instance/SessionServices.ts"
+export { HealthRef } from "./health/HealthRef.ts"
+export {
+  abilities,
+  healthEvents,
+  healthStates,
+  isStopping,
+  transition,
+  transitions,
+  type Abilities,
+  type HealthAnswer,
+  type HealthEvent,
+  type HealthState
+} from "./health/HealthState.ts"
+export { acquireLock, LockService, type AcquireOptions, type LockConnection } from "./lock/LockService.ts"
+
+// The HTTP API, without a server and with several.
+export { BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/ApiRequest.ts"
+export { replyHeader, type ApiReply, type ReplyBody, type WritePiece } from "./http/ApiReply.ts"
+export { Refused, type Authorize, type AuthorizeRequest } from "./http/Authorize.ts"
+export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./http/Conditions.ts"
+export { makeFetchHandler, type FetchHandler } from "./http/FetchHandler.ts"
+export { HttpServer, ListenError } from "./http/HttpServer.ts"
+export {
+  makeNodeHandler,
+  type NodeHandler,
+  type NodeHandlerOptions,
+  type NodeRequest,
+  type NodeResponse
+} from "./http/NodeHandler.ts"
+export { mountShapeApi } from "./http/RouterMount.ts"
+export { ShapeApi, type ApiStats, type ShapeApiOptions } from "./http/ShapeApi.ts"
+export type { ReadPosition, ShapeSelection } from "./http/ShapeParams.ts"
+
+// Shapes: finding, making and filling them.
+export { compareOffsets, formatOffset, parseOffset, snapshotEnd, type LogOffset } from "./shapes/LogOffset.ts"
+export { shapeIdentity, type ShapeDefinition } from "./shapes/ShapeDefinition.ts"
+export { NotActive, ShapeRegistry, SnapshotFailed } from "./registry/ShapeRegistry.ts"
+export { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
+export { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
+export { Snapshotter, type SnapshotRequest, type SnapshotSink } from "./registry/Snapshotter.ts"
+export { SubsetReader, type SubsetQuery, type SubsetSnapshot } from "./registry/SubsetReader.ts"
+
+// Storage: the journal, the checkpoint, and what readers see of them.
+export {
+  ShapeLogs,
+  ShapeReadError,
+  type LogRead,
+  type LogSlice,
+  type ShapeHandle
+} from "./storage/ShapeLogs.ts"
+export {
+  CheckpointError,
+  loadCheckpoint,
+  openCheckpointWriter,
+  type CheckpointHead,
+  type CheckpointWriter
+} from "./storage/ShapeMeta.ts"
+export * as SqliteClient from "./storage/SqliteClient.ts"
+export { makeShapeLogs, shapeLogsLayer, Storage, StorageUnusable } from "./storage/Storage.ts"
+export { formatVersion, storagePaths, type StoragePaths } from "./storage/StorageDir.ts"
+export { StorageEngine, type EngineOptions } from "./storage/StorageEngine.ts"
+
+// Postgres: replication, publication, catalogue, connections.
+export type { ChangeSink } from "./replication/ChangeSink.ts"
+export {
+  connect,
+  type ConnectOptions,
+  type ReplicationConnection
+} from "./replication/ReplicationConnection.ts"
+export { ReplicationStream } from "./replication/ReplicationStream.ts"
+export { Inspector } from "./postgres/Inspector.ts"
+export { formatLsn, parseLsn, type Lsn } from "./postgres/Lsn.ts"
+export { PgError, type PgErrorKind } from "./postgres/PgError.ts"
+export { AdminPool, SnapshotPool } from "./postgres/Pools.ts"
+export { Publication } from "./postgres/Publication.ts"
+export type { Relation, RelationColumn } from "./postgres/Relation.ts"
+export type { ColumnInfo, TableInfo } from "./postgres/TableInfo.ts"
+
+// Log lines as the command line writes them.
+export * as Logs from "./telemetry/Logs.ts"
