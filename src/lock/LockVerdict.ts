@@ -1,4 +1,4 @@
-import { applicationName } from "../replication/ReplicationConnection.ts"
+import { applicationName } from "../replication/holderProtocol.ts"
 
 /** A backend that holds the lock, as `pg_stat_activity` shows it. Times are texts: only compared for equality. */
 export interface Holder {
@@ -56,7 +56,7 @@ export type LeaveReason =
  *   (`client_connection_check_interval`);
  * - its connection is idle between two statements, for whatever it is doing elsewhere (reading storage, restoring shapes,
  *   filling a pool): then it runs a statement at least every two seconds (`heartbeatMillis` in
- *   `ReplicationConnection`), each of which changes `state_change`, so two looks never agree (`showsLife`). However slow
+ *   `holderProtocol.ts`), each of which changes `state_change`, so two looks never agree (`showsLife`). However slow
  *   it is, it is safe as long as its event loop turns once within `patience.baton` looks, a minute by default and never
  *   less than the `wal_sender_timeout` after which Postgres itself would call it dead.
  *

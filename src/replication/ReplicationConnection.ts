@@ -8,7 +8,8 @@ import {
   serverTcpSettings
 } from "../postgres/ConnectionOptions.ts"
 import type { PgError } from "../postgres/PgError.ts"
-import { openSession, type ReplicationSession, type TextRow } from "./ReplicationSession.ts"
+import { applicationName, heartbeatMillis } from "./holderProtocol.ts"
+import { connectTimedOut, openSession, type ReplicationSession, type TextRow } from "./ReplicationSession.ts"
 import { runStream, type StreamOptions } from "./runStream.ts"
 import type { StreamPump } from "./StreamPump.ts"
 
@@ -47,16 +48,7 @@ export interface ConnectOptions {
   readonly connectTimeoutMillis?: number
 }
 
-/** Marks our walsenders among all others; other instances go by it (see `LockBreaker`). */
-export const applicationName = "baton"
-
 const defaultConnectTimeoutMillis = 30_000
-
-/**
- * A connection that is idle before it streams (between lock and START_REPLICATION, above all) runs a statement at least
- * this often. To peers it is the sign of life of a healthy holder; see `LockBreaker`.
- */
-export const heartbeatMillis = 1_500
 
 /** How long `close` waits for the server to hang up before it drops the connection. */
 const closeGraceMillis = 5
@@ -74,13 +66,15 @@ export const connect = (
   options: ConnectOptions
 ): Effect.Effect<ReplicationConnection, PgError, Scope.Scope> =>
   Effect.gen(function* () {
+    const connectTimeoutMillis = options.connectTimeoutMillis ?? defaultConnectTimeoutMillis
+    const subject = errorSubject(options.target)
     const session = yield* openSession({
       client: clientOptions(options.target, options.config, {
         applicationName,
         settings: { ...displaySettings, ...neverCancelled }
       }),
-      subject: errorSubject(options.target),
-      connectTimeoutMillis: options.connectTimeoutMillis ?? defaultConnectTimeoutMillis
+      subject,
+      connectTimeoutMillis
     })
     const turn = yield* Semaphore.make(1)
     let usedAtMillis = performance.now()
@@ -125,7 +119,10 @@ export const connect = (
     const closed = yield* Deferred.make<never, PgError>()
     session.onFailure((failure) => Deferred.doneUnsafe(closed, Effect.fail(failure)))
 
-    const facts = yield* prepare(query, options)
+    const facts = yield* Effect.timeoutOrElse(prepare(query, options), {
+      duration: connectTimeoutMillis,
+      orElse: () => Effect.fail(connectTimedOut(subject))
+    })
     yield* Effect.forkScoped(
       heartbeat(
         turn.withPermitsIfAvailable(1)(run("SELECT")),

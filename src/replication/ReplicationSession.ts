@@ -69,11 +69,13 @@ export const openSession = (options: OpenOptions): Effect.Effect<ReplicationSess
     )
     return yield* Effect.timeoutOrElse(open(options, stream), {
       duration: Duration.millis(options.connectTimeoutMillis),
-      orElse: () => Effect.fail(classifyPgError(timedOut(), options.subject))
+      orElse: () => Effect.fail(connectTimedOut(options.subject))
     })
   })
 
-const timedOut = () => Object.assign(new Error("Connection timed out"), { code: "ETIMEDOUT" })
+/** The same failure that the operating system reports when it gives up first. */
+export const connectTimedOut = (subject: ErrorSubject): PgError =>
+  classifyPgError(Object.assign(new Error("Connection timed out"), { code: "ETIMEDOUT" }), subject)
 
 const open = (options: OpenOptions, stream: Duplex): Effect.Effect<ReplicationSession, PgError> =>
   Effect.callback<ReplicationSession, PgError>((resume) => {

@@ -22,7 +22,7 @@ export class StreamTap {
     })
   }
 
-  /** From now on chunks go to `reader`, until `detach`. What it throws destroys the connection. */
+  /** From now on chunks go to `reader`. What it throws destroys the connection. */
   attach(reader: (chunk: Buffer) => void): void {
     this.reader = reader
   }

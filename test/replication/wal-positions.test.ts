@@ -84,7 +84,7 @@ describe("replication", () => {
   )
 
   it.live(
-    "ends when Postgres gives the slot up, says so, and begins again with a new slot",
+    "ends when Postgres gives the slot up, begins again with a new one, and lets Postgres shut down",
     () =>
       Effect.gen(function* () {
         const cluster = yield* ownCluster({
@@ -125,6 +125,32 @@ describe("replication", () => {
         assert.strictEqual(lost.recovery, "recreateSlot")
         yield* dropSlot(next.query, db.slotName)
         assert.isTrue((yield* ensureSlot(next, options)).created)
+
+        // An orderly shutdown of Postgres waits until its last position is acknowledged.
+        let durable = 0n
+        const started = yield* Deferred.make<void>()
+        const { sink } = recordingSink({
+          durable: () => durable,
+          answer: (event) => {
+            if (event.call === "keepalive") durable = event.lsn
+            return undefined
+          }
+        })
+        const again = yield* Effect.forkChild(
+          next.stream({
+            slotName: db.slotName,
+            publicationName: db.publicationName,
+            sink,
+            maxTransactionBytes: 1_000_000,
+            onStarted: Effect.asVoid(Deferred.succeed(started, undefined))
+          })
+        )
+        yield* Deferred.await(started)
+        const from = performance.now()
+        yield* Effect.promise(() => cluster.stop("fast"))
+        assert.isBelow(performance.now() - from, 5_000)
+        assert.isTrue((yield* Effect.flip(Fiber.join(again))).unreachable)
+        yield* Effect.promise(() => cluster.start())
       }),
     60_000
   )

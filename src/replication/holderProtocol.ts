@@ -1,0 +1,13 @@
+/**
+ * What instances promise each other about the connection that holds, or waits for, the lock. Peers judge by it whether
+ * a holder is alive (`LockVerdict.ts`), so changing any of this concerns versions that run side by side during a deploy.
+ */
+
+/** Marks our walsenders among all others. */
+export const applicationName = "baton"
+
+/**
+ * A connection that is idle before it streams runs a statement at least every two seconds: once this time has passed
+ * without one, the next follows at once.
+ */
+export const heartbeatMillis = 1_500
