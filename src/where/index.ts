@@ -25,6 +25,7 @@ export {
   slowSql,
   type Answer,
   type Question,
+  type RowTexts,
   type SlowOptions,
   type SlowQuery
 } from "./slow/evaluateInPostgres.ts"

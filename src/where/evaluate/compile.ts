@@ -85,8 +85,18 @@ class Compiler {
       return () => operands[which]
     }
     if ("f" in form) return this.call(form)
-    if ("and" in form) return and(form.and.map((part) => this.compile(part)))
-    if ("or" in form) return or(form.or.map((part) => this.compile(part)))
+    if ("and" in form)
+      return logic(
+        form.and,
+        form.and.map((part) => this.compile(part)),
+        false
+      )
+    if ("or" in form)
+      return logic(
+        form.or,
+        form.or.map((part) => this.compile(part)),
+        true
+      )
     if ("isNull" in form) return this.nullTest(form)
     if ("is" in form) return booleanTest(this.compile(form.a), form.is, form.not)
     if ("case" in form) return this.caseOf(form)
@@ -449,17 +459,42 @@ const binary = (
   }
 }
 
-/** Left to right, stops at the first part that decides; `undefined` (left to Postgres) is weaker than false. */
+const logic = (forms: ReadonlyArray<Form>, parts: ReadonlyArray<Closure>, deciding: boolean): Closure => {
+  if (forms.some((form) => JSON.stringify(form).includes('"slow":'))) return openLogic(parts, deciding)
+  return deciding ? or(parts) : and(parts)
+}
+
+/**
+ * AND or OR with parts that only Postgres decides. Behind such a part an error is no error: Postgres may not get
+ * there.
+ */
+const openLogic =
+  (parts: ReadonlyArray<Closure>, deciding: boolean): Closure =>
+  (constants) => {
+    let result: boolean | null | undefined = !deciding
+    for (const part of parts) {
+      let value: unknown
+      try {
+        value = part(constants)
+      } catch (failure) {
+        if (result !== undefined) throw failure
+      }
+      if (value === deciding) return deciding
+      if (value === undefined || result === undefined) result = undefined
+      else if (value === null) result = null
+    }
+    return result
+  }
+
+/** Left to right, stops at the first part that decides; NULL is weaker than false. */
 const and =
   (parts: ReadonlyArray<Closure>): Closure =>
   (constants) => {
-    let result: boolean | null | undefined = true
+    let result: boolean | null = true
     for (let i = 0; i < parts.length; i++) {
       const value = (parts[i] as Closure)(constants)
-      if (value === true) continue
       if (value === false) return false
-      if (value === undefined || result === undefined) result = undefined
-      else result = null
+      if (value !== true) result = null
     }
     return result
   }
@@ -467,13 +502,11 @@ const and =
 const or =
   (parts: ReadonlyArray<Closure>): Closure =>
   (constants) => {
-    let result: boolean | null | undefined = false
+    let result: boolean | null = false
     for (let i = 0; i < parts.length; i++) {
       const value = (parts[i] as Closure)(constants)
-      if (value === false) continue
       if (value === true) return true
-      if (value === undefined || result === undefined) result = undefined
-      else result = null
+      if (value !== false) result = null
     }
     return result
   }

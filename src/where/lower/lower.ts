@@ -1,9 +1,12 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
+import { compilePlan } from "../evaluate/compile.ts"
 import type { Form, FormColumn, FormSignature, Plan } from "../evaluate/Form.ts"
+import { RowReader } from "../evaluate/RowReader.ts"
 import { oids, type Call, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
 import { natives, type Native, type Signature } from "../native/index.ts"
 import { builtinKey } from "../resolve/volatility.ts"
 import { codecOf } from "../values/codecs.ts"
+import type { Range } from "../values/ranges.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import type { CollationKind } from "../values/text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
@@ -49,6 +52,8 @@ class Lowering {
   readonly types: Array<TypeSpec> = []
   readonly constants: Array<string> = []
   readonly reasons: Array<string> = []
+  /** Slots that came from STABLE functions: for Postgres they are no constants while it plans. */
+  readonly soft = new Set<number>()
   constructor(catalogue: TypeCatalogue) {
     this.catalogue = catalogue
   }
@@ -72,6 +77,7 @@ class Lowering {
       this.columns.length = columns
       this.constants.length = constants
       this.types.length = constants
+      for (const slot of this.soft) if (slot >= constants) this.soft.delete(slot)
       this.reasons.push(failure.reason)
       return { slow: failure.reason }
     }
@@ -88,6 +94,18 @@ class Lowering {
   }
 
   lower(expression: Expression): Form {
+    const form = this.translate(expression)
+    const children = constantChildren(form)
+    if (children === undefined) return form
+    const run = (): unknown => {
+      const plan: Plan = { columns: [], constants: this.types, root: form }
+      const compiled = compilePlan(plan, new RowReader(), [])
+      return compiled.root(compiled.load(this.constants))
+    }
+    return this.folded(form, expression, run, children)
+  }
+
+  translate(expression: Expression): Form {
     switch (expression.kind) {
       case "constant":
         return this.constant(expression)
@@ -132,6 +150,8 @@ class Lowering {
         )
         const l = this.value(expression.left)
         const r = this.value(expression.right)
+        // NULL equals nothing: Postgres takes the first operand without looking at the other.
+        if (expression.kind === "nullif" && (isNullForm(l) || isNullForm(r))) return l
         return expression.kind === "nullif"
           ? { nullif: compare, l, r }
           : { distinct: compare, l, r, not: expression.negated }
@@ -311,14 +331,23 @@ class Lowering {
       return foreign(`default arguments of ${entry?.name ?? key}`)
     }
     const forms = args.map((arg) => this.value(arg))
+    const trivial = this.trivialRange(key, forms)
+    if (trivial !== undefined) return trivial
     const signature = this.signature(args, expression.type, expression.inputCollation)
     const form = this.form(key, native, forms, signature)
     this.known(expression.type)
-    return this.fold(form, native, forms, signature, expression)
+    return this.fold(form, native, forms, signature, expression, entry?.volatility === "i")
   }
 
   /** Evaluates a call whose arguments are all constant. */
-  fold(form: Form, native: Native, args: ReadonlyArray<Form>, signature: Signature, at: Expression): Form {
+  fold(
+    form: Form,
+    native: Native,
+    args: ReadonlyArray<Form>,
+    signature: Signature,
+    at: Expression,
+    immutable = true
+  ): Form {
     if (native.strict && args.some((arg) => "b" in arg && arg.b === null)) return { b: null }
     if (!args.every((arg) => "k" in arg || "b" in arg)) return form
     const implementation = native.make(signature)
@@ -336,7 +365,21 @@ class Lowering {
         args
       )
     }
-    return this.folded(form, at, () => implementation(...values), args)
+    return this.folded(form, at, () => implementation(...values), args, immutable)
+  }
+
+  /**
+   * As of version 17 the planner answers `range @> value` for a constant range that is empty or unbounded
+   * without looking at the value, NULL or not.
+   */
+  trivialRange(key: string, args: ReadonlyArray<Form>): Form | undefined {
+    if (this.catalogue.serverVersion < 170_000) return undefined
+    if (key !== "range_contains_elem" && key !== "elem_contained_by_range") return undefined
+    const range = args[key === "range_contains_elem" ? 0 : 1]
+    if (range === undefined || !("k" in range) || this.soft.has(range.k) || args.some(isNullForm)) return undefined
+    const value = this.valueOf(range) as Range
+    if (value.empty) return { b: false }
+    return value.lower === null && value.upper === null ? { b: true } : undefined
   }
 
   foldCase(value: unknown, signature: Signature): unknown {
@@ -344,20 +387,27 @@ class Lowering {
     return lower === undefined ? value : lower(value)
   }
 
-  folded(form: Form, at: Expression, run: () => unknown, args: ReadonlyArray<Form>): Form {
+  folded(form: Form, at: Expression, run: () => unknown, args: ReadonlyArray<Form>, immutable = true): Form {
+    const soft = !immutable || args.some((arg) => "k" in arg && this.soft.has(arg.k))
     let value: unknown
     try {
       value = run()
     } catch (failure) {
       if (failure instanceof Undecided) return form
       if (!(failure instanceof EvaluationError)) throw failure
+      // Postgres folds only what is immutable: the others fail when they are reached, if they are.
+      if (soft) return form
       return refuseAt(at.at, `Failed to apply function to constant arguments: ${failure.message}`)
     }
+    // A NULL or boolean would be taken for one that Postgres knew while planning.
+    if (soft && (value === null || typeof value === "boolean")) return form
     this.release(args)
     if (value === null || value === undefined) return { b: null }
     if (typeof value === "boolean") return { b: value }
     const spec = this.spec(at.type)
-    return this.slot(codecOf(spec, undefined).write(value), spec)
+    const slot = this.slot(codecOf(spec, undefined).write(value), spec)
+    if (soft && "k" in slot) this.soft.add(slot.k)
+    return slot
   }
 
   /** Gives back the slots of constants that were folded away, if they are the last ones. */
@@ -366,6 +416,7 @@ class Lowering {
       if ("k" in arg && arg.k === this.constants.length - 1) {
         this.constants.pop()
         this.types.pop()
+        this.soft.delete(arg.k)
       }
     }
   }
@@ -378,21 +429,7 @@ class Lowering {
 
   array(expression: Expression & { readonly kind: "array" }): Form {
     this.known(expression.type)
-    const parts = expression.elements.map((element) => this.value(element))
-    const form: Form = { array: parts, nested: expression.nested }
-    if (expression.nested || !parts.every((part) => "k" in part || "b" in part)) return form
-    const spec = this.spec(expression.type)
-    const elements = parts.map((part) => this.valueOf(part))
-    return this.folded(
-      form,
-      expression,
-      () => ({
-        lengths: elements.length === 0 ? [] : [elements.length],
-        lowerBounds: elements.length === 0 ? [] : [1],
-        elements
-      }),
-      typeof spec === "string" ? [] : parts
-    )
+    return { array: expression.elements.map((element) => this.value(element)), nested: expression.nested }
   }
 
   rows(expression: Expression & { readonly kind: "rowComparison" }): Form {
@@ -465,7 +502,14 @@ class Lowering {
           result: this.spec(at.type),
           collation: collationKindOf(this.catalogue, at.collation)
         }
-        return this.fold(this.form(key, native, args, signature), native, args, signature, at)
+        return this.fold(
+          this.form(key, native, args, signature),
+          native,
+          args,
+          signature,
+          at,
+          entry?.volatility === "i"
+        )
       }
       case "array": {
         const inner = step.steps.reduce<Form>(
@@ -488,13 +532,42 @@ class Lowering {
     const value = this.valueOf(form)
     const run = (): unknown => codecOf(target, undefined).read(codecOf(source, undefined).write(value))
     try {
-      return this.folded(converted, at, run, [form])
+      return this.folded(converted, at, run, [form], !isMoment(target))
     } catch (failure) {
       if (failure instanceof Foreign) return foreign(failure.reason)
       throw failure
     }
   }
 }
+
+const isNullForm = (form: Form): boolean => "b" in form && form.b === null
+
+/** The operands of a form that Postgres folds when all of them are constant; `undefined` when they are not. */
+const constantChildren = (form: Form): ReadonlyArray<Form> | undefined => {
+  const children = foldableChildren(form)
+  return children?.every((child) => "k" in child || "b" in child) === true ? children : undefined
+}
+
+const foldableChildren = (form: Form): ReadonlyArray<Form> | undefined => {
+  if ("greatest" in form) return form.a
+  if ("nullif" in form || "distinct" in form || "any" in form) return [form.l, form.r]
+  if ("array" in form) return form.array
+  if ("at" in form) return [form.at, ...form.i]
+  if ("slice" in form) {
+    return [form.slice, ...form.i.flatMap(([from, to]) => [from, to].filter((one) => one !== null))]
+  }
+  if ("isNull" in form) return [form.isNull]
+  if ("is" in form) return [form.a]
+  return undefined
+}
+
+/** Types whose input functions are STABLE. */
+const isMoment = (spec: TypeSpec): boolean =>
+  typeof spec === "string"
+    ? /^(?:date|time|timetz|timestamp|timestamptz|interval)$/.test(spec)
+    : "array" in spec
+      ? isMoment(spec.array)
+      : "range" in spec && isMoment(spec.range)
 
 /** The reason of the first open condition inside a boolean form. */
 const openReason = (form: Form): string | undefined => {

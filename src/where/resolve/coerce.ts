@@ -3,7 +3,7 @@ import { codecOf } from "../values/codecs.ts"
 import { oids, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
 import { typeSpecOf } from "../lower/typeSpecs.ts"
 import { refuseAt } from "../WhereError.ts"
-import { noCollation, resultCollation } from "./collations.ts"
+import { resultCollation } from "./collations.ts"
 import { castPathway, isPolymorphic, type CoercionContext } from "./coercion.ts"
 import type { Scope } from "./Scope.ts"
 import { describeType } from "./typeNames.ts"
@@ -144,7 +144,8 @@ export const coerce = (
     return { ...arg, args: args as ReadonlyArray<Expression>, type }
   }
   if (arg.type === oids.record || type === oids.record) {
-    return type === oids.record ? { ...arg, type, ...noCollation } : undefined
+    // A composite value is a record as it is.
+    return type === oids.record ? arg : undefined
   }
   const pathway = castPathway(catalogue, arg.type, type, context)
   if (pathway === undefined) return undefined

@@ -128,9 +128,11 @@ export const compareFloats = (a: number, b: number): number => {
   return nanA === Number.isNaN(b) ? 0 : nanA ? 1 : -1
 }
 
+const isInfinity = (value: number): boolean => value === Infinity || value === -Infinity
+
 /** Postgres raises an error when finite operands give an infinite result, or a product or quotient becomes zero. */
 export const checkFloat = (result: number, a: number, b: number, mayBeZero: boolean): number => {
-  if (!Number.isFinite(result) && Number.isFinite(a) && Number.isFinite(b)) {
+  if (isInfinity(result) && !isInfinity(a) && !isInfinity(b)) {
     return fail("value out of range: overflow")
   }
   if (result === 0 && !mayBeZero) return fail("value out of range: underflow")

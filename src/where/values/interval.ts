@@ -110,7 +110,7 @@ const parseVerbose = (text: string): Interval => {
   let rest = text.trim().toLowerCase()
   if (rest === "infinity" || rest === "+infinity") return infiniteInterval
   if (rest === "-infinity") return minusInfiniteInterval
-  if (!/\d/.test(rest)) return invalidSyntax("interval", text)
+  if (!/\d|inf/.test(rest)) return invalidSyntax("interval", text)
   const unknown = (): never =>
     undecided(`the form of "${text.slice(0, 40)}" as interval is read by Postgres only`)
   if (rest.startsWith("@")) rest = rest.slice(1)

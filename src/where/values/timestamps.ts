@@ -93,7 +93,7 @@ const parseParts = (text: string, type: string): Parsed | number => {
     if (lower === "-infinity") return -Infinity
     if (lower === "epoch") return { days: -10957, micros: 0, zone: 0 }
     if (words.test(text)) return undecided(`"${trimmed}" depends on the time it is read`)
-    if (!/\d/.test(text)) return invalidSyntax(type, text)
+    if (!/\d|inf|epoch|now|today|tomorrow|yesterday/i.test(text)) return invalidSyntax(type, text)
     if (trimmed !== text) match = iso.exec(trimmed)
     if (match === null)
       return undecided(`the form of "${text.slice(0, 40)}" as ${type} is read by Postgres only`)
@@ -161,7 +161,7 @@ export const parseTime = (text: string): number => {
   const match = time.exec(text.trim())
   if (match === null) {
     if (words.test(text)) return undecided(`"${text.trim()}" depends on the time it is read`)
-    if (!/\d/.test(text)) return invalidSyntax("time", text)
+    if (!/\d|now|allballs/i.test(text)) return invalidSyntax("time", text)
     return undecided(`the form of "${text.slice(0, 40)}" as time is read by Postgres only`)
   }
   return timeMicros(match[1] ?? "", match[2] ?? "", match[3] ?? "0", match[4] ?? "", text)

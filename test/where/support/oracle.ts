@@ -174,7 +174,7 @@ export interface RunResult {
   readonly differences: ReadonlyArray<Comparison & { readonly seed: number }>
 }
 
-/** Runs random clauses from consecutive seeds until so many comparisons are made. Rows change every 200 clauses. */
+/** Runs random clauses from consecutive seeds until so many comparisons are made. Rows change with every 200th seed. */
 export const runOracle = async (
   oracle: Oracle,
   firstSeed: number,
@@ -188,7 +188,9 @@ export const runOracle = async (
   let undecided = 0
   let refused = 0
   for (let seed = firstSeed; comparisons < wanted && differences.length < stopAfter; seed++) {
-    if (clauses % 200 === 0) await fillRows(oracle, new Random(seed * 7919), rowCount)
+    if (clauses === 0 || seed % 200 === 0) {
+      await fillRows(oracle, new Random(Math.floor(seed / 200) * 7919 + 1), rowCount)
+    }
     const random = new Random(seed)
     const comparison = await compareClause(oracle, new Generator(random).condition(1 + random.below(4)))
     clauses++
