@@ -5,10 +5,12 @@
 
 // All of it.
 export { Baton } from "./Baton.ts"
+export { embed, type EmbeddedBaton, type EmbedOptions } from "./embed.ts"
 export { batonVersion } from "./http/serverIdentity.ts"
 
 // Configuration.
 export { Config, type BatonConfig, type DatabaseTarget } from "./config/BatonConfig.ts"
+export { configFromEnvironment } from "./config/configFromEnvironment.ts"
 export { ConfigError } from "./config/ConfigError.ts"
 export {
   parseConfig,
