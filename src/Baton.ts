@@ -1,22 +1,29 @@
-import { Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { HealthRef } from "./health/HealthRef.ts"
-import { Conditions } from "./http/Conditions.ts"
+import { conditionsLayer } from "./http/ConditionsLive.ts"
 import { HttpServer } from "./http/HttpServer.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
 import { Inspector } from "./postgres/Inspector.ts"
 import { AdminPool } from "./postgres/Pools.ts"
-import { Publication } from "./instance/shim.ts"
+import { Publication } from "./postgres/Publication.ts"
 import { LockService } from "./lock/LockService.ts"
 import { ReplicationStream } from "./replication/ReplicationStream.ts"
 import { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 import { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "./registry/Snapshotter.ts"
 import { SubsetReader } from "./registry/SubsetReader.ts"
+import { Catalogue, makeTypeCatalogue } from "./where/index.ts"
 import { shapeLogsLayer, Storage } from "./storage/Storage.ts"
 
-const postgres = Publication.layer.pipe(
+/** The types, operators and functions that conditions may use. */
+const catalogueLayer = Layer.effect(
+  Catalogue,
+  Effect.flatMap(AdminPool, (admin) => makeTypeCatalogue((sql) => admin.query(sql)))
+)
+
+const postgres = Layer.mergeAll(Publication.layer, catalogueLayer).pipe(
   Layer.provideMerge(Inspector.layer),
   Layer.provideMerge(AdminPool.layer)
 )
@@ -40,7 +47,7 @@ export const Baton = {
   /** The API without a server, and the instance that feeds it: to be mounted in a server of your own. */
   layer: <R = never>(options: ShapeApiOptions<R> = {}) =>
     Layer.mergeAll(ShapeApi.layer(options), instance).pipe(
-      Layer.provideMerge(Conditions.layerNone),
+      Layer.provideMerge(conditionsLayer),
       Layer.provideMerge(core)
     ),
   /** The whole service on a port of its own, as the command line runs it. */

@@ -1,5 +1,5 @@
 import { Effect, Result } from "effect"
-import { keyColumns, selectColumns } from "../postgres/ColumnSelection.ts"
+import { selectColumns } from "../postgres/ColumnSelection.ts"
 import {
   checkColumnNames,
   couldBeName,
@@ -9,9 +9,10 @@ import {
   type TableName
 } from "../postgres/Identifiers.ts"
 import type { Inspector } from "../postgres/Inspector.ts"
-import { schemaHeader } from "../postgres/SchemaHeader.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
+import { makeDefinition } from "../shapes/makeDefinition.ts"
 import { shapeIdentity, type ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { columnsOf } from "../where/index.ts"
 import type { Conditions } from "./Conditions.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "./Failures.ts"
 import type { ShapeSelection } from "./ShapeParams.ts"
@@ -152,20 +153,14 @@ export class ShapeResolver {
     const selected = selectColumns(table, columns.success, queryable.success, this.lookup.serverVersionNum())
     if (Result.isFailure(selected))
       return Effect.fail(one(selected.failure.parameter, selected.failure.message))
-    const names = selected.success.columns.map((column) => column.name)
     const finish = (where: ShapeDefinition["where"]): ResolvedShape => {
-      const definition: ShapeDefinition = {
-        table: { oid: table.oid, schema: table.schema, name: table.name },
-        keyColumns: keyColumns(table),
-        hasPrimaryKey: table.primaryKey.length > 0,
-        columns: names,
-        selectsAllColumns: selected.success.selectsAll,
+      const definition = makeDefinition(table, {
+        selection: { columns: selected.success.columns, selectsAll: selected.success.selectsAll },
         where,
+        ...(where === undefined ? {} : { whereColumns: columnsOf(where) }),
         replica: selection.replica ?? "default",
-        log: selection.log ?? "full",
-        tableColumns: table.columns.map((column) => ({ name: column.name, typeOid: column.typeOid })),
-        schemaHeader: schemaHeader(table, names)
-      }
+        log: selection.log ?? "full"
+      })
       const resolved: ResolvedShape = {
         definition,
         identity: shapeIdentity(definition),

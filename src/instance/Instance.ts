@@ -3,7 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
-import { Publication } from "./shim.ts"
+import { Publication } from "../postgres/Publication.ts"
 import { ownPgError } from "../postgres/PgError.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
@@ -155,6 +155,7 @@ export class Instance extends Context.Service<
             storedLsn: store.positionLsn
           })
           if (reason !== undefined) session.purge(reason)
+          else if (ensured.repaired) session.purge("the publication did not carry all operations")
           const stored = store.source
           if (
             stored?.systemId !== source.systemId ||

@@ -4,13 +4,20 @@ import { Inspector } from "../postgres/Inspector.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
-import { allRowsMatcher } from "../registry/Matcher.ts"
+import type { PublicationReport } from "../postgres/PublicationReport.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import { decideInPostgres } from "../registry/decideInPostgres.ts"
+import type { DeferredRow } from "../registry/DeferredRows.ts"
+import { clauseMatcher } from "../registry/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { isAffectedBy } from "../shapes/SchemaChange.ts"
-import { Publication } from "./shim.ts"
+import { Publication } from "../postgres/Publication.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { Storage } from "../storage/Storage.ts"
+import { Catalogue } from "../where/index.ts"
 
 const catalogueRetryMillis = 500
 
@@ -31,6 +38,9 @@ export class SessionServices extends Context.Service<
       const inspector = yield* Inspector
       const publication = yield* Publication
       const snapshotter = yield* Snapshotter
+      const admin = yield* AdminPool
+      const catalogue = yield* Catalogue
+      const { engine } = yield* Storage
       const run = Effect.runForkWith(yield* Effect.context<never>())
       let lastTransactionMillis = 0
 
@@ -47,12 +57,39 @@ export class SessionServices extends Context.Service<
         )
 
       const publish = (definition: ShapeDefinition) =>
-        Effect.flatMap(tableOf(definition), (table) =>
-          publication
-            .ensureTable(table)
-            .pipe(
-              Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message }))
+        Effect.flatMap(tableOf(definition), (table) => {
+          const generatedColumns = table.columns.some(
+            (column) => column.generated !== "no" && definition.columns.includes(column.name)
+          )
+          return publication
+            .publish(table, { generatedColumns })
+            .pipe(Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message })))
+        })
+
+      /** The stream waits for the answer, so it is asked for until there is one. */
+      const decide = (relation: Relation, rows: ReadonlyArray<DeferredRow>): Effect.Effect<void> =>
+        decideInPostgres(
+          {
+            catalogue: catalogue.get,
+            tableByOid: inspector.tableByOid,
+            clauseOf: (id) => engine.store.get(id)?.definition.where,
+            query: (sql, parameters, timeoutMillis) =>
+              admin.transaction((transaction) => transaction.query(sql, parameters.map(arrayLiteral)), {
+                begin: "BEGIN READ ONLY",
+                settings: { statement_timeout: String(timeoutMillis) }
+              })
+          },
+          relation,
+          rows
+        ).pipe(
+          Effect.catch((error) =>
+            Effect.andThen(
+              Effect.logWarning(
+                `The stream waits for Postgres to evaluate conditions: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`
+              ),
+              Effect.andThen(Effect.sleep(catalogueRetryMillis), decide(relation, rows))
             )
+          )
         )
 
       /** Asked while the stream waits, so it does not give up. */
@@ -109,7 +146,14 @@ export class SessionServices extends Context.Service<
                     change._tag === "Vanished" ? undefined : change.after
                   )
             )
+            publication.trust(session.shapes.tables().map(({ oid }) => oid))
             yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
+            yield* Effect.forkScoped(
+              publication.run({
+                tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),
+                onReport: (report) => Effect.sync(() => dropReported(session, report))
+              })
+            )
             return yield* runSchemaReconciler(config.schemaReconcilerMillis).pipe(
               Effect.provideService(Inspector, inspector)
             )
@@ -120,8 +164,8 @@ export class SessionServices extends Context.Service<
         lastTransactionMillis: () => lastTransactionMillis,
         forSession: () => ({
           snapshotter,
-          makeMatcher: allRowsMatcher,
-          decide: () => Effect.void,
+          makeMatcher: clauseMatcher,
+          decide,
           publish,
           ancestors,
           identityLost,
@@ -134,6 +178,30 @@ export class SessionServices extends Context.Service<
     })
   )
 }
+
+/** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
+const dropReported = (session: RegistrySession, report: PublicationReport): void => {
+  if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
+  const stale = report.tables.filter(({ problem }) => problem !== "identityNotFull").map(({ oid }) => oid)
+  if (stale.length > 0)
+    session.dropTables(new Set(stale), "its table was not published for some time, or is gone")
+  if (report.generatedColumnsLost) {
+    const affected: Array<ShapeState> = []
+    for (const { oid } of session.shapes.tables()) {
+      for (const shape of session.shapes.on(oid)) {
+        const generated = new Set(
+          shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
+        )
+        if (shape.definition.columns.some((name) => generated.has(name))) affected.push(shape)
+      }
+    }
+    session.drop(affected, "the publication did not carry generated columns")
+  }
+}
+
+/** A text array as Postgres reads it. */
+const arrayLiteral = (texts: ReadonlyArray<string | null>): string =>
+  `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`
 
 const dropAffected = (session: RegistrySession, oid: number, table: TableInfo | undefined): void => {
   const affected = Array.from(session.shapes.on(oid)).filter(

@@ -3,30 +3,39 @@ import type { Relation } from "../postgres/Relation.ts"
 import { makeTuple, type Tuple } from "../postgres/Tuple.ts"
 import { IdList } from "./Matcher.ts"
 
-/** A change whose shapes only Postgres can tell, kept until its transaction ends. */
+/** A change some of whose shapes only Postgres can tell, kept until its transaction ends. */
 export interface DeferredRow {
   readonly relation: Relation
   readonly tableOid: number
   readonly op: number
-  /** The shapes in question. */
-  readonly ids: ReadonlyArray<number>
+  /** Shapes to ask about, for the old and for the new row. */
+  readonly askBefore: ReadonlyArray<number>
+  readonly askAfter: ReadonlyArray<number>
+  /** Of these shapes: those that were found to have the old, or the new row without asking. */
+  readonly knownBefore: ReadonlyArray<number>
+  readonly knownAfter: ReadonlyArray<number>
   readonly oldRow: Tuple | undefined
   readonly row: Tuple | undefined
   /** Filled in by the verdict: shapes that the old and the new row belong to. */
   readonly before: IdList
   readonly after: IdList
+  /** Shapes whose condition Postgres cannot evaluate for the row either. */
+  readonly failed: Array<{ readonly shapeId: number; readonly message: string }>
 }
 
 /** Asks Postgres about rows of one relation and fills in `before` and `after` of each. */
 export type Decide = (relation: Relation, rows: ReadonlyArray<DeferredRow>) => Effect.Effect<void>
 
 export interface DeferredRows {
-  readonly add: (row: Omit<DeferredRow, "before" | "after">) => void
+  readonly add: (row: Omit<DeferredRow, "before" | "after" | "failed">) => void
   /** Has all rows decided, relation by relation in one batch each, and emits them in stream order. */
-  readonly resolve: (
-    decide: Decide,
-    emit: (row: DeferredRow, ids: { readonly before: IdList; readonly after: IdList }) => void
-  ) => Effect.Effect<void>
+  readonly resolve: (decide: Decide, emit: (row: DeferredRow) => void) => Effect.Effect<void>
+}
+
+const listOf = (ids: ReadonlyArray<number>): IdList => {
+  const list = new IdList()
+  for (const id of ids) list.push(id)
+  return list
 }
 
 const copyOf = (tuple: Tuple | undefined): Tuple | undefined => {
@@ -56,8 +65,9 @@ export const makeDeferredRows = (): DeferredRows => {
         ...row,
         oldRow: copyOf(row.oldRow),
         row: copyOf(row.row),
-        before: new IdList(),
-        after: new IdList()
+        before: listOf(row.knownBefore),
+        after: listOf(row.knownAfter),
+        failed: []
       })
     },
     resolve: (decide, emit) =>
@@ -69,7 +79,7 @@ export const makeDeferredRows = (): DeferredRows => {
           else group.push(row)
         }
         for (const [relation, group] of byRelation) yield* decide(relation, group)
-        for (const row of rows) if (row.before.count + row.after.count > 0) emit(row, row)
+        for (const row of rows) emit(row)
       })
   }
 }

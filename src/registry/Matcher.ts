@@ -1,9 +1,16 @@
 import type { Tuple } from "../postgres/Tuple.ts"
+import { ClauseOutdated, FilterIndex, makeRunnable, type MatchList } from "../where/index.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 
-/** Ids of shapes, in an array that is used again for the next row. */
-export class IdList {
-  ids = new Uint32Array(64)
+/** Ids of shapes: the first `count` of `ids`. */
+export interface Ids {
+  readonly ids: Uint32Array
+  readonly count: number
+}
+
+/** Ids in an array that is used again for the next row. */
+export class IdList implements Ids {
+  ids = new Uint32Array(16)
   count = 0
 
   push(id: number): void {
@@ -16,52 +23,45 @@ export class IdList {
   }
 }
 
-/** What a row means for the shapes of a table. */
-export interface Matches {
-  /** Shapes whose condition is true for the row. */
-  readonly matched: IdList
-  /** Shapes whose condition cannot be evaluated for the row: it is an error in Postgres too. */
-  readonly failed: IdList
-  /** Shapes whose condition only Postgres can evaluate. */
-  readonly undecided: IdList
-}
-
 /** Knows which shapes of one table a row belongs to. */
 export interface Matcher {
-  readonly add: (id: number, clause: WhereClause | undefined) => void
+  /** False when the rows lack what the condition needs. */
+  readonly add: (id: number, clause: WhereClause | undefined) => boolean
   readonly remove: (id: number) => void
   /** Appends to `out`. */
-  readonly match: (row: Tuple, out: Matches) => void
-  /** Every shape takes every row: matching need not be asked. */
-  readonly takesAll: boolean
+  readonly match: (row: Tuple, out: MatchList) => void
+  /** Every shape takes every row: the old row need not be asked about when the new one was. */
+  readonly takesAll: () => boolean
 }
 
 export type MakeMatcher = (
   columns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
 ) => Matcher
 
-/** For tables whose shapes have no conditions. */
-export const allRowsMatcher: MakeMatcher = () => {
-  const list = new IdList()
-  const places = new Map<number, number>()
+/** A matcher for rows with these columns. */
+export const clauseMatcher: MakeMatcher = (columns) => {
+  const index = new FilterIndex(columns)
+  const withClause = new Set<number>()
   return {
-    add: (id) => {
-      places.set(id, list.count)
-      list.push(id)
-    },
-    remove: (id) => {
-      const at = places.get(id)
-      if (at === undefined) return
-      places.delete(id)
-      const moved = list.ids[--list.count] as number
-      if (moved !== id) {
-        list.ids[at] = moved
-        places.set(moved, at)
+    add: (id, clause) => {
+      if (clause === undefined) {
+        index.add(id, undefined)
+        return true
+      }
+      try {
+        index.add(id, makeRunnable(clause, columns))
+        withClause.add(id)
+        return true
+      } catch (error) {
+        if (error instanceof ClauseOutdated) return false
+        throw error
       }
     },
-    match: (_row, out) => {
-      for (let i = 0; i < list.count; i++) out.matched.push(list.ids[i] as number)
+    remove: (id) => {
+      index.remove(id)
+      withClause.delete(id)
     },
-    takesAll: true
+    match: (row, out) => index.match(row, out),
+    takesAll: () => withClause.size === 0
   }
 }

@@ -10,9 +10,10 @@ import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import { isContained } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
 import { Acknowledgement } from "./Acknowledgement.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
-import { IdList, type MakeMatcher, type Matches } from "./Matcher.ts"
+import { type Ids, IdList, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 
@@ -38,22 +39,6 @@ export interface RouterOptions {
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }
 
-const makeMatches = (): Matches & { readonly clear: () => void } => {
-  const matched = new IdList()
-  const failed = new IdList()
-  const undecided = new IdList()
-  return {
-    matched,
-    failed,
-    undecided,
-    clear: () => {
-      matched.count = 0
-      failed.count = 0
-      undecided.count = 0
-    }
-  }
-}
-
 /**
  * Routes every change of the replication stream to the shapes it belongs to, and composes the journal's records: each
  * change is matched once for each table, encoded once for each way of writing it, and stored once. Lives as long as
@@ -65,8 +50,8 @@ export class RowRouter implements ChangeSink {
   private readonly writer: JournalWriter
   private readonly routes = new Map<number, TableRoute>()
   private readonly acknowledgement: Acknowledgement
-  private readonly before = makeMatches()
-  private readonly after = makeMatches()
+  private readonly before = makeMatchList()
+  private readonly after = makeMatchList()
   private readonly scratch = new ByteWriter(64 * 1024)
   private deferred: DeferredRows | undefined
   private positionTimer: NodeJS.Timeout | undefined
@@ -150,7 +135,7 @@ export class RowRouter implements ChangeSink {
     if (deferred !== undefined) {
       this.deferred = undefined
       return Effect.andThen(
-        deferred.resolve(this.options.decide, (row, ids) => this.emitDecided(row, ids)),
+        deferred.resolve(this.options.decide, (row) => this.emitDecided(row)),
         Effect.sync(() => this.finish(endLsn))
       )
     }
@@ -303,10 +288,10 @@ export class RowRouter implements ChangeSink {
     for (const target of route.targets) {
       if (target.size === 0) continue
       const after = this.after
-      after.clear()
+      clearMatchList(after)
       target.matcher.match(row, after)
       this.settle(target, relation, op, undefined, row, undefined, after)
-      if (after.matched.count > 0) this.emit(target, op, undefined, row, noIds, after.matched)
+      if (after.count > 0) this.emit(target, op, undefined, row, noIds, after)
     }
     this.writer.endOfItems()
     return undefined
@@ -320,10 +305,10 @@ export class RowRouter implements ChangeSink {
     for (const target of route.targets) {
       if (target.size === 0) continue
       const before = this.before
-      before.clear()
+      clearMatchList(before)
       target.matcher.match(oldRow, before)
       this.settle(target, relation, op, oldRow, undefined, before, undefined)
-      if (before.matched.count > 0) this.emit(target, op, oldRow, undefined, before.matched, noIds)
+      if (before.count > 0) this.emit(target, op, oldRow, undefined, before, noIds)
     }
     this.writer.endOfItems()
     return undefined
@@ -337,17 +322,17 @@ export class RowRouter implements ChangeSink {
     for (const target of route.targets) {
       if (target.size === 0) continue
       const { before, after } = this
-      after.clear()
+      clearMatchList(after)
       target.matcher.match(row, after)
-      if (target.matcher.takesAll) {
-        if (after.matched.count > 0) this.emit(target, op, oldRow, row, after.matched, after.matched)
+      if (target.matcher.takesAll()) {
+        if (after.count > 0) this.emit(target, op, oldRow, row, after, after)
         continue
       }
-      before.clear()
+      clearMatchList(before)
       target.matcher.match(oldRow, before)
       this.settle(target, relation, op, oldRow, row, before, after)
-      if (before.matched.count + after.matched.count > 0) {
-        this.emit(target, op, oldRow, row, before.matched, after.matched)
+      if (before.count + after.count > 0) {
+        this.emit(target, op, oldRow, row, before, after)
       }
     }
     this.writer.endOfItems()
@@ -368,39 +353,56 @@ export class RowRouter implements ChangeSink {
     return undefined
   }
 
-  /** Takes out of the matches what cannot be decided here: shapes whose condition fails, and those for Postgres. */
+  /** Takes care of what cannot be decided here: shapes whose condition fails, and those that Postgres decides. */
   private settle(
     target: RouteTarget,
     relation: Relation,
     op: number,
     oldRow: Tuple | undefined,
     row: Tuple | undefined,
-    before: Matches | undefined,
-    after: Matches | undefined
+    before: MatchList | undefined,
+    after: MatchList | undefined
   ): void {
     for (const matches of [before, after]) {
-      if (matches === undefined || matches.failed.count === 0) continue
-      const failed: Array<ShapeState> = []
-      for (let i = 0; i < matches.failed.count; i++) {
-        const shape = this.engine.store.get(matches.failed.ids[i] as number)
-        if (shape !== undefined) failed.push(shape)
-      }
-      this.options.drop(failed, "its condition cannot be evaluated for a changed row, in Postgres neither")
-    }
-    const undecided = new Set<number>()
-    for (const matches of [before, after]) {
       if (matches === undefined) continue
-      for (let i = 0; i < matches.undecided.count; i++) undecided.add(matches.undecided.ids[i] as number)
+      for (const { shapeId, message } of matches.errors) this.dropFailed(shapeId, message)
     }
-    if (undecided.size === 0) return
+    const before_ = before?.undecided ?? none
+    const after_ = after?.undecided ?? none
+    if (before_.length + after_.length === 0) return
     this.deferred ??= makeDeferredRows()
-    this.deferred.add({ relation, tableOid: target.tableOid, op, ids: [...undecided], oldRow, row })
+    const ids = new Set([...before_, ...after_])
+    // A condition may be decided here for one of the two rows only: what is known of the other goes along.
+    const known = { before: takeKnown(before, ids), after: takeKnown(after, ids) }
+    this.deferred.add({
+      relation,
+      tableOid: target.tableOid,
+      op,
+      askBefore: [...before_],
+      askAfter: [...after_],
+      knownBefore: known.before,
+      knownAfter: known.after,
+      oldRow,
+      row
+    })
+  }
+
+  private dropFailed(id: number, message: string): void {
+    const shape = this.engine.store.get(id)
+    if (shape === undefined) return
+    this.options.drop(
+      [shape],
+      `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
+    )
   }
 
   /** Postgres has decided: `before` and `after` are the shapes that the old and the new row belong to. */
-  private emitDecided(row: DeferredRow, decided: { readonly before: IdList; readonly after: IdList }): void {
+  private emitDecided(row: DeferredRow): void {
+    for (const { shapeId, message } of row.failed) this.dropFailed(shapeId, message)
     const target = this.routes.get(row.relation.oid)?.targets.find((t) => t.tableOid === row.tableOid)
-    if (target !== undefined) this.emit(target, row.op, row.oldRow, row.row, decided.before, decided.after)
+    if (target !== undefined && row.before.count + row.after.count > 0) {
+      this.emit(target, row.op, row.oldRow, row.row, row.before, row.after)
+    }
     this.writer.endOfItems()
   }
 
@@ -410,8 +412,8 @@ export class RowRouter implements ChangeSink {
     op: number,
     oldRow: Tuple | undefined,
     row: Tuple | undefined,
-    before: IdList,
-    after: IdList
+    before: Ids,
+    after: Ids
   ): void {
     const only = target.onlyVariant
     if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
@@ -447,7 +449,7 @@ export class RowRouter implements ChangeSink {
     }
   }
 
-  private emitInsert(encoder: WireEncoder, op: number, row: Tuple | undefined, ids: IdList): void {
+  private emitInsert(encoder: WireEncoder, op: number, row: Tuple | undefined, ids: Ids): void {
     if (row === undefined) return
     this.writer.beginItem()
     const at = this.writer.out.length
@@ -455,7 +457,7 @@ export class RowRouter implements ChangeSink {
     this.endItem(op, at, ids)
   }
 
-  private emitDelete(encoder: WireEncoder, op: number, oldRow: Tuple | undefined, ids: IdList): void {
+  private emitDelete(encoder: WireEncoder, op: number, oldRow: Tuple | undefined, ids: Ids): void {
     if (oldRow === undefined) return
     this.writer.beginItem()
     const at = this.writer.out.length
@@ -468,7 +470,7 @@ export class RowRouter implements ChangeSink {
     op: number,
     oldRow: Tuple | undefined,
     row: Tuple | undefined,
-    ids: IdList
+    ids: Ids
   ): void {
     if (oldRow === undefined || row === undefined) return
     const scratch = this.scratch
@@ -479,14 +481,14 @@ export class RowRouter implements ChangeSink {
     if (messages === 2) this.copyItem(op + 1, encoder.secondStart, scratch.length, ids)
   }
 
-  private copyItem(op: number, from: number, to: number, ids: IdList): void {
+  private copyItem(op: number, from: number, to: number, ids: Ids): void {
     this.writer.beginItem()
     const at = this.writer.out.length
     this.writer.out.append(this.scratch.buffer.subarray(from, to))
     this.endItem(op, at, ids)
   }
 
-  private endItem(op: number, at: number, ids: IdList): void {
+  private endItem(op: number, at: number, ids: Ids): void {
     const length = this.writer.out.length - at
     const position = this.writer.endItem(op, at, ids.ids, ids.count)
     this.engine.store.item(op, position, length, ids.ids, 0, ids.count)
@@ -494,3 +496,18 @@ export class RowRouter implements ChangeSink {
 }
 
 const noIds = new IdList()
+const none: ReadonlyArray<number> = []
+
+/** Takes those of `ids` out of the matches, and returns them. */
+const takeKnown = (matches: MatchList | undefined, ids: ReadonlySet<number>): ReadonlyArray<number> => {
+  if (matches === undefined) return none
+  const taken: Array<number> = []
+  let kept = 0
+  for (let i = 0; i < matches.count; i++) {
+    const id = matches.ids[i] as number
+    if (ids.has(id)) taken.push(id)
+    else matches.ids[kept++] = id
+  }
+  matches.count = kept
+  return taken
+}

@@ -53,9 +53,9 @@ export class RouteTarget {
       variant = { encoder, inserts: new IdList(), updates: new IdList(), deletes: new IdList(), shapes: 0 }
       this.variants.set(key, variant)
     }
+    if (!this.matcher.add(shape.id, shape.definition.where)) return false
     variant.shapes++
     this.variantOf.set(shape.id, variant)
-    this.matcher.add(shape.id, shape.definition.where)
     return true
   }
 

@@ -7,6 +7,9 @@ export class PendingItems {
   private words = new Uint32Array(4 * 256)
   private ids = new Uint32Array(1024)
   private idCount = 0
+  private lastOp = -1
+  /** False once an item came whose op is below the one before it: Postgres was asked about it and answered late. */
+  inOrder = true
 
   private push(op: number, position: number, length: number): void {
     const at = this.items++ * 4
@@ -16,6 +19,8 @@ export class PendingItems {
     words[at + 1] = position
     words[at + 2] = length
     words[at + 3] = this.idCount
+    if (op < this.lastOp) this.inOrder = false
+    this.lastOp = op
   }
 
   add(op: number, position: number, length: number, ids: Uint32Array, from: number, count: number): void {
@@ -49,7 +54,10 @@ export class PendingItems {
   length(i: number): number {
     return this.words[i * 4 + 2] as number
   }
-  /** Its shapes are those from the previous item's end up to this. */
+  /** Its shapes are those from this on, up to `idsEnd`. */
+  idsStart(i: number): number {
+    return i === 0 ? 0 : (this.words[(i - 1) * 4 + 3] as number)
+  }
   idsEnd(i: number): number {
     return this.words[i * 4 + 3] as number
   }
@@ -57,8 +65,17 @@ export class PendingItems {
     return this.ids[i] as number
   }
 
+  /** The items' numbers in the order of their ops. */
+  byOp(): Uint32Array {
+    const numbers = Array.from({ length: this.items }, (_, i) => i)
+    numbers.sort((a, b) => this.op(a) - this.op(b) || a - b)
+    return Uint32Array.from(numbers)
+  }
+
   clear(): void {
     this.items = 0
+    this.lastOp = -1
+    this.inOrder = true
     this.idCount = 0
     // A huge transaction must not leave its arrays behind for ever.
     if (this.words.length > 1 << 20) this.words = new Uint32Array(4 * 256)

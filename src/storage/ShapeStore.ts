@@ -271,13 +271,14 @@ export class ShapeStore {
     const threshold = this.chunkBytesThreshold
     const touched = this.touched
     let entries = 0
-    let next = 0
-    for (let i = 0; i < pending.items; i++) {
+    const order = pending.inOrder ? undefined : pending.byOp()
+    for (let n = 0; n < pending.items; n++) {
+      const i = order === undefined ? n : (order[n] as number)
       const op = pending.op(i)
       const position = pending.position(i)
       const length = pending.length(i)
       const end = pending.idsEnd(i)
-      for (; next < end; next++) {
+      for (let next = pending.idsStart(i); next < end; next++) {
         const id = pending.id(next)
         const shape = this.byId.get(id)
         if (shape === undefined) {

@@ -7,6 +7,7 @@ export {
   type CatalogueQuery
 } from "./catalogue/Catalogue.ts"
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
+export { columnsOf } from "./columnsOf.ts"
 export { compileOrderBy } from "./compileOrderBy.ts"
 export { compileWhere, type Classification, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
 export {
