@@ -58,10 +58,14 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
       return new Response(body, { status: response.status, headers: response.headers })
     }
     if (options.parses === true) return response
-    // Without column types the client leaves every value as the text that it received.
-    const headers = new Headers(response.headers)
-    if (headers.has("electric-schema")) headers.set("electric-schema", "{}")
-    return new Response(response.body, { status: response.status, headers })
+    // Without column types the client leaves every value as the text that it received. The response is not copied: the
+    // body of a copy is cancelled when the original is collected as garbage.
+    if (response.headers.has("electric-schema")) {
+      const headers = new Headers(response.headers)
+      headers.set("electric-schema", "{}")
+      Object.defineProperty(response, "headers", { value: headers })
+    }
+    return response
   }
 
   const retryMillis = options.retryMillis ?? 1000
