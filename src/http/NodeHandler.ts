@@ -110,6 +110,16 @@ export interface NodeHandler {
   readonly awaitIdle: Effect.Effect<void>
 }
 
+/** What must not happen: told to the operator, and to the client by cutting the connection. */
+const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => {
+  destroyResponse(response)
+  return Effect.logError(
+    "A response could not be sent. This is a bug in Baton, please report it. " +
+      "The client's connection was cut; the service goes on.",
+    problem
+  )
+}
+
 /**
  * Serves the API on raw Node requests and responses. One fiber per request, interrupted when the client goes away or
  * the scope closes; a request that waits costs no timer and no work.
@@ -131,16 +141,6 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     if (running > 0 || idle === undefined) return
     Deferred.doneUnsafe(idle, Effect.void)
     idle = undefined
-  }
-
-  /** What must not happen: told to the operator, and to the client by cutting the connection. */
-  const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => {
-    destroyResponse(response)
-    return Effect.logError(
-      "A response could not be sent. This is a bug in Baton, please report it. " +
-        "The client's connection was cut; the service goes on.",
-      problem
-    )
   }
 
   const handler = (request: NodeRequest, response: NodeResponse): void => {
