@@ -5,6 +5,7 @@ import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "./Records.ts"
 import { segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
+import { pause, type Timers } from "./Timers.ts"
 import { itemHeaderBytes, partHeaderBytes, writeItemHeader, writePartHeader } from "./TransactionPart.ts"
 
 const writeAt = promisify(write)
@@ -61,6 +62,7 @@ export class JournalWriter {
   private readonly recent: RecentBytes
   private readonly segmentBytes: number
   private readonly durableWrites: boolean
+  private readonly timers: Timers
   private readonly listeners: {
     readonly onDurable: (marker: number) => void
     readonly onRotate: (segment: number) => void
@@ -74,6 +76,7 @@ export class JournalWriter {
     readonly recent: RecentBytes
     readonly segmentBytes: number
     readonly durableWrites: boolean
+    readonly timers: Timers
     readonly onDurable: (marker: number) => void
     readonly onRotate: (segment: number) => void
     readonly onTrouble: (message: string) => void
@@ -85,6 +88,7 @@ export class JournalWriter {
     this.recent = options.recent
     this.segmentBytes = options.segmentBytes
     this.durableWrites = options.durableWrites
+    this.timers = options.timers
     this.listeners = options
     this.fd = this.openSegment()
   }
@@ -335,7 +339,7 @@ export class JournalWriter {
         this.listeners.onTrouble(
           `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${retryMillis} ms`
         )
-        await new Promise((resolve) => setTimeout(resolve, retryMillis))
+        await pause(this.timers, retryMillis)
       }
     }
     this.failing = false

@@ -34,11 +34,12 @@ export class Maintenance {
   private checkpoint: CheckpointWriter | undefined
   private doomed: Array<{ readonly segment: number; readonly atMillis: number }> = []
   private collected = false
-  private readonly startedAtMillis = Date.now()
+  private readonly startedAtMillis: number
 
   constructor(engine: StorageEngine, options: MaintenanceOptions) {
     this.engine = engine
     this.options = options
+    this.startedAtMillis = engine.timers.nowMillis()
   }
 
   /** One round. Call again after a segment has been finished, and every few seconds. */
@@ -49,7 +50,10 @@ export class Maintenance {
       }
       yield* Effect.promise(() => this.removeDoomed())
       yield* Effect.promise(() => this.removeDropped())
-      if (!this.collected && Date.now() - this.startedAtMillis > this.options.removalDelayMillis) {
+      if (
+        !this.collected &&
+        this.engine.timers.nowMillis() - this.startedAtMillis > this.options.removalDelayMillis
+      ) {
         this.collected = true
         yield* Effect.promise(() => this.collectOrphans())
       }
@@ -117,7 +121,10 @@ export class Maintenance {
         positionLsn: String(ends.positionLsn),
         source: engine.store.source ?? null
       })
-      this.doomed.push({ segment, atMillis: Date.now() + this.options.removalDelayMillis })
+      this.doomed.push({
+        segment,
+        atMillis: this.engine.timers.nowMillis() + this.options.removalDelayMillis
+      })
       return true
     })
   }
@@ -154,9 +161,9 @@ export class Maintenance {
   }
 
   private async removeDoomed(): Promise<void> {
-    const due = this.doomed.filter((d) => d.atMillis <= Date.now())
+    const due = this.doomed.filter((d) => d.atMillis <= this.engine.timers.nowMillis())
     if (due.length === 0 || (await this.fenced())) return
-    this.doomed = this.doomed.filter((d) => d.atMillis > Date.now())
+    this.doomed = this.doomed.filter((d) => d.atMillis > this.engine.timers.nowMillis())
     for (const { segment } of due) {
       await this.engine.segments.remove(segment)
       this.engine.segmentEnds.delete(segment - 1)

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Context, Effect, Layer, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { maxLsn } from "../postgres/Lsn.ts"
 import { compareOffsets, isVirtual, type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
@@ -19,6 +19,7 @@ import type { ShapeState } from "./ShapeState.ts"
 import { digestOf } from "./ShapeStore.ts"
 import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
 import { StorageEngine } from "./StorageEngine.ts"
+import { timersOf } from "./Timers.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
@@ -52,6 +53,7 @@ export class Storage extends Context.Service<
           ? undefined
           : config.shapeDbStorageDir
       const run = Effect.runForkWith(yield* Effect.context<never>())
+      const timers = timersOf(yield* Clock.Clock)
       const engine = yield* Effect.acquireRelease(
         Effect.sync(
           () =>
@@ -62,7 +64,8 @@ export class Storage extends Context.Service<
               recentBytes,
               durableWrites: !memory,
               removeOnClose: memory,
-              run: (effect) => void run(effect)
+              run: (effect) => void run(effect),
+              timers
             })
         ),
         (opened) => Effect.promise(() => opened.close())
@@ -184,7 +187,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
 
   /** Until it is known whether the snapshot has this chunk, or the shape is gone. */
   const awaitChunk = (handle: ShapeHandle, index: number): Effect.Effect<void, ShapeReadError> => {
-    const deadline = Date.now() + chunkWaitMillis
+    const deadline = engine.timers.nowMillis() + chunkWaitMillis
     const decided = () => {
       const shape = engine.live(handle)
       if (shape === undefined || shape.snapshotComplete || shape.snapshotChunks[index] !== undefined)
@@ -194,7 +197,8 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     }
     const step: Effect.Effect<void, ShapeReadError> = Effect.suspend(() => {
       if (decided()) return Effect.void
-      if (Date.now() > deadline) return Effect.fail(failure(handle)("the snapshot makes no progress"))
+      if (engine.timers.nowMillis() > deadline)
+        return Effect.fail(failure(handle)("the snapshot makes no progress"))
       return engine.waiters
         .wait(() => {
           if (decided()) return "changed"
@@ -207,7 +211,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   }
 
   const awaitChange = (handle: ShapeHandle, after: LogOffset, timeoutMillis: number) => {
-    const deadline = performance.now() + timeoutMillis
+    const deadline = engine.timers.nowMillis() + timeoutMillis
     const step: Effect.Effect<"changed" | "dropped" | "timeout"> = Effect.suspend(() =>
       engine.waiters
         .wait(
@@ -216,7 +220,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
             if (shape === undefined) return "dropped"
             return isBeyond(shape, after) ? "changed" : (shape.waiters ??= new Set())
           },
-          Math.max(0, deadline - performance.now())
+          Math.max(0, deadline - engine.timers.nowMillis())
         )
         .pipe(
           Effect.flatMap((reason) => {

@@ -10,6 +10,7 @@ import { loadCheckpoint } from "./ShapeMeta.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
 import { createLayout, listDirectory, parseSegmentFile, type StoragePaths } from "./StorageDir.ts"
+import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
 
 export interface EngineOptions {
@@ -23,6 +24,7 @@ export interface EngineOptions {
   /** The directory goes with the process. */
   readonly removeOnClose: boolean
   readonly run: (effect: Effect.Effect<void>) => void
+  readonly timers?: Timers
 }
 
 /** How often a follower looks for new records: while somebody waits for them, and otherwise. */
@@ -35,7 +37,8 @@ const idlePollMillis = 100
  */
 export class StorageEngine {
   readonly paths: StoragePaths
-  readonly waiters = new Waiters()
+  readonly timers: Timers
+  readonly waiters: Waiters
   readonly options: EngineOptions
   recent: RecentBytes
   segments: SegmentFiles
@@ -61,6 +64,8 @@ export class StorageEngine {
 
   constructor(options: EngineOptions) {
     this.options = options
+    this.timers = options.timers ?? systemTimers
+    this.waiters = new Waiters(this.timers)
     this.paths = options.paths
     this.recent = new RecentBytes(options.recentBytes)
     this.segments = new SegmentFiles(this.paths)
@@ -123,7 +128,7 @@ export class StorageEngine {
       // Files went away while they were read: the active instance has moved on, and so has its checkpoint.
       await reader.close()
       await segments.close()
-      await new Promise((resolve) => setTimeout(resolve, 20 * (attempt + 1)))
+      await pause(this.timers, 20 * (attempt + 1))
     }
   }
 
@@ -168,11 +173,11 @@ export class StorageEngine {
     if (!this.following) return Promise.resolve()
     return new Promise((resolve) => {
       const done = () => {
-        clearTimeout(timer)
+        cancel()
         this.wakeUp = undefined
         resolve()
       }
-      const timer = setTimeout(done, millis)
+      const cancel = this.timers.after(millis, done)
       this.wakeUp = done
     })
   }
@@ -228,6 +233,7 @@ export class StorageEngine {
       recent: this.recent,
       segmentBytes: this.options.segmentBytes,
       durableWrites: this.options.durableWrites,
+      timers: this.timers,
       onDurable: (marker) => this.hooks.onDurable(marker),
       onRotate: (next) => {
         this.noteSegmentEnd(next - 1)
@@ -289,10 +295,13 @@ export class StorageEngine {
     writer.abandonTransaction()
     this.store.abandon()
     const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
-    const whole = await Promise.race([
-      writer.durable(),
-      new Promise<false>((resolve) => setTimeout(() => resolve(false), limitMillis).unref())
-    ])
+    const whole = await new Promise<boolean>((resolve) => {
+      const cancel = this.timers.after(limitMillis, () => resolve(false))
+      void writer.durable().then((durable) => {
+        cancel()
+        resolve(durable)
+      })
+    })
     const closing = writer.close()
     if (!whole || writer.isFailing) {
       // A disk that hangs must not hold up anything else; what it has is what counts.

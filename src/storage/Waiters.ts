@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { systemTimers, type Timers } from "./Timers.ts"
 
 export type WakeReason = "changed" | "dropped" | "timeout"
 
@@ -19,11 +20,13 @@ const wakeBatch = 256
  */
 export class Waiters {
   private readonly slots = new Map<number, Set<Waiter>>()
-  private timer: NodeJS.Timeout | undefined
+  private stopTicking: (() => void) | undefined
+  private readonly timers: Timers
   private readonly tickMillis: number
   count = 0
 
-  constructor(tickMillis = 100) {
+  constructor(timers = systemTimers, tickMillis = 100) {
+    this.timers = timers
     this.tickMillis = tickMillis
   }
 
@@ -38,14 +41,14 @@ export class Waiters {
         resume(Effect.succeed(set))
         return
       }
-      const slot = Math.ceil((performance.now() + timeoutMillis) / this.tickMillis)
+      const slot = Math.ceil((this.timers.nowMillis() + timeoutMillis) / this.tickMillis)
       const waiter: Waiter = { resume: (reason) => resume(Effect.succeed(reason)), set, slot }
       set.add(waiter)
       let bucket = this.slots.get(slot)
       if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
       bucket.add(waiter)
       this.count++
-      this.timer ??= setInterval(() => this.expire(), this.tickMillis)
+      if (this.stopTicking === undefined) this.tick()
       return Effect.sync(() => this.forget(waiter))
     })
   }
@@ -56,14 +59,21 @@ export class Waiters {
     if (bucket.size === 0) this.slots.delete(waiter.slot)
     waiter.set.delete(waiter)
     this.count--
-    if (this.count === 0 && this.timer !== undefined) {
-      clearInterval(this.timer)
-      this.timer = undefined
+    if (this.count === 0) {
+      this.stopTicking?.()
+      this.stopTicking = undefined
     }
   }
 
+  private tick(): void {
+    this.stopTicking = this.timers.after(this.tickMillis, () => {
+      this.tick()
+      this.expire()
+    })
+  }
+
   private expire(): void {
-    const current = performance.now() / this.tickMillis
+    const current = this.timers.nowMillis() / this.tickMillis
     for (const [slot, bucket] of this.slots) {
       if (slot > current) continue
       for (const waiter of bucket) {

@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs"
+import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Stream } from "effect"
@@ -10,7 +10,9 @@ import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { recordKind } from "../../src/storage/Records.ts"
 
-export const temporaryDirectory = (): string => mkdtempSync(join(tmpdir(), "baton-storage-"))
+/** In memory where there is such a place: what is synced a thousand times in a test need not reach a disk. */
+export const temporaryDirectory = (): string =>
+  mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-storage-"))
 
 export const definitionOf = (name: string): ShapeDefinition => ({
   table: { oid: 1, schema: "public", name },
