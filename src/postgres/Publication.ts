@@ -172,7 +172,7 @@ export const makePublication = (
           yield* turns.withPermit(
             Effect.gen(function* () {
               for (const identity of plan.setIdentity) yield* setIdentityFull(alter, identity)
-              if (plan.add) yield* addToPublication(alter, state)
+              if (plan.add) yield* addToPublication(alter, state, publication.serverVersionNum)
             })
           )
         }
@@ -239,7 +239,8 @@ export const makePublication = (
         if (Result.isSuccess(created)) return { created: true, repaired: false }
         const error = created.failure
         if (error.kind === "permission_denied") return yield* notUsable(publicationProblem(undefined, mode))
-        if (error.code !== "42710") return yield* error // anything but: somebody else made it just now
+        // Anything but: somebody else made it just now.
+        if (error.code !== "42710" && error.code !== "23505") return yield* error
       }
       const publication = found ?? (yield* readPublication(pool, publicationName))
       const problem = publicationProblem(publication, mode)

@@ -69,18 +69,38 @@ const membership = (publicationName: string, table: NamedTable) => ({
 })
 
 /**
+ * Servers on which the stream may lose every change of a table from its ADD TABLE on, if a transaction was just
+ * writing to it (seen on 14.17 and 17.4, and not on 14.18 and 17.5; release notes of May 2025).
+ */
+export const losesChangesOfAddedTables = (serverVersionNum: number): boolean => {
+  const major = Math.floor(serverVersionNum / 10000)
+  const minor = serverVersionNum % 10000
+  const repairedIn = new Map([
+    [14, 18],
+    [15, 13],
+    [16, 9],
+    [17, 5]
+  ])
+  return minor < (repairedIn.get(major) ?? (major < 14 ? Infinity : 0))
+}
+
+/**
  * Adds the table, without those that inherit from it; partitions are published with their root anyhow. The table is
- * locked before the publication: a wait for it holds up no other table.
+ * locked before the publication: a wait for it holds up no other table. Where the server needs it, the lock also keeps
+ * writers out, of partitions too.
  */
 export const addToPublication = (
   target: AlterTarget,
-  table: NamedTable
+  table: NamedTable,
+  serverVersionNum: number
 ): Effect.Effect<void, PublicationError> =>
   alter(
     target,
     table,
     [
-      `LOCK TABLE ONLY ${quoteTable(table)} IN SHARE UPDATE EXCLUSIVE MODE`,
+      losesChangesOfAddedTables(serverVersionNum)
+        ? `LOCK TABLE ${quoteTable(table)} IN SHARE ROW EXCLUSIVE MODE`
+        : `LOCK TABLE ONLY ${quoteTable(table)} IN SHARE UPDATE EXCLUSIVE MODE`,
       `ALTER PUBLICATION ${quoteIdentifier(target.publicationName)} ADD TABLE ONLY ${quoteTable(table)}`
     ],
     membership(target.publicationName, table)
