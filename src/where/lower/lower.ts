@@ -376,7 +376,8 @@ class Lowering {
     if (this.catalogue.serverVersion < 170_000) return undefined
     if (key !== "range_contains_elem" && key !== "elem_contained_by_range") return undefined
     const range = args[key === "range_contains_elem" ? 0 : 1]
-    if (range === undefined || !("k" in range) || this.soft.has(range.k) || args.some(isNullForm)) return undefined
+    if (range === undefined || !("k" in range) || this.soft.has(range.k) || args.some(isNullForm))
+      return undefined
     const value = this.valueOf(range) as Range
     if (value.empty) return { b: false }
     return value.lower === null && value.upper === null ? { b: true } : undefined

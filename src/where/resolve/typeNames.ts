@@ -56,6 +56,19 @@ const modifier = (entry: TypeEntry, args: ReadonlyArray<number>, at: number): nu
   return refuseAt(at, `invalid or unsupported modifier for type ${entry.name}`)
 }
 
+/** Types that are names of catalogue objects. Text search configurations are left out: clauses need them. */
+const catalogNames: ReadonlySet<string> = new Set([
+  "regclass",
+  "regcollation",
+  "regnamespace",
+  "regoper",
+  "regoperator",
+  "regproc",
+  "regprocedure",
+  "regrole",
+  "regtype"
+])
+
 export interface NamedType {
   readonly entry: TypeEntry
   readonly typmod: number
@@ -67,6 +80,12 @@ export const resolveTypeName = (scope: Scope, typeName: TypeName, at: number): N
   if (typeName.setof === true || typeName.pct_type === true) return refuseAt(at, `unsupported type ${name}`)
   const found = lookUp(scope.catalogue, schema, name)
   if (found === undefined) return refuseUnknown(at, `unsupported type ${quoteIfNeeded(name)}`)
+  if (found.schema === "pg_catalog" && catalogNames.has(found.name)) {
+    return refuseAt(
+      at,
+      `unsupported type ${name}: what its values mean depends on the catalogue, not on the row`
+    )
+  }
   const args = (typeName.typmods ?? []).map(
     (node) => integerOf(node) ?? refuseAt(at, `invalid modifier for type ${name}`)
   )

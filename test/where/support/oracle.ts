@@ -70,7 +70,7 @@ export const describeTable = async (session: Session, name: string): Promise<Tab
 
 /** Rows of a table as the stream carries them, in order of id. */
 export const readRows = async (session: Session, table: Table): Promise<ReadonlyArray<Tuple>> => {
-  const list = table.columns.map((column) => `"${column.name}"`).join(", ")
+  const list = table.columns.map((column) => `"${column.name.replaceAll('"', '""')}"`).join(", ")
   const rows = await session.queryText(`SELECT ${list} FROM ${table.info.name} ORDER BY id`)
   return rows.map((row) => tupleOf(table.columns.map((column) => row[column.name] ?? null)))
 }
@@ -88,6 +88,18 @@ export const makeOracle = async (session: Session): Promise<Oracle> => {
   await session.queryText(verdictsFunction)
   const catalogue = await loadCatalogue(session)
   return { session, catalogue, table: await describeTable(session, "oracle"), rows: [] }
+}
+
+/** An oracle over a table of one's own, which must have an integer column `id`. */
+export const oracleOver = async (session: Session, name: string, statements: string): Promise<Oracle> => {
+  for (const statement of sessionSettings.split(";")) await session.queryText(statement)
+  const known = await session.queryText("SELECT to_regproc('verdicts')::text AS f")
+  if (known[0]?.["f"] === null) await session.queryText(verdictsFunction)
+  for (const statement of statements.split(";\n")) {
+    if (statement.trim() !== "") await session.queryText(statement)
+  }
+  const table = await describeTable(session, name)
+  return { session, catalogue: await loadCatalogue(session), table, rows: await readRows(session, table) }
 }
 
 /** Replaces the rows of the oracle table by `count` random ones. */
@@ -118,7 +130,7 @@ export interface Comparison {
 export const compareClause = async (oracle: Oracle, clause: string): Promise<Comparison> => {
   const { session, catalogue, table, rows } = oracle
   const ask = async (sql: string): Promise<string> =>
-    (await session.queryText("SELECT verdicts($1) AS v", [sql]))[0]?.["v"] ?? ""
+    (await session.queryText("SELECT verdicts($1, $2) AS v", [table.info.name, sql]))[0]?.["v"] ?? ""
   const expected = await ask(clause)
   const result = compileWhere({ sql: clause, params: {}, table: table.info, catalogue })
   if (Result.isFailure(result)) {

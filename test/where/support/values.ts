@@ -208,18 +208,18 @@ export const oracleSchema = (): string => {
 
 /** Evaluates a clause on every row in order of id: `t`, `f`, `n` or `e` per row; all `e` when it cannot be planned. */
 export const verdictsFunction = `
-  CREATE FUNCTION verdicts(clause text) RETURNS text LANGUAGE plpgsql AS $$
+  CREATE FUNCTION verdicts(relation text, clause text) RETURNS text LANGUAGE plpgsql AS $$
   DECLARE r record; result text := ''; v bool;
   BEGIN
     BEGIN
       EXECUTE 'SELECT string_agg(CASE WHEN v THEN ''t'' WHEN NOT v THEN ''f'' ELSE ''n'' END, '''' ORDER BY id) FROM (SELECT id, ('
-        || clause || ') AS v FROM oracle OFFSET 0) s' INTO result;
+        || clause || ') AS v FROM ' || relation || ' OFFSET 0) s' INTO result;
       RETURN result;
     EXCEPTION WHEN others THEN result := '';
     END;
-    FOR r IN SELECT id FROM oracle ORDER BY id LOOP
+    FOR r IN EXECUTE 'SELECT id FROM ' || relation || ' ORDER BY id' LOOP
       BEGIN
-        EXECUTE 'SELECT (' || clause || ') FROM oracle WHERE id = ' || r.id INTO v;
+        EXECUTE 'SELECT (' || clause || ') FROM ' || relation || ' WHERE id = ' || r.id INTO v;
         result := result || CASE WHEN v THEN 't' WHEN NOT v THEN 'f' ELSE 'n' END;
       EXCEPTION WHEN others THEN result := result || 'e';
       END;
