@@ -9,9 +9,9 @@ import { Instance, type InstanceFailed } from "./Instance.ts"
  * from the successor's journal for as long as the grace period lasts, keep-alive connections end with their response.
  * Fails when the instance cannot run at all.
  */
-export const runUntil = (
-  stop: Effect.Effect<void>
-): Effect.Effect<void, InstanceFailed, Config | HealthRef | HttpServer | Instance> =>
+export const runUntil = <R>(
+  stop: Effect.Effect<void, never, R>
+): Effect.Effect<void, InstanceFailed, Config | HealthRef | HttpServer | Instance | R> =>
   Effect.gen(function* () {
     const config = yield* Config
     const health = yield* HealthRef
