@@ -18,8 +18,10 @@ import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Catalogue } from "../where/index.ts"
+import { watchTables } from "./TableWatch.ts"
 
 const catalogueRetryMillis = 500
+const tableWatchMillis = 2000
 
 /** What a session of the writing instance asks of the catalogue and the publication. */
 export class SessionServices extends Context.Service<
@@ -148,6 +150,17 @@ export class SessionServices extends Context.Service<
             )
             publication.trust(session.shapes.tables().map(({ oid }) => oid))
             yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
+            yield* Effect.forkScoped(
+              watchTables({
+                everyMillis: tableWatchMillis,
+                admin,
+                tables: () => session.shapes.tables().map(({ oid }) => oid),
+                changed: (oid) => {
+                  inspector.invalidate(oid)
+                  return inspector.tableByOid(oid)
+                }
+              })
+            )
             yield* Effect.forkScoped(
               publication.run({
                 tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),
