@@ -50,8 +50,9 @@ export interface ConnectOptions {
 
 const defaultConnectTimeoutMillis = 30_000
 
-/** How long `close` waits for the server to hang up before it drops the connection. */
-const closeGraceMillis = 5
+/** How long `close` waits for a silent server to hang up, and how often it looks whether it is silent. */
+const closeGraceMillis = 250
+const closeWindowMillis = 5
 
 const terminate = Buffer.from([0x58, 0, 0, 0, 4]) // X
 
@@ -233,8 +234,9 @@ const heartbeat = (
   }).pipe(Effect.ignore)
 
 /**
- * Says goodbye and gives the server a moment to hang up, then drops the connection. A server that is busy (sending a
- * large transaction, waiting for a lock) would read the goodbye only later, but notices at once that its peer is gone.
+ * Says goodbye and waits for the server to hang up: by then it has read the last acknowledgement and freed the lock. A
+ * server that goes on sending (a large transaction) would read the goodbye only after all of it, but notices at once
+ * that its peer is gone; one that waits for a lock is not reading at all. Those connections are dropped.
  */
 const closeSession = (
   session: ReplicationSession,
@@ -244,15 +246,25 @@ const closeSession = (
   Effect.callback((resume) => {
     const { stream, tap } = session
     if (stream.destroyed) return resume(Effect.void)
-    stream.once("close", () => resume(Effect.void))
     if (busy) {
+      stream.once("close", () => resume(Effect.void))
       stream.destroy()
       return undefined
     }
-    tap.discard()
+    let windows = 0
+    let windowsWithData = 0
+    let sawData = false
+    tap.attach(() => (sawData = true))
+    const timer = setInterval(() => {
+      windowsWithData = sawData ? windowsWithData + 1 : 0
+      sawData = false
+      if (windowsWithData === 2 || ++windows * closeWindowMillis >= closeGraceMillis) stream.destroy()
+    }, closeWindowMillis)
+    stream.once("close", () => {
+      clearInterval(timer)
+      resume(Effect.void)
+    })
     stream.resume()
     stream.end(lastStatus === undefined ? terminate : Buffer.concat([lastStatus, terminate]))
-    const timer = setTimeout(() => stream.destroy(), closeGraceMillis)
-    stream.once("close", () => clearTimeout(timer))
     return Effect.sync(() => stream.destroy())
   })

@@ -35,7 +35,12 @@ export interface EnsureSlotOptions {
   readonly admin: Queryable
   /** How often a wait is reported. Default 10 s. */
   readonly tickMillis?: number
+  /** How long a slot that is in use is waited for. Default 5 s. */
+  readonly busyMillis?: number
 }
+
+const defaultBusyMillis = 5_000
+const busyPollMillis = 2
 
 /** Statements of either kind of connection; SQL without parameters. */
 type RunSql = (sql: string) => Effect.Effect<ReadonlyArray<object>, PgError>
@@ -43,32 +48,48 @@ type RunSql = (sql: string) => Effect.Effect<ReadonlyArray<object>, PgError>
 const functionForSnapshot = "pg_log_standby_snapshot"
 
 /**
- * Makes sure that the slot exists, on the connection that will stream from it (and that holds the lock). Fails with a
- * kind whose recovery is `recreateSlot` when Postgres has given the slot up: `dropSlot`, then call this again.
+ * Makes sure that the slot exists and is free, on the connection that will stream from it (and that holds the lock).
+ * Fails with a kind whose recovery is `recreateSlot` when Postgres has given the slot up: `dropSlot`, then call this
+ * again.
+ *
+ * A backend that ends frees its locks a moment before its slot, so whoever gets the lock may still find the slot in use:
+ * it waits for that instead of giving the lock back.
  */
 export const ensureSlot = (
   connection: Pick<ReplicationConnection, "query" | "serverVersion">,
   options: EnsureSlotOptions
 ): Effect.Effect<EnsuredSlot, PgError> =>
   Effect.gen(function* () {
-    const known = yield* readSlot(connection.query, options.slotName)
-    if (known !== undefined) return yield* existing(known, options.slotName)
-    const created = yield* Effect.raceFirst(
-      createSlot(connection.query, options),
-      helpWaitingCreation(options, connection.serverVersion)
-    ).pipe(
-      // Somebody else made it in between.
-      Effect.catchIf(
-        (error) => error.code === "42710",
-        () => Effect.succeed(undefined)
-      )
-    )
-    if (created !== undefined) return { created: true, confirmedFlushLsn: created }
-    const appeared = yield* readSlot(connection.query, options.slotName)
-    return yield* appeared === undefined
-      ? Effect.fail(slotInUse(options.slotName))
-      : existing(appeared, options.slotName)
+    const { slotName } = options
+    const startedAt = performance.now()
+    while (true) {
+      const known = yield* readSlot(connection.query, slotName)
+      if (known === undefined) {
+        const created = yield* create(connection, options)
+        if (created !== undefined) return { created: true, confirmedFlushLsn: created }
+      } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
+      // In use, or somebody else created it just now.
+      if (performance.now() - startedAt > (options.busyMillis ?? defaultBusyMillis)) {
+        return yield* slotInUse(slotName)
+      }
+      yield* Effect.sleep(busyPollMillis)
+    }
   })
+
+/** Undefined when somebody else created it meanwhile. */
+const create = (
+  connection: Pick<ReplicationConnection, "query" | "serverVersion">,
+  options: EnsureSlotOptions
+): Effect.Effect<Lsn | undefined, PgError> =>
+  Effect.raceFirst(
+    createSlot(connection.query, options),
+    helpWaitingCreation(options, connection.serverVersion)
+  ).pipe(
+    Effect.catchIf(
+      (error) => error.code === "42710",
+      () => Effect.succeed(undefined)
+    )
+  )
 
 /** What `pg_replication_slots` says of the slot, `undefined` when there is none of that name. */
 export const readSlot = (run: RunSql, slotName: string): Effect.Effect<SlotInfo | undefined, PgError> =>
@@ -102,9 +123,11 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
   }
 }
 
+const isForeign = (slot: SlotInfo): boolean => slot.plugin !== "pgoutput" || !slot.ofThisDatabase
+
 /** Why this slot cannot be streamed from, if so. */
 export const slotProblem = (slot: SlotInfo, slotName: string): PgError | undefined => {
-  if (slot.plugin !== "pgoutput" || !slot.ofThisDatabase) {
+  if (isForeign(slot)) {
     return ownPgError(
       "config_error",
       `There is a replication slot ${slotName}, but it is not ours: it belongs to another database or to another output ` +
@@ -136,7 +159,7 @@ const slotInUse = (slotName: string): PgError =>
       "succeeds. Find out who it is with SELECT * FROM pg_replication_slots."
   )
 
-const existing = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, PgError> =>
+const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, PgError> =>
   Effect.gen(function* () {
     const problem = slotProblem(slot, slotName)
     if (problem !== undefined) return yield* problem

@@ -57,9 +57,9 @@ export class StreamPump {
     const { sink, maxTransactionBytes } = options
     this.decoder = new PgoutputDecoder(sink, { maxTransactionBytes })
     const handler: FrameHandler = {
-      copyData: (buffer, start, end) => this.listening() && this.copyData(buffer, start, end),
-      other: (message) => this.listening() && this.other(message),
-      chunkEnd: () => this.listening() && this.stopFor(sink.batchEnd()),
+      copyData: (buffer, start, end) => this.copyData(buffer, start, end),
+      other: (message) => this.other(message),
+      chunkEnd: () => this.stopFor(sink.batchEnd()),
       oversized: () => {
         throw this.decoder.tooLarge()
       }
@@ -120,13 +120,8 @@ export class StreamPump {
     waiter?.(Effect.fail(this.failure))
   }
 
-  /** False once the stream is over: nothing reaches the sink any more, not even the rest of a chunk. */
-  private listening(): boolean {
-    return !this.stopped && this.failure === undefined
-  }
-
   private receive(chunk: Buffer): void {
-    if (!this.listening()) return
+    if (this.stopped || this.failure !== undefined) return
     this.heardAtMillis = performance.now()
     this.guarded(() => this.framer.push(chunk))
     this.afterBatch()

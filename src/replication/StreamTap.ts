@@ -27,11 +27,6 @@ export class StreamTap {
     this.reader = reader
   }
 
-  /** What still comes is dropped. */
-  discard(): void {
-    this.reader = () => {}
-  }
-
   /** Gives bytes to those who registered first: `pg`. */
   toOriginal(bytes: Buffer): void {
     for (const listener of this.originals) listener(bytes)

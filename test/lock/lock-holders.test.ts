@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, type Scope } from "effect"
+import type { Queryable } from "../../src/postgres/SessionPool.ts"
 import { connect } from "../../src/replication/ReplicationConnection.ts"
-import { connectTo, plainConfig, proxyTo, targetOf } from "../replication/support.ts"
+import { adminOf, connectTo, plainConfig, proxyTo, targetOf, until } from "../replication/support.ts"
 import { scopedDatabase, type TestDatabase } from "../support/database.ts"
 import { contestOn } from "./contest.ts"
 
@@ -46,6 +47,30 @@ describe.concurrent("the holder of the lock", () => {
       })
     )
   }
+
+  contest("is spared when it shows life between the look and the action", (db, on) =>
+    Effect.gen(function* () {
+      yield* on.makeSlot
+      const holder = yield* on.rawHolder({ replication: false, applicationName: "psql" })
+      const waiter = yield* connectTo(db, bound)
+      const real = yield* adminOf(db)
+      let attempts = 0
+      const admin: Queryable = {
+        query: <Row extends object>(sql: string, params?: ReadonlyArray<unknown>) => {
+          if (!sql.includes("pg_terminate_backend")) return real.query<Row>(sql, params)
+          attempts++
+          return Effect.andThen(
+            Effect.promise(() => holder.query("SELECT 1")),
+            real.query<Row>(sql, params)
+          )
+        }
+      }
+      const before = yield* on.holders
+      yield* Effect.forkChild(on.lock(waiter, { ...quick, admin }), { startImmediately: true })
+      yield* until("three attempts", () => attempts >= 3)
+      assert.deepStrictEqual(yield* on.holders, before)
+    })
+  )
 
   contest("keeps it when it is healthy, whether slow to begin streaming or streaming", (db, on) =>
     Effect.gen(function* () {

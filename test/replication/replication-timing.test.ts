@@ -163,7 +163,7 @@ describe.concurrent("replication connection", () => {
     (database, { sql, freshSlot, streamFrom }) =>
       Effect.gen(function* () {
         yield* freshSlot
-        yield* sql("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1000, 20000) i")
+        yield* sql("INSERT INTO t SELECT i, repeat('x', 100000) FROM generate_series(1000, 1600) i")
         const streaming = yield* connectTo(database())
         yield* streamFrom(streaming, {
           answer: (event) => (event.call === "insert" ? Effect.never : undefined)

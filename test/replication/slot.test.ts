@@ -63,6 +63,25 @@ describe("replication slot", () => {
     })
   )
 
+  it.live("is waited for while the session that had it is just ending", () =>
+    Effect.gen(function* () {
+      const slotName = `${database().slotName}_busy`
+      const admin = yield* adminOf(database())
+      const holder = yield* connectTo(database())
+      yield* ensureSlot(holder, { slotName, temporary: true, admin })
+      const next = yield* connectTo(database())
+      const options = { slotName, temporary: false, admin }
+      const tooSoon = yield* Effect.flip(ensureSlot(next, { ...options, busyMillis: 50 }))
+      assert.strictEqual(tooSoon.kind, "replication_slot_in_use")
+      const waiting = yield* Effect.forkChild(ensureSlot(next, options), { startImmediately: true })
+      yield* Effect.sleep(50)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* holder.close
+      assert.isTrue((yield* Fiber.join(waiting)).created)
+      yield* dropSlot(next.query, slotName)
+    })
+  )
+
   it.live("waits for open transactions, says so, and asks Postgres for what an idle database lacks", () => {
     const lines: Array<string> = []
     return Effect.gen(function* () {
@@ -109,7 +128,9 @@ describe("replication slot", () => {
       )
       yield* until("half made", async () => (await Effect.runPromise(slotRow(slotName))) !== undefined)
       const other = yield* connectTo(database())
-      const half = yield* Effect.flip(ensureSlot(other, { slotName, temporary: false, admin }))
+      const half = yield* Effect.flip(
+        ensureSlot(other, { slotName, temporary: false, admin, busyMillis: 100 })
+      )
       assert.strictEqual(half.kind, "replication_slot_in_use")
       yield* Fiber.interrupt(creating)
       // The transaction is still open, and yet the lock is free.
