@@ -15,7 +15,7 @@ import {
 } from "../../scripts/support/RecordingClient.ts"
 import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
-import { differenceOfRows, selectRows, type TextRow } from "../support/rows.ts"
+import { differenceOfRows, selectRows } from "../support/rows.ts"
 import { startService, type TestService } from "../support/service.ts"
 
 const db = databaseForFile((database) => database.query(ownTypes))
@@ -38,14 +38,19 @@ const sync = (
   return client
 }
 
-/** Waits until the client has what the query gives, value by value. */
-const untilEqual = (client: RecordingClient, sql: string, collapse = false): Promise<unknown> => {
-  let expected: ReadonlyArray<TextRow> = []
-  return eventually(
+/** Waits until the client has what the query gives, value by value. Nobody may write meanwhile. */
+const untilEqual = async (client: RecordingClient, sql: string, collapse = false): Promise<void> => {
+  const expected = await selectRows(db(), sql)
+  let compared = -1
+  let differs: string | undefined = "the client has not been told of anything"
+  await eventually(
     "equal rows",
-    async () => {
-      expected = await selectRows(db(), sql)
-      const differs = differenceOfRows(expected, client.rows(), { collapse })
+    () => {
+      // Comparing is work: only when something has come since the last time.
+      const { operations, refetches } = client.ledger
+      const state = operations + 1_000_000 * refetches + 1_000_000_000 * client.rows().length
+      if (state !== compared) differs = differenceOfRows(expected, client.rows(), { collapse })
+      compared = state
       if (differs !== undefined) throw new Error(differs)
       return true
     },
