@@ -6,7 +6,8 @@ import { ownPgError, type PgError } from "./PgError.ts"
 
 /**
  * Runs statements. Rows are objects by column name, values as the driver decodes them (`int8` as bigint, `json` parsed
- * and so on); `Row` is the caller's promise about the statement, which nothing checks. Cast in SQL what must be exact.
+ * and so on); `Row` is the caller's promise about the statement, which nothing checks. Cast in SQL what must be exact, and composite values, which the
+ * driver cannot read.
  */
 export interface Queryable {
   /** One statement with `$1`-style parameters. Interrupting it cancels it in Postgres. */
