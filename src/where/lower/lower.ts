@@ -195,8 +195,9 @@ class Lowering {
     if (isForeign(spec)) foreign(`values of type ${this.catalogue.type(type)?.name ?? type}`)
   }
 
-  constant({ value, type }: Constant): Form {
+  constant({ value, type, typmod }: Constant): Form {
     if (value === null) return { b: null }
+    if (type === oids.interval && typmod >= 0) return foreign("an interval literal with fields")
     if (type === oids.bool) return { b: value === "t" }
     this.known(type)
     return this.slot(value, this.spec(type))

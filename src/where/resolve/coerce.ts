@@ -168,6 +168,32 @@ export const coerce = (
   return base === type ? relabelled : toDomain(scope, relabelled, type, context === "explicit")
 }
 
+const singleFields: Readonly<Record<number, string>> = {
+  2: "month",
+  4: "year",
+  8: "day",
+  1024: "hour",
+  2048: "minute",
+  4096: "second"
+}
+
+/** `interval '1' hour`: the fields say how the text is read. `undefined` when all fields are allowed. */
+const intervalWithFields = (
+  scope: Scope,
+  constant: Constant,
+  value: string,
+  typmod: number
+): Expression | undefined => {
+  const mask = (typmod >> 16) & 0x7fff
+  if (mask === 0x7fff) return undefined
+  const field = singleFields[mask]
+  if (field !== undefined && /^[+-]?\d{1,9}$/.test(value) && (typmod & 0xffff) === 0xffff) {
+    return typeConstant(scope, { ...constant, value: `${value} ${field}` }, oids.interval, "cast")
+  }
+  // Read by Postgres: the constant keeps its text and its fields.
+  return { ...constant, type: oids.interval, typmod }
+}
+
 /** Like `coerce` for a written cast, with the modifier that was written. */
 export const castTo = (
   scope: Scope,
@@ -176,6 +202,16 @@ export const castTo = (
   typmod: number,
   at: number
 ): Expression => {
+  if (
+    type === oids.interval &&
+    typmod >= 0 &&
+    arg.kind === "constant" &&
+    arg.type === oids.unknown &&
+    arg.value !== null
+  ) {
+    const fields = intervalWithFields(scope, arg, arg.value, typmod)
+    if (fields !== undefined) return fields
+  }
   const converted = coerce(scope, arg, type, "explicit")
   if (converted === undefined) {
     return refuseAt(

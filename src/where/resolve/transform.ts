@@ -222,7 +222,7 @@ const constant = (scope: Scope, node: A_Const): Expression => {
     return /^[01]*$/.test(bits) ? make(oids.bit, bits) : refuseAt(at, `invalid bit string ${text}`)
   }
   const text = node.fval?.fval ?? "0"
-  if (/^-?(?:\d|0[xob])[\da-f_]*$/i.test(text)) {
+  if (/^-?(?:0x[\da-f_]+|0o[0-7_]+|0b[01_]+|\d[\d_]*)$/i.test(text)) {
     try {
       const value = parseInteger(text, "int8")
       const fits = value >= -2147483648 && value <= 2147483647
@@ -230,7 +230,8 @@ const constant = (scope: Scope, node: A_Const): Expression => {
     } catch {
       // Beyond bigint: numeric.
     }
-    return make(oids.numeric, String(BigInt(text.replaceAll("_", ""))))
+    const magnitude = BigInt(text.replace("-", "").replaceAll("_", ""))
+    return make(oids.numeric, String(text.startsWith("-") ? -magnitude : magnitude))
   }
   return make(oids.numeric, plainDecimal(text.replaceAll("_", ""), at))
 }

@@ -44,8 +44,8 @@ const modifier = (entry: TypeEntry, args: ReadonlyArray<number>, at: number): nu
       if (args.length === 1 && a >= 0) return Math.min(a, 6)
       break
     case "interval":
-      if (args.length === 1) return (0xffff << 16) | a | 0
-      if (args.length === 2 && (b ?? 0) >= 0) return (Math.min(b ?? 0, 6) << 16) | a
+      if (args.length === 1) return ((a & 0x7fff) << 16) | 0xffff
+      if (args.length === 2 && (b ?? 0) >= 0) return ((a & 0x7fff) << 16) | Math.min(b ?? 0, 6)
       break
     case "bit":
     case "varbit":
