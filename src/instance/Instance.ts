@@ -12,6 +12,7 @@ import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/R
 import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { SessionServices } from "./SessionServices.ts"
 import { reasonToPurge } from "./Takeover.ts"
 
@@ -78,7 +79,7 @@ export class Instance extends Context.Service<
       const holdLock = (connection: ReplicationConnection) =>
         Effect.scoped(
           Effect.gen(function* () {
-            const started = performance.now()
+            const started = engine.timers.nowMillis()
             const { droppedIncomplete } = yield* Effect.acquireRelease(
               Effect.promise(() => engine.takeOver()),
               () => Effect.promise(() => engine.release(handBackMillis))
@@ -105,14 +106,14 @@ export class Instance extends Context.Service<
                 everActive = true
                 yield* health.send("streamStarted")
                 yield* Effect.logInfo(
-                  `Starting replication from postgres; active ${Math.round(performance.now() - started)} ms after the lock, with ${engine.store.count} shapes`
+                  `Starting replication from postgres; active ${Math.round(engine.timers.nowMillis() - started)} ms after the lock, with ${engine.store.count} shapes`
                 )
               })
             })
             yield* Effect.forkScoped(services.whileActive(session))
             if (config.replicationIdleTimeoutMillis !== undefined) {
               yield* Effect.forkScoped(
-                watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, idle)
+                watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, engine, idle)
               )
             }
             return yield* Effect.raceFirst(stream, Deferred.await(idle)).pipe(
@@ -213,7 +214,7 @@ export class Instance extends Context.Service<
         yield* health.send("storageLoaded")
         let failures = noFailures
         while (!isStopping(health.current())) {
-          const began = performance.now()
+          const began = engine.timers.nowMillis()
           const wasActive = () => health.current() === "active"
           const fiber = yield* Effect.forkChild(Effect.scoped(turn), { startImmediately: true })
           const exit = yield* Effect.raceFirst(
@@ -238,7 +239,7 @@ export class Instance extends Context.Service<
             failures = noFailures
             continue
           }
-          const streamed = wasActive() ? performance.now() - began : 0
+          const streamed = wasActive() ? engine.timers.nowMillis() - began : 0
           failures = afterFailure(failures, streamed)
           const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
           if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) break
@@ -279,13 +280,14 @@ export class Instance extends Context.Service<
 const watchIdle = (
   timeoutMillis: number,
   lastTransactionMillis: () => number,
+  { timers }: StorageEngine,
   ended: Deferred.Deferred<TurnEnd>
 ) =>
   Effect.gen(function* () {
-    const began = Date.now()
+    const began = timers.nowMillis()
     while (true) {
       yield* Effect.sleep(Math.min(timeoutMillis, 1000))
-      if (Date.now() - Math.max(began, lastTransactionMillis()) >= timeoutMillis) {
+      if (timers.nowMillis() - Math.max(began, lastTransactionMillis()) >= timeoutMillis) {
         yield* Deferred.succeed(ended, "idle")
         return
       }

@@ -30,6 +30,7 @@ export class SessionServices extends Context.Service<
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (session: RegistrySession) => Effect.Effect<void>
+    /** By the clock of `StorageEngine.timers`; 0 when there was none yet. */
     readonly lastTransactionMillis: () => number
   }
 >()("baton/instance/SessionServices") {
@@ -183,7 +184,7 @@ export class SessionServices extends Context.Service<
           ancestors,
           identityLost,
           onTransaction: () => {
-            lastTransactionMillis = Date.now()
+            lastTransactionMillis = engine.timers.nowMillis()
           }
         }),
         whileActive

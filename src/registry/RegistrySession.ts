@@ -113,7 +113,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         if (engine.writer !== writer) return yield* notActive("This instance has given up the lock")
         const id = engine.store.nextId
         const handle = makeHandle(identity)
-        engine.write({ t: "created", id, handle, definition, atMillis: Date.now() })
+        engine.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
         const shape = engine.store.get(id)
         if (shape === undefined) return yield* Effect.die(new Error("a shape that was just made is gone"))
         shape.unannounced = true
@@ -158,7 +158,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const evict = Effect.sync(() => {
       const { maxShapes } = options
       if (maxShapes === undefined || engine.store.count <= maxShapes) return
-      const settled = Date.now() - evictionGraceMillis
+      const settled = engine.timers.epochMillis() - evictionGraceMillis
       const candidates = Array.from(engine.store.all()).filter(
         (shape) =>
           shape.snapshotComplete && (shape.createdAtMillis < settled || shape.lastUsedMillis < settled)

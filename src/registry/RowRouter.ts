@@ -54,8 +54,8 @@ export class RowRouter implements ChangeSink {
   private readonly after = makeMatchList()
   private readonly scratch = new ByteWriter(64 * 1024)
   private deferred: DeferredRows | undefined
-  private positionTimer: NodeJS.Timeout | undefined
-  private lastPositionMillis = 0
+  private cancelPosition: (() => void) | undefined
+  private lastPositionMillis = -Infinity
 
   // The transaction at hand.
   private commitLsn: Lsn = 0n
@@ -78,7 +78,7 @@ export class RowRouter implements ChangeSink {
   }
 
   close(): void {
-    clearTimeout(this.positionTimer)
+    this.cancelPosition?.()
     this.engine.hooks.onDurable = () => {}
   }
 
@@ -174,27 +174,25 @@ export class RowRouter implements ChangeSink {
   }
 
   private schedulePosition(): void {
-    if (this.positionTimer !== undefined) return
-    const wait = this.lastPositionMillis + positionMillis - Date.now()
+    if (this.cancelPosition !== undefined) return
+    const { timers } = this.engine
+    const wait = this.lastPositionMillis + positionMillis - timers.nowMillis()
     if (wait <= 0) {
       this.recordPosition()
       return
     }
-    this.positionTimer = setTimeout(
-      () => {
-        this.positionTimer = undefined
-        if (this.inTransaction) this.schedulePosition()
-        else this.recordPosition()
-      },
-      Math.max(wait, 10)
-    )
+    this.cancelPosition = timers.after(Math.max(wait, 10), () => {
+      this.cancelPosition = undefined
+      if (this.inTransaction) this.schedulePosition()
+      else this.recordPosition()
+    })
   }
 
   /** Makes the position reached so far acknowledgeable, if no transaction's record does. */
   recordPosition(): void {
     const lsn = this.acknowledgement.unrecorded
     if (lsn === undefined || this.inTransaction || this.writer.closed) return
-    this.lastPositionMillis = Date.now()
+    this.lastPositionMillis = this.engine.timers.nowMillis()
     this.engine.write({ t: "position", lsn: String(lsn) })
     this.acknowledgement.recordedAt(this.writer.marker, lsn)
     this.writer.flush()
@@ -367,19 +365,19 @@ export class RowRouter implements ChangeSink {
       if (matches === undefined) continue
       for (const { shapeId, message } of matches.errors) this.dropFailed(shapeId, message)
     }
-    const before_ = before?.undecided ?? none
-    const after_ = after?.undecided ?? none
-    if (before_.length + after_.length === 0) return
+    const askedBefore = before?.undecided ?? none
+    const askedAfter = after?.undecided ?? none
+    if (askedBefore.length + askedAfter.length === 0) return
     this.deferred ??= makeDeferredRows()
-    const ids = new Set([...before_, ...after_])
+    const ids = new Set([...askedBefore, ...askedAfter])
     // A condition may be decided here for one of the two rows only: what is known of the other goes along.
     const known = { before: takeKnown(before, ids), after: takeKnown(after, ids) }
     this.deferred.add({
       relation,
       tableOid: target.tableOid,
       op,
-      askBefore: [...before_],
-      askAfter: [...after_],
+      askBefore: [...askedBefore],
+      askAfter: [...askedAfter],
       knownBefore: known.before,
       knownAfter: known.after,
       oldRow,

@@ -61,7 +61,7 @@ export const shapeRegistryLayer = Layer.effect(
         }),
       touch: (shape) => {
         const live = engine.live(shape)
-        if (live !== undefined) live.lastUsedMillis = Date.now()
+        if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
       }
     })
   })
@@ -69,11 +69,11 @@ export const shapeRegistryLayer = Layer.effect(
 
 /** A shape that the active instance is making: readable when its first rows have come through the journal. */
 const awaitReadable = (engine: StorageEngine, shape: ShapeState): Effect.Effect<ShapeState, NotActive> => {
-  const deadline = performance.now() + readableMillis
+  const deadline = engine.timers.nowMillis() + readableMillis
   const step: Effect.Effect<ShapeState, NotActive> = Effect.suspend(() => {
     const live = engine.live(shape)
     if (live?.readable === true) return Effect.succeed(live)
-    if (live === undefined || performance.now() > deadline) return Effect.fail(waiting)
+    if (live === undefined || engine.timers.nowMillis() > deadline) return Effect.fail(waiting)
     return Effect.andThen(
       engine.waiters.wait(() => {
         const now = engine.live(shape)
