@@ -43,7 +43,12 @@ describe("replication stream", () => {
       yield* sql("DELETE FROM t; INSERT INTO loose VALUES (1, 'a'); UPDATE loose SET note = 'b'")
       yield* sql("UPDATE loose SET id = 5; DELETE FROM loose; TRUNCATE t, loose")
       yield* until("four commits", () => commits(events).length === 4)
-      const [t, loose] = events.flatMap((event) => (event.call === "relation" ? [event.relation] : []))
+      // A table may be described more than once; as long as nothing changed it is the same object.
+      const [t, loose] = ["t", "loose"].map((name) =>
+        events
+          .flatMap((event) => ("relation" in event ? [event.relation] : []))
+          .find((one) => one.name === name)
+      )
       assert.deepStrictEqual(
         [t?.name, t?.replicaIdentity, loose?.name, loose?.replicaIdentity],
         ["t", "f", "loose", "d"]
