@@ -66,7 +66,7 @@ describe("lock", () => {
         holder = waiter
       }
       const median = took.toSorted((a, b) => a - b)[5] ?? Infinity
-      assert.isBelow(median, 25, took.map((ms) => ms.toFixed(1)).join(", "))
+      assert.isBelow(median, 100, took.map((ms) => ms.toFixed(1)).join(", "))
       yield* holder.close
     })
   )
@@ -103,14 +103,14 @@ describe("lock", () => {
       yield* isWaiting(waiter)
       const from = performance.now()
       yield* Fiber.interrupt(waiting)
-      assert.isBelow(performance.now() - from, 300)
+      assert.isBelow(performance.now() - from, 1_000)
       yield* until(
         "backend is gone",
         () =>
           database()
             .query(`SELECT 1 FROM pg_stat_activity WHERE pid = ${waiter.backendPid}`)
             .then((found) => found.length === 0),
-        3_000
+        8_000
       )
     })
   )

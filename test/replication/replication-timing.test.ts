@@ -152,7 +152,7 @@ describe.concurrent("replication connection", () => {
         const median = waited.toSorted((x, y) => x - y)[3] ?? Infinity
         assert.isBelow(
           median,
-          25,
+          100,
           `lock handed over after ${waited.map((ms) => ms.toFixed(1)).join(", ")} ms`
         )
       })
@@ -173,14 +173,14 @@ describe.concurrent("replication connection", () => {
         for (const connection of [streaming, waiting]) {
           const from = performance.now()
           yield* connection.close
-          assert.isBelow(performance.now() - from, 500)
+          assert.isBelow(performance.now() - from, 1_500)
           yield* until(
             "backend is gone",
             () =>
               database()
                 .query(`SELECT 1 FROM pg_stat_activity WHERE pid = ${connection.backendPid}`)
                 .then((rows) => rows.length === 0),
-            3_000
+            8_000
           )
         }
       })
