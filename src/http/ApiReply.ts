@@ -15,8 +15,8 @@ export type ReplyBody =
   /** Produced while it is sent; nothing is produced that the client has no room for. */
   | {
       readonly _tag: "Stream"
-      /** The client must learn the headers now, even if the first piece is long in coming. */
-      readonly flushHeaders: boolean
+      /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
+      readonly events: boolean
       readonly run: (write: WritePiece) => Effect.Effect<void, ShapeReadError>
     }
 

@@ -23,6 +23,8 @@ const rawAnswer = (status: string): string =>
 interface ParseError extends Error {
   readonly code?: string
   readonly rawPacket?: Buffer
+  /** How much of the packet the parser had taken. */
+  readonly bytesParsed?: number
 }
 
 /** Answers what never became a request, by what the parser says about it. */
@@ -34,9 +36,10 @@ export const answerParseError = (error: ParseError, socket: Socket): void => {
   let status = "400 Bad Request"
   if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") status = "408 Request Timeout"
   else if (error.code === "HPE_HEADER_OVERFLOW") {
+    const { rawPacket, bytesParsed = 0 } = error
     // No line end so far: it is the request line that is too long.
-    status =
-      error.rawPacket?.includes(10) === false ? "414 URI Too Long" : "431 Request Header Fields Too Large"
+    const inRequestLine = rawPacket !== undefined && rawPacket.lastIndexOf(10, bytesParsed) < 0
+    status = inRequestLine ? "414 URI Too Long" : "431 Request Header Fields Too Large"
   }
   socket.end(rawAnswer(status))
 }
@@ -49,17 +52,17 @@ const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
     maxHeaderSize: maxHeaderBytes,
     noDelay: true
   }
-  if (config.tlsCertFile === undefined || config.tlsKeyFile === undefined) {
-    const server = createServer(options)
-    server.maxRequestsPerSocket = config.maxRequestsPerConnection
-    return server
-  }
-  return createSecureServer({
-    ...options,
-    allowHTTP1: true,
-    cert: readFileSync(config.tlsCertFile),
-    key: readFileSync(config.tlsKeyFile)
-  })
+  const server =
+    config.tlsCertFile === undefined || config.tlsKeyFile === undefined
+      ? createServer(options)
+      : createSecureServer({
+          ...options,
+          allowHTTP1: true,
+          cert: readFileSync(config.tlsCertFile),
+          key: readFileSync(config.tlsKeyFile)
+        })
+  // Both kinds read it: the secure one for its HTTP/1.1 connections.
+  return Object.assign(server, { maxRequestsPerSocket: config.maxRequestsPerConnection })
 }
 
 /** The API on a port of its own. */
@@ -144,10 +147,11 @@ const trackSessions = (
       if (now) session.destroy()
       else session.close() // tells the client to make a new connection; open streams go on
     }
-    if ("closeIdleConnections" in server) {
-      if (now) server.closeAllConnections()
-      else server.closeIdleConnections()
-    } else if (now) for (const socket of sockets) socket.destroy()
+    // The secure server has fewer of these; what it lacks is done by hand.
+    const { closeIdleConnections, closeAllConnections }: Partial<Server> = server as Partial<Server>
+    if (!now) closeIdleConnections?.call(server as Server)
+    else if (closeAllConnections !== undefined) closeAllConnections.call(server as Server)
+    else for (const socket of sockets) socket.destroy()
   }
 }
 

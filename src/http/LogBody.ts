@@ -83,7 +83,7 @@ export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBod
   if (!(body instanceof Uint8Array))
     return {
       _tag: "Stream",
-      flushHeaders: false,
+      events: false,
       run: streamed(body, message)
     }
   if (body.length === 0)

@@ -115,7 +115,7 @@ export const eventReply = (
   headers.push("x-accel-buffering", "no")
   return services.replies.make(200, headers, {
     _tag: "Stream",
-    flushHeaders: true,
+    events: true,
     run: eventStream({
       logs: services.logs,
       shape,

@@ -17,6 +17,8 @@ const lengthOf = (body: ReplyBody): number | undefined => {
 
 /** What both protocols' responses do, without the differences of their types. */
 interface Writer {
+  /** Set by Node on the last response that the server allows on a connection. Node announces the end but leaves it open. */
+  readonly maxRequestsOnConnectionReached?: boolean
   writeHead(status: number, headers: ReadonlyArray<string>): void
   flushHeaders(): void
   write(piece: Uint8Array): boolean
@@ -66,7 +68,8 @@ const writeHead = (request: NodeRequest, writer: Writer, reply: ApiReply): void 
   const { body, status, headers } = reply
   const length = lengthOf(body)
   if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
-  if (reply.closeConnection && request.httpVersionMajor === 1) headers.push("connection", "close")
+  if (request.httpVersionMajor === 1 && (reply.closeConnection || writer.maxRequestsOnConnectionReached))
+    headers.push("connection", "close")
   writer.writeHead(status, headers)
 }
 
@@ -124,7 +127,7 @@ export const sendReply = (
       )
     if (body._tag === "Bytes")
       return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), Effect.suspend(end))
-    if (body.flushHeaders) writer.flushHeaders()
+    if (body.events) writer.flushHeaders()
     return Effect.catchCause(Effect.andThen(body.run(write), Effect.suspend(end)), (cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cut(response, cause)
     )

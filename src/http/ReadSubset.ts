@@ -101,7 +101,7 @@ export const readSubset = Effect.fnUntraced(function* (
   headers.push("electric-offset", offset)
   const reply: ApiReply = services.replies.make(200, headers, {
     _tag: "Stream",
-    flushHeaders: false,
+    events: false,
     run: writeSnapshot(shape, snapshot)
   })
   return reply

@@ -1,4 +1,4 @@
-import { ByteSize, Effect } from "effect"
+import { ByteSize, Effect, Stream } from "effect"
 import { HttpIncomingMessage, HttpRouter, type HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiReply } from "./ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
@@ -22,6 +22,9 @@ const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest =>
     )
 })
 
+/** A comment: servers send the headers with the first bytes of a body, and the first event may be long in coming. */
+const opening = Stream.make(Buffer.from(":\n\n"))
+
 const serverResponse = (reply: ApiReply): HttpServerResponse.HttpServerResponse => {
   const { status, body } = reply
   const headers: Record<string, string> = {}
@@ -43,8 +46,10 @@ const serverResponse = (reply: ApiReply): HttpServerResponse.HttpServerResponse 
       return body.pieces.length === 1 && body.pieces[0] !== undefined
         ? HttpServerResponse.uint8Array(body.pieces[0], options)
         : HttpServerResponse.stream(replyStream(body), { ...options, contentLength: body.byteLength })
-    case "Stream":
-      return HttpServerResponse.stream(replyStream(body), options)
+    case "Stream": {
+      const stream = replyStream(body)
+      return HttpServerResponse.stream(body.events ? Stream.concat(opening, stream) : stream, options)
+    }
   }
 }
 

@@ -44,6 +44,22 @@ const schema =
 const shape = "/v1/shape?table=items"
 const week = "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"
 
+const idFor = (given: string) =>
+  Effect.map(ask("/", { headers: { "x-request-id": given } }), (received) => received.header("x-request-id"))
+
+const allowedHeaders = (requested?: string) =>
+  Effect.map(
+    ask("/v1/shape?x=%FF", {
+      method: "OPTIONS",
+      headers: requested === undefined ? {} : { "access-control-request-headers": requested }
+    }),
+    (received) => {
+      assert.deepStrictEqual([received.status, received.text], [204, ""])
+      assert.strictEqual(received.header("access-control-max-age"), "86400")
+      return received.header("access-control-allow-headers")
+    }
+  )
+
 describe("what every response carries", () => {
   it.effect("an id, who answers, how to cache it and who may read it", () =>
     withApi(() =>
@@ -89,14 +105,12 @@ describe("what every response carries", () => {
   it.effect("x-request-id is the client's own, if it has a sensible length", () =>
     withApi(() =>
       Effect.gen(function* () {
-        const id = (given: string) =>
-          Effect.map(ask("/", { headers: { "x-request-id": given } }), (r) => r.header("x-request-id"))
-        assert.strictEqual(yield* id("a".repeat(20)), "a".repeat(20))
-        assert.strictEqual(yield* id("b".repeat(200)), "b".repeat(200))
-        assert.notStrictEqual(yield* id("a".repeat(19)), "a".repeat(19))
-        assert.notStrictEqual(yield* id("b".repeat(201)), "b".repeat(201))
-        assert.notStrictEqual(yield* id("é".repeat(30)), "é".repeat(30))
-        assert.notStrictEqual(yield* id(""), yield* id(""))
+        assert.strictEqual(yield* idFor("a".repeat(20)), "a".repeat(20))
+        assert.strictEqual(yield* idFor("b".repeat(200)), "b".repeat(200))
+        assert.notStrictEqual(yield* idFor("a".repeat(19)), "a".repeat(19))
+        assert.notStrictEqual(yield* idFor("b".repeat(201)), "b".repeat(201))
+        assert.notStrictEqual(yield* idFor("é".repeat(30)), "é".repeat(30))
+        assert.notStrictEqual(yield* idFor(""), yield* idFor(""))
       })
     )
   )
@@ -389,24 +403,15 @@ describe("each class of response", () => {
   it.effect("preflight allows lists of headers, and nothing that is no header name", () =>
     withApi(() =>
       Effect.gen(function* () {
-        const allowed = (requested?: string) =>
-          Effect.map(
-            ask("/v1/shape?x=%FF", {
-              method: "OPTIONS",
-              headers: requested === undefined ? {} : { "access-control-request-headers": requested }
-            }),
-            (received) => {
-              assert.deepStrictEqual([received.status, received.text], [204, ""])
-              assert.strictEqual(received.header("access-control-max-age"), "86400")
-              return received.header("access-control-allow-headers")
-            }
-          )
-        assert.isUndefined(yield* allowed())
-        assert.strictEqual(yield* allowed("If-None-Match"), "If-None-Match")
-        assert.strictEqual(yield* allowed("content-type, authorization"), "content-type, authorization")
-        assert.isUndefined(yield* allowed("a b"))
-        assert.isUndefined(yield* allowed("a,"))
-        assert.isUndefined(yield* allowed("a\r\nx: y"))
+        assert.isUndefined(yield* allowedHeaders())
+        assert.strictEqual(yield* allowedHeaders("If-None-Match"), "If-None-Match")
+        assert.strictEqual(
+          yield* allowedHeaders("content-type, authorization"),
+          "content-type, authorization"
+        )
+        assert.isUndefined(yield* allowedHeaders("a b"))
+        assert.isUndefined(yield* allowedHeaders("a,"))
+        assert.isUndefined(yield* allowedHeaders("a\r\nx: y"))
       })
     )
   )

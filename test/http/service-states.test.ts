@@ -221,13 +221,13 @@ describe("an instance asleep", () => {
   )
 })
 
+const remove = (query: string) => ask(`/v1/shape?${query}`, { method: "DELETE" })
+
 describe("DELETE", () => {
   const mismatch = {
     message:
       "The specified shape definition and handle do not match. Please ensure the shape definition is correct or omit the shape handle from the request to obtain a new one."
   }
-  const remove = (query: string) => ask(`/v1/shape?${query}`, { method: "DELETE" })
-
   it.effect("is not allowed unless the configuration says so", () =>
     withShape((store, handle) =>
       Effect.gen(function* () {

@@ -71,7 +71,7 @@ export interface HarnessOptions<R = never> extends ShapeApiOptions<R> {
 }
 
 /** A `ShapeApi` over a store in memory, with the tables `items`, `nopk` and `gen`. */
-export const apiLayer = (store: FakeStore, options: HarnessOptions = {}) => {
+export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R> = {}) => {
   store.tables.set("public.items", table("items", ["id", "name", "qty"], ["id"]))
   store.tables.set("public.nopk", table("nopk", ["a", "b", "c"], [], 16_390))
   store.tables.set("public.gen", table("gen", ["id", "gen_a"], ["id"], 16_391))

@@ -1,0 +1,193 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer } from "effect"
+import { type AuthorizeRequest, Refused } from "../../src/http/Authorize.ts"
+import type { ShapeSelection } from "../../src/http/ShapeParams.ts"
+import { FakeStore } from "./support/FakeStore.ts"
+import { activate, apiLayer, ask, type HarnessOptions, secret } from "./support/harness.ts"
+
+const shape = "/v1/shape?table=items"
+const conditions = {
+  where: (_table: unknown, sql: string) => Effect.succeed({ sql, expression: null }),
+  subset: () => Effect.succeed({ where: undefined, orderBy: undefined, limit: undefined, offset: undefined })
+}
+
+/** Users see their own rows; strangers and guests see nothing. */
+const authorize =
+  (seen: Array<AuthorizeRequest>) =>
+  (request: AuthorizeRequest): Effect.Effect<ShapeSelection, Refused> => {
+    seen.push(request)
+    const user = request.headers["authorization"]
+    if (user === undefined) return Effect.fail(Refused.because(401, "who are you"))
+    if (user === "guest") return Effect.fail(new Refused({ status: 403, body: '{"not":"you"}' }))
+    return Effect.succeed({ ...request.shape, where: `owner = '${user}'`, columns: "id,name" })
+  }
+
+const withHook = <E, R>(
+  body: (store: FakeStore, seen: Array<AuthorizeRequest>) => Effect.Effect<void, E, R>,
+  options: HarnessOptions = {}
+) => {
+  const store = new FakeStore()
+  const seen: Array<AuthorizeRequest> = []
+  return Effect.andThen(activate, body(store, seen)).pipe(
+    Effect.provide(apiLayer(store, { conditions, authorize: authorize(seen), ...options }))
+  )
+}
+
+const as = (user: string) => ({ headers: { authorization: user } })
+
+describe("authorize", () => {
+  it.effect("a refused request gets the host's status and body, and looks nothing up", () =>
+    withHook((store) =>
+      Effect.gen(function* () {
+        for (const [asked, status, text] of [
+          [{}, 401, '{"message":"who are you"}'],
+          [as("guest"), 403, '{"not":"you"}']
+        ] as const)
+          for (const query of [
+            "&offset=-1",
+            "&offset=0_0&handle=x",
+            "&offset=0_0&handle=x&live=true",
+            "&offset=now&subset__where=x"
+          ]) {
+            const received = yield* ask(shape + query, asked)
+            assert.deepStrictEqual([received.status, received.text], [status, text])
+            assert.strictEqual(received.header("cache-control"), "no-store")
+          }
+        assert.strictEqual(store.lookups, 0)
+        assert.strictEqual(store.created, 0)
+      })
+    )
+  )
+
+  it.effect("it decides the shape: users with different answers read different shapes by the same URL", () =>
+    withHook((store) =>
+      Effect.gen(function* () {
+        const ada = yield* ask(`${shape}&offset=-1`, as("ada"))
+        const bob = yield* ask(`${shape}&offset=-1&where=true&columns=id,name,qty`, as("bob"))
+        assert.notStrictEqual(ada.header("electric-handle"), bob.header("electric-handle"))
+        const definition = store.shapes.get(ada.header("electric-handle") ?? "")?.shape.definition
+        assert.strictEqual(definition?.where?.sql, "owner = 'ada'")
+        assert.deepStrictEqual(definition?.columns, ["id", "name"])
+        // Somebody else's handle opens nothing, not even a long poll.
+        for (const query of ["&offset=0_0", "&offset=0_inf&live=true", "&offset=0_0&subset__where=x"]) {
+          const stolen = yield* ask(`${shape}&handle=${ada.header("electric-handle")}${query}`, as("bob"))
+          assert.strictEqual(stolen.status, 409)
+          assert.strictEqual(stolen.header("electric-handle"), bob.header("electric-handle"))
+        }
+        assert.strictEqual(
+          (yield* ask(`${shape}&offset=-1`, as("ada"))).header("electric-handle"),
+          ada.header("electric-handle")
+        )
+      })
+    )
+  )
+
+  it.effect("it sees what the body asks for, so a body cannot widen what was allowed", () =>
+    withHook((_store, seen) =>
+      Effect.gen(function* () {
+        yield* ask(`${shape}&offset=-1&custom=1`, {
+          method: "POST",
+          headers: { authorization: "ada" },
+          body: '{"subset":{"where":"true"},"table":"nopk","columns":["a","b","c"]}'
+        })
+        const [request] = seen
+        assert.strictEqual(request?.shape.table, "nopk")
+        assert.deepStrictEqual(request?.shape.columns, ["a", "b", "c"])
+        assert.strictEqual(request?.parameters["custom"], "1")
+        assert.isTrue(request?.subset)
+        assert.strictEqual(request?.method, "POST")
+      })
+    )
+  )
+
+  it.effect("what depends on who asks is kept out of shared caches", () =>
+    withHook(() =>
+      Effect.gen(function* () {
+        const initial = yield* ask(`${shape}&offset=-1`, as("ada"))
+        assert.strictEqual(
+          initial.header("cache-control"),
+          "private, max-age=604800, stale-while-revalidate=2629746"
+        )
+        assert.strictEqual(initial.header("vary"), "accept-encoding, authorization, cookie")
+        const now = yield* ask(`${shape}&offset=now`, as("ada"))
+        assert.strictEqual(now.header("cache-control"), "private, max-age=60, stale-while-revalidate=300")
+        const conflict = yield* ask(`${shape}&offset=0_0&handle=x`, as("ada"))
+        assert.strictEqual(conflict.header("cache-control"), "private, max-age=60, must-revalidate")
+      })
+    )
+  )
+
+  it.effect("unless the host says that the URL decides", () =>
+    withHook(
+      () =>
+        Effect.gen(function* () {
+          const received = yield* ask(`${shape}&offset=now`, as("ada"))
+          assert.strictEqual(
+            received.header("cache-control"),
+            "public, max-age=60, stale-while-revalidate=300"
+          )
+          assert.strictEqual(received.header("vary"), "accept-encoding")
+        }),
+      { sharedCaching: true }
+    )
+  )
+
+  it.effect("the secret comes first, a DELETE asks too, and live requests are held as ever", () =>
+    withHook(
+      (store, seen) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* ask(`${shape}&offset=-1`, as("ada"))).status, 401)
+          assert.strictEqual(seen.length, 0)
+          const created = yield* ask(`${shape}&offset=-1&secret=s`, as("ada"))
+          const handle = created.header("electric-handle") ?? ""
+          assert.strictEqual(
+            (yield* ask(`/v1/shape?handle=${handle}&secret=s`, { method: "DELETE" })).status,
+            401
+          )
+          const held = yield* Effect.forkChild(
+            ask(`${shape}&handle=${handle}&offset=0_inf&live=true&secret=s`, as("ada")),
+            {
+              startImmediately: true
+            }
+          )
+          store.append(handle, 500n, ['{"headers":{}}'])
+          assert.strictEqual((yield* Fiber.join(held)).header("electric-offset"), "500_0")
+          const other = yield* ask(`/v1/shape?table=items&handle=${handle}&secret=s`, {
+            method: "DELETE",
+            ...as("bob")
+          })
+          assert.strictEqual(other.status, 400, "a handle of another user's shape")
+          assert.strictEqual(
+            (yield* ask(`/v1/shape?table=items&handle=${handle}&secret=s`, {
+              method: "DELETE",
+              ...as("ada")
+            })).status,
+            202
+          )
+        }),
+      { config: { secret: secret("s"), allowShapeDeletion: true } }
+    )
+  )
+
+  it.effect("it may use services of the host", () => {
+    class Sessions extends Context.Service<
+      Sessions,
+      { readonly user: (token: string) => string | undefined }
+    >()("test/Sessions") {}
+    const store = new FakeStore()
+    const layer = apiLayer<Sessions>(store, {
+      conditions,
+      authorize: (request) =>
+        Effect.flatMap(Sessions, ({ user }) =>
+          user(request.headers["authorization"] ?? "") === undefined
+            ? Effect.fail(Refused.because(401, "no"))
+            : Effect.succeed(request.shape)
+        )
+    }).pipe(Layer.provide(Layer.succeed(Sessions, { user: (token) => (token === "t1" ? "ada" : undefined) })))
+    return Effect.gen(function* () {
+      yield* activate
+      assert.strictEqual((yield* ask(`${shape}&offset=-1`, as("t1"))).status, 200)
+      assert.strictEqual((yield* ask(`${shape}&offset=-1`, as("t2"))).status, 401)
+    }).pipe(Effect.provide(layer))
+  })
+})

@@ -1,0 +1,20 @@
+/** Self-signed, for localhost, of use to nobody: both halves are public. */
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUVqn88EKX8fK6XBWGHjB2kn7szmQwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzEzMzcxM1oYDzIxMjYxMDMw
+MTMzNzEzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASax+W/Hdt1WlYRghMjx6zWiSTzNZqmn6PDadnzqwSBntYPaWZgKpbM
+rSiqnzB4aL/9TAg0LRH2apKePQVd1OgGo28wbTAdBgNVHQ4EFgQUJiZiygPpiBxI
+9CoxJNipYojQRz4wHwYDVR0jBBgwFoAUJiZiygPpiBxI9CoxJNipYojQRz4wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSAAwRQIhAI3YayR3JOg9zbe4+/pHkn/Lh8nn6dnXCUBX/HDJxH5sAiAg
+fQWsBl3cSThlMiKJnYYlJG//xQad8OlIel+3vwQ4AA==
+-----END CERTIFICATE-----
+`
+
+export const privateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRQmIQKAUIpxoJngR
+/tp55OvH+nv7cEPVxthx7VJy4pyhRANCAASax+W/Hdt1WlYRghMjx6zWiSTzNZqm
+n6PDadnzqwSBntYPaWZgKpbMrSiqnzB4aL/9TAg0LRH2apKePQVd1OgG
+-----END PRIVATE KEY-----
+`
