@@ -80,6 +80,7 @@ describe("a pool", () => {
       yield* pool
         .transaction((tx) => Effect.andThen(tx.query("INSERT INTO numbers VALUES (11)"), Effect.fail("no")))
         .pipe(Effect.flip)
+      assert.deepStrictEqual(yield* pool.query("SELECT n FROM numbers WHERE n >= 10"), [{ n: 10 }])
       const stuck = yield* Effect.forkScoped(
         pool.transaction((tx) =>
           Effect.andThen(
