@@ -73,7 +73,8 @@ export class Publication extends Context.Service<
   {
     /**
      * Creates the publication unless it is there; in manual mode as well. Repairs one of ours that lacks operations. Fails
-     * with a fatal `config_error` when it is missing or incomplete and may not be created or altered.
+     * with a fatal `config_error` when it is missing or incomplete and may not be created or altered. To be called after
+     * each acquisition of the lock: what was known of tables from before counts no more (see `trust`).
      */
     readonly ensureExists: Effect.Effect<EnsuredPublication, PgError>
     /** Makes the table's changes be published. Concurrent calls for one table share the work. */
@@ -229,6 +230,7 @@ export const makePublication = (
       }).pipe(Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error))))
 
     const ensureExists: Effect.Effect<EnsuredPublication, PgError> = Effect.gen(function* () {
+      tables.forget()
       const [server] = yield* pool.query<{ version: number }>(
         "SELECT current_setting('server_version_num')::int4 AS version"
       )

@@ -14,6 +14,13 @@ export class TableLedger {
   private readonly lastTouch = new Map<number, number>()
   private now = 0
 
+  /** Another instance may have published and removed tables meanwhile: nothing is known of any table. */
+  forget(): void {
+    this.settled.clear()
+    this.bounds.clear()
+    this.unused.clear()
+  }
+
   isSettled(oid: number): boolean {
     return this.settled.has(oid)
   }

@@ -177,6 +177,23 @@ describe("a table is settled when", () => {
   )
 })
 
+describe("an instance that takes over again", () => {
+  it.live("does not go by what it knew before another one had its turn", () =>
+    Effect.gen(function* () {
+      const { publication, items, session, sql, database } = yield* fixture()
+      yield* publication.publish(items)
+      const writer = yield* session
+      yield* sql(`ALTER PUBLICATION ${database.publicationName} DROP TABLE items`)
+      yield* run(writer, "BEGIN; INSERT INTO items VALUES (1)")
+      yield* sql(`ALTER PUBLICATION ${database.publicationName} ADD TABLE items`)
+      yield* publication.ensureExists
+      assert.deepStrictEqual(yield* publication.ensureTable(items), { altered: false })
+      assert.strictEqual((yield* Effect.flip(publication.settle(items, 100))).reason, "openTransaction")
+      yield* run(writer, "COMMIT")
+    })
+  )
+})
+
 describe("Postgres 14", () => {
   it.live("waits by the same rule, for prepared transactions too", () =>
     Effect.gen(function* () {
