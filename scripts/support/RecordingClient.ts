@@ -29,6 +29,9 @@ export interface RecordingClient {
   readonly errors: ReadonlyArray<unknown>
   /** Milliseconds since the last answer. */
   readonly silentMillis: () => number
+  /** The longest time without news of any change since `resetSilence`, the present one included. */
+  readonly longestSilenceMillis: () => number
+  readonly resetSilence: () => void
   readonly stop: () => void
 }
 
@@ -81,8 +84,13 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
     }
   })
   const ledger = new Ledger(options.versionColumn)
+  let lastNews = performance.now()
+  let longestSilence = 0
   stream.subscribe(
     (messages) => {
+      const now = performance.now()
+      longestSilence = Math.max(longestSilence, now - lastNews)
+      lastNews = now
       for (const message of messages as unknown as ReadonlyArray<LogMessage>) ledger.apply(message)
     },
     (error) => errors.push(error)
@@ -99,6 +107,11 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
     cutConnections: () => cut,
     errors,
     silentMillis: () => performance.now() - lastAnswer,
+    longestSilenceMillis: () => Math.max(longestSilence, performance.now() - lastNews),
+    resetSilence: () => {
+      longestSilence = 0
+      lastNews = performance.now()
+    },
     stop: () => aborted.abort()
   }
 }

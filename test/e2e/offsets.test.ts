@@ -134,8 +134,8 @@ describe("offsets", () => {
         const streamed = reader.responses
           .flatMap(({ messages }) => messages)
           .filter((m) => m.headers.lsn !== undefined)
-        const last: Change = ["insert", "0", "0"]
-      const expected = [...(await writing), [last]]
+        const marker: Change = ["insert", "0", "0"]
+        const expected = [...(await writing), [marker]]
         assert.deepStrictEqual(streamed.map(changeOf), expected.flat())
         const byTransaction = Map.groupBy(streamed, ({ headers }) => headers.lsn)
         assert.deepStrictEqual(

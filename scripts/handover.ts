@@ -1,0 +1,103 @@
+/**
+ * Soak of handovers: instances that share storage behind a balancer, writers, official clients; one upgrade, kill,
+ * freeze or outage after the other. Nothing may be lost or told twice, and nobody may have to fetch again.
+ *
+ *   node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
+ *                            [--per-second 200] [--seed N]
+ *
+ * `--others` is the number of each other kind: freezes, cut and black-holed databases, and so on. `--sequence a,b,c` does
+ * just these, in this order.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
+import { type HandoverKind, handoverKinds, handoverRuns } from "./support/HandoverRuns.ts"
+import { freshSeed, makeRandom } from "./support/Random.ts"
+import { connectTo } from "./support/RowText.ts"
+
+const { values: options } = parseArgs({
+  options: {
+    upgrades: { type: "string", default: "100" },
+    kills: { type: "string", default: "100" },
+    others: { type: "string", default: "10" },
+    sequence: { type: "string" },
+    clients: { type: "string", default: "50" },
+    shapes: { type: "string", default: "20" },
+    instances: { type: "string", default: "2" },
+    "per-second": { type: "string", default: "200" },
+    seed: { type: "string", default: String(freshSeed()) }
+  }
+})
+
+const say = (text: string) => process.stdout.write(`${text}\n`)
+const seed = Number(options.seed)
+const random = makeRandom(seed)
+
+const count = (kind: HandoverKind): number => {
+  if (kind === "upgrade") return Number(options.upgrades)
+  return kind === "killActive" ? Number(options.kills) : Number(options.others)
+}
+const named = options.sequence?.split(",")
+const sequence = named?.map((name) => {
+  const kind = handoverKinds.find((known) => known === name)
+  if (kind === undefined) throw new Error(`--sequence takes ${handoverKinds.join(", ")}; what is ${name}?`)
+  return kind
+})
+const shuffled = handoverKinds
+  .flatMap((kind) => Array.from({ length: count(kind) }, () => ({ kind, order: random.next() })))
+  .toSorted((a, b) => a.order - b.order)
+  .map(({ kind }) => kind)
+
+const quantile = (values: ReadonlyArray<number>, q: number): string =>
+  String(Math.round(values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * q)] ?? Number.NaN))
+
+const cluster = await startCluster()
+const directory = mkdtempSync(path.join(tmpdir(), "baton-handover-"))
+say(`Seed ${seed}; Postgres on port ${cluster.port}, log in ${cluster.logFile}; storage in ${directory}`)
+
+let failed = false
+try {
+  const admin = await connectTo(cluster.url("postgres"))
+  await admin.query("CREATE DATABASE handover")
+  await admin.end()
+  const report = await handoverRuns({
+    cluster,
+    databaseUrl: cluster.url("handover"),
+    streamId: "handover",
+    storageDir: directory,
+    kinds: sequence ?? shuffled,
+    instances: Number(options.instances),
+    clients: Number(options.clients),
+    shapes: Number(options.shapes),
+    perSecond: Number(options["per-second"]),
+    boundMillis: 2000,
+    compareEvery: 10,
+    random,
+    say
+  })
+  for (const kind of handoverKinds) {
+    const events = report.events.filter((event) => event.kind === kind)
+    if (events.length === 0) continue
+    const takeovers = events
+      .map(({ takeoverMillis }) => takeoverMillis)
+      .filter((millis) => millis !== undefined)
+    const silences = events.map(({ silenceMillis }) => silenceMillis)
+    say(
+      `${kind} x ${events.length}: active after p50 ${quantile(takeovers, 0.5)} ms, p95 ${quantile(takeovers, 0.95)} ms; ` +
+        `longest silence at any client p50 ${quantile(silences, 0.5)} ms, p95 ${quantile(silences, 0.95)} ms`
+    )
+  }
+  say(
+    `${report.transactions} transactions, ${report.operationsSeen} changes told, ${report.cutConnections} cut connections`
+  )
+  for (const problem of report.problems) say(`  ${problem}`)
+  failed = report.problems.length > 0
+} finally {
+  await cluster.destroy()
+  if (failed) say(`Storage stays in ${directory}`)
+  else rmSync(directory, { recursive: true, force: true })
+}
+say(failed ? `FAILED with seed ${seed}` : "PASSED: nothing lost, nothing twice, nobody fetched again")
+process.exit(failed ? 1 : 0)

@@ -1,0 +1,65 @@
+import { afterAll, assert, beforeAll, describe, it, onTestFinished } from "vitest"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { type HandoverKind, handoverRuns } from "../../scripts/support/HandoverRuns.ts"
+import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
+import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
+import { createDatabase } from "../support/database.ts"
+
+// Of its own, because it is restarted.
+let cluster: Cluster
+beforeAll(async () => {
+  cluster = await startCluster()
+})
+afterAll(() => cluster.destroy())
+
+const hands = async (
+  kinds: ReadonlyArray<HandoverKind>,
+  instances: number,
+  clients: number,
+  shapes: number
+): Promise<void> => {
+  const { host, password, port, user } = cluster
+  const database = await createDatabase({ host, password, port, user })
+  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-handover-"))
+  onTestFinished(async () => {
+    await database.drop()
+    rmSync(storageDir, { recursive: true, force: true })
+  })
+  const seed = freshSeed()
+  const said: Array<string> = []
+  const report = await handoverRuns({
+    cluster,
+    databaseUrl: database.url,
+    streamId: database.streamId,
+    storageDir,
+    kinds,
+    instances,
+    clients,
+    shapes,
+    perSecond: 200,
+    boundMillis: 1500,
+    compareEvery: kinds.length,
+    random: makeRandom(seed),
+    say: (text) => said.push(text)
+  })
+  assert.deepStrictEqual(report.problems, [], `with seed ${seed}\n${said.join("\n")}`)
+  assert.strictEqual(report.events.length, kinds.length)
+  assert.isAbove(report.operationsSeen, 1000)
+}
+
+describe("instances behind a balancer, with writers and official clients", () => {
+  it("upgrade, kills, a freeze and a restart of Postgres: no client notices", { timeout: 90_000 }, () =>
+    hands(
+      ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
+      2,
+      20,
+      8
+    )
+  )
+
+  it("three instances, and a database that cannot be reached", { timeout: 60_000 }, () =>
+    hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4)
+  )
+})
