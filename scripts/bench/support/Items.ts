@@ -76,6 +76,8 @@ export const write = async (
     readonly tenants?: number
     /** Time from the start of one transaction to the next; 0 is as fast as possible. */
     readonly pauseMillis?: number
+    /** Commits do not wait for the disk: for contents that are only read later. */
+    readonly unsynced?: boolean
   }
 ): Promise<void> => {
   const writers = options.writers ?? 1
@@ -84,6 +86,9 @@ export const write = async (
     throw new Error("Transactions must divide evenly among the writers.")
   const sessions = await Promise.all(Array.from({ length: writers }, () => database.session()))
   try {
+    if (options.unsynced === true) {
+      await Promise.all(sessions.map((session) => session.query("SET synchronous_commit = off")))
+    }
     await Promise.all(
       sessions.map((session, i) =>
         session.query(

@@ -2,7 +2,7 @@ import type { Socket } from "node:net"
 import { Client, type ClientConfig } from "pg"
 import { parseLsn, type Database } from "./Cluster.ts"
 import { onEnd } from "./Cleanup.ts"
-import { nowMillis } from "./Clock.ts"
+import { eventually, nowMillis } from "./Clock.ts"
 import { encodeStatusUpdate } from "../../../src/replication/StatusUpdate.ts"
 
 /**
@@ -179,7 +179,12 @@ export const createSlot = async (database: Database, slot: string): Promise<void
   await database.run(`SELECT pg_create_logical_replication_slot('${slot}', 'pgoutput')`)
 }
 
+/** Waits for the slot's reader to be gone. */
 export const dropSlot = async (database: Database, slot: string): Promise<void> => {
+  await eventually("the slot to be free", 30_000, 20, async () => {
+    const [row] = await database.run(`SELECT active FROM pg_replication_slots WHERE slot_name = '${slot}'`)
+    return row?.["active"] === true ? undefined : true
+  })
   await database.run(
     `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '${slot}'`
   )

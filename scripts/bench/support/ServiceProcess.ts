@@ -9,7 +9,8 @@ import { onEnd, tracked } from "./Cleanup.ts"
 import { eventually, nowMillis } from "./Clock.ts"
 import { HttpConnection } from "./HttpConnection.ts"
 
-const root = path.resolve(import.meta.dirname, "../../..")
+/** `BATON_BENCH_ROOT`: measures another checkout, to compare two versions with the same benchmark. */
+const root = process.env["BATON_BENCH_ROOT"] ?? path.resolve(import.meta.dirname, "../../..")
 
 export interface ServiceOptions {
   readonly databaseUrl: string
@@ -94,14 +95,16 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
       cwd: root,
       stdio: ["ignore", log, log],
       env: {
-        ...process.env,
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        TMPDIR: process.env["TMPDIR"],
         DATABASE_URL: options.databaseUrl,
         ELECTRIC_INSECURE: "true",
         ELECTRIC_PORT: String(port),
         ELECTRIC_STORAGE_DIR: options.storage,
         // The load generators keep their connections, so that connecting is not what is measured.
         ELECTRIC_TWEAKS_CONN_MAX_REQUESTS: "0",
-        BATON_BENCH_PROBE_FILE: `${logFile}.probe`,
+        BENCH_PROBE_FILE: `${logFile}.probe`,
         ...options.environment
       }
     })
