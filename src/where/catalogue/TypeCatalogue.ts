@@ -183,6 +183,16 @@ export class TypeCatalogue {
     return this.visible(this.functionsByName.get(name), schema, (entry) => entry.args.join(","))
   }
 
+  /** Every operator, for documentation. */
+  allOperators(): ReadonlyArray<OperatorEntry> {
+    return [...this.operatorsByName.values()].flat()
+  }
+
+  /** Every function, for documentation. */
+  allFunctions(): ReadonlyArray<FunctionEntry> {
+    return [...this.functionsByOid.values()]
+  }
+
   /** Whether the unqualified name of an object in `schema` can be found at all. */
   onSearchPath(schema: string): boolean {
     return this.pathRank.has(schema)

@@ -11,6 +11,8 @@ export type Form =
   /** Column number n of the plan. */
   | { readonly c: number }
   | { readonly b: boolean | null }
+  /** A constant that belongs to the form: the key in `meta ->> 'key'`, the unit in `date_trunc('day', …)`. */
+  | { readonly v: string; readonly t: TypeSpec }
   | { readonly f: string; readonly a: ReadonlyArray<Form>; readonly s?: FormSignature }
   | { readonly and: ReadonlyArray<Form> }
   | { readonly or: ReadonlyArray<Form> }

@@ -80,6 +80,10 @@ class Compiler {
       const value = form.b
       return () => value
     }
+    if ("v" in form) {
+      const value = codecOf(form.t, undefined).read(form.v)
+      return () => value
+    }
     if ("x" in form) {
       const which = form.x
       return () => operands[which]

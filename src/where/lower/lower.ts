@@ -279,7 +279,7 @@ class Lowering {
       const part = this.value(arg)
       if ("b" in part && part.b === null) continue
       parts.push(part)
-      if ("k" in part || "b" in part) break
+      if (("k" in part && !this.soft.has(part.k)) || "b" in part) break
     }
     const only = parts[0]
     if (only === undefined) return { b: null }
@@ -350,7 +350,7 @@ class Lowering {
     immutable = true
   ): Form {
     if (native.strict && args.some((arg) => "b" in arg && arg.b === null)) return { b: null }
-    if (!args.every((arg) => "k" in arg || "b" in arg)) return form
+    if (!args.every((arg) => "k" in arg || "b" in arg)) return this.withSelectors(form)
     const implementation = native.make(signature)
     if (implementation === undefined) return form
     const values = args.map((arg) => this.valueOf(arg))
@@ -367,6 +367,16 @@ class Lowering {
       )
     }
     return this.folded(form, at, () => implementation(...values), args, immutable)
+  }
+
+  /** Puts the constants that select a part of a value into the form, so that an index can be over that part. */
+  withSelectors(form: Form): Form {
+    if (!("f" in form) || !selecting.test(form.f)) return form
+    const a = form.a.map((arg): Form =>
+      "k" in arg ? { v: this.constants[arg.k] ?? "", t: this.types[arg.k] ?? "text" } : arg
+    )
+    this.release(form.a)
+    return { ...form, a }
   }
 
   /**
@@ -541,6 +551,10 @@ class Lowering {
     }
   }
 }
+
+/** Functions whose constant arguments are rather part of the question than values to compare with. */
+const selecting =
+  /^(?:jsonb?_(?:object_field|array_element|extract_path)(?:_text)?|(?:timestamp|timestamptz)_(?:trunc|part|zone)|extract_\w+|split_part|text_substr(?:_no_len)?|text_left|text_right|array_length)$/
 
 const isNullForm = (form: Form): boolean => "b" in form && form.b === null
 

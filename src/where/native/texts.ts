@@ -137,7 +137,7 @@ define("replace_text", (text: string, from: string, to: string) => {
   checkLength(text.length + (parts.length - 1) * to.length)
   return parts.join(to)
 })
-define("split_text split_part", (text: string, separator: string, field: number) => {
+define("split_part", (text: string, separator: string, field: number) => {
   if (field === 0) return fail("field position must not be zero")
   if (text === "") return ""
   const parts = separator === "" ? [text] : text.split(separator)

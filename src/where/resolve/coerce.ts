@@ -133,6 +133,8 @@ export const coerce = (
 ): Expression | undefined => {
   if (arg.type === type || type === oids.any || isPolymorphic(type)) return arg
   const { catalogue } = scope
+  // A record has no text form without knowing its fields.
+  if (arg.type === oids.unknown && type === oids.record) return undefined
   if (arg.type === oids.unknown && arg.kind === "constant") {
     return typeConstant(scope, arg, type, context === "explicit" ? "cast" : "invalid")
   }

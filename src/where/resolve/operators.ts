@@ -203,6 +203,7 @@ const arrayOperation = (
   if (resolved.result !== oids.bool) return refuseAt(at, "ANY/ALL requires operator that returns bool")
   const [leftType = 0, rightType = 0] = resolved.args
   const arrayType = rightType === element ? right.type : (catalogue.type(rightType)?.array ?? 0)
+  if (arrayType === 0) return refuseAt(right.at, "there is no array type for the operand of ANY or ALL")
   const a = coerce(scope, left, leftType, "implicit") ?? mismatch()
   const b = coerce(scope, right, arrayType === oids.unknown ? oids.text : arrayType, "implicit") ?? mismatch()
   return {
