@@ -342,7 +342,7 @@ define("extract_interval", intervalField)
 
 define("timestamptz_zone", (zone: string, value: Integer) => toLocal(zone, value))
 define("timestamp_zone", (zone: string, value: Integer) => fromLocal(zone, value))
-define("date_finite timestamp_finite timestamptz_finite", (value: Integer) => !isInfinite(value))
+define("date_finite timestamp_finite", (value: Integer) => !isInfinite(value))
 define("interval_finite", (span: Interval) => !iv.isInfiniteInterval(span))
 
 const dateFrom = (year: number, month: number, day: number): number => {
