@@ -1,4 +1,5 @@
 import type { Effect } from "effect"
+import type { EventSession } from "./EventSession.ts"
 import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 
 /**
@@ -7,18 +8,18 @@ import type { ShapeReadError } from "../storage/ShapeLogs.ts"
  */
 export type WritePiece = (piece: Uint8Array) => Effect.Effect<void>
 
+/** Writes a body, piece by piece. */
+export type WriteBody = (write: WritePiece) => Effect.Effect<void, ShapeReadError>
+
 export type ReplyBody =
   | { readonly _tag: "Empty" }
   | { readonly _tag: "Text"; readonly text: string }
   /** Known in advance, in pieces that are sent one after the other and may be shared with other responses. */
   | { readonly _tag: "Bytes"; readonly pieces: ReadonlyArray<Uint8Array>; readonly byteLength: number }
   /** Produced while it is sent; nothing is produced that the client has no room for. */
-  | {
-      readonly _tag: "Stream"
-      /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
-      readonly events: boolean
-      readonly run: (write: WritePiece) => Effect.Effect<void, ShapeReadError>
-    }
+  | { readonly _tag: "Stream"; readonly run: WriteBody }
+  /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
+  | { readonly _tag: "Events"; readonly session: EventSession; readonly run: WriteBody }
 
 /** A response as plain data. Adapters add `date`, framing and connection headers. */
 export interface ApiReply {

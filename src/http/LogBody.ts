@@ -83,7 +83,6 @@ export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBod
   if (!(body instanceof Uint8Array))
     return {
       _tag: "Stream",
-      events: false,
       run: streamed(body, message)
     }
   if (body.length === 0)

@@ -4,10 +4,11 @@ import type { LogSlice, ShapeHandle } from "../storage/ShapeLogs.ts"
 import { emptyBody, type ApiReply } from "./ApiReply.ts"
 import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
 import { nextCursor } from "./Cursor.ts"
+import { EventSession } from "./EventSession.ts"
 import { logEtag, matchesEtag } from "./Etag.ts"
 import { logBody, upToDateBody } from "./LogBody.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
-import { eventStream } from "./ServerSentEvents.ts"
+import { runEvents } from "./ServerSentEvents.ts"
 import type { ShapeParams } from "./ShapeParams.ts"
 
 /** What reading the log needs of a request. */
@@ -105,7 +106,7 @@ export const eventReply = (
   request: LogRequest,
   first: LogSlice | undefined,
   nowMillis: number
-): ApiReply => {
+): ApiReply & { readonly body: { readonly _tag: "Events" } } => {
   const { params, shape } = request
   const next = first === undefined ? params.position.text : formatOffset(first.next)
   const etag = logEtag(shape.handle, params.position.text, next)
@@ -113,16 +114,18 @@ export const eventReply = (
   const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false, nowMillis)
   // Tells nginx not to collect the stream before it passes it on.
   headers.push("x-accel-buffering", "no")
+  const session = new EventSession(
+    services.logs,
+    shape,
+    params.position.offset,
+    first,
+    nowMillis,
+    sseLifetimeMillis,
+    services.config.longPollTimeoutMillis / 2
+  )
   return services.replies.make(200, headers, {
-    _tag: "Stream",
-    events: true,
-    run: eventStream({
-      logs: services.logs,
-      shape,
-      from: params.position.offset,
-      first,
-      deadlineMillis: nowMillis + sseLifetimeMillis,
-      boundsDeadlineMillis: nowMillis + services.config.longPollTimeoutMillis / 2
-    })
+    _tag: "Events",
+    session,
+    run: (write) => runEvents(services.logs, session, write)
   })
 }

@@ -1,15 +1,17 @@
 import { formatOffset, type LogOffset } from "../shapes/LogOffset.ts"
 import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
-import type { LogRead } from "../storage/ShapeLogs.ts"
+import type { LogRead, LogSlice } from "../storage/ShapeLogs.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { invalidRequest, mustRefetch, type Failure } from "./Failures.ts"
-import { eventReply, nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
+import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
 export type LogStep =
   | { readonly _tag: "Reply"; readonly reply: ApiReply }
   | { readonly _tag: "Fail"; readonly failure: Failure }
+  /** Stream events; `first` is what was read, undefined when the client is ahead of the log. */
+  | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
 const outOfBounds = invalidRequest({ offset: ["out of bounds for this shape"] })
@@ -34,14 +36,14 @@ export const nextStep = (
       return { _tag: "Fail", failure: droppedWhileRead }
     case "Ahead": {
       // An event stream waits inside. Others are held until this instance's log catches up.
-      if (params.sse) return { _tag: "Reply", reply: eventReply(services, request, undefined, nowMillis) }
+      if (params.sse) return { _tag: "Events", first: undefined }
       const untilMillis = startMillis + longPollTimeoutMillis / 2
       return nowMillis >= untilMillis
         ? { _tag: "Fail", failure: outOfBounds }
         : { _tag: "Wait", after: services.logs.lastOffset(shape), untilMillis }
     }
     case "Slice": {
-      if (params.sse) return { _tag: "Reply", reply: eventReply(services, request, found, nowMillis) }
+      if (params.sse) return { _tag: "Events", first: found }
       const isEmpty = found.body instanceof Uint8Array && found.body.length === 0
       if (!params.live || !found.upToDate || !isEmpty)
         return { _tag: "Reply", reply: sliceReply(services, request, found, lsn, nowMillis) }

@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { Cause, type Context, Deferred, Effect, Exit, Fiber } from "effect"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
 import { destroyResponse, finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
+import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import type { ParkedRequest } from "./ParkedRequest.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
 import { ShapeApi } from "./ShapeApi.ts"
@@ -17,8 +18,10 @@ const maxHeaders = 50
 /** The status for a request that is over a limit of HTTP itself; `undefined` for nearly all. */
 export const limitStatus = (request: NodeRequest): 414 | 431 | undefined => {
   const { url, method, rawHeaders } = request
-  if ((url?.length ?? 0) + (method?.length ?? 0) + " HTTP/1.1 ".length > maxLineBytes) return 414
   if (rawHeaders.length > maxHeaders * 2) return 431
+  // HTTP/2 has no lines, and its own limit for all headers together.
+  if (request.httpVersionMajor > 1) return undefined
+  if ((url?.length ?? 0) + (method?.length ?? 0) + " HTTP/1.1 ".length > maxLineBytes) return 414
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const length = (rawHeaders[i]?.length ?? 0) + (rawHeaders[i + 1]?.length ?? 0) + 2
     if (length > maxLineBytes) return 431
@@ -133,7 +136,7 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   const { sendTimeoutMillis } = options
   let running = 0
   let idle: Deferred.Deferred<void> | undefined
-  const fibers = new Set<Fiber.Fiber<unknown>>()
+  const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers))
 
   const over = () => {
@@ -165,7 +168,10 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     const asked = new NodeApiRequest(request, target)
     const made = api.immediate(asked)
     if (made === undefined) handle(request, response, asked)
-    else if ("_tag" in made) park(request, response, made, target)
+    else if ("_tag" in made && made._tag === "Events") {
+      running++
+      new NodeEventStream(eventHost, response, made).open(request)
+    } else if ("_tag" in made) park(request, response, made, target)
     else if (!sendReplyNow(request, response, made)) serve(response, finishReply(response, sendTimeoutMillis))
   }
 
@@ -180,14 +186,24 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
       )
     )
 
+  /** Runs an Effect that is interrupted when this handler's scope closes. */
+  const start: EventHost["start"] = (effect) => {
+    const fiber = run(effect)
+    if (fiber.pollUnsafe() !== undefined) return fiber
+    fibers.add(fiber)
+    fiber.addObserver(() => fibers.delete(fiber))
+    return fiber
+  }
+
+  const eventHost: EventHost = { start, sendTimeoutMillis, over }
+
   const serve = (response: NodeResponse, effect: Effect.Effect<void>): void => {
     running++
-    const fiber = run(effect)
+    const fiber = start(effect)
     if (fiber.pollUnsafe() !== undefined) return over()
-    fibers.add(fiber)
     response.on("close", () => fiber.interruptUnsafe())
-    fiber.addObserver(() => {
-      fibers.delete(fiber)
+    fiber.addObserver((exit) => {
+      if (Exit.isFailure(exit)) destroyResponse(response)
       over()
     })
   }
@@ -202,13 +218,11 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     running++
     let fiber: Fiber.Fiber<"changed" | "dropped" | "timeout"> | undefined
     const wait = () => {
-      const waiting = run(parked.wait())
-      fiber = waiting
-      fibers.add(waiting)
-      waiting.addObserver((exit) => {
-        fibers.delete(waiting)
+      fiber = start(parked.wait())
+      fiber.addObserver((exit) => {
         if (Exit.isSuccess(exit)) return resume(exit.value)
         parked.release()
+        destroyResponse(response)
         over()
       })
     }

@@ -11,6 +11,7 @@ const lengthOf = (body: ReplyBody): number | undefined => {
     case "Bytes":
       return body.byteLength
     case "Stream":
+    case "Events":
       return undefined
   }
 }
@@ -81,9 +82,9 @@ export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply
   const writer = response as unknown as Writer
   const { body } = reply
   writeHead(request, writer, reply)
-  if (request.method === "HEAD" || body._tag === "Empty" || body._tag === "Stream") writer.end()
+  if (request.method === "HEAD" || body._tag === "Empty") writer.end()
   else if (body._tag === "Text") writer.end(body.text)
-  else {
+  else if (body._tag === "Bytes") {
     const last = body.pieces.length - 1
     for (let i = 0; i < last; i++) writer.write(body.pieces[i] ?? Buffer.alloc(0))
     writer.end(body.pieces[last])
@@ -94,6 +95,28 @@ export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply
 /** Waits until the client has taken what was sent, or cuts it off after the send time-out. */
 export const finishReply = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
   isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sendTimeoutMillis)
+
+/** Writes a piece; false when the client has no room for another one before `drained`. */
+export const writeNow = (response: NodeResponse, piece: Uint8Array): boolean =>
+  piece.length === 0 || (response as unknown as Writer).write(piece)
+
+export const drained = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
+  waitFor(response, "drain", sendTimeoutMillis)
+
+/** Writes a piece and completes when the client has room for another one. */
+export const writePiece = (
+  response: NodeResponse,
+  piece: Uint8Array,
+  sendTimeoutMillis: number
+): Effect.Effect<void> =>
+  Effect.suspend(() => (writeNow(response, piece) ? Effect.void : drained(response, sendTimeoutMillis)))
+
+/** Sends the head of a reply whose body follows, whenever that may be. */
+export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+  const writer = response as unknown as Writer
+  writeHead(request, writer, reply)
+  writer.flushHeaders()
+}
 
 /**
  * Sends a reply and completes when the last byte has been handed to the operating system. Of a long body, one piece at
@@ -113,31 +136,30 @@ export const sendReply = (
       sendReplyNow(request, response, reply)
       return finishReply(response, sendTimeoutMillis)
     }
-    const writer = response as unknown as Writer
-    writeHead(request, writer, reply)
-    const end = () => {
-      writer.end()
+    if (body._tag === "Events") openReply(request, response, reply)
+    else writeHead(request, response as unknown as Writer, reply)
+    const end = Effect.suspend(() => {
+      response.end()
       return finishReply(response, sendTimeoutMillis)
-    }
-    const write = (piece: Uint8Array): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        piece.length === 0 || writer.write(piece)
-          ? Effect.void
-          : waitFor(response, "drain", sendTimeoutMillis)
-      )
+    })
+    const write = (piece: Uint8Array) => writePiece(response, piece, sendTimeoutMillis)
     if (body._tag === "Bytes")
-      return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), Effect.suspend(end))
-    if (body.events) writer.flushHeaders()
-    return Effect.catchCause(Effect.andThen(body.run(write), Effect.suspend(end)), (cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cut(response, cause)
+      return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), end)
+    return Effect.catchCause(Effect.andThen(body.run(write), end), (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause)
     )
   })
 
-/** The headers are out: cutting the connection is the only way to say that the body is not complete. */
-const cut = (response: NodeResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+/**
+ * The headers are out: cutting the connection is the only way to say that the body is not complete. Says why, unless
+ * the reply was given up on purpose.
+ */
+export const cutReply = (response: NodeResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   destroyResponse(response)
-  return Effect.logWarning(
-    "A response was cut because its body could not be read to the end; the client tries again.",
-    cause
-  )
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.void
+    : Effect.logWarning(
+        "A response was cut because its body could not be read to the end; the client tries again.",
+        cause
+      )
 }

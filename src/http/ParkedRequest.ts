@@ -3,6 +3,7 @@ import type { LogOffset } from "../shapes/LogOffset.ts"
 import type { Permit } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
+import type { EventSession } from "./EventSession.ts"
 import type { LogRequest } from "./LogReply.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
 
@@ -13,7 +14,7 @@ const immediateBytes = 64 * 1024
 export const isImmediate = ({ body }: ApiReply): boolean =>
   body._tag === "Bytes"
     ? body.pieces.length === 1 && body.byteLength <= immediateBytes
-    : body._tag !== "Stream"
+    : body._tag === "Empty" || body._tag === "Text"
 
 /**
  * A live request with nothing to say yet, in as little memory as it can be held: no fiber of its own with a stack, only
@@ -60,12 +61,44 @@ export class ParkedRequest {
     const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
     if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
     if (step._tag === "Fail") return replies.failure(request.context, step.failure)
+    if (step._tag === "Events") return undefined
     this.after = step.after
     this.untilMillis = step.untilMillis
     return this
   }
 
   /** Gives its place to another request. When the response is over, or `handle` takes it on. */
+  release(): void {
+    this.services.admission.release(this.permit)
+  }
+}
+
+/** An event stream that has been admitted: the head of its reply, and what is to be sent after it. */
+export class ParkedEvents {
+  readonly _tag = "Events"
+  readonly logs: ApiServices["logs"]
+  readonly session: EventSession
+  private reply: ApiReply | undefined
+  private readonly services: ApiServices
+  private readonly permit: Permit
+
+  constructor(services: ApiServices, reply: ApiReply, session: EventSession, permit: Permit) {
+    this.logs = services.logs
+    this.services = services
+    this.reply = reply
+    this.session = session
+    this.permit = permit
+  }
+
+  /** The head of the reply; once, because a stream that is held for long keeps no headers. */
+  takeReply(): ApiReply {
+    const { reply } = this
+    if (reply === undefined) throw new Error("the head of this reply was sent before")
+    this.reply = undefined
+    return reply
+  }
+
+  /** Gives its place to another request, when the stream is over. */
   release(): void {
     this.services.admission.release(this.permit)
   }

@@ -4,7 +4,7 @@ import { formatOffset } from "../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { failed } from "./Failures.ts"
-import { nothingNewReply, type LogRequest } from "./LogReply.ts"
+import { eventReply, nothingNewReply, type LogRequest } from "./LogReply.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
@@ -34,6 +34,7 @@ export const readLog = Effect.fnUntraced(function* (services: ApiServices, reque
     const now = clock.currentTimeMillisUnsafe()
     const step = nextStep(services, request, found, lsn, start, now)
     if (step._tag === "Reply") return step.reply
+    if (step._tag === "Events") return eventReply(services, request, step.first, now)
     if (step._tag === "Fail") return yield* Effect.fail(step.failure)
     const wake = yield* logs.awaitChange(shape, step.after, step.untilMillis - now)
     if (wake === "dropped") return yield* Effect.fail(droppedWhileRead)

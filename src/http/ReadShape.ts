@@ -17,9 +17,9 @@ import {
 } from "./Failures.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import type { ParsedQuery } from "./ParsedQuery.ts"
-import type { LogRequest } from "./LogReply.ts"
+import { eventReply, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
-import { isImmediate, ParkedRequest } from "./ParkedRequest.ts"
+import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
 import { checkSubset, readSubset } from "./ReadSubset.ts"
 import type { ReplyContext } from "./Replies.ts"
@@ -55,13 +55,13 @@ export const readShapeNow = (
   context: ReplyContext,
   request: ApiRequest,
   query: ParsedQuery
-): ApiReply | ParkedRequest | undefined => {
+): ApiReply | ParkedRequest | ParkedEvents | undefined => {
   const { logs } = services
   if (logs.readNow === undefined || services.authorize !== undefined || context.method !== "GET")
     return undefined
   if (!query.authorized || !query.wellFormed || Result.isFailure(query.params)) return undefined
   const params = query.params.success
-  if (params.subset !== undefined || params.sse || params.position.now) return undefined
+  if (params.subset !== undefined || params.position.now) return undefined
   const ability = abilities[services.health.current()]
   if (!ability.servesExistingShapes || ability.wakesOnRequest) return undefined
   const admitted = admissionClass(services, query.values)
@@ -88,7 +88,9 @@ export const readShapeNow = (
   if (permit === undefined) return undefined
   services.admission.promote(permit)
   services.registry.touch(shape)
-  return new ParkedRequest(services, log, permit, now, step.after, step.untilMillis)
+  if (step._tag === "Wait") return new ParkedRequest(services, log, permit, now, step.after, step.untilMillis)
+  const reply = eventReply(services, log, step.first, now)
+  return new ParkedEvents(services, reply, reply.body.session, permit)
 }
 
 const logRequest = (

@@ -101,7 +101,6 @@ export const readSubset = Effect.fnUntraced(function* (
   headers.push("electric-offset", offset)
   const reply: ApiReply = services.replies.make(200, headers, {
     _tag: "Stream",
-    events: false,
     run: writeSnapshot(shape, snapshot)
   })
   return reply

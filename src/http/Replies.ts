@@ -78,7 +78,12 @@ export class Replies {
   }
 
   /** `headers` come from the method of that name and belong to this reply alone. */
-  make(status: number, headers: Array<string>, body: ReplyBody, closeConnection = false): ApiReply {
+  make<B extends ReplyBody>(
+    status: number,
+    headers: Array<string>,
+    body: B,
+    closeConnection = false
+  ): ApiReply & { readonly body: B } {
     return { status, headers, body, closeConnection: closeConnection || this.closeConnections }
   }
 

@@ -15,6 +15,7 @@ export const replyStream = (body: ReplyBody): Stream.Stream<Uint8Array, ShapeRea
     case "Bytes":
       return Stream.fromIterable(body.pieces).pipe(Stream.rechunk(1))
     case "Stream":
+    case "Events":
       return Stream.callback<Uint8Array, ShapeReadError>(
         (queue) =>
           Effect.andThen(

@@ -46,10 +46,10 @@ const serverResponse = (reply: ApiReply): HttpServerResponse.HttpServerResponse 
       return body.pieces.length === 1 && body.pieces[0] !== undefined
         ? HttpServerResponse.uint8Array(body.pieces[0], options)
         : HttpServerResponse.stream(replyStream(body), { ...options, contentLength: body.byteLength })
-    case "Stream": {
-      const stream = replyStream(body)
-      return HttpServerResponse.stream(body.events ? Stream.concat(opening, stream) : stream, options)
-    }
+    case "Stream":
+      return HttpServerResponse.stream(replyStream(body), options)
+    case "Events":
+      return HttpServerResponse.stream(Stream.concat(opening, replyStream(body)), options)
   }
 }
 

@@ -1,28 +1,12 @@
 import { Clock, Effect, Stream } from "effect"
-import type { LogOffset } from "../shapes/LogOffset.ts"
-import type { LogSlice, ShapeHandle, ShapeLogs, ShapeReadError } from "../storage/ShapeLogs.ts"
+import type { LogSlice, ShapeLogs, ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { WritePiece } from "./ApiReply.ts"
-import { sseKeepAliveMillis } from "./ApiServices.ts"
 import { EventFramer, frameShared } from "./EventFramer.ts"
-import { pieceBytes, upToDateMessage } from "./LogBody.ts"
+import type { EventSession } from "./EventSession.ts"
+import { pieceBytes } from "./LogBody.ts"
 
-const keepAlive = Buffer.from(": keep-alive\n\n")
-
-export interface EventStreamOptions {
-  readonly logs: ShapeLogs["Service"]
-  readonly shape: ShapeHandle
-  /** The client's offset. */
-  readonly from: LogOffset
-  /** What was read at that offset; undefined when it lies beyond the end of the log. */
-  readonly first: LogSlice | undefined
-  /** End of the stream, whatever happens. */
-  readonly deadlineMillis: number
-  /** Until when a client ahead of the log is kept waiting. */
-  readonly boundsDeadlineMillis: number
-}
-
-/** One event per entry. Nothing is read ahead: a client that does not read holds one piece and no more. */
-const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<void, ShapeReadError> => {
+/** One event per entry, in pieces; a piece is made when the client has room for it. */
+export const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<void, ShapeReadError> => {
   const { body } = slice
   if (!(body instanceof Uint8Array)) {
     const framer = new EventFramer()
@@ -30,7 +14,8 @@ const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<void, Sh
       Effect.forEach(pieces, (piece) => write(framer.frame(piece)), { discard: true })
     )
   }
-  if (body.length <= pieceBytes) return write(frameShared(body))
+  const small = smallEvents(slice)
+  if (small !== undefined) return write(small)
   return Effect.suspend(() => {
     const framer = new EventFramer()
     const starts: Array<number> = []
@@ -41,57 +26,34 @@ const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<void, Sh
   })
 }
 
-/**
- * Streams a shape's log as server-sent events: the entries after the client's offset, an up-to-date event
- * whenever its end is reached with something new, a comment when nothing was said for a while. Ends at its
- * deadline, and without a word when the shape is dropped: the next request learns why.
- */
-export const eventStream = (options: EventStreamOptions) =>
-  Effect.fnUntraced(function* (write: WritePiece) {
-    const { logs, shape, deadlineMillis } = options
-    const clock = yield* Clock.Clock
-    let position = options.from
-    let slice = options.first
-    while (slice === undefined) {
-      const remaining = options.boundsDeadlineMillis - clock.currentTimeMillisUnsafe()
-      if (remaining <= 0) return
-      const wake = yield* logs.awaitChange(shape, logs.lastOffset(shape), remaining)
-      if (wake === "dropped") return
-      const found = yield* logs.read(shape, position)
-      if (found._tag === "Dropped") return
-      if (found._tag === "Slice") slice = found
-    }
+/** All events of a slice in one piece, where they are that few; shared by all clients that get them. */
+export const smallEvents = ({ body }: LogSlice): Buffer | undefined =>
+  body instanceof Uint8Array && body.length <= pieceBytes ? frameShared(body) : undefined
 
-    let lastWrite = clock.currentTimeMillisUnsafe()
-    let delivered = false
-    while (true) {
-      if (!(slice.body instanceof Uint8Array) || slice.body.length > 0) {
-        yield* writeEvents(slice, write)
-        lastWrite = clock.currentTimeMillisUnsafe()
-        delivered = true
-      }
-      position = slice.next
-      if (slice.upToDate && delivered) {
-        // Clients resume from the start of this transaction, so it must not be one that they have not received.
-        yield* write(Buffer.from(`data: ${upToDateMessage(position.tx)}\n\n`))
-        delivered = false
-      }
-      while (slice.upToDate) {
-        const now = clock.currentTimeMillisUnsafe()
-        const until = Math.min(lastWrite + sseKeepAliveMillis, deadlineMillis)
-        const wake = yield* logs.awaitChange(shape, position, Math.max(0, until - now))
-        if (wake === "dropped") return
-        if (wake === "changed") break
-        const later = clock.currentTimeMillisUnsafe()
-        if (later >= deadlineMillis) return
-        if (later - lastWrite >= sseKeepAliveMillis) {
-          yield* write(keepAlive)
-          lastWrite = later
-        }
-      }
-      if (clock.currentTimeMillisUnsafe() >= deadlineMillis) return
-      const found = yield* logs.read(shape, position)
-      if (found._tag !== "Slice") return
-      slice = found
+/** Runs an event stream to its end. */
+export const runEvents = Effect.fnUntraced(function* (
+  logs: ShapeLogs["Service"],
+  session: EventSession,
+  write: WritePiece
+) {
+  const clock = yield* Clock.Clock
+  while (true) {
+    const step = session.next(clock.currentTimeMillisUnsafe())
+    switch (step._tag) {
+      case "End":
+        return
+      case "Write":
+        yield* write(step.bytes)
+        break
+      case "Deliver":
+        yield* writeEvents(step.slice, write)
+        break
+      case "Read":
+        session.found(yield* logs.read(session.shape, step.position))
+        break
+      case "Wait":
+        session.woken(yield* logs.awaitChange(session.shape, step.after, step.millis))
+        break
     }
-  })
+  }
+})

@@ -1,4 +1,4 @@
-import { Cause, Context, Effect, Layer, Option, Scope } from "effect"
+import { Cause, Clock, Context, Effect, Layer, Option, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
@@ -15,7 +15,8 @@ import { Conditions } from "./Conditions.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { crashed, unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
 import { openApiDocument } from "./OpenApi.ts"
-import type { ParkedRequest } from "./ParkedRequest.ts"
+import { redactQuery } from "./QueryString.ts"
+import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
 import { admit, readShape, readShapeNow } from "./ReadShape.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
@@ -56,10 +57,10 @@ export class ShapeApi extends Context.Service<
     readonly handle: (request: ApiRequest) => Effect.Effect<ApiReply, never, Scope.Scope>
     /**
      * The reply, if it can be given now: nothing is waited for, no Effect is run, and the body is small enough to be sent
-     * at once. Or the request parked until there is something to say. `undefined` says nothing about the request; ask
+     * at once. Or the request parked until there is something to say, or as a stream of events. `undefined` says nothing about the request; ask
      * `handle` then.
      */
-    readonly immediate: (request: ApiRequest) => ApiReply | ParkedRequest | undefined
+    readonly immediate: (request: ApiRequest) => ApiReply | ParkedRequest | ParkedEvents | undefined
     /** From now on every reply asks its client to use another connection. Running requests go on. */
     readonly beginDrain: Effect.Effect<void>
     readonly stats: () => ApiStats
@@ -104,8 +105,28 @@ const contextOf = (request: ApiRequest, path: string): ReplyContext => ({
   requestId: requestIdOf(request.header("x-request-id"))
 })
 
+/** One debug line per request, without the secrets that its query may carry. */
+const logged = <R>(
+  context: ReplyContext,
+  path: string,
+  query: string,
+  reply: Effect.Effect<ApiReply, never, R>
+): Effect.Effect<ApiReply, never, R> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const start = clock.currentTimeMillisUnsafe()
+    const made = yield* reply
+    const millis = clock.currentTimeMillisUnsafe() - start
+    const target = query === "" ? path : `${path}?${redactQuery(query)}`
+    yield* Effect.logDebug(
+      `${context.method} ${target}: ${made.status} after ${millis} ms (request ${context.requestId})`
+    )
+    return made
+  })
+
 const makeApi = (services: ApiServices): ShapeApi["Service"] => {
   const { replies, admission } = services
+  const logsRequests = services.config.logLevel === "debug"
   const parser = new QueryParser(makeSecretCheck(services.config.secret))
 
   const shapeRequest = (
@@ -163,7 +184,7 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
       const { path, query } = splitTarget(request.target)
       const context = contextOf(request, path)
       const operation = operationOf(context.route, context.method)
-      return Effect.catchCause(
+      const replied = Effect.catchCause(
         Effect.suspend(() =>
           operation === "readShape" || operation === "deleteShape"
             ? shapeRequest(context, request, parser.parse(query))
@@ -171,8 +192,11 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
         ),
         (cause) => failedReply(context, cause)
       )
+      return logsRequests ? logged(context, path, query, replied) : replied
     },
     immediate: (request) => {
+      // Every request is to be logged: the one way that does so is `handle`.
+      if (logsRequests) return undefined
       const { path, query } = splitTarget(request.target)
       const context = contextOf(request, path)
       const operation = operationOf(context.route, context.method)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { FakeStore } from "./support/FakeStore.ts"
@@ -477,6 +477,28 @@ describe("each class of response", () => {
       { config: { cacheMaxAgeSeconds: 7, cacheStaleAgeSeconds: 9 } }
     )
   )
+})
+
+describe("the debug log", () => {
+  it.effect("has a line for each request, and no secret in it", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    return withApi(
+      () =>
+        Effect.gen(function* () {
+          yield* ask(`${shape}&offset=-1&secret=s3cret`)
+          yield* ask(`${shape}&offset=-1&api_secret=wrong`)
+          const requests = lines.filter((line) => line.startsWith("GET"))
+          assert.match(
+            requests[0] ?? "",
+            /^GET \/v1\/shape\?table=items&offset=-1&secret=\[REDACTED\]: 200 after 0 ms/
+          )
+          assert.match(requests[1] ?? "", /api_secret=\[REDACTED\]: 401/)
+          assert.notInclude(lines.join(), "s3cret")
+        }),
+      { config: { secret: secret("s3cret"), logLevel: "debug" } }
+    ).pipe(Effect.provide(Logger.layer([logger])), Effect.provideService(References.MinimumLogLevel, "Debug"))
+  })
 })
 
 describe("the secret", () => {

@@ -129,7 +129,8 @@ const bodyText = Effect.fnUntraced(function* (reply: ApiReply) {
       return body.text
     case "Bytes":
       return Buffer.concat(body.pieces).toString("utf8")
-    case "Stream": {
+    case "Stream":
+    case "Events": {
       const pieces: Array<Uint8Array> = []
       yield* body.run((piece) => Effect.sync(() => void pieces.push(Buffer.from(piece))))
       return Buffer.concat(pieces).toString("utf8")

@@ -1,0 +1,125 @@
+import { Cause, type Effect, Exit, type Fiber } from "effect"
+import type { ShapeReadError } from "../storage/ShapeLogs.ts"
+import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
+import { cutReply, drained, finishReply, openReply, writeNow, writePiece } from "./NodeReply.ts"
+import type { ParkedEvents } from "./ParkedRequest.ts"
+import { smallEvents, writeEvents } from "./ServerSentEvents.ts"
+
+/** What the event streams of one handler share. */
+export interface EventHost {
+  /** Starts an Effect that is interrupted when the handler's scope closes. */
+  readonly start: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  readonly sendTimeoutMillis: number
+  /** Called once for each stream, when it is over for whatever reason. */
+  readonly over: () => void
+}
+
+/**
+ * An event stream on a Node response. Between events it is this object and the wait in the log: no fiber with a stack,
+ * however many clients listen.
+ */
+export class NodeEventStream {
+  private readonly host: EventHost
+  private readonly response: NodeResponse
+  private readonly events: ParkedEvents
+  private waiting: Fiber.Fiber<unknown, unknown> | undefined
+  private isOver = false
+
+  constructor(host: EventHost, response: NodeResponse, events: ParkedEvents) {
+    this.host = host
+    this.response = response
+    this.events = events
+  }
+
+  open(request: NodeRequest): void {
+    this.response.on("close", () => this.finish())
+    openReply(request, this.response, this.events.takeReply())
+    this.drive()
+  }
+
+  private drive(): void {
+    try {
+      let goesOn = true
+      while (goesOn) goesOn = this.step()
+    } catch (problem) {
+      this.cut(Cause.die(problem))
+    }
+  }
+
+  /** Takes one step; false when there is nothing to do now. */
+  private step(): boolean {
+    const { session, logs } = this.events
+    const next = session.next(Date.now())
+    switch (next._tag) {
+      case "End":
+        this.response.end()
+        this.settle(finishReply(this.response, this.host.sendTimeoutMillis), () => this.finish())
+        return false
+      case "Write":
+        return this.write(next.bytes)
+      case "Deliver": {
+        const bytes = smallEvents(next.slice)
+        if (bytes !== undefined) return this.write(bytes)
+        const { response, host } = this
+        return this.settle(
+          writeEvents(next.slice, (piece) => writePiece(response, piece, host.sendTimeoutMillis)),
+          nothing
+        )
+      }
+      case "Read": {
+        const found = logs.readNow?.(session.shape, next.position)
+        if (found === undefined)
+          return this.settle(logs.read(session.shape, next.position), (read) => session.found(read))
+        session.found(found)
+        return true
+      }
+      case "Wait":
+        return this.settle(logs.awaitChange(session.shape, next.after, next.millis), (reason) =>
+          session.woken(reason)
+        )
+    }
+  }
+
+  private write(bytes: Uint8Array): boolean {
+    return (
+      writeNow(this.response, bytes) ||
+      this.settle(drained(this.response, this.host.sendTimeoutMillis), nothing)
+    )
+  }
+
+  /** Runs what cannot be done at once. True when it was done at once all the same; otherwise it goes on by itself. */
+  private settle<A>(effect: Effect.Effect<A, ShapeReadError>, then: (value: A) => void): boolean {
+    const fiber = this.host.start(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.settled(exit, then)
+    this.waiting = fiber
+    fiber.addObserver((later) => {
+      if (this.settled(later, then)) this.drive()
+    })
+    return false
+  }
+
+  /** False when the stream is over. */
+  private settled<A>(exit: Exit.Exit<A, ShapeReadError>, then: (value: A) => void): boolean {
+    this.waiting = undefined
+    if (this.isOver) return false
+    if (Exit.isSuccess(exit)) then(exit.value)
+    else this.cut(exit.cause)
+    return !this.isOver
+  }
+
+  private cut(cause: Cause.Cause<unknown>): void {
+    this.host.start(cutReply(this.response, cause))
+    this.finish()
+  }
+
+  private finish(): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.events.release()
+    this.waiting?.interruptUnsafe()
+    this.host.over()
+  }
+}
+
+const nothing = () => {}
