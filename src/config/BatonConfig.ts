@@ -57,6 +57,8 @@ export interface BatonConfig {
   readonly allowShapeDeletion: boolean
   readonly maxRequestsPerConnection: number
   readonly shutdownGraceMillis: number
+  /** Processes that answer requests beside the main one. */
+  readonly httpWorkers: number
   readonly tlsCertFile: string | undefined
   readonly tlsKeyFile: string | undefined
   // storage

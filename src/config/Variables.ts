@@ -242,6 +242,13 @@ export const variables = {
     kind: integer(0),
     about: "Requests after which an HTTP connection is closed; 0 is unlimited."
   }),
+  httpWorkers: defaulted("BATON_HTTP_WORKERS", "0", {
+    group: "Service",
+    kind: integer(0, 64),
+    about:
+      "Processes that answer requests on the same port beside the main one, when its processor core is not enough. " +
+      "`ELECTRIC_MAX_CONCURRENT_REQUESTS` then counts in each of them. Linux and FreeBSD only."
+  }),
   tlsCertFile: optional("BATON_TLS_CERT_FILE", {
     group: "Service",
     kind: path,
@@ -325,8 +332,7 @@ export const variables = {
   prometheusPort: optional("ELECTRIC_PROMETHEUS_PORT", {
     group: "Telemetry",
     kind: integer(1, 65_535),
-    about: "Port that serves `GET /metrics`.",
-    treatment: later("no such port is opened")
+    about: "Port that serves `GET /metrics` in the text format of Prometheus. Unset: none."
   }),
   otlpEndpoint: optional("ELECTRIC_OTLP_ENDPOINT", {
     group: "Telemetry",

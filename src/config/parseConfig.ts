@@ -114,6 +114,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, ownDatabase
     allowShapeDeletion: reader.read(v.allowShapeDeletion),
     maxRequestsPerConnection: reader.read(v.maxRequestsPerConnection),
     shutdownGraceMillis: reader.read(v.shutdownGrace),
+    httpWorkers: reader.read(v.httpWorkers),
     tlsCertFile: reader.optional(v.tlsCertFile),
     tlsKeyFile: reader.optional(v.tlsKeyFile),
     storageDir: reader.read(v.storageDir),

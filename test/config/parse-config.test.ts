@@ -277,6 +277,7 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", ...notBoolean]
   ),
+  BATON_HTTP_WORKERS: row("httpWorkers", 0, [["2", 2]], ["65", ...badIntegers]),
   ELECTRIC_PROMETHEUS_PORT: row(
     "prometheusPort",
     undefined,
