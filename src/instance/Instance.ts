@@ -23,6 +23,7 @@ export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("Instan
 
 /** Flushing and acknowledging before the lock is given back may take this long. */
 const handBackMillis = 2000
+const lockCheckMillis = 5000
 const maintenanceMillis = 1000
 const fenceCheckMillis = 2000
 /** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
@@ -80,10 +81,13 @@ export class Instance extends Context.Service<
         Effect.scoped(
           Effect.gen(function* () {
             const started = engine.timers.nowMillis()
-            const { droppedIncomplete } = yield* Effect.acquireRelease(
-              Effect.promise(() => engine.takeOver()),
+            const runNow = Effect.runPromiseWith(yield* Effect.context<never>())
+            const taken = yield* Effect.acquireRelease(
+              Effect.promise(() => engine.takeOver(() => runNow(holdsLock(connection)))),
               () => Effect.promise(() => engine.release(handBackMillis))
             )
+            if (taken === undefined) return yield* lockGone
+            const { droppedIncomplete } = taken
             if (droppedIncomplete.length > 0) {
               yield* Effect.logInfo(
                 `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again.`
@@ -122,14 +126,20 @@ export class Instance extends Context.Service<
           })
         )
 
+      /** The connection, and the lock with it, is still there. No longer than a stopping instance may wait for an answer. */
+      const holdsLock = (connection: ReplicationConnection) =>
+        Effect.raceFirst(
+          connection
+            .query("SELECT")
+            .pipe(Effect.timeout(lockCheckMillis), Effect.exit, Effect.map(Exit.isSuccess)),
+          Effect.as(Deferred.await(stopping), false)
+        )
+
       /** No more shapes; what was received is made durable and acknowledged; then the lock is free. */
       const handBack = (connection: ReplicationConnection, session: RegistrySession) =>
         Effect.gen(function* () {
           sessions.set(undefined)
-          session.sink.recordPosition()
-          yield* Effect.promise(async () => {
-            await engine.writer?.durable()
-          }).pipe(Effect.timeoutOption(handBackMillis))
+          yield* Effect.promise(() => session.sink.handBack()).pipe(Effect.timeoutOption(handBackMillis))
           yield* connection.close
         })
 
@@ -276,6 +286,11 @@ export class Instance extends Context.Service<
     })
   )
 }
+
+const lockGone = ownPgError(
+  "connection_closed",
+  "The connection with the lock was lost before this instance had taken over. It connects again and waits for its turn."
+)
 
 const watchIdle = (
   timeoutMillis: number,

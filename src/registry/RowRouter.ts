@@ -11,16 +11,14 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 import { isContained } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
-import { Acknowledgement } from "./Acknowledgement.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
 import { type Ids, IdList, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
+import { StreamPosition } from "./StreamPosition.ts"
 
 /** Composed but not yet written bytes above which the stream waits. */
 const backlogBytes = 8 << 20
-/** A position is recorded at most this often while nothing else is. */
-const positionMillis = 1000
 
 export interface RouterOptions {
   readonly engine: StorageEngine
@@ -49,13 +47,11 @@ export class RowRouter implements ChangeSink {
   private readonly engine: StorageEngine
   private readonly writer: JournalWriter
   private readonly routes = new Map<number, TableRoute>()
-  private readonly acknowledgement: Acknowledgement
+  private readonly position: StreamPosition
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
   private readonly scratch = new ByteWriter(64 * 1024)
   private deferred: DeferredRows | undefined
-  private cancelPosition: (() => void) | undefined
-  private lastPositionMillis = -Infinity
 
   // The transaction at hand.
   private commitLsn: Lsn = 0n
@@ -71,25 +67,32 @@ export class RowRouter implements ChangeSink {
     this.options = options
     this.engine = options.engine
     this.writer = options.writer
-    this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
-    this.engine.hooks.onDurable = (marker) => {
-      if (this.acknowledgement.durableUpTo(marker)) options.onDurable()
-    }
+    this.position = new StreamPosition({
+      engine: options.engine,
+      writer: options.writer,
+      inTransaction: () => this.inTransaction,
+      onDurable: options.onDurable
+    })
   }
 
   close(): void {
-    this.cancelPosition?.()
-    this.engine.hooks.onDurable = () => {}
+    this.position.close()
   }
 
   /** The stream starts here: everything before is in the journal, or concerns no shape. */
   startAt(lsn: Lsn): void {
-    this.acknowledgement.processedUpTo(lsn)
-    this.recordPosition()
+    this.position.processedUpTo(lsn)
+    this.position.record()
+  }
+
+  /** The stream has ended: completes when all that came of it is durable, and acknowledgeable if it counts. */
+  handBack(): Promise<void> {
+    this.position.record()
+    return this.position.settle()
   }
 
   durableLsn(): Lsn {
-    return this.acknowledgement.durableLsn
+    return this.position.durableLsn
   }
 
   // Shapes
@@ -152,50 +155,25 @@ export class RowRouter implements ChangeSink {
       writer.commitTransaction(endLsn, wrote)
       if (wrote) {
         engine.store.commit(this.commitLsn, endLsn, this.xid, writer.segmentOfTransaction)
-        this.acknowledgement.recordedAt(writer.marker, endLsn)
+        this.position.recordedUpTo(endLsn)
       } else engine.store.abandon()
     }
     if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
-    this.acknowledgement.processedUpTo(endLsn)
+    this.position.processedUpTo(endLsn)
     this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
   }
 
   keepalive(walEnd: Lsn): void {
     if (this.inTransaction) return
-    this.acknowledgement.processedUpTo(walEnd)
+    this.position.processedUpTo(walEnd)
     if (walEnd > this.engine.processedLsn) this.engine.processedLsn = walEnd
   }
 
   batchEnd(): Effect.Effect<void> | undefined {
-    if (this.acknowledgement.unrecorded !== undefined && !this.inTransaction) this.schedulePosition()
+    if (!this.inTransaction) this.position.recordSoon()
     this.writer.flush()
     if (this.writer.unwrittenBytes < backlogBytes) return undefined
     return Effect.promise(() => this.writer.durable().then(() => undefined))
-  }
-
-  private schedulePosition(): void {
-    if (this.cancelPosition !== undefined) return
-    const { timers } = this.engine
-    const wait = this.lastPositionMillis + positionMillis - timers.nowMillis()
-    if (wait <= 0) {
-      this.recordPosition()
-      return
-    }
-    this.cancelPosition = timers.after(Math.max(wait, 10), () => {
-      this.cancelPosition = undefined
-      if (this.inTransaction) this.schedulePosition()
-      else this.recordPosition()
-    })
-  }
-
-  /** Makes the position reached so far acknowledgeable, if no transaction's record does. */
-  recordPosition(): void {
-    const lsn = this.acknowledgement.unrecorded
-    if (lsn === undefined || this.inTransaction || this.writer.closed) return
-    this.lastPositionMillis = this.engine.timers.nowMillis()
-    this.engine.write({ t: "position", lsn: String(lsn) })
-    this.acknowledgement.recordedAt(this.writer.marker, lsn)
-    this.writer.flush()
   }
 
   // Tables

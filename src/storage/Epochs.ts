@@ -11,8 +11,9 @@ import { epochFile, listDirectory, type StoragePaths, syncDirectory, writeWhole 
  * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
  *
  * A file written by an older epoch is never one that the newer epoch writes. Whoever is about to make something count
- * that replay could not reproduce (a new shape, a removed file) makes its record durable first and then looks for a
- * claim above its own epoch: no claim means that the successor, whose claim comes before its reading, will see the record.
+ * that replay could not reproduce (a new shape, a removed file, an acknowledgement to Postgres) makes its record durable
+ * first and then looks for a claim above its own epoch: no claim means that the successor, whose claim comes before its
+ * reading, will see the record.
  */
 export interface EpochRecord {
   readonly epoch: number
@@ -45,6 +46,10 @@ export const claimEpoch = async (paths: StoragePaths): Promise<number> => {
     }
   }
 }
+
+/** Takes back a claim that was not followed by `publishEpoch`: whoever has stepped back because of it may go on. */
+export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
+  unlink(`${epochFile(paths, epoch)}.claim`).catch(() => {})
 
 /** Makes the claimed epoch the current one. */
 export const publishEpoch = async (

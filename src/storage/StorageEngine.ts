@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises"
 import { Effect } from "effect"
-import { claimEpoch, highestClaim, publishEpoch } from "./Epochs.ts"
+import { claimEpoch, highestClaim, publishEpoch, withdrawClaim } from "./Epochs.ts"
 import { JournalReader } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { RecentBytes } from "./RecentBytes.ts"
@@ -26,6 +26,13 @@ export interface EngineOptions {
   readonly run: (effect: Effect.Effect<void>) => void
   readonly timers?: Timers
 }
+
+export interface TakenOver {
+  /** Handles of the shapes that were dropped because nobody can finish their snapshots. */
+  readonly droppedIncomplete: ReadonlyArray<string>
+}
+
+const always = () => Promise.resolve(true)
 
 /** How often a follower looks for new records: while somebody waits for them, and otherwise. */
 const eagerPollMillis = 10
@@ -197,18 +204,25 @@ export class StorageEngine {
   /**
    * Becomes the writer: claims the next epoch, reads the rest of the journal, and begins a segment of its own. Call with
    * the lock held. Shapes whose snapshot was cut off cannot be finished by anybody and are dropped.
+   *
+   * `holdsLock` is asked before the claim, at which a present writer gives up, and again before the epoch is published,
+   * after which a present writer's records do not count: a process that was frozen may have lost the lock that it believes
+   * to have got just now. When the answer is no, this stays a follower, and the result is `undefined`.
    */
-  async takeOver(): Promise<{ readonly droppedIncomplete: ReadonlyArray<string> }> {
+  async takeOver(holdsLock: () => Promise<boolean> = always): Promise<TakenOver | undefined> {
     await this.stopFollowing()
     try {
-      return await this.becomeWriter()
+      const taken = await this.becomeWriter(holdsLock)
+      if (taken === undefined) this.follow()
+      return taken
     } catch (error) {
       this.follow()
       throw error
     }
   }
 
-  private async becomeWriter(): Promise<{ readonly droppedIncomplete: ReadonlyArray<string> }> {
+  private async becomeWriter(holdsLock: () => Promise<boolean>): Promise<TakenOver | undefined> {
+    if (!(await holdsLock())) return undefined
     await createLayout(this.paths)
     const epoch = await claimEpoch(this.paths)
     if (this.reader === undefined) await this.load()
@@ -220,6 +234,10 @@ export class StorageEngine {
     }
     const reader = this.reader
     const previous = reader === undefined || reader.epoch === 0 ? null : reader.end
+    if (!(await holdsLock())) {
+      await withdrawClaim(this.paths, epoch)
+      return undefined
+    }
     await publishEpoch(this.paths, { epoch, previous }, this.options.durableWrites)
     const segment = (previous?.segment ?? 0) + 1
     await reader?.close()
