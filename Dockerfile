@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+
+# Production dependencies, without the development database.
+FROM node:24-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev --omit=optional --no-audit --no-fund
+
+# The compiled service. Install scripts are for tests only.
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/build.ts scripts/
+COPY src src
+RUN node scripts/build.ts
+
+FROM node:24-slim
+ENV NODE_ENV=production
+WORKDIR /app
+# A volume that is mounted here for the first time takes over its owner.
+RUN mkdir persistent && chown node:node persistent
+COPY package.json LICENSE ./
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+USER node
+VOLUME /app/persistent
+EXPOSE 3000
+# 2xx is healthy: also an instance that waits for its turn (202).
+HEALTHCHECK --interval=5s --timeout=3s --start-period=15s --retries=3 CMD ["node", "dist/healthcheck.js"]
+# No shell in between: SIGTERM reaches the service, which gives the lock back before anything else.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["node", "dist/main.js"]
