@@ -224,7 +224,13 @@ class Lowering {
 
   nullTest(arg: Expression, negated: boolean): Form {
     if (arg.kind === "row") {
-      return { and: arg.args.map((part) => ({ isNull: this.value(part), not: negated, row: false })) }
+      const parts: Array<Form> = []
+      for (const one of arg.args) {
+        const part = this.value(one)
+        if (!("k" in part) && !("b" in part)) parts.push({ isNull: part, not: negated, row: false })
+        else if (isNullForm(part) === negated) return { b: false }
+      }
+      return parts.length === 0 ? { b: true } : { and: parts }
     }
     const spec = this.spec(arg.type)
     // A column's NULL test needs nothing of its type; one of a composite type looks into it.

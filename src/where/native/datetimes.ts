@@ -214,23 +214,20 @@ const fieldOf = (unit: string, value: Integer): Numeric => {
     return undecided("fields of infinite timestamps")
   }
   const { days, micros } = splitTimestamp(value)
+  if (name === "epoch") return finite(BigInt(value) + 946684800000000n, 6)
+  return ofClock.test(name) ? clockField(name, micros) : dateField(name, days, unit)
+}
+
+const ofClock = /^(?:microseconds|milliseconds|second|minute|hour)$/
+
+/** A field of a time of day; `24:00` has an hour 24. */
+const clockField = (name: string, micros: number): Numeric => {
   const ofMinute = micros % 60000000
-  switch (name) {
-    case "microseconds":
-      return fromInteger(ofMinute)
-    case "milliseconds":
-      return finite(BigInt(ofMinute), 3)
-    case "second":
-      return finite(BigInt(ofMinute), 6)
-    case "minute":
-      return fromInteger(Math.floor(micros / 60000000) % 60)
-    case "hour":
-      return fromInteger(Math.floor(micros / 3600000000))
-    case "epoch":
-      return finite(BigInt(value) + 946684800000000n, 6)
-    default:
-      return dateField(name, days, unit)
-  }
+  if (name === "microseconds") return fromInteger(ofMinute)
+  if (name === "milliseconds") return finite(BigInt(ofMinute), 3)
+  if (name === "second") return finite(BigInt(ofMinute), 6)
+  if (name === "minute") return fromInteger(Math.floor(micros / 60000000) % 60)
+  return fromInteger(Math.floor(micros / 3600000000))
 }
 
 const dateField = (name: string, days: number, unit: string): Numeric => {
@@ -293,7 +290,7 @@ const timeField = (unit: string, micros: number): Numeric => {
   const name = unitOf(unit)
   if (!/^(?:microseconds|milliseconds|second|minute|hour|epoch)$/.test(name))
     return fail(`unit "${unit}" not supported for type time`)
-  return name === "epoch" ? finite(BigInt(micros), 6) : fieldOf(unit, joinTimestamp(0, micros))
+  return name === "epoch" ? finite(BigInt(micros), 6) : clockField(name, micros)
 }
 define("extract_time", timeField)
 define("time_part", (unit: string, micros: number) => asFloat(timeField(unit, micros)))

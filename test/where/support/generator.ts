@@ -79,7 +79,19 @@ export class Generator {
         () => `(${this.column("pair")}).x`,
         () => `(${g("jsonb")}->>'k')::int4`,
         () => `array_position(${g("int4[]")}, ${g("int4")})`,
-        () => `${this.column("posint")}`
+        () => `${this.column("posint")}`,
+        () => `(${g("bool")})::int4`,
+        () => `strpos(${g("text")}, ${g("text")})`,
+        () => `${random.pick(["ascii", "octet_length", "char_length"])}(${g("text")})`,
+        () => `${random.pick(["masklen", "family"])}(${g("inet")})`,
+        () => `jsonb_array_length(${g("jsonb")})`,
+        () => `${random.pick(["array_upper", "array_lower"])}(${g("int4[]")}, ${random.pick(["1", "2"])})`,
+        () => `${random.pick(["array_ndims", "cardinality"])}(${g("text[]")})`,
+        () => `length(${g("bytea")})`,
+        () => `length(${g("bpchar")})`,
+        () => `${random.pick(["lower", "upper"])}(${g("int4range")})`,
+        () => `mod(${g("int4")}, ${g("int4")})`,
+        () => `COALESCE((${g("jsonb")})['k']::int4, ${g("int4")})`
       ],
       int8: [
         () => `(${g("int8")} ${random.pick(["+", "-", "*", "/", "%"])} ${g(random.pick(["int8", "int4"]))})`,
@@ -95,14 +107,29 @@ export class Generator {
         () => `(${g("numeric")})::numeric(${random.pick(["5,2", "10,0", "20,5"])})`,
         () =>
           `extract(${random.pick(["year", "month", "day", "hour", "minute", "second", "epoch", "dow", "doy", "isodow", "week", "quarter", "milliseconds"])} from ${g(random.pick(["timestamp", "timestamptz"]))})`,
-        () => `(${g("jsonb")}->'k')::numeric`
+        () => `(${g("jsonb")}->'k')::numeric`,
+        () =>
+          `extract(${random.pick(["year", "month", "day", "hour", "minute", "second", "epoch", "decade", "century", "millennium"])} from ${g("interval")})`,
+        () =>
+          `extract(${random.pick(["year", "month", "day", "week", "isoyear", "century", "decade", "epoch", "dow", "millennium", "julian"])} from ${g("date")})`,
+        () =>
+          `extract(${random.pick(["hour", "minute", "second", "epoch", "microseconds"])} from ${g("time")})`,
+        () => `mod(${g("numeric")}, ${g("numeric")})`,
+        () => `div(${g("numeric")}, ${g("numeric")})`,
+        () => `(${g("text")})::numeric`
       ],
       float8: [
         () =>
           `(${g("float8")} ${random.pick(["+", "-", "*", "/"])} ${g(random.pick(["float8", "int4", "float4"]))})`,
         () => `(${g(random.pick(["int4", "numeric", "float4", "int8"]))})::float8`,
         () => `${random.pick(["round", "ceil", "floor", "abs", "trunc", "sign"])}(${g("float8")})`,
-        () => `date_part('${random.pick(["year", "month", "epoch", "second"])}', ${g("timestamp")})`
+        () => `date_part('${random.pick(["year", "month", "epoch", "second"])}', ${g("timestamp")})`,
+        () => `date_part('${random.pick(["year", "month", "day"])}', ${g("date")})`,
+        () => `date_part('${random.pick(["hour", "second"])}', ${g("time")})`,
+        () => `sqrt(${g("float8")})`,
+        () => `(${g("text")})::float8`,
+        () => `(${g("jsonb")} -> 'k')::float8`,
+        () => `(- ${g("float8")})`
       ],
       float4: [
         () => `(${g("float4")} ${random.pick(["+", "-", "*", "/"])} ${g("float4")})`,
@@ -113,7 +140,10 @@ export class Generator {
       bpchar: [() => `(${g("text")})::char(4)`],
       date: [
         () => `(${g("date")} ${random.pick(["+", "-"])} ${g("int4")})`,
-        () => `(${g(random.pick(["timestamp", "timestamptz"]))})::date`
+        () => `(${g(random.pick(["timestamp", "timestamptz"]))})::date`,
+        () =>
+          `make_date(${random.pick(["2024", "0", "-44", "2023"])}, ${random.pick(["2", "12", "13"])}, ${g("int4")})`,
+        () => `lower(${g("daterange")})`
       ],
       time: [
         () => `(${g("timestamp")})::time`,
@@ -144,20 +174,29 @@ export class Generator {
         () => `(${g("interval")} / ${random.pick(["2", "3", "7"])})`,
         () => `(- ${g("interval")})`,
         () => `${random.pick(["justify_days", "justify_hours", "justify_interval"])}(${g("interval")})`,
+        () => `(${g("time")} - ${g("time")})`,
+        () => `(${g("time")})::interval`,
+        () => `(${random.pick(["3", "0.1", "-2.5"])} * ${g("interval")})`,
+        () => `make_interval(${random.below(3)}, ${random.below(30)}, secs => 1.5)`,
         () => `make_interval(days => ${random.below(50)}, hours => ${random.below(50)})`
       ],
       jsonb: [
         () => `(${g("jsonb")} -> '${random.pick(["a", "k", "tags", "b"])}')`,
         () => `(${g("jsonb")} -> ${random.pick(["0", "1", "-1"])})`,
         () => `(${g("jsonb")} #> '{a,b}')`,
-        () => `(${g("json")})::jsonb`
+        () => `(${g("json")})::jsonb`,
+        () => `(${g("jsonb")})['a']`,
+        () => `(${g("jsonb")})['a']['b']`
       ],
       "int4[]": [
         () => `ARRAY[${g("int4")}, ${g("int4")}]`,
         () => `(${g("int4[]")} || ${g("int4")})`,
         () => `(${g("int4[]")} || ${g("int4[]")})`,
         () => `(${g("int4[]")})[${random.pick(["1:2", "2:", ":2", "0:1"])}]`,
-        () => `array_remove(${g("int4[]")}, ${g("int4")})`
+        () => `array_remove(${g("int4[]")}, ${g("int4")})`,
+        () => `(${g("int4")} || ${g("int4[]")})`,
+        () => `ARRAY[${g("int4[]")}, ${g("int4[]")}]`,
+        () => `(${g("int4[]")})[${random.pick(["1:1][1:2", "1:2][2", ":][1:1"])}]`
       ],
       "text[]": [
         () => `ARRAY[${g("text")}, ${g("text")}]`,
@@ -201,7 +240,19 @@ export class Generator {
       () => `btrim(${g("text")}, 'ab ')`,
       () => `(${g("text[]")})[1]`,
       () => `array_to_string(${g("text[]")}, '|')`,
-      () => `GREATEST(${g("text")}, ${g("text")})`
+      () => `GREATEST(${g("text")}, ${g("text")})`,
+      () => `translate(${g("text")}, 'abH', 'xy')`,
+      () => `rpad(${g("text")}, 5)`,
+      () => `initcap(${g("text")})`,
+      () => `repeat(${g("text")}, ${random.pick(["0", "2", "-1"])})`,
+      () => `(${g("text")} || ${g(random.pick(["int4", "bool", "date", "float8", "numeric"]))})`,
+      () => `host(${g("inet")})`,
+      () => `substring(${g("text")} from ${random.pick(["1", "2", "-1"])})`,
+      () => `json_typeof(${g("json")})`,
+      () => `(${g("json")} #>> '{a,b}')`,
+      () => `(${g("json")} -> 'a' ->> 'b')`,
+      () => `(${g("jsonb")} ->> ${random.pick(["0", "-1", "1"])})`,
+      () => `NULLIF(${g("text")}, ${g("text")})`
     ]
   }
 
@@ -270,6 +321,20 @@ export class Generator {
       () => `((${g("int4")}, ${g("text")}) ${comparison()} (${g("int4")}, ${g("text")}))`,
       () => `(${g("text")})::bool`,
       () => `((${g("text")})::${random.pick(["int4", "numeric", "date", "float8"])} IS NOT NULL)`,
+      () => `(${g("text[]")} ${random.pick(["<", ">=", "<>"])} ${g("text[]")})`,
+      () => `(${g("mood[]")} ${random.pick(["@>", "&&", "=", "<"])} ${g("mood[]")})`,
+      () => `(${g("mood")} = ANY (${g("mood[]")}))`,
+      () => `(${g("name")} ${comparison()} ${g(random.pick(["name", "text"]))})`,
+      () => `(${g("inet")} ${random.pick(["<<=", ">>=", "=", "<"])} ${g("cidr")})`,
+      () => `(${g("text")} LIKE '${random.pick(["a!%", "%!_%", "!!%"])}' ESCAPE '!')`,
+      () => `${random.pick(["isfinite", "isfinite"])}(${g(random.pick(["date", "timestamp"]))})`,
+      () =>
+        `${random.pick(["isempty", "lower_inc", "upper_inc", "lower_inf", "upper_inf"])}(${g("int4range")})`,
+      () => `(${g("jsonb")} -> 'k')::bool`,
+      () => `((${g("int4")}, ${g("int4")}) IN ((1, 2), (${g("int4")}, 7)))`,
+      () => `((${g("text")}, ${g("int4")}) IS DISTINCT FROM (${g("text")}, 5))`,
+      () => `(${g("text")} ${comparison()} ${random.pick(["ANY", "ALL"])} (${g("text[]")}))`,
+      () => `((${g("int4")}, ${g("numeric")}) IS NULL)`,
       () => `(${this.column("mood")} ${comparison()} '${random.pick(["sad", "ok", "happy"])}')`,
       () => `(${this.column("pair")} ${comparison()} ${this.column("pair")})`
     ]
