@@ -32,7 +32,7 @@ const retainedEntries = 4_000_000
 const removalDelayMillis = 30_000
 
 /** How a turn as holder of the lock ended. */
-type TurnEnd = "idle" | "fenced"
+type TurnEnd = "idle" | "fenced" | "beginAnew"
 
 /**
  * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
@@ -114,7 +114,9 @@ export class Instance extends Context.Service<
                 )
               })
             })
-            yield* Effect.forkScoped(services.whileActive(session))
+            yield* Effect.forkScoped(
+              services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
+            )
             if (config.replicationIdleTimeoutMillis !== undefined) {
               yield* Effect.forkScoped(
                 watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, engine, idle)

@@ -29,7 +29,11 @@ export class SessionServices extends Context.Service<
   {
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
-    readonly whileActive: (session: RegistrySession) => Effect.Effect<void>
+    readonly whileActive: (
+      session: RegistrySession,
+      /** The session is of no use any more: begin another one. */
+      beginAnew: Effect.Effect<void>
+    ) => Effect.Effect<void>
     /** By the clock of `StorageEngine.timers`; 0 when there was none yet. */
     readonly lastTransactionMillis: () => number
   }
@@ -115,7 +119,10 @@ export class SessionServices extends Context.Service<
       const identityLost = (relation: Relation) => {
         const mend = Effect.gen(function* () {
           inspector.invalidate(relation.oid)
-          const table = yield* inspector.tableByOid(relation.oid)
+          const leaf = yield* inspector.tableByOid(relation.oid)
+          // A partition is published with its root, not as a member of its own.
+          const rootOid = leaf?.ancestorOids.at(-1)
+          const table = rootOid === undefined ? leaf : yield* inspector.tableByOid(rootOid)
           if (table !== undefined) yield* publication.ensureTable(table)
         })
         run(
@@ -134,7 +141,7 @@ export class SessionServices extends Context.Service<
           }
         })
 
-      const whileActive = (session: RegistrySession) =>
+      const whileActive = (session: RegistrySession, beginAnew: Effect.Effect<void>) =>
         Effect.scoped(
           Effect.gen(function* () {
             yield* inspector.onChange((change) =>
@@ -165,7 +172,11 @@ export class SessionServices extends Context.Service<
             yield* Effect.forkScoped(
               publication.run({
                 tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),
-                onReport: (report) => Effect.sync(() => dropReported(session, report))
+                onReport: (report) =>
+                  Effect.andThen(
+                    Effect.sync(() => dropReported(session, report)),
+                    report.isMissing ? beginAnew : Effect.void
+                  )
               })
             )
             return yield* runSchemaReconciler(config.schemaReconcilerMillis).pipe(

@@ -192,6 +192,13 @@ export class RowRouter implements ChangeSink {
     )
     this.routes.set(relation.oid, { relation, targets })
     this.dropAffected(relation, ancestors)
+    // A partition that is new, and has had no update yet: its identity is set before one comes without its old row.
+    if (
+      relation.replicaIdentity !== "f" &&
+      targets.some((target) => this.options.shapes.on(target.tableOid).size > 0)
+    ) {
+      this.options.identityLost(relation)
+    }
     for (const target of targets)
       for (const shape of this.options.shapes.on(target.tableOid)) this.enter(target, shape)
   }
