@@ -111,12 +111,14 @@ export class ShapeResolver {
     return this.lookUp(selection, name.success, known)
   }
 
-  /** What `resolve` gives for a request that was resolved before and whose table is not in question. */
+  /** What `resolve` gives for a selection that was resolved before and whose table is not in question. */
   resolveNow(selection: ShapeSelection): ResolvedShape | undefined {
-    const recent = this.recent.get(selection)
-    if (recent === undefined || !this.lookup.isFresh(recent.table.oid)) return undefined
-    const table = this.lookup.remembered(recent.name.schema, recent.name.name)
-    return table !== undefined && isFresh(recent, table) ? recent.resolved : undefined
+    const known = this.recent.get(selection) ?? this.cache.get(cacheKey(selection))
+    if (known === undefined || !this.lookup.isFresh(known.table.oid)) return undefined
+    const table = this.lookup.remembered(known.name.schema, known.name.name)
+    if (table === undefined || !isFresh(known, table)) return undefined
+    this.recent.set(selection, known)
+    return known.resolved
   }
 
   private lookUp(

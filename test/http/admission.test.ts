@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
+import { Admission } from "../../src/http/Admission.ts"
 import { ShapeApi } from "../../src/http/ShapeApi.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, requestOf } from "./support/harness.ts"
@@ -24,6 +25,22 @@ const withApi = <E, R>(
     yield* body(store, handle)
   }).pipe(Effect.provide(apiLayer(store, { config: { maxConcurrentRequests: limits } })))
 }
+
+it("a permit that is given back twice counts once", () => {
+  const admission = new Admission({ initial: 2, existing: 2 })
+  const first = admission.tryAcquire("initial")
+  const second = admission.tryAcquire("initial")
+  assert.isDefined(first)
+  assert.isDefined(second)
+  admission.release(first)
+  admission.release(first)
+  assert.strictEqual(admission.running("initial"), 1)
+  admission.promote(first)
+  assert.strictEqual(admission.running("existing"), 0, "and moves nowhere any more")
+  admission.promote(second)
+  admission.release(second)
+  assert.deepStrictEqual([admission.running("initial"), admission.running("existing")], [0, 0])
+})
 
 describe("admission", () => {
   it.effect("lets exactly the limit run, and refuses the next without any effect", () =>

@@ -12,6 +12,13 @@ describe("electric-cursor", () => {
     assert.strictEqual(nextCursor(at("2026-11-23T10:33:40.001Z"), 20, undefined, 0), 66_998_040)
   })
 
+  it("moves on from a cursor that is the end of the present interval already", () => {
+    const now = at("2026-11-23T10:33:37Z")
+    assert.strictEqual(nextCursor(now, 20, "66998020", 0), 66_998_021)
+    assert.strictEqual(nextCursor(now, 20, "66998020", 0.9999), 67_001_620)
+    assert.strictEqual(nextCursor(now, 20, "66998019", 0), 66_998_020)
+  })
+
   it("is 0 without a long-poll interval", () => {
     assert.strictEqual(nextCursor(at("2026-11-23T10:33:37Z"), 0, "17", 0.5), 0)
   })

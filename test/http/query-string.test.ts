@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { QueryParser } from "../../src/http/ParsedQuery.ts"
 import { decodeQuery, redactQuery } from "../../src/http/QueryString.ts"
 
 const decoded = (query: string): unknown => JSON.parse(JSON.stringify(decodeQuery(query).values))
@@ -79,5 +80,23 @@ describe("query strings", () => {
       redactQuery("table=t&secret=s3&API_SECRET=x&tok%65n=y&a=b&password"),
       "table=t&secret=[REDACTED]&API_SECRET=[REDACTED]&tok%65n=[REDACTED]&a=b&password"
     )
+  })
+})
+
+describe("parsed queries", () => {
+  it("are shared between requests with the same text, and strangers do not push them out", () => {
+    const parser = new QueryParser((query) => query["secret"] === "s")
+    const own = parser.parse("table=t&offset=-1&secret=s")
+    for (let i = 0; i < 3000; i++) parser.parse(`table=t&offset=-1&secret=${i}`)
+    assert.strictEqual(parser.parse("table=t&offset=-1&secret=s"), own)
+    assert.isFalse(parser.parse("table=t&secret=x").authorized)
+    for (let i = 0; i < 3000; i++) parser.parse(`table=t&offset=${i}_0&secret=s`)
+    assert.notStrictEqual(parser.parse("table=t&offset=-1&secret=s"), own, "memory is bounded")
+  })
+
+  it("that are long are not kept", () => {
+    const parser = new QueryParser(() => true)
+    const long = `table=${"x".repeat(5000)}`
+    assert.notStrictEqual(parser.parse(long), parser.parse(long))
   })
 })

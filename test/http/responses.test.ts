@@ -2,8 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
+import { logBody } from "../../src/http/LogBody.ts"
 import { FakeStore } from "./support/FakeStore.ts"
-import { activate, apiLayer, ask, type HarnessOptions, type Received, secret } from "./support/harness.ts"
+import {
+  activate,
+  apiLayer,
+  ask,
+  type HarnessOptions,
+  type Received,
+  secret,
+  table
+} from "./support/harness.ts"
 
 const change = (id: number) => `{"key":"k${id}","value":{"id":"${id}"},"headers":{"operation":"insert"}}`
 
@@ -466,6 +475,37 @@ describe("each class of response", () => {
       })
     )
   )
+
+  it.effect("a table that changed is another table at once", () =>
+    withApi((store) =>
+      Effect.gen(function* () {
+        const before = yield* ask(`${shape}&offset=-1`)
+        store.tables.set("public.items", table("items", ["id", "name", "qty", "added"], ["id"]))
+        const after = yield* ask(`${shape}&offset=-1`)
+        assert.notStrictEqual(after.header("electric-handle"), before.header("electric-handle"))
+        assert.include(after.header("electric-schema"), "added")
+        store.tables.delete("public.items")
+        assert.strictEqual((yield* ask(`${shape}&offset=-1`)).status, 400)
+      })
+    )
+  )
+
+  it("one slice with two claims is two bodies", () => {
+    const slice = {
+      _tag: "Slice",
+      next: { tx: 5n, op: 0 },
+      upToDate: true,
+      body: Buffer.from(change(1))
+    } as const
+    const text = (lsn: bigint | undefined) => {
+      const body = logBody(slice, lsn)
+      return body._tag === "Text" ? body.text : undefined
+    }
+    assert.include(text(7n), '"7"')
+    assert.include(text(8n), '"8"')
+    assert.strictEqual(text(undefined), `[${change(1)}]`)
+    assert.strictEqual(logBody(slice, 8n) === logBody(slice, 8n), true, "and the same claim is the same body")
+  })
 
   it.effect("the cache times are configurable", () =>
     withApi(
