@@ -115,7 +115,7 @@ class Combiner {
 
 /** Refusals that are ours, each documented in docs/where-clauses.md. */
 const ours =
-  /it is (?:stable|volatile)|Failed to apply function|could not cast value|invalid syntax for type|depends on the time|not supported in this context/
+  /it is (?:stable|volatile)|Failed to apply function|could not cast value|invalid syntax for type|depends on the time|not supported in this context|cannot subscript type (?:name|point)/
 
 describe("what is accepted", () => {
   let database: TestDatabase

@@ -50,6 +50,9 @@ export type Form =
   /** A condition that only Postgres decides. */
   | { readonly slow: string }
 
+/** The kind of form that has a certain field. */
+export type FormOf<K extends string> = Extract<Form, { readonly [P in K]: unknown }>
+
 export interface FormSignature {
   readonly a: ReadonlyArray<TypeSpec>
   readonly r: TypeSpec

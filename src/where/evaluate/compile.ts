@@ -4,14 +4,9 @@ import { natives, type Implementation, type Signature } from "../native/index.ts
 import { codecOf } from "../values/codecs.ts"
 import { undecided } from "../values/Failure.ts"
 import { jsonbPath, type Json } from "../values/json.ts"
-import type { Form, Plan } from "./Form.ts"
+import { arrayOf, binary, booleanTest, coalesce, lazily, logic, type Closure } from "./closures.ts"
+import type { Form, FormOf, Plan } from "./Form.ts"
 import type { RowReader } from "./RowReader.ts"
-
-/**
- * A compiled expression. `constants` are the clause's own: its constants as values, followed by what was derived
- * from them once. Booleans are `true`, `false` and `null`; `undefined` says that only Postgres can tell.
- */
-export type Closure = (constants: ReadonlyArray<unknown>) => unknown
 
 /** A clause form compiled for one relation; shared by all clauses of that form. */
 export interface Compiled {
@@ -22,9 +17,6 @@ export interface Compiled {
   /** Closures of parts of the form, for indexes. */
   readonly closureOf: (form: Form) => Closure
 }
-
-/** The kind of form that has a certain field. */
-type FormOf<K extends string> = Extract<Form, { readonly [P in K]: unknown }>
 
 interface Derived {
   readonly from: number
@@ -428,114 +420,3 @@ class Compiler {
     }
   }
 }
-
-/** Computed at the first use and kept; a clause that is never evaluated costs nothing. */
-const lazily = (compute: () => unknown): (() => unknown) => {
-  let done = false
-  let value: unknown
-  return () => {
-    if (!done) {
-      value = compute()
-      done = true
-    }
-    return value
-  }
-}
-
-const binary = (
-  form: FormOf<"f">,
-  first: Closure,
-  second: Closure,
-  implementation: Implementation
-): Closure => {
-  const right = form.a[1]
-  if (right !== undefined && "k" in right) {
-    const index = right.k
-    return (constants) => {
-      const a = first(constants)
-      return a === null ? null : implementation(a, constants[index])
-    }
-  }
-  return (constants) => {
-    const a = first(constants)
-    const b = second(constants)
-    return a === null || b === null ? null : implementation(a, b)
-  }
-}
-
-const logic = (forms: ReadonlyArray<Form>, parts: ReadonlyArray<Closure>, deciding: boolean): Closure => {
-  if (forms.some((form) => JSON.stringify(form).includes('"slow":'))) return openLogic(parts, deciding)
-  return deciding ? or(parts) : and(parts)
-}
-
-/**
- * AND or OR with parts that only Postgres decides. Behind such a part an error is no error: Postgres may not get
- * there.
- */
-const openLogic =
-  (parts: ReadonlyArray<Closure>, deciding: boolean): Closure =>
-  (constants) => {
-    let result: boolean | null | undefined = !deciding
-    for (const part of parts) {
-      let value: unknown
-      try {
-        value = part(constants)
-      } catch (failure) {
-        if (result !== undefined) throw failure
-      }
-      if (value === deciding) return deciding
-      if (value === undefined || result === undefined) result = undefined
-      else if (value === null) result = null
-    }
-    return result
-  }
-
-/** Left to right, stops at the first part that decides; NULL is weaker than false. */
-const and =
-  (parts: ReadonlyArray<Closure>): Closure =>
-  (constants) => {
-    let result: boolean | null = true
-    for (let i = 0; i < parts.length; i++) {
-      const value = (parts[i] as Closure)(constants)
-      if (value === false) return false
-      if (value !== true) result = null
-    }
-    return result
-  }
-
-const or =
-  (parts: ReadonlyArray<Closure>): Closure =>
-  (constants) => {
-    let result: boolean | null = false
-    for (let i = 0; i < parts.length; i++) {
-      const value = (parts[i] as Closure)(constants)
-      if (value === true) return true
-      if (value !== false) result = null
-    }
-    return result
-  }
-
-const booleanTest = (arg: Closure, test: "TRUE" | "FALSE" | "UNKNOWN", not: boolean): Closure => {
-  const wanted = test === "TRUE" ? true : test === "FALSE" ? false : null
-  return (constants) => {
-    const value = arg(constants)
-    return value === undefined ? undefined : (value === wanted) !== not
-  }
-}
-
-const coalesce =
-  (parts: ReadonlyArray<Closure>): Closure =>
-  (constants) => {
-    for (const part of parts) {
-      const value = part(constants)
-      if (value !== null) return value
-    }
-    return null
-  }
-
-const arrayOf =
-  (parts: ReadonlyArray<Closure>, nested: boolean): Closure =>
-  (constants) => {
-    const values = parts.map((part) => part(constants))
-    return nested ? arrays.nestArrays(values as ReadonlyArray<ArrayValue | null>) : arrays.vector(values)
-  }

@@ -1,6 +1,7 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ArrayValue } from "../values/arrays.ts"
-import type { Closure, Compiled } from "../evaluate/compile.ts"
+import type { Closure } from "../evaluate/closures.ts"
+import type { Compiled } from "../evaluate/compile.ts"
 import { readerOf, type ClauseColumn, type RunnableClause } from "../evaluate/RunnableClause.ts"
 import type { RowReader } from "../evaluate/RowReader.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"

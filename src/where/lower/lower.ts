@@ -1,29 +1,26 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { compilePlan } from "../evaluate/compile.ts"
-import type { Form, FormColumn, FormSignature, Plan } from "../evaluate/Form.ts"
+import type { Form, FormSignature, Plan } from "../evaluate/Form.ts"
 import { RowReader } from "../evaluate/RowReader.ts"
 import { oids, type Call, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
 import { natives, type Native, type Signature } from "../native/index.ts"
 import { builtinKey } from "../resolve/volatility.ts"
 import { codecOf } from "../values/codecs.ts"
 import type { Range } from "../values/ranges.ts"
-import { EvaluationError, Undecided } from "../values/Failure.ts"
 import type { CollationKind } from "../values/text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
-import { refuseAt } from "../WhereError.ts"
-import { collationKindOf, typeSpecOf } from "./typeSpecs.ts"
-
-/** Why a part of a clause is left to Postgres. Thrown up to the nearest condition. */
-class Foreign {
-  readonly reason: string
-  constructor(reason: string) {
-    this.reason = reason
-  }
-}
-
-const foreign = (reason: string): never => {
-  throw new Foreign(reason)
-}
+import { Folding, Foreign, foreign } from "./Folding.ts"
+import {
+  constantChildren,
+  intervalArguments,
+  isFixed,
+  isMoment,
+  isNullForm,
+  isText,
+  openReason,
+  selecting
+} from "./forms.ts"
+import { collationKindOf } from "./typeSpecs.ts"
 
 export interface Lowered {
   readonly plan: Plan
@@ -46,22 +43,8 @@ export const lowerExpression = (catalogue: TypeCatalogue, expression: Expression
 const operandLeft: Form = { x: 0 }
 const operandRight: Form = { x: 1 }
 
-class Lowering {
-  readonly catalogue: TypeCatalogue
-  readonly columns: Array<FormColumn> = []
-  readonly types: Array<TypeSpec> = []
-  readonly constants: Array<string> = []
+class Lowering extends Folding {
   readonly reasons: Array<string> = []
-  /** Slots that came from STABLE functions: for Postgres they are no constants while it plans. */
-  readonly soft = new Set<number>()
-  constructor(catalogue: TypeCatalogue) {
-    this.catalogue = catalogue
-  }
-
-  spec(type: number): TypeSpec {
-    return typeSpecOf(this.catalogue, type)
-  }
-
   kind(collation: number): CollationKind {
     return collationKindOf(this.catalogue, collation) ?? foreign("a non-deterministic collation")
   }
@@ -203,18 +186,6 @@ class Lowering {
     return this.slot(value, this.spec(type))
   }
 
-  slot(value: string, spec: TypeSpec): Form {
-    try {
-      codecOf(spec, undefined).read(value)
-    } catch (failure) {
-      if (failure instanceof Undecided) return foreign(failure.reason)
-      throw failure
-    }
-    this.constants.push(value)
-    this.types.push(spec)
-    return { k: this.constants.length - 1 }
-  }
-
   column(name: string, type: number): Form {
     this.known(type)
     let index = this.columns.findIndex((column) => column.name === name)
@@ -224,12 +195,12 @@ class Lowering {
 
   nullTest(arg: Expression, negated: boolean): Form {
     if (arg.kind === "row") {
-      const parts: Array<Form> = []
-      for (const one of arg.args) {
-        const part = this.value(one)
-        if (!("k" in part) && !("b" in part)) parts.push({ isNull: part, not: negated, row: false })
-        else if (isNullForm(part) === negated) return { b: false }
-      }
+      // Every part is folded, and may fail to be, before one of them decides.
+      const values = arg.args.map((one) => this.value(one))
+      if (values.some((part) => isFixed(part) && isNullForm(part) === negated)) return { b: false }
+      const parts = values
+        .filter((part) => !isFixed(part))
+        .map((part): Form => ({ isNull: part, not: negated, row: false }))
       return parts.length === 0 ? { b: true } : { and: parts }
     }
     const spec = this.spec(arg.type)
@@ -405,46 +376,6 @@ class Lowering {
     return lower === undefined ? value : lower(value)
   }
 
-  folded(form: Form, at: Expression, run: () => unknown, args: ReadonlyArray<Form>, immutable = true): Form {
-    const soft = !immutable || args.some((arg) => "k" in arg && this.soft.has(arg.k))
-    let value: unknown
-    try {
-      value = run()
-    } catch (failure) {
-      if (failure instanceof Undecided) return form
-      if (!(failure instanceof EvaluationError)) throw failure
-      // Postgres folds only what is immutable: the others fail when they are reached, if they are.
-      if (soft) return form
-      return refuseAt(at.at, `Failed to apply function to constant arguments: ${failure.message}`)
-    }
-    // A NULL or boolean would be taken for one that Postgres knew while planning.
-    if (soft && (value === null || typeof value === "boolean")) return form
-    this.release(args)
-    if (value === null || value === undefined) return { b: null }
-    if (typeof value === "boolean") return { b: value }
-    const spec = this.spec(at.type)
-    const slot = this.slot(codecOf(spec, undefined).write(value), spec)
-    if (soft && "k" in slot) this.soft.add(slot.k)
-    return slot
-  }
-
-  /** Gives back the slots of constants that were folded away, if they are the last ones. */
-  release(args: ReadonlyArray<Form>): void {
-    for (const arg of args.toReversed()) {
-      if ("k" in arg && arg.k === this.constants.length - 1) {
-        this.constants.pop()
-        this.types.pop()
-        this.soft.delete(arg.k)
-      }
-    }
-  }
-
-  valueOf(form: Form): unknown {
-    if ("b" in form) return form.b
-    if (!("k" in form)) return null
-    return codecOf(this.types[form.k] ?? "text", undefined).read(this.constants[form.k] ?? "")
-  }
-
   array(expression: Expression & { readonly kind: "array" }): Form {
     this.known(expression.type)
     return { array: expression.elements.map((element) => this.value(element)), nested: expression.nested }
@@ -556,78 +487,4 @@ class Lowering {
       throw failure
     }
   }
-}
-
-/** Functions whose constant arguments are rather part of the question than values to compare with. */
-const selecting =
-  /^(?:jsonb?_(?:object_field|array_element|extract_path)(?:_text)?|(?:timestamp|timestamptz)_(?:trunc|part|zone)|extract_\w+|split_part|text_substr(?:_no_len)?|text_left|text_right|array_length)$/
-
-const isNullForm = (form: Form): boolean => "b" in form && form.b === null
-
-/** The operands of a form that Postgres folds when all of them are constant; `undefined` when they are not. */
-const constantChildren = (form: Form): ReadonlyArray<Form> | undefined => {
-  const children = foldableChildren(form)
-  return children?.every((child) => "k" in child || "b" in child) === true ? children : undefined
-}
-
-const foldableChildren = (form: Form): ReadonlyArray<Form> | undefined => {
-  if ("greatest" in form) return form.a
-  if ("nullif" in form || "distinct" in form || "any" in form) return [form.l, form.r]
-  if ("array" in form) return form.array
-  if ("at" in form) return [form.at, ...form.i]
-  if ("slice" in form) {
-    return [form.slice, ...form.i.flatMap(([from, to]) => [from, to].filter((one) => one !== null))]
-  }
-  if ("isNull" in form) return [form.isNull]
-  if ("is" in form) return [form.a]
-  return undefined
-}
-
-/** Types whose input functions are STABLE. */
-const isMoment = (spec: TypeSpec): boolean =>
-  typeof spec === "string"
-    ? /^(?:date|time|timetz|timestamp|timestamptz|interval)$/.test(spec)
-    : "array" in spec
-      ? isMoment(spec.array)
-      : "range" in spec && isMoment(spec.range)
-
-/** The reason of the first open condition inside a boolean form. */
-const openReason = (form: Form): string | undefined => {
-  if ("slow" in form) return form.slow
-  if ("and" in form) return firstReason(form.and)
-  if ("or" in form) return firstReason(form.or)
-  if ("is" in form) return openReason(form.a)
-  return "not" in form && typeof form.not === "object" ? openReason(form.not) : undefined
-}
-
-const firstReason = (forms: ReadonlyArray<Form>): string | undefined => {
-  for (const form of forms) {
-    const reason = openReason(form)
-    if (reason !== undefined) return reason
-  }
-  return undefined
-}
-
-const isText = (spec: TypeSpec): boolean => spec === "text" || spec === "varchar"
-
-/** `make_interval` with its omitted arguments filled in: they are all zero. */
-const intervalArguments = (call: Call, names: ReadonlyArray<string>): ReadonlyArray<Expression> => {
-  const [first] = call.args
-  return names.map((name, i): Expression => {
-    const named = call.names?.indexOf(name) ?? -1
-    const positional = call.names === undefined || call.names[i] === "" ? call.args[i] : undefined
-    const given = named >= 0 ? call.args[named] : positional
-    if (given !== undefined) return given
-    const type = name === "secs" ? oids.float8 : oids.int4
-    return {
-      kind: "constant",
-      value: "0",
-      parameter: undefined,
-      type,
-      typmod: -1,
-      collation: 0,
-      strength: "none",
-      at: first?.at ?? call.at
-    }
-  })
 }

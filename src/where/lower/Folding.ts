@@ -1,0 +1,89 @@
+import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
+import type { Form, FormColumn } from "../evaluate/Form.ts"
+import type { Expression } from "../expression/Expression.ts"
+import { codecOf } from "../values/codecs.ts"
+import { EvaluationError, Undecided } from "../values/Failure.ts"
+import type { TypeSpec } from "../values/TypeSpec.ts"
+import { refuseAt } from "../WhereError.ts"
+import { typeSpecOf } from "./typeSpecs.ts"
+
+/** Why a part of a clause is left to Postgres. Thrown up to the nearest condition. */
+export class Foreign {
+  readonly reason: string
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
+
+export const foreign = (reason: string): never => {
+  throw new Foreign(reason)
+}
+
+/** The constants of a clause while it is lowered, and how calls over them are folded. */
+export class Folding {
+  readonly catalogue: TypeCatalogue
+  readonly columns: Array<FormColumn> = []
+  readonly types: Array<TypeSpec> = []
+  readonly constants: Array<string> = []
+  /** Slots that came from STABLE functions: for Postgres they are no constants while it plans. */
+  readonly soft = new Set<number>()
+  constructor(catalogue: TypeCatalogue) {
+    this.catalogue = catalogue
+  }
+
+  spec(type: number): TypeSpec {
+    return typeSpecOf(this.catalogue, type)
+  }
+
+  slot(value: string, spec: TypeSpec): Form {
+    try {
+      codecOf(spec, undefined).read(value)
+    } catch (failure) {
+      if (failure instanceof Undecided) return foreign(failure.reason)
+      throw failure
+    }
+    this.constants.push(value)
+    this.types.push(spec)
+    return { k: this.constants.length - 1 }
+  }
+
+  folded(form: Form, at: Expression, run: () => unknown, args: ReadonlyArray<Form>, immutable = true): Form {
+    const soft = !immutable || args.some((arg) => "k" in arg && this.soft.has(arg.k))
+    let value: unknown
+    try {
+      value = run()
+    } catch (failure) {
+      if (failure instanceof Undecided) return form
+      if (!(failure instanceof EvaluationError)) throw failure
+      // Postgres folds only what is immutable: the others fail when they are reached, if they are.
+      if (soft) return form
+      return refuseAt(at.at, `Failed to apply function to constant arguments: ${failure.message}`)
+    }
+    // A NULL or boolean would be taken for one that Postgres knew while planning.
+    if (soft && (value === null || typeof value === "boolean")) return form
+    this.release(args)
+    if (value === null || value === undefined) return { b: null }
+    if (typeof value === "boolean") return { b: value }
+    const spec = this.spec(at.type)
+    const slot = this.slot(codecOf(spec, undefined).write(value), spec)
+    if (soft && "k" in slot) this.soft.add(slot.k)
+    return slot
+  }
+
+  /** Gives back the slots of constants that were folded away, if they are the last ones. */
+  release(args: ReadonlyArray<Form>): void {
+    for (const arg of args.toReversed()) {
+      if ("k" in arg && arg.k === this.constants.length - 1) {
+        this.constants.pop()
+        this.types.pop()
+        this.soft.delete(arg.k)
+      }
+    }
+  }
+
+  valueOf(form: Form): unknown {
+    if ("b" in form) return form.b
+    if (!("k" in form)) return null
+    return codecOf(this.types[form.k] ?? "text", undefined).read(this.constants[form.k] ?? "")
+  }
+}

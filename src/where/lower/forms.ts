@@ -1,0 +1,80 @@
+import type { Form } from "../evaluate/Form.ts"
+import { oids, type Call, type Expression } from "../expression/Expression.ts"
+import type { TypeSpec } from "../values/TypeSpec.ts"
+
+/** Functions whose constant arguments are rather part of the question than values to compare with. */
+export const selecting =
+  /^(?:jsonb?_(?:object_field|array_element|extract_path)(?:_text)?|(?:timestamp|timestamptz)_(?:trunc|part|zone)|extract_\w+|split_part|text_substr(?:_no_len)?|text_left|text_right|array_length)$/
+
+/** A constant, NULL or boolean included. */
+export const isFixed = (form: Form): boolean => "k" in form || "b" in form
+
+export const isNullForm = (form: Form): boolean => "b" in form && form.b === null
+
+/** The operands of a form that Postgres folds when all of them are constant; `undefined` when they are not. */
+export const constantChildren = (form: Form): ReadonlyArray<Form> | undefined => {
+  const children = foldableChildren(form)
+  return children?.every((child) => "k" in child || "b" in child) === true ? children : undefined
+}
+
+const foldableChildren = (form: Form): ReadonlyArray<Form> | undefined => {
+  if ("greatest" in form) return form.a
+  if ("nullif" in form || "distinct" in form || "any" in form) return [form.l, form.r]
+  if ("array" in form) return form.array
+  if ("at" in form) return [form.at, ...form.i]
+  if ("slice" in form) {
+    return [form.slice, ...form.i.flatMap(([from, to]) => [from, to].filter((one) => one !== null))]
+  }
+  if ("isNull" in form) return [form.isNull]
+  if ("is" in form) return [form.a]
+  return undefined
+}
+
+/** Types whose input functions are STABLE. */
+export const isMoment = (spec: TypeSpec): boolean =>
+  typeof spec === "string"
+    ? /^(?:date|time|timetz|timestamp|timestamptz|interval)$/.test(spec)
+    : "array" in spec
+      ? isMoment(spec.array)
+      : "range" in spec && isMoment(spec.range)
+
+/** The reason of the first open condition inside a boolean form. */
+export const openReason = (form: Form): string | undefined => {
+  if ("slow" in form) return form.slow
+  if ("and" in form) return firstReason(form.and)
+  if ("or" in form) return firstReason(form.or)
+  if ("is" in form) return openReason(form.a)
+  return "not" in form && typeof form.not === "object" ? openReason(form.not) : undefined
+}
+
+const firstReason = (forms: ReadonlyArray<Form>): string | undefined => {
+  for (const form of forms) {
+    const reason = openReason(form)
+    if (reason !== undefined) return reason
+  }
+  return undefined
+}
+
+export const isText = (spec: TypeSpec): boolean => spec === "text" || spec === "varchar"
+
+/** `make_interval` with its omitted arguments filled in: they are all zero. */
+export const intervalArguments = (call: Call, names: ReadonlyArray<string>): ReadonlyArray<Expression> => {
+  const [first] = call.args
+  return names.map((name, i): Expression => {
+    const named = call.names?.indexOf(name) ?? -1
+    const positional = call.names === undefined || call.names[i] === "" ? call.args[i] : undefined
+    const given = named >= 0 ? call.args[named] : positional
+    if (given !== undefined) return given
+    const type = name === "secs" ? oids.float8 : oids.int4
+    return {
+      kind: "constant",
+      value: "0",
+      parameter: undefined,
+      type,
+      typmod: -1,
+      collation: 0,
+      strength: "none",
+      at: first?.at ?? call.at
+    }
+  })
+}
