@@ -1,0 +1,157 @@
+import { Clock, type Context, Effect, type Fiber, Layer, Logger, Scope } from "effect"
+import { type BatonConfig, Config } from "../../../src/config/BatonConfig.ts"
+import { HealthRef } from "../../../src/health/HealthRef.ts"
+import type { HealthState } from "../../../src/health/HealthState.ts"
+import { Conditions } from "../../../src/http/Conditions.ts"
+import { ShapeApi } from "../../../src/http/ShapeApi.ts"
+import { Instance, type InstanceFailed } from "../../../src/instance/Instance.ts"
+import { SessionServices } from "../../../src/instance/SessionServices.ts"
+import { LockService } from "../../../src/lock/LockService.ts"
+import { CurrentSession, shapeRegistryLayer } from "../../../src/registry/ShapeRegistryLive.ts"
+import { shapeLogsLayer, Storage } from "../../../src/storage/Storage.ts"
+import type { StorageEngine } from "../../../src/storage/StorageEngine.ts"
+import { ask, type Asked, type Received } from "../../http/support/harness.ts"
+import { fakeServices } from "./FakeServices.ts"
+import type { FakePostgres, Peer } from "./FakePostgres.ts"
+import { Gate, type VirtualTime } from "./VirtualTime.ts"
+
+const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
+  Layer.provideMerge(Layer.mergeAll(Storage.layer, CurrentSession.layer))
+)
+
+const layerOf = Layer.mergeAll(
+  Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer))),
+  ShapeApi.layer().pipe(Layer.provide(Conditions.layerNone))
+).pipe(Layer.provideMerge(Layer.mergeAll(shapes, HealthRef.layer)))
+
+export interface MemberOptions {
+  readonly name: string
+  readonly time: VirtualTime
+  readonly server: FakePostgres
+  readonly config: BatonConfig
+  readonly onAcknowledge: (member: string, lsn: bigint) => void
+}
+
+const services = Effect.all({
+  health: HealthRef,
+  storage: Storage,
+  api: ShapeApi,
+  instance: Instance
+})
+
+type Services = Effect.Success<typeof services>
+
+/** One instance of the service: everything of it is real apart from what it knows of Postgres, and time. */
+export class Member implements Peer {
+  readonly name: string
+  readonly process: Gate
+  readonly network: Gate
+  readonly log: Array<string>
+  /** Killed, or stopped in order: it does nothing any more but, in the second case, answer readers. */
+  isKilled = false
+  isStopping = false
+  readonly engine: StorageEngine
+  private readonly server: FakePostgres
+  private readonly services: Services
+  private readonly context: Context.Context<never>
+  readonly running: Fiber.Fiber<void, InstanceFailed>
+
+  private constructor(
+    peer: Peer,
+    log: Array<string>,
+    server: FakePostgres,
+    parts: Services,
+    context: Context.Context<never>
+  ) {
+    this.name = peer.name
+    this.process = peer.process
+    this.network = peer.network
+    this.log = log
+    this.server = server
+    this.services = parts
+    this.context = context
+    this.engine = parts.storage.engine
+    this.running = this.fork(parts.instance.run)
+  }
+
+  static async start(options: MemberOptions): Promise<Member> {
+    const { config, name, server, time } = options
+    const peer: Peer = { name, process: new Gate(), network: new Gate() }
+    const log: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      log.push(`${time.now} ${logLevel} ${Array.isArray(message) ? message.join(" ") : String(message)}`)
+    })
+    const everything = layerOf.pipe(
+      Layer.provide(fakeServices({ server, peer, onAcknowledge: (lsn) => options.onAcknowledge(name, lsn) })),
+      Layer.provide(Layer.succeed(Config, { ...config, instanceId: name })),
+      Layer.provideMerge(Logger.layer([logger])),
+      Layer.provideMerge(Layer.succeed(Clock.Clock, time.clockBehind(peer.process)))
+    )
+    return Effect.runPromise(
+      Effect.gen(function* () {
+        const context = yield* Layer.buildWithScope(everything, Scope.makeUnsafe())
+        const parts = yield* Effect.provide(services, context)
+        return new Member(peer, log, server, parts, context)
+      })
+    )
+  }
+
+  fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(this.context)(effect)
+  }
+
+  get state(): HealthState {
+    return this.services.health.current()
+  }
+
+  /** Every state it was in, in order. */
+  get states(): ReadonlyArray<string> {
+    const changes = this.log.map((line) => /Health: \w+ -> (\w+) /.exec(line)?.[1])
+    return ["starting", ...changes.filter((state) => state !== undefined)]
+  }
+
+  /** Nothing happens in it, and nothing reaches it, until it is thawed. */
+  get isFrozen(): boolean {
+    return !this.isKilled && this.process.isShut
+  }
+
+  /** A request can be sent to it. */
+  get isReachable(): boolean {
+    return !this.isKilled && !this.process.isShut && this.state !== "stopped"
+  }
+
+  freeze(): void {
+    this.process.shut()
+  }
+
+  thaw(): void {
+    if (!this.isKilled) this.process.open()
+  }
+
+  /** The end without a word: the kernel closes its connections, and what was in its memory is gone. */
+  kill(): void {
+    this.process.shut()
+    this.isKilled = true
+    this.server.peerDied(this)
+  }
+
+  /** What SIGTERM does, apart from the HTTP server: gives the lock back and goes on as a follower. */
+  shutdown(): Fiber.Fiber<void> {
+    this.isStopping = true
+    return this.fork(this.services.instance.shutdown)
+  }
+
+  /** What a request does that finds it asleep. */
+  wake(): void {
+    this.fork(this.services.health.send("woken"))
+  }
+
+  /** One HTTP request, without the network. */
+  ask(target: string, asked?: Asked): Fiber.Fiber<Received> {
+    return this.fork(Effect.provideService(ask(target, asked), ShapeApi, this.services.api))
+  }
+
+  async close(): Promise<void> {
+    await this.engine.close()
+  }
+}

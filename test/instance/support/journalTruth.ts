@@ -1,0 +1,59 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { EpochRecord } from "../../../src/storage/Epochs.ts"
+import { frameHeaderBytes, scanFrame } from "../../../src/storage/Frame.ts"
+import { decodeNotice, recordKind } from "../../../src/storage/Records.ts"
+import { parseSegmentFile, type StoragePaths } from "../../../src/storage/StorageDir.ts"
+import { visitPart } from "../../../src/storage/TransactionPart.ts"
+
+/**
+ * How far the journal in the files reaches that count: those of the newest published epoch, and of the ones before it up
+ * to where each is said to have ended. Read at once and without the code under test, apart from the records' format.
+ */
+export const positionOnDisk = (paths: StoragePaths): bigint => {
+  const limits = new Map<number, { readonly segment: number; readonly position: number }>()
+  const published = new Map(epochRecords(paths).map((record) => [record.epoch, record]))
+  let record = published.get(Math.max(0, ...published.keys()))
+  if (record !== undefined) limits.set(record.epoch, { segment: Infinity, position: Infinity })
+  while (record !== undefined && record.previous !== null) {
+    limits.set(record.previous.epoch, record.previous)
+    record = published.get(record.previous.epoch)
+  }
+  let position = 0n
+  for (const name of existsSync(paths.journal) ? readdirSync(paths.journal) : []) {
+    const file = parseSegmentFile(name)
+    const limit = file === undefined ? undefined : limits.get(file.epoch)
+    if (file === undefined || limit === undefined || file.segment > limit.segment) continue
+    const bytes = readFileSync(join(paths.journal, name))
+    const end = file.segment === limit.segment ? Math.min(bytes.length, limit.position) : bytes.length
+    for (const lsn of positionsIn(bytes, end)) if (lsn > position) position = lsn
+  }
+  return position
+}
+
+const epochRecords = (paths: StoragePaths): ReadonlyArray<EpochRecord> =>
+  (existsSync(paths.epochs) ? readdirSync(paths.epochs) : [])
+    .filter((name) => /^[0-9a-f]{8}$/.test(name))
+    .map((name) => JSON.parse(readFileSync(join(paths.epochs, name), "utf8")) as EpochRecord)
+
+const positionsIn = (bytes: Buffer, end: number): ReadonlyArray<bigint> => {
+  const found: Array<bigint> = []
+  for (let at = 0; ;) {
+    const frame = scanFrame(bytes, at, end)
+    if (frame._tag !== "Frame") return found
+    const payload = at + frameHeaderBytes
+    if (frame.kind === recordKind.transaction) {
+      visitPart(bytes, payload, frame.end, {
+        part: () => {},
+        item: () => {},
+        partEnd: (last, endLsn) => {
+          if (last) found.push(endLsn)
+        }
+      })
+    } else if (frame.kind === recordKind.notice) {
+      const notice = decodeNotice(bytes.subarray(payload, frame.end))
+      if (notice.t === "position") found.push(BigInt(notice.lsn))
+    }
+    at = frame.end
+  }
+}
