@@ -26,9 +26,16 @@ const foldableChildren = (form: Form): ReadonlyArray<Form> | undefined => {
     return [form.slice, ...form.i.flatMap(([from, to]) => [from, to].filter((one) => one !== null))]
   }
   if ("isNull" in form) return [form.isNull]
+  if ("each" in form && isImmutableCast(form.each)) return [form.of]
   if ("is" in form) return [form.a]
   return undefined
 }
+
+/** Element casts that Postgres folds: between numbers, and through text to what does not depend on settings. */
+const isImmutableCast = (form: Form): boolean =>
+  "io" in form
+    ? !isMoment(form.to) && !isMoment(form.t)
+    : "f" in form && /^(?:int\d|i\d|numeric_|float\d|[df]to)/.test(form.f)
 
 /** Types whose input functions are STABLE. */
 export const isMoment = (spec: TypeSpec): boolean =>

@@ -315,17 +315,10 @@ export const prependElement = (element: unknown, array: ArrayValue | null): Arra
   return { ...array, lengths: [(array.lengths[0] ?? 0) + 1], elements: [element, ...array.elements] }
 }
 
-/** `ARRAY[…]` over arrays: sub-arrays must have one shape; NULL and empty ones are left to Postgres. */
+/** `ARRAY[…]` over arrays: sub-arrays must have one shape; NULL ones count as empty. */
 export const nestArrays = (parts: ReadonlyArray<ArrayValue | null>): ArrayValue => {
-  const first = parts[0]
-  if (parts.every((part) => part !== null && part.elements.length === 0)) return emptyArray
-  if (
-    first === null ||
-    first === undefined ||
-    parts.some((part) => part === null || part.elements.length === 0)
-  ) {
-    return undecided("an array of NULL or empty arrays")
-  }
+  const first = parts.find((part) => part !== null && part.elements.length > 0)
+  if (first === null || first === undefined) return emptyArray
   for (const part of parts) {
     if (part === null || !sameShape(part, first)) {
       return fail("multidimensional arrays must have array expressions with matching dimensions")
