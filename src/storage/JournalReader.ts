@@ -7,7 +7,9 @@ import type { ShapeStore } from "./ShapeStore.ts"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
 import { shapesOfDamagedPart, visitPart } from "./TransactionPart.ts"
 
-const readBytes = 1 << 20
+/** Memory that is read into before it is replaced by fresh memory, and what must be left of it for one more read. */
+const arenaBytes = 1 << 20
+const leastReadBytes = 64 * 1024
 
 export type PollResult =
   /** Records were applied; there may be more. */
@@ -27,6 +29,9 @@ export class JournalReader {
   private handle: FileHandle | undefined
   private handleOf: string | undefined
   private buffer: Buffer = Buffer.alloc(0)
+  /** What has been read and applied stays for readers of the latest bytes; the next read goes behind it. */
+  private arena: Buffer = Buffer.alloc(0)
+  private arenaUsed = 0
   private open: { readonly commitLsn: bigint; readonly xid: number } | undefined
   private skipping = false
   /** The epoch after this one, as of the last look. */
@@ -159,23 +164,34 @@ export class JournalReader {
       // The very first segment of an epoch appears a moment after the epoch's own file; anything else is gone for good.
       return this.position === 0 ? "idle" : "stale"
     }
-    let wanted = readBytes
+    let wanted = leastReadBytes
     for (;;) {
-      const length = Math.min(wanted, limit - this.position)
-      if (length <= 0) return "idle"
-      const fresh = Buffer.allocUnsafeSlow(length)
-      const { bytesRead } = await file.read(fresh, 0, length, this.position)
+      if (limit <= this.position) return "idle"
+      const room = this.room(wanted)
+      const length = Math.min(room.length, limit - this.position)
+      const { bytesRead } = await file.read(room, 0, length, this.position)
       if (bytesRead === 0) return "idle"
-      this.buffer = fresh
+      this.buffer = room
       const from = this.position
       const need = this.applyFrames(bytesRead)
       if (this.position > from) {
-        this.recent.add(this.segment, from, fresh.subarray(0, this.position - from))
+        const applied = this.position - from
+        this.recent.add(this.segment, from, room.subarray(0, applied))
+        this.arenaUsed += applied
         return "progress"
       }
       if (need <= bytesRead || bytesRead < length || from + need > (await file.stat()).size) return "idle"
       wanted = need
     }
+  }
+
+  /** At least `bytes` of memory that nobody looks at. */
+  private room(bytes: number): Buffer {
+    if (this.arena.length - this.arenaUsed < bytes) {
+      this.arena = Buffer.allocUnsafeSlow(Math.max(arenaBytes, bytes))
+      this.arenaUsed = 0
+    }
+    return this.arena.subarray(this.arenaUsed)
   }
 
   /** Applies the whole records among the first `limit` bytes of the buffer. Returns the bytes that the next one needs. */

@@ -4,6 +4,13 @@ interface Piece {
   readonly buffer: Buffer
 }
 
+/** Whether the bytes come right after the piece, in the journal and in memory. */
+const continues = (last: Piece, segment: number, start: number, { buffer, byteOffset }: Buffer): boolean =>
+  last.segment === segment &&
+  last.start + last.buffer.length === start &&
+  last.buffer.buffer === buffer &&
+  last.buffer.byteOffset + last.buffer.length === byteOffset
+
 /** The latest bytes of the journal, kept in memory so that live readers never touch a file. */
 export class RecentBytes {
   private pieces: Array<Piece> = []
@@ -16,7 +23,13 @@ export class RecentBytes {
 
   /** `buffer` holds the segment's bytes from `start` on, and does not change any more. */
   add(segment: number, start: number, buffer: Buffer): void {
-    this.pieces.push({ segment, start, buffer })
+    const last = this.pieces.at(-1)
+    if (last !== undefined && continues(last, segment, start, buffer)) {
+      // A follower reads in small steps into one large buffer: that is one piece, or there would be thousands.
+      const { byteOffset, length } = last.buffer
+      const both = Buffer.from(last.buffer.buffer, byteOffset, length + buffer.length)
+      this.pieces[this.pieces.length - 1] = { segment, start: last.start, buffer: both }
+    } else this.pieces.push({ segment, start, buffer })
     this.bytes += buffer.length
     let drop = 0
     while (this.bytes > this.capacityBytes && drop < this.pieces.length - 1) {

@@ -63,6 +63,19 @@ export class SegmentFiles {
     await closeQuietly(found?.handle)
   }
 
+  /**
+   * Closes the files before `segment`, which the writer may have removed: open, they would go on taking space. What
+   * stands in one all the same is read from it again if it is still there.
+   */
+  closeBefore(segment: number): void {
+    for (const [number, found] of this.segments) {
+      if (number >= segment || found.handle === undefined) continue
+      const { handle } = found
+      found.handle = undefined
+      void closeQuietly(handle)
+    }
+  }
+
   /** Removes the file as well. Only for the holder of the newest epoch. */
   async remove(segment: number): Promise<void> {
     const found = this.segments.get(segment)

@@ -34,9 +34,10 @@ export interface TakenOver {
 
 const always = () => Promise.resolve(true)
 
-/** How often a follower looks for new records: while somebody waits for them, and otherwise. */
-const eagerPollMillis = 10
+/** How often a follower looks for new records while nobody waits for them. */
 const idlePollMillis = 100
+/** A follower keeps the files of this many segments open: readers may be in the middle of them. */
+const segmentsKeptOpen = 8
 
 /**
  * The shapes of a storage directory, kept up to date by reading its journal (following) or by writing it. At any time
@@ -61,13 +62,22 @@ export class StorageEngine {
   private loop: Promise<void> | undefined
   private following = false
   private wakeUp: (() => void) | undefined
+  private lookAgain = false
+  /** After a failure: not even somebody in a hurry is a reason to look sooner. */
+  private backingOff = false
+  /** Who waits for a look at the journal that begins after they asked. */
+  private asking: Array<() => void> = []
+  /** How often a follower looks for new records while somebody waits for them. */
+  eagerPollMillis = 10
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
   readonly hooks: {
     onDurable: (marker: number) => void
     onRotate: () => void
     onDropped: (shape: ShapeState, reason: string) => void
-  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {} }
+    /** The same, for whoever is not the session that writes: that one sets and resets `onDropped`. */
+    onGone: (shape: ShapeState) => void
+  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {}, onGone: () => {} }
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -83,7 +93,10 @@ export class StorageEngine {
     return new ShapeStore({
       waiters: this.waiters,
       chunkBytesThreshold: this.options.chunkBytesThreshold,
-      onDropped: (shape, reason) => this.hooks.onDropped(shape, reason)
+      onDropped: (shape, reason) => {
+        this.hooks.onDropped(shape, reason)
+        this.hooks.onGone(shape)
+      }
     })
   }
 
@@ -114,6 +127,7 @@ export class StorageEngine {
         onSegment: (epoch, segment) => {
           segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
           segments.known(epoch, segment)
+          segments.closeBefore(segment - segmentsKeptOpen)
         }
       })
       const result = await readToEnd(reader)
@@ -160,6 +174,8 @@ export class StorageEngine {
 
   private async followLoop(): Promise<void> {
     while (this.following) {
+      this.lookAgain = false
+      const asked = this.asking.length
       try {
         const reader = this.reader
         const result = reader === undefined ? "stale" : await reader.poll()
@@ -168,12 +184,16 @@ export class StorageEngine {
           this.store.removed.length = 0
           continue
         }
+        for (const resolve of this.asking.splice(0, asked)) resolve()
       } catch (error) {
         this.warn(`Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`)
+        this.backingOff = true
         await this.sleep(1000)
+        this.backingOff = false
       }
-      await this.sleep(this.waiters.count > 0 ? eagerPollMillis : idlePollMillis)
+      if (!this.lookAgain) await this.sleep(this.waiters.count > 0 ? this.eagerPollMillis : idlePollMillis)
     }
+    for (const resolve of this.asking.splice(0)) resolve()
   }
 
   private sleep(millis: number): Promise<void> {
@@ -191,7 +211,25 @@ export class StorageEngine {
 
   /** Somebody needs what the journal holds now: look at once. */
   lookNow(): void {
-    this.wakeUp?.()
+    this.lookAgain = true
+    if (!this.backingOff) this.wakeUp?.()
+  }
+
+  /** Completes when everything that stands in the journal now has been read; at once on the instance that writes it. */
+  catchUp(): Promise<void> {
+    if (!this.following) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.asking.push(resolve)
+      this.lookNow()
+    })
+  }
+
+  /** The epoch that is written or read, and where reading has got to; zeros before there is any. */
+  get at(): JournalEnd {
+    const { writer, reader } = this
+    if (writer !== undefined)
+      return { epoch: writer.epoch, segment: writer.segment, position: writer.position }
+    return reader?.end ?? { epoch: 0, segment: 0, position: 0 }
   }
 
   async stopFollowing(): Promise<void> {
@@ -338,6 +376,7 @@ export class StorageEngine {
         onSegment: (epoch, segment) => {
           this.noteSegmentEnd(segment - 1)
           this.segments.known(epoch, segment)
+          this.segments.closeBefore(segment - segmentsKeptOpen)
         }
       })
     }

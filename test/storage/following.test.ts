@@ -1,0 +1,82 @@
+import { assert, describe, it } from "@effect/vitest"
+import { rmSync } from "node:fs"
+import { RecentBytes } from "../../src/storage/RecentBytes.ts"
+import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { systemTimers } from "../../src/storage/Timers.ts"
+import { Effect } from "effect"
+import { createShape, engineAt, temporaryDirectory } from "./support.ts"
+
+/** A follower whose own rounds never come: it looks when it is told to. */
+const followerWithoutRounds = (directory: string): StorageEngine =>
+  new StorageEngine({
+    paths: storagePaths(directory, "default"),
+    chunkBytesThreshold: 10 << 20,
+    segmentBytes: 32 << 20,
+    recentBytes: 1 << 20,
+    durableWrites: false,
+    removeOnClose: false,
+    run: (effect) => void Effect.runPromise(effect),
+    timers: { ...systemTimers, after: () => () => {} }
+  })
+
+describe("a follower", () => {
+  it("has read everything that was written before it was asked to catch up", async () => {
+    const directory = temporaryDirectory()
+    const active = engineAt(directory)
+    const follower = followerWithoutRounds(directory)
+    try {
+      await active.takeOver()
+      await follower.load()
+      follower.follow()
+      for (let round = 0; round < 50; round++) {
+        createShape(active, `t${round}`)
+        await active.writer?.durable()
+        // Several at once: each must see at least what was there when it asked.
+        await Promise.all([follower.catchUp(), follower.catchUp()])
+        assert.strictEqual(follower.store.count, round + 1)
+      }
+      assert.deepStrictEqual(follower.at, active.at)
+    } finally {
+      await follower.close()
+      await active.close()
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  it("does not leave anybody waiting when it stops following", async () => {
+    const directory = temporaryDirectory()
+    const follower = followerWithoutRounds(directory)
+    await follower.load()
+    follower.follow()
+    const asked = follower.catchUp()
+    await follower.close()
+    await asked
+    await follower.catchUp()
+    rmSync(directory, { recursive: true, force: true })
+  })
+})
+
+describe("the latest bytes of the journal", () => {
+  it("are one piece where they were read into memory one after the other", () => {
+    const memory = Buffer.from("abcdefghij")
+    const recent = new RecentBytes(100)
+    recent.add(1, 50, memory.subarray(0, 4))
+    recent.add(1, 54, memory.subarray(4, 7))
+    assert.strictEqual(recent.slice(1, 51, 5)?.toString(), "bcdef")
+    // Elsewhere in memory, in the journal or in another segment: pieces of their own.
+    recent.add(1, 57, Buffer.from("xyz"))
+    assert.isUndefined(recent.slice(1, 55, 4))
+    recent.add(2, 60, memory.subarray(7))
+    assert.strictEqual(recent.slice(1, 57, 3)?.toString(), "xyz")
+    assert.strictEqual(recent.slice(2, 60, 3)?.toString(), "hij")
+  })
+
+  it("never take more than they may, however small the steps", () => {
+    const memory = Buffer.alloc(1000, "m")
+    const recent = new RecentBytes(300)
+    for (let at = 0; at < 1000; at += 100) recent.add(1, at, Buffer.from(memory.subarray(at, at + 100)))
+    assert.isUndefined(recent.slice(1, 600, 10))
+    assert.isDefined(recent.slice(1, 700, 10))
+  })
+})
