@@ -97,13 +97,12 @@ export class Waiters {
     next()
   }
 
-  /** Wakes everybody everywhere: they look again. */
+  /** Wakes everybody everywhere: they look again, and those with nothing to see wait again, in the same slots. */
   wakeAll(): void {
-    for (const bucket of this.slots.values()) {
-      for (const waiter of bucket) {
-        this.forget(waiter)
-        waiter.resume("changed")
-      }
+    const woken = Array.from(this.slots.values(), (bucket) => [...bucket]).flat()
+    for (const waiter of woken) {
+      this.forget(waiter)
+      waiter.resume("changed")
     }
   }
 }
