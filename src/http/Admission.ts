@@ -15,7 +15,7 @@ export class Admission {
   readonly limits: Readonly<Record<AdmissionClass, number>>
   private readonly counts: Record<AdmissionClass, number> = { initial: 0, existing: 0 }
   /** Requests refused since start. */
-  rejected = 0
+  readonly rejected: Record<AdmissionClass, number> = { initial: 0, existing: 0 }
 
   constructor(limits: Readonly<Record<AdmissionClass, number>>) {
     this.limits = limits
@@ -32,7 +32,7 @@ export class Admission {
 
   tryAcquire(kind: AdmissionClass): Permit | undefined {
     if (this.counts[kind] >= this.limits[kind]) {
-      this.rejected++
+      this.rejected[kind]++
       return undefined
     }
     this.counts[kind]++

@@ -3,6 +3,7 @@ import type { HealthRef } from "../health/HealthRef.ts"
 import type { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { SubsetReader } from "../registry/SubsetReader.ts"
 import type { ShapeLogs } from "../storage/ShapeLogs.ts"
+import type { RequestCounts } from "../telemetry/RequestCounts.ts"
 import type { Admission } from "./Admission.ts"
 import type { Authorize } from "./Authorize.ts"
 import type { Conditions } from "./Conditions.ts"
@@ -19,6 +20,8 @@ export interface ApiServices {
   readonly conditions: Conditions["Service"]
   readonly resolver: ShapeResolver
   readonly admission: Admission
+  /** Answers given, for metrics. */
+  readonly requests: RequestCounts
   readonly replies: Replies
   readonly authorize: Authorize | undefined
 }

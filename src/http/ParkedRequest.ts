@@ -4,6 +4,7 @@ import type { Permit } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
+import { countReply } from "./countReply.ts"
 import type { LogRequest } from "./LogReply.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
 
@@ -52,6 +53,13 @@ export class ParkedRequest {
 
   /** The reply; or itself, when it was woken for nothing; or undefined when only `ShapeApi.handle` can answer. */
   resume(reason: "changed" | "dropped" | "timeout"): ApiReply | ParkedRequest | undefined {
+    const made = this.answer(reason)
+    if (made !== undefined && made !== this && !("_tag" in made))
+      countReply(this.services.requests, made, true)
+    return made
+  }
+
+  private answer(reason: "changed" | "dropped" | "timeout"): ApiReply | ParkedRequest | undefined {
     const { services, request } = this
     const { logs, replies } = services
     if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
@@ -95,6 +103,7 @@ export class ParkedEvents {
     const { reply } = this
     if (reply === undefined) throw new Error("the head of this reply was sent before")
     this.reply = undefined
+    countReply(this.services.requests, reply, true)
     return reply
   }
 

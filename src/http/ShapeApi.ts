@@ -6,7 +6,8 @@ import { Inspector } from "../postgres/Inspector.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../registry/SubsetReader.ts"
 import { ShapeLogs } from "../storage/ShapeLogs.ts"
-import { Admission } from "./Admission.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
+import { Admission, type AdmissionClass } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
@@ -19,6 +20,7 @@ import { redactQuery } from "./QueryString.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
 import { admit, readShape, readShapeNow } from "./ReadShape.ts"
+import { countReply } from "./countReply.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
 import { operationOf, routeOf, splitTarget, type Operation } from "./Route.ts"
@@ -40,7 +42,7 @@ export interface ApiStats {
   readonly initialRequests: number
   readonly existingRequests: number
   /** Requests refused for too many others, since start. */
-  readonly rejectedRequests: number
+  readonly rejected: Readonly<Record<AdmissionClass, number>>
 }
 
 /**
@@ -83,6 +85,7 @@ export class ShapeApi extends Context.Service<
           conditions,
           resolver: new ShapeResolver(yield* Inspector, conditions),
           admission: new Admission(config.maxConcurrentRequests),
+          requests: (yield* Metrics).requests,
           replies: new Replies(serverIdentity, {
             maxAgeSeconds: config.cacheMaxAgeSeconds,
             staleAgeSeconds: config.cacheStaleAgeSeconds,
@@ -123,6 +126,9 @@ const logged = <R>(
     )
     return made
   })
+
+/** For metrics: must not fail for a query that cannot be parsed. */
+const isLive = (query: string): boolean => /(?:^|&)live=true(?:&|$)/.test(query)
 
 const makeApi = (services: ApiServices): ShapeApi["Service"] => {
   const { replies, admission } = services
@@ -192,7 +198,13 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
         ),
         (cause) => failedReply(context, cause)
       )
-      return logsRequests ? logged(context, path, query, replied) : replied
+      const counted =
+        operation === "readShape" || operation === "deleteShape"
+          ? Effect.tap(replied, (reply) =>
+              Effect.sync(() => countReply(services.requests, reply, isLive(query)))
+            )
+          : replied
+      return logsRequests ? logged(context, path, query, counted) : counted
     },
     immediate: (request) => {
       // Every request is to be logged: the one way that does so is `handle`.
@@ -202,9 +214,10 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
       const operation = operationOf(context.route, context.method)
       if (operation === "deleteShape") return undefined
       try {
-        return operation === "readShape"
-          ? readShapeNow(services, context, request, parser.parse(query))
-          : simpleAnswer(context, request, operation)
+        if (operation !== "readShape") return simpleAnswer(context, request, operation)
+        const made = readShapeNow(services, context, request, parser.parse(query))
+        if (made !== undefined && !("_tag" in made)) countReply(services.requests, made, isLive(query))
+        return made
       } catch {
         return undefined // `handle` meets the same error, and reports it
       }
@@ -215,7 +228,7 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
     stats: () => ({
       initialRequests: admission.running("initial"),
       existingRequests: admission.running("existing"),
-      rejectedRequests: admission.rejected
+      rejected: { ...admission.rejected }
     })
   }
 }

@@ -1,0 +1,48 @@
+/** Values counted by size, as Prometheus wants them: per bound how many were at most that large. */
+export interface DistributionCounts {
+  /** Upper bounds, rising. */
+  readonly bounds: ReadonlyArray<number>
+  /** How many values fell between a bound and the one before; one more than there are bounds, for what is above them all. */
+  readonly counts: ReadonlyArray<number>
+  readonly sum: number
+}
+
+/** Counts values by size. Costs a few comparisons per value. */
+export class Distribution implements DistributionCounts {
+  readonly bounds: ReadonlyArray<number>
+  readonly counts: Array<number>
+  sum = 0
+
+  constructor(bounds: ReadonlyArray<number>) {
+    this.bounds = bounds
+    this.counts = Array.from({ length: bounds.length + 1 }, () => 0)
+  }
+
+  observe(value: number): void {
+    const { bounds, counts } = this
+    let i = 0
+    while (i < bounds.length && value > (bounds[i] as number)) i++
+    counts[i] = (counts[i] as number) + 1
+    this.sum += value
+  }
+
+  /** A copy that does not change any more. */
+  snapshot(): DistributionCounts {
+    return { bounds: this.bounds, counts: [...this.counts], sum: this.sum }
+  }
+}
+
+/** Adds distributions of the same bounds. */
+export const addDistributions = (a: DistributionCounts, b: DistributionCounts): DistributionCounts => ({
+  bounds: a.bounds,
+  counts: a.counts.map((count, i) => count + (b.counts[i] ?? 0)),
+  sum: a.sum + b.sum
+})
+
+/** From half a millisecond, which a fast answer takes, to a minute, after which nobody waits any more. */
+export const millisBounds = [
+  0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000
+] as const
+
+/** For counts of things: powers of ten, and a step in between. */
+export const countBounds = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000, 1_000_000] as const
