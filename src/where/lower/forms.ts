@@ -37,13 +37,9 @@ const isImmutableCast = (form: Form): boolean =>
     ? !isMoment(form.to) && !isMoment(form.t)
     : "f" in form && /^(?:int\d|i\d|numeric_|float\d|[df]to)/.test(form.f)
 
-/** Types whose input functions are STABLE. */
+/** Types whose input or output functions are STABLE: dates and times, and all that is made of other types. */
 export const isMoment = (spec: TypeSpec): boolean =>
-  typeof spec === "string"
-    ? /^(?:date|time|timetz|timestamp|timestamptz|interval)$/.test(spec)
-    : "array" in spec
-      ? isMoment(spec.array)
-      : "range" in spec && isMoment(spec.range)
+  typeof spec !== "string" || /^(?:date|time|timetz|timestamp|timestamptz|interval)$/.test(spec)
 
 /** The reason of the first open condition inside a boolean form. */
 export const openReason = (form: Form): string | undefined => {

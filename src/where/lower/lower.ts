@@ -197,9 +197,10 @@ class Lowering extends Folding {
     if (arg.kind === "row") {
       // Every part is folded, and may fail to be, before one of them decides.
       const values = arg.args.map((one) => this.value(one))
-      if (values.some((part) => isFixed(part) && isNullForm(part) === negated)) return { b: false }
+      const known = (part: Form): boolean => isFixed(part) && !("k" in part && this.soft.has(part.k))
+      if (values.some((part) => known(part) && isNullForm(part) === negated)) return { b: false }
       const parts = values
-        .filter((part) => !isFixed(part))
+        .filter((part) => !known(part))
         .map((part): Form => ({ isNull: part, not: negated, row: false }))
       return parts.length === 0 ? { b: true } : { and: parts }
     }
@@ -481,7 +482,7 @@ class Lowering extends Folding {
     const value = this.valueOf(form)
     const run = (): unknown => codecOf(target, undefined).read(codecOf(source, undefined).write(value))
     try {
-      return this.folded(converted, at, run, [form], !isMoment(target))
+      return this.folded(converted, at, run, [form], !isMoment(source) && !isMoment(target))
     } catch (failure) {
       if (failure instanceof Foreign) return foreign(failure.reason)
       throw failure
