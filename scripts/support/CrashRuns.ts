@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { freePort } from "../../src/dev/FreePort.ts"
-import { eventually } from "../../test/support/eventually.ts"
-import { differenceOfRows } from "../../test/support/rows.ts"
+import { differenceOfRows, type TextRow } from "../../test/support/rows.ts"
 import { startService } from "../../test/support/service.ts"
 import { damageFile } from "./Damage.ts"
 import { LogFollower } from "./LogFollower.ts"
@@ -35,7 +34,7 @@ export interface CrashReport {
 
 /** Small everything, so that a second of work rotates chunks and segments, moves log files and writes checkpoints. */
 export const smallSettings = {
-  ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "4000",
+  ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000",
   ELECTRIC_ENABLE_INTEGRATION_TESTING: "true",
   ELECTRIC_CLEANUP_INTERVAL_MS: "100ms",
   BATON_JOURNAL_SEGMENT_BYTES: "32768"
@@ -158,21 +157,14 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
     await load.pause()
     for (const { columns, follower, table } of followed) {
       const expected = await selectText(session, `SELECT ${columns} FROM ${table}`)
-      await eventually(
-        table,
-        () => {
-          const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
-          if (differs !== undefined) throw new Error(differs)
-          return true
-        },
-        30_000
-      ).catch((error: unknown) => {
+      const differs = await untilEqual(follower, expected)
+      if (differs !== undefined) {
         const last = follower.failures.at(-1)
         problems.push(
           `run ${run}: a follower of ${table} (${columns}, at ${follower.offset} of ${follower.handle}, ` +
-            `${follower.cutConnections} cut connections, last failure ${JSON.stringify(last)}) differs: ${String(error)}`
+            `${follower.cutConnections} cut connections, last failure ${JSON.stringify(last)}) differs: ${differs}`
         )
-      })
+      }
     }
     load.resume()
   }
@@ -247,6 +239,28 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
     problems
   }
 }
+
+/** Gives up when the follower has not come forward for a while; one that began late has a long way to go. */
+const untilEqual = async (
+  follower: LogFollower,
+  expected: ReadonlyArray<TextRow>
+): Promise<string | undefined> => {
+  let since = performance.now()
+  let offset = ""
+  for (;;) {
+    const moved = follower.offset !== offset
+    offset = follower.offset
+    if (moved) since = performance.now()
+    if (follower.upToDate) {
+      const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
+      if (differs === undefined || performance.now() - since > standstillMillis) return differs
+    } else if (performance.now() - since > standstillMillis) return "it never came to the end"
+    await sleep(moved ? 20 : 100)
+  }
+}
+
+/** Longer than a request may be held, so that one that is forgotten shows. */
+const standstillMillis = 25_000
 
 const damageKinds = [/\/journal\//, /\/shapes\/[^/]+\/s\d+$/, /\/shapes\/[^/]+\/l\d+$/, /\.idx$/, /\.sqlite$/]
 
