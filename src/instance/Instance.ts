@@ -13,6 +13,7 @@ import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { SessionServices } from "./SessionServices.ts"
 import { reasonToPurge } from "./Takeover.ts"
 
@@ -61,6 +62,7 @@ export class Instance extends Context.Service<
       const storage = yield* Storage
       const sessions = yield* CurrentSession
       const services = yield* SessionServices
+      const metrics = yield* Metrics
       const { engine } = storage
       const stopping = yield* Deferred.make<void>()
       let everActive = false
@@ -109,8 +111,11 @@ export class Instance extends Context.Service<
                 sessions.set(session)
                 everActive = true
                 yield* health.send("streamStarted")
+                const takeoverMillis = engine.timers.nowMillis() - started
+                metrics.takeovers++
+                metrics.takeoverMillis = takeoverMillis
                 yield* Effect.logInfo(
-                  `Starting replication from postgres; active ${Math.round(engine.timers.nowMillis() - started)} ms after the lock, with ${engine.store.count} shapes`
+                  `Starting replication from postgres; active ${Math.round(takeoverMillis)} ms after the lock, with ${engine.store.count} shapes`
                 )
               })
             })

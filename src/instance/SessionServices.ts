@@ -17,11 +17,15 @@ import { isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
+import { measuredSnapshotter } from "./measuredSnapshotter.ts"
 import { watchTables } from "./TableWatch.ts"
 
 const catalogueRetryMillis = 500
 const tableWatchMillis = 2000
+/** The stream counts time from the year 2000. */
+const postgresEpochMillis = Date.UTC(2000, 0, 1)
 
 /** What a session of the writing instance asks of the catalogue and the publication. */
 export class SessionServices extends Context.Service<
@@ -48,6 +52,7 @@ export class SessionServices extends Context.Service<
       const admin = yield* AdminPool
       const catalogue = yield* Catalogue
       const { engine } = yield* Storage
+      const metrics = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
       let lastTransactionMillis = 0
 
@@ -188,14 +193,21 @@ export class SessionServices extends Context.Service<
       return SessionServices.of({
         lastTransactionMillis: () => lastTransactionMillis,
         forSession: () => ({
-          snapshotter,
+          snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
           makeMatcher: clauseMatcher,
-          decide,
+          decide: (relation, rows) =>
+            Effect.suspend(() => {
+              metrics.rowsDecidedByPostgres += rows.length
+              return decide(relation, rows)
+            }),
           publish,
           ancestors,
           identityLost,
-          onTransaction: () => {
+          onTransaction: (operations, commitTimeMicros) => {
             lastTransactionMillis = engine.timers.nowMillis()
+            metrics.operationsPerTransaction.observe(operations)
+            const committedMillis = Number(commitTimeMicros) / 1000 + postgresEpochMillis
+            metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
           }
         }),
         whileActive
