@@ -1,0 +1,206 @@
+import { existsSync, readdirSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
+import * as path from "node:path"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { freePort } from "../../src/dev/FreePort.ts"
+import { demoData } from "../../src/dev/DemoData.ts"
+import { databaseForFile } from "../support/database.ts"
+import { eventually } from "../support/eventually.ts"
+import { startService, type TestService } from "../support/service.ts"
+import { type Consumer, examplesOf, installPackage, root, runToEnd } from "./consumer.ts"
+
+const db = databaseForFile((database) => database.query(demoData))
+const examples = examplesOf("docs/library.md")
+let consumer: Consumer
+
+beforeAll(async () => {
+  consumer = await installPackage()
+  for (const { code, file } of examples) await writeFile(path.join(consumer.directory, file), code)
+})
+afterAll(() => consumer.dispose())
+
+/** What a careful consumer has, type stripping included. */
+const tsconfig = (files: ReadonlyArray<string>) => ({
+  compilerOptions: {
+    target: "ES2024",
+    lib: ["ES2024"],
+    module: "NodeNext",
+    types: ["node"],
+    typeRoots: [path.join(root, "node_modules/@types")],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noPropertyAccessFromIndexSignature: true,
+    skipLibCheck: true,
+    noEmit: true
+  },
+  files
+})
+
+const typeCheck = async (name: string, files: ReadonlyArray<string>) => {
+  const project = path.join(consumer.directory, name)
+  await writeFile(project, JSON.stringify(tsconfig(files)))
+  return runToEnd(path.join(root, "node_modules/.bin/tsc"), ["-p", project], { cwd: consumer.directory })
+}
+
+describe("the published package", () => {
+  it("holds what has been built and the documents, no sources and no tests", () => {
+    const files = readdirSync(consumer.packed).toSorted()
+    assert.deepStrictEqual(files, ["LICENSE", "README.md", "dist", "package.json"])
+    const dist = readdirSync(path.join(consumer.packed, "dist"), { recursive: true }).map(String)
+    assert.include(dist, "index.js")
+    const sources = dist.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
+    assert.deepStrictEqual(sources, [])
+  })
+
+  it("has types for a program that composes its layers, and for the examples in docs/library.md", async () => {
+    assert.isAtLeast(examples.length, 3)
+    await writeFile(path.join(consumer.directory, "composition.ts"), composition)
+    const checked = await typeCheck("tsconfig.json", ["composition.ts", ...examples.map(({ file }) => file)])
+    assert.strictEqual(checked.output, "")
+    assert.strictEqual(checked.code, 0)
+  })
+
+  it("has types that find a mistake", async () => {
+    await writeFile(path.join(consumer.directory, "mistake.ts"), mistake)
+    const { output } = await typeCheck("tsconfig.mistake.json", ["mistake.ts"])
+    assert.match(output, /mistake\.ts\(3,.*'number' is not assignable to type 'string'/)
+    assert.match(output, /mistake\.ts\(4,[^]*'number'[^]*'ShapeSelection'/)
+  })
+})
+
+/** Replaces two services by others and says what is left to provide: nothing but the configuration. */
+const composition = `
+import { Effect, Layer } from "effect"
+import {
+  AdminPool, Baton, Config, Conditions, CurrentSession, HealthRef, HttpServer, Inspector, Instance, LockService, Logs,
+  Publication, ReplicationStream, ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader,
+  loadCheckpoint, makeNodeHandler, openCheckpointWriter, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
+} from "baton"
+
+const followed: ShapeLogs["Service"]["byHandle"] = (handle): ShapeHandle | undefined => undefined
+const logs: Layer.Layer<ShapeLogs, never, Storage> = shapeLogsLayer
+const registry: Layer.Layer<ShapeRegistry, never, Storage | CurrentSession> = shapeRegistryLayer
+const storage: Layer.Layer<Storage, never, Config> = Storage.layer
+const lock: Layer.Layer<LockService, never, Config | AdminPool> = LockService.layer
+const health: Layer.Layer<HealthRef> = HealthRef.layer
+const noLock = Layer.succeed(LockService, { acquire: () => Effect.void })
+const handler = Effect.scoped(makeNodeHandler({ sendTimeoutMillis: 1000 })).pipe(Effect.provide(Baton.layer()))
+const needs: Effect.Effect<unknown, unknown, Config> = handler
+const whole: Layer.Layer<HttpServer | ShapeApi | Instance, unknown, Config> = Baton.layerServer
+const configured = (config: BatonConfig) => whole.pipe(Layer.provide(Layer.succeed(Config, config)), Layer.provide(noLock))
+export { followed, logs, registry, storage, lock, health, needs, configured, loadCheckpoint, openCheckpointWriter,
+  Conditions, Inspector, Logs, Publication, ReplicationStream, SnapshotSessions, Snapshotter, SubsetReader }
+`
+
+const mistake = `import { Effect } from "effect"
+import { formatLsn, Baton } from "baton"
+export const text: string = Number(formatLsn(1n))
+export const layer = Baton.layer({ authorize: () => Effect.succeed(42) })
+`
+
+describe("the installed command", () => {
+  it("ends with one message that names every bad variable", async () => {
+    const ended = await runToEnd(consumer.command, [], {
+      cwd: consumer.directory,
+      env: {
+        DATABASE_URL: "postgresql://baton:hidden@127.0.0.1:1/x",
+        ELECTRIC_PORT: "http",
+        ELECTRIC_INSECURE: "no"
+      }
+    })
+    assert.strictEqual(ended.code, 1)
+    assert.match(ended.output, /^The configuration cannot be used:\n/)
+    assert.match(ended.output, /ELECTRIC_PORT="http": expected an integer/)
+    assert.match(ended.output, /ELECTRIC_INSECURE="no"/)
+    assert.notInclude(ended.output, "hidden")
+    assert.notInclude(ended.output, "    at ")
+  })
+
+  it("says what to do when there is neither a database nor an embedded one", async () => {
+    const ended = await runToEnd(consumer.command, [], { cwd: consumer.directory })
+    assert.strictEqual(ended.code, 1)
+    assert.match(ended.output, /set DATABASE_URL/)
+    assert.notInclude(ended.output, "    at ")
+  })
+
+  it("serves shapes and ends in order with SIGTERM", async () => {
+    await using service = await startService({
+      database: db(),
+      entry: consumer.command,
+      cwd: consumer.directory
+    })
+    const response = await fetch(`${service.url}/v1/shape?table=projects&offset=-1`)
+    assert.strictEqual(response.status, 200)
+    assert.match(response.headers.get("electric-server") ?? "", / Baton\/\d+\.\d+\.\d+$/)
+    assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
+  })
+})
+
+/** Runs an example as its reader would, and waits until it is active. */
+const start = async (file: string): Promise<TestService> => {
+  const port = await freePort()
+  const service = await startService({
+    database: db(),
+    entry: path.join(consumer.directory, file),
+    cwd: consumer.directory,
+    port,
+    env: { PORT: String(port) },
+    until: false
+  })
+  await eventually(`${file} to be active`, async () => {
+    const health = await fetch(`${service.url}/sync/v1/health`)
+    return (await health.text()) === '{"status":"active"}'
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}. Its log:\n${service.logs()}`)
+  })
+  return service
+}
+const values = (messages: unknown): ReadonlyArray<Record<string, unknown>> =>
+  (messages as ReadonlyArray<{ readonly value?: Record<string, unknown> }>).flatMap(({ value }) =>
+    value === undefined ? [] : [value]
+  )
+
+describe("the examples of docs/library.md", () => {
+  it("an Effect server: each session sees its own rows, and nobody else any", async () => {
+    await using service = await start("effect-server.ts")
+    assert.strictEqual(await (await fetch(`${service.url}/hello`)).text(), "hello")
+    const read = (token: string) =>
+      fetch(`${service.url}/sync/v1/shape?table=projects&offset=-1`, {
+        headers: { authorization: `Bearer ${token}` }
+      })
+    const refused = await read("stolen")
+    assert.strictEqual(refused.status, 401)
+    assert.deepStrictEqual(await refused.json(), { message: "Sign in first" })
+    const adas = values(await (await read("token-of-ada")).json())
+    assert.isAbove(adas.length, 10)
+    assert.deepStrictEqual(new Set(adas.map((row) => row["project_id"])), new Set(["1"]))
+    const bobs = values(await (await read("token-of-bob")).json())
+    assert.deepStrictEqual(new Set(bobs.map((row) => row["project_id"])), new Set(["2"]))
+    // Of the host's own making: `NodeRuntime.runMain` reports the signal.
+    assert.strictEqual((await service.stop()).code, 130)
+    assert.match(service.logs(), /lockReleased/)
+  })
+
+  it("a plain Node server: the hook chooses the columns, and the process ends by itself", async () => {
+    await using service = await start("node-server.ts")
+    const read = (table: string, cookie: string) =>
+      fetch(`${service.url}/sync/v1/shape?table=${table}&offset=-1`, { headers: { cookie } })
+    assert.strictEqual((await read("issues", "")).status, 401)
+    assert.strictEqual((await read("projects", "user=ada")).status, 403)
+    const rows = values(await (await read("issues", "user=ada")).json())
+    assert.strictEqual(rows.length, 200)
+    assert.deepStrictEqual(Object.keys(rows[0] ?? {}).toSorted(), ["id", "status", "title"])
+    assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
+  })
+
+  it("a configuration of one's own: in memory, on a port that the system chose", async () => {
+    const directory = path.join(consumer.directory, "elsewhere")
+    const ended = await runToEnd(process.execPath, ["own-config.ts"], {
+      cwd: consumer.directory,
+      env: { DATABASE_URL: db().url, ELECTRIC_STORAGE_DIR: directory }
+    })
+    assert.strictEqual(ended.code, 0, ended.output)
+    assert.match(ended.output, /reached .*active/)
+    assert.isFalse(existsSync(directory))
+  })
+})
