@@ -30,7 +30,6 @@ export class HealthRef extends Context.Service<
     HealthRef,
     Effect.gen(function* () {
       const ref = yield* SubscriptionRef.make<HealthState>("starting")
-      const changes = Stream.changes(SubscriptionRef.changes(ref))
 
       const send = Effect.fnUntraced(function* (event: HealthEvent) {
         const [before, after] = yield* SubscriptionRef.modify(ref, (state) => {
@@ -48,24 +47,29 @@ export class HealthRef extends Context.Service<
         return after
       })
 
-      const awaitState = (accepts: (state: HealthState) => boolean, timeout: Duration.Input) =>
-        Effect.suspend(() => {
-          const now = SubscriptionRef.getUnsafe(ref)
-          return accepts(now)
-            ? Effect.succeed(Option.some(now))
-            : Effect.map(
-                Effect.timeoutOption(Stream.runHead(Stream.filter(changes, accepts)), timeout),
-                Option.flatten
-              )
-        })
-
-      return HealthRef.of({
-        current: () => SubscriptionRef.getUnsafe(ref),
-        get: SubscriptionRef.get(ref),
-        send,
-        changes,
-        awaitState
-      })
+      return HealthRef.of({ ...observed(ref), send })
     })
   )
+}
+
+/** What can be seen of a state that somebody else sets. */
+export const observed = (
+  ref: SubscriptionRef.SubscriptionRef<HealthState>
+): Omit<HealthRef["Service"], "send"> => {
+  const changes = Stream.changes(SubscriptionRef.changes(ref))
+  return {
+    current: () => SubscriptionRef.getUnsafe(ref),
+    get: SubscriptionRef.get(ref),
+    changes,
+    awaitState: (accepts, timeout) =>
+      Effect.suspend(() => {
+        const now = SubscriptionRef.getUnsafe(ref)
+        return accepts(now)
+          ? Effect.succeed(Option.some(now))
+          : Effect.map(
+              Effect.timeoutOption(Stream.runHead(Stream.filter(changes, accepts)), timeout),
+              Option.flatten
+            )
+      })
+  }
 }

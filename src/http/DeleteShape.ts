@@ -37,6 +37,7 @@ export const deleteShape = Effect.fnUntraced(function* (
     subset: false
   })
 
+  if (services.registry.settle !== undefined) yield* services.registry.settle
   const named = handle === undefined ? undefined : services.logs.byHandle(handle)
   let shape = named
   if (selection.table !== undefined) {

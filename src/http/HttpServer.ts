@@ -158,11 +158,14 @@ const trackSessions = (
 const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
   Effect.callback<AddressInfo, ListenError>((resume) => {
     const host = config.listenHost
+    const shared = config.httpWorkers > 0
     const onError = (error: NodeJS.ErrnoException) => {
       const reason =
         error.code === "EADDRINUSE"
           ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
-          : error.message
+          : error.code === "ENOTSUP" && shared
+            ? "this system cannot share a port between processes; unset BATON_HTTP_WORKERS"
+            : error.message
       resume(
         Effect.fail(
           new ListenError({ message: `Cannot listen on port ${config.port} of ${host}: ${reason}.` })
@@ -170,7 +173,8 @@ const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
       )
     }
     server.once("error", onError)
-    server.listen({ port: config.port, host, backlog: listenBacklog }, () => {
+    // The kernel divides new connections among all processes that listen so. Source: socket(7), SO_REUSEPORT.
+    server.listen({ port: config.port, host, backlog: listenBacklog, reusePort: shared }, () => {
       server.off("error", onError)
       resume(Effect.succeed(server.address() as AddressInfo))
     })

@@ -130,6 +130,12 @@ export const makeShape = Effect.fnUntraced(function* (
   resolved: ResolvedShape,
   handle: string | undefined
 ) {
+  const { settle } = services.registry
+  if (handle !== undefined && settle !== undefined && services.logs.byHandle(handle) === undefined) {
+    yield* settle
+    const found = findShape(services, resolved, handle, services.logs.byHandle(handle))
+    if (found !== undefined) return found
+  }
   const shape = yield* findOrCreate(services, resolved)
   return handle === undefined || handle === shape.handle
     ? shape

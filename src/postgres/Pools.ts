@@ -16,6 +16,20 @@ export const splitPoolSize = (total: number): { readonly admin: number; readonly
   return { admin, snapshot: Math.max(total - admin, admin) }
 }
 
+/**
+ * Connections for snapshots when HTTP workers read subsets by themselves: half of them stay with the main process, which
+ * makes the shapes, and the workers share the rest. At least one for each, so a small pool may be exceeded.
+ */
+export const shareSnapshotPool = (
+  total: number,
+  workers: number
+): { readonly main: number; readonly worker: number } => {
+  const { snapshot } = splitPoolSize(total)
+  if (workers === 0) return { main: snapshot, worker: 0 }
+  const worker = Math.max(1, Math.floor(snapshot / 2 / workers))
+  return { main: Math.max(1, snapshot - worker * workers), worker }
+}
+
 /** Waiting longer than this for a connection means that something else is wrong. */
 const acquireTimeoutMillis = { admin: 15_000, snapshot: 15_000 }
 /** Administrative statements are short; what may take long sets its own limits inside a transaction. */

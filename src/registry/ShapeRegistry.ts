@@ -27,5 +27,10 @@ export class ShapeRegistry extends Context.Service<
     readonly drop: (handle: string, reason: string) => Effect.Effect<boolean, NotActive>
     /** Notes that a client used the shape (for eviction). */
     readonly touch: (shape: ShapeHandle) => void
+    /**
+     * Completes when what another process of this instance has told clients before is known here as well: before a client
+     * is told that its handle is none. Absent in the process that makes and drops the shapes.
+     */
+    readonly settle?: Effect.Effect<void>
   }
 >()("baton/registry/ShapeRegistry") {}

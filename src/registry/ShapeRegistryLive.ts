@@ -68,7 +68,10 @@ export const shapeRegistryLayer = Layer.effect(
 )
 
 /** A shape that the active instance is making: readable when its first rows have come through the journal. */
-const awaitReadable = (engine: StorageEngine, shape: ShapeState): Effect.Effect<ShapeState, NotActive> => {
+export const awaitReadable = (
+  engine: StorageEngine,
+  shape: ShapeState
+): Effect.Effect<ShapeState, NotActive> => {
   const deadline = engine.timers.nowMillis() + readableMillis
   const step: Effect.Effect<ShapeState, NotActive> = Effect.suspend(() => {
     const live = engine.live(shape)

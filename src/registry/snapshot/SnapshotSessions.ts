@@ -5,7 +5,7 @@ import { classifyPgError } from "../../postgres/classifyPgError.ts"
 import { clientOptions, errorSubject } from "../../postgres/ConnectionOptions.ts"
 import type { ErrorSubject } from "../../postgres/explainPgError.ts"
 import { ownPgError, type PgError } from "../../postgres/PgError.ts"
-import { splitPoolSize } from "../../postgres/Pools.ts"
+import { shareSnapshotPool } from "../../postgres/Pools.ts"
 import { SnapshotSession } from "./SnapshotSession.ts"
 
 /** A request is told to come back when it has waited this long; its own limit is 45 s. */
@@ -34,17 +34,26 @@ export class SnapshotSessions extends Context.Service<
 >()("baton/registry/SnapshotSessions") {
   static readonly layer = Layer.effect(
     SnapshotSessions,
-    Effect.gen(function* () {
-      const config = yield* Config
-      const target = config.pooledDatabase
-      return yield* makeSnapshotSessions({
-        size: splitPoolSize(config.dbPoolSize).snapshot,
-        // Settings travel inside the transactions: a pooler would refuse or forget those of the session.
-        options: clientOptions(target, config, { applicationName: "baton snapshot", settings: {} }),
-        subject: errorSubject(target)
-      })
-    })
+    configuredSessions(({ main }) => main)
   )
+  /** For the subset queries of an HTTP worker. */
+  static readonly layerWorker = Layer.effect(
+    SnapshotSessions,
+    configuredSessions(({ worker }) => worker)
+  )
+}
+
+function configuredSessions(size: (shares: ReturnType<typeof shareSnapshotPool>) => number) {
+  return Effect.gen(function* () {
+    const config = yield* Config
+    const target = config.pooledDatabase
+    return yield* makeSnapshotSessions({
+      size: size(shareSnapshotPool(config.dbPoolSize, config.httpWorkers)),
+      // Settings travel inside the transactions: a pooler would refuse or forget those of the session.
+      options: clientOptions(target, config, { applicationName: "baton snapshot", settings: {} }),
+      subject: errorSubject(target)
+    })
+  })
 }
 
 export interface SnapshotSessionsOptions {
