@@ -4,11 +4,12 @@ import { parseArgs } from "node:util"
 import type { Benchmark, Options } from "./support/Benchmark.ts"
 import { cleanUp, installSignalHandlers } from "./support/Cleanup.ts"
 import { keepLogs } from "./support/ServiceProcess.ts"
+import { updatePage } from "./support/PerformancePage.ts"
 import { printResult, saveResult } from "./support/Report.ts"
 
 /**
  * `npm run bench` runs a short version of every benchmark, `npm run bench -- <name> [--runs 5] [--short] [--save]` one of
- * them. `--save` keeps figures and plots in `docs/plots`.
+ * them. `--save` puts figures and plots into `docs`.
  */
 const isBenchmark = (value: unknown): value is Benchmark =>
   typeof value === "object" && value !== null && "run" in value && "summary" in value && "short" in value
@@ -63,7 +64,10 @@ const runOne = async (benchmark: Benchmark, args: ReadonlyArray<string>): Promis
   try {
     const result = await benchmark.run(options, say)
     printResult(benchmark, result)
-    if (save) saveResult(benchmark, options, result)
+    if (save) {
+      saveResult(benchmark, options, result)
+      updatePage(benchmark, options, result)
+    }
   } catch (error) {
     const logs = keepLogs()
     if (logs !== undefined) process.stderr.write(`The service's logs are kept in ${logs}\n`)

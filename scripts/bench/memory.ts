@@ -70,7 +70,7 @@ export const benchmark: Benchmark = {
     const runs = option(options, "runs")
     const most = option(options, "shapes")
     const held = option(options, "held")
-    const steps = [...new Set([Math.min(10_000, most), most])]
+    const steps = [...new Set([Math.min(1000, most), Math.min(10_000, most), most])]
     const perShape = steps.map(
       (): Record<"rss" | "collected" | "heap" | "disk" | "files" | "rate", Array<number>> => ({
         rss: [],

@@ -1,45 +1,52 @@
 import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
 import { eventually, nowMillis } from "./support/Clock.ts"
-import { drainFloorName, drainMillis, followSlot } from "./support/DrainFloor.ts"
+import { floorSlot, measureDrain } from "./support/Drain.ts"
+import { drainFloorName, followSlot } from "./support/DrainFloor.ts"
 import { createItems, write } from "./support/Items.ts"
-import { cpuMillis } from "./support/ProcessFacts.ts"
 import { createSlot, dropSlot } from "./support/RawPostgres.ts"
-import type { Service } from "./support/ServiceProcess.ts"
-import { createShapes, readAll, type ShapeSet } from "./support/ShapeSets.ts"
-import { makeMarker, openStage, publicationName, type Stage } from "./support/Stage.ts"
+import { checkShapes, createShapes, tenantShape } from "./support/ShapeSets.ts"
+import { makeMarker, openStage, publicationName } from "./support/Stage.ts"
+import { median } from "./support/Statistics.ts"
 
 interface Workload {
   readonly name: string
   readonly rowsEach: number
   readonly transactions: number
   readonly writers: number
+  readonly matches: boolean
+  readonly aim: string
 }
 
-const workloads = (scale: number): ReadonlyArray<Workload> => [
-  {
-    name: "50,000-row transactions",
-    rowsEach: 50_000,
-    transactions: Math.max(1, Math.round(4 * scale)),
-    writers: 1
-  },
-  { name: "10-row transactions", rowsEach: 10, transactions: Math.round(10_000 * scale), writers: 1 },
-  { name: "single rows, 4 writers", rowsEach: 1, transactions: Math.round(10_000 * scale) * 4, writers: 4 }
-]
+const workloads = (scale: number): ReadonlyArray<Workload> => {
+  const aim = "100,000/s or 50 %"
+  const big = { rowsEach: 50_000, transactions: Math.max(1, Math.round(4 * scale)), writers: 1 }
+  return [
+    { name: "50,000-row transactions", ...big, matches: true, aim },
+    {
+      name: "10-row transactions",
+      rowsEach: 10,
+      transactions: Math.round(10_000 * scale),
+      writers: 1,
+      matches: true,
+      aim
+    },
+    {
+      name: "single rows, 4 writers",
+      rowsEach: 1,
+      transactions: Math.round(5000 * scale) * 4,
+      writers: 4,
+      matches: true,
+      aim
+    },
+    { name: "50,000-row transactions that match nothing", ...big, matches: false, aim: "80 %" }
+  ]
+}
 
-const floorSlot = "bench_floor"
-
-/**
- * The service is started when the changes have been made, and waits for its lock, which the benchmark holds. When it gets
- * the lock it finds them all in its slot, as the floor does in its own. So neither start-up nor writing is measured.
- */
-const holdLock = async ({ database }: Stage): Promise<() => Promise<number>> => {
-  const session = await database.session()
-  await session.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
-  return async () => {
-    const at = nowMillis()
-    await session.end()
-    return at
-  }
+interface Written {
+  readonly first: number
+  readonly rows: number
+  readonly tenants: number
+  readonly matches: boolean
 }
 
 interface Rates {
@@ -60,55 +67,75 @@ const emptyRates = (): Rates => ({
   lag: []
 })
 
+const figuresOf = (shapes: number, { name, aim, matches }: Workload, rates: Rates): ReadonlyArray<Figure> => {
+  const what = `${shapes} ${shapes === 1 ? "shape" : "shapes"}, ${name}`
+  const drained: ReadonlyArray<Figure> = [
+    { what, unit: "rows/s", runs: rates.drain, floor: { is: drainFloorName, runs: rates.floor }, aim },
+    { what: `${what}: processor time`, unit: "us/row", runs: rates.cpuMicros }
+  ]
+  if (!matches) return drained
+  return [
+    ...drained,
+    {
+      what: `${what}: committed meanwhile`,
+      unit: "rows/s",
+      runs: rates.committed,
+      floor: { is: `beside ${drainFloorName}`, runs: rates.committedBesideFloor }
+    },
+    {
+      what: `${what}: last COMMIT to durable and readable`,
+      unit: "ms",
+      runs: rates.lag,
+      ...(name.startsWith("single") ? { aim: "keeps up" } : {})
+    }
+  ]
+}
+
 export const benchmark: Benchmark = {
   name: "replication",
   summary: "row changes per second from commit to durable and readable",
-  options: { runs: 3, shapes: 1, scale: 1 },
-  short: { runs: 1, scale: 0.2 },
+  options: { runs: 3, shapes: 10_000, scale: 1 },
+  short: { runs: 1, shapes: 100, scale: 0.2 },
   run: async (options, say) => {
-    const runs = option(options, "runs")
+    const most = option(options, "shapes")
+    const counts = [1, 100, 10_000, 100_000].filter((count) => count <= most)
     const stage = await openStage()
     const { database } = stage
     await createItems(database)
     const marker = await makeMarker(database)
-    let service: Service = await stage.start()
+    let service = await stage.start()
     await marker.prepare(service.port)
-    const shapes: ShapeSet = await createShapes(service.port, option(options, "shapes"), say)
-    const measured = new Map<string, Rates>()
+    const measured = new Map<
+      string,
+      { readonly shapes: number; readonly workload: Workload; readonly rates: Rates }
+    >()
+    const written: Array<Written> = []
     let nextId = 1
 
-    const writeSome = async (
-      workload: Workload,
-      unsynced = false
-    ): Promise<{ readonly rows: number; readonly seconds: number }> => {
+    const writeSome = async (workload: Workload, tenants: number, unsynced = false): Promise<number> => {
       const rows = workload.rowsEach * workload.transactions
-      const began = nowMillis()
-      await write(database, { ...workload, first: nextId, unsynced, tenants: shapes.count })
+      written.push({ first: nextId, rows, tenants, matches: workload.matches })
+      const first = nextId
       nextId += rows
-      return { rows, seconds: (nowMillis() - began) / 1000 }
+      await write(database, {
+        ...workload,
+        first,
+        unsynced,
+        tenants,
+        firstTenant: workload.matches ? 0 : 1_000_000
+      })
+      return rows
+    }
+    const timed = async (workload: Workload, tenants: number): Promise<number> => {
+      const began = nowMillis()
+      const rows = await writeSome(workload, tenants)
+      return rows / ((nowMillis() - began) / 1000)
     }
 
-    const drain = async (workload: Workload, rates: Rates) => {
-      await service.stop()
-      await createSlot(database, floorSlot)
-      const { rows } = await writeSome(workload, true)
-      const lsn = await marker.commit()
-      rates.floor.push(rows / ((await drainMillis(database, floorSlot, publicationName)) / 1000))
-      await dropSlot(database, floorSlot)
-      const release = await holdLock(stage)
-      service = await stage.start({ until: "waiting" })
-      const cpuBefore = cpuMillis(service.pid)
-      const began = await release()
-      const { readableAt, durableAt } = await marker.arrival(service.port, lsn)
-      rates.drain.push(rows / ((Math.max(readableAt, durableAt) - began) / 1000))
-      rates.cpuMicros.push(((cpuMillis(service.pid) - cpuBefore) * 1000) / rows)
-    }
-
-    const live = async (workload: Workload, rates: Rates) => {
-      const withService = await writeSome(workload)
+    const live = async (workload: Workload, tenants: number, rates: Rates) => {
+      rates.committed.push(await timed(workload, tenants))
       const committedAt = nowMillis()
       const { readableAt, durableAt } = await marker.arrival(service.port, await marker.commit())
-      rates.committed.push(withService.rows / withService.seconds)
       rates.lag.push(Math.max(readableAt, durableAt) - committedAt)
       await service.stop()
       await createSlot(database, floorSlot)
@@ -119,54 +146,81 @@ export const benchmark: Benchmark = {
         )
         return row?.["active"] === true ? true : undefined
       })
-      const besideFloor = await writeSome(workload)
-      rates.committedBesideFloor.push(besideFloor.rows / besideFloor.seconds)
+      rates.committedBesideFloor.push(await timed(workload, tenants))
       await stopFloor()
       await dropSlot(database, floorSlot)
       service = await stage.start()
       await marker.arrival(service.port, await marker.commit())
     }
 
-    for (let run = 0; run < runs; run++) {
-      for (const workload of workloads(option(options, "scale"))) {
-        const rates = measured.get(workload.name) ?? emptyRates()
-        measured.set(workload.name, rates)
-        await live(workload, rates)
-        await drain(workload, rates)
-        say(
-          `${workload.name}: ${Math.round(rates.drain.at(-1) ?? 0)}/s (floor ${Math.round(rates.floor.at(-1) ?? 0)}), ` +
-            `live ${Math.round(rates.committed.at(-1) ?? 0)}/s (floor ${Math.round(rates.committedBesideFloor.at(-1) ?? 0)}), ` +
-            `last one after ${Math.round(rates.lag.at(-1) ?? 0)} ms, ${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row`
-        )
+    const measure = async (shapes: number, workload: Workload) => {
+      const key = `${shapes} ${workload.name}`
+      const { rates } = measured.get(key) ?? { rates: emptyRates() }
+      measured.set(key, { shapes, workload, rates })
+      if (workload.matches) await live(workload, shapes, rates)
+      const drained = await measureDrain(stage, marker, service, () => writeSome(workload, shapes, true))
+      service = drained.service
+      rates.drain.push(drained.rows / (drained.millis / 1000))
+      rates.floor.push(drained.rows / (drained.floorMillis / 1000))
+      rates.cpuMicros.push((drained.cpuMillis * 1000) / drained.rows)
+      say(
+        `${shapes} shapes, ${workload.name}: ${Math.round(rates.drain.at(-1) ?? 0)}/s (floor ${Math.round(rates.floor.at(-1) ?? 0)}), ` +
+          (workload.matches
+            ? `live ${Math.round(rates.committed.at(-1) ?? 0)}/s (floor ${Math.round(rates.committedBesideFloor.at(-1) ?? 0)}), ` +
+              `last one after ${Math.round(rates.lag.at(-1) ?? 0)} ms, `
+            : "") +
+          `${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row`
+      )
+    }
+
+    let made = 0
+    for (const shapes of counts) {
+      const perSecond = await createShapes(service.port, tenantShape, made, shapes)
+      say(`${shapes} shapes, ${Math.round(perSecond)} made per second`)
+      made = shapes
+      for (let run = 0; run < option(options, "runs"); run++) {
+        for (const workload of workloads(option(options, "scale"))) await measure(shapes, workload)
       }
     }
-    const rows = nextId - 1
-    const read = await readAll(service.port, shapes, rows)
-    say(`checked ${read} rows in ${shapes.count} shapes`)
+
+    const rowsOf = (tenant: number): ReadonlySet<number> => {
+      const rows = new Set<number>()
+      for (const part of written) {
+        if (!part.matches || tenant >= part.tenants) continue
+        const start = part.first + ((((tenant - part.first) % part.tenants) + part.tenants) % part.tenants)
+        for (let id = start; id < part.first + part.rows; id += part.tenants) rows.add(id)
+      }
+      return rows
+    }
+    const read = await checkShapes(service.port, made, tenantShape, rowsOf)
+    say(`checked ${read} rows in ${Math.min(made, 10_000)} shapes`)
     await service.stop()
 
-    const figures = [...measured].flatMap(([name, rates]): ReadonlyArray<Figure> => [
-      {
-        what: `${name}, what the slot holds`,
-        unit: "rows/s",
-        runs: rates.drain,
-        floor: { is: drainFloorName, runs: rates.floor },
-        aim: "100,000/s or 50 %"
-      },
-      { what: `${name}, processor time`, unit: "us/row", runs: rates.cpuMicros },
-      {
-        what: `${name}, committed live`,
-        unit: "rows/s",
-        runs: rates.committed,
-        floor: { is: `beside ${drainFloorName}`, runs: rates.committedBesideFloor },
-        ...(name.startsWith("single") ? { aim: "keeps up" } : {})
-      },
-      { what: `${name}, last commit to durable and readable`, unit: "ms", runs: rates.lag }
-    ])
+    const all = [...measured.values()]
+    const kinds = workloads(1)
     return {
-      figures,
-      checked: `all ${read} rows are in the logs of their shapes exactly once`,
-      environment: [`${database.description}; ${shapes.description}`]
+      figures: all.flatMap(({ shapes, workload, rates }) => figuresOf(shapes, workload, rates)),
+      plots: [
+        {
+          name: "replication",
+          title: "Row changes from slot to durable and readable",
+          x: { label: "shapes `tenant = k`", scale: "log" },
+          y: { label: "row changes per second" },
+          lines: kinds.flatMap((kind) => {
+            const points = (pick: (rates: Rates) => Array<number>) =>
+              all
+                .filter(({ workload }) => workload.name === kind.name)
+                .map(({ shapes, rates }) => [shapes, median(pick(rates))] as const)
+            const short = kind.name.replace(" transactions", "").replace(" that match", ",")
+            return [
+              { name: short, points: points((rates) => rates.drain) },
+              { name: `${drainFloorName}`, points: points((rates) => rates.floor), isReference: true }
+            ]
+          })
+        }
+      ],
+      checked: `${read} rows are in the logs of their shapes exactly once, read back from ${Math.min(made, 10_000)} shapes`,
+      environment: [`${database.description}; each row matches one shape \`tenant = k\``]
     }
   }
 }

@@ -10,10 +10,19 @@ export interface Helper {
 }
 
 /** Starts one of the scripts beside this file, which says `{ port }` when it listens (0 if it does not listen). */
-export const startHelper = (script: string, args: ReadonlyArray<string> = []): Promise<Helper> =>
+export const startHelper = (
+  script: string,
+  args: ReadonlyArray<string> = [],
+  nodeArguments: ReadonlyArray<string> = [],
+  environment: Readonly<Record<string, string>> = {}
+): Promise<Helper> =>
   new Promise((resolve, reject) => {
     const child = tracked(
-      fork(path.join(import.meta.dirname, script), [...args], { serialization: "advanced" })
+      fork(path.join(import.meta.dirname, script), [...args], {
+        serialization: "advanced",
+        execArgv: [...nodeArguments],
+        env: { ...process.env, ...environment }
+      })
     )
     const exit = new Promise<void>((done) => child.once("exit", () => done()))
     const stop = onEnd(async () => {

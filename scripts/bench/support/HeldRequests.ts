@@ -26,12 +26,15 @@ export const holdRequests = async (server: {
     else opened.reject(new Error(answer.message))
   })
   const send = (command: Command) => helper.child.send(command)
-  const before = openFiles(server.pid)
   send({ _tag: "Open", port: server.port, path: server.path, count: server.count })
   await opened.promise
-  await eventually("the server to accept all clients", 60_000, 50, () =>
-    openFiles(server.pid) >= before + server.count ? true : undefined
-  )
+  let last = 0
+  await eventually("the server to accept all clients", 60_000, 200, () => {
+    const open = openFiles(server.pid)
+    const settled = open >= server.count && open === last
+    last = open
+    return settled ? true : undefined
+  })
   await quiet(server.pid)
   return {
     replies: replies.promise,

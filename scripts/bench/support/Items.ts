@@ -15,14 +15,14 @@ export const createItems = async (database: Database, table = "items"): Promise<
       created timestamptz NOT NULL,
       note text NOT NULL
     );
-    CREATE PROCEDURE write_${table}(first bigint, transactions integer, each_rows integer, tenants integer, pause_ms float8)
+    CREATE PROCEDURE write_${table}(first bigint, transactions integer, each_rows integer, tenants integer, first_tenant integer, pause_ms float8)
     LANGUAGE plpgsql AS $$
     DECLARE
       id bigint := first;
       next_at timestamptz := clock_timestamp();
     BEGIN
       FOR t IN 1..transactions LOOP
-        INSERT INTO ${table} ${itemRows("id", "id + each_rows - 1", "tenants")};
+        INSERT INTO ${table} ${itemRows("id", "id + each_rows - 1", "tenants", "first_tenant")};
         COMMIT;
         id := id + each_rows;
         IF pause_ms > 0 THEN
@@ -34,8 +34,8 @@ export const createItems = async (database: Database, table = "items"): Promise<
 }
 
 /** The rows with ids from `first` to `last`, both SQL expressions. */
-export const itemRows = (first: string, last: string, tenants: string): string =>
-  `SELECT g, (g % ${tenants})::integer, 'Item number ' || g, g % 2 = 0, (g % 100000) / 100.0,
+export const itemRows = (first: string, last: string, tenants: string, firstTenant = "0"): string =>
+  `SELECT g, (${firstTenant} + g % ${tenants})::integer, 'Item number ' || g, g % 2 = 0, (g % 100000) / 100.0,
      '2026-01-01 00:00:00+00'::timestamptz + g * interval '1 second', 'A note on item ' || g || ${note}
    FROM generate_series(${first}, ${last}) g`
 
@@ -73,7 +73,9 @@ export const write = async (
     readonly transactions: number
     readonly rowsEach: number
     readonly writers?: number
+    /** Row `id` belongs to tenant `firstTenant + id % tenants`. Default: all rows to tenant 0. */
     readonly tenants?: number
+    readonly firstTenant?: number
     /** Time from the start of one transaction to the next; 0 is as fast as possible. */
     readonly pauseMillis?: number
     /** Commits do not wait for the disk: for contents that are only read later. */
@@ -93,7 +95,7 @@ export const write = async (
       sessions.map((session, i) =>
         session.query(
           `CALL write_${options.table ?? "items"}(${options.first + i * each * options.rowsEach}, ${each}, ` +
-            `${options.rowsEach}, ${options.tenants ?? 1}, ${options.pauseMillis ?? 0})`
+            `${options.rowsEach}, ${options.tenants ?? 1}, ${options.firstTenant ?? 0}, ${options.pauseMillis ?? 0})`
         )
       )
     )

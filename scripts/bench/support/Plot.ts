@@ -119,7 +119,9 @@ export const renderPlot = (plot: Plot): string => {
     `<g transform="translate(18 ${(top + height - bottom) / 2}) rotate(-90)">${text(0, 0, plot.y.label, 'text-anchor="middle"')}</g>`
   )
   plot.lines.forEach((line, i) => {
-    const colour = colours[i % colours.length]
+    // A reference belongs to the line before it.
+    const own = plot.lines.slice(0, i + 1).filter((other) => other.isReference !== true).length - 1
+    const colour = colours[Math.max(0, own) % colours.length]
     const path = line.points.map(([px, py]) => `${x.at(px).toFixed(1)} ${y.at(py).toFixed(1)}`).join("L")
     const dash = line.isReference === true ? ' stroke-dasharray="6 4"' : ""
     parts.push(`<path d="M${path}" fill="none" stroke="${colour}" stroke-width="2"${dash}/>`)

@@ -37,9 +37,9 @@ const spread = (figure: Figure): string =>
     ? ""
     : `${formatNumber(Math.min(...figure.runs))} to ${formatNumber(Math.max(...figure.runs))}`
 
-const headings = ["figure", "median", "runs", "floor", "ratio", "aim"]
+export const headings = ["figure", "median", "runs", "floor", "ratio", "aim"]
 
-const row = (figure: Figure): ReadonlyArray<string> => [
+export const row = (figure: Figure): ReadonlyArray<string> => [
   figure.note === undefined ? figure.what : `${figure.what} (${figure.note})`,
   withUnit(median(figure.runs), figure.unit),
   spread(figure),

@@ -53,6 +53,16 @@ export const probed: ReadonlyArray<string> = [
   path.join(import.meta.dirname, "probe.ts")
 ]
 
+/** Asks a process that was started with `probed`, and with this file as `BENCH_PROBE_FILE`. */
+export const collectGarbage = async (pid: number, answer: string): Promise<NodeJS.MemoryUsage> => {
+  await unlink(answer).catch(() => {})
+  process.kill(pid, "SIGUSR2")
+  const text = await eventually("the garbage collection", 60_000, 5, () =>
+    readFile(answer, "utf8").catch(() => undefined)
+  )
+  return JSON.parse(text) as NodeJS.MemoryUsage
+}
+
 export const storageDirectory = (): string => {
   const directory = mkdtempSync(path.join(os.tmpdir(), "baton-bench-storage-"))
   onEnd(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
@@ -176,15 +186,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
       await ended()
     },
     exited: () => exited,
-    collectGarbage: async () => {
-      const answer = `${logFile}.probe`
-      await unlink(answer).catch(() => {})
-      child.kill("SIGUSR2")
-      const text = await eventually("the garbage collection", 60_000, 5, () =>
-        readFile(answer, "utf8").catch(() => undefined)
-      )
-      return JSON.parse(text) as NodeJS.MemoryUsage
-    },
+    collectGarbage: () => collectGarbage(pid, `${logFile}.probe`),
     complaints: async () => {
       const found: Array<string> = []
       for await (const line of createInterface({ input: createReadStream(logFile) })) {

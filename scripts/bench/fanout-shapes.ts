@@ -1,0 +1,111 @@
+import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
+import { measureDrain } from "./support/Drain.ts"
+import { drainFloorName } from "./support/DrainFloor.ts"
+import { createItems, write } from "./support/Items.ts"
+import { checkShapes, createShapes, whereShape } from "./support/ShapeSets.ts"
+import { makeMarker, openStage } from "./support/Stage.ts"
+import { median } from "./support/Statistics.ts"
+
+/** Different shapes that all hold the rows of tenant 0: no two of them have the same other tenant. */
+const sharing = (index: number): string => whereShape(`tenant IN (0, ${-1 - index})`)
+
+export const benchmark: Benchmark = {
+  name: "fanout-shapes",
+  summary: "one row that belongs to many shapes",
+  options: { runs: 3, most: 10_000, transactions: 500 },
+  short: { runs: 1, most: 100 },
+  run: async (options, say) => {
+    const counts = [1, 100, 1000, 10_000].filter((count) => count <= option(options, "most"))
+    const transactions = option(options, "transactions")
+    const stage = await openStage()
+    const { database } = stage
+    await createItems(database)
+    const marker = await makeMarker(database)
+    let service = await stage.start()
+    await marker.prepare(service.port)
+    const millis = new Map<number, Array<number>>()
+    const cpu = new Map<number, Array<number>>()
+    const floor: Array<number> = []
+    let nextId = 1
+    let made = 0
+    for (const shapes of counts) {
+      await createShapes(service.port, sharing, made, shapes)
+      made = shapes
+      for (let run = 0; run < option(options, "runs"); run++) {
+        const drained = await measureDrain(stage, marker, service, async () => {
+          await write(database, { first: nextId, transactions, rowsEach: 1, unsynced: true })
+          nextId += transactions
+          return transactions
+        })
+        service = drained.service
+        millis.set(shapes, [...(millis.get(shapes) ?? []), drained.millis])
+        cpu.set(shapes, [...(cpu.get(shapes) ?? []), drained.cpuMillis])
+        floor.push(drained.floorMillis)
+        say(
+          `${shapes} shapes: ${drained.millis.toFixed(0)} ms for ${transactions} rows, floor ${drained.floorMillis.toFixed(0)} ms`
+        )
+      }
+    }
+    const all = new Set(Array.from({ length: nextId - 1 }, (_, i) => i + 1))
+    const read = await checkShapes(service.port, made, sharing, () => all, 2000)
+    await service.stop()
+
+    const one = median(millis.get(1) ?? [])
+    const oneCpu = median(cpu.get(1) ?? [])
+    const figures = counts.flatMap((shapes): ReadonlyArray<Figure> => {
+      const runs = millis.get(shapes) ?? []
+      const time: Figure = {
+        what: `${transactions} one-row transactions, each row in ${shapes} ${shapes === 1 ? "shape" : "shapes"}`,
+        unit: "ms",
+        runs,
+        floor: { is: drainFloorName, runs: floor },
+        compare: "time"
+      }
+      if (shapes === 1) return [time]
+      const perExtra = (total: number, base: number) =>
+        ((total - base) * 1000) / (transactions * (shapes - 1))
+      return [
+        time,
+        {
+          what: `${shapes} shapes, time per extra shape`,
+          unit: "us",
+          runs: runs.map((total) => perExtra(total, one)),
+          aim: "2 us"
+        },
+        {
+          what: `${shapes} shapes, processor time per extra shape`,
+          unit: "us",
+          runs: (cpu.get(shapes) ?? []).map((total) => perExtra(total, oneCpu))
+        }
+      ]
+    })
+    return {
+      figures,
+      plots: [
+        {
+          name: "fanout-shapes",
+          title: "One row that belongs to many shapes",
+          x: { label: "shapes", scale: "log" },
+          y: { label: "microseconds per row" },
+          lines: [
+            {
+              name: "Baton",
+              points: counts.map(
+                (shapes) => [shapes, (median(millis.get(shapes) ?? []) * 1000) / transactions] as const
+              )
+            },
+            {
+              name: drainFloorName,
+              points: counts.map((shapes) => [shapes, (median(floor) * 1000) / transactions] as const),
+              isReference: true
+            }
+          ]
+        }
+      ],
+      checked: `${read} rows read back from ${Math.min(made, 2000)} shapes, each row once in each`,
+      environment: [
+        `${database.description}; shapes \`tenant IN (0, -k)\`, which the filter index finds by their first value`
+      ]
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import { nowMillis } from "./Clock.ts"
+import { drainMillis } from "./DrainFloor.ts"
+import { cpuMillis } from "./ProcessFacts.ts"
+import { createSlot, dropSlot } from "./RawPostgres.ts"
+import type { Service } from "./ServiceProcess.ts"
+import { type Marker, publicationName, type Stage } from "./Stage.ts"
+
+export const floorSlot = "bench_floor"
+
+export interface Drained {
+  readonly rows: number
+  /** From the lock to everything durable and readable. */
+  readonly millis: number
+  /** What reading the same from a second slot takes. */
+  readonly floorMillis: number
+  /** Processor time of the service meanwhile. */
+  readonly cpuMillis: number
+  /** The service that runs now. */
+  readonly service: Service
+}
+
+/**
+ * How fast the service works off what its slot holds. It is stopped, changes are made, and it is started again and waits
+ * for its lock, which the benchmark holds. When it gets the lock it finds them all, as the floor does in a slot of its
+ * own. So neither start-up nor writing is measured.
+ */
+export const measureDrain = async (
+  stage: Stage,
+  marker: Marker,
+  running: Service,
+  write: () => Promise<number>
+): Promise<Drained> => {
+  const { database } = stage
+  await running.stop()
+  await createSlot(database, floorSlot)
+  const rows = await write()
+  const lsn = await marker.commit()
+  const floorMillis = await drainMillis(database, floorSlot, publicationName)
+  await dropSlot(database, floorSlot)
+
+  const holder = await database.session()
+  await holder.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
+  const service = await stage.start({ until: "waiting" })
+  const cpuBefore = cpuMillis(service.pid)
+  const began = nowMillis()
+  await holder.end()
+  const { readableAt, durableAt } = await marker.arrival(service.port, lsn)
+  return {
+    rows,
+    millis: Math.max(readableAt, durableAt) - began,
+    floorMillis,
+    cpuMillis: cpuMillis(service.pid) - cpuBefore,
+    service
+  }
+}
