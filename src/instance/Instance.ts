@@ -4,7 +4,7 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
 import { Publication } from "../postgres/Publication.ts"
-import { ownPgError } from "../postgres/PgError.ts"
+import { ownPgError, type PgError } from "../postgres/PgError.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
 import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
@@ -66,8 +66,6 @@ export class Instance extends Context.Service<
       const { engine } = storage
       const stopping = yield* Deferred.make<void>()
       let everActive = false
-      /** Postgres has given the slot up: whoever holds the lock next makes a new one. */
-      let slotIsLost = false
 
       /** Connection, lock, takeover, stream; fails when any of it does. */
       const turn = Effect.gen(function* () {
@@ -128,6 +126,12 @@ export class Instance extends Context.Service<
               )
             }
             return yield* Effect.raceFirst(stream, Deferred.await(idle)).pipe(
+              // In the journal, because the next holder of the lock may be another instance.
+              Effect.tapError((error) =>
+                Effect.sync(() => {
+                  if (needsNewSlot(error)) engine.write({ t: "slotLost" })
+                })
+              ),
               Effect.ensuring(handBack(connection, session))
             )
           })
@@ -150,19 +154,31 @@ export class Instance extends Context.Service<
           yield* connection.close
         })
 
+      /** Makes a new slot in place of one that Postgres has given up. */
+      const usableSlot = (connection: ReplicationConnection) =>
+        replication
+          .ensureSlot(connection)
+          .pipe(
+            Effect.catchIf(needsNewSlot, ({ message }) =>
+              Effect.logWarning(message).pipe(
+                Effect.andThen(replication.dropSlot(connection)),
+                Effect.andThen(replication.ensureSlot(connection))
+              )
+            )
+          )
+
       const prepareSource = (connection: ReplicationConnection, session: RegistrySession) =>
         Effect.gen(function* () {
+          const { store } = engine
           const ensured = yield* publication.ensureExists
           // A slot of before does not go with a new publication: Postgres would fail to decode with it.
-          if (slotIsLost || ensured.created) yield* replication.dropSlot(connection)
-          const slot = yield* replication.ensureSlot(connection)
-          slotIsLost = false
+          if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
+          const slot = yield* usableSlot(connection)
           const source = {
             systemId: connection.systemId,
             timeline: connection.timeline,
             slot: config.slotName
           }
-          const { store } = engine
           const reason = reasonToPurge({
             storedSource: store.source,
             source,
@@ -176,6 +192,7 @@ export class Instance extends Context.Service<
           else if (ensured.repaired) session.purge("the publication did not carry all operations")
           const stored = store.source
           if (
+            store.slotIsLost ||
             stored?.systemId !== source.systemId ||
             stored.timeline !== source.timeline ||
             stored.slot !== source.slot
@@ -266,10 +283,11 @@ export class Instance extends Context.Service<
           yield* health.send(error.unreachable ? "databaseDown" : "lockLost")
           if (error.recovery === "fatal" && !everActive)
             return yield* new InstanceFailed({ message: error.message })
-          if (error.recovery === "recreateSlot") {
-            slotIsLost = true
-            yield* Effect.logWarning(error.message)
-          } else yield* Effect.logWarning(`Database connection in replication mode failed: ${error.message}`)
+          yield* Effect.logWarning(
+            needsNewSlot(error)
+              ? error.message
+              : `Database connection in replication mode failed: ${error.message}`
+          )
           const delay = reconnectDelayMillis(failures)
           yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
           yield* Effect.raceFirst(Effect.sleep(delay), Deferred.await(stopping))
@@ -298,6 +316,8 @@ const lockGone = ownPgError(
   "connection_closed",
   "The connection with the lock was lost before this instance had taken over. It connects again and waits for its turn."
 )
+
+const needsNewSlot = (error: PgError): boolean => error.recovery === "recreateSlot"
 
 const watchIdle = (
   timeoutMillis: number,

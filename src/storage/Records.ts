@@ -42,6 +42,8 @@ export type Notice =
   | { readonly t: "epoch"; readonly epoch: number; readonly previous: JournalEnd | null }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
   | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
+  /** The slot is of no use any more: whoever holds the lock next makes a new one, and then writes the source again. */
+  | { readonly t: "slotLost" }
   | {
       readonly t: "created"
       readonly id: number

@@ -36,6 +36,8 @@ export class ShapeStore {
 
   nextId = 1
   source: StreamSource | undefined = undefined
+  /** The source's slot was found to be of no use. */
+  slotIsLost = false
   /** Commit LSN of the last transaction applied; a transaction at or below it has been seen before. */
   lastCommitLsn = 0n
   /** Everything up to here is in the journal, or concerns no shape. */
@@ -157,6 +159,10 @@ export class ShapeStore {
         return
       case "source":
         this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }
+        this.slotIsLost = false
+        return
+      case "slotLost":
+        this.slotIsLost = true
         return
       case "created":
         this.create(notice.id, notice.handle, notice.definition, notice.atMillis)

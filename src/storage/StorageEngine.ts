@@ -60,6 +60,9 @@ export class StorageEngine {
   /** A writer that is on its way out: what it has composed is still in its memory. */
   private leaving: JournalWriter | undefined
   private loop: Promise<void> | undefined
+  /** The look for later epochs that is under way, and the one that is to follow it. */
+  private looking: Promise<boolean> | undefined
+  private lookingNext: Promise<boolean> | undefined
   private following = false
   private wakeUp: (() => void) | undefined
   private lookAgain = false
@@ -329,10 +332,32 @@ export class StorageEngine {
     this.store.apply(notice)
   }
 
-  /** Whether somebody else has claimed a later epoch: then nothing we write counts any more. */
-  async isFenced(): Promise<boolean> {
-    const writer = this.writer
-    return writer === undefined || (await highestClaim(this.paths)) > writer.epoch
+  /**
+   * Whether somebody else has claimed a later epoch: then nothing we write counts any more. Callers that ask while a look
+   * is under way share the next one, since theirs must begin after they asked.
+   */
+  isFenced(): Promise<boolean> {
+    if (this.looking === undefined) return (this.looking = this.lookForClaims())
+    const looking = this.looking
+    this.lookingNext ??= looking
+      .catch(() => false)
+      .then(() => {
+        this.lookingNext = undefined
+        return (this.looking = this.lookForClaims())
+      })
+    return this.lookingNext
+  }
+
+  private lookForClaims(): Promise<boolean> {
+    const { writer } = this
+    const look =
+      writer === undefined
+        ? Promise.resolve(true)
+        : highestClaim(this.paths).then((highest) => this.writer !== writer || highest > writer.epoch)
+    const done = look.finally(() => {
+      if (this.looking === done) this.looking = undefined
+    })
+    return done
   }
 
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */

@@ -220,6 +220,11 @@ export class FakePostgres {
 
   // Slot and stream
 
+  /** Postgres makes no slot before every transaction whose commit it leaves out can be seen. */
+  get canCreateSlot(): boolean {
+    return this.wal.every(({ xid }) => !this.inProgress.has(xid))
+  }
+
   createSlot(): bigint {
     this.slot = { confirmed: this.walEnd, activePid: undefined, lost: false }
     return this.walEnd

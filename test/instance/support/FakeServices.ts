@@ -220,8 +220,11 @@ const replicationStream = (reach: Reach) => {
     ensureSlot: (connection) =>
       Effect.gen(function* () {
         yield* connection.query("SELECT slot")
+        while (server.slot === undefined) {
+          if (server.canCreateSlot) return { created: true, confirmedFlushLsn: server.createSlot() }
+          yield* connection.query("SELECT wait")
+        }
         const { slot } = server
-        if (slot === undefined) return { created: true, confirmedFlushLsn: server.createSlot() }
         if (slot.lost) return yield* pgError("database_slot_exceeded_max_size")
         return { created: false, confirmedFlushLsn: slot.confirmed }
       }),

@@ -1,0 +1,19 @@
+import { assert, describe, it } from "@effect/vitest"
+import fc from "fast-check"
+import { eventArbitrary, play } from "./support/Drama.ts"
+import { World } from "./support/World.ts"
+
+const numRuns = Number(process.env["BATON_MODEL_RUNS"] ?? 40)
+
+describe("handover, whatever happens", () => {
+  it("keeps every promise through random events, and recovers from all of them", { timeout: 0 }, async () => {
+    const seed = process.env["BATON_MODEL_SEED"] ?? Date.now() & 0x7fffffff
+    await fc.assert(
+      fc.asyncProperty(fc.array(eventArbitrary, { minLength: 5, maxLength: 40 }), (events) =>
+        World.run({}, (world) => play(world, events))
+      ),
+      { numRuns, seed: Number(seed) }
+    )
+    assert.isAbove(numRuns, 0)
+  })
+})

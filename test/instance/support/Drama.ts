@@ -1,0 +1,295 @@
+import { assert } from "@effect/vitest"
+import type { Fiber } from "effect"
+import fc from "fast-check"
+import { abilities, isStopping } from "../../../src/health/HealthState.ts"
+import type { Received } from "../../http/support/harness.ts"
+import { Client } from "./Client.ts"
+import type { Member } from "./Member.ts"
+import type { World } from "./World.ts"
+
+/** Something that happens to the world. Numbers pick among what there is: members, clients, tables, open transactions. */
+export type WorldEvent =
+  | { readonly _tag: "Start" }
+  | { readonly _tag: "Stop" | "Kill" | "Freeze" | "Thaw" | "Cut" | "Heal"; readonly member: number }
+  | { readonly _tag: "DatabaseDown" | "DatabaseUp" | "LoseLock" | "LoseSlot" | "OtherWal" }
+  | { readonly _tag: "Insert"; readonly tables: ReadonlyArray<number>; readonly visibleAfterMillis: number }
+  | { readonly _tag: "Begin"; readonly tables: ReadonlyArray<number> }
+  | { readonly _tag: "Commit"; readonly transaction: number }
+  | { readonly _tag: "Ask"; readonly client: number; readonly member: number; readonly live: boolean }
+  | { readonly _tag: "Delete"; readonly client: number; readonly member: number }
+  | { readonly _tag: "Wait"; readonly millis: number }
+
+const tables = [1, 2, 3]
+const clients = 5
+const mostMembers = 3
+
+const member = fc.nat(mostMembers - 1)
+const someTables = fc.array(fc.constantFrom(...tables), { minLength: 1, maxLength: 3 })
+
+const of = <Tag extends WorldEvent["_tag"]>(weight: number, ...tags: ReadonlyArray<Tag>) => ({
+  weight,
+  arbitrary: fc.record({ _tag: fc.constantFrom(...tags), member }) as fc.Arbitrary<WorldEvent>
+})
+
+export const eventArbitrary: fc.Arbitrary<WorldEvent> = fc.oneof(
+  of(3, "Start"),
+  of(2, "Stop", "Kill", "Cut", "LoseLock"),
+  of(2, "Freeze"),
+  of(4, "Thaw", "Heal", "DatabaseUp"),
+  of(1, "DatabaseDown"),
+  of(1, "OtherWal"),
+  {
+    weight: 8,
+    arbitrary: fc
+      .constantFrom(1, 4, 20, 150, 600, 2500, 12_000)
+      .map((millis) => ({ _tag: "Wait", millis }) as const)
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      _tag: fc.constant("Insert" as const),
+      tables: someTables,
+      visibleAfterMillis: fc.constantFrom(0, 0, 0, 2, 30)
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Begin" as const), tables: someTables }) },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Commit" as const), transaction: fc.nat(3) }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      _tag: fc.constant("Ask" as const),
+      client: fc.nat(clients - 1),
+      member,
+      live: fc.boolean()
+    })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ _tag: fc.constant("Delete" as const), client: fc.nat(clients - 1), member })
+  },
+  { weight: 1, arbitrary: fc.constant({ _tag: "LoseSlot" } as const) }
+)
+
+interface Asking {
+  readonly member: Member
+  readonly fiber: Fiber.Fiber<Received>
+}
+
+/** One performance: members, clients with at most one request each, and what they may be told. */
+class Drama {
+  private readonly world: World
+  private readonly clients = Array.from(
+    { length: clients },
+    (_, i) => new Client(tables[i % tables.length] ?? 1)
+  )
+  private readonly asking = new Map<Client, Asking>()
+  private readonly deleting: Array<Asking & { readonly handle: string }> = []
+  /** Handles that somebody asked to delete: whether they are is known when the answer comes, or never. */
+  private readonly doomed = new Set<string>()
+  /** Since then nobody has made a new slot and dropped what the old one fed. */
+  private slotIsLost = false
+  private names = 0
+
+  constructor(world: World) {
+    this.world = world
+  }
+
+  private get members(): ReadonlyArray<Member> {
+    return this.world.members.filter(({ isKilled }) => !isKilled)
+  }
+
+  private pick(i: number): Member | undefined {
+    const { members } = this
+    return members[i % Math.max(1, members.length)]
+  }
+
+  async start(): Promise<Member> {
+    return this.world.start(`m${this.names++}`)
+  }
+
+  async happen(event: WorldEvent): Promise<void> {
+    const { server, time } = this.world
+    switch (event._tag) {
+      case "Start":
+        if (this.members.filter(({ isStopping: stops }) => !stops).length < mostMembers) await this.start()
+        return
+      case "Stop":
+        this.pick(event.member)?.shutdown()
+        return
+      case "Kill": {
+        const victim = this.pick(event.member)
+        victim?.kill()
+        for (const [client, { member: asked }] of this.asking) if (asked === victim) this.giveUp(client)
+        return
+      }
+      case "Freeze":
+        this.pick(event.member)?.freeze()
+        return
+      case "Thaw":
+        this.pick(event.member)?.thaw()
+        return
+      case "Cut":
+        this.pick(event.member)?.network.shut()
+        return
+      case "Heal":
+        this.pick(event.member)?.network.open()
+        return
+      case "DatabaseDown":
+        server.goDown()
+        return
+      case "DatabaseUp":
+        server.comeUp()
+        return
+      case "LoseLock":
+        if (server.lockHolder !== undefined) server.end(server.lockHolder, "terminated")
+        return
+      case "LoseSlot":
+        if (server.slot !== undefined) this.slotIsLost = true
+        server.loseSlot()
+        return
+      case "OtherWal":
+        if (server.isUp) server.writeOtherWal()
+        return
+      case "Insert":
+        if (server.isUp)
+          server.commit(server.begin(this.world.rows(...event.tables)), event.visibleAfterMillis)
+        return
+      case "Begin":
+        if (server.isUp) server.begin(this.world.rows(...event.tables))
+        return
+      case "Commit": {
+        const open = server.openXids
+        const xid = open[event.transaction % Math.max(1, open.length)]
+        if (server.isUp && xid !== undefined) server.commit(xid)
+        return
+      }
+      case "Ask":
+        this.ask(this.clients[event.client], this.pick(event.member), event.live)
+        return
+      case "Delete":
+        this.delete(this.clients[event.client], this.pick(event.member))
+        return
+      case "Wait":
+        await time.advance(event.millis, () => this.look())
+    }
+  }
+
+  private ask(client: Client | undefined, to: Member | undefined, live: boolean): void {
+    if (client === undefined || to === undefined || to.state === "stopped") return
+    // A client that was held for too long, or whose connection is gone, asks somebody else.
+    this.giveUp(client)
+    this.asking.set(client, { member: to, fiber: to.ask(client.target(live && client.offset !== "-1")) })
+  }
+
+  private giveUp(client: Client): void {
+    this.asking.get(client)?.fiber.interruptUnsafe()
+    this.asking.delete(client)
+  }
+
+  private delete(client: Client | undefined, to: Member | undefined): void {
+    if (client?.handle === undefined || to === undefined) return
+    this.doomed.add(client.handle)
+    const target = `/v1/shape?table=t${client.table}&handle=${client.handle}`
+    this.deleting.push({ member: to, handle: client.handle, fiber: to.ask(target, { method: "DELETE" }) })
+  }
+
+  /** Hands out the answers that have come, and looks at everything that must hold. */
+  async look(): Promise<void> {
+    for (const [client, { fiber, member: asked }] of this.asking) {
+      const exit = fiber.pollUnsafe()
+      if (exit === undefined) continue
+      this.asking.delete(client)
+      assert(exit._tag === "Success", `a request at ${asked.name} died`)
+      this.take(client, exit.value, asked)
+    }
+    await this.world.check()
+    const { slot } = this.world.server
+    if (this.slotIsLost && slot?.lost === false && this.members.some(({ state }) => state === "active")) {
+      this.slotIsLost = false
+      for (const { handle } of this.clients) if (handle !== undefined) this.doomed.add(handle)
+    }
+  }
+
+  private mayStartOver(handle: string | undefined): boolean {
+    return this.slotIsLost || (handle !== undefined && this.doomed.has(handle))
+  }
+
+  private take(client: Client, reply: Received, from: Member): void {
+    const { handle } = client
+    if (client.take(reply) !== "refetch") return
+    assert.isTrue(
+      this.mayStartOver(handle),
+      `${from.name} (${from.state}) told a client of ${handle} to start over`
+    )
+  }
+
+  /** Everything is mended; then one instance becomes active, and every client gets everything. */
+  async finale(): Promise<void> {
+    const { server } = this.world
+    await this.world.time.advance(0, () => this.look())
+    server.comeUp()
+    for (const each of this.members) {
+      each.network.open()
+      each.thaw()
+    }
+    for (const xid of server.openXids) server.commit(xid)
+    if (this.members.every((each) => isStopping(each.state) || each.isStopping)) await this.start()
+    await this.recover()
+    for (const client of this.clients) this.giveUp(client)
+    this.world.insert(...tables)
+    await this.world.advance(300)
+    for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
+    // Whoever is not stopping becomes active when it is the last one.
+    const rest = this.members.filter((each) => !each.isStopping)
+    for (const each of rest.slice(1)) each.shutdown()
+    await this.recover()
+    assert.strictEqual(rest[0]?.state, "active")
+    this.world.insert(...tables)
+    await this.world.advance(300)
+    for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
+  }
+
+  private recover(): Promise<number> {
+    return this.world.until(
+      "one instance is active, the others wait or drain",
+      () => {
+        const active = this.members.filter(({ state }) => state === "active")
+        const others = this.members.filter((each) => !active.includes(each))
+        return active.length === 1 && others.every(({ state }) => state === "waiting" || state === "draining")
+      },
+      120_000
+    )
+  }
+
+  /** Like a client that tries until it has everything, whoever it has to ask. */
+  private async finish(at: Member, client: Client): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      const reply = await this.world.ask(at, client.target())
+      const before = client.handle
+      const progress = client.take(reply)
+      if (progress === "upToDate") break
+      if (progress === "refetch")
+        assert.isTrue(
+          this.mayStartOver(before),
+          `${at.name} (${at.state}) told a client of ${before} to start over`
+        )
+      if (progress === "retry") {
+        // A shape that does not exist can only be made by the active one.
+        assert.isFalse(abilities[at.state].createsShapes, `${at.name} is active and made no shape`)
+        const active = this.members.find(({ state }) => state === "active")
+        if (active !== undefined) await this.finish(active, new Client(client.table))
+        await this.world.advance(300)
+      }
+      assert.isBelow(tries, 20, `${at.name} (${at.state}) has no answer for ${client.target()}`)
+    }
+    await this.world.assertWhole(at, client)
+  }
+}
+
+export const play = async (world: World, events: ReadonlyArray<WorldEvent>): Promise<void> => {
+  const drama = new Drama(world)
+  await drama.start()
+  await world.advance(20)
+  for (const event of events) await drama.happen(event)
+  await drama.finale()
+}
