@@ -7,6 +7,7 @@ import { readinessMillis, type ApiServices } from "./ApiServices.ts"
 import {
   failed,
   handedOver,
+  invalidRequest,
   knownUnavailable,
   mustRefetch,
   unavailable,
@@ -34,6 +35,8 @@ const snapshotFailure = (error: SnapshotFailed): Failure => {
   switch (error.kind) {
     case "schemaChanged":
       return mustRefetch(undefined)
+    case "conditionFailed":
+      return invalidRequest({ where: [error.message] })
     case "unavailable":
       return knownUnavailable(error.message)
     case "unexpected":

@@ -7,8 +7,11 @@ export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", { me
 
 /** The first rows of a new shape could not be read; the shape is gone again and the next request starts over. */
 export class SnapshotFailed extends Schema.TaggedError<SnapshotFailed>()("SnapshotFailed", {
-  /** `schemaChanged`: 409. `unavailable`: 503, a known and passing condition. `unexpected`: 500. */
-  kind: Schema.Literals(["schemaChanged", "unavailable", "unexpected"]),
+  /**
+   * `schemaChanged`: 409. `conditionFailed`: 400, Postgres cannot evaluate the shape's condition, or not for the present
+   * rows; `message` is what it says. `unavailable`: 503, a known and passing condition. `unexpected`: 500.
+   */
+  kind: Schema.Literals(["schemaChanged", "conditionFailed", "unavailable", "unexpected"]),
   message: Schema.String
 }) {}
 

@@ -117,15 +117,16 @@ const begin = Effect.fnUntraced(function* <E>(
   request: SnapshotRequest<E>,
   limits: SnapshotLimits
 ) {
-  const { table } = request.definition
-  let transaction = yield* failing(table, beginSnapshot(sessions, table.oid))
+  const { definition } = request
+  const { table } = definition
+  let transaction = yield* failing(definition, beginSnapshot(sessions, table.oid))
   const deadline = performance.now() + limits.retryMillis
   let pauseMillis = firstRetryPauseMillis
   while ((yield* request.onSnapshot(transaction.snapshot)) === "retry") {
     if (performance.now() > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
     pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
-    transaction = yield* failing(table, beginAgain(transaction, table.oid))
+    transaction = yield* failing(definition, beginAgain(transaction, table.oid))
   }
   return transaction
 })
@@ -142,7 +143,7 @@ const writeRows = Effect.fnUntraced(function* <E>(
   const encoder = makeRowEncoder(definition)
   const reader = new RowReader(session, sql, encoder, chunkBytesThreshold)
   const next = failing(
-    definition.table,
+    definition,
     Effect.mapError(reader.next, ({ error }) => error)
   )
   let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
@@ -154,7 +155,7 @@ const writeRows = Effect.fnUntraced(function* <E>(
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
-  if (!(yield* failing(definition.table, commitAndCheckName(session, definition.table))))
+  if (!(yield* failing(definition, commitAndCheckName(session, definition.table))))
     return yield* failure(definition.table, tableGone)
   return reader.rowsInChunk
 })
@@ -164,12 +165,12 @@ const report = (table: ShapeDefinition["table"], message: string): Effect.Effect
   Effect.logWarning(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
 
 const failing = <A, R>(
-  table: ShapeDefinition["table"],
+  { table, where }: ShapeDefinition,
   effect: Effect.Effect<A, PgError, R>
 ): Effect.Effect<A, SnapshotFailed, R> =>
   effect.pipe(
     Effect.tapError(({ message }) => report(table, message)),
-    Effect.mapError(snapshotFailed)
+    Effect.mapError((error) => snapshotFailed(error, where !== undefined))
   )
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>

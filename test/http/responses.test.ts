@@ -341,6 +341,24 @@ describe("each class of response", () => {
     )
   )
 
+  it.effect("a condition that Postgres cannot evaluate for the rows is refused in its words, for now", () =>
+    withApi((store) =>
+      Effect.gen(function* () {
+        store.creationFails = new SnapshotFailed({ kind: "conditionFailed", message: "division by zero" })
+        const answer = yield* ask(`${shape}&offset=-1`)
+        assert.strictEqual(answer.status, 400)
+        assert.deepStrictEqual(answer.json(), {
+          message: "Invalid request",
+          errors: { where: ["division by zero"] }
+        })
+        assert.deepStrictEqual(classHeaders(answer), {
+          "cache-control": "no-store",
+          "surrogate-control": "no-store"
+        })
+      })
+    )
+  )
+
   it.effect("snapshots that fail: 503 for what passes, 500 for what is not understood", () =>
     withApi((store) =>
       Effect.gen(function* () {

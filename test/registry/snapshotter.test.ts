@@ -371,6 +371,21 @@ describe("a snapshot that fails", () => {
     })
   )
 
+  it.live("because Postgres cannot evaluate the condition says why", () =>
+    Effect.gen(function* () {
+      const failures = [
+        ["10 / (id - 5) > 1", "division by zero"],
+        ["title::int > 1", 'invalid input syntax for type integer: "title 1"'],
+        ["title ~ repeat('(', 2)", "invalid regular expression: parentheses () not balanced"],
+        ["sqrt(-id::float8) > 1", "cannot take square root of a negative number"]
+      ] as const
+      for (const [whereSql, message] of failures) {
+        const error = yield* failure(["items", { whereSql }])
+        assert.deepStrictEqual([error.kind, error.message], ["conditionFailed", message])
+      }
+    })
+  )
+
   it.live("because of a missing privilege says which", () =>
     Effect.gen(function* () {
       yield* Effect.promise(() =>
@@ -388,9 +403,9 @@ describe("a snapshot that fails", () => {
 
   it.live("for a reason nobody foresaw repeats what Postgres said", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* failure(["items", { whereSql: "1 / (id - 500) = 0" }]), {
+      assert.deepStrictEqual(yield* failure(["items", { whereSql: "id = (SELECT id FROM items)" }]), {
         kind: "unexpected",
-        message: "division by zero"
+        message: "more than one row returned by a subquery used as an expression"
       })
     })
   )

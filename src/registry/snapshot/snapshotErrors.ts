@@ -19,9 +19,16 @@ export const isPassing = (error: PgError): boolean => error.unreachable || passi
 
 export const schemaChanged = (message: string): SnapshotFailed => fail("schemaChanged", message)
 
-/** How a failure of Postgres shows to the clients that wait for a snapshot. Source: HTTP API, failures of snapshots. */
-export const snapshotFailed = (error: PgError): SnapshotFailed => {
+/** Class 22, "Data Exception": division by zero, invalid input for a type, and so on. Source: Postgres docs, error codes. */
+const isDataException = (error: PgError): boolean => error.code?.startsWith("22") === true
+
+/**
+ * How a failure of Postgres shows to the clients that wait for a snapshot. Source: HTTP API, failures of snapshots.
+ * Stored values can always be printed: with a condition, data exceptions are the condition's.
+ */
+export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotFailed => {
   const said = error.serverMessage
+  if (hasCondition && said !== undefined && isDataException(error)) return fail("conditionFailed", said)
   if (error.kind === "undefined_object") return schemaChanged(said ?? error.message)
   if (error.kind === "permission_denied")
     return fail("unavailable", `Unable to create initial snapshot: ${said ?? error.message}`)
