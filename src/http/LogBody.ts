@@ -7,6 +7,8 @@ import type { ReplyBody, WritePiece } from "./ApiReply.ts"
 export const pieceBytes = 256 * 1024
 /** Bodies up to this size are put together once and shared by all clients that read the same slice. */
 const sharedBytes = 64 * 1024
+/** Bodies in one piece of up to this size are sent at once: a small snapshot chunk with its brackets. */
+export const immediateBytes = pieceBytes + 2
 /** Up to here as text: Node sends text and headers in one piece, which costs less than it saves for longer ones. */
 const textBytes = 8 * 1024
 
@@ -31,9 +33,9 @@ interface Assembled {
  */
 const assembled = new WeakMap<Uint8Array, Assembled>()
 
-const fromBuffer = (entries: Uint8Array, tail: Buffer): ReplyBody => {
+const fromBuffer = (entries: Uint8Array, tail: Buffer, wholeBytes: number): ReplyBody => {
   const byteLength = open.length + entries.length + tail.length
-  if (byteLength <= sharedBytes) {
+  if (byteLength <= wholeBytes) {
     const whole = Buffer.concat([open, entries, tail], byteLength)
     return byteLength <= textBytes
       ? { _tag: "Text", text: whole.toString("utf8") }
@@ -92,7 +94,8 @@ export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBod
   const known = assembled.get(body)
   if (known !== undefined && known.lsn === upToDateLsn) return known.body
   const tail = message === undefined ? close : Buffer.from(`,${message}]`)
-  const made = fromBuffer(body, tail)
+  // Finished chunks are kept by storage for many readers: one piece is sent at once, without a wait in between.
+  const made = fromBuffer(body, tail, slice.finishedBytes === undefined ? sharedBytes : immediateBytes)
   assembled.set(body, { lsn: upToDateLsn, body: made })
   return made
 }

@@ -6,12 +6,10 @@ import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
 import { countReply } from "./countReply.ts"
 import type { LogRequest } from "./LogReply.ts"
+import { immediateBytes } from "./LogBody.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
 
-/** Bodies up to this size are handed to the operating system at once; a longer one may have to wait for its client. */
-const immediateBytes = 64 * 1024
-
-/** Whether a reply can be sent without waiting for its client in between. */
+/** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */
 export const isImmediate = ({ body }: ApiReply): boolean =>
   body._tag === "Bytes"
     ? body.pieces.length === 1 && body.byteLength <= immediateBytes

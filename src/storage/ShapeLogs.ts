@@ -25,6 +25,11 @@ export interface LogSlice {
    * 256 KiB that are read as the consumer asks for them.
    */
   readonly body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>
+  /**
+   * Length of the body, where it is a whole snapshot chunk: then every reader at this offset is given the same bytes for
+   * as long as the shape lives, and a body that is a stream can be run more than once. Left out otherwise.
+   */
+  readonly finishedBytes?: number
 }
 
 export type LogRead =

@@ -16,6 +16,7 @@ import {
 import { piecesToStream } from "./piecesToStream.ts"
 import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
 import type { ShapeState } from "./ShapeState.ts"
+import { SnapshotChunks } from "./SnapshotChunks.ts"
 import { digestOf } from "./ShapeStore.ts"
 import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
 import { StorageEngine } from "./StorageEngine.ts"
@@ -114,12 +115,28 @@ export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effe
   Effect.map(Storage, ({ engine }) => makeShapeLogs(engine))
 )
 
+const chunkSlice = (
+  shape: ShapeState,
+  plan: Extract<ReadPlan, { _tag: "SnapshotChunk" }>,
+  body: LogSlice["body"]
+): LogSlice => {
+  const finished = shape.snapshotChunks[plan.index]
+  return {
+    _tag: "Slice",
+    next: plan.next,
+    upToDate: false,
+    body,
+    ...(finished === undefined ? {} : { finishedBytes: finished.bytes })
+  }
+}
+
 export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const source: LogSource = {
     paths: engine.paths,
     memory: (segment, position, length) => engine.memory(segment, position, length),
     readSegment: (segment, position, into) => engine.segments.read(segment, position, into)
   }
+  const chunks = new SnapshotChunks(source)
   let shared = new Map<string, LogSlice>()
 
   const share = (key: string, slice: LogSlice): LogSlice => {
@@ -151,6 +168,27 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     return { _tag: "Slice", next, upToDate, body: piecesToStream(() => pieces, failure(shape)) }
   }
 
+  const readChunk = (
+    shape: ShapeState,
+    plan: Extract<ReadPlan, { _tag: "SnapshotChunk" }>
+  ): Effect.Effect<LogRead, ShapeReadError> => {
+    const { index } = plan
+    const known = chunks.now(shape, index)
+    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, known))
+    if (chunks.isSmall(shape, index))
+      return Effect.tryPromise({
+        try: async () => chunkSlice(shape, plan, await chunks.read(shape, index)),
+        catch: failure(shape)
+      }).pipe(
+        // Its files go with it.
+        Effect.catch((error) =>
+          engine.live(shape) === undefined ? Effect.succeed<LogRead>(dropped) : Effect.fail(error)
+        )
+      )
+    const body = piecesToStream(() => snapshotPieces(source, shape, index), failure(shape))
+    return Effect.succeed(chunkSlice(shape, plan, body))
+  }
+
   const read = (handle: ShapeHandle, after: LogOffset): Effect.Effect<LogRead, ShapeReadError> =>
     Effect.suspend(() => {
       const shape = engine.live(handle)
@@ -163,12 +201,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
         case "Log":
           return Effect.succeed(logSlice(shape, after, plan))
         case "SnapshotChunk":
-          return Effect.succeed<LogRead>({
-            _tag: "Slice",
-            next: plan.next,
-            upToDate: false,
-            body: piecesToStream(() => snapshotPieces(source, shape, plan.index), failure(handle))
-          })
+          return readChunk(shape, plan)
         case "AwaitChunk":
           return awaitChunk(handle, plan.index).pipe(Effect.andThen(read(handle, after)))
       }
@@ -181,6 +214,10 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     if (plan._tag === "Log") {
       const slice = logSlice(shape, after, plan)
       return slice.body instanceof Uint8Array ? slice : undefined
+    }
+    if (plan._tag === "SnapshotChunk") {
+      const bytes = chunks.now(shape, plan.index)
+      return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
     }
     return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
   }

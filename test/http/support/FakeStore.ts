@@ -105,7 +105,13 @@ export class FakeStore {
     const chunk = after.tx < 0n ? 0 : after.tx === 0n && after.op !== Infinity ? after.op + 1 : Infinity
     const text = stored.chunks[chunk]
     if (text !== undefined)
-      return { _tag: "Slice", next: snapshotChunk(chunk), upToDate: false, body: this.body(text) }
+      return {
+        _tag: "Slice",
+        next: snapshotChunk(chunk),
+        upToDate: false,
+        body: this.body(text),
+        finishedBytes: Buffer.byteLength(text)
+      }
     const last = this.last(stored)
     const from = after.tx === 0n ? snapshotEnd : after
     if (compareOffsets(from, last) > 0) return { _tag: "Ahead" }

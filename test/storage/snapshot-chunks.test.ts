@@ -1,0 +1,97 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { Effect } from "effect"
+import { afterEach, assert, describe, it } from "vitest"
+import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
+import { ChunkCache } from "../../src/storage/ChunkCache.ts"
+import { makeShapeLogs } from "../../src/storage/Storage.ts"
+import { snapshotChunkFile } from "../../src/storage/StorageDir.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { createShape, engineAt, temporaryDirectory } from "./support.ts"
+
+describe("the cache of chunks", () => {
+  it("gives back the same object", () => {
+    const cache = new ChunkCache(10_000)
+    const bytes = Buffer.alloc(100)
+    cache.set("a", bytes)
+    assert.strictEqual(cache.get("a"), bytes)
+    assert.isUndefined(cache.get("b"))
+  })
+
+  it("never holds more than its capacity, and drops what was not asked for longest", () => {
+    const cache = new ChunkCache(10_000)
+    for (let i = 0; i < 8; i++) cache.set(`${i}`, Buffer.alloc(1000))
+    cache.get("0")
+    for (let i = 8; i < 12; i++) {
+      cache.set(`${i}`, Buffer.alloc(1000))
+      assert.isAtMost(cache.sizeBytes, 10_000)
+    }
+    assert.isDefined(cache.get("0"))
+    assert.isUndefined(cache.get("1"))
+    assert.isDefined(cache.get("11"))
+  })
+
+  it("counts an entry that is set again once, and keeps nothing that is too large", () => {
+    const cache = new ChunkCache(10_000)
+    for (let i = 0; i < 100; i++) cache.set("a", Buffer.alloc(1000 + i))
+    assert.strictEqual(cache.get("a")?.length, 1099)
+    assert.isBelow(cache.sizeBytes, 2000)
+    cache.set("b", Buffer.alloc(20_000))
+    assert.isUndefined(cache.get("b"))
+    assert.isDefined(cache.get("a"))
+  })
+
+  it("holds a bounded number of empty entries", () => {
+    const cache = new ChunkCache(10_000)
+    for (let i = 0; i < 1000; i++) cache.set(`${i}`, Buffer.alloc(0))
+    assert.isAtMost(cache.sizeBytes, 10_000)
+    assert.isUndefined(cache.get("0"))
+  })
+})
+
+describe("finished snapshot chunks", () => {
+  const directory = temporaryDirectory()
+  const opened: Array<StorageEngine> = []
+  afterEach(async () => {
+    for (const engine of opened.splice(0)) await engine.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  it("are read from their place once, then given at once to everybody, and to nobody when the shape is gone", async () => {
+    const engine = engineAt(directory)
+    opened.push(engine)
+    await engine.load()
+    await engine.takeOver()
+    const logs = makeShapeLogs(engine)
+    const entries = `{"headers":{"control":"snapshot-end"}}`
+    const bodyNow = (shape: typeof inJournal) => {
+      const found = logs.readNow?.(shape, beforeAllOffset)
+      if (found === undefined) return undefined
+      if (found._tag !== "Slice") throw new Error(found._tag)
+      assert.strictEqual(found.finishedBytes, entries.length)
+      assert.instanceOf(found.body, Uint8Array)
+      return found.body as Uint8Array
+    }
+    const inJournal = createShape(engine, "journal")
+    const first = bodyNow(inJournal)
+    assert.strictEqual(Buffer.from(first ?? []).toString(), entries)
+    assert.strictEqual(bodyNow(inJournal), first)
+
+    const inFile = createShape(engine, "file")
+    const state = engine.store.get(inFile.id)
+    if (state === undefined) throw new Error("no shape")
+    const path = snapshotChunkFile(engine.paths, inFile.handle, 0)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, entries)
+    state.snapshotChunks[0] = { _tag: "File", bytes: entries.length }
+    assert.isUndefined(bodyNow(inFile))
+    const both = await Promise.all([0, 1].map(() => Effect.runPromise(logs.read(inFile, beforeAllOffset))))
+    rmSync(path)
+    const kept = bodyNow(inFile)
+    for (const read of both) assert.strictEqual(read._tag === "Slice" ? read.body : undefined, kept)
+    assert.strictEqual(Buffer.from(kept ?? []).toString(), entries)
+
+    engine.write({ t: "dropped", ids: [inFile.id], reason: "test" })
+    assert.strictEqual(logs.readNow?.(inFile, beforeAllOffset)?._tag, "Dropped")
+  })
+})
