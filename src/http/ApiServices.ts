@@ -6,6 +6,7 @@ import type { ShapeLogs } from "../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
 import type { Admission } from "./Admission.ts"
 import type { Authorize } from "./Authorize.ts"
+import type { CompressedChunks } from "./CompressedChunks.ts"
 import type { Conditions } from "./Conditions.ts"
 import type { Replies } from "./Replies.ts"
 import type { ShapeResolver } from "./ResolveShape.ts"
@@ -23,6 +24,7 @@ export interface ApiServices {
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
   readonly replies: Replies
+  readonly compressed: CompressedChunks
   readonly authorize: Authorize | undefined
 }
 

@@ -2,6 +2,9 @@
 export const logEtag = (handle: string, requested: string, next: string, suffix?: string): string =>
   suffix === undefined ? `"${handle}:${requested}:${next}"` : `"${handle}:${requested}:${next}:${suffix}"`
 
+/** The tag of the same answer in gzip: other bytes, so another tag. */
+export const gzipEtag = (etag: string): string => `${etag.slice(0, -1)};gzip"`
+
 export const conflictEtag = (handle: string): string => `"${handle}::"`
 
 /**

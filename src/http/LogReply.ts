@@ -1,15 +1,19 @@
 import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
 import { formatOffset } from "../shapes/LogOffset.ts"
 import type { LogSlice, ShapeHandle } from "../storage/ShapeLogs.ts"
+import type { WhereClause } from "../where/index.ts"
+import { acceptsGzip } from "./AcceptEncoding.ts"
 import { emptyBody, type ApiReply } from "./ApiReply.ts"
 import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
+import { compressedBody } from "./CompressedChunks.ts"
 import { nextCursor } from "./Cursor.ts"
 import { EventSession } from "./EventSession.ts"
-import { logEtag, matchesEtag } from "./Etag.ts"
+import { gzipEtag, logEtag, matchesEtag } from "./Etag.ts"
 import { logBody, upToDateBody } from "./LogBody.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
 import { runEvents } from "./ServerSentEvents.ts"
 import type { ShapeParams } from "./ShapeParams.ts"
+import { whereHeaders } from "./WhereHeaders.ts"
 
 /** What reading the log needs of a request. */
 export interface LogRequest {
@@ -21,6 +25,8 @@ export interface LogRequest {
   /** The query's `cursor`, whatever it is. */
   readonly cursor: string | undefined
   readonly ifNoneMatch: string | undefined
+  readonly acceptEncoding: string | undefined
+  readonly where: WhereClause | undefined
 }
 
 let suffixes = Date.now() * 1000
@@ -50,7 +56,10 @@ const answerHeaders = (
     headers.push("electric-cursor", String(nextCursor(nowMillis, interval, request.cursor, Math.random())))
   }
   headers.push("etag", etag, "electric-handle", request.shape.handle)
-  if (withSchema && !live) headers.push("electric-schema", request.schemaHeader)
+  if (withSchema && !live) {
+    headers.push("electric-schema", request.schemaHeader)
+    if (request.where !== undefined) headers.push(...whereHeaders(request.where))
+  }
   if (upToDate) headers.push("electric-up-to-date", "")
   headers.push("electric-has-data", hasData ? "true" : "false", "electric-offset", next)
   return headers
@@ -70,6 +79,28 @@ export const nothingNewReply = (
   return services.replies.make(200, headers, upToDateBody(lsn))
 }
 
+/** The tag that the client has, if it is of this answer, compressed or not. */
+const knownEtag = (ifNoneMatch: string | undefined, plain: string, slice: LogSlice): string | undefined => {
+  if (ifNoneMatch === undefined) return undefined
+  if (matchesEtag(ifNoneMatch, plain)) return plain
+  if (slice.finishedBytes === undefined) return undefined
+  const gzip = gzipEtag(plain)
+  return matchesEtag(ifNoneMatch, gzip) ? gzip : undefined
+}
+
+/** Live answers are small and made once per change: compressing them would delay them. */
+const mayCompress = ({ params, acceptEncoding }: LogRequest, slice: LogSlice): boolean =>
+  slice.finishedBytes !== undefined && !params.live && acceptsGzip(acceptEncoding)
+
+/** Whether the answer is to be compressed and has not been yet: `CompressedChunks.prepare` does that. */
+export const mustCompress = (services: ApiServices, request: LogRequest, slice: LogSlice): boolean => {
+  if (request.context.method === "HEAD" || !mayCompress(request, slice)) return false
+  const { shape, params, ifNoneMatch } = request
+  if (!services.compressed.isMissing(shape, slice)) return false
+  const plain = logEtag(shape.handle, params.position.text, formatOffset(slice.next))
+  return knownEtag(ifNoneMatch, plain, slice) === undefined
+}
+
 /** The reply that carries a slice, or says that the client has it. */
 export const sliceReply = (
   services: ApiServices,
@@ -81,8 +112,12 @@ export const sliceReply = (
   const { params, shape, ifNoneMatch } = request
   const next = formatOffset(slice.next)
   const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
-  const etag = logEtag(shape.handle, params.position.text, next)
-  const isKnown = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, etag)
+  const plain = logEtag(shape.handle, params.position.text, next)
+  const known = knownEtag(ifNoneMatch, plain, slice)
+  const isKnown = known !== undefined
+  const compressed =
+    isKnown || !mayCompress(request, slice) ? undefined : services.compressed.find(shape, slice)
+  const etag = known ?? (compressed === undefined ? plain : gzipEtag(plain))
   const headers = answerHeaders(
     services,
     request,
@@ -95,6 +130,10 @@ export const sliceReply = (
     nowMillis
   )
   if (isKnown) return services.replies.make(304, headers, emptyBody)
+  if (compressed !== undefined) {
+    headers.push("content-encoding", "gzip")
+    return services.replies.make(200, headers, compressedBody(compressed))
+  }
   // A live answer claims what it delivers and no more: it may be stored and shared by clients further behind.
   const lsn = params.live ? slice.next.tx : maxLsn(seenLsn, slice.next.tx)
   return services.replies.make(200, headers, logBody(slice, slice.upToDate ? lsn : undefined))

@@ -4,7 +4,7 @@ import { formatOffset } from "../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { failed } from "./Failures.ts"
-import { eventReply, nothingNewReply, type LogRequest } from "./LogReply.ts"
+import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
@@ -31,6 +31,8 @@ export const readLog = Effect.fnUntraced(function* (services: ApiServices, reque
   const read = logs.read(shape, position.offset).pipe(Effect.catch(unreadable))
   while (true) {
     const found = yield* read
+    if (found._tag === "Slice" && mustCompress(services, request, found))
+      yield* services.compressed.prepare(shape, found)
     const now = clock.currentTimeMillisUnsafe()
     const step = nextStep(services, request, found, lsn, start, now)
     if (step._tag === "Reply") return step.reply

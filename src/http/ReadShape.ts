@@ -17,7 +17,7 @@ import {
 } from "./Failures.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import type { ParsedQuery } from "./ParsedQuery.ts"
-import { eventReply, type LogRequest } from "./LogReply.ts"
+import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
 import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
@@ -76,6 +76,7 @@ export const readShapeNow = (
   const found = logs.readNow(shape, params.position.offset)
   if (found === undefined) return undefined
   const log = logRequest(context, params, shape, resolved, request, query)
+  if (found._tag === "Slice" && mustCompress(services, log, found)) return undefined
   const now = Date.now()
   const step = nextStep(services, log, found, lsn, now, now)
   if (step._tag === "Fail") return undefined
@@ -108,7 +109,9 @@ const logRequest = (
     shape,
     schemaHeader: resolved.definition.schemaHeader,
     cursor: typeof cursor === "string" ? cursor : undefined,
-    ifNoneMatch: request.header("if-none-match")
+    ifNoneMatch: request.header("if-none-match"),
+    acceptEncoding: request.header("accept-encoding"),
+    where: resolved.definition.where
   }
 }
 

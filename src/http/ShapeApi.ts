@@ -20,6 +20,7 @@ import { redactQuery } from "./QueryString.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
 import { admit, readShape, readShapeNow } from "./ReadShape.ts"
+import { CompressedChunks } from "./CompressedChunks.ts"
 import { countReply } from "./countReply.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
@@ -86,6 +87,7 @@ export class ShapeApi extends Context.Service<
           resolver: new ShapeResolver(yield* Inspector, conditions),
           admission: new Admission(config.maxConcurrentRequests),
           requests: (yield* Metrics).requests,
+          compressed: new CompressedChunks(),
           replies: new Replies(serverIdentity, {
             maxAgeSeconds: config.cacheMaxAgeSeconds,
             staleAgeSeconds: config.cacheStaleAgeSeconds,

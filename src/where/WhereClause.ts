@@ -1,4 +1,11 @@
 /**
+ * How rows are matched against a clause. `indexed`: found by looking up a value of the row. `evaluated`: the
+ * clause is evaluated for every changed row of the table. `postgres`: for every changed row that its other
+ * conditions do not rule out, Postgres is asked.
+ */
+export type Classification = "indexed" | "evaluated" | "postgres"
+
+/**
  * A checked and normalised where clause, as plain JSON data that can be stored with a shape and made runnable
  * again without parsing SQL.
  */
@@ -7,4 +14,8 @@ export interface WhereClause {
   readonly sql: string
   /** The typed expression in a form owned by this folder; JSON-serialisable. */
   readonly expression: unknown
+  /** What a change costs. Left out by makers that do not judge that. */
+  readonly classification?: Classification
+  /** Why it is in that class, for operators. */
+  readonly reason?: string
 }

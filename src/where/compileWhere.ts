@@ -10,19 +10,12 @@ import { transform } from "./resolve/transform.ts"
 import { coerce } from "./resolve/coerce.ts"
 import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
 import { accessPaths } from "./index/accessPaths.ts"
-import type { WhereClause } from "./WhereClause.ts"
+import type { Classification, WhereClause } from "./WhereClause.ts"
 import { refuse, refuseAt, Refusal, type WhereError } from "./WhereError.ts"
 
-/**
- * How rows are matched against a clause. `indexed`: found by looking up a value of the row. `evaluated`: the
- * clause is evaluated for every changed row of the table. `postgres`: for every changed row that its other
- * conditions do not rule out, Postgres is asked.
- */
-export type Classification = "indexed" | "evaluated" | "postgres"
-
+/** A clause whose cost is known. */
 export interface CompiledWhere extends WhereClause {
   readonly classification: Classification
-  /** Why it is in that class, for operators. */
   readonly reason: string
 }
 

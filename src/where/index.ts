@@ -9,7 +9,7 @@ export {
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 export { columnsOf } from "./columnsOf.ts"
 export { compileOrderBy } from "./compileOrderBy.ts"
-export { compileWhere, type Classification, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
+export { compileWhere, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
 export {
   ClauseOutdated,
   evaluate,
@@ -30,5 +30,5 @@ export {
   type SlowOptions,
   type SlowQuery
 } from "./slow/evaluateInPostgres.ts"
-export type { WhereClause } from "./WhereClause.ts"
+export type { Classification, WhereClause } from "./WhereClause.ts"
 export type { WhereError } from "./WhereError.ts"
