@@ -3,6 +3,9 @@ import { Deferred, Effect, Layer, Result } from "effect"
 import { Baton } from "./Baton.ts"
 import { Config, type BatonConfig } from "./config/BatonConfig.ts"
 import { parseConfig } from "./config/parseConfig.ts"
+import { EnvironmentReader } from "./config/EnvironmentReader.ts"
+import { variables } from "./config/Variables.ts"
+import { devCertificate } from "./dev/DevCertificate.ts"
 import { devDatabase } from "./dev/DevDatabase.ts"
 import { HttpServer } from "./http/HttpServer.ts"
 import { runUntil } from "./instance/Process.ts"
@@ -37,7 +40,38 @@ interface Start {
   readonly development: { readonly url: string; readonly directory: string } | undefined
 }
 
+const usage = "usage: baton [--https]"
+
+/** Options of the command line. What the service is to do is said by environment variables; these are for development. */
+const readOptions = Effect.suspend(() => {
+  const given = process.argv.slice(2)
+  const unknown = given.find((option) => option !== "--https")
+  return unknown === undefined
+    ? Effect.succeed({ https: given.includes("--https") })
+    : Effect.fail(new CannotStart(`Unknown option ${JSON.stringify(unknown)}\n${usage}`))
+})
+
+/** With `--https`, and unless a certificate is configured, the service makes itself one. */
+const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boolean) {
+  if (!wanted || start.config.tlsCertFile !== undefined) return start
+  const directory = new EnvironmentReader(process.env).read(variables.devDir)
+  const { certFile, keyFile } = yield* devCertificate(directory).pipe(
+    Effect.mapError((error) => new CannotStart(error.message))
+  )
+  const note = `HTTPS with a certificate that this service made for localhost (${certFile}): browsers ask once whether to trust it`
+  return {
+    ...start,
+    config: { ...start.config, tlsCertFile: certFile, tlsKeyFile: keyFile },
+    warnings: [...start.warnings, note]
+  } satisfies Start
+})
+
 const prepare = Effect.gen(function* () {
+  const { https } = yield* readOptions
+  return yield* withCertificate(yield* configure, https)
+})
+
+const configure = Effect.gen(function* () {
   const parsed = parseConfig(process.env)
   if (Result.isFailure(parsed)) return yield* Effect.fail(new CannotStart(parsed.failure.message))
   const result = parsed.success
@@ -65,9 +99,10 @@ const announce = (start: Start) =>
         ? `Database: postgres://${target.host}:${target.port}/${target.database}`
         : `Database: ${development.url} (development, data in ${development.directory})`
     )
+    const trust = config.tlsCertFile === undefined ? "" : "-k "
     const secret = config.secret === undefined ? "" : "&secret=..."
     yield* Effect.logInfo(
-      `Try:      curl '${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1${secret}'`
+      `Try:      curl ${trust}'${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1${secret}'`
     )
     for (const warning of start.warnings) yield* Effect.logWarning(warning)
   })

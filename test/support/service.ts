@@ -21,6 +21,8 @@ export interface ServiceOptions {
   /** What is run; default `src/main.ts`. */
   readonly entry?: string
   readonly cwd?: string
+  /** After the script's name. */
+  readonly arguments?: ReadonlyArray<string>
 }
 
 export interface Ending {
@@ -69,11 +71,15 @@ export const startService = async (options: ServiceOptions = {}): Promise<TestSe
       : { DATABASE_URL: database.url, ELECTRIC_REPLICATION_STREAM_ID: database.streamId }),
     ...options.env
   }
-  const child = spawn(process.execPath, [options.entry ?? path.join(root, "src/main.ts")], {
-    cwd: options.cwd ?? root,
-    env,
-    stdio: ["ignore", "pipe", "pipe"]
-  })
+  const child = spawn(
+    process.execPath,
+    [options.entry ?? path.join(root, "src/main.ts"), ...(options.arguments ?? [])],
+    {
+      cwd: options.cwd ?? root,
+      env,
+      stdio: ["ignore", "pipe", "pipe"]
+    }
+  )
   let text = ""
   let endedWith: Ending | undefined
   for (const output of [child.stdout, child.stderr]) {
