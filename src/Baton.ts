@@ -1,7 +1,6 @@
 import { Effect, Layer } from "effect"
 import { HealthRef } from "./health/HealthRef.ts"
 import { conditionsLayer } from "./http/ConditionsLive.ts"
-import { HttpServer } from "./http/HttpServer.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
@@ -16,6 +15,7 @@ import { Snapshotter } from "./registry/Snapshotter.ts"
 import { SubsetReader } from "./registry/SubsetReader.ts"
 import { Catalogue, makeTypeCatalogue } from "./where/index.ts"
 import { shapeLogsLayer, Storage } from "./storage/Storage.ts"
+import { HttpWorkers } from "./workers/HttpWorkers.ts"
 
 /** The types, operators and functions that conditions may use. */
 const catalogueLayer = Layer.effect(
@@ -52,6 +52,6 @@ export const Baton = {
     ),
   /** The whole service on a port of its own, as the command line runs it. */
   get layerServer() {
-    return HttpServer.layer.pipe(Layer.provideMerge(Baton.layer()))
+    return HttpWorkers.layerServer.pipe(Layer.provideMerge(Baton.layer()))
   }
 }

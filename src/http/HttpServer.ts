@@ -155,27 +155,29 @@ const trackSessions = (
   }
 }
 
+/** Why the service cannot listen, and what to do. */
+export const listenProblem = (config: BatonConfig, error: NodeJS.ErrnoException): string => {
+  const reason =
+    error.code === "EADDRINUSE"
+      ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
+      : error.code === "ENOTSUP" && config.httpWorkers > 0
+        ? "this system cannot share a port between processes; unset BATON_HTTP_WORKERS"
+        : error.message
+  return `Cannot listen on port ${config.port} of ${config.listenHost}: ${reason}.`
+}
+
 const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
   Effect.callback<AddressInfo, ListenError>((resume) => {
     const host = config.listenHost
-    const shared = config.httpWorkers > 0
-    const onError = (error: NodeJS.ErrnoException) => {
-      const reason =
-        error.code === "EADDRINUSE"
-          ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
-          : error.code === "ENOTSUP" && shared
-            ? "this system cannot share a port between processes; unset BATON_HTTP_WORKERS"
-            : error.message
-      resume(
-        Effect.fail(
-          new ListenError({ message: `Cannot listen on port ${config.port} of ${host}: ${reason}.` })
-        )
-      )
-    }
+    const onError = (error: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new ListenError({ message: listenProblem(config, error) })))
     server.once("error", onError)
     // The kernel divides new connections among all processes that listen so. Source: socket(7), SO_REUSEPORT.
-    server.listen({ port: config.port, host, backlog: listenBacklog, reusePort: shared }, () => {
-      server.off("error", onError)
-      resume(Effect.succeed(server.address() as AddressInfo))
-    })
+    server.listen(
+      { port: config.port, host, backlog: listenBacklog, reusePort: config.httpWorkers > 0 },
+      () => {
+        server.off("error", onError)
+        resume(Effect.succeed(server.address() as AddressInfo))
+      }
+    )
   })

@@ -1,0 +1,244 @@
+import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import { abilities, isStopping } from "../health/HealthState.ts"
+import { HttpServer, type ListenError } from "../http/HttpServer.ts"
+import type { ShapeApi } from "../http/ShapeApi.ts"
+import { Inspector } from "../postgres/Inspector.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import { Storage } from "../storage/Storage.ts"
+import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import { RequestCounts } from "../telemetry/RequestCounts.ts"
+import { answerWorker } from "./answerWorker.ts"
+import { plainConfig } from "./PlainConfig.ts"
+import { portIsFree } from "./portIsFree.ts"
+import { heartbeatMillis, type ToMain, type ToWorker } from "./Protocol.ts"
+import { restartDelayMillis } from "./RestartPolicy.ts"
+import { WorkerLink } from "./WorkerLink.ts"
+
+/** A new instance is to become active first: workers take the processor that it needs. */
+const startDelayMillis = 1000
+const idleCheckMillis = 20
+
+/**
+ * The processes that answer requests beside this one, on the same port. They follow the journal as a waiting instance
+ * does; what they cannot do by themselves they ask of this process. When one dies it is started again, and nothing
+ * else notices; when this one dies they end at once.
+ */
+export class HttpWorkers extends Context.Service<
+  HttpWorkers,
+  {
+    readonly configured: number
+    /** How many answer requests now. */
+    readonly ready: () => number
+    readonly restarts: () => number
+    /** Of those that answer in time. */
+    readonly reports: Effect.Effect<ReadonlyArray<ProcessReport>>
+    /** What workers that are gone had last reported. */
+    readonly retired: {
+      readonly requests: RequestCounts
+      readonly rejected: Readonly<Record<"initial" | "existing", number>>
+    }
+  }
+>()("baton/workers/HttpWorkers") {
+  static readonly layerNone = Layer.succeed(HttpWorkers, {
+    configured: 0,
+    ready: () => 0,
+    restarts: () => 0,
+    reports: Effect.succeed([]),
+    retired: { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
+  })
+
+  /** The server of this process, and the workers if there are any. */
+  static readonly layerServer = Layer.unwrap(
+    Effect.map(Config, ({ httpWorkers }) =>
+      httpWorkers === 0
+        ? Layer.mergeAll(HttpServer.layer, HttpWorkers.layerNone)
+        : Layer.effectContext(serverWithWorkers)
+    )
+  )
+}
+
+type Needs = Config | HealthRef | Inspector | AdminPool | ShapeApi | ShapeRegistry | Storage
+
+const serverWithWorkers: Effect.Effect<
+  Context.Context<HttpServer | HttpWorkers>,
+  ListenError,
+  Needs | Scope.Scope
+> = Effect.suspend(() =>
+  Effect.gen(function* () {
+    const config = yield* Config
+    yield* portIsFree(config)
+    const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)
+    const workers = yield* startWorkers(server.port)
+    return Context.make(HttpServer, {
+      port: server.port,
+      url: server.url,
+      running: () => server.running() + workers.running(),
+      beginDrain: Effect.andThen(workers.beginDrain, server.beginDrain),
+      awaitIdle: Effect.gen(function* () {
+        while (true) {
+          yield* server.awaitIdle
+          if (workers.running() === 0) return
+          yield* Effect.sleep(idleCheckMillis)
+        }
+      })
+    }).pipe(Context.add(HttpWorkers, workers.service))
+  })
+)
+
+const startWorkers = Effect.fnUntraced(function* (port: number) {
+  const config = yield* Config
+  const health = yield* HealthRef
+  const inspector = yield* Inspector
+  const registry = yield* ShapeRegistry
+  const admin = yield* AdminPool
+  const { engine } = yield* Storage
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const links = new Set<WorkerLink>()
+  const retired = { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
+  let restarts = 0
+  let draining = false
+
+  const isWanted = () => !draining && !isStopping(health.current())
+
+  const broadcast = (message: ToWorker): void => {
+    for (const link of links) link.send(message)
+  }
+
+  const receive = (message: ToMain, link: WorkerLink): void => {
+    switch (message._tag) {
+      case "Hello":
+        return link.send({
+          _tag: "Start",
+          number: link.number,
+          config: plainConfig(config, port, engine.paths),
+          state: health.current()
+        })
+      case "Ready":
+        link.isReady = true
+        if (draining) link.send({ _tag: "Drain" })
+        run(Effect.logInfo(`HTTP worker ${link.number} answers requests (process ${link.pid})`))
+        return
+      case "Wake":
+        if (abilities[health.current()].wakesOnRequest) run(health.send("woken"))
+        return
+      case "Touched": {
+        const now = engine.timers.epochMillis()
+        for (const id of message.ids) {
+          const shape = engine.store.get(id)
+          if (shape !== undefined) shape.lastUsedMillis = now
+        }
+        return
+      }
+      case "Running":
+        link.running = message.requests
+        return
+      case "Ask":
+        run(
+          Effect.map(answerWorker({ registry, admin, engine }, message.question), (answer) =>
+            link.send({ _tag: "Answer", id: message.id, answer })
+          )
+        )
+        return
+      case "Report": // taken by the link
+    }
+  }
+
+  yield* Effect.forkScoped(
+    Stream.runForEach(health.changes, (state) => Effect.sync(() => broadcast({ _tag: "State", state })))
+  )
+  yield* Effect.forkScoped(
+    Effect.forever(
+      Effect.andThen(
+        Effect.sleep(heartbeatMillis),
+        Effect.sync(() => broadcast({ _tag: "State", state: health.current() }))
+      )
+    )
+  )
+  yield* inspector.onChange((change) => broadcast({ _tag: "TableChanged", oid: change.before.oid }))
+
+  // Clients of this process learn of it now; the journal's record takes the time of a disk.
+  let gone: Array<number> = []
+  engine.hooks.onGone = (shape) => {
+    if (engine.writer === undefined || links.size === 0) return
+    if (gone.push(shape.id) > 1) return
+    queueMicrotask(() => {
+      broadcast({ _tag: "Dropped", ids: Uint32Array.from(gone) })
+      gone = []
+    })
+  }
+  yield* Effect.addFinalizer(() => Effect.sync(() => (engine.hooks.onGone = () => {})))
+
+  /** One worker from start to end. */
+  const runOnce = (number: number) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const link = new WorkerLink(number, receive)
+        links.add(link)
+        return link
+      }),
+      (link) =>
+        Effect.andThen(
+          link.stop,
+          Effect.sync(() => {
+            links.delete(link)
+            const last = link.lastReport
+            if (last === undefined) return
+            retired.requests.addAll(last.requests)
+            for (const kind of ["initial", "existing"] as const)
+              retired.rejected[kind] += last.admission[kind].rejected
+          })
+        )
+    ).pipe(
+      Effect.flatMap((link) => Effect.promise(() => link.ended)),
+      Effect.scoped
+    )
+
+  const supervise = (number: number) =>
+    Effect.gen(function* () {
+      yield* health.awaitState((state) => state !== "starting", "1000 weeks")
+      yield* health.awaitState((state) => state === "active" || isStopping(state), startDelayMillis)
+      let delay = 0
+      while (isWanted()) {
+        const began = engine.timers.nowMillis()
+        const { code, signal } = yield* runOnce(number)
+        if (!isWanted()) return
+        delay = restartDelayMillis(delay, engine.timers.nowMillis() - began)
+        restarts++
+        yield* Effect.logWarning(
+          `HTTP worker ${number} has ended (${signal === null ? `code ${code}` : signal}). Its connections are cut, and ` +
+            `their clients connect again. The next one starts in ${delay} ms; the other processes are not affected.`
+        )
+        yield* Effect.sleep(delay)
+      }
+    })
+  for (let number = 1; number <= config.httpWorkers; number++) yield* Effect.forkScoped(supervise(number))
+
+  return {
+    running: () => {
+      let sum = 0
+      for (const link of links) sum += link.running
+      return sum
+    },
+    beginDrain: Effect.sync(() => {
+      draining = true
+      // Until a worker has said how many requests it has, it may have some.
+      for (const link of links) if (link.isReady) link.running = Math.max(link.running, 1)
+      broadcast({ _tag: "Drain" })
+    }),
+    service: HttpWorkers.of({
+      configured: config.httpWorkers,
+      ready: () => [...links].filter((link) => link.isReady).length,
+      restarts: () => restarts,
+      reports: Effect.suspend(() =>
+        Effect.all(
+          [...links].map((link) => link.report),
+          { concurrency: "unbounded" }
+        )
+      ).pipe(Effect.map((reports) => reports.flatMap(Option.toArray))),
+      retired
+    })
+  }
+})

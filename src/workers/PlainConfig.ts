@@ -1,0 +1,46 @@
+import { Redacted } from "effect"
+import { dirname } from "node:path"
+import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
+import type { StoragePaths } from "../storage/StorageDir.ts"
+
+interface PlainTarget extends Omit<DatabaseTarget, "password"> {
+  readonly password: string | undefined
+}
+
+/**
+ * A configuration as it travels to a worker, through a pipe between the two processes that nobody else can read. Holds
+ * the secrets as text: it must not be logged.
+ */
+export interface PlainConfig extends Omit<BatonConfig, "database" | "pooledDatabase" | "secret"> {
+  readonly database: PlainTarget
+  readonly pooledDatabase: PlainTarget
+  readonly secret: string | undefined
+}
+
+const opened = (secret: Redacted.Redacted<string> | undefined): string | undefined =>
+  secret === undefined ? undefined : Redacted.value(secret)
+
+const closed = (secret: string | undefined): Redacted.Redacted<string> | undefined =>
+  secret === undefined ? undefined : Redacted.make(secret)
+
+/**
+ * The configuration of the workers: that of the main process, with the port that it got and the directory that it uses.
+ * Storage that goes with the process is a directory like any other for them, which they leave alone.
+ */
+export const plainConfig = (config: BatonConfig, port: number, paths: StoragePaths): PlainConfig => ({
+  ...config,
+  database: { ...config.database, password: opened(config.database.password) },
+  pooledDatabase: { ...config.pooledDatabase, password: opened(config.pooledDatabase.password) },
+  secret: opened(config.secret),
+  port,
+  ...(config.storage === "memory"
+    ? { storage: "file", storageDir: dirname(dirname(paths.root)), shapeDbStorageDir: undefined }
+    : {})
+})
+
+export const configOfPlain = (plain: PlainConfig): BatonConfig => ({
+  ...plain,
+  database: { ...plain.database, password: closed(plain.database.password) },
+  pooledDatabase: { ...plain.pooledDatabase, password: closed(plain.pooledDatabase.password) },
+  secret: closed(plain.secret)
+})

@@ -1,0 +1,89 @@
+import { type ChildProcess, fork } from "node:child_process"
+import { extname, join } from "node:path"
+import { Effect, Option } from "effect"
+import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import type { ToMain, ToWorker } from "./Protocol.ts"
+
+/** Bound on what one worker's report may take: metrics come without it then. */
+const reportMillis = 1000
+/** From the order to end to SIGKILL. */
+const stopMillis = 1000
+
+/** How a process ended. */
+export interface WorkerEnding {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** One worker process as the main process sees it. */
+export class WorkerLink {
+  readonly number: number
+  readonly pid: number | undefined
+  readonly ended: Promise<WorkerEnding>
+  isReady = false
+  /** Requests in progress there, once it drains. */
+  running = 0
+  lastReport: ProcessReport | undefined
+  private readonly child: ChildProcess
+  private readonly reports = new Map<number, (report: ProcessReport) => void>()
+  private nextReport = 0
+
+  constructor(number: number, onMessage: (message: ToMain, link: WorkerLink) => void) {
+    this.number = number
+    // The same kind of file as this one: TypeScript in the sources, JavaScript in what was built from them.
+    const entry = join(import.meta.dirname, `worker${extname(import.meta.filename)}`)
+    this.child = fork(entry, [], {
+      // Of the two usual ways the one that carries bigints and bytes.
+      serialization: "advanced",
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      // A debugger that waits on a port can wait there only once.
+      execArgv: process.execArgv.filter((argument) => !argument.startsWith("--inspect"))
+    })
+    this.pid = this.child.pid
+    this.child.on("message", (message) => {
+      const known = message as ToMain
+      if (known._tag === "Report") this.reported(known.id, known.report)
+      else onMessage(known, this)
+    })
+    this.ended = new Promise((resolve) => {
+      this.child.once("exit", (code, signal) => resolve({ code, signal }))
+      this.child.once("error", () => {
+        // Could not be started: there is no exit then. A message that could not be sent is followed by one.
+        if (this.child.pid === undefined) resolve({ code: null, signal: null })
+      })
+    })
+  }
+
+  /** Without effect when the process is gone. */
+  send(message: ToWorker): void {
+    if (this.child.connected) this.child.send(message, () => {})
+  }
+
+  private reported(id: number, report: ProcessReport): void {
+    this.lastReport = report
+    this.reports.get(id)?.(report)
+  }
+
+  /** `None` when it does not answer in time. */
+  readonly report: Effect.Effect<Option.Option<ProcessReport>> = Effect.suspend(() => {
+    if (!this.isReady) return Effect.succeed(Option.none())
+    const id = this.nextReport++
+    return Effect.callback<ProcessReport>((resume) => {
+      this.reports.set(id, (report) => resume(Effect.succeed(report)))
+      this.send({ _tag: "AskReport", id })
+    }).pipe(Effect.timeoutOption(reportMillis), Effect.ensuring(Effect.sync(() => this.reports.delete(id))))
+  })
+
+  /** Completes when the process is gone. */
+  readonly stop: Effect.Effect<void> = Effect.suspend(() => {
+    this.send({ _tag: "Stop" })
+    return Effect.promise(() => this.ended).pipe(
+      Effect.timeoutOption(stopMillis),
+      Effect.flatMap((ending) => {
+        if (Option.isSome(ending)) return Effect.void
+        this.child.kill("SIGKILL")
+        return Effect.promise(() => this.ended)
+      })
+    )
+  }).pipe(Effect.asVoid)
+}

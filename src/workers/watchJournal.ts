@@ -1,0 +1,47 @@
+import { type FSWatcher, watch } from "node:fs"
+import { Effect, type Scope } from "effect"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+
+const retryMillis = 1000
+/** While the system says when the journal grows, looking for it is a second line. */
+const watchedPollMillis = 25
+const unwatchedPollMillis = 10
+
+/**
+ * Lets a follower look at the journal as soon as this machine writes to it, for as long as the scope is open. Where
+ * the system does not tell (a network file system that another machine writes to, no watches left), the follower's own
+ * rounds find what is new. `writerIsLocal`: whether the journal is written on this machine now.
+ */
+export const watchJournal = (
+  engine: StorageEngine,
+  writerIsLocal: () => boolean
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    let watcher: FSWatcher | undefined
+    const close = () => {
+      watcher?.close()
+      watcher = undefined
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(close))
+    const open = () => {
+      try {
+        watcher = watch(engine.paths.journal, { persistent: false }, () => {
+          if (engine.waiters.count > 0) engine.lookNow()
+        })
+        watcher.on("error", close)
+      } catch {
+        // Not there before the first takeover, or not to be had.
+        close()
+      }
+    }
+    yield* Effect.forkScoped(
+      Effect.gen(function* () {
+        while (true) {
+          if (watcher === undefined) open()
+          engine.eagerPollMillis =
+            watcher !== undefined && writerIsLocal() ? watchedPollMillis : unwatchedPollMillis
+          yield* Effect.sleep(retryMillis)
+        }
+      })
+    )
+  })

@@ -1,0 +1,145 @@
+/**
+ * An HTTP worker: a process that the main one starts, and that answers requests for existing shapes on the same port.
+ * It follows the journal as a waiting instance does, and writes nothing.
+ */
+import { Context, Deferred, Effect, Layer, References, SubscriptionRef } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { conditionsLayer } from "../http/ConditionsLive.ts"
+import { HttpServer } from "../http/HttpServer.ts"
+import { ShapeApi } from "../http/ShapeApi.ts"
+import { Inspector } from "../postgres/Inspector.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
+import { SubsetReader } from "../registry/SubsetReader.ts"
+import { shapeLogsLayer, Storage } from "../storage/Storage.ts"
+import * as Logs from "../telemetry/Logs.ts"
+import { makeProcessReporter } from "../telemetry/ProcessReporter.ts"
+import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
+import { Main, MainLink } from "./MainLink.ts"
+import { configOfPlain } from "./PlainConfig.ts"
+import type { ToMain, ToWorker } from "./Protocol.ts"
+import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
+import { watchJournal } from "./watchJournal.ts"
+
+const runningMillis = 50
+
+const catalogueLayer = Layer.effect(
+  Catalogue,
+  Effect.flatMap(AdminPool, (admin) => makeTypeCatalogue((sql) => admin.query(sql)))
+)
+
+const services = ShapeApi.layer().pipe(
+  Layer.provideMerge(conditionsLayer),
+  Layer.provide(SubsetReader.layer.pipe(Layer.provide(SnapshotSessions.layerWorker))),
+  Layer.provide(shapeLogsLayer),
+  Layer.provide(remoteRegistry),
+  Layer.provideMerge(Layer.mergeAll(Storage.layer, remoteHealth)),
+  Layer.provide(catalogueLayer),
+  Layer.provideMerge(Inspector.layer),
+  Layer.provide(remoteAdminPool)
+)
+
+/** Says how many requests are in progress, at every change, from now on. */
+const reportRunning = (main: MainLink, running: () => number): void => {
+  let told = -1
+  const tell = () => {
+    const requests = running()
+    if (requests !== told) main.send({ _tag: "Running", requests })
+    told = requests
+  }
+  tell()
+  setInterval(tell, runningMillis)
+}
+
+const serve = (number: number) =>
+  Effect.gen(function* () {
+    const main = yield* Main
+    const config = yield* Config
+    const inspector = yield* Inspector
+    const { engine } = yield* Storage
+    const run = Effect.runForkWith(yield* Effect.context<never>())
+
+    engine.hooks.onGone = (shape) => inspector.invalidate(shape.definition.table.oid)
+    yield* Effect.promise(() => engine.load())
+    engine.follow()
+    yield* watchJournal(engine, () => SubscriptionRef.getUnsafe(main.state) === "active")
+
+    const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)
+    const report =
+      config.prometheusPort === undefined
+        ? undefined
+        : yield* makeProcessReporter({
+            process: `worker-${number}`,
+            api: yield* ShapeApi,
+            engine,
+            openRequests: server.running
+          })
+    main.listen({
+      tableChanged: (oid) => inspector.invalidate(oid),
+      dropped: (ids) => {
+        for (const id of ids) engine.store.drop(id, "dropped by the main process")
+      },
+      drain: () => {
+        run(server.beginDrain)
+        reportRunning(main, server.running)
+      },
+      report: (id) => {
+        if (report === undefined) return
+        run(Effect.map(report, (made) => main.send({ _tag: "Report", id, report: made })))
+      }
+    })
+    main.send({ _tag: "Ready" })
+    return yield* Effect.never
+  })
+
+const stopped = Deferred.makeUnsafe<void>()
+
+const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainLink) => {
+  const config = configOfPlain(start.config)
+  const { number } = start
+  process.title = `baton http worker ${number}`
+  const logs = Logs.layer({
+    level: config.logLevel,
+    ...(config.logColors === undefined ? {} : { colors: config.logColors })
+  })
+  const layer = services.pipe(
+    Layer.provideMerge(Layer.mergeAll(Layer.succeed(Main, main), Layer.succeed(Config, config))),
+    Layer.provideMerge(logs),
+    Layer.provideMerge(Layer.succeed(References.CurrentLogAnnotations, { worker: number }))
+  )
+  const program = Effect.raceFirst(serve(number), Deferred.await(stopped)).pipe(
+    Effect.provide(layer),
+    Effect.scoped
+  )
+  Effect.runPromise(program).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+      process.exit(1)
+    }
+  )
+}
+
+const post = (message: ToMain): void => {
+  if (process.connected) process.send?.(message, undefined, undefined, () => {})
+}
+
+// A terminal and a service manager send their signals to all processes of a service: the main process decides.
+process.on("SIGTERM", () => {})
+process.on("SIGINT", () => {})
+// The main process is gone, and with it whoever makes the journal and the shapes.
+process.on("disconnect", () => process.exit(0))
+let link: MainLink | undefined
+process.on("message", (raw) => {
+  const message = raw as ToWorker
+  if (message._tag === "Start") {
+    link = new MainLink(message.state, post)
+    begin(message, link)
+  } else if (message._tag === "Stop") Deferred.doneUnsafe(stopped, Effect.void)
+  else link?.receive(message)
+})
+if (process.send === undefined) {
+  process.stderr.write("Workers are started by the main process, see BATON_HTTP_WORKERS.\n")
+  process.exit(1)
+}
+post({ _tag: "Hello" })
