@@ -86,6 +86,8 @@ export interface ReaderOptions {
   readonly retryMillis?: number
   /** Start over on 409 instead of failing. */
   readonly mayRefetch?: boolean
+  /** An update that leaves its row as it was is a broken promise. Needs a reader that began at the beginning. */
+  readonly changesOnly?: boolean
 }
 
 /**
@@ -226,6 +228,10 @@ export class ShapeLogReader {
     if (this.isComplete) {
       if (operation === "insert" && known !== undefined) throw broken(`${key} is inserted twice`)
       if (operation !== "insert" && known === undefined) throw broken(`${key} is not there: ${operation}`)
+    }
+    if (operation === "update" && this.options.changesOnly === true) {
+      if (Object.entries(value).every(([name, text]) => known?.[name] === text))
+        throw broken(`${key} is updated without a change`)
     }
     if (operation === "delete") this.rows.delete(key)
     else this.rows.set(key, { ...known, ...value })
