@@ -53,6 +53,7 @@ export {
   type NodeRequest,
   type NodeResponse
 } from "./http/NodeHandler.ts"
+export { HttpWorkers } from "./workers/HttpWorkers.ts"
 export { mountShapeApi } from "./http/RouterMount.ts"
 export { ShapeApi, type ApiStats, type ShapeApiOptions } from "./http/ShapeApi.ts"
 export type { ReadPosition, ShapeSelection } from "./http/ShapeParams.ts"
