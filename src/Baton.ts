@@ -15,6 +15,7 @@ import { Snapshotter } from "./registry/Snapshotter.ts"
 import { SubsetReader } from "./registry/SubsetReader.ts"
 import { Catalogue, makeTypeCatalogue } from "./where/index.ts"
 import { shapeLogsLayer, Storage } from "./storage/Storage.ts"
+import { MetricsServer } from "./telemetry/MetricsServer.ts"
 import { HttpWorkers } from "./workers/HttpWorkers.ts"
 
 /** The types, operators and functions that conditions may use. */
@@ -52,6 +53,9 @@ export const Baton = {
     ),
   /** The whole service on a port of its own, as the command line runs it. */
   get layerServer() {
-    return HttpWorkers.layerServer.pipe(Layer.provideMerge(Baton.layer()))
+    return MetricsServer.layer.pipe(
+      Layer.provideMerge(HttpWorkers.layerServer),
+      Layer.provideMerge(Baton.layer())
+    )
   }
 }

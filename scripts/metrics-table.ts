@@ -1,0 +1,55 @@
+/** Writes `docs/metrics.md` from the metrics that the service has: `node scripts/metrics-table.ts`. */
+import { writeFileSync } from "node:fs"
+import * as path from "node:path"
+import { type MetricFamily, metricFamilies } from "../src/telemetry/MetricsFamilies.ts"
+
+export const documentPath = path.join(import.meta.dirname, "..", "docs", "metrics.md")
+
+const row = ({ name, type, labels, help }: MetricFamily): string =>
+  `| ${[`\`${name}\``, type, labels.map((label) => `\`${label}\``).join(", ") || "-", help.replaceAll("|", "\\|")].join(" | ")} |`
+
+const table = (families: ReadonlyArray<MetricFamily>): string =>
+  ["| Metric | Type | Labels | Meaning |", "| --- | --- | --- | --- |", ...families.map(row)].join("\n")
+
+const having = (prefix: string) => metricFamilies.filter(({ name }) => name.startsWith(prefix))
+
+/** The whole document, as it should be in the file. */
+export const metricsDocument = (): string => `# Metrics
+
+<!-- Made by scripts/metrics-table.ts from src/telemetry/MetricsFamilies.ts: change it there. -->
+
+With \`ELECTRIC_PROMETHEUS_PORT=9090\` the service answers \`GET /metrics\` on that port, in the text format of Prometheus.
+There is no secret on it: keep the port inside. Metrics are put together when they are asked for; what is counted in
+between are plain numbers, per request and per transaction, never per row.
+
+With HTTP workers (\`BATON_HTTP_WORKERS\`) the main process answers for all of them. Figures about requests are sums over
+all processes; those about a process carry the label \`process\` (\`main\`, \`worker-1\`, ...). What a worker counted between
+the last look and its sudden death is lost.
+
+## Under the names that Electric uses
+
+Dots are underscores, as in Electric's own Prometheus output, so that dashboards can stay. Histograms of milliseconds
+have bounds from 0.5 to 60,000.
+
+${table(having("electric_"))}
+
+## Others
+
+${table(having("baton_"))}
+
+## What to watch
+
+| Question | Expression |
+| --- | --- |
+| Is exactly one instance active? | \`sum(baton_state{state="active"}) == 1\` |
+| Does WAL pile up in Postgres? | \`electric_postgres_replication_slot_retained_wal_size > 1e9\` |
+| Do changes arrive late? | \`histogram_quantile(0.99, rate(electric_postgres_replication_transaction_received_receive_lag_bucket[5m]))\` |
+| Is a process at its limit? | \`rate(baton_event_loop_active_seconds_total[1m]) > 0.9\` |
+| Does a waiting instance keep up? | \`max(baton_follower_lag_bytes) > 1e8\` |
+| Are requests refused? | \`rate(electric_admission_control_reject_count[5m]) > 0\` |
+`
+
+if (import.meta.main) {
+  writeFileSync(documentPath, metricsDocument())
+  process.stdout.write(`Wrote ${documentPath}\n`)
+}

@@ -1,0 +1,182 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import type { HealthState } from "../health/HealthState.ts"
+import { HttpServer, ListenError } from "../http/HttpServer.ts"
+import { batonVersion } from "../http/serverIdentity.ts"
+import { ShapeApi } from "../http/ShapeApi.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { Storage } from "../storage/Storage.ts"
+import { HttpWorkers } from "../workers/HttpWorkers.ts"
+import { journalFiles } from "./JournalSize.ts"
+import { Metrics } from "./Metrics.ts"
+import { metricValues } from "./MetricsFamilies.ts"
+import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
+import { metricsContentType, metricsText } from "./MetricsText.ts"
+import { makeProcessReporter } from "./ProcessReporter.ts"
+import { RequestCounts } from "./RequestCounts.ts"
+import { querySlotSizes } from "./slotSizes.ts"
+import { shapeAndCheckpointBytes } from "./storageSize.ts"
+
+const slotFreshMillis = 5000
+const storageFreshMillis = 60_000
+
+/** A sleeping instance has no connections on purpose, and a stopped one wants none. */
+const asksDatabase = (state: HealthState): boolean =>
+  state !== "asleep" && state !== "disconnected" && state !== "draining" && state !== "stopped"
+
+/** Serves the metrics on a port of their own, where the configuration names one. */
+export class MetricsServer extends Context.Service<
+  MetricsServer,
+  {
+    /** Undefined where there is no such server. */
+    readonly port: number | undefined
+  }
+>()("baton/telemetry/MetricsServer") {
+  /** Fails when the port cannot be listened on. Costs nothing where there is none. */
+  static readonly layer = Layer.effect(
+    MetricsServer,
+    Effect.gen(function* () {
+      const { listenHost, prometheusPort } = yield* Config
+      if (prometheusPort === undefined) return { port: undefined }
+      const snapshot = yield* makeSnapshots
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      yield* serve(prometheusPort, listenHost, (request, response) => {
+        const path = (request.url ?? "/").split("?")[0]
+        if (path !== "/metrics")
+          return answer(response, 404, "text/plain", "Not found: metrics are at /metrics\n")
+        if (request.method !== "GET" && request.method !== "HEAD")
+          return answer(response, 405, "text/plain", "Only GET\n")
+        run(
+          snapshot.pipe(
+            Effect.map((taken) =>
+              answer(response, 200, metricsContentType, metricsText(metricValues(taken)))
+            ),
+            Effect.catchCause((cause) =>
+              Effect.andThen(
+                Effect.logError(
+                  "Metrics could not be collected. This is a bug in Baton, please report it.",
+                  cause
+                ),
+                Effect.sync(() => answer(response, 500, "text/plain", "Metrics could not be collected\n"))
+              )
+            )
+          )
+        )
+      })
+      return { port: prometheusPort }
+    })
+  )
+}
+
+const answer = (response: ServerResponse, status: number, type: string, body: string): void => {
+  response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) })
+  response.end(body)
+}
+
+const serve = (
+  port: number,
+  host: string,
+  handler: (request: IncomingMessage, response: ServerResponse) => void
+): Effect.Effect<void, ListenError, Scope.Scope> =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.callback<ReturnType<typeof createServer>, ListenError>((resume) => {
+        const server = createServer(handler)
+        const onError = (error: NodeJS.ErrnoException) =>
+          resume(
+            Effect.fail(
+              new ListenError({
+                message: `Cannot serve metrics on port ${port} of ${host}: ${error.message}. Set ELECTRIC_PROMETHEUS_PORT to a free port, or unset it.`
+              })
+            )
+          )
+        server.once("error", onError)
+        server.listen({ port, host }, () => {
+          server.off("error", onError)
+          resume(Effect.succeed(server))
+        })
+      }),
+      (server) =>
+        Effect.callback<void>((resume) => {
+          server.close(() => resume(Effect.void))
+          server.closeAllConnections()
+        })
+    )
+  )
+
+/** The last result of `work`, made anew when it is older than `freshMillis`. */
+const cached = <A, E, R>(work: Effect.Effect<A, E, R>, freshMillis: number): Effect.Effect<A, E, R> => {
+  let last: { readonly value: A; readonly atMillis: number } | undefined
+  return Effect.suspend(() => {
+    if (last !== undefined && performance.now() - last.atMillis < freshMillis)
+      return Effect.succeed(last.value)
+    return Effect.tap(work, (value) => Effect.sync(() => (last = { value, atMillis: performance.now() })))
+  })
+}
+
+const makeSnapshots = Effect.gen(function* () {
+  const config = yield* Config
+  const health = yield* HealthRef
+  const api = yield* ShapeApi
+  const server = yield* HttpServer
+  const workers = yield* HttpWorkers
+  const admin = yield* AdminPool
+  const metrics = yield* Metrics
+  const { engine } = yield* Storage
+  const ownReport = yield* makeProcessReporter({
+    process: "main",
+    api,
+    engine,
+    openRequests: server.running
+  })
+  const slotSizes = cached(querySlotSizes(admin, config.slotName), slotFreshMillis)
+  const fileBytes = cached(
+    Effect.promise(() => shapeAndCheckpointBytes(engine)),
+    storageFreshMillis
+  )
+
+  return Effect.gen(function* () {
+    const state = health.current()
+    const [own, others, slot, otherBytes, journal] = yield* Effect.all(
+      [
+        ownReport,
+        workers.reports,
+        asksDatabase(state) ? slotSizes : Effect.succeed(undefined),
+        fileBytes,
+        Effect.promise(() => journalFiles(engine.paths))
+      ],
+      { concurrency: "unbounded" }
+    )
+    const processes = [own, ...others]
+    const requests = new RequestCounts(workers.retired.requests.entries())
+    const rejected = { ...workers.retired.rejected }
+    for (const report of processes) {
+      requests.addAll(report.requests)
+      rejected.initial += report.admission.initial.rejected
+      rejected.existing += report.admission.existing.rejected
+    }
+    const journalBytes = journal.reduce((sum, file) => sum + file.bytes, 0)
+    return {
+      version: batonVersion,
+      instanceId: config.instanceId,
+      state,
+      epoch: engine.at.epoch,
+      shapes: engine.store.count,
+      metrics,
+      processes,
+      requests,
+      rejected,
+      limits: config.maxConcurrentRequests,
+      workers: {
+        configured: workers.configured,
+        ready: workers.ready(),
+        restarts: workers.restarts()
+      },
+      journalBytes,
+      storedBytes: journalBytes + otherBytes,
+      slot
+    } satisfies MetricsSnapshot
+  })
+})

@@ -1,0 +1,204 @@
+import { assert, describe, it } from "@effect/vitest"
+import { readFileSync } from "node:fs"
+import { documentPath, metricsDocument } from "../../scripts/metrics-table.ts"
+import { freePort } from "../../src/dev/FreePort.ts"
+import { addDistributions, Distribution } from "../../src/telemetry/Distribution.ts"
+import { bytesBehind } from "../../src/telemetry/JournalSize.ts"
+import { metricFamilies } from "../../src/telemetry/MetricsFamilies.ts"
+import { metricsText } from "../../src/telemetry/MetricsText.ts"
+import { RequestCounts } from "../../src/telemetry/RequestCounts.ts"
+import { databaseForFile } from "../support/database.ts"
+import { eventually } from "../support/eventually.ts"
+import { startService } from "../support/service.ts"
+
+describe("the text of metrics", () => {
+  it("has cumulative buckets, and labels that nothing can break out of", () => {
+    const distribution = new Distribution([1, 10])
+    for (const value of [0, 1, 1.5, 10, 11, 1000]) distribution.observe(value)
+    const text = metricsText([
+      { name: "a", type: "histogram", help: "A.", samples: [{ labels: { p: "x" }, distribution }] },
+      { name: "b", type: "gauge", help: 'B\n"\\', samples: [{ labels: { q: 'a"b\\c\nd' }, value: 1.5 }] },
+      { name: "c", type: "counter", help: "C.", samples: [] }
+    ])
+    assert.deepStrictEqual(text.split("\n"), [
+      "# HELP a A.",
+      "# TYPE a histogram",
+      'a_bucket{p="x",le="1"} 2',
+      'a_bucket{p="x",le="10"} 4',
+      'a_bucket{p="x",le="+Inf"} 6',
+      'a_sum{p="x"} 1023.5',
+      'a_count{p="x"} 6',
+      '# HELP b B\\n"\\\\',
+      "# TYPE b gauge",
+      'b{q="a\\"b\\\\c\\nd"} 1.5',
+      "# HELP c C.",
+      "# TYPE c counter",
+      ""
+    ])
+    const sum = addDistributions(distribution.snapshot(), distribution)
+    assert.deepStrictEqual([sum.counts, sum.sum], [[4, 4, 4], 2047])
+  })
+
+  it("counts answers by all that tells them apart, also those of other processes", () => {
+    const counts = new RequestCounts()
+    counts.add(200, false, true, false)
+    counts.add(200, false, true, false)
+    counts.add(503, true, false, false)
+    const all = new RequestCounts(counts.entries())
+    all.addAll(structuredClone(counts.entries()))
+    assert.deepStrictEqual(all.labelled(), [
+      [{ status: 200, knownError: false, live: true, empty: false }, 4],
+      [{ status: 503, knownError: true, live: false, empty: false }, 2]
+    ])
+  })
+
+  it("measures how far a follower is behind across segments and epochs", () => {
+    const files = [
+      { epoch: 1, segment: 1, bytes: 100 },
+      { epoch: 1, segment: 2, bytes: 50 },
+      { epoch: 2, segment: 3, bytes: 7 }
+    ]
+    assert.strictEqual(bytesBehind(files, { epoch: 1, segment: 1, position: 90 }), 67)
+    assert.strictEqual(bytesBehind(files, { epoch: 2, segment: 3, position: 7 }), 0)
+    assert.strictEqual(bytesBehind(files, { epoch: 0, segment: 0, position: 0 }), 157)
+  })
+})
+
+describe("docs/metrics.md", () => {
+  it("says what there is (write it anew with `node scripts/metrics-table.ts`)", () => {
+    assert.strictEqual(readFileSync(documentPath, "utf8"), metricsDocument())
+  })
+})
+
+describe("the metrics of a running service", () => {
+  const database = databaseForFile((db) =>
+    db.query("CREATE TABLE items (id int PRIMARY KEY, title text); INSERT INTO items VALUES (1, 'a')")
+  )
+
+  it("tell what it does, in all its processes, and are those of the documentation", async () => {
+    const port = await freePort()
+    await using service = await startService({
+      database: database(),
+      env: {
+        ELECTRIC_PROMETHEUS_PORT: String(port),
+        BATON_HTTP_WORKERS: "1",
+        ELECTRIC_LONG_POLL_TIMEOUT: "1000"
+      }
+    })
+    const scrape = async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`)
+      assert.strictEqual(response.status, 200)
+      assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/)
+      return parse(await response.text())
+    }
+    await service.untilLogged(/HTTP worker 1 answers/, 30_000)
+    const shape = `${service.url}/v1/shape?table=items`
+    let first: Response | undefined
+    // Each request on a connection of its own, so that both processes get some.
+    for (let i = 0; i < 30; i++) {
+      first = await fetch(`${shape}&offset=-1`, { headers: { connection: "close" } })
+      await first.text()
+    }
+    const handle = first?.headers.get("electric-handle") ?? ""
+    const offset = first?.headers.get("electric-offset") ?? ""
+    const live = `${shape}&handle=${handle}&live=true&offset=`
+    const held = fetch(`${live}${offset}`)
+    const holding = await eventually("the held request", async () => {
+      const now = await scrape()
+      return now.sum("baton_held_requests") === 1 ? now : undefined
+    })
+    assert.strictEqual(holding.sum("electric_admission_control_acquire_current"), 1)
+    await database().query("INSERT INTO items VALUES (2, 'b'), (3, 'c')")
+    const changed = await held
+    await changed.text()
+    const quiet = await fetch(`${live}${changed.headers.get("electric-offset")}`)
+    await quiet.text()
+    assert.strictEqual((await fetch(`${service.url}/v1/shape?table=nowhere&offset=-1`)).status, 400)
+
+    const metrics = await eventually("the metrics of all this", async () => {
+      const now = await scrape()
+      return now.sum("electric_plug_serve_shape_requests_count") === 33 ? now : undefined
+    })
+    const requests = (labels: string) => metrics.value(`electric_plug_serve_shape_requests_count{${labels}}`)
+    assert.strictEqual(requests('status="200",known_error="false",live="false",empty="false"'), 30)
+    assert.strictEqual(requests('status="200",known_error="false",live="true",empty="false"'), 1)
+    assert.strictEqual(requests('status="200",known_error="false",live="true",empty="true"'), 1)
+    assert.strictEqual(requests('status="400",known_error="false",live="false",empty="false"'), 1)
+    assert.strictEqual(metrics.value("electric_shapes_total_shapes_count"), 1)
+    assert.strictEqual(metrics.value("electric_shapes_active_shapes_count"), 1)
+    assert.strictEqual(metrics.value('baton_state{state="active"}'), 1)
+    assert.strictEqual(metrics.sum("baton_state"), 1)
+    assert.strictEqual(metrics.value("baton_epoch"), 1)
+    assert.strictEqual(metrics.value("baton_takeovers_total"), 1)
+    assert.isAbove(metrics.value("baton_takeover_milliseconds") ?? 0, 0)
+    assert.strictEqual(metrics.value("baton_http_workers_ready"), 1)
+    assert.strictEqual(metrics.value("electric_shape_snapshot_create_snapshot_task_stop_duration_count"), 1)
+    const received = "electric_postgres_replication_transaction_received"
+    assert.isAtLeast(metrics.value(`${received}_count`) ?? 0, 1)
+    assert.isAtLeast(metrics.value(`${received}_operations_sum`) ?? 0, 2)
+    assert.isBelow(metrics.value(`${received}_receive_lag_sum`) ?? Infinity, 60_000)
+    assert.isAtLeast(metrics.value("electric_postgres_replication_slot_retained_wal_size") ?? 0, 1)
+    assert.isDefined(metrics.value("electric_postgres_replication_slot_confirmed_flush_lsn_lag"))
+    assert.isAbove(metrics.value("baton_journal_bytes") ?? 0, 100)
+    assert.isAtLeast(metrics.value("electric_storage_used_bytes") ?? 0, 1)
+    for (const process of ["main", "worker-1"]) {
+      assert.isAbove(metrics.value(`baton_process_resident_memory_bytes{process="${process}"}`) ?? 0, 1e7)
+      assert.isAbove(metrics.value(`baton_event_loop_delay_milliseconds_count{process="${process}"}`) ?? 0, 0)
+    }
+    assert.isDefined(metrics.value('baton_follower_lag_bytes{process="worker-1"}'))
+    assert.isUndefined(metrics.value('baton_follower_lag_bytes{process="main"}'))
+
+    assert.deepStrictEqual(
+      [...metrics.types],
+      metricFamilies.map(({ name, type }) => [name, type])
+    )
+    const labelsOf = new Map(metricFamilies.map(({ name, labels }) => [name, labels]))
+    for (const [name, labels] of metrics.labels) assert.deepStrictEqual(labels, labelsOf.get(name), name)
+    assert.strictEqual((await fetch(`http://127.0.0.1:${port}/`)).status, 404)
+    assert.strictEqual((await fetch(`http://127.0.0.1:${port}/metrics`, { method: "POST" })).status, 405)
+
+    const [, pid] = await service.untilLogged(/HTTP worker 1 answers requests \(process (\d+)\)/)
+    process.kill(Number(pid), "SIGKILL")
+    const after = await eventually("the end of the worker", async () => {
+      const now = await scrape()
+      return now.value("baton_http_worker_restarts_total") === 1 ? now : undefined
+    })
+    assert.strictEqual(after.sum("electric_plug_serve_shape_requests_count"), 33, "nothing is uncounted")
+  }, 60_000)
+})
+
+/** Reads the text format as far as this service uses it, and refuses everything else. */
+const parse = (text: string) => {
+  const types = new Map<string, string>()
+  const values = new Map<string, number>()
+  const labels = new Map<string, ReadonlyArray<string>>()
+  for (const line of text.trimEnd().split("\n")) {
+    const type = /^# TYPE (\S+) (gauge|counter|histogram)$/.exec(line)
+    if (type !== null) {
+      types.set(type[1] ?? "", type[2] ?? "")
+      continue
+    }
+    if (/^# HELP \S+ \S/.test(line)) continue
+    const sample = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)$/.exec(line)
+    if (sample === null || Number.isNaN(Number(sample[3]))) throw new Error(`not a line of metrics: ${line}`)
+    values.set(line.slice(0, line.lastIndexOf(" ")), Number(sample[3]))
+    const family = (sample[1] ?? "").replace(/_(bucket|sum|count)$/, (suffix, _, __, name: string) =>
+      types.has(name) ? suffix : ""
+    )
+    const names = [...(sample[2] ?? "").matchAll(/([a-z_]+)="/g)].map(([, name]) => name ?? "")
+    labels.set(
+      family,
+      names.filter((name) => name !== "le")
+    )
+  }
+  return {
+    types,
+    labels,
+    value: (sample: string) => values.get(sample),
+    sum: (name: string) => {
+      let sum = 0
+      for (const [sample, value] of values) if (sample.split("{")[0] === name) sum += value
+      return sum
+    }
+  }
+}
