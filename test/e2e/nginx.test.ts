@@ -15,7 +15,7 @@ const rounds = 3
 
 interface Answer {
   readonly status: number
-  readonly header: (name: string) => string | undefined
+  readonly header: (name: string) => string
   readonly body: Buffer
 }
 
