@@ -156,8 +156,11 @@ export class RowRouter implements ChangeSink {
       if (wrote) {
         engine.store.commit(this.commitLsn, endLsn, this.xid, writer.segmentOfTransaction)
         this.position.recordedUpTo(endLsn)
-      } else engine.store.abandon()
-    }
+      } else {
+        engine.store.abandon()
+        this.position.passed(this.xid)
+      }
+    } else this.position.passed(this.xid)
     if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
     this.position.processedUpTo(endLsn)
     this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)

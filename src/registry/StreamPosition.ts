@@ -1,5 +1,6 @@
 import type { Lsn } from "../postgres/Lsn.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
+import { recentXidsCapacity } from "../storage/RecentXids.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { Acknowledgement } from "./Acknowledgement.ts"
 
@@ -27,6 +28,8 @@ export class StreamPosition {
   private recordedMillis = -Infinity
   private confirming: Promise<void> | undefined
   private confirmedMarker = 0
+  /** Transactions that no record speaks of. */
+  private passedXids: Array<number> = []
 
   constructor(options: StreamPositionOptions) {
     this.options = options
@@ -47,9 +50,24 @@ export class StreamPosition {
     this.acknowledgement.processedUpTo(lsn)
   }
 
+  /** A transaction came by that has no record of its own. */
+  passed(xid: number): void {
+    this.passedXids.push(xid)
+    if (this.passedXids.length > 2 * recentXidsCapacity) this.passedXids.splice(0, recentXidsCapacity)
+  }
+
+  private takePassed(): ReadonlyArray<number> {
+    const xids = this.passedXids.slice(-recentXidsCapacity)
+    this.passedXids = []
+    return xids
+  }
+
   /** The record just composed says that everything up to `lsn` is in the journal. */
   recordedUpTo(lsn: Lsn): void {
-    this.acknowledgement.recordedAt(this.options.writer.marker, lsn)
+    const { writer } = this.options
+    // They are acknowledged together with it.
+    if (this.passedXids.length > 0) writer.notice({ t: "passed", xids: this.takePassed() })
+    this.acknowledgement.recordedAt(writer.marker, lsn)
   }
 
   /** Sees to it that what has been processed is recorded soon, if it is not. */
@@ -73,7 +91,10 @@ export class StreamPosition {
     const lsn = this.acknowledgement.unrecorded
     if (lsn === undefined || this.options.inTransaction() || writer.closed) return
     this.recordedMillis = engine.timers.nowMillis()
-    engine.write({ t: "position", lsn: String(lsn) })
+    const position = { t: "position", lsn: String(lsn) } as const
+    writer.notice({ ...position, xids: this.takePassed() })
+    // The store has seen the transactions themselves.
+    engine.store.apply(position)
     this.recordedUpTo(lsn)
     writer.flush()
   }

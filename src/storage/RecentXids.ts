@@ -1,5 +1,6 @@
 /** Transactions remembered: more than can commit while one of them is still becoming visible. */
-const capacity = 4096
+export const recentXidsCapacity = 4096
+const capacity = recentXidsCapacity
 
 /**
  * The transactions seen last on the stream. A transaction reaches the stream when its commit record is flushed, a

@@ -70,8 +70,13 @@ export type Notice =
         readonly chunks: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
       }>
     }
-  /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. */
-  | { readonly t: "position"; readonly lsn: string }
+  /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */
+  | { readonly t: "position"; readonly lsn: string; readonly xids?: ReadonlyArray<number> }
+  /**
+   * Transactions that concerned no shape. They are never sent again, and may still be invisible to snapshots: whoever
+   * makes a shape next has to know of them.
+   */
+  | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
 
 /** The end of an epoch's journal: everything after it is ignored by everyone. */
 export interface JournalEnd {

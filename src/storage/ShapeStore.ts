@@ -205,7 +205,11 @@ export class ShapeStore {
       case "position": {
         const lsn = BigInt(notice.lsn)
         if (lsn > this.positionLsn) this.positionLsn = lsn
+        for (const xid of notice.xids ?? []) this.recentXids.push(xid)
+        return
       }
+      case "passed":
+        for (const xid of notice.xids) this.recentXids.push(xid)
     }
   }
 

@@ -172,6 +172,24 @@ describe("handover in virtual time", () => {
     await world.assertServes(next, await world.client(next, 3))
   })
 
+  handover(
+    "a shape that the successor makes has what its predecessor saw go by and no snapshot showed yet",
+    async (world) => {
+      const { old, next } = await pair(world)
+      // No shape is on the table: the old instance acknowledges the transaction and writes nothing of it but that.
+      const { server } = world
+      const { endLsn } = server.commit(server.begin(world.rows(3)), 5000)
+      await world.until("it is acknowledged", () => (server.slot?.confirmed ?? 0n) >= endLsn)
+      old.kill()
+      await becomes(world, next, "active")
+      const asking = next.ask(new Client(3).target())
+      await world.advance(1000)
+      assert.isUndefined(asking.pollUnsafe(), "it starts without the row")
+      await world.advance(5000)
+      await world.assertServes(next, await world.client(next, 3))
+    }
+  )
+
   handover("the lock is lost and regained", async (world) => {
     const { old, next, client } = await pair(world)
     world.server.terminate(world.server.lockHolder?.pid ?? 0)

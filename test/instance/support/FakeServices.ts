@@ -158,6 +158,8 @@ const makeConnection = ({
     const query = (sql: string): Effect.Effect<ReadonlyArray<never>, PgError> =>
       Effect.gen(function* () {
         yield* inbox.check
+        // A statement that nobody answers ends when the connection is found to be lost.
+        if (!session.alive || !server.canReach(peer)) yield* inbox.take(() => undefined)
         if (/pg_advisory_lock/.test(sql)) {
           server.waitForLock(session)
           yield* Effect.onInterrupt(
@@ -166,8 +168,6 @@ const makeConnection = ({
           )
           return []
         }
-        // A statement that nobody answers ends when the connection is found to be lost.
-        if (!server.canReach(peer)) yield* inbox.take(() => undefined)
         server.heard(session, sql)
         yield* Effect.sleep(1)
         yield* inbox.check
@@ -178,6 +178,7 @@ const makeConnection = ({
       Effect.gen(function* () {
         sink = options.sink
         const known = new Set<number>()
+        if (!session.alive) yield* inbox.take(() => undefined)
         if (!server.startStream(session)) return yield* pgError("replication_slot_in_use")
         while (true) {
           const event = yield* Effect.timeoutOrElse(
