@@ -123,12 +123,15 @@ describe("the installed command", () => {
     assert.notInclude(ended.output, "    at ")
   })
 
-  it("serves shapes and ends in order with SIGTERM", async () => {
+  it("serves shapes, with workers if asked to, and ends in order with SIGTERM", async () => {
+    const canShareItsPort = process.platform === "linux"
     await using service = await startService({
       database: db(),
       entry: consumer.command,
-      cwd: consumer.directory
+      cwd: consumer.directory,
+      env: canShareItsPort ? { BATON_HTTP_WORKERS: "1" } : {}
     })
+    if (canShareItsPort) await service.untilLogged(/HTTP worker 1 answers requests/)
     const response = await fetch(`${service.url}/v1/shape?table=projects&offset=-1`)
     assert.strictEqual(response.status, 200)
     assert.match(response.headers.get("electric-server") ?? "", / Baton\/\d+\.\d+\.\d+$/)
