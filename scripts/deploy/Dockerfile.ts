@@ -45,6 +45,43 @@ const execForm = (instruction: Instruction): ReadonlyArray<string> => {
   return words
 }
 
+/** How containers of the last stage are started. Refuses instructions that these checks do not know. */
+export const describeImage = (instructions: ReadonlyArray<Instruction>): Omit<Image, "directory"> => {
+  let image = nothingSet
+  for (const instruction of instructions) {
+    const { name, text } = instruction
+    switch (name) {
+      case "FROM":
+        image = nothingSet
+        break
+      case "USER":
+        image = { ...image, user: text }
+        break
+      case "VOLUME":
+        image = { ...image, volume: text }
+        break
+      case "EXPOSE":
+        image = { ...image, port: Number(text) }
+        break
+      case "ENTRYPOINT":
+        image = { ...image, entrypoint: execForm(instruction) }
+        break
+      case "HEALTHCHECK":
+        image = { ...image, healthcheck: execForm(instruction) }
+        break
+      case "COPY":
+      case "ENV":
+      case "RUN":
+      case "STOPSIGNAL":
+      case "WORKDIR":
+        break
+      default:
+        throw new Error(`These checks do not know the instruction ${name}`)
+    }
+  }
+  return image
+}
+
 export interface BuildOptions {
   /** What is sent to the engine: the repository. */
   readonly context: string
@@ -65,7 +102,6 @@ export const buildImage = (instructions: ReadonlyArray<Instruction>, options: Bu
   const lets = dockerignore(options.context)
   let directory = ""
   let workdir = ""
-  let image = nothingSet
 
   const copy = (text: string) => {
     const words = text.split(/\s+/)
@@ -102,15 +138,13 @@ export const buildImage = (instructions: ReadonlyArray<Instruction>, options: Bu
     if (result.status !== 0) throw new Error(`RUN ${command} failed:\n${result.stdout}${result.stderr}`)
   }
 
-  for (const instruction of instructions) {
-    const { name, text } = instruction
+  for (const { name, text } of instructions) {
     switch (name) {
       case "FROM": {
         const [, stage = String(stages.size)] = /\sAS\s+(\S+)$/i.exec(text) ?? []
         directory = path.join(options.target, stage)
         mkdirSync(directory, { recursive: true })
         stages.set(stage, directory)
-        image = nothingSet
         options.log(`FROM ${text}`)
         break
       }
@@ -123,29 +157,11 @@ export const buildImage = (instructions: ReadonlyArray<Instruction>, options: Bu
       case "RUN":
         run(text)
         break
-      case "USER":
-        image = { ...image, user: text }
-        break
-      case "VOLUME":
-        image = { ...image, volume: text }
-        break
-      case "EXPOSE":
-        image = { ...image, port: Number(text) }
-        break
-      case "ENTRYPOINT":
-        image = { ...image, entrypoint: execForm(instruction) }
-        break
-      case "HEALTHCHECK":
-        image = { ...image, healthcheck: execForm(instruction) }
-        break
-      case "ENV":
-      case "STOPSIGNAL":
-        break
       default:
-        throw new Error(`This check does not know the instruction ${name}`)
+      // The rest says how the image is run, which `describeImage` reads.
     }
   }
-  return { ...image, directory }
+  return { ...describeImage(instructions), directory }
 }
 
 /** Our `.dockerignore` leaves everything out and then lets names through; the last rule that fits decides. */

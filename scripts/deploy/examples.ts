@@ -4,7 +4,9 @@ import * as path from "node:path"
 import type { BatonConfig } from "../../src/config/BatonConfig.ts"
 import { parseConfig } from "../../src/config/parseConfig.ts"
 import { parseYaml, type Yaml } from "../support/PlainYaml.ts"
-import type { Image } from "./Dockerfile.ts"
+import type { Image as BuiltImage } from "./Dockerfile.ts"
+
+type Image = Omit<BuiltImage, "directory">
 
 const directory = path.join(import.meta.dirname, "../../docs/deploy")
 const read = (name: string): string => readFileSync(path.join(directory, name), "utf8")
