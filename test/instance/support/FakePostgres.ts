@@ -6,6 +6,8 @@ export interface WalTransaction {
   readonly commitLsn: bigint
   readonly endLsn: bigint
   readonly rows: ReadonlyArray<Row>
+  /** Nobody can receive it: every stream fails there, until a slot is made that begins after it. */
+  readonly isTooLarge: boolean
 }
 
 export interface Row {
@@ -220,12 +222,15 @@ export class FakePostgres {
 
   // Slot and stream
 
+  slotsMade = 0
+
   /** Postgres makes no slot before every transaction whose commit it leaves out can be seen. */
   get canCreateSlot(): boolean {
     return this.wal.every(({ xid }) => !this.inProgress.has(xid))
   }
 
   createSlot(): bigint {
+    this.slotsMade++
     this.slot = { confirmed: this.walEnd, activePid: undefined, lost: false }
     return this.walEnd
   }
@@ -284,10 +289,10 @@ export class FakePostgres {
   }
 
   /** Writes the commit record, which the stream has from now on; snapshots show it `visibleAfterMillis` later. */
-  commit(xid: number, visibleAfterMillis = 0): WalTransaction {
+  commit(xid: number, visibleAfterMillis = 0, isTooLarge = false): WalTransaction {
     const rows = this.inProgress.get(xid) ?? []
     const commitLsn = this.walEnd + 40n
-    const transaction = { xid, commitLsn, endLsn: commitLsn + 8n, rows }
+    const transaction = { xid, commitLsn, endLsn: commitLsn + 8n, rows, isTooLarge }
     this.walEnd = transaction.endLsn
     this.wal.push(transaction)
     if (visibleAfterMillis > 0) this.time.after(visibleAfterMillis, () => this.inProgress.delete(xid))

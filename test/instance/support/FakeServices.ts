@@ -193,6 +193,7 @@ const makeConnection = ({
           )
           if (event._tag === "Started") yield* options.onStarted
           else if (event._tag === "Keepalive") options.sink.keepalive(event.walEnd)
+          else if (event.transaction.isTooLarge) return yield* pgError("exceeded_max_tx_size")
           else yield* deliver(event.transaction, options.sink, known)
           yield* options.sink.batchEnd() ?? Effect.void
           acknowledge()
