@@ -69,6 +69,8 @@ export interface BatonConfig {
   readonly shapeDbSynchronous: string
   readonly shapeDbCacheBytes: number
   readonly cleanupIntervalMillis: number
+  /** A journal segment that has reached this size is finished and another one begun. */
+  readonly journalSegmentBytes: number
   // handover
   /** `wal_sender_timeout` of our own replication session: bound after which a frozen holder loses the lock. */
   readonly walSenderTimeoutMillis: number | undefined

@@ -303,6 +303,13 @@ export const variables = {
     about: "How often files that nothing refers to are deleted. A time with any unit, despite the name."
   }),
 
+  journalSegmentBytes: defaulted("BATON_JOURNAL_SEGMENT_BYTES", "32 MiB", {
+    group: "Storage",
+    kind: size,
+    about:
+      "Size at which a journal file is finished; a few finished ones stay before they are moved to the shapes' own files."
+  }),
+
   // Handover
   shutdownGrace: defaulted("BATON_SHUTDOWN_GRACE", "25s", {
     group: "Handover",

@@ -124,6 +124,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, ownDatabase
     shapeDbSynchronous: reader.read(v.shapeDbSynchronous),
     shapeDbCacheBytes: reader.read(v.shapeDbCacheSize),
     cleanupIntervalMillis: reader.read(v.cleanupInterval),
+    journalSegmentBytes: reader.read(v.journalSegmentBytes),
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),
     logLevel: reader.read(v.logLevel),
     logColors: reader.optional(v.logColors),

@@ -25,12 +25,13 @@ export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("Instan
 /** Flushing and acknowledging before the lock is given back may take this long. */
 const handBackMillis = 2000
 const lockCheckMillis = 5000
-const maintenanceMillis = 1000
+const longestMaintenanceMillis = 1000
 const fenceCheckMillis = 2000
 /** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
 const retainedSegments = 4
 const retainedEntries = 4_000_000
-const removalDelayMillis = 30_000
+/** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
+const removalDelayIntervals = 3
 
 /** How a turn as holder of the lock ended. */
 type TurnEnd = "idle" | "fenced" | "beginAnew"
@@ -212,10 +213,10 @@ export class Instance extends Context.Service<
             retainedEntries,
             // A checkpoint is rare, and journal segments go once it is there: it is always durable.
             meta: { synchronous: "FULL", cacheBytes: config.shapeDbCacheBytes },
-            removalDelayMillis
+            removalDelayMillis: removalDelayIntervals * config.cleanupIntervalMillis
           })
           while (true) {
-            yield* Effect.sleep(maintenanceMillis)
+            yield* Effect.sleep(Math.min(longestMaintenanceMillis, config.cleanupIntervalMillis))
             yield* work
               .round()
               .pipe(

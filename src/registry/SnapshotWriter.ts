@@ -1,4 +1,5 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises"
+import { crc32 } from "node:zlib"
 import { Effect } from "effect"
 import { recordKind } from "../storage/Records.ts"
 import { RunningSnapshot } from "../storage/RunningSnapshot.ts"
@@ -42,6 +43,7 @@ export const makeSnapshotWriter = (
   let inFiles = false
   let index = 0
   let position = 0
+  let crc = 0
   const running = new RunningSnapshot()
 
   const settled: Effect.Effect<void, Failure> = Effect.flatMap(
@@ -65,6 +67,7 @@ export const makeSnapshotWriter = (
         }
         file = await open(snapshotChunkFile(engine.paths, shape.handle, index), "w")
         position = 0
+        crc = 0
       }
       let at = 0
       while (at < bytes.length) {
@@ -72,6 +75,7 @@ export const makeSnapshotWriter = (
         at += bytesWritten
       }
       position += bytes.length
+      crc = crc32(bytes, crc)
       running.writtenBytes = position
       running.advanced()
     })
@@ -111,7 +115,7 @@ export const makeSnapshotWriter = (
       if (engine.options.durableWrites) await syncDirectory(shapeDir(engine.paths, shape.handle))
     })
     if (engine.writer === undefined) return yield* takenOver
-    engine.write({ t: "chunk", id: shape.id, index, bytes: position })
+    engine.write({ t: "chunk", id: shape.id, index, bytes: position, crc })
     index++
     running.index = index
     running.writtenBytes = 0

@@ -1,4 +1,5 @@
 import { type FileHandle, mkdir, open, readFile } from "node:fs/promises"
+import { crc32 } from "node:zlib"
 import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "./Message.ts"
 import type { LogFile, Notice } from "./Records.ts"
@@ -93,18 +94,19 @@ const moveShape = async (
   source: Source
 ): Promise<Moved | undefined> => {
   await mkdir(shapeDir(options.paths, shape.handle), { recursive: true })
-  const chunks: Array<{ readonly index: number; readonly bytes: number }> = []
+  const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.segment) continue
     const file = await open(snapshotChunkFile(options.paths, shape.handle, index), "w")
+    const content = await source.take(chunk.position, chunk.bytes)
     try {
-      await writeFully(file, await source.take(chunk.position, chunk.bytes), 0)
+      await writeFully(file, content, 0)
       if (options.durableWrites) await file.datasync()
     } finally {
       await file.close()
     }
-    chunks.push({ index, bytes: chunk.bytes })
+    chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
   }
   const files: Array<LogFile> = []
   const tail = shape.tail ?? new ShapeTail()
@@ -114,7 +116,17 @@ const moveShape = async (
   while (i < count) {
     if (current === undefined || current.closed) {
       const index = current === undefined ? 0 : current.index + 1
-      current = { index, bytes: 0, entries: 0, entryBytes: 0, endTx: "0", endOp: 0, closed: false }
+      current = {
+        index,
+        bytes: 0,
+        crc: 0,
+        indexCrc: 0,
+        entries: 0,
+        entryBytes: 0,
+        endTx: "0",
+        endOp: 0,
+        closed: false
+      }
     }
     let end = i
     while (end < count && !tail.isChunkEnd(end)) end++
@@ -163,6 +175,8 @@ const moveShape = async (
     current = {
       index: before.index,
       bytes: before.bytes + at,
+      crc: crc32(bytes.subarray(0, at), before.crc),
+      indexCrc: crc32(rows, before.indexCrc),
       entries: before.entries + end - i,
       entryBytes,
       endTx: String(tail.tx(end - 1)),

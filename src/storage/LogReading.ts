@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises"
 import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
-import { positionAfter } from "./LogFileIndex.ts"
+import { checkedPieces, type FileIntegrity } from "./FileIntegrity.ts"
+import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
 import type { ShapeState } from "./ShapeState.ts"
@@ -15,6 +16,7 @@ export interface LogSource {
   /** Bytes of the journal that are in memory; a view that is valid until something else runs. */
   readonly memory: (segment: number, position: number, length: number) => Buffer | undefined
   readonly readSegment: (segment: number, position: number, into: Buffer) => Promise<boolean>
+  readonly integrity: FileIntegrity
 }
 
 /** The answer to a read before any byte of it has been fetched. */
@@ -173,6 +175,8 @@ async function* piecesOf(
   let first = true
   if (file !== undefined) {
     const path = logChunkFile(source.paths, handle, file.index)
+    await source.integrity.check(path, file)
+    await source.integrity.check(`${path}.idx`, { bytes: file.entries * indexRowBytes, crc: file.indexCrc })
     const index = await open(`${path}.idx`, "r")
     const position = await startIn(index, file, after)
     for await (const piece of filePieces(path, position, file.bytes)) {
@@ -266,7 +270,8 @@ export async function* snapshotPieces(
     const chunk = shape.snapshotChunks[index]
     if (chunk !== undefined) {
       if (chunk._tag === "File") {
-        yield* filePieces(path, at, chunk.bytes)
+        const pieces = filePieces(path, at, chunk.bytes)
+        yield* at === 0 ? checkedPieces(path, pieces, chunk.crc) : pieces
         return
       }
       const bytes = source.memory(chunk.segment, chunk.position, chunk.bytes)

@@ -26,6 +26,9 @@ export interface LogFile {
   readonly index: number
   /** Length of the file: the entries joined with commas. */
   readonly bytes: number
+  /** CRC-32 of the file, and of the index beside it. */
+  readonly crc: number
+  readonly indexCrc: number
   /** Number of entries, i.e. of rows in the index file beside it. */
   readonly entries: number
   /** Sum of the entries' own lengths: what chunk boundaries are decided by. */
@@ -54,7 +57,13 @@ export type Notice =
   /** The snapshot's transaction is known; changes of transactions it contains are not part of the log. */
   | { readonly t: "visible"; readonly id: number; readonly visibility: SnapshotVisibility }
   /** A snapshot chunk is whole and durable in its file. */
-  | { readonly t: "chunk"; readonly id: number; readonly index: number; readonly bytes: number }
+  | {
+      readonly t: "chunk"
+      readonly id: number
+      readonly index: number
+      readonly bytes: number
+      readonly crc: number
+    }
   | { readonly t: "complete"; readonly id: number; readonly chunks: number }
   | { readonly t: "dropped"; readonly ids: ReadonlyArray<number>; readonly reason: string }
   /** All shapes are dropped. */
@@ -67,7 +76,11 @@ export type Notice =
         readonly id: number
         readonly files: ReadonlyArray<LogFile>
         /** Inline snapshot chunks that are files now. */
-        readonly chunks: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
+        readonly chunks: ReadonlyArray<{
+          readonly index: number
+          readonly bytes: number
+          readonly crc: number
+        }>
       }>
     }
   /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */

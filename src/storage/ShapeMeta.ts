@@ -92,8 +92,8 @@ const shapeOf = (row: Row, common: ShapeDefinition): ShapeState => {
   }
   shape.snapshotComplete = row.complete === 1
   if (row.chunks !== "[]") {
-    const sizes = JSON.parse(row.chunks) as ReadonlyArray<number>
-    shape.snapshotChunks = sizes.map((bytes) => ({ _tag: "File", bytes }))
+    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
+    shape.snapshotChunks = sums.map(([bytes, crc]) => ({ _tag: "File", bytes, crc }))
   }
   if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
   shape.dirty = false
@@ -225,9 +225,11 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
   const put = (shape: ShapeState): void => {
     const { visibility, definition } = shape
     // Chunks that still stand in the journal come back with it.
-    const chunks = shape.snapshotChunks.every((chunk) => chunk._tag === "File")
-      ? shape.snapshotChunks.map((chunk) => chunk.bytes)
-      : []
+    const chunks: Array<readonly [number, number]> = []
+    for (const chunk of shape.snapshotChunks) {
+      if (chunk?._tag !== "File") break
+      chunks.push([chunk.bytes, chunk.crc])
+    }
     putShape.run(
       shape.id,
       shape.handle,

@@ -175,7 +175,7 @@ export class ShapeStore {
       case "chunk": {
         const shape = this.byId.get(notice.id)
         if (shape !== undefined) {
-          shape.snapshotChunks[notice.index] = { _tag: "File", bytes: notice.bytes }
+          shape.snapshotChunks[notice.index] = { _tag: "File", bytes: notice.bytes, crc: notice.crc }
           shape.dirty = true
           this.wake(shape)
         }
@@ -217,12 +217,12 @@ export class ShapeStore {
     shape: ShapeState,
     segment: number,
     files: Extract<Notice, { t: "moved" }>["shapes"][number]["files"],
-    chunks: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
+    chunks: Extract<Notice, { t: "moved" }>["shapes"][number]["chunks"]
   ): void {
     for (const chunk of chunks) {
       const known = shape.snapshotChunks[chunk.index]
       if (known === undefined || known._tag === "Journal")
-        shape.snapshotChunks[chunk.index] = { _tag: "File", bytes: chunk.bytes }
+        shape.snapshotChunks[chunk.index] = { _tag: "File", bytes: chunk.bytes, crc: chunk.crc }
     }
     for (const file of files) {
       const at = shape.files.findIndex((known) => known.index === file.index)

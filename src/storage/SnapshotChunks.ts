@@ -1,4 +1,5 @@
 import { ChunkCache } from "./ChunkCache.ts"
+import { checkedPieces } from "./FileIntegrity.ts"
 import { filePieces, type LogSource, pieceBytes } from "./LogReading.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { snapshotChunkFile } from "./StorageDir.ts"
@@ -59,7 +60,8 @@ export class SnapshotChunks {
     }
     const pieces: Array<Uint8Array> = []
     const path = snapshotChunkFile(this.source.paths, shape.handle, index)
-    for await (const piece of filePieces(path, 0, chunk.bytes)) pieces.push(piece)
+    for await (const piece of checkedPieces(path, filePieces(path, 0, chunk.bytes), chunk.crc))
+      pieces.push(piece)
     return Buffer.concat(pieces)
   }
 

@@ -13,6 +13,7 @@ import {
   snapshotPieces,
   tailInMemory
 } from "./LogReading.ts"
+import { DamagedFile, FileIntegrity } from "./FileIntegrity.ts"
 import { piecesToStream } from "./piecesToStream.ts"
 import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
 import type { ShapeState } from "./ShapeState.ts"
@@ -27,7 +28,6 @@ export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("Stor
   message: Schema.String
 }) {}
 
-const segmentBytes = 32 << 20
 const recentBytes = 32 << 20
 /** Woken clients at the same offset share one body for this long. */
 const sharingMillis = 50
@@ -61,7 +61,7 @@ export class Storage extends Context.Service<
             new StorageEngine({
               paths: storagePaths(directory, config.replicationStreamId, metaDir),
               chunkBytesThreshold: config.chunkBytesThreshold,
-              segmentBytes,
+              segmentBytes: config.journalSegmentBytes,
               recentBytes,
               durableWrites: !memory,
               removeOnClose: memory,
@@ -101,12 +101,6 @@ const isBeyond = (shape: ShapeState, after: LogOffset): boolean => {
   return compareOffsets(shape.end, from) > 0
 }
 
-const failure = (shape: ShapeHandle) => (cause: unknown) =>
-  new ShapeReadError({
-    handle: shape.handle,
-    message: cause instanceof Error ? cause.message : String(cause)
-  })
-
 const dropped: LogRead = { _tag: "Dropped" }
 
 /** `ShapeLogs` on a storage engine. */
@@ -134,9 +128,20 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const source: LogSource = {
     paths: engine.paths,
     memory: (segment, position, length) => engine.memory(segment, position, length),
-    readSegment: (segment, position, into) => engine.segments.read(segment, position, into)
+    readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
+    integrity: new FileIntegrity()
   }
   const chunks = new SnapshotChunks(source)
+
+  /** Damage costs the shape: whoever asks again is told to start over. */
+  const failure = (shape: ShapeHandle) => (cause: unknown) => {
+    if (cause instanceof DamagedFile) engine.damaged(shape, cause.message)
+    return new ShapeReadError({
+      handle: shape.handle,
+      message: cause instanceof Error ? cause.message : String(cause)
+    })
+  }
+
   let shared = new Map<string, LogSlice>()
 
   const share = (key: string, slice: LogSlice): LogSlice => {

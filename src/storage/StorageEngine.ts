@@ -332,6 +332,20 @@ export class StorageEngine {
     this.store.apply(notice)
   }
 
+  /** A file of the shape does not hold what was written to it: the shape is dropped, by a writer for everybody. */
+  damaged(shape: { readonly id: number; readonly handle: string }, what: string): void {
+    if (this.live(shape) === undefined) return
+    this.warn(
+      `${what}. Shape ${shape.handle} is dropped and its clients fetch it again. Check the disk if this happens again.`
+    )
+    const reason = "a file of it is damaged"
+    if (this.writer === undefined) this.store.drop(shape.id, reason)
+    else {
+      this.write({ t: "dropped", ids: [shape.id], reason })
+      this.writer.flush()
+    }
+  }
+
   /**
    * Whether somebody else has claimed a later epoch: then nothing we write counts any more. Callers that ask while a look
    * is under way share the next one, since theirs must begin after they asked.

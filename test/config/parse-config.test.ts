@@ -244,6 +244,17 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", "0", "4 kb", "4 TB", "-1", "4KiB x"]
   ),
+  BATON_JOURNAL_SEGMENT_BYTES: row(
+    "journalSegmentBytes",
+    32 * 1024 * 1024,
+    [
+      ["65536", 65_536],
+      ["500KB", 500_000],
+      ["1.5 MiB", 1_572_864],
+      ["1 GB", 1e9]
+    ],
+    ["", "0", "4 kb", "4 TB", "-1", "4KiB x"]
+  ),
   ELECTRIC_CLEANUP_INTERVAL_MS: row("cleanupIntervalMillis", 10_000, [["200", 200]], badTimes),
   BATON_SHUTDOWN_GRACE: row(
     "shutdownGraceMillis",

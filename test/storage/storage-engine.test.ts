@@ -292,3 +292,35 @@ describe("storage engine", () => {
     assert.isDefined(next.store.byHandle(done.handle))
   })
 })
+
+describe("damaged files of a shape", () => {
+  it("cost the shape, whichever file it is, and never reach a reader as a whole", async () => {
+    for (const file of ["s0", "l0", "l0.idx"]) {
+      const path = directory()
+      const settings = { segmentBytes: 1000 }
+      const engine = await open(path, settings)
+      await engine.takeOver()
+      const shape = createShape(engine, "a")
+      for (let t = 1n; t <= 40n; t++)
+        writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
+      await maintain(engine, 1)
+      await engine.writer?.durable()
+      assert.isNotEmpty(engine.store.get(shape.id)?.files)
+      const target = join(engine.paths.shapes, shape.handle, file)
+      const bytes = readFileSync(target)
+      const at = Math.floor(bytes.length / 2)
+      bytes[at] = (bytes[at] ?? 0) ^ 0x01
+      writeFileSync(target, bytes)
+      const follower = await open(path, settings)
+      for (const reader of [follower, engine]) {
+        const read = readAll(reader, shape, beforeAllOffset)
+        const outcome = await read.then(
+          () => "read",
+          () => "cut"
+        )
+        assert.strictEqual(outcome, "cut", file)
+        assert.isUndefined(reader.store.byHandle(shape.handle), file)
+      }
+    }
+  })
+})

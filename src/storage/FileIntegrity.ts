@@ -1,0 +1,82 @@
+import { open } from "node:fs/promises"
+import { crc32 } from "node:zlib"
+
+/** A file of a shape does not hold what was written: a damaged disk, or somebody changed it. */
+export class DamagedFile extends Error {
+  readonly path: string
+  constructor(path: string, what: string) {
+    super(`${path} is damaged: ${what}`)
+    this.name = "DamagedFile"
+    this.path = path
+  }
+}
+
+/** What a file must hold: its length and the CRC-32 of that many bytes. */
+export interface FileSum {
+  readonly bytes: number
+  readonly crc: number
+}
+
+/** Read at a time. */
+const readBytes = 256 * 1024
+/** Files remembered as sound; forgetting one costs a second look. */
+const rememberedFiles = 100_000
+
+/**
+ * Looks at files before something is served from the middle of them: a file is read as a whole once in this process, and
+ * again when it has grown.
+ */
+export class FileIntegrity {
+  private readonly sound = new Map<string, Promise<void>>()
+
+  /** Fails with `DamagedFile`, for ever, when the first `bytes` bytes of the file are not the ones that were written. */
+  check(path: string, sum: FileSum): Promise<void> {
+    const key = `${path} ${sum.bytes} ${sum.crc}`
+    const known = this.sound.get(key)
+    if (known !== undefined) return known
+    const looking = checkFile(path, sum)
+    if (this.sound.size >= rememberedFiles) this.sound.clear()
+    this.sound.set(key, looking)
+    looking.catch((error: unknown) => {
+      if (!(error instanceof DamagedFile)) this.sound.delete(key)
+    })
+    return looking
+  }
+}
+
+const checkFile = async (path: string, sum: FileSum): Promise<void> => {
+  const file = await open(path, "r")
+  try {
+    const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(readBytes, sum.bytes)))
+    let crc = 0
+    for (let at = 0; at < sum.bytes;) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, sum.bytes - at), at)
+      if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${sum.bytes} bytes`)
+      crc = crc32(buffer.subarray(0, bytesRead), crc)
+      at += bytesRead
+    }
+    if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong")
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The same bytes, the last piece only once the checksum of all of them has proved right. So a reader never gets the whole
+ * of a damaged file: its answer is cut off.
+ */
+export async function* checkedPieces(
+  path: string,
+  pieces: AsyncGenerator<Buffer>,
+  expectedCrc: number
+): AsyncGenerator<Buffer> {
+  let crc = 0
+  let held: Buffer | undefined
+  for await (const piece of pieces) {
+    if (held !== undefined) yield held
+    crc = crc32(piece, crc)
+    held = piece
+  }
+  if (crc !== expectedCrc) throw new DamagedFile(path, "its checksum is wrong")
+  if (held !== undefined) yield held
+}
