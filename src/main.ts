@@ -100,9 +100,8 @@ const announce = (start: Start) =>
         : `Database: ${development.url} (development, data in ${development.directory})`
     )
     const trust = config.tlsCertFile === undefined ? "" : "-k "
-    const secret = config.secret === undefined ? "" : "&secret=..."
     yield* Effect.logInfo(
-      `Try:      curl ${trust}'${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1${secret}'`
+      `Try:      curl ${trust}'${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1'${config.secret === undefined ? "" : ", with your secret as one more parameter"}`
     )
     for (const warning of start.warnings) yield* Effect.logWarning(warning)
   })

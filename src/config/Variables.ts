@@ -125,7 +125,7 @@ export const variables = {
     group: "Database",
     kind: time({ minimumMillis: 30_000, zero: "is off" }),
     about:
-      "Close all database connections after this long without requests, so that the database can scale to zero. Unset: never."
+      "Close all database connections after this long without a change in the replication stream, so that the database can scale to zero; the next request opens them again. Held live requests end with their time-out. Unset: never."
   }),
   manualTablePublishing: defaulted("ELECTRIC_MANUAL_TABLE_PUBLISHING", "false", {
     group: "Database",
@@ -275,7 +275,8 @@ export const variables = {
   shapeDbExclusiveMode: defaulted("ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE", "false", {
     group: "Storage",
     kind: boolean,
-    about: "Lock the metadata database for one process; needed on network file systems."
+    about:
+      "Electric needs it on network file systems. Here every checkpoint file has one writer and no second file in any case, so both values are safe; `true` is needed for `:memory:`."
   }),
   shapeDbStorageDir: optional("ELECTRIC_SHAPE_DB_STORAGE_DIR", {
     group: "Storage",
@@ -290,7 +291,8 @@ export const variables = {
       new Map(["OFF", "NORMAL", "FULL", "EXTRA", "0", "1", "2", "3"].map((word) => [word, word] as const)),
       { ignoreCase: true }
     ),
-    about: "`PRAGMA synchronous` of the metadata database."
+    about:
+      "Checked, without effect: checkpoints are rare and always made durable (`FULL`), because journal files are removed after them."
   }),
   shapeDbCacheSize: defaulted("ELECTRIC_SHAPE_DB_CACHE_SIZE", "4096 KiB", {
     group: "Storage",

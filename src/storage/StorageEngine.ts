@@ -53,6 +53,7 @@ export class StorageEngine {
   store: ShapeStore
   /** Positions at the end of each segment, for the checkpoint that drops it. */
   segmentEnds = new Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>()
+  private withoutCheckpoint = true
   /** The first segment that a new instance has to read. */
   firstSegment = 1
   private reader: JournalReader | undefined
@@ -144,6 +145,7 @@ export class StorageEngine {
         this.segmentEnds = segmentEnds
         this.reader = reader
         this.firstSegment = from.segment
+        this.withoutCheckpoint = head === undefined
         for (const shape of before.all()) if (store.get(shape.id) === undefined) shape.dropped = true
         this.waiters.wakeAll()
         await oldSegments.close()
@@ -305,6 +307,14 @@ export class StorageEngine {
     if (previous === null) this.firstSegment = segment
     this.writer = writer
     writer.notice({ t: "epoch", epoch, previous })
+    // What came before the first segment stands in a checkpoint that is gone, or in another place: nobody here knows which
+    // shapes that were, but readers elsewhere may still believe in them.
+    if (this.withoutCheckpoint && this.firstSegment > 1) {
+      this.warn(
+        "The checkpoint of this storage directory is missing, and part of the journal that it stands for is gone. All shapes are dropped and their clients fetch them again. Instances that share a storage directory must share the directory of its metadata, too."
+      )
+      this.write({ t: "purged", reason: "the checkpoint is missing" })
+    }
     const incomplete = Array.from(this.store.all()).filter((shape) => !shape.snapshotComplete)
     if (incomplete.length > 0) {
       this.write({

@@ -293,6 +293,32 @@ describe("storage engine", () => {
   })
 })
 
+describe("a checkpoint that is gone", () => {
+  it("costs all shapes when part of the journal is gone with it, for followers of the old one too", async () => {
+    const path = directory()
+    const settings = { segmentBytes: 800 }
+    const first = await open(path, settings)
+    await first.takeOver()
+    const shape = createShape(first, "a")
+    for (let t = 1n; t <= 60n; t++)
+      writeTransaction(first, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
+    await maintain(first, 1)
+    await first.release(1000)
+    assert.isDefined(first.store.byHandle(shape.handle))
+    for (const name of readdirSync(first.paths.meta))
+      if (name.startsWith("meta-")) rmSync(join(first.paths.meta, name))
+    const second = await open(path, settings)
+    await second.takeOver()
+    assert.strictEqual(second.store.count, 0)
+    await second.writer?.durable()
+    const deadline = Date.now() + 5000
+    while (first.store.byHandle(shape.handle) !== undefined && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    assert.isUndefined(first.store.byHandle(shape.handle))
+  })
+})
+
 describe("damaged files of a shape", () => {
   it("cost the shape, whichever file it is, and never reach a reader as a whole", async () => {
     for (const file of ["s0", "l0", "l0.idx"]) {
