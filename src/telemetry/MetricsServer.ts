@@ -1,5 +1,7 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { createServer } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Context, Effect, Layer } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import type { HealthState } from "../health/HealthState.ts"
@@ -41,70 +43,51 @@ export class MetricsServer extends Context.Service<
       const { listenHost, prometheusPort } = yield* Config
       if (prometheusPort === undefined) return { port: undefined }
       const snapshot = yield* makeSnapshots
-      const run = Effect.runForkWith(yield* Effect.context<never>())
-      yield* serve(prometheusPort, listenHost, (request, response) => {
-        const path = (request.url ?? "/").split("?")[0]
-        if (path !== "/metrics")
-          return answer(response, 404, "text/plain", "Not found: metrics are at /metrics\n")
-        if (request.method !== "GET" && request.method !== "HEAD")
-          return answer(response, 405, "text/plain", "Only GET\n")
-        run(
-          snapshot.pipe(
-            Effect.map((taken) =>
-              answer(response, 200, metricsContentType, metricsText(metricValues(taken)))
+      const metricsRoute = Effect.map(snapshot, (taken) =>
+        HttpServerResponse.text(metricsText(metricValues(taken)), { contentType: metricsContentType })
+      ).pipe(
+        Effect.catchCause((cause) =>
+          Effect.as(
+            Effect.logError(
+              "Metrics could not be collected. This is a bug in Baton, please report it.",
+              cause
             ),
-            Effect.catchCause((cause) =>
-              Effect.andThen(
-                Effect.logError(
-                  "Metrics could not be collected. This is a bug in Baton, please report it.",
-                  cause
-                ),
-                Effect.sync(() => answer(response, 500, "text/plain", "Metrics could not be collected\n"))
-              )
-            )
+            HttpServerResponse.text("Metrics could not be collected\n", { status: 500 })
           )
         )
-      })
+      )
+      const routes = Layer.mergeAll(
+        HttpRouter.add(
+          "*",
+          "/metrics",
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method }) =>
+            method === "GET" || method === "HEAD" ? metricsRoute : Effect.succeed(onlyGet)
+          )
+        ),
+        HttpRouter.add(
+          "*",
+          "/*",
+          HttpServerResponse.text("Not found: metrics are at /metrics\n", { status: 404 })
+        )
+      )
+      yield* Layer.build(
+        HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+          Layer.provide(NodeHttpServer.layer(createServer, { port: prometheusPort, host: listenHost }))
+        )
+      ).pipe(
+        Effect.mapError(
+          (error) =>
+            new ListenError({
+              message: `Cannot serve metrics on port ${prometheusPort} of ${listenHost}: ${String(error.cause)}. Set ELECTRIC_PROMETHEUS_PORT to a free port, or unset it.`
+            })
+        )
+      )
       return { port: prometheusPort }
     })
   )
 }
 
-const answer = (response: ServerResponse, status: number, type: string, body: string): void => {
-  response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) })
-  response.end(body)
-}
-
-const serve = (
-  port: number,
-  host: string,
-  handler: (request: IncomingMessage, response: ServerResponse) => void
-): Effect.Effect<void, ListenError, Scope.Scope> =>
-  Effect.asVoid(
-    Effect.acquireRelease(
-      Effect.callback<ReturnType<typeof createServer>, ListenError>((resume) => {
-        const server = createServer(handler)
-        const onError = (error: NodeJS.ErrnoException) =>
-          resume(
-            Effect.fail(
-              new ListenError({
-                message: `Cannot serve metrics on port ${port} of ${host}: ${error.message}. Set ELECTRIC_PROMETHEUS_PORT to a free port, or unset it.`
-              })
-            )
-          )
-        server.once("error", onError)
-        server.listen({ port, host }, () => {
-          server.off("error", onError)
-          resume(Effect.succeed(server))
-        })
-      }),
-      (server) =>
-        Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          server.closeAllConnections()
-        })
-    )
-  )
+const onlyGet = HttpServerResponse.text("Only GET\n", { status: 405 })
 
 /** The last result of `work`, made anew when it is older than `freshMillis`. */
 const cached = <A, E, R>(work: Effect.Effect<A, E, R>, freshMillis: number): Effect.Effect<A, E, R> => {
