@@ -1,3 +1,4 @@
+import { constants } from "node:fs"
 import { type FileHandle, mkdir, open, readFile } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
@@ -18,6 +19,11 @@ import {
 /** A segment up to this size is read as a whole while its entries are moved; from a larger one they are read singly. */
 const wholeSegmentBytes = 96 << 20
 const parallelShapes = 8
+/**
+ * Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on, the bytes that are there
+ * already, in a file that may have grown since.
+ */
+const inPlace = constants.O_CREAT | constants.O_RDWR
 
 export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
 
@@ -98,7 +104,7 @@ const moveShape = async (
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.segment) continue
-    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), "w")
+    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace)
     const content = await source.take(chunk.position, chunk.bytes)
     try {
       await writeFully(file, content, 0)
@@ -154,10 +160,7 @@ const moveShape = async (
       writeIndexRow(rows, k - i, tail.tx(k), tail.op(k), start, before.bytes + at - start)
       entryBytes += length
     }
-    const log = await open(
-      logChunkFile(options.paths, shape.handle, before.index),
-      before.bytes === 0 ? "w" : "r+"
-    )
+    const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace)
     try {
       await writeFully(log, bytes.subarray(0, at), before.bytes)
       if (options.durableWrites) await log.datasync()
@@ -165,7 +168,7 @@ const moveShape = async (
       await log.close()
     }
     const indexPath = `${logChunkFile(options.paths, shape.handle, before.index)}.idx`
-    const index = await open(indexPath, before.entries === 0 ? "w" : "r+")
+    const index = await open(indexPath, inPlace)
     try {
       await writeFully(index, rows, before.entries * indexRowBytes)
       if (options.durableWrites) await index.datasync()

@@ -10,7 +10,7 @@ import {
   type MetaOptions,
   openCheckpointWriter
 } from "./ShapeMeta.ts"
-import { listDirectory, shapeDir } from "./StorageDir.ts"
+import { listDirectory, parseSegmentFile, shapeDir } from "./StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
 export interface MaintenanceOptions {
@@ -32,7 +32,10 @@ export class Maintenance {
   private readonly engine: StorageEngine
   private readonly options: MaintenanceOptions
   private checkpoint: CheckpointWriter | undefined
-  private doomed: Array<{ readonly segment: number; readonly atMillis: number }> = []
+  private readonly doomed = new Map<
+    string,
+    { readonly epoch: number; readonly segment: number; readonly atMillis: number }
+  >()
   private collected = false
   private readonly startedAtMillis: number
 
@@ -61,24 +64,20 @@ export class Maintenance {
   }
 
   private isDue(): boolean {
-    const writer = this.engine.writer
+    const { oldestSegment, store, writer } = this.engine
     if (writer === undefined) return false
-    if (this.engine.firstSegment >= writer.segment) return false
-    if (writer.segment - this.engine.firstSegment > this.options.retainedSegments) return true
+    if (oldestSegment >= writer.segment) return false
+    if (writer.segment - oldestSegment > this.options.retainedSegments) return true
     let entries = 0
-    for (const count of this.engine.store.entriesBySegment.values()) entries += count
+    for (const count of store.entriesBySegment.values()) entries += count
     return entries > this.options.retainedEntries
-  }
-
-  private async fenced(): Promise<boolean> {
-    return this.engine.isFenced()
   }
 
   /** Moves the oldest segment. False when that has to wait. */
   private moveOldest(): Effect.Effect<boolean, CheckpointError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const engine = this.engine
-      const segment = engine.firstSegment
+      const segment = engine.oldestSegment
       const epoch = engine.segments.epochOf(segment)
       const ends = engine.segmentEnds.get(segment)
       const writer = engine.writer
@@ -112,8 +111,7 @@ export class Maintenance {
       if (shapes === undefined || engine.writer !== writer) return false
       engine.write({ t: "moved", segment, shapes })
       if (!(yield* Effect.promise(() => engine.settled()))) return false
-      engine.firstSegment = segment + 1
-      yield* this.writeCheckpoint({
+      return yield* this.writeCheckpoint({
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,
         segment: segment + 1,
         nextId: engine.store.nextId,
@@ -121,52 +119,50 @@ export class Maintenance {
         positionLsn: String(ends.positionLsn),
         source: engine.store.source ?? null
       })
-      this.doomed.push({
-        segment,
-        atMillis: this.engine.timers.nowMillis() + this.options.removalDelayMillis
-      })
+    })
+  }
+
+  /** False when another instance has taken over meanwhile: then it is not written. */
+  private writeCheckpoint(head: CheckpointHead): Effect.Effect<boolean, CheckpointError, Scope.Scope> {
+    return Effect.gen({ self: this }, function* () {
+      const { engine } = this
+      const epoch = engine.writer?.epoch
+      if (epoch === undefined) return false
+      this.checkpoint ??= yield* openCheckpointWriter(engine.paths, epoch, this.options.meta)
+      if (!(yield* this.checkpoint.write(engine.store, head, () => engine.settled()))) return false
+      yield* Effect.promise(() => removeEpochsBefore(engine.paths, head.epoch))
+      yield* Effect.promise(() => this.doomSegments(head.segment))
       return true
     })
   }
 
-  /** Writes a checkpoint for the present first segment, so that the next start is fast. */
-  writeCheckpointNow(): Effect.Effect<void, CheckpointError, Scope.Scope> {
-    return Effect.suspend(() => {
-      const engine = this.engine
-      const writer = engine.writer
-      if (writer === undefined) return Effect.void
-      const segment = engine.firstSegment
-      const ends = engine.segmentEnds.get(segment - 1)
-      const epoch = engine.segments.epochOf(segment)
-      if (ends === undefined || epoch === undefined) return Effect.void
-      return this.writeCheckpoint({
-        epoch,
-        segment,
-        nextId: engine.store.nextId,
-        lastCommitLsn: String(ends.lastCommitLsn),
-        positionLsn: String(ends.positionLsn),
-        source: engine.store.source ?? null
-      })
-    })
-  }
-
-  private writeCheckpoint(head: CheckpointHead): Effect.Effect<void, CheckpointError, Scope.Scope> {
-    return Effect.gen({ self: this }, function* () {
-      const epoch = this.engine.writer?.epoch
-      if (epoch === undefined) return
-      this.checkpoint ??= yield* openCheckpointWriter(this.engine.paths, epoch, this.options.meta)
-      yield* this.checkpoint.write(this.engine.store, head)
-      yield* Effect.promise(() => removeEpochsBefore(this.engine.paths, head.epoch))
-    })
+  /**
+   * Files of the journal that nobody reads from now on: those before `first`, where a new instance begins, whoever has left
+   * them behind, and those that stand outside of what counts, because their writer was fenced off.
+   */
+  private async doomSegments(first: number): Promise<void> {
+    const { paths, segments, timers, writer } = this.engine
+    if (writer === undefined) return
+    const atMillis = timers.nowMillis() + this.options.removalDelayMillis
+    for (const name of await listDirectory(paths.journal)) {
+      const file = parseSegmentFile(name)
+      if (file === undefined || file.epoch > writer.epoch || this.doomed.has(name)) continue
+      if (file.segment < first || segments.epochOf(file.segment) !== file.epoch)
+        this.doomed.set(name, { ...file, atMillis })
+    }
   }
 
   private async removeDoomed(): Promise<void> {
-    const due = this.doomed.filter((d) => d.atMillis <= this.engine.timers.nowMillis())
-    if (due.length === 0 || (await this.fenced())) return
-    this.doomed = this.doomed.filter((d) => d.atMillis > this.engine.timers.nowMillis())
-    for (const { segment } of due) {
-      await this.engine.segments.remove(segment)
-      this.engine.segmentEnds.delete(segment - 1)
+    const { paths, segments, segmentEnds, timers } = this.engine
+    const due = [...this.doomed].filter(([, { atMillis }]) => atMillis <= timers.nowMillis())
+    if (due.length === 0 || (await this.engine.isFenced())) return
+    for (const [name, { epoch, segment }] of due) {
+      this.doomed.delete(name)
+      if (segments.epochOf(segment) === epoch) {
+        await segments.forget(segment)
+        segmentEnds.delete(segment - 1)
+      }
+      await rm(join(paths.journal, name), { force: true })
     }
   }
 

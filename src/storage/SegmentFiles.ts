@@ -1,4 +1,4 @@
-import { type FileHandle, open, unlink } from "node:fs/promises"
+import { type FileHandle, open } from "node:fs/promises"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
 
 interface Segment {
@@ -74,16 +74,6 @@ export class SegmentFiles {
       found.handle = undefined
       void closeQuietly(handle)
     }
-  }
-
-  /** Removes the file as well. Only for the holder of the newest epoch. */
-  async remove(segment: number): Promise<void> {
-    const found = this.segments.get(segment)
-    await this.forget(segment)
-    if (found === undefined) return
-    await unlink(segmentFile(this.paths, found.epoch, segment)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error
-    })
   }
 
   async close(): Promise<void> {

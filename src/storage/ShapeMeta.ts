@@ -179,8 +179,15 @@ const open = (path: string, options: { readonly readonly: boolean; readonly meta
 
 /** Writes the checkpoints of one epoch: the first is whole, later ones add what has changed. */
 export interface CheckpointWriter {
-  /** Durable, and what a new instance starts from, when this succeeds. Call one at a time. */
-  readonly write: (store: ShapeStore, head: CheckpointHead) => Effect.Effect<void, CheckpointError>
+  /**
+   * Durable, and what a new instance starts from, when this gives true. It shows records that may not be durable yet, or
+   * may never count: before it comes into force, `settled` has to say that they are and do. Call one at a time.
+   */
+  readonly write: (
+    store: ShapeStore,
+    head: CheckpointHead,
+    settled: () => Promise<boolean>
+  ) => Effect.Effect<boolean, CheckpointError>
 }
 
 export const openCheckpointWriter = (
@@ -250,7 +257,13 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
     written.add(shape.id)
   }
 
-  const write = (store: ShapeStore, head: CheckpointHead) =>
+  /** Shapes marked as written are not: start over with everything. */
+  const rollBack = Effect.sync(() => {
+    whole = false
+    if (db.isTransaction) db.exec("ROLLBACK")
+  })
+
+  const write: CheckpointWriter["write"] = (store, head, settled) =>
     Effect.gen(function* () {
       db.exec("BEGIN IMMEDIATE")
       if (!whole) {
@@ -273,19 +286,17 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       for (const shape of store.all()) if (shape.dirty) put(shape)
       for (const id of written) if (store.get(id) === undefined) removeShape.run(id)
       putHead.run(JSON.stringify(head))
+      if (!(yield* Effect.promise(settled))) {
+        yield* rollBack
+        return false
+      }
       db.exec("COMMIT")
       if (!whole) yield* Effect.promise(() => removeOtherCheckpoints(paths, path))
       whole = true
+      return true
     }).pipe(
-      Effect.catchDefect((cause) =>
-        Effect.suspend(() => {
-          if (db.isTransaction) db.exec("ROLLBACK")
-          // Shapes marked as written may not be: start over with everything.
-          whole = false
-          return Effect.fail(failing("write", path)(cause))
-        })
-      ),
-      Effect.uninterruptible
+      Effect.catchDefect((cause) => Effect.fail(failing("write", path)(cause))),
+      Effect.onError(() => rollBack)
     )
   return { write }
 }

@@ -45,6 +45,8 @@ export class ShapeStore {
   /** Entries that stand in the journal, over all shapes, by segment. */
   readonly entriesBySegment = new Map<number, number>()
   readonly removed: Array<ShapeState> = []
+  /** Entries of this segment, and of those before it, stand in log files. */
+  movedSegment = 0
 
   private readonly waiters: Waiters
   private readonly chunkBytesThreshold: number
@@ -197,6 +199,7 @@ export class ShapeStore {
         for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
         return
       case "moved":
+        this.movedSegment = Math.max(this.movedSegment, notice.segment)
         for (const { id, files, chunks } of notice.shapes) {
           const shape = this.byId.get(id)
           if (shape !== undefined) this.applyMove(shape, notice.segment, files, chunks)

@@ -54,7 +54,7 @@ export class StorageEngine {
   /** Positions at the end of each segment, for the checkpoint that drops it. */
   segmentEnds = new Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>()
   private withoutCheckpoint = true
-  /** The first segment that a new instance has to read. */
+  /** The first segment that was read when storage was loaded. */
   firstSegment = 1
   private reader: JournalReader | undefined
   writer: JournalWriter | undefined
@@ -102,6 +102,11 @@ export class StorageEngine {
         this.hooks.onGone(shape)
       }
     })
+  }
+
+  /** The first segment whose entries have not been moved to log files, by this instance or by one it followed. */
+  get oldestSegment(): number {
+    return Math.max(this.firstSegment, this.store.movedSegment + 1)
   }
 
   private warn(message: string): void {
@@ -329,7 +334,9 @@ export class StorageEngine {
     return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
   }
 
+  /** Only the first time: a follower that begins in the middle of the next segment has read more than this one. */
   private noteSegmentEnd(segment: number): void {
+    if (this.segmentEnds.has(segment)) return
     this.segmentEnds.set(segment, {
       lastCommitLsn: this.store.lastCommitLsn,
       positionLsn: this.store.positionLsn
@@ -409,10 +416,10 @@ export class StorageEngine {
     })
     const closing = writer.close()
     if (!whole || writer.isFailing) {
-      // A disk that hangs must not hold up anything else; what it has is what counts.
+      // A disk that hangs must not hold up anything else; what it has is what counts, and is read when it can be.
       this.options.run(Effect.promise(() => closing))
       this.leaving = undefined
-      await this.load()
+      this.reader = undefined
     } else {
       await closing
       this.leaving = undefined

@@ -7,7 +7,15 @@ import { afterEach } from "vitest"
 import { beforeAll as beforeAllOffset, parseOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { createShape, engineAt, type Item, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
+import {
+  changes,
+  createShape,
+  engineAt,
+  type Item,
+  readAll,
+  temporaryDirectory,
+  writeTransaction
+} from "./support.ts"
 
 const opened: Array<StorageEngine> = []
 const directories: Array<string> = []
@@ -30,12 +38,6 @@ afterEach(async () => {
   for (const engine of opened.splice(0)) await leave(engine).catch(() => {})
   for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
 })
-
-/** lsn, op and the mark of the last entry of each change after the snapshot. */
-const changes = (all: Awaited<ReturnType<typeof readAll>>): ReadonlyArray<string> =>
-  all.messages
-    .filter((m) => m.headers.lsn !== undefined)
-    .map((m) => `${m.headers.lsn}_${m.headers.op_position}${m.headers.last === true ? "!" : ""}`)
 
 const maintain = async (engine: StorageEngine, retainedSegments: number): Promise<void> => {
   const scope = Scope.makeUnsafe()

@@ -30,7 +30,7 @@ export const definitionOf = (name: string): ShapeDefinition => ({
 export interface EngineSettings {
   readonly chunkBytesThreshold?: number
   readonly segmentBytes?: number
-  readonly warnings?: Array<string>
+  readonly recentBytes?: number
 }
 
 export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
@@ -38,7 +38,7 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     paths: storagePaths(directory, "default"),
     chunkBytesThreshold: settings.chunkBytesThreshold ?? 10 << 20,
     segmentBytes: settings.segmentBytes ?? 32 << 20,
-    recentBytes: 1 << 20,
+    recentBytes: settings.recentBytes ?? 1 << 20,
     durableWrites: false,
     removeOnClose: false,
     run: (effect) => void Effect.runPromise(effect)
@@ -104,6 +104,12 @@ export interface ReadAll {
   }>
   readonly offsets: ReadonlyArray<string>
 }
+
+/** lsn, op and the mark of the last entry of each change after the snapshot. */
+export const changes = (all: ReadAll): ReadonlyArray<string> =>
+  all.messages
+    .filter((m) => m.headers.lsn !== undefined)
+    .map((m) => `${m.headers.lsn}_${m.headers.op_position}${m.headers.last === true ? "!" : ""}`)
 
 /** Follows the shape's log from `after` to its end. */
 export const readAll = (engine: StorageEngine, shape: ShapeHandle, after: LogOffset): Promise<ReadAll> =>

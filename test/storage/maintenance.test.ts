@@ -1,0 +1,266 @@
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { afterEach } from "vitest"
+import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { Maintenance } from "../../src/storage/Maintenance.ts"
+import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
+import { openCheckpointWriter } from "../../src/storage/ShapeMeta.ts"
+import { moveSegment } from "../../src/storage/LogFileWriter.ts"
+import { parseSegmentFile, shapeDir } from "../../src/storage/StorageDir.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { eventually } from "../support/eventually.ts"
+import {
+  changes,
+  createShape,
+  engineAt,
+  readAll,
+  temporaryDirectory,
+  writeTransaction,
+  type EngineSettings
+} from "./support.ts"
+
+const opened: Array<StorageEngine> = []
+const directories: Array<string> = []
+const scopes: Array<Scope.Closeable> = []
+
+const directory = (): string => {
+  const path = temporaryDirectory()
+  directories.push(path)
+  return path
+}
+/** Small segments, so that a few transactions fill one. */
+const settings: EngineSettings = { segmentBytes: 1000, chunkBytesThreshold: 1500 }
+
+const open = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
+  const engine = engineAt(path, { ...settings, ...more })
+  opened.push(engine)
+  await engine.load()
+  return engine
+}
+
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
+  for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+const maintenanceOf = (engine: StorageEngine, retainedSegments = 1, removalDelayMillis = 0) => {
+  const scope = Scope.makeUnsafe()
+  scopes.push(scope)
+  const maintenance = new Maintenance(engine, {
+    retainedSegments,
+    retainedEntries: 1e9,
+    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
+    removalDelayMillis
+  })
+  return { round: () => Effect.runPromise(Scope.provide(maintenance.round(), scope)) }
+}
+
+/** Transactions from `from` to `to`, in hundreds, each with one entry of the shape. */
+const write = async (engine: StorageEngine, shape: ShapeHandle, from: number, to: number) => {
+  for (let t = from; t <= to; t++)
+    writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 100 }])
+  await engine.writer?.durable()
+}
+
+const numbered = (from: number, to: number): ReadonlyArray<string> =>
+  Array.from({ length: to - from + 1 }, (_, i) => `${(from + i) * 100}_0!`)
+
+const segmentsOnDisk = (engine: StorageEngine) =>
+  readdirSync(engine.paths.journal)
+    .toSorted()
+    .map((name) => parseSegmentFile(name)?.segment ?? -1)
+
+describe("maintenance", () => {
+  it("goes on after a takeover by an instance that followed while segments were removed", async () => {
+    const path = directory()
+    const first = await open(path)
+    await first.takeOver()
+    const shape = createShape(first, "a")
+    const second = await open(path)
+    second.follow()
+    const work = maintenanceOf(first)
+    await write(first, shape, 1, 40)
+    await work.round()
+    await work.round()
+    assert.isAbove(segmentsOnDisk(first)[0] ?? 0, 1)
+    await first.release(1000)
+    await second.takeOver()
+    const before = segmentsOnDisk(second)
+    await write(second, shape, 41, 80)
+    const next = maintenanceOf(second)
+    await next.round()
+    await next.round()
+    assert.isAbove(segmentsOnDisk(second)[0] ?? 0, before[0] ?? 0)
+    assert.deepStrictEqual(changes(await readAll(second, shape, snapshotEnd)), numbered(1, 80))
+    const third = await open(path)
+    assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), numbered(1, 80))
+  })
+
+  it("a checkpoint made after the lock was lost and regained leaves nothing out", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    // The last segment has some transactions, and is not the first one.
+    await write(engine, shape, 1, 10)
+    const segment = engine.writer?.segment ?? 0
+    assert.isAbove(segment, 1)
+    await engine.release(1000)
+    await engine.takeOver()
+    const { round } = maintenanceOf(engine)
+    // Until the checkpoint begins with the segment that was the last one when the lock was lost.
+    let t = 11
+    for (; engine.oldestSegment < segment; t++) {
+      await write(engine, shape, t, t)
+      await round()
+    }
+    assert.strictEqual(engine.oldestSegment, segment)
+    const whole = changes(await readAll(engine, shape, snapshotEnd))
+    assert.deepStrictEqual(whole, numbered(1, t - 1))
+    const other = await open(path)
+    assert.deepStrictEqual(changes(await readAll(other, shape, snapshotEnd)), whole)
+  })
+
+  it("readers in the middle of the journal are not disturbed while it is moved and removed", async () => {
+    const path = directory()
+    const engine = await open(path, { recentBytes: 1 })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const { round } = maintenanceOf(engine, 1, 5000)
+    const reading: Array<Promise<ReadonlyArray<string>>> = []
+    for (let t = 1; t <= 60; t++) {
+      await write(engine, shape, t, t)
+      if (t % 5 === 0) reading.push(readAll(engine, shape, beforeAllOffset).then(changes))
+      if (t % 10 === 0) await round()
+    }
+    for (const [i, read] of (await Promise.all(reading)).entries())
+      assert.deepStrictEqual(read.slice(0, (i + 1) * 5), numbered(1, (i + 1) * 5))
+    assert.isAbove(engine.oldestSegment, 1)
+  })
+
+  it("whoever was fenced off while it moved a segment spoils nothing that has been moved since", async () => {
+    const path = directory()
+    const zombie = await open(path, { chunkBytesThreshold: 1 << 20 })
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    await write(zombie, shape, 1, 20)
+    const successor = await open(path, { chunkBytesThreshold: 1 << 20 })
+    await successor.takeOver()
+    await write(successor, shape, 21, 60)
+    await maintenanceOf(successor, 1, 1e9).round()
+    const before = changes(await readAll(successor, shape, beforeAllOffset))
+    assert.deepStrictEqual(before, numbered(1, 60))
+    // It had seen that it was not fenced off, was stopped right then, and goes on now.
+    await moveSegment({
+      paths: zombie.paths,
+      epoch: 1,
+      segment: zombie.oldestSegment,
+      segments: zombie.segments,
+      shapes: zombie.store.all(),
+      durableWrites: false
+    })
+    assert.deepStrictEqual(changes(await readAll(successor, shape, beforeAllOffset)), before)
+    const other = await open(path)
+    assert.deepStrictEqual(changes(await readAll(other, shape, beforeAllOffset)), before)
+  })
+
+  it("a fenced-off instance moves and removes nothing, and writes no checkpoint", async () => {
+    const path = directory()
+    const zombie = await open(path)
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    await write(zombie, shape, 1, 40)
+    const successor = await open(path)
+    await successor.takeOver()
+    createShape(zombie, "ghost")
+    await zombie.writer?.durable()
+    const before = readdirSync(zombie.paths.root, { recursive: true, encoding: "utf8" }).toSorted()
+    const { round } = maintenanceOf(zombie)
+    await round()
+    await round()
+    assert.deepStrictEqual(
+      readdirSync(zombie.paths.root, { recursive: true, encoding: "utf8" }).toSorted(),
+      before
+    )
+    const other = await open(path)
+    assert.strictEqual(other.store.count, 1)
+    assert.deepStrictEqual(changes(await readAll(other, shape, snapshotEnd)), numbered(1, 40))
+  })
+
+  it("a checkpoint does not come into force when somebody takes over while it is written", async () => {
+    const path = directory()
+    const zombie = await open(path)
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    await write(zombie, shape, 1, 3)
+    const scope = Scope.makeUnsafe()
+    scopes.push(scope)
+    const writer = await Effect.runPromise(
+      Scope.provide(openCheckpointWriter(zombie.paths, 1, { synchronous: "OFF", cacheBytes: 1 << 20 }), scope)
+    )
+    const head = { epoch: 1, segment: 1, nextId: 9, lastCommitLsn: "0", positionLsn: "0", source: null }
+    const successor = await open(path)
+    const takingOver = async () => {
+      await successor.takeOver()
+      return zombie.settled()
+    }
+    // The successor has read the journal without this shape.
+    await successor.stopFollowing()
+    await successor.takeOver()
+    createShape(zombie, "ghost")
+    assert.isFalse(await Effect.runPromise(writer.write(zombie.store, head, takingOver)))
+    const other = await open(path)
+    assert.isDefined(other.store.byHandle(shape.handle))
+    assert.strictEqual(other.store.count, 1)
+  })
+
+  it("removes what a crash, or a writer that was fenced off, has left in the journal", async () => {
+    const path = directory()
+    const crashed = await open(path)
+    await crashed.takeOver()
+    const shape = createShape(crashed, "a")
+    await write(crashed, shape, 1, 40)
+    // Moved and in the checkpoint, but nobody lives to remove the segments.
+    await maintenanceOf(crashed, 1, 1e9).round()
+    const left = segmentsOnDisk(crashed)
+    const next = await open(path)
+    await next.takeOver()
+    // The old writer does not know yet, and goes on in files of its own.
+    await write(crashed, shape, 900, 920)
+    await write(next, shape, 41, 60)
+    const { round } = maintenanceOf(next)
+    await round()
+    await round()
+    const files = readdirSync(next.paths.journal).map((name) => parseSegmentFile(name))
+    for (const file of files) {
+      assert.isAtLeast(file?.segment ?? 0, next.oldestSegment)
+      assert.strictEqual(next.segments.epochOf(file?.segment ?? 0), file?.epoch)
+    }
+    assert.isBelow(files.length, left.length)
+    assert.deepStrictEqual(changes(await readAll(next, shape, snapshotEnd)), numbered(1, 60))
+    const other = await open(path)
+    assert.deepStrictEqual(changes(await readAll(other, shape, snapshotEnd)), numbered(1, 60))
+  })
+
+  it("removes the files of dropped shapes, and those that a crash has left behind", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const [kept, gone] = [createShape(engine, "kept"), createShape(engine, "gone")]
+    for (let t = 1; t <= 40; t++)
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [kept.id, gone.id], padding: 100 }])
+    await engine.writer?.durable()
+    mkdirSync(shapeDir(engine.paths, "77-77"), { recursive: true })
+    const { round } = maintenanceOf(engine, 1, 1)
+    await round()
+    assert.isTrue(existsSync(shapeDir(engine.paths, gone.handle)))
+    engine.write({ t: "dropped", ids: [gone.id], reason: "asked for" })
+    await eventually("the files are gone", async () => {
+      await round()
+      return readdirSync(engine.paths.shapes).join() === kept.handle
+    })
+    assert.deepStrictEqual(changes(await readAll(engine, kept, snapshotEnd)), numbered(1, 40))
+  })
+})
