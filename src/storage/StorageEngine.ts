@@ -201,7 +201,14 @@ export class StorageEngine {
         await this.sleep(1000)
         this.backingOff = false
       }
-      if (!this.lookAgain) await this.sleep(this.waiters.count > 0 ? this.eagerPollMillis : idlePollMillis)
+      if (this.lookAgain) continue
+      if (this.waiters.count > 0) await this.sleep(this.eagerPollMillis)
+      else {
+        // Whoever comes to wait during the long sleep ends it.
+        this.waiters.onFirst = () => this.wakeUp?.()
+        await this.sleep(idlePollMillis)
+        this.waiters.onFirst = undefined
+      }
     }
     for (const resolve of this.asking.splice(0)) resolve()
   }

@@ -24,6 +24,8 @@ export class Waiters {
   private readonly timers: Timers
   private readonly tickMillis: number
   count = 0
+  /** Called when somebody begins to wait and nobody did before. */
+  onFirst: (() => void) | undefined
 
   constructor(timers = systemTimers, tickMillis = 100) {
     this.timers = timers
@@ -47,7 +49,7 @@ export class Waiters {
       let bucket = this.slots.get(slot)
       if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
       bucket.add(waiter)
-      this.count++
+      if (this.count++ === 0) this.onFirst?.()
       if (this.stopTicking === undefined) this.tick()
       return Effect.sync(() => this.forget(waiter))
     })

@@ -50,7 +50,7 @@ const hands = async (
 }
 
 describe("instances behind a balancer, with writers and official clients", () => {
-  it("upgrade, kills, a freeze and a restart of Postgres: no client notices", { timeout: 90_000 }, () =>
+  it("upgrade, kills, a freeze and a restart of Postgres: no client notices", { timeout: 240_000 }, () =>
     hands(
       ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
       2,

@@ -31,8 +31,8 @@ const runs = async (count: number, damages: boolean) => {
 }
 
 describe("kill -9 under writes, on the same storage and slot", () => {
-  it("no gap, no duplicate, nothing lost, nobody starts over", { timeout: 90_000 }, () => runs(12, false))
-  it("a damaged file costs at most the shapes in it, and the log names them", { timeout: 90_000 }, () =>
+  it("no gap, no duplicate, nothing lost, nobody starts over", { timeout: 240_000 }, () => runs(12, false))
+  it("a damaged file costs at most the shapes in it, and the log names them", { timeout: 240_000 }, () =>
     runs(6, true)
   )
 })

@@ -61,8 +61,9 @@ export const alternativesOf = (
   if ("or" in form) {
     const parts = form.or.map((part) => alternativesOf(part, columns)[0])
     if (parts.length > 64 || parts.some((part) => part === undefined)) return []
-    const paths = parts.flatMap((part) => part ?? [])
-    return [mergeEqual(paths)]
+    const paths = mergeEqual(parts.flatMap((part) => part ?? []))
+    // What one alternative finds is evaluated as a whole: another one may be an error, and then the clause is.
+    return [paths.length === 1 ? paths : paths.map((path) => ({ ...path, exact: false }))]
   }
   const single = singlePath(form, columns)
   return single === undefined ? [] : [[single]]
