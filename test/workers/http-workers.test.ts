@@ -277,6 +277,10 @@ describe("a handover between services with workers", () => {
       // A new shape, asked of a worker whose instance waits: answered when that becomes active.
       const created = atYoung.shape({ table: "items", where: "id > 1", offset: "-1" })
       created.catch(() => {})
+      // A request that is answered after the held one was sent: by then that one has arrived and is held.
+      const probe = await Connection.open(old, oldWorker)
+      assert.strictEqual((await probe.request("/v1/health")).status, 200)
+      probe.close()
       old.signal("SIGTERM")
       await young.until("active")
       await database().query("INSERT INTO items VALUES (3, 'c')")
