@@ -75,9 +75,9 @@ export {
   type LogSlice,
   type ShapeHandle
 } from "./storage/ShapeLogs.ts"
+export { loadCheckpoint } from "./storage/CheckpointReader.ts"
 export {
   CheckpointError,
-  loadCheckpoint,
   openCheckpointWriter,
   type CheckpointHead,
   type CheckpointWriter

@@ -4,11 +4,8 @@ import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import type { WhereClause } from "../where/WhereClause.ts"
-import { internDefinition } from "./internDefinition.ts"
-import type { LogFile } from "./Records.ts"
-import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
-import { type ShapeStore, type StreamSource } from "./ShapeStore.ts"
+import type { ShapeState } from "./ShapeState.ts"
+import type { ShapeStore, StreamSource } from "./ShapeStore.ts"
 import { make, type SqliteClient } from "./SqliteClient.ts"
 import { listDirectory, metaFile, type StoragePaths } from "./StorageDir.ts"
 
@@ -50,128 +47,30 @@ const schema = [
 const rowsPerTurn = 1000
 const pause = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-const failing = (what: string, path: string) => (cause: unknown) =>
+export const failing = (what: string, path: string) => (cause: unknown) =>
   new CheckpointError({
     message: `Cannot ${what} the checkpoint ${path}: ${cause instanceof Error ? cause.message : String(cause)}`
   })
 
 /** Checkpoint files, newest epoch first. */
-const checkpointFiles = async (paths: StoragePaths): Promise<ReadonlyArray<string>> =>
+export const checkpointFiles = async (paths: StoragePaths): Promise<ReadonlyArray<string>> =>
   (await listDirectory(paths.meta))
     .filter((name) => /^meta-[0-9a-f]{8}\.sqlite$/.test(name))
     .toSorted()
     .toReversed()
     .map((name) => join(paths.meta, name))
 
-interface Row {
-  readonly id: number
-  readonly handle: string
-  readonly identity: string
-  readonly definition: number
-  readonly clause: string | null
-  readonly xmin: string | null
-  readonly xmax: string | null
-  readonly xip: string | null
-  readonly filter_until: string | null
-  readonly complete: number
-  readonly chunks: string
-  readonly files: string
-  readonly created_millis: number
-  readonly used_millis: number
-}
-
-const shapeOf = (row: Row, common: ShapeDefinition): ShapeState => {
-  const definition =
-    row.clause === null ? common : { ...common, where: JSON.parse(row.clause) as WhereClause }
-  const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
-  shape.lastUsedMillis = row.used_millis
-  if (row.xmin !== null && row.xmax !== null) {
-    const visibility = { xmin: row.xmin, xmax: row.xmax, xipList: row.xip === null ? [] : row.xip.split(",") }
-    shape.setVisibility(visibility)
-    if (row.filter_until !== null) shape.filterUntilTx = BigInt(row.filter_until)
-  }
-  shape.snapshotComplete = row.complete === 1
-  if (row.chunks !== "[]") {
-    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
-    shape.snapshotChunks = sums.map(([bytes, crc]) => ({ _tag: "File", bytes, crc }))
-  }
-  if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
-  shape.dirty = false
-  return shape
-}
-
-/**
- * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
- * that cannot be read is reported and the one before it used. Writes nothing.
- */
-export const loadCheckpoint = (
-  paths: StoragePaths,
-  store: ShapeStore,
-  chunkBytesThreshold: number
-): Effect.Effect<CheckpointHead | undefined> =>
-  Effect.gen(function* () {
-    for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
-      const loaded = yield* Effect.scoped(loadFile(path, store, chunkBytesThreshold)).pipe(
-        Effect.catch((error) =>
-          Effect.as(
-            Effect.logWarning(
-              `${error.message}. An older checkpoint, or the journal alone, is used instead.`
-            ),
-            undefined
-          )
-        )
-      )
-      if (loaded !== undefined) return loaded
-    }
-    return undefined
-  })
-
-const loadFile = (path: string, store: ShapeStore, chunkBytesThreshold: number) =>
-  Effect.gen(function* () {
-    const client = yield* open(path, { readonly: true })
-    const read = () => {
-      const db = client.db
-      const heads = db.prepare("SELECT value FROM head").all() as unknown as ReadonlyArray<{
-        readonly value: string
-      }>
-      const text = heads[0]?.value
-      if (text === undefined) return undefined
-      const head = JSON.parse(text) as CheckpointHead
-      const definitions = new Map<number, ShapeDefinition>()
-      const stored = db.prepare("SELECT id, json FROM definitions").all() as unknown as ReadonlyArray<{
-        id: number
-        json: string
-      }>
-      for (const { id, json } of stored)
-        definitions.set(id, internDefinition(JSON.parse(json) as ShapeDefinition))
-      const shapes: Array<ShapeState> = []
-      for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<Row>) {
-        const common = definitions.get(row.definition)
-        if (common === undefined) throw new Error(`shape ${row.handle} has no definition`)
-        shapes.push(shapeOf(row, common))
-      }
-      return { head, shapes }
-    }
-    yield* Effect.try({ try: () => client.db.exec("BEGIN"), catch: failing("read", path) })
-    const found = yield* Effect.try({ try: read, catch: failing("read", path) })
-    if (found === undefined) return undefined
-    for (const shape of found.shapes) {
-      shape.recount(chunkBytesThreshold)
-      store.insert(shape)
-    }
-    store.nextId = Math.max(store.nextId, found.head.nextId)
-    store.lastCommitLsn = BigInt(found.head.lastCommitLsn)
-    store.positionLsn = BigInt(found.head.positionLsn)
-    store.source = found.head.source ?? undefined
-    return found.head
-  })
-
-const open = (path: string, options: { readonly readonly: boolean; readonly meta?: MetaOptions }) =>
+export const openMeta = (
+  path: string,
+  options: { readonly readonly: boolean; readonly meta?: MetaOptions }
+) =>
   make({
     filename: path,
     readonly: options.readonly,
     // No second file: the checkpoint may be on a network file system, and a reader must not have to create one.
     journalMode: "DELETE",
+    // Readers wait without holding up everything else.
+    ...(options.readonly ? { busyTimeoutMillis: 0 } : {}),
     ...(options.meta === undefined
       ? {}
       : { synchronous: options.meta.synchronous, cacheBytes: options.meta.cacheBytes })
@@ -197,7 +96,7 @@ export const openCheckpointWriter = (
 ): Effect.Effect<CheckpointWriter, CheckpointError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = metaFile(paths, epoch)
-    const client = yield* open(path, { readonly: false, meta: options })
+    const client = yield* openMeta(path, { readonly: false, meta: options })
     yield* Effect.try({
       try: () => {
         for (const statement of schema) client.db.exec(statement)

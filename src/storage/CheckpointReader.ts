@@ -1,0 +1,168 @@
+import { cp, mkdtemp, rm } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { DatabaseSync } from "node:sqlite"
+import { Effect } from "effect"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { WhereClause } from "../where/WhereClause.ts"
+import { internDefinition } from "./internDefinition.ts"
+import type { LogFile } from "./Records.ts"
+import { checkpointFiles, type CheckpointHead, failing, openMeta } from "./ShapeMeta.ts"
+import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
+import type { ShapeStore } from "./ShapeStore.ts"
+import type { StoragePaths } from "./StorageDir.ts"
+
+/** A checkpoint that is locked for so long has been left so by somebody who is gone. */
+const lockedMillis = 10_000
+const pauseMillis = 50
+
+/** SQLite result codes. Source: SQLite documentation, "Result and Error Codes". */
+const sqliteBusy = 5
+const sqliteReadonlyRollback = 776
+
+interface Row {
+  readonly id: number
+  readonly handle: string
+  readonly identity: string
+  readonly definition: number
+  readonly clause: string | null
+  readonly xmin: string | null
+  readonly xmax: string | null
+  readonly xip: string | null
+  readonly filter_until: string | null
+  readonly complete: number
+  readonly chunks: string
+  readonly files: string
+  readonly created_millis: number
+  readonly used_millis: number
+}
+
+const shapeOf = (row: Row, common: ShapeDefinition): ShapeState => {
+  const definition =
+    row.clause === null ? common : { ...common, where: JSON.parse(row.clause) as WhereClause }
+  const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
+  shape.lastUsedMillis = row.used_millis
+  if (row.xmin !== null && row.xmax !== null) {
+    const visibility = { xmin: row.xmin, xmax: row.xmax, xipList: row.xip === null ? [] : row.xip.split(",") }
+    shape.setVisibility(visibility)
+    if (row.filter_until !== null) shape.filterUntilTx = BigInt(row.filter_until)
+  }
+  shape.snapshotComplete = row.complete === 1
+  if (row.chunks !== "[]") {
+    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
+    shape.snapshotChunks = sums.map(([bytes, crc]) => ({ _tag: "File", bytes, crc }))
+  }
+  if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
+  shape.dirty = false
+  return shape
+}
+
+/**
+ * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
+ * that cannot be read is reported and the one before it used. Writes nothing.
+ */
+export const loadCheckpoint = (
+  paths: StoragePaths,
+  store: ShapeStore,
+  chunkBytesThreshold: number
+): Effect.Effect<CheckpointHead | undefined> =>
+  Effect.gen(function* () {
+    for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
+      const loaded = yield* contentOf(path).pipe(
+        Effect.mapError(failing("read", path)),
+        Effect.catch((error) =>
+          Effect.as(
+            Effect.logWarning(
+              `${error.message}. An older checkpoint, or the journal alone, is used instead.`
+            ),
+            undefined
+          )
+        )
+      )
+      if (loaded === undefined) continue
+      const { head, shapes } = loaded
+      for (const shape of shapes) {
+        shape.recount(chunkBytesThreshold)
+        store.insert(shape)
+      }
+      store.nextId = Math.max(store.nextId, head.nextId)
+      store.lastCommitLsn = BigInt(head.lastCommitLsn)
+      store.positionLsn = BigInt(head.positionLsn)
+      store.source = head.source ?? undefined
+      return head
+    }
+    return undefined
+  })
+
+interface Content {
+  readonly head: CheckpointHead
+  readonly shapes: ReadonlyArray<ShapeState>
+}
+
+/**
+ * Waits while the file is being written. Where its writer died in the middle of that, SQLite has to take the half of it
+ * back, for which it writes: into a copy, because the file may be another instance's by now.
+ */
+const contentOf = (path: string): Effect.Effect<Content | undefined, unknown> =>
+  Effect.gen(function* () {
+    const began = performance.now()
+    while (true) {
+      const read = yield* Effect.result(readIn(path, true))
+      if (read._tag === "Success") return read.success
+      const code = (read.failure as { readonly errcode?: number }).errcode ?? 0
+      const isBusy = (code & 0xff) === sqliteBusy
+      if (isBusy && performance.now() - began < lockedMillis) yield* Effect.sleep(pauseMillis)
+      else if (isBusy || code === sqliteReadonlyRollback) return yield* readCopy(path)
+      else return yield* Effect.fail(read.failure)
+    }
+  })
+
+const readCopy = (path: string): Effect.Effect<Content | undefined, unknown> =>
+  Effect.acquireUseRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), "baton-checkpoint-"))),
+    (directory) =>
+      Effect.gen(function* () {
+        const copy = join(directory, "checkpoint.sqlite")
+        yield* Effect.tryPromise({
+          try: async () => {
+            await cp(path, copy)
+            if (existsSync(`${path}-journal`)) await cp(`${path}-journal`, `${copy}-journal`)
+          },
+          catch: (cause) => cause
+        })
+        return yield* readIn(copy, false)
+      }),
+    (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+  )
+
+const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefined, unknown> =>
+  Effect.scoped(
+    Effect.flatMap(openMeta(path, { readonly }), ({ db }) =>
+      Effect.try({ try: () => readAll(db), catch: (cause) => cause })
+    )
+  )
+
+const readAll = (db: DatabaseSync): Content | undefined => {
+  db.exec("BEGIN")
+  const heads = db.prepare("SELECT value FROM head").all() as unknown as ReadonlyArray<{
+    readonly value: string
+  }>
+  const text = heads[0]?.value
+  if (text === undefined) return undefined
+  const head = JSON.parse(text) as CheckpointHead
+  const definitions = new Map<number, ShapeDefinition>()
+  const stored = db.prepare("SELECT id, json FROM definitions").all() as unknown as ReadonlyArray<{
+    readonly id: number
+    readonly json: string
+  }>
+  for (const { id, json } of stored)
+    definitions.set(id, internDefinition(JSON.parse(json) as ShapeDefinition))
+  const shapes: Array<ShapeState> = []
+  for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<Row>) {
+    const common = definitions.get(row.definition)
+    if (common === undefined) throw new Error(`shape ${row.handle} has no definition`)
+    shapes.push(shapeOf(row, common))
+  }
+  return { head, shapes }
+}

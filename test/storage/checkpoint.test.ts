@@ -1,0 +1,239 @@
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { afterEach } from "vitest"
+import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
+import { loadCheckpoint } from "../../src/storage/CheckpointReader.ts"
+import { type CheckpointHead, openCheckpointWriter } from "../../src/storage/ShapeMeta.ts"
+import { ShapeStore } from "../../src/storage/ShapeStore.ts"
+import { metaFile, storagePaths, type StoragePaths } from "../../src/storage/StorageDir.ts"
+import { Waiters } from "../../src/storage/Waiters.ts"
+import { definitionOf, temporaryDirectory } from "./support.ts"
+import { mkdir } from "node:fs/promises"
+
+const directories: Array<string> = []
+const scopes: Array<Scope.Closeable> = []
+
+afterEach(async () => {
+  for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+const place = async (): Promise<StoragePaths> => {
+  const directory = temporaryDirectory()
+  directories.push(directory)
+  const paths = storagePaths(directory, "default")
+  await mkdir(paths.meta, { recursive: true })
+  return paths
+}
+
+const freshStore = (): ShapeStore => new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1 << 20 })
+
+const head: CheckpointHead = {
+  epoch: 3,
+  segment: 7,
+  nextId: 50,
+  lastCommitLsn: "18446744073709551000",
+  positionLsn: "18446744073709551001",
+  source: { systemId: "7000000000000000001", timeline: 2, slot: "electric_slot_default" }
+}
+
+const writerOf = (paths: StoragePaths, epoch: number) => {
+  const scope = Scope.makeUnsafe()
+  scopes.push(scope)
+  return Effect.runPromise(
+    Scope.provide(openCheckpointWriter(paths, epoch, { synchronous: "OFF", cacheBytes: 1 << 20 }), scope)
+  )
+}
+
+const counts = () => Promise.resolve(true)
+
+const fill = (store: ShapeStore, ...names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    const id = store.nextId
+    store.create(id, `${id}-${1000 + id}`, definitionOf(name), 1000 + id)
+  }
+}
+
+const written = async (paths: StoragePaths, epoch: number, ...names: ReadonlyArray<string>) => {
+  const store = freshStore()
+  fill(store, ...names)
+  const writer = await writerOf(paths, epoch)
+  assert.isTrue(await Effect.runPromise(writer.write(store, { ...head, epoch }, counts)))
+  return { store, writer }
+}
+
+const load = async (paths: StoragePaths) => {
+  const store = freshStore()
+  const loaded = await Effect.runPromise(loadCheckpoint(paths, store, 1 << 20))
+  return {
+    store,
+    head: loaded,
+    tables: [...store.all()].map((shape) => shape.definition.table.name).toSorted()
+  }
+}
+
+describe("checkpoint", () => {
+  it("gives back everything that it was told", async () => {
+    const paths = await place()
+    const store = freshStore()
+    fill(store, "plain", "rich")
+    const rich = store.get(2) ?? assert.fail("not there")
+    rich.lastUsedMillis = 77
+    rich.setVisibility({ xmin: "4294967290", xmax: "4294967300", xipList: ["4294967295", "4294967297"] })
+    rich.filterUntilTx = 2n ** 63n + 5n
+    rich.snapshotChunks = [
+      { _tag: "File", bytes: 10, crc: 11 },
+      { _tag: "File", bytes: 20, crc: 22 }
+    ]
+    rich.snapshotComplete = true
+    rich.files = [
+      {
+        index: 0,
+        bytes: 100,
+        crc: 5,
+        indexCrc: 6,
+        entries: 3,
+        entryBytes: 90,
+        endTx: "18446744073709550000",
+        endOp: 4,
+        closed: true
+      }
+    ]
+    const where: ShapeDefinition = {
+      ...definitionOf("where"),
+      where: { sql: "id > 1", ast: { made: ["up", 1] } } as never
+    }
+    store.create(3, "3-1003", where, 1003)
+    const writer = await writerOf(paths, 3)
+    await Effect.runPromise(writer.write(store, head, counts))
+    const read = await load(paths)
+    assert.deepStrictEqual(read.head, head)
+    assert.strictEqual(read.store.nextId, 50)
+    assert.strictEqual(read.store.lastCommitLsn, BigInt(head.lastCommitLsn))
+    assert.strictEqual(read.store.positionLsn, BigInt(head.positionLsn))
+    assert.deepStrictEqual(read.store.source, head.source ?? undefined)
+    for (const shape of store.all()) {
+      const found = read.store.byHandle(shape.handle) ?? assert.fail(`${shape.handle} is lost`)
+      for (const key of [
+        "id",
+        "definition",
+        "identity",
+        "createdAtMillis",
+        "lastUsedMillis",
+        "visibility",
+        "filter",
+        "filterUntilTx",
+        "snapshotChunks",
+        "snapshotComplete",
+        "files"
+      ] as const)
+        assert.deepStrictEqual(found[key], shape[key], `${shape.handle} ${key}`)
+      assert.strictEqual(read.store.byIdentity(shape.identity), found)
+    }
+    const reread = read.store.byHandle(rich.handle)
+    assert.deepStrictEqual(reread?.end, { tx: 18446744073709550000n, op: 4 })
+  })
+
+  it("a later one of the same epoch adds what has changed and removes what is gone", async () => {
+    const paths = await place()
+    const { store, writer } = await written(paths, 1, "a", "b", "c")
+    store.drop(2, "asked for")
+    fill(store, "d")
+    const a = store.get(1) ?? assert.fail("not there")
+    a.snapshotComplete = true
+    a.dirty = true
+    await Effect.runPromise(writer.write(store, { ...head, segment: 8 }, counts))
+    const read = await load(paths)
+    assert.deepStrictEqual(read.tables, ["a", "c", "d"])
+    assert.isTrue(read.store.get(1)?.snapshotComplete)
+    assert.strictEqual(read.head?.segment, 8)
+  })
+
+  it("one that does not come into force leaves the one before as it is, and the next one is whole", async () => {
+    const paths = await place()
+    const { store, writer } = await written(paths, 1, "a")
+    fill(store, "b")
+    assert.isFalse(await Effect.runPromise(writer.write(store, head, () => Promise.resolve(false))))
+    assert.deepStrictEqual((await load(paths)).tables, ["a"])
+    await Effect.runPromise(writer.write(store, head, counts))
+    assert.deepStrictEqual((await load(paths)).tables, ["a", "b"])
+  })
+
+  it("the newest whole one counts, and takes the place of those before", async () => {
+    const paths = await place()
+    await written(paths, 1, "old")
+    await written(paths, 2, "new")
+    assert.deepStrictEqual(readdirSync(paths.meta), ["meta-00000002.sqlite"])
+    assert.deepStrictEqual((await load(paths)).tables, ["new"])
+  })
+
+  it("damaged ones are passed over for the one before, or for none", async () => {
+    const damages: ReadonlyArray<(path: string) => void> = [
+      (path) => truncateSync(path, 0),
+      (path) => truncateSync(path, 5000),
+      (path) =>
+        writeFileSync(
+          path,
+          "this is not a database, but longer than the header of one would have to be ".repeat(9)
+        ),
+      (path) => {
+        const bytes = readFileSync(path)
+        bytes.fill(0x5a, 100, 4096)
+        writeFileSync(path, bytes)
+      },
+      (path) => new DatabaseSync(path).exec("DELETE FROM head"),
+      (path) => new DatabaseSync(path).exec("DELETE FROM definitions"),
+      (path) => new DatabaseSync(path).exec("UPDATE shapes SET files = '[{'")
+    ]
+    for (const [i, damage] of damages.entries()) {
+      const paths = await place()
+      await written(paths, 1, "old")
+      cpSync(metaFile(paths, 1), join(paths.meta, "keep"))
+      await written(paths, 2, "new")
+      cpSync(join(paths.meta, "keep"), metaFile(paths, 1))
+      damage(metaFile(paths, 2))
+      assert.deepStrictEqual((await load(paths)).tables, ["old"], `damage ${i}`)
+      damage(metaFile(paths, 1))
+      const none = await load(paths)
+      assert.isUndefined(none.head, `damage ${i}`)
+      assert.strictEqual(none.store.count, 0, `damage ${i}`)
+    }
+  })
+
+  it("a writer that was killed in the middle of a checkpoint leaves the one before", async () => {
+    const paths = await place()
+    await written(paths, 1, "kept")
+    const path = metaFile(paths, 1)
+    const dying = new DatabaseSync(path)
+    // A cache this small makes SQLite write into the file before it commits.
+    dying.exec("PRAGMA cache_size = 5; BEGIN IMMEDIATE; DELETE FROM shapes; DELETE FROM head")
+    const insert = dying.prepare("INSERT INTO definitions VALUES (?, ?)")
+    for (let i = 100; i < 2000; i++) insert.run(i, "x".repeat(500))
+    const left = await place()
+    cpSync(paths.meta, left.meta, { recursive: true })
+    dying.close()
+    assert.isAbove(readdirSync(left.meta).length, 1, "there is no half of a transaction to take back")
+    const before = readdirSync(left.meta)
+    assert.deepStrictEqual((await load(left)).tables, ["kept"])
+    assert.deepStrictEqual(readdirSync(left.meta), before, "whoever reads writes nothing")
+  })
+
+  it("one that is being written is waited for", async () => {
+    const paths = await place()
+    await written(paths, 1, "a")
+    const writing = new DatabaseSync(metaFile(paths, 1))
+    writing.exec("BEGIN EXCLUSIVE")
+    const loading = load(paths)
+    const first = await Promise.race([
+      loading,
+      new Promise((resolve) => setTimeout(() => resolve("waits"), 120))
+    ])
+    assert.strictEqual(first, "waits")
+    writing.exec("COMMIT")
+    writing.close()
+    assert.deepStrictEqual((await loading).tables, ["a"])
+  })
+})
