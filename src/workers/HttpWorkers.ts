@@ -208,7 +208,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
         delay = restartDelayMillis(delay, engine.timers.nowMillis() - began)
         restarts++
         yield* Effect.logWarning(
-          `HTTP worker ${number} has ended (${signal === null ? `code ${code}` : signal}). Its connections are cut, and ` +
+          `HTTP worker ${number} has ended (${signal ?? (code === null ? "it could not be started" : `code ${code}`)}). Its connections are cut, and ` +
             `their clients connect again. The next one starts in ${delay} ms; the other processes are not affected.`
         )
         yield* Effect.sleep(delay)

@@ -4,8 +4,10 @@ import type { StorageEngine } from "../storage/StorageEngine.ts"
 
 const retryMillis = 1000
 /** While the system says when the journal grows, looking for it is a second line. */
-const watchedPollMillis = 25
+const watchedPollMillis = 100
 const unwatchedPollMillis = 10
+/** While nobody waits for changes they are read in groups. */
+const collectMillis = 20
 
 /**
  * Lets a follower look at the journal as soon as this machine writes to it, for as long as the scope is open. Where
@@ -18,15 +20,23 @@ export const watchJournal = (
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
     let watcher: FSWatcher | undefined
+    let soon: NodeJS.Timeout | undefined
     const close = () => {
       watcher?.close()
       watcher = undefined
+      clearTimeout(soon)
+    }
+    const grown = () => {
+      clearTimeout(soon)
+      soon = undefined
+      engine.lookNow()
     }
     yield* Effect.addFinalizer(() => Effect.sync(close))
     const open = () => {
       try {
         watcher = watch(engine.paths.journal, { persistent: false }, () => {
-          if (engine.waiters.count > 0) engine.lookNow()
+          if (engine.waiters.count > 0) grown()
+          else soon ??= setTimeout(grown, collectMillis)
         })
         watcher.on("error", close)
       } catch {
