@@ -82,6 +82,8 @@ export {
   type CheckpointHead,
   type CheckpointWriter
 } from "./storage/ShapeMeta.ts"
+export { Journal } from "./storage/Journal.ts"
+export { ShapeMeta } from "./storage/ShapeMetaService.ts"
 export * as SqliteClient from "./storage/SqliteClient.ts"
 export { makeShapeLogs, shapeLogsLayer, Storage, StorageUnusable } from "./storage/Storage.ts"
 export { formatVersion, storagePaths, type StoragePaths } from "./storage/StorageDir.ts"
