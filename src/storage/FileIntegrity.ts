@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises"
+import { type FileHandle, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 
 /** A file of a shape does not hold what was written: a damaged disk, or somebody changed it. */
@@ -44,8 +44,18 @@ export class FileIntegrity {
   }
 }
 
+/** Opens a file that must be there. */
+export const openFile = async (path: string): Promise<FileHandle> => {
+  try {
+    return await open(path, "r")
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new DamagedFile(path, "it is missing")
+    throw error
+  }
+}
+
 const checkFile = async (path: string, sum: FileSum): Promise<void> => {
-  const file = await open(path, "r")
+  const file = await openFile(path)
   try {
     const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(readBytes, sum.bytes)))
     let crc = 0

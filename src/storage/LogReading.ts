@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises"
 import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
-import { checkedPieces, type FileIntegrity } from "./FileIntegrity.ts"
+import { checkedPieces, DamagedFile, type FileIntegrity, openFile } from "./FileIntegrity.ts"
 import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
@@ -139,12 +139,12 @@ const entriesOf = (shape: ShapeState, from: number, to: number): ReadonlyArray<E
 /** Bytes of a file from `position` to `end`, in pieces. */
 export async function* filePieces(path: string, position: number, end: number): AsyncGenerator<Buffer> {
   if (position >= end) return
-  const file = await open(path, "r")
+  const file = await openFile(path)
   try {
     for (let at = position; at < end;) {
       const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
       const { bytesRead } = await file.read(piece, 0, piece.length, at)
-      if (bytesRead === 0) throw new Error(`${path} is shorter than it should be`)
+      if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`)
       yield piece.subarray(0, bytesRead)
       at += bytesRead
     }

@@ -326,7 +326,10 @@ describe("a checkpoint that is gone", () => {
 
 describe("damaged files of a shape", () => {
   it("cost the shape, whichever file it is, and never reach a reader as a whole", async () => {
-    for (const file of ["s0", "l0", "l0.idx"]) {
+    const kinds = ["flipped bit", "cut off", "missing"] as const
+    for (const [file, damage] of ["s0", "l0", "l0.idx"].flatMap((f) =>
+      kinds.map((kind) => [f, kind] as const)
+    )) {
       const path = directory()
       const settings = { segmentBytes: 1000 }
       const engine = await open(path, settings)
@@ -341,7 +344,9 @@ describe("damaged files of a shape", () => {
       const bytes = readFileSync(target)
       const at = Math.floor(bytes.length / 2)
       bytes[at] = (bytes[at] ?? 0) ^ 0x01
-      writeFileSync(target, bytes)
+      if (damage === "flipped bit") writeFileSync(target, bytes)
+      else if (damage === "cut off") truncateSync(target, at)
+      else rmSync(target)
       const follower = await open(path, settings)
       for (const reader of [follower, engine]) {
         const read = readAll(reader, shape, beforeAllOffset)
