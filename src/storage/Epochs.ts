@@ -1,7 +1,16 @@
 import { open, readFile, unlink } from "node:fs/promises"
 import { join } from "node:path"
-import type { JournalEnd } from "./Records.ts"
-import { epochFile, listDirectory, type StoragePaths, syncDirectory, writeWhole } from "./StorageDir.ts"
+import { crc32 } from "node:zlib"
+import { frameHeaderBytes, scanFrame } from "./Frame.ts"
+import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
+import {
+  epochFile,
+  listDirectory,
+  parseSegmentFile,
+  type StoragePaths,
+  syncDirectory,
+  writeWhole
+} from "./StorageDir.ts"
 
 /**
  * Epochs fence instances off that have lost the lock without noticing (frozen, partitioned). Each takeover goes
@@ -57,11 +66,15 @@ export const publishEpoch = async (
   record: EpochRecord,
   durable: boolean
 ): Promise<void> => {
-  await writeWhole(epochFile(paths, record.epoch), JSON.stringify(record))
+  const text = JSON.stringify(record)
+  await writeWhole(epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
   if (durable) await syncDirectory(paths.epochs)
 }
 
-/** The published epochs from `epoch` on, oldest first; none if there is none above it. One look at a directory, mostly. */
+/**
+ * The published epochs from `epoch` on, oldest first; none if there is none above it. One look at a directory, mostly. One
+ * whose file is damaged is taken from its journal, or left out.
+ */
 export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
   const numbers: Array<string> = []
   let newer = false
@@ -75,13 +88,42 @@ export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<Re
   const records: Array<EpochRecord> = []
   for (const name of numbers.toSorted()) {
     try {
-      records.push(JSON.parse(await readFile(join(paths.epochs, name), "utf8")) as EpochRecord)
+      const text = await readFile(join(paths.epochs, name), "utf8")
+      const record = soundRecord(text) ?? (await recordInJournal(paths, parseInt(name, 16)))
+      if (record !== undefined) records.push(record)
     } catch (error) {
       // Removed by the active instance between listing and reading: too old to matter.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
     }
   }
   return records
+}
+
+const soundRecord = (text: string): EpochRecord | undefined => {
+  const end = text.lastIndexOf(" ")
+  const json = text.slice(0, end)
+  return end > 0 && String(crc32(json)) === text.slice(end + 1)
+    ? (JSON.parse(json) as EpochRecord)
+    : undefined
+}
+
+/** Where the file of an epoch is damaged: its journal begins with a record that says the same. */
+const recordInJournal = async (paths: StoragePaths, epoch: number): Promise<EpochRecord | undefined> => {
+  const [first] = (await listDirectory(paths.journal))
+    .toSorted()
+    .filter((name) => parseSegmentFile(name)?.epoch === epoch)
+  if (first === undefined) return undefined
+  const file = await open(join(paths.journal, first), "r")
+  try {
+    const start = Buffer.alloc(4096)
+    const { bytesRead } = await file.read(start, 0, start.length, 0)
+    const frame = scanFrame(start, 0, bytesRead)
+    if (frame._tag !== "Frame" || frame.kind !== recordKind.notice) return undefined
+    const notice = decodeNotice(start.subarray(frameHeaderBytes, frame.end))
+    return notice.t === "epoch" && notice.epoch === epoch ? { epoch, previous: notice.previous } : undefined
+  } finally {
+    await file.close()
+  }
 }
 
 /**

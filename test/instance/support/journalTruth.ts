@@ -34,7 +34,10 @@ export const positionOnDisk = (paths: StoragePaths): bigint => {
 const epochRecords = (paths: StoragePaths): ReadonlyArray<EpochRecord> =>
   (existsSync(paths.epochs) ? readdirSync(paths.epochs) : [])
     .filter((name) => /^[0-9a-f]{8}$/.test(name))
-    .map((name) => JSON.parse(readFileSync(join(paths.epochs, name), "utf8")) as EpochRecord)
+    .map((name) => {
+      const text = readFileSync(join(paths.epochs, name), "utf8")
+      return JSON.parse(text.slice(0, text.lastIndexOf(" "))) as EpochRecord
+    })
 
 const positionsIn = (bytes: Buffer, end: number): ReadonlyArray<bigint> => {
   const found: Array<bigint> = []

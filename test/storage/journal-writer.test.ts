@@ -1,0 +1,258 @@
+import { readdirSync, readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import fc from "fast-check"
+import { afterEach } from "vitest"
+import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { frameHeaderBytes, scanFrame } from "../../src/storage/Frame.ts"
+import { recordKind } from "../../src/storage/Records.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { visitPart } from "../../src/storage/TransactionPart.ts"
+import {
+  changes,
+  createShape,
+  engineAt,
+  type EngineSettings,
+  messageOf,
+  readAll,
+  temporaryDirectory,
+  writeTransaction
+} from "./support.ts"
+
+const opened: Array<StorageEngine> = []
+const directories: Array<string> = []
+
+const directory = (): string => {
+  const path = temporaryDirectory()
+  directories.push(path)
+  return path
+}
+
+const open = async (path: string, settings: EngineSettings = {}): Promise<StorageEngine> => {
+  const engine = engineAt(path, settings)
+  opened.push(engine)
+  await engine.load()
+  return engine
+}
+
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+interface Part {
+  readonly segment: string
+  readonly commitLsn: bigint
+  readonly bytes: number
+  readonly last: boolean
+}
+
+/** Every part of a transaction in the journal's files, in order. */
+const partsOnDisk = (engine: StorageEngine): ReadonlyArray<Part> => {
+  const parts: Array<Part> = []
+  for (const segment of readdirSync(engine.paths.journal).toSorted()) {
+    const bytes = readFileSync(join(engine.paths.journal, segment))
+    for (let at = 0; at < bytes.length;) {
+      const frame = scanFrame(bytes, at, bytes.length)
+      assert(frame._tag === "Frame", `${segment} has no record at ${at}`)
+      if (frame.kind === recordKind.transaction) {
+        let commitLsn = 0n
+        visitPart(bytes, at + frameHeaderBytes, frame.end, {
+          part: (lsn) => (commitLsn = lsn),
+          item: () => {},
+          partEnd: (last) => parts.push({ segment, commitLsn, bytes: frame.end - at, last })
+        })
+      }
+      at = frame.end
+    }
+  }
+  return parts
+}
+
+/** Begins a transaction of `items` large items without ending it. */
+const beginLarge = (engine: StorageEngine, lsn: bigint, ids: ReadonlyArray<number>, items: number): void => {
+  const { writer } = engine
+  if (writer === undefined) throw new Error("not writing")
+  writer.beginTransaction(lsn, 100)
+  for (let i = 0; i < items; i++) {
+    writer.beginItem()
+    const at = writer.out.length
+    const message = messageOf(lsn, { op: i * 2, ids, padding: 20_000 })
+    writer.out.appendText(message)
+    const position = writer.endItem(i * 2, at, Uint32Array.from(ids), ids.length)
+    engine.store.item(i * 2, position, message.length, Uint32Array.from(ids), 0, ids.length)
+    writer.endOfItems()
+  }
+}
+
+const endLarge = (engine: StorageEngine, lsn: bigint): void => {
+  const { writer } = engine
+  if (writer === undefined) throw new Error("not writing")
+  writer.commitTransaction(lsn + 8n, true)
+  engine.store.commit(lsn, lsn + 8n, 100, writer.segmentOfTransaction)
+  writer.flush()
+}
+
+const until = async (what: string, condition: () => boolean): Promise<void> => {
+  const deadline = Date.now() + 5000
+  while (!condition()) {
+    if (Date.now() > deadline) assert.fail(`waited in vain for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+describe("journal writer", () => {
+  it("begins a segment only between transactions, whatever their sizes", async () => {
+    const transaction = fc.record({
+      items: fc.array(fc.constantFrom(0, 10, 300, 3000), { minLength: 1, maxLength: 6 }),
+      flush: fc.boolean()
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(transaction, { minLength: 1, maxLength: 25 }), async (transactions) => {
+        const path = directory()
+        const engine = await open(path, { segmentBytes: 2000 })
+        await engine.takeOver()
+        const shape = createShape(engine, "a")
+        const expected: Array<string> = []
+        for (const [i, { flush, items }] of transactions.entries()) {
+          const lsn = BigInt((i + 1) * 100)
+          writeTransaction(
+            engine,
+            lsn,
+            items.map((padding, k) => ({ op: k * 2, ids: [shape.id], padding }))
+          )
+          items.forEach((_, k) => expected.push(`${lsn}_${k * 2}${k === items.length - 1 ? "!" : ""}`))
+          if (flush) await engine.writer?.durable()
+        }
+        await engine.writer?.durable()
+        const segmentOf = new Map<bigint, string>()
+        for (const { commitLsn, segment } of partsOnDisk(engine)) {
+          assert.strictEqual(segmentOf.get(commitLsn) ?? segment, segment, `${commitLsn} is torn apart`)
+          segmentOf.set(commitLsn, segment)
+        }
+        assert.strictEqual(segmentOf.size, transactions.length)
+        for (const name of readdirSync(engine.paths.journal).toSorted().slice(0, -1))
+          assert.isAtLeast(readFileSync(join(engine.paths.journal, name)).length, 2000)
+        const reader = await open(path)
+        for (const each of [engine, reader])
+          assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), expected)
+        await reader.close()
+        await engine.close()
+      }),
+      { numRuns: 25 }
+    )
+  })
+
+  it("a huge transaction goes to disk in parts, and is seen all at once or never", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    writeTransaction(engine, 100n, [{ op: 0, ids: [shape.id] }])
+    const follower = await open(path)
+    follower.follow()
+    beginLarge(engine, 200n, [shape.id], 200)
+    engine.writer?.flush()
+    await until("parts on disk", () => partsOnDisk(engine).some(({ commitLsn }) => commitLsn === 200n))
+    const early = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
+    assert.isTrue(early.every(({ last }) => !last))
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    const late = await open(path)
+    for (const each of [engine, follower, late])
+      assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), ["100_0!"])
+    endLarge(engine, 200n)
+    await engine.writer?.durable()
+    await until("the follower sees it", () => follower.store.lastCommitLsn === 200n)
+    const parts = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
+    assert.isAbove(parts.length, 10)
+    for (const part of parts) assert.isBelow(part.bytes, 300_000)
+    const later = await open(path)
+    for (const each of [engine, follower, later]) {
+      const seen = changes(await readAll(each, shape, snapshotEnd))
+      assert.strictEqual(seen.length, 201)
+      assert.strictEqual(seen.at(-1), "200_398!")
+    }
+  })
+
+  it("a huge transaction that was cut off never happened, and comes again under the same offsets", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    beginLarge(engine, 200n, [shape.id], 100)
+    engine.writer?.flush()
+    await engine.release(1000)
+    assert.deepStrictEqual(changes(await readAll(engine, shape, snapshotEnd)), [])
+    const next = await open(path)
+    await next.takeOver()
+    assert.deepStrictEqual(changes(await readAll(next, shape, snapshotEnd)), [])
+    beginLarge(next, 200n, [shape.id], 100)
+    endLarge(next, 200n)
+    await next.writer?.durable()
+    const third = await open(path)
+    await until("the old one follows", () => engine.store.lastCommitLsn === 200n)
+    for (const each of [engine, next, third])
+      assert.strictEqual(changes(await readAll(each, shape, snapshotEnd)).length, 100)
+  })
+
+  it("a shape made in the middle of a transaction does not tear it apart", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    beginLarge(engine, 200n, [shape.id], 3)
+    const late = createShape(engine, "late")
+    const { writer } = engine
+    assert.isDefined(writer)
+    for (const op of [6, 8]) {
+      writer?.beginItem()
+      const at = writer?.out.length ?? 0
+      const message = messageOf(200n, { op, ids: [shape.id, late.id] })
+      writer?.out.appendText(message)
+      const ids = Uint32Array.from([shape.id, late.id])
+      const position = writer?.endItem(op, at, ids, 2) ?? 0
+      engine.store.item(op, position, message.length, ids, 0, 2)
+    }
+    endLarge(engine, 200n)
+    await engine.writer?.durable()
+    const reader = await open(path)
+    for (const each of [engine, reader]) {
+      assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), [
+        "200_0",
+        "200_2",
+        "200_4",
+        "200_6",
+        "200_8!"
+      ])
+      assert.deepStrictEqual(changes(await readAll(each, late, snapshotEnd)), ["200_6", "200_8!"])
+    }
+  })
+
+  it("says that records are durable when their bytes are in the file, in order", async () => {
+    const path = directory()
+    const engine = await open(path, { segmentBytes: 3000 })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const marks: Array<{ readonly marker: number; readonly lsn: bigint }> = []
+    const durable: Array<number> = []
+    engine.hooks.onDurable = (marker) => {
+      durable.push(marker)
+      const onDisk = new Set(partsOnDisk(engine).map(({ commitLsn }) => commitLsn))
+      for (const mark of marks)
+        if (mark.marker <= marker) assert.isTrue(onDisk.has(mark.lsn), `${mark.lsn} is not on disk yet`)
+    }
+    for (let t = 1; t <= 60; t++) {
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 200 }])
+      marks.push({ marker: engine.writer?.marker ?? 0, lsn: BigInt(t * 100) })
+      if (t % 7 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.isTrue(await engine.writer?.durable())
+    assert.strictEqual(durable.at(-1), marks.at(-1)?.marker)
+    assert.deepStrictEqual(
+      durable,
+      durable.toSorted((a, b) => a - b)
+    )
+    // Many transactions share one write.
+    assert.isBelow(durable.length, 60)
+  })
+})
