@@ -197,7 +197,8 @@ describe("journal writer", () => {
 
   it("a shape made in the middle of a transaction does not tear it apart", async () => {
     const path = directory()
-    const engine = await open(path)
+    // The segment is full when the records of the shape come.
+    const engine = await open(path, { segmentBytes: 5000 })
     await engine.takeOver()
     const shape = createShape(engine, "a")
     beginLarge(engine, 200n, [shape.id], 3)
@@ -215,6 +216,7 @@ describe("journal writer", () => {
     }
     endLarge(engine, 200n)
     await engine.writer?.durable()
+    assert.strictEqual(new Set(partsOnDisk(engine).map(({ segment }) => segment)).size, 1)
     const reader = await open(path)
     for (const each of [engine, reader]) {
       assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), [
@@ -241,12 +243,23 @@ describe("journal writer", () => {
       for (const mark of marks)
         if (mark.marker <= marker) assert.isTrue(onDisk.has(mark.lsn), `${mark.lsn} is not on disk yet`)
     }
+    const promises: Array<Promise<void>> = []
     for (let t = 1; t <= 60; t++) {
-      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 200 }])
+      const lsn = BigInt(t * 100)
+      writeTransaction(engine, lsn, [{ op: 0, ids: [shape.id], padding: 200 }])
+      promises.push(
+        (engine.writer?.durable() ?? Promise.resolve(false)).then((kept) => {
+          assert.isTrue(kept)
+          assert.isTrue(
+            partsOnDisk(engine).some(({ commitLsn }) => commitLsn === lsn),
+            `${lsn} is promised`
+          )
+        })
+      )
       marks.push({ marker: engine.writer?.marker ?? 0, lsn: BigInt(t * 100) })
       if (t % 7 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
-    assert.isTrue(await engine.writer?.durable())
+    await Promise.all(promises)
     assert.strictEqual(durable.at(-1), marks.at(-1)?.marker)
     assert.deepStrictEqual(
       durable,
