@@ -238,25 +238,28 @@ describe("journal writer", () => {
     const shape = createShape(engine, "a")
     const marks: Array<{ readonly marker: number; readonly lsn: bigint }> = []
     const durable: Array<number> = []
+    const promises: Array<Promise<void>> = []
+    /** Asked for while a group is on its way, and right after one has come through. */
+    const expectKept = (lsns: ReadonlyArray<bigint>): void => {
+      const promise = engine.writer?.durable() ?? Promise.resolve(false)
+      const check = (kept: boolean) => {
+        assert.isTrue(kept)
+        const onDisk = new Set(partsOnDisk(engine).map(({ commitLsn }) => commitLsn))
+        for (const lsn of lsns) assert.isTrue(onDisk.has(lsn), `${lsn} is promised`)
+      }
+      promises.push(promise.then(check))
+    }
     engine.hooks.onDurable = (marker) => {
       durable.push(marker)
+      expectKept(marks.map(({ lsn }) => lsn))
       const onDisk = new Set(partsOnDisk(engine).map(({ commitLsn }) => commitLsn))
       for (const mark of marks)
         if (mark.marker <= marker) assert.isTrue(onDisk.has(mark.lsn), `${mark.lsn} is not on disk yet`)
     }
-    const promises: Array<Promise<void>> = []
     for (let t = 1; t <= 60; t++) {
       const lsn = BigInt(t * 100)
       writeTransaction(engine, lsn, [{ op: 0, ids: [shape.id], padding: 200 }])
-      promises.push(
-        (engine.writer?.durable() ?? Promise.resolve(false)).then((kept) => {
-          assert.isTrue(kept)
-          assert.isTrue(
-            partsOnDisk(engine).some(({ commitLsn }) => commitLsn === lsn),
-            `${lsn} is promised`
-          )
-        })
-      )
+      expectKept([lsn])
       marks.push({ marker: engine.writer?.marker ?? 0, lsn: BigInt(t * 100) })
       if (t % 7 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
