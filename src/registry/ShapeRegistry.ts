@@ -31,8 +31,8 @@ export class ShapeRegistry extends Context.Service<
     /** Notes that a client used the shape (for eviction). */
     readonly touch: (shape: ShapeHandle) => void
     /**
-     * Completes when what another process of this instance has told clients before is known here as well: before a client
-     * is told that its handle is none. Absent in the process that makes and drops the shapes.
+     * Completes when what other processes have told their clients is known here as well, as far as storage holds it: before
+     * a client is told that its handle is none. At once in the process that makes and drops the shapes.
      */
     readonly settle?: Effect.Effect<void>
   }

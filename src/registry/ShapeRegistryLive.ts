@@ -62,7 +62,8 @@ export const shapeRegistryLayer = Layer.effect(
       touch: (shape) => {
         const live = engine.live(shape)
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
-      }
+      },
+      settle: Effect.promise(() => engine.catchUp())
     })
   })
 )

@@ -10,6 +10,7 @@ import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import { RequestCounts } from "../telemetry/RequestCounts.ts"
+import { announceDropped } from "./announceDropped.ts"
 import { answerWorker } from "./answerWorker.ts"
 import { plainConfig } from "./PlainConfig.ts"
 import { portIsFree } from "./portIsFree.ts"
@@ -159,17 +160,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
   )
   yield* inspector.onChange((change) => broadcast({ _tag: "TableChanged", oid: change.before.oid }))
 
-  // Clients of this process learn of it now; the journal's record takes the time of a disk.
-  let gone: Array<number> = []
-  engine.hooks.onGone = (shape) => {
-    if (engine.writer === undefined || links.size === 0) return
-    if (gone.push(shape.id) > 1) return
-    queueMicrotask(() => {
-      broadcast({ _tag: "Dropped", ids: Uint32Array.from(gone) })
-      gone = []
-    })
-  }
-  yield* Effect.addFinalizer(() => Effect.sync(() => (engine.hooks.onGone = () => {})))
+  yield* announceDropped(engine, (ids) => broadcast({ _tag: "Dropped", ids }))
 
   /** One worker from start to end. */
   const runOnce = (number: number) =>

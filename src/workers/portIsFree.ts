@@ -4,14 +4,17 @@ import type { BatonConfig } from "../config/BatonConfig.ts"
 import { ListenError, listenProblem } from "../http/HttpServer.ts"
 
 /** Workers of a process that was killed need a moment to notice. */
-const retryMillis = 2000
+const defaultRetryMillis = 2000
 const everyMillis = 50
 
 /**
  * Fails when somebody listens on the port already. A port that is shared between processes does not say so by itself:
  * another service that is started by mistake with the same port would get a part of the requests.
  */
-export const portIsFree = (config: BatonConfig): Effect.Effect<void, ListenError> =>
+export const portIsFree = (
+  config: BatonConfig,
+  retryMillis = defaultRetryMillis
+): Effect.Effect<void, ListenError> =>
   config.port === 0
     ? Effect.void
     : Effect.callback<void, NodeJS.ErrnoException>((resume) => {

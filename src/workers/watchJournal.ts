@@ -25,6 +25,7 @@ export const watchJournal = (
       watcher?.close()
       watcher = undefined
       clearTimeout(soon)
+      soon = undefined
     }
     const grown = () => {
       clearTimeout(soon)

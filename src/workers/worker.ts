@@ -15,6 +15,7 @@ import { shapeLogsLayer, Storage } from "../storage/Storage.ts"
 import * as Logs from "../telemetry/Logs.ts"
 import { makeProcessReporter } from "../telemetry/ProcessReporter.ts"
 import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
+import { listenToMain } from "./listenToMain.ts"
 import { Main, MainLink } from "./MainLink.ts"
 import { configOfPlain } from "./PlainConfig.ts"
 import type { ToMain, ToWorker } from "./Protocol.ts"
@@ -59,7 +60,6 @@ const serve = (number: number) =>
     const { engine } = yield* Storage
     const run = Effect.runForkWith(yield* Effect.context<never>())
 
-    engine.hooks.onGone = (shape) => inspector.invalidate(shape.definition.table.oid)
     yield* Effect.promise(() => engine.load())
     engine.follow()
     yield* watchJournal(engine, () => SubscriptionRef.getUnsafe(main.state) === "active")
@@ -74,11 +74,7 @@ const serve = (number: number) =>
             engine,
             openRequests: server.running
           })
-    main.listen({
-      tableChanged: (oid) => inspector.invalidate(oid),
-      dropped: (ids) => {
-        for (const id of ids) engine.store.drop(id, "dropped by the main process")
-      },
+    listenToMain(main, engine, inspector, {
       drain: () => {
         run(server.beginDrain)
         reportRunning(main, server.running)

@@ -223,22 +223,6 @@ describe("a service with two workers", () => {
     assert.strictEqual((await service.health())?.status, 200)
   }, 60_000)
 
-  it("does not start where somebody listens already", async () => {
-    const other = await startService({
-      database: database(),
-      port: service.port,
-      env: environment,
-      until: false
-    })
-    try {
-      const { code } = await other.ended
-      assert.strictEqual(code, 1)
-      assert.match(other.logs(), /another process listens there already/)
-    } finally {
-      await other.dispose()
-    }
-  }, 60_000)
-
   it("leaves no process behind when it is killed", async () => {
     const workers = [...workersOf(service).values()]
     await service.stop("SIGKILL")

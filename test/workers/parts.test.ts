@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { createServer, type AddressInfo, type Server } from "node:net"
 import { Deferred, Effect, Exit, Fiber, Redacted, SubscriptionRef } from "effect"
 import { afterEach, beforeEach, vi } from "vitest"
 import { parseConfig } from "../../src/config/parseConfig.ts"
@@ -7,6 +8,7 @@ import { storagePaths } from "../../src/storage/StorageDir.ts"
 import { MainLink } from "../../src/workers/MainLink.ts"
 import { configOfPlain, plainConfig } from "../../src/workers/PlainConfig.ts"
 import type { ToMain } from "../../src/workers/Protocol.ts"
+import { portIsFree } from "../../src/workers/portIsFree.ts"
 import { restartDelayMillis } from "../../src/workers/RestartPolicy.ts"
 import { makeRounds } from "../../src/workers/Rounds.ts"
 
@@ -54,6 +56,42 @@ describe("the configuration of a worker", () => {
         }
       }
   })
+})
+
+const listen = (port: number, reusePort: boolean) =>
+  Effect.acquireRelease(
+    Effect.callback<Server>((resume) => {
+      const server = createServer()
+      server.listen({ port, host: "127.0.0.1", reusePort }, () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+  )
+const check = (port: number) =>
+  portIsFree({ ...configOf({}), listenHost: "127.0.0.1", port }, 200).pipe(
+    Effect.match({ onFailure: ({ message }) => message, onSuccess: () => "free" })
+  )
+const portOf = (server: Server) => (server.address() as AddressInfo).port
+
+describe("a port that is to be shared", () => {
+  it.live("is not one that another service listens on, even if that one shares it too", () =>
+    Effect.gen(function* () {
+      for (const reusePort of [false, true]) {
+        const port = portOf(yield* listen(0, reusePort))
+        assert.match(yield* check(port), /another process listens there already/)
+      }
+      assert.strictEqual(yield* check(0), "free")
+    })
+  )
+
+  it.live("may be left by the processes of a service that was killed, a moment later", () =>
+    Effect.gen(function* () {
+      const server = yield* listen(0, true)
+      const asked = yield* Effect.forkChild(check(portOf(server)), { startImmediately: true })
+      yield* Effect.sleep(60)
+      server.close()
+      assert.strictEqual(yield* Fiber.join(asked), "free")
+    })
+  )
 })
 
 describe("a worker that ends", () => {
