@@ -9,6 +9,8 @@ import { type NotActive, ShapeRegistry } from "./ShapeRegistry.ts"
 
 /** How long a request waits for a shape that another instance is making. */
 const readableMillis = 45_000
+/** How long it waits for storage to say what is new: then it is answered with what is known. */
+const settleMillis = 2000
 
 /** The session of this instance while it is the writer: set by whoever takes over storage, read by the registry. */
 export class CurrentSession extends Context.Service<
@@ -63,7 +65,12 @@ export const shapeRegistryLayer = Layer.effect(
         const live = engine.live(shape)
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
       },
-      settle: Effect.promise(() => engine.catchUp())
+      settle: Effect.asVoid(
+        Effect.timeoutOption(
+          Effect.promise(() => engine.catchUp()),
+          settleMillis
+        )
+      )
     })
   })
 )
