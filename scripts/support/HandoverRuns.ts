@@ -80,7 +80,6 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
       BATON_SHUTDOWN_GRACE: "10s",
-      BATON_JOURNAL_SEGMENT_BYTES: "1048576"
     }
   })
   const balancer = await startBalancer({ backends: instances.ports })
