@@ -79,7 +79,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     places: options.instances + 1,
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
-      BATON_SHUTDOWN_GRACE: "10s",
+      BATON_SHUTDOWN_GRACE: "10s"
     }
   })
   const balancer = await startBalancer({ backends: instances.ports })
