@@ -1,4 +1,4 @@
-import { type FileHandle, open, stat } from "node:fs/promises"
+import { type FileHandle, open } from "node:fs/promises"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
@@ -11,11 +11,18 @@ import { shapesOfDamagedPart, visitPart } from "./TransactionPart.ts"
 const arenaBytes = 1 << 20
 const leastReadBytes = 64 * 1024
 
+/** The first record of a segment is not longer. */
+const longestHeadBytes = 1024
+/** After so many looks bytes that should be there are taken for lost. */
+const patientPolls = 100
+
 export type PollResult =
   /** Records were applied; there may be more. */
   | "progress"
   /** Everything that can be read has been applied. */
   | "idle"
+  /** There is more, but it cannot be seen from here yet: a network file system may take its time. */
+  | "behind"
   /** What has been applied is not what the newest epoch continues from, or files are gone: load again. */
   | "stale"
 
@@ -37,6 +44,7 @@ export class JournalReader {
   /** The epoch after this one, as of the last look. */
   private next: EpochRecord | undefined
   private lost = false
+  private pollsBehind = 0
   private epochsRead = false
   epoch: number
   segment: number
@@ -108,21 +116,68 @@ export class JournalReader {
     }
     if (next !== undefined && end !== null && end !== undefined && end.segment <= this.segment) {
       if (end.segment < this.segment || this.position > end.position) return "stale"
-      if (this.position < end.position) {
-        const applied = await this.readSome(end.position)
-        return applied === "idle" ? "stale" : applied
-      }
+      if (this.position < end.position) return this.readTo(end.position)
       this.goTo(next.epoch, end.segment + 1)
       return "progress"
     }
-    if (this.epoch > 0 && (await exists(segmentFile(this.paths, this.epoch, this.segment + 1)))) {
-      // The next file is begun when this one is finished, but the last bytes may have come since we looked.
-      const applied = await this.readSome(this.limit())
-      if (applied !== "idle") return applied
-      this.goTo(this.epoch, this.segment + 1)
-      return "progress"
+    const segmentEnd = this.epoch > 0 ? await this.announcedEnd() : undefined
+    if (segmentEnd === undefined) return "idle"
+    if (this.position < segmentEnd) return this.readTo(segmentEnd)
+    this.goTo(this.epoch, this.segment + 1)
+    return "progress"
+  }
+
+  /** Where the present segment ends, as the next one of its epoch says; `undefined` as long as there is none. */
+  private async announcedEnd(): Promise<number | undefined> {
+    const next = await openIfThere(segmentFile(this.paths, this.epoch, this.segment + 1))
+    if (next === undefined) return undefined
+    try {
+      const start = Buffer.alloc(longestHeadBytes)
+      const { bytesRead } = await next.read(start, 0, start.length, 0)
+      const frame = scanFrame(start, 0, bytesRead)
+      if (frame._tag === "Short") return undefined
+      // Without what it should say, this segment ends where its bytes do.
+      if (frame._tag === "Damaged" || frame.kind !== recordKind.notice) return this.size()
+      const notice = decodeNotice(start.subarray(frameHeaderBytes, frame.end))
+      return notice.t === "segment" ? notice.end : this.size()
+    } finally {
+      await next.close()
     }
-    return "idle"
+  }
+
+  private async size(): Promise<number> {
+    return (await (await this.file())?.stat())?.size ?? 0
+  }
+
+  /** Reads on to where the present segment is known to end. What is there and is no record is damaged. */
+  private async readTo(end: number): Promise<PollResult> {
+    const isAllThere = (await this.size()) >= end
+    const applied = await this.readSome(end)
+    if (applied !== "idle") {
+      this.pollsBehind = 0
+      return applied
+    }
+    if (!isAllThere && this.pollsBehind++ < patientPolls) {
+      // Opened anew it may show more.
+      await this.closeFile()
+      return "behind"
+    }
+    this.pollsBehind = 0
+    await this.skipTo(end)
+    return "progress"
+  }
+
+  /** Gives up what stands between here and the end of the segment. */
+  private async skipTo(end: number): Promise<void> {
+    const rest = Buffer.alloc(Math.min(end - this.position, maxFramePayloadBytes))
+    const file = await this.file()
+    const bytesRead = (await file?.read(rest, 0, rest.length, this.position))?.bytesRead ?? 0
+    const isOne =
+      bytesRead === end - this.position &&
+      bytesRead > frameHeaderBytes &&
+      rest.readUInt32LE(0) === bytesRead - frameHeaderBytes
+    this.dropDamaged(rest, 0, isOne ? bytesRead : undefined)
+    this.position = end
   }
 
   private goTo(epoch: number, segment: number): void {
@@ -145,17 +200,18 @@ export class JournalReader {
   private async file(): Promise<FileHandle | undefined> {
     const path = segmentFile(this.paths, this.epoch, this.segment)
     if (this.handleOf !== path) {
-      await this.handle?.close()
-      this.handle = undefined
-      this.handleOf = undefined
-      try {
-        this.handle = await open(path, "r")
-        this.handleOf = path
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
-      }
+      await this.closeFile()
+      this.handle = await openIfThere(path)
+      if (this.handle !== undefined) this.handleOf = path
     }
     return this.handle
+  }
+
+  private async closeFile(): Promise<void> {
+    const { handle } = this
+    this.handle = undefined
+    this.handleOf = undefined
+    await handle?.close()
   }
 
   private async readSome(limit: number): Promise<PollResult> {
@@ -229,10 +285,16 @@ export class JournalReader {
     const following = scanFrame(this.buffer, end, limit)
     if (following._tag === "Short") return { next: at, needed: end - at + following.needed }
     if (following._tag === "Damaged") return { next: at, needed: 0 }
+    this.dropDamaged(this.buffer, at, end)
+    return { next: end, needed: 0 }
+  }
+
+  /** Drops the shapes of the damaged record from `at` to `end`; all of them when nobody can tell which those are. */
+  private dropDamaged(buffer: Buffer, at: number, end: number | undefined): void {
     const where = `journal segment ${this.epoch}-${this.segment} at byte ${this.position + at}`
     const ids =
-      this.buffer[at + 8] === recordKind.transaction
-        ? shapesOfDamagedPart(this.buffer, at + frameHeaderBytes, end)
+      end !== undefined && buffer[at + 8] === recordKind.transaction
+        ? shapesOfDamagedPart(buffer, at + frameHeaderBytes, end)
         : undefined
     const affected = ids === undefined ? [...this.store.all()].map((shape) => shape.id) : [...ids]
     const handles: Array<string> = []
@@ -244,7 +306,6 @@ export class JournalReader {
       `A record is damaged in ${where}. Its shapes are dropped and their clients fetch them again: ${handles.join(", ") || "none"}.`
     )
     this.abandon()
-    return { next: end, needed: 0 }
   }
 
   private applyFrame(kind: number, base: number, at: number, end: number): void {
@@ -280,18 +341,15 @@ export class JournalReader {
 
   async close(): Promise<void> {
     this.abandon()
-    await this.handle?.close()
-    this.handle = undefined
-    this.handleOf = undefined
+    await this.closeFile()
   }
 }
 
-const exists = async (path: string): Promise<boolean> => {
+const openIfThere = async (path: string): Promise<FileHandle | undefined> => {
   try {
-    await stat(path)
-    return true
+    return await open(path, "r")
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
     throw error
   }
 }

@@ -272,11 +272,17 @@ export class JournalWriter {
     }
     this.segment = previous.segment
     this.enqueue(true)
+    const end = this.base + this.out.length
     this.recent.add(previous.segment, this.base, this.out.buffer.subarray(0, this.out.length))
     this.segment = previous.segment + 1
     this.fd = next
     this.base = 0
     this.freshArena()
+    // The new file is there before the last bytes of the old one are: readers must not leave that one too soon.
+    const head = frameOf(recordKind.notice, encodeNotice({ t: "segment", end }))
+    this.out.append(head)
+    this.sealed = this.out.length
+    this.appended += head.length
     this.listeners.onRotate(this.segment)
   }
 

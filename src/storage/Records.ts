@@ -43,6 +43,8 @@ export interface LogFile {
 export type Notice =
   /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
   | { readonly t: "epoch"; readonly epoch: number; readonly previous: JournalEnd | null }
+  /** First record of any other segment: the one before it ends at `end`, and not where its bytes seem to end. */
+  | { readonly t: "segment"; readonly end: number }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
   | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
   /** The slot is of no use any more: whoever holds the lock next makes a new one, and then writes the source again. */

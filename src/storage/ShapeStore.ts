@@ -158,6 +158,7 @@ export class ShapeStore {
   apply(notice: Notice): void {
     switch (notice.t) {
       case "epoch":
+      case "segment":
         return
       case "source":
         this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises"
 import { Effect } from "effect"
 import { claimEpoch, highestClaim, publishEpoch, withdrawClaim } from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
-import { JournalReader } from "./JournalReader.ts"
+import { JournalReader, type PollResult } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { RecentBytes } from "./RecentBytes.ts"
 import type { JournalEnd, Notice } from "./Records.ts"
@@ -36,6 +36,8 @@ const always = () => Promise.resolve(true)
 
 /** How often a follower looks for new records while nobody waits for them. */
 const idlePollMillis = 100
+/** How often whoever takes over looks for what must be there. */
+const behindMillis = 20
 /** A follower keeps the files of this many segments open: readers may be in the middle of them. */
 const segmentsKeptOpen = 8
 
@@ -140,7 +142,7 @@ export class StorageEngine {
         }
       })
       const result = await readToEnd(reader)
-      if (result === "idle" || attempt >= 20) {
+      if (result !== "stale" || attempt >= 20) {
         const before = this.store
         const oldSegments = this.segments
         await this.reader?.close()
@@ -284,8 +286,10 @@ export class StorageEngine {
     for (;;) {
       const reader = this.reader
       if (reader === undefined) throw new Error("no journal to continue")
-      if ((await readToEnd(reader)) === "idle") break
-      await this.load()
+      const result = await readToEnd(reader)
+      if (result === "idle") break
+      if (result === "behind") await pause(this.timers, behindMillis)
+      else await this.load()
     }
     const reader = this.reader
     const previous = reader === undefined || reader.epoch === 0 ? null : reader.end
@@ -468,7 +472,7 @@ export class StorageEngine {
   }
 }
 
-const readToEnd = async (reader: JournalReader): Promise<"idle" | "stale"> => {
+const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {
   for (;;) {
     const result = await reader.poll()
     if (result !== "progress") return result

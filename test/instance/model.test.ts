@@ -5,12 +5,21 @@ import { World } from "./support/World.ts"
 
 const numRuns = Number(process.env["BATON_MODEL_RUNS"] ?? 40)
 
+/** A few transactions fill a segment: what is in it is moved, removed, and found in a checkpoint. */
+const small = { journalSegmentBytes: 500, chunkBytesThreshold: 700, cleanupIntervalMillis: 500 }
+
 describe("handover, whatever happens", () => {
   it("keeps every promise through random events, and recovers from all of them", { timeout: 0 }, async () => {
     const seed = process.env["BATON_MODEL_SEED"] ?? Date.now() & 0x7fffffff
     await fc.assert(
-      fc.asyncProperty(fc.array(eventArbitrary, { minLength: 5, maxLength: 40 }), (events) =>
-        World.run({}, (world) => play(world, events))
+      fc.asyncProperty(
+        fc.array(eventArbitrary, { minLength: 5, maxLength: 40 }),
+        fc.boolean(),
+        fc.constantFrom(undefined, undefined, undefined, 3000),
+        (events, isSmall, replicationIdleTimeoutMillis) =>
+          World.run({ config: { replicationIdleTimeoutMillis, ...(isSmall ? small : {}) } }, (world) =>
+            play(world, events)
+          )
       ),
       { numRuns, seed: Number(seed) }
     )

@@ -7,9 +7,8 @@ import { vi } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { systemTimers, type Timers } from "../../src/storage/Timers.ts"
 import { eventually } from "../support/eventually.ts"
-import { changes, createShape, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
+import { changes, createShape, hasty, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 
 const fault = vi.hoisted(() => ({ full: false }))
 
@@ -65,9 +64,6 @@ const smallDisk = (): Disk => {
     }
   }
 }
-
-/** A second takes 20 milliseconds. */
-const hasty: Timers = { ...systemTimers, after: (millis, work) => systemTimers.after(millis / 50, work) }
 
 it("a full disk holds up what is durable, and nothing else; what was written meanwhile is not lost", async () => {
   const disk = smallDisk()

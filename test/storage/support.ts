@@ -8,6 +8,7 @@ import { makeShapeLogs } from "../../src/storage/Storage.ts"
 import { storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
+import { systemTimers, type Timers } from "../../src/storage/Timers.ts"
 import { recordKind } from "../../src/storage/Records.ts"
 
 /** In memory where there is such a place: what is synced a thousand times in a test need not reach a disk. */
@@ -27,10 +28,17 @@ export const definitionOf = (name: string): ShapeDefinition => ({
   schemaHeader: "{}"
 })
 
+/** A second takes 20 milliseconds. */
+export const hasty: Timers = {
+  ...systemTimers,
+  after: (millis, work) => systemTimers.after(millis / 50, work)
+}
+
 export interface EngineSettings {
   readonly chunkBytesThreshold?: number
   readonly segmentBytes?: number
   readonly recentBytes?: number
+  readonly timers?: Timers
 }
 
 export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
@@ -41,7 +49,8 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     recentBytes: settings.recentBytes ?? 1 << 20,
     durableWrites: false,
     removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect)
+    run: (effect) => void Effect.runPromise(effect),
+    ...(settings.timers === undefined ? {} : { timers: settings.timers })
   })
 
 /** A shape with an empty snapshot that contains no transaction. */

@@ -1,7 +1,7 @@
 import { assert } from "@effect/vitest"
 import type { Fiber } from "effect"
 import fc from "fast-check"
-import { abilities, isStopping } from "../../../src/health/HealthState.ts"
+import { abilities, type HealthState, isStopping } from "../../../src/health/HealthState.ts"
 import type { Received } from "../../http/support/harness.ts"
 import { Client } from "./Client.ts"
 import type { Member } from "./Member.ts"
@@ -21,6 +21,8 @@ export type WorldEvent =
 
 const tables = [1, 2, 3]
 const clients = 5
+/** What an instance may be in while another one is active. */
+const atRest: ReadonlyArray<HealthState> = ["waiting", "draining", "asleep"]
 const mostMembers = 3
 
 const member = fc.nat(mostMembers - 1)
@@ -254,8 +256,10 @@ class Drama {
       "one instance is active, the others wait or drain",
       () => {
         const active = this.members.filter(({ state }) => state === "active")
+        // As the next request would.
+        if (active.length === 0) for (const each of this.members) if (each.state === "asleep") each.wake()
         const others = this.members.filter((each) => !active.includes(each))
-        return active.length === 1 && others.every(({ state }) => state === "waiting" || state === "draining")
+        return active.length === 1 && others.every(({ state }) => atRest.includes(state))
       },
       120_000
     )

@@ -1,0 +1,173 @@
+import {
+  appendFileSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { afterEach } from "vitest"
+import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { JournalReader } from "../../src/storage/JournalReader.ts"
+import { RecentBytes } from "../../src/storage/RecentBytes.ts"
+import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
+import { ShapeStore } from "../../src/storage/ShapeStore.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { Waiters } from "../../src/storage/Waiters.ts"
+import {
+  changes,
+  createShape,
+  engineAt,
+  hasty,
+  readAll,
+  temporaryDirectory,
+  writeTransaction
+} from "./support.ts"
+
+const opened: Array<StorageEngine> = []
+const directories: Array<string> = []
+
+const directory = (): string => {
+  const path = temporaryDirectory()
+  directories.push(path)
+  return path
+}
+
+const open = async (path: string): Promise<StorageEngine> => {
+  const engine = engineAt(path, { segmentBytes: 800, timers: hasty })
+  opened.push(engine)
+  await engine.load()
+  return engine
+}
+
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+const numbered = (to: number): ReadonlyArray<string> =>
+  Array.from({ length: to }, (_, i) => `${(i + 1) * 100}_0!`)
+
+/** A journal of several segments, in which every transaction has an entry of one of two shapes. */
+const written = async () => {
+  const path = directory()
+  const engine = await open(path)
+  await engine.takeOver()
+  const shapes = [createShape(engine, "even"), createShape(engine, "odd")] as const
+  const expected = new Map<ShapeHandle, Array<string>>(shapes.map((shape) => [shape, []]))
+  for (let t = 1; t <= 24; t++) {
+    const shape = shapes[t % 2] ?? shapes[0]
+    writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 60 }])
+    expected.get(shape)?.push(`${t * 100}_0!`)
+  }
+  await engine.writer?.durable()
+  const segments = readdirSync(engine.paths.journal).toSorted()
+  assert.isAtLeast(segments.length, 4)
+  await engine.close()
+  return { path, shapes, expected, segments, journal: engine.paths.journal }
+}
+
+describe("journal reader", () => {
+  it("stays with a segment until it has all of it, even if the next one is there already", async () => {
+    const { journal, path, segments, expected } = await written()
+    const copy = directory()
+    cpSync(path, copy, { recursive: true })
+    const first = join(copy, journal.slice(path.length), segments[1] ?? "")
+    const whole = readFileSync(first)
+    const store = new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1 << 20 })
+    truncateSync(first, 100)
+    const paths = engineAt(copy).paths
+    const damages: Array<string> = []
+    const reader = new JournalReader({
+      paths,
+      store,
+      recent: new RecentBytes(1 << 20),
+      from: { epoch: 1, segment: 1, position: 0 },
+      onDamage: (message) => damages.push(message),
+      onSegment: () => {}
+    })
+    const readOn = async () => {
+      for (;;) {
+        const result = await reader.poll()
+        if (result !== "progress") return result
+      }
+    }
+    for (let at = readFileSync(first).length; at < whole.length; at += 37) {
+      assert.strictEqual(await readOn(), "behind", `with ${at} of ${whole.length} bytes`)
+      appendFileSync(first, whole.subarray(at, at + 37))
+    }
+    assert.strictEqual(await readOn(), "idle")
+    assert.strictEqual(reader.segment, segments.length)
+    assert.deepStrictEqual(damages, [])
+    for (const [shape, all] of expected)
+      assert.strictEqual(store.byHandle(shape.handle)?.tail?.count, all.length)
+    await reader.close()
+  })
+
+  it("a flipped bit anywhere never costs a shape a change without the shape being dropped", async () => {
+    const { expected, journal, path, segments } = await written()
+    let dropped = 0
+    for (const segment of segments) {
+      const { length } = readFileSync(join(journal, segment))
+      for (let at = 0; at < length; at += 41) {
+        const copy = directory()
+        cpSync(path, copy, { recursive: true })
+        const file = join(copy, journal.slice(path.length), segment)
+        const bytes = readFileSync(file)
+        bytes[at] = (bytes[at] ?? 0) ^ 0x10
+        writeFileSync(file, bytes)
+        const engine = await open(copy)
+        // What is damaged at the very end counts as torn off; Postgres sends it again.
+        const isLast = segment === segments.at(-1)
+        for (const [shape, all] of expected) {
+          if (engine.store.byHandle(shape.handle) === undefined) {
+            dropped++
+            continue
+          }
+          const seen = changes(await readAll(engine, shape, snapshotEnd))
+          const complete = isLast ? all.slice(0, seen.length) : all
+          assert.deepStrictEqual(seen, complete, `flip at ${at} of ${segment}`)
+        }
+        await engine.close()
+        rmSync(copy, { recursive: true, force: true })
+      }
+    }
+    assert.isAbove(dropped, 10)
+  })
+
+  it("bytes that are gone for good cost all shapes, in the end, and not the service", async () => {
+    const { expected, journal, path, segments } = await written()
+    truncateSync(join(journal, segments[1] ?? ""), 100)
+    const engine = await open(path)
+    assert.isDefined(await engine.takeOver())
+    for (const shape of expected.keys()) assert.isUndefined(engine.store.byHandle(shape.handle))
+    const shape = createShape(engine, "new")
+    for (let t = 1; t <= 3; t++) writeTransaction(engine, BigInt(10_000 + t), [{ op: 0, ids: [shape.id] }])
+    assert.strictEqual(changes(await readAll(engine, shape, snapshotEnd)).length, 3)
+  })
+
+  it("a follower that looks at every moment of a rotation misses nothing", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const follower = await open(path)
+    const watching = (async () => {
+      while (follower.store.lastCommitLsn < 20_000n) {
+        follower.follow()
+        await follower.catchUp()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    })()
+    for (let t = 1; t <= 200; t++) {
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 100 }])
+      if (t % 3 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await engine.writer?.durable()
+    await watching
+    assert.deepStrictEqual(changes(await readAll(follower, shape, snapshotEnd)), numbered(200))
+  })
+})
