@@ -1,5 +1,6 @@
-import { existsSync, readdirSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../../src/dev/FreePort.ts"
@@ -50,6 +51,16 @@ describe("the published package", () => {
     assert.include(dist, "index.js")
     const sources = dist.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
     assert.deepStrictEqual(sources, [])
+  })
+
+  it("leaves effect to the program that uses it, so that there is one copy", () => {
+    const { dependencies, peerDependencies } = JSON.parse(
+      readFileSync(path.join(consumer.packed, "package.json"), "utf8")
+    ) as Readonly<Record<"dependencies" | "peerDependencies", Readonly<Record<string, string>>>>
+    assert.notProperty(dependencies, "effect")
+    assert.deepStrictEqual(Object.keys(peerDependencies), ["effect"])
+    const resolved = createRequire(path.join(consumer.packed, "dist/index.js")).resolve("effect")
+    assert.strictEqual(resolved, createRequire(path.join(consumer.directory, "index.js")).resolve("effect"))
   })
 
   it("has types for a program that composes its layers, and for the examples in docs/library.md", async () => {
