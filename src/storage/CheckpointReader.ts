@@ -6,9 +6,10 @@ import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
+import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
 import { internDefinition } from "./internDefinition.ts"
 import type { LogFile } from "./Records.ts"
-import { checkpointFiles, type CheckpointHead, failing, openMeta } from "./ShapeMeta.ts"
+import { checkpointFiles, type CheckpointHead, failing, openMeta, type StoredHead } from "./ShapeMeta.ts"
 import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
 import type { StoragePaths } from "./StorageDir.ts"
@@ -21,24 +22,7 @@ const pauseMillis = 50
 const sqliteBusy = 5
 const sqliteReadonlyRollback = 776
 
-interface Row {
-  readonly id: number
-  readonly handle: string
-  readonly identity: string
-  readonly definition: number
-  readonly clause: string | null
-  readonly xmin: string | null
-  readonly xmax: string | null
-  readonly xip: string | null
-  readonly filter_until: string | null
-  readonly complete: number
-  readonly chunks: string
-  readonly files: string
-  readonly created_millis: number
-  readonly used_millis: number
-}
-
-const shapeOf = (row: Row, common: ShapeDefinition): ShapeState => {
+const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
   const definition =
     row.clause === null ? common : { ...common, where: JSON.parse(row.clause) as WhereClause }
   const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
@@ -60,7 +44,8 @@ const shapeOf = (row: Row, common: ShapeDefinition): ShapeState => {
 
 /**
  * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
- * that cannot be read is reported and the one before it used. Writes nothing.
+ * that cannot be read is reported and the one before it used; shapes whose row is damaged are named and left out.
+ * Writes nothing.
  */
 export const loadCheckpoint = (
   paths: StoragePaths,
@@ -82,6 +67,7 @@ export const loadCheckpoint = (
       )
       if (loaded === undefined) continue
       const { head, shapes } = loaded
+      if (loaded.damaged.length + loaded.missing > 0) yield* Effect.logError(whatIsLost(path, loaded))
       for (const shape of shapes) {
         shape.recount(chunkBytesThreshold)
         store.insert(shape)
@@ -95,9 +81,19 @@ export const loadCheckpoint = (
     return undefined
   })
 
+const whatIsLost = (path: string, { damaged, missing }: Content): string => {
+  const named = damaged.length === 0 ? "" : ` Damaged: ${damaged.join(", ")}.`
+  const unnamed = missing === 0 ? "" : ` ${missing} more cannot be found.`
+  return `The checkpoint ${path} is damaged, and shapes are lost with it.${named}${unnamed} Their clients fetch them again; nothing is to be done, but check the disk.`
+}
+
 interface Content {
   readonly head: CheckpointHead
   readonly shapes: ReadonlyArray<ShapeState>
+  /** Handles of shapes whose row is not what was written; they are left out. */
+  readonly damaged: ReadonlyArray<string>
+  /** Shapes that should be there and whose row is not found. */
+  readonly missing: number
 }
 
 /**
@@ -145,24 +141,28 @@ const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefi
 
 const readAll = (db: DatabaseSync): Content | undefined => {
   db.exec("BEGIN")
-  const heads = db.prepare("SELECT value FROM head").all() as unknown as ReadonlyArray<{
-    readonly value: string
-  }>
-  const text = heads[0]?.value
-  if (text === undefined) return undefined
-  const head = JSON.parse(text) as CheckpointHead
+  const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")
+  if (stored === undefined) return undefined
+  if (isDamaged(stored)) throw new Error("its head is damaged")
+  const { shapes: count, ...head } = JSON.parse(stored.text) as StoredHead
   const definitions = new Map<number, ShapeDefinition>()
-  const stored = db.prepare("SELECT id, json FROM definitions").all() as unknown as ReadonlyArray<{
-    readonly id: number
-    readonly json: string
-  }>
-  for (const { id, json } of stored)
-    definitions.set(id, internDefinition(JSON.parse(json) as ShapeDefinition))
-  const shapes: Array<ShapeState> = []
-  for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<Row>) {
-    const common = definitions.get(row.definition)
-    if (common === undefined) throw new Error(`shape ${row.handle} has no definition`)
-    shapes.push(shapeOf(row, common))
+  for (const row of textRows(db, "SELECT id, json AS text, crc FROM definitions")) {
+    if (!isDamaged(row)) definitions.set(row.id, internDefinition(JSON.parse(row.text) as ShapeDefinition))
   }
-  return { head, shapes }
+  const shapes: Array<ShapeState> = []
+  const damaged: Array<string> = []
+  let found = 0
+  for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<ShapeRow>) {
+    found++
+    const common = definitions.get(row.definition)
+    if (common === undefined || shapeChecksum(row) !== row.crc) damaged.push(String(row.handle))
+    else shapes.push(shapeOf(row, common))
+  }
+  return { head, shapes, damaged, missing: Math.max(0, count - found) }
 }
+
+const textRows = (db: DatabaseSync, query: string): ReadonlyArray<TextRow> =>
+  db.prepare(query).all() as unknown as ReadonlyArray<TextRow>
+
+const isDamaged = (row: TextRow): boolean =>
+  typeof row.text !== "string" || textChecksum(row.id, row.text) !== row.crc

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { Effect, Schema, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { checkpointTables, shapeChecksum, textChecksum } from "./CheckpointRow.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import type { ShapeStore, StreamSource } from "./ShapeStore.ts"
 import { make, type SqliteClient } from "./SqliteClient.ts"
@@ -28,20 +29,14 @@ export interface CheckpointHead {
   readonly source: StreamSource | null
 }
 
+/** How the head stands in the file: with the number of shapes that must be there. */
+export type StoredHead = CheckpointHead & { readonly shapes: number }
+
 /** What a checkpoint file is written with. */
 export interface MetaOptions {
   readonly synchronous: "OFF" | "NORMAL" | "FULL"
   readonly cacheBytes: number
 }
-
-const schema = [
-  "CREATE TABLE IF NOT EXISTS head (key INTEGER PRIMARY KEY CHECK (key = 1), value TEXT NOT NULL)",
-  "CREATE TABLE IF NOT EXISTS definitions (id INTEGER PRIMARY KEY, json TEXT NOT NULL)",
-  `CREATE TABLE IF NOT EXISTS shapes (
-    id INTEGER PRIMARY KEY, handle TEXT NOT NULL, identity TEXT NOT NULL, definition INTEGER NOT NULL,
-    clause TEXT, xmin TEXT, xmax TEXT, xip TEXT, filter_until TEXT, complete INTEGER NOT NULL,
-    chunks TEXT NOT NULL, files TEXT NOT NULL, created_millis INTEGER NOT NULL, used_millis INTEGER NOT NULL)`
-]
 
 /** Rows written or read before other work gets its turn. */
 const rowsPerTurn = 1000
@@ -99,7 +94,7 @@ export const openCheckpointWriter = (
     const client = yield* openMeta(path, { readonly: false, meta: options })
     yield* Effect.try({
       try: () => {
-        for (const statement of schema) client.db.exec(statement)
+        for (const statement of checkpointTables) client.db.exec(statement)
       },
       catch: failing("create", path)
     })
@@ -109,11 +104,11 @@ export const openCheckpointWriter = (
 const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): CheckpointWriter => {
   const db = client.db
   const putShape = db.prepare(
-    "INSERT OR REPLACE INTO shapes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO shapes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
   )
-  const putDefinition = db.prepare("INSERT INTO definitions VALUES (?, ?)")
+  const putDefinition = db.prepare("INSERT INTO definitions VALUES (?, ?, ?)")
   const removeShape = db.prepare("DELETE FROM shapes WHERE id = ?")
-  const putHead = db.prepare("INSERT OR REPLACE INTO head VALUES (1, ?)")
+  const putHead = db.prepare("INSERT OR REPLACE INTO head VALUES (1, ?, ?)")
   let definitionIds = new Map<string, number>()
   let written = new Set<number>()
   let whole = false
@@ -123,7 +118,7 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
     const known = definitionIds.get(json)
     if (known !== undefined) return known
     const id = definitionIds.size + 1
-    putDefinition.run(id, json)
+    putDefinition.run(id, json, textChecksum(id, json))
     definitionIds.set(json, id)
     return id
   }
@@ -136,22 +131,23 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       if (chunk?._tag !== "File") break
       chunks.push([chunk.bytes, chunk.crc])
     }
-    putShape.run(
-      shape.id,
-      shape.handle,
-      shape.identity,
-      definitionId(definition),
-      definition.where === undefined ? null : JSON.stringify(definition.where),
-      visibility?.xmin ?? null,
-      visibility?.xmax ?? null,
-      visibility === undefined || visibility.xipList.length === 0 ? null : visibility.xipList.join(","),
-      shape.filterUntilTx === undefined ? null : String(shape.filterUntilTx),
-      shape.snapshotComplete ? 1 : 0,
-      JSON.stringify(chunks),
-      JSON.stringify(shape.files),
-      Math.trunc(shape.createdAtMillis),
-      Math.trunc(shape.lastUsedMillis)
-    )
+    const row = {
+      id: shape.id,
+      handle: shape.handle,
+      identity: shape.identity,
+      definition: definitionId(definition),
+      clause: definition.where === undefined ? null : JSON.stringify(definition.where),
+      xmin: visibility?.xmin ?? null,
+      xmax: visibility?.xmax ?? null,
+      xip: visibility === undefined || visibility.xipList.length === 0 ? null : visibility.xipList.join(","),
+      filter_until: shape.filterUntilTx === undefined ? null : String(shape.filterUntilTx),
+      complete: shape.snapshotComplete ? 1 : 0,
+      chunks: JSON.stringify(chunks),
+      files: JSON.stringify(shape.files),
+      created_millis: Math.trunc(shape.createdAtMillis),
+      used_millis: Math.trunc(shape.lastUsedMillis)
+    }
+    putShape.run(...Object.values(row), shapeChecksum(row) ?? 0)
     shape.dirty = false
     written.add(shape.id)
   }
@@ -184,7 +180,8 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       // What has changed while others had their turn; no turn is given up from here on.
       for (const shape of store.all()) if (shape.dirty) put(shape)
       for (const id of written) if (store.get(id) === undefined) removeShape.run(id)
-      putHead.run(JSON.stringify(head))
+      const text = JSON.stringify({ ...head, shapes: written.size })
+      putHead.run(text, textChecksum(1, text))
       if (!(yield* Effect.promise(settled))) {
         yield* rollBack
         return false

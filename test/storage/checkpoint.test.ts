@@ -2,7 +2,7 @@ import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect, Exit, Logger, Scope } from "effect"
 import { afterEach } from "vitest"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { loadCheckpoint } from "../../src/storage/CheckpointReader.ts"
@@ -10,6 +10,7 @@ import { type CheckpointHead, openCheckpointWriter } from "../../src/storage/Sha
 import { ShapeStore } from "../../src/storage/ShapeStore.ts"
 import { metaFile, storagePaths, type StoragePaths } from "../../src/storage/StorageDir.ts"
 import { Waiters } from "../../src/storage/Waiters.ts"
+import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { definitionOf, temporaryDirectory } from "./support.ts"
 import { mkdir } from "node:fs/promises"
 
@@ -65,9 +66,12 @@ const written = async (paths: StoragePaths, epoch: number, ...names: ReadonlyArr
   return { store, writer }
 }
 
-const load = async (paths: StoragePaths) => {
+const load = async (paths: StoragePaths, said: Array<string> = []) => {
   const store = freshStore()
-  const loaded = await Effect.runPromise(loadCheckpoint(paths, store, 1 << 20))
+  const logger = Logger.make(({ message }) => void said.push(String(message)))
+  const loaded = await Effect.runPromise(
+    loadCheckpoint(paths, store, 1 << 20).pipe(Effect.provide(Logger.layer([logger])))
+  )
   return {
     store,
     head: loaded,
@@ -185,8 +189,7 @@ describe("checkpoint", () => {
         writeFileSync(path, bytes)
       },
       (path) => new DatabaseSync(path).exec("DELETE FROM head"),
-      (path) => new DatabaseSync(path).exec("DELETE FROM definitions"),
-      (path) => new DatabaseSync(path).exec("UPDATE shapes SET files = '[{'")
+      (path) => new DatabaseSync(path).exec("UPDATE head SET value = replace(value, '7', '8')")
     ]
     for (const [i, damage] of damages.entries()) {
       const paths = await place()
@@ -203,6 +206,58 @@ describe("checkpoint", () => {
     }
   })
 
+  it("damaged rows cost their shapes, which are named", async () => {
+    const damages: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
+      ['UPDATE shapes SET files = \'[{"endTx":"1x"}]\' WHERE id = 2', ["a", "c"]],
+      ["UPDATE shapes SET handle = '2-1003' WHERE id = 2", ["a", "c"]],
+      ["UPDATE shapes SET handle = x'00' WHERE id = 2", ["a", "c"]],
+      ["UPDATE shapes SET id = 9 WHERE id = 2", ["a", "c"]],
+      ["UPDATE definitions SET json = replace(json, 'b', 'd') WHERE id = 2", ["a", "c"]],
+      ["DELETE FROM definitions WHERE id = 1", ["b", "c"]],
+      ["DELETE FROM shapes WHERE id = 3", ["a", "b"]]
+    ]
+    for (const [damage, left] of damages) {
+      const paths = await place()
+      await written(paths, 1, "a", "b", "c")
+      new DatabaseSync(metaFile(paths, 1)).exec(damage)
+      const said: Array<string> = []
+      const read = await load(paths, said)
+      assert.deepStrictEqual(read.tables, left, damage)
+      assert.deepStrictEqual(read.head, { ...head, epoch: 1 })
+      assert.strictEqual(said.length, 1, damage)
+      assert.match(said[0] ?? "", /Damaged: [0-9a-f-]|1 more cannot be found/, damage)
+    }
+  })
+
+  it("a flipped bit never gives a shape that was not written", async () => {
+    const seed = freshSeed()
+    const random = makeRandom(seed)
+    const paths = await place()
+    const names = Array.from({ length: 30 }, (_, i) => `table${i}`)
+    const { store } = await written(paths, 1, ...names)
+    const path = metaFile(paths, 1)
+    const whole = readFileSync(path)
+    let losses = 0
+    for (let i = 0; i < 150; i++) {
+      const bytes = Buffer.from(whole)
+      const at = random.int(0, bytes.length - 1)
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(0, 7))
+      writeFileSync(path, bytes)
+      const said: Array<string> = []
+      const read = await load(paths, said)
+      for (const shape of read.store.all()) {
+        const original = store.byHandle(shape.handle) ?? assert.fail(`with seed ${seed}: ${shape.handle}`)
+        for (const key of ["id", "definition", "identity", "createdAtMillis", "files"] as const)
+          assert.deepStrictEqual(shape[key], original[key], `with seed ${seed}`)
+      }
+      if (read.store.count < names.length) {
+        losses++
+        assert.isAbove(said.length, 0, `with seed ${seed}: byte ${at}`)
+      }
+    }
+    assert.isAbove(losses, 0, `with seed ${seed}`)
+  })
+
   it("a writer that was killed in the middle of a checkpoint leaves the one before", async () => {
     const paths = await place()
     await written(paths, 1, "kept")
@@ -210,7 +265,7 @@ describe("checkpoint", () => {
     const dying = new DatabaseSync(path)
     // A cache this small makes SQLite write into the file before it commits.
     dying.exec("PRAGMA cache_size = 5; BEGIN IMMEDIATE; DELETE FROM shapes; DELETE FROM head")
-    const insert = dying.prepare("INSERT INTO definitions VALUES (?, ?)")
+    const insert = dying.prepare("INSERT INTO definitions VALUES (?, ?, 0)")
     for (let i = 100; i < 2000; i++) insert.run(i, "x".repeat(500))
     const left = await place()
     cpSync(paths.meta, left.meta, { recursive: true })
