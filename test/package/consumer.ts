@@ -21,9 +21,10 @@ export interface Consumer {
 
 /**
  * Packs this repository and installs the tarball into an empty project, without the network: what npm would install
- * along with it (production dependencies by the lock file, and nothing else) is linked from here.
+ * along with it (production dependencies by the lock file, and nothing else) is linked from here, as are `others`, which
+ * the project has of its own.
  */
-export const installPackage = async (): Promise<Consumer> => {
+export const installPackage = async (others: ReadonlyArray<string> = []): Promise<Consumer> => {
   const directory = mkdtempSync(path.join(os.tmpdir(), "baton-consumer-"))
   chmodSync(directory, 0o755)
   await run("npm", ["pack", "--pack-destination", directory, "--loglevel=error"], { cwd: root })
@@ -33,7 +34,7 @@ export const installPackage = async (): Promise<Consumer> => {
   const packed = path.join(modules, "baton")
   mkdirSync(packed, { recursive: true })
   await run("tar", ["-xzf", path.join(directory, tarball), "-C", packed, "--strip-components=1"])
-  for (const name of productionPackages()) {
+  for (const name of [...productionPackages(), ...others]) {
     const link = path.join(modules, name)
     mkdirSync(path.dirname(link), { recursive: true })
     symlinkSync(path.join(root, "node_modules", name), link)

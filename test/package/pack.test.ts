@@ -12,11 +12,16 @@ import { type Consumer, examplesOf, installPackage, root, runToEnd } from "./con
 
 const db = databaseForFile((database) => database.query(demoData))
 const examples = examplesOf("docs/library.md")
+const exampleServers = ["effect-server", "express"].map((name) => ({
+  file: `example-${name}.ts`,
+  code: readFileSync(path.join(root, "examples", name, "server.ts"), "utf8")
+}))
 let consumer: Consumer
 
 beforeAll(async () => {
-  consumer = await installPackage()
-  for (const { code, file } of examples) await writeFile(path.join(consumer.directory, file), code)
+  consumer = await installPackage(["express", "@types/express"])
+  for (const { code, file } of [...examples, ...exampleServers])
+    await writeFile(path.join(consumer.directory, file), code)
 })
 afterAll(() => consumer.dispose())
 
@@ -63,10 +68,13 @@ describe("the published package", () => {
     assert.strictEqual(resolved, createRequire(path.join(consumer.directory, "index.js")).resolve("effect"))
   })
 
-  it("has types for a program that composes its layers, and for the examples in docs/library.md", async () => {
+  it("has types for a program that composes its layers, and for all examples", async () => {
     assert.isAtLeast(examples.length, 3)
     await writeFile(path.join(consumer.directory, "composition.ts"), composition)
-    const checked = await typeCheck("tsconfig.json", ["composition.ts", ...examples.map(({ file }) => file)])
+    const checked = await typeCheck("tsconfig.json", [
+      "composition.ts",
+      ...[...examples, ...exampleServers].map(({ file }) => file)
+    ])
     assert.strictEqual(checked.output, "")
     assert.strictEqual(checked.code, 0)
   })
@@ -216,5 +224,64 @@ describe("the examples of docs/library.md", () => {
     assert.strictEqual(ended.code, 0, ended.output)
     assert.match(ended.output, /reached .*active/)
     assert.isFalse(existsSync(directory))
+  })
+})
+
+describe("the example servers", () => {
+  it("Effect: users read the rows of their own projects, whatever they ask for", async () => {
+    await using service = await start("example-effect-server.ts")
+    const read = async (token: string, query = "table=issues") => {
+      const response = await fetch(`${service.url}/sync/v1/shape?${query}&offset=-1`, {
+        headers: { authorization: `Bearer ${token}` }
+      })
+      return { status: response.status, rows: response.ok ? values(await response.json()) : [] }
+    }
+    const projectsIn = async (token: string, query?: string) =>
+      [...new Set((await read(token, query)).rows.map((row) => row["project_id"]))].toSorted()
+    assert.strictEqual((await read("stolen")).status, 401)
+    assert.deepStrictEqual(await projectsIn("token-of-ada"), ["1", "2"])
+    assert.deepStrictEqual(await projectsIn("token-of-bob"), ["3"])
+    assert.deepStrictEqual(await projectsIn("token-of-bob", "table=issues&where=project_id%20%3D%201"), ["3"])
+    assert.deepStrictEqual(await projectsIn("token-of-eve", "table=issues&where=project_id%20%3D%205"), ["5"])
+    assert.strictEqual((await read("token-of-bob", "table=pg_class")).status, 403)
+    const named = await read("token-of-ada", "table=projects&columns=id,name")
+    assert.deepStrictEqual(named.rows, [
+      { id: "1", name: "Website" },
+      { id: "2", name: "Mobile app" }
+    ])
+    const me = await fetch(`${service.url}/me`, { headers: { authorization: "Bearer token-of-ada" } })
+    assert.deepStrictEqual(await me.json(), { name: "Ada", projects: [1, 2] })
+  })
+
+  it("Express: the session decides, and a shape ends with it", async () => {
+    await using service = await start("example-express.ts")
+    const post = (route: string, body: object, cookie = "") =>
+      fetch(`${service.url}${route}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", cookie },
+        body: JSON.stringify(body)
+      })
+    const read = (cookie: string, query = "offset=-1") =>
+      fetch(`${service.url}/sync/v1/shape?table=issues&${query}`, { headers: { cookie } })
+    assert.strictEqual((await read("")).status, 401)
+    assert.strictEqual((await post("/sign-in", { user: "mallory" })).status, 403)
+    const signedIn = await post("/sign-in", { user: "bob" })
+    const cookie = signedIn.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+    const first = await read(cookie)
+    const rows = values(await first.json())
+    const expected = await db().query<{ n: number }>(
+      "SELECT count(*)::int AS n FROM issues WHERE project_id = 2"
+    )
+    assert.strictEqual(rows.length, expected[0]?.n)
+    assert.deepStrictEqual(Object.keys(rows[0] ?? {}).toSorted(), ["id", "status", "title"])
+    const live = `handle=${first.headers.get("electric-handle")}&offset=0_inf&live=true`
+    const held = read(cookie, live)
+    await db().query(
+      "UPDATE issues SET title = 'seen by Bob' WHERE id = (SELECT min(id) FROM issues WHERE project_id = 2)"
+    )
+    assert.include(await (await held).text(), "seen by Bob")
+    await post("/sign-out", {}, cookie)
+    assert.strictEqual((await read(cookie, live)).status, 401)
+    assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
   })
 })
