@@ -4,7 +4,9 @@ import { conditionsLayer } from "./http/ConditionsLive.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
+import { schemaMemoryLayer } from "./instance/schemaMemoryLayer.ts"
 import { Inspector } from "./postgres/Inspector.ts"
+import { SchemaMemory } from "./postgres/SchemaMemory.ts"
 import { AdminPool } from "./postgres/Pools.ts"
 import { Publication } from "./postgres/Publication.ts"
 import { LockService } from "./lock/LockService.ts"
@@ -21,12 +23,16 @@ import { HttpWorkers } from "./workers/HttpWorkers.ts"
 /** The types, operators and functions that conditions may use. */
 const catalogueLayer = Layer.effect(
   Catalogue,
-  Effect.flatMap(AdminPool, (admin) => makeTypeCatalogue((sql) => admin.query(sql)))
+  Effect.gen(function* () {
+    const admin = yield* AdminPool
+    return yield* makeTypeCatalogue((sql) => admin.query(sql), (yield* SchemaMemory).types)
+  })
 )
 
 const postgres = Layer.mergeAll(Publication.layer, catalogueLayer).pipe(
   Layer.provideMerge(Inspector.layer),
-  Layer.provideMerge(AdminPool.layer)
+  Layer.provideMerge(AdminPool.layer),
+  Layer.provide(schemaMemoryLayer)
 )
 
 const reading = Layer.mergeAll(Snapshotter.layer, SubsetReader.layer).pipe(

@@ -40,6 +40,9 @@ export const smallSettings = {
   BATON_JOURNAL_SEGMENT_BYTES: "32768"
 }
 
+/** No more than a loaded machine can move to log files out of segments that are this small. */
+const transactionsPerSecond = 200
+
 interface Followed {
   readonly table: string
   readonly columns: string
@@ -76,7 +79,8 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
     tables: [...smallTables, largeTable],
     writers: 3,
     random: random.fork(),
-    sizes: [1, 1, 1, 2, 5, 60]
+    sizes: [1, 1, 1, 2, 5, 60],
+    perSecond: transactionsPerSecond
   })
   let followed: Array<Followed> = []
   const deletedShapes: Array<DeletedShape> = []

@@ -19,6 +19,7 @@ import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
+import { keepSchema } from "./keepSchema.ts"
 import { measuredSnapshotter } from "./measuredSnapshotter.ts"
 import { watchTables } from "./TableWatch.ts"
 
@@ -174,6 +175,16 @@ export class SessionServices extends Context.Service<
                 }
               })
             )
+            if (config.storage !== "memory") {
+              yield* Effect.forkScoped(
+                keepSchema({
+                  paths: engine.paths,
+                  inspector,
+                  catalogue,
+                  tables: () => session.shapes.tables().map(({ oid }) => oid)
+                })
+              )
+            }
             yield* Effect.forkScoped(
               publication.run({
                 tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),

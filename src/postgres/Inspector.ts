@@ -4,6 +4,7 @@ import type { TableName } from "./Identifiers.ts"
 import type { PgError } from "./PgError.ts"
 import { AdminPool } from "./Pools.ts"
 import type { TableChange } from "./TableChange.ts"
+import { SchemaMemory } from "./SchemaMemory.ts"
 import { makeSingleFlight } from "./singleFlight.ts"
 import { TableCache } from "./TableCache.ts"
 import type { TableInfo } from "./TableInfo.ts"
@@ -13,8 +14,9 @@ import type { TableInfo } from "./TableInfo.ts"
  * temporary and system tables do not, nor do tables without columns.
  *
  * Answers come from memory as long as nothing called them into question. When they are in question and the database
- * cannot be asked, the remembered answer is given all the same: an outage must not take existing shapes from their
- * readers. A table that was never seen then fails with the `PgError`. Tables that do not exist are looked for each time.
+ * cannot be asked, or does not answer within a second, the remembered answer is given all the same: an outage must not take existing shapes from their
+ * readers. A table that was never seen, nor by whoever was here before (`SchemaMemory`), then fails with the `PgError`.
+ * Tables that do not exist are looked for each time.
  */
 export class Inspector extends Context.Service<
   Inspector,
@@ -52,6 +54,7 @@ export class Inspector extends Context.Service<
       // Requests for unknown tables must not use up the connections that the lock breaker needs.
       const turns = yield* Semaphore.make(2)
       const cache = new TableCache()
+      const memoryOfBefore = yield* SchemaMemory
 
       let serverVersionNum = newestVersionNum
 
@@ -86,6 +89,17 @@ export class Inspector extends Context.Service<
 
       const share = yield* makeSingleFlight<TableInfo | undefined, PgError>()
 
+      /** What is known without the database, from an earlier run if need be. */
+      const recall = (memory: () => TableInfo | undefined) =>
+        Effect.suspend(() => {
+          const remembered = memory()
+          if (remembered !== undefined) return Effect.succeed(remembered)
+          return Effect.map(memoryOfBefore.tables, (tables) => {
+            cache.restore(tables)
+            return memory()
+          })
+        })
+
       const lookUp = (
         key: string,
         memory: () => TableInfo | undefined,
@@ -94,18 +108,27 @@ export class Inspector extends Context.Service<
         Effect.suspend(() => {
           const known = memory()
           if (known !== undefined && cache.isFresh(known.oid)) return Effect.succeed(known)
-          return share(key, read).pipe(
+          const asked = share(key, read).pipe(
             Effect.flatMap(({ value, joined }) =>
               // What was joined may have begun before the table was created.
               value === undefined && joined
                 ? Effect.map(share(key, read), (again) => again.value)
                 : Effect.succeed(value)
             ),
-            Effect.catch((error) => {
-              const remembered = memory()
-              return remembered === undefined ? Effect.fail(error) : Effect.succeed(remembered)
-            })
+            Effect.catch((error) =>
+              Effect.flatMap(recall(memory), (remembered) =>
+                remembered === undefined ? Effect.fail(error) : Effect.succeed(remembered)
+              )
+            )
           )
+          // The question goes on for whoever comes next.
+          const impatient = Effect.andThen(
+            Effect.sleep(patienceMillis),
+            Effect.flatMap(recall(memory), (remembered) =>
+              remembered === undefined ? Effect.never : Effect.succeed(remembered)
+            )
+          )
+          return Effect.raceFirst(asked, impatient)
         })
 
       return Inspector.of({
@@ -150,6 +173,8 @@ export class Inspector extends Context.Service<
   )
 }
 
+/** How long an answer is waited for when there is one from before. */
+const patienceMillis = 1000
 /** Keeps single statements short while tens of thousands of tables are compared. */
 const tablesPerQuery = 500
 

@@ -7,7 +7,9 @@ import { Config } from "../config/BatonConfig.ts"
 import { conditionsLayer } from "../http/ConditionsLive.ts"
 import { HttpServer } from "../http/HttpServer.ts"
 import { ShapeApi } from "../http/ShapeApi.ts"
+import { schemaMemoryLayer } from "../instance/schemaMemoryLayer.ts"
 import { Inspector } from "../postgres/Inspector.ts"
+import { SchemaMemory } from "../postgres/SchemaMemory.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
 import { SubsetReader } from "../registry/SubsetReader.ts"
@@ -26,7 +28,10 @@ const runningMillis = 50
 
 const catalogueLayer = Layer.effect(
   Catalogue,
-  Effect.flatMap(AdminPool, (admin) => makeTypeCatalogue((sql) => admin.query(sql)))
+  Effect.gen(function* () {
+    const admin = yield* AdminPool
+    return yield* makeTypeCatalogue((sql) => admin.query(sql), (yield* SchemaMemory).types)
+  })
 )
 
 const services = ShapeApi.layer().pipe(
@@ -37,7 +42,8 @@ const services = ShapeApi.layer().pipe(
   Layer.provideMerge(Layer.mergeAll(Storage.layer, remoteHealth)),
   Layer.provide(catalogueLayer),
   Layer.provideMerge(Inspector.layer),
-  Layer.provide(remoteAdminPool)
+  Layer.provide(remoteAdminPool),
+  Layer.provide(schemaMemoryLayer)
 )
 
 /** Says how many requests are in progress, at every change, from now on. */

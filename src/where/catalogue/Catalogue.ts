@@ -1,8 +1,9 @@
-import { Context, Effect, Schema, Semaphore } from "effect"
+import { Context, Deferred, Effect, Exit, Schema } from "effect"
 import * as queries from "./queries.ts"
 import {
   TypeCatalogue,
   type CastEntry,
+  type CatalogueData,
   type CollationEntry,
   type FunctionEntry,
   type OperatorEntry,
@@ -24,8 +25,13 @@ export type CatalogueQuery = (
 export class Catalogue extends Context.Service<
   Catalogue,
   {
-    /** The catalogue as of the last load; the first call loads it. */
+    /**
+     * The catalogue as of the last load; the first call loads it. What an earlier run has loaded stands in for it as long
+     * as the database cannot be asked.
+     */
     readonly get: Effect.Effect<TypeCatalogue, CatalogueUnavailable>
+    /** The catalogue if it was loaded in this process. */
+    readonly loaded: () => TypeCatalogue | undefined
     /** Loads again, for names that were created after the last load. Concurrent calls share one load. */
     readonly reload: Effect.Effect<TypeCatalogue, CatalogueUnavailable>
   }
@@ -76,26 +82,55 @@ export const loadTypeCatalogue = (
   })
 }
 
-/** A `Catalogue` over a query function: loads lazily, remembers, and never runs two loads at once. */
-export const makeTypeCatalogue = Effect.fnUntraced(function* (query: CatalogueQuery) {
-  const lock = yield* Semaphore.make(1)
-  let current: TypeCatalogue | undefined
-  let loads = 0
-  const load = Effect.map(loadTypeCatalogue(query), (loaded) => {
-    current = loaded
-    loads++
-    return loaded
+/** How long the catalogue is waited for when one from before can stand in for it. */
+const patienceMillis = 2000
+
+/**
+ * A `Catalogue` over a query function: loads lazily, remembers, and never runs two loads at once. `earlier` gives the data
+ * of a catalogue that was loaded before this process began, if there is any.
+ */
+export const makeTypeCatalogue = (
+  query: CatalogueQuery,
+  earlier: Effect.Effect<unknown> = Effect.succeed(undefined)
+): Effect.Effect<Catalogue["Service"]> =>
+  Effect.sync(() => {
+    let current: TypeCatalogue | undefined
+    let underWay: Deferred.Deferred<TypeCatalogue, CatalogueUnavailable> | undefined
+    /** Whoever does not wait for the end of it leaves it to the next one. */
+    const load = Effect.suspend(() => {
+      if (underWay !== undefined) return Deferred.await(underWay)
+      const begun = Deferred.makeUnsafe<TypeCatalogue, CatalogueUnavailable>()
+      underWay = begun
+      const loading = Effect.onExit(loadTypeCatalogue(query), (exit) =>
+        Effect.sync(() => {
+          underWay = undefined
+          if (Exit.isSuccess(exit)) current = exit.value
+          Deferred.doneUnsafe(begun, exit)
+        })
+      )
+      return Effect.andThen(
+        Effect.forkDetach(Effect.exit(loading), { startImmediately: true }),
+        Deferred.await(begun)
+      )
+    })
+    let recalled: { readonly from: unknown; readonly catalogue: TypeCatalogue } | undefined
+    const recall = Effect.map(earlier, (data) => {
+      if (data === undefined) return undefined
+      // Written by `loaded` of an earlier run, and not read at all when it is damaged.
+      if (recalled?.from !== data)
+        recalled = { from: data, catalogue: new TypeCatalogue(data as CatalogueData) }
+      return recalled.catalogue
+    })
+    const get = Effect.suspend(() => {
+      if (current !== undefined) return Effect.succeed(current)
+      const asked = Effect.catch(load, (error) =>
+        Effect.flatMap(recall, (known) => (known === undefined ? Effect.fail(error) : Effect.succeed(known)))
+      )
+      const impatient = Effect.andThen(
+        Effect.sleep(patienceMillis),
+        Effect.flatMap(recall, (known) => (known === undefined ? Effect.never : Effect.succeed(known)))
+      )
+      return Effect.raceFirst(asked, impatient)
+    })
+    return Catalogue.of({ get, loaded: () => current, reload: load })
   })
-  const get = Effect.suspend(() =>
-    current !== undefined
-      ? Effect.succeed(current)
-      : lock.withPermits(1)(Effect.suspend(() => (current === undefined ? load : Effect.succeed(current))))
-  )
-  const reload = Effect.suspend(() => {
-    const seen = loads
-    return lock.withPermits(1)(
-      Effect.suspend(() => (current !== undefined && loads > seen ? Effect.succeed(current) : load))
-    )
-  })
-  return Catalogue.of({ get, reload })
-})

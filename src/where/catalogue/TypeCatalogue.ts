@@ -110,6 +110,8 @@ export interface CatalogueData {
 }
 
 export class TypeCatalogue {
+  /** What this was made of; plain data. */
+  readonly data: CatalogueData
   readonly serverVersion: number
   readonly searchPath: ReadonlyArray<string>
   readonly defaultCollation: { readonly provider: string; readonly locale: string }
@@ -125,6 +127,7 @@ export class TypeCatalogue {
   private readonly pathRank = new Map<string, number>()
 
   constructor(data: CatalogueData) {
+    this.data = data
     this.serverVersion = data.serverVersion
     this.searchPath = data.searchPath
     this.defaultCollation = data.defaultCollation

@@ -334,7 +334,10 @@ const snapshotter = ({ server, peer }: Reach) =>
         yield* reach
         let snapshot = server.snapshot()
         let rows = server.rowsNow(definition.table.oid)
-        while ((yield* onSnapshot({ ...snapshot, walLsn: server.walEnd })) === "retry") {
+        while (
+          (yield* onSnapshot({ ...snapshot, walLsn: server.walEnd, containedBefore: server.walEnd })) ===
+          "retry"
+        ) {
           yield* reach
           snapshot = server.snapshot()
           rows = server.rowsNow(definition.table.oid)
@@ -362,6 +365,7 @@ export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
         read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))
       }),
       Context.add(Catalogue, {
+        loaded: () => undefined,
         get: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
         reload: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined }))
       })

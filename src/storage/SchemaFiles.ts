@@ -1,0 +1,47 @@
+import { readFile, rename, stat, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { gunzip, gzip } from "node:zlib"
+import { Effect } from "effect"
+import type { StoragePaths } from "./StorageDir.ts"
+
+/** `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions. */
+export type SchemaFile = "tables" | "types"
+
+const pathOf = (paths: StoragePaths, file: SchemaFile): string => join(paths.root, `${file}.json.gz`)
+
+/**
+ * Keeps what the catalogue said beside the shapes, for instances that start while the database is down. Only the holder
+ * of the lock writes, but nothing depends on it: what is read here is asked of the catalogue again as soon as possible.
+ * A reader sees the file of before or the new one. Fails when the disk does.
+ */
+export const writeSchemaFile = async (
+  paths: StoragePaths,
+  file: SchemaFile,
+  content: unknown
+): Promise<void> => {
+  const path = pathOf(paths, file)
+  const temporary = `${path}.${process.pid}.tmp`
+  await writeFile(temporary, await promisify(gzip)(JSON.stringify(content)))
+  await rename(temporary, path)
+}
+
+/** Reads the file anew when it has changed since the last time; `undefined` when it is not there or damaged. */
+export const schemaFileReader = (paths: StoragePaths, file: SchemaFile): Effect.Effect<unknown> => {
+  const path = pathOf(paths, file)
+  let readAt: string | undefined
+  let content: unknown
+  return Effect.promise(async () => {
+    try {
+      const { ino, mtimeMs, size } = await stat(path)
+      const version = `${ino} ${mtimeMs} ${size}`
+      if (version === readAt) return content
+      // The checksum of the compressed form tells damage apart.
+      content = JSON.parse((await promisify(gunzip)(await readFile(path))).toString("utf8"))
+      readAt = version
+      return content
+    } catch {
+      return undefined
+    }
+  })
+}

@@ -1,0 +1,98 @@
+import { assert, describe, it, onTestFinished } from "vitest"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { gunzipSync } from "node:zlib"
+import { startDatabaseProxy } from "../../scripts/support/DatabaseProxy.ts"
+import { createDatabase } from "../support/database.ts"
+import { eventually } from "../support/eventually.ts"
+import { startService } from "../support/service.ts"
+
+const shapes: ReadonlyArray<Readonly<Record<string, string>>> = [
+  { table: "items" },
+  { table: "items", columns: "id,v" },
+  { table: "items", where: "v > 1" },
+  // Not a clause that a shape was made with, but the same one.
+  { table: "items", where: " v>1" },
+  { table: "items", where: "v = $1 AND mood = 'happy'", "params[1]": "2" },
+  { table: "tree" },
+  { table: '"Odd Schema"."Odd Table"', replica: "full" }
+]
+
+const ask = async (url: string, parameters: Readonly<Record<string, string>>) => {
+  const began = performance.now()
+  const response = await fetch(`${url}/v1/shape?${new URLSearchParams(parameters)}`)
+  const handle = response.headers.get("electric-handle")
+  return { status: response.status, handle, body: await response.text(), millis: performance.now() - began }
+}
+
+describe("an instance that starts while the database is down", () => {
+  it(
+    "serves every shape that storage holds, and goes on under the same handles afterwards",
+    { timeout: 90_000 },
+    async () => {
+      const database = await createDatabase()
+      const wire = await startDatabaseProxy(() => database.port)
+      const storageDir = mkdtempSync(path.join(tmpdir(), "baton-outage-"))
+      onTestFinished(async () => {
+        await wire.close()
+        await database.drop()
+        rmSync(storageDir, { recursive: true, force: true })
+      })
+      await database.query(
+        `CREATE TYPE mood AS ENUM ('sad', 'happy');
+         CREATE TABLE items (id int PRIMARY KEY, v int, mood mood);
+         INSERT INTO items SELECT i, i % 3, 'happy' FROM generate_series(1, 10) i;
+         CREATE TABLE tree (id int PRIMARY KEY) PARTITION BY LIST (id);
+         CREATE TABLE leaf PARTITION OF tree FOR VALUES IN (1);
+         CREATE SCHEMA "Odd Schema"; CREATE TABLE "Odd Schema"."Odd Table" (x text)`
+      )
+      const start = (until: "active" | false) =>
+        startService({
+          database,
+          storageDir,
+          until,
+          env: { DATABASE_URL: wire.url(database.url) }
+        })
+      const first = await start("active")
+      const before = await Promise.all(shapes.map((shape) => ask(first.url, { ...shape, offset: "-1" })))
+      assert.deepStrictEqual(
+        before.map(({ status }) => status),
+        shapes.map(() => 200)
+      )
+      const root = path.join(storageDir, database.streamId, "v1")
+      await eventually("the schema is written down", () => {
+        const kept = ["tables", "types"].map((name): unknown =>
+          JSON.parse(gunzipSync(readFileSync(path.join(root, `${name}.json.gz`))).toString())
+        )
+        return Array.isArray(kept[0]) && kept[0].length === 3
+      })
+      await first.stop("SIGKILL")
+      await first.dispose()
+
+      for (const outage of ["blackHole", "block"] as const) {
+        wire[outage]()
+        const during = await start(false)
+        onTestFinished(during.dispose)
+        await eventually("storage is loaded", async () => (await during.health()) !== undefined)
+        const answers = await Promise.all(shapes.map((shape) => ask(during.url, { ...shape, offset: "-1" })))
+        for (const [i, answer] of answers.entries()) {
+          assert.strictEqual(answer.status, 200, `${outage}, ${JSON.stringify(shapes[i])}: ${answer.body}`)
+          assert.strictEqual(answer.handle, before[i]?.handle ?? "")
+          assert.strictEqual(answer.body, before[i]?.body)
+          assert.isBelow(answer.millis, 6000)
+        }
+        if (outage === "block") {
+          assert.strictEqual((await ask(during.url, { table: "unseen", offset: "-1" })).status, 503)
+          wire.restore()
+          await during.until("active", 30_000)
+          for (const [i, shape] of shapes.entries()) {
+            const { handle } = await ask(during.url, { ...shape, offset: "-1" })
+            assert.strictEqual(handle, before[i]?.handle ?? "")
+          }
+        }
+        await during.dispose()
+      }
+    }
+  )
+})
