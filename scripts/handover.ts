@@ -3,8 +3,9 @@
  * freeze or outage after the other. Nothing may be lost or told twice, and nobody may have to fetch again.
  *
  *   node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
- *                            [--per-second 200] [--seed N]
+ *                            [--per-second 200] [--segment-bytes 1048576] [--seed N]
  *
+ * With segments of a megabyte, instead of the usual 32, the journal is moved to log files during most handovers.
  * `--others` is the number of each other kind: freezes, cut and black-holed databases, and so on. `--sequence a,b,c` does
  * just these, in this order.
  */
@@ -27,6 +28,7 @@ const { values: options } = parseArgs({
     shapes: { type: "string", default: "20" },
     instances: { type: "string", default: "2" },
     "per-second": { type: "string", default: "200" },
+    "segment-bytes": { type: "string", default: String(2 ** 20) },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -73,6 +75,7 @@ try {
     shapes: Number(options.shapes),
     perSecond: Number(options["per-second"]),
     boundMillis: 2000,
+    segmentBytes: Number(options["segment-bytes"]),
     compareEvery: 10,
     random,
     say

@@ -34,6 +34,8 @@ export interface HandoverOptions {
   readonly perSecond: number
   /** `BATON_WAL_SENDER_TIMEOUT`: freezes and partitions last longer than this. */
   readonly boundMillis: number
+  /** `BATON_JOURNAL_SEGMENT_BYTES`: with small segments the journal is moved to log files all the time. */
+  readonly segmentBytes: number
   /** After so many events the writers pause and every client is compared with its table. */
   readonly compareEvery: number
   readonly random: Random
@@ -79,6 +81,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     places: options.instances + 1,
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
+      BATON_JOURNAL_SEGMENT_BYTES: String(options.segmentBytes),
       BATON_SHUTDOWN_GRACE: "10s"
     }
   })

@@ -134,7 +134,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
               const visibility = {
                 xmin: String(snapshot.xmin),
                 xmax: String(snapshot.xmax),
-                xipList: snapshot.xipList.map(String)
+                xipList: snapshot.xipList.map(String),
+                containedBefore: String(snapshot.containedBefore)
               }
               const filter = snapshotFilter(visibility)
               if (recentXids.seenBefore(point).some((xid) => !isContained(filter, xid))) return "retry"

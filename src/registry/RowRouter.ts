@@ -8,7 +8,6 @@ import { isAffectedBy } from "../shapes/SchemaChange.ts"
 import { makeTransactionStamp, type TransactionStamp, type WireEncoder } from "../shapes/WireEncoder.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
-import { isContained } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
@@ -249,7 +248,7 @@ export class RowRouter implements ChangeSink {
   private dropTruncated(tables: ReadonlySet<number>): void {
     for (const oid of tables) {
       const emptied = Array.from(this.options.shapes.on(oid)).filter(
-        (shape) => shape.filter === undefined || !isContained(shape.filter, this.xid)
+        (shape) => shape.includes(this.commitLsn, this.xid) !== false
       )
       if (emptied.length > 0) this.options.drop(emptied, "its table was truncated")
     }

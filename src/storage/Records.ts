@@ -19,6 +19,8 @@ export interface SnapshotVisibility {
   readonly xmin: string
   readonly xmax: string
   readonly xipList: ReadonlyArray<string>
+  /** LSN before which the commit records of all transactions stand that it contains, as far as that is known. */
+  readonly containedBefore?: string
 }
 
 /** One file of a shape's log that holds entries moved out of the journal. */

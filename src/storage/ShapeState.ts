@@ -6,7 +6,7 @@ import { logFileEnd } from "./Records.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import type { ShapeHandle } from "./ShapeLogs.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
-import { isContained, type SnapshotFilter, snapshotFilter, xidPrecedes } from "./SnapshotFilter.ts"
+import { isContained, type SnapshotFilter, snapshotFilter } from "./SnapshotFilter.ts"
 import type { Waiter } from "./Waiters.ts"
 
 /** Where a whole snapshot chunk is: in its file, or still in the journal. */
@@ -28,7 +28,10 @@ export class ShapeState implements ShapeHandle {
   visibility: SnapshotVisibility | undefined = undefined
   /** While transactions contained in the snapshot may still come. */
   filter: SnapshotFilter | undefined = undefined
-  /** From this transaction on none can: known once, valid for every replay. */
+  /**
+   * From this commit LSN on none can. Transaction ids do not tell: of two that commit at the same time, the one whose
+   * record comes first in the WAL may be the one that snapshots show last.
+   */
   filterUntilTx: bigint | undefined = undefined
   /** Transactions seen before the snapshot's visibility was known. */
   undecided: Array<{ readonly tx: bigint; readonly xid: number }> | undefined = undefined
@@ -73,21 +76,15 @@ export class ShapeState implements ShapeHandle {
   setVisibility(visibility: SnapshotVisibility): void {
     this.visibility = visibility
     this.filter = snapshotFilter(visibility)
+    if (visibility.containedBefore !== undefined) this.filterUntilTx = BigInt(visibility.containedBefore)
     this.dirty = true
   }
 
   /** Whether the log holds the transaction's changes; `undefined` while the snapshot's visibility is unknown. */
   includes(tx: bigint, xid: number): boolean | undefined {
     if (this.filter === undefined) return this.visibility === undefined ? undefined : true
-    if (this.filterUntilTx !== undefined) {
-      if (tx < this.filterUntilTx) return !isContained(this.filter, xid)
+    if (this.filterUntilTx !== undefined && tx >= this.filterUntilTx) {
       this.filter = undefined
-      return true
-    }
-    if (!xidPrecedes(xid, this.filter.xmax)) {
-      this.filterUntilTx = tx
-      this.filter = undefined
-      this.dirty = true
       return true
     }
     return !isContained(this.filter, xid)

@@ -14,11 +14,16 @@ beforeAll(async () => {
 })
 afterAll(() => cluster.destroy())
 
+const usualSegmentBytes = 32 * 2 ** 20
+/** The journal is moved to log files while handovers go on. */
+const smallSegmentBytes = 2 ** 19
+
 const hands = async (
   kinds: ReadonlyArray<HandoverKind>,
   instances: number,
   clients: number,
-  shapes: number
+  shapes: number,
+  segmentBytes: number
 ): Promise<void> => {
   const { host, password, port, user } = cluster
   const database = await createDatabase({ host, password, port, user })
@@ -40,6 +45,7 @@ const hands = async (
     shapes,
     perSecond: 200,
     boundMillis: 1500,
+    segmentBytes,
     compareEvery: kinds.length,
     random: makeRandom(seed),
     say: (text) => said.push(text)
@@ -55,11 +61,12 @@ describe("instances behind a balancer, with writers and official clients", () =>
       ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
       2,
       20,
-      8
+      8,
+      smallSegmentBytes
     )
   )
 
   it("three instances, and a database that cannot be reached", { timeout: 60_000 }, () =>
-    hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4)
+    hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4, usualSegmentBytes)
   )
 })

@@ -53,6 +53,29 @@ const maintain = async (engine: StorageEngine, retainedSegments: number): Promis
 }
 
 describe("storage engine", () => {
+  it("a snapshot may show a transaction whose commit comes after that of a later one which it does not show", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const known = createShape(engine, "known", {
+      xmin: "901",
+      xmax: "901",
+      xipList: [],
+      containedBefore: "300"
+    })
+    writeTransaction(engine, 100n, [{ op: 0, ids: [known.id] }], 901)
+    writeTransaction(engine, 200n, [{ op: 0, ids: [known.id] }], 899)
+    writeTransaction(engine, 300n, [{ op: 0, ids: [known.id] }], 898)
+    const expected = ["100_0!", "300_0!"]
+    assert.deepStrictEqual(changes(await readAll(engine, known, beforeAllOffset)), expected)
+    await engine.writer?.durable()
+    const follower = await open(path)
+    const there = follower.store.byHandle(known.handle)
+    assert.isDefined(there)
+    if (there !== undefined)
+      assert.deepStrictEqual(changes(await readAll(follower, there, beforeAllOffset)), expected)
+  })
+
   it("gives a shape its entries once each, in order, from every offset it ever returned", async () => {
     const engine = await open(directory(), { chunkBytesThreshold: 400 })
     await engine.takeOver()

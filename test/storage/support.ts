@@ -9,7 +9,7 @@ import { storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { systemTimers, type Timers } from "../../src/storage/Timers.ts"
-import { recordKind } from "../../src/storage/Records.ts"
+import { recordKind, type SnapshotVisibility } from "../../src/storage/Records.ts"
 
 /** In memory where there is such a place: what is synced a thousand times in a test need not reach a disk. */
 export const temporaryDirectory = (): string =>
@@ -53,12 +53,16 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     ...(settings.timers === undefined ? {} : { timers: settings.timers })
   })
 
-/** A shape with an empty snapshot that contains no transaction. */
-export const createShape = (engine: StorageEngine, name: string): ShapeHandle => {
+/** A shape with an empty snapshot, which contains no transaction unless something else is said. */
+export const createShape = (
+  engine: StorageEngine,
+  name: string,
+  visibility: SnapshotVisibility = { xmin: "1", xmax: "1", xipList: [] }
+): ShapeHandle => {
   const id = engine.store.nextId
   const handle = `${id}-${1000 + id}`
   engine.write({ t: "created", id, handle, definition: definitionOf(name), atMillis: 1 })
-  engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+  engine.write({ t: "visible", id, visibility })
   const bytes = Buffer.from(`{"headers":{"control":"snapshot-end"}}`)
   const payload = Buffer.alloc(8 + bytes.length)
   payload.writeUInt32LE(id, 0)

@@ -91,6 +91,8 @@ export class FakePostgres {
   private readonly inProgress = new Map<number, ReadonlyArray<Row>>()
   private nextPid = 100
   private nextXid = firstXid
+  /** The highest transaction id that snapshots show, or could show, as finished. */
+  private latestCompletedXid = firstXid - 1
   private readonly time: VirtualTime
 
   constructor(options: ServerOptions) {
@@ -295,8 +297,12 @@ export class FakePostgres {
     const transaction = { xid, commitLsn, endLsn: commitLsn + 8n, rows, isTooLarge }
     this.walEnd = transaction.endLsn
     this.wal.push(transaction)
-    if (visibleAfterMillis > 0) this.time.after(visibleAfterMillis, () => this.inProgress.delete(xid))
-    else this.inProgress.delete(xid)
+    const complete = () => {
+      this.inProgress.delete(xid)
+      this.latestCompletedXid = Math.max(this.latestCompletedXid, xid)
+    }
+    if (visibleAfterMillis > 0) this.time.after(visibleAfterMillis, complete)
+    else complete()
     const session = this.streaming
     if (session !== undefined) {
       this.tell(session, (listener) => listener.stream({ _tag: "Transaction", transaction }))
@@ -312,12 +318,13 @@ export class FakePostgres {
     if (session !== undefined) this.keepalive(session)
   }
 
-  /** What a snapshot taken now shows. */
+  /** What a snapshot taken now shows. As in Postgres it ends behind the last transaction that has finished. */
   snapshot(): { readonly xmin: bigint; readonly xmax: bigint; readonly xipList: ReadonlyArray<bigint> } {
-    const running = [...this.inProgress.keys()].toSorted((a, b) => a - b)
+    const xmax = this.latestCompletedXid + 1
+    const running = [...this.inProgress.keys()].filter((xid) => xid < xmax).toSorted((a, b) => a - b)
     return {
-      xmin: BigInt(running[0] ?? this.nextXid),
-      xmax: BigInt(this.nextXid),
+      xmin: BigInt(running[0] ?? xmax),
+      xmax: BigInt(xmax),
       xipList: running.map(BigInt)
     }
   }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import type { EpochRecord } from "../../../src/storage/Epochs.ts"
 import { frameHeaderBytes, scanFrame } from "../../../src/storage/Frame.ts"
 import { decodeNotice, recordKind } from "../../../src/storage/Records.ts"
@@ -8,7 +9,8 @@ import { visitPart } from "../../../src/storage/TransactionPart.ts"
 
 /**
  * How far the journal in the files reaches that count: those of the newest published epoch, and of the ones before it up
- * to where each is said to have ended. Read at once and without the code under test, apart from the records' format.
+ * to where each is said to have ended; and the checkpoints, which stand for segments that are gone. Read at once and
+ * without the code under test, apart from the records' format.
  */
 export const positionOnDisk = (paths: StoragePaths): bigint => {
   const limits = new Map<number, { readonly segment: number; readonly position: number }>()
@@ -19,7 +21,7 @@ export const positionOnDisk = (paths: StoragePaths): bigint => {
     limits.set(record.previous.epoch, record.previous)
     record = published.get(record.previous.epoch)
   }
-  let position = 0n
+  let position = positionInCheckpoints(paths, limits)
   for (const name of existsSync(paths.journal) ? readdirSync(paths.journal) : []) {
     const file = parseSegmentFile(name)
     const limit = file === undefined ? undefined : limits.get(file.epoch)
@@ -59,4 +61,24 @@ const positionsIn = (bytes: Buffer, end: number): ReadonlyArray<bigint> => {
     }
     at = frame.end
   }
+}
+
+const positionInCheckpoints = (paths: StoragePaths, epochs: ReadonlyMap<number, unknown>): bigint => {
+  let position = 0n
+  for (const name of existsSync(paths.meta) ? readdirSync(paths.meta) : []) {
+    const match = /^meta-([0-9a-f]{8})\.sqlite$/.exec(name)
+    if (match === null || !epochs.has(Number.parseInt(match[1] ?? "", 16))) continue
+    const database = new DatabaseSync(join(paths.meta, name), { readOnly: true })
+    try {
+      // A file without its tables is one that is just being made.
+      const made = database.prepare("SELECT name FROM sqlite_master WHERE name = 'head'").get()
+      const head = made === undefined ? undefined : database.prepare("SELECT value FROM head").get()
+      if (head === undefined) continue
+      const { positionLsn } = JSON.parse(String(head["value"])) as { readonly positionLsn: string }
+      if (BigInt(positionLsn) > position) position = BigInt(positionLsn)
+    } finally {
+      database.close()
+    }
+  }
+  return position
 }
