@@ -1,19 +1,14 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { quoteTable } from "../postgres/Identifiers.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { type RowPiece, RowReader, separator } from "./snapshot/RowReader.ts"
-import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
+import { rowQuery, snapshotEncoder } from "./snapshot/rowQuery.ts"
 import { schemaChanged, snapshotFailed, snapshotTooSlow } from "./snapshot/snapshotErrors.ts"
+import { SharedTransactions, type SharedTransaction } from "./snapshot/SharedTransactions.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
-import {
-  beginAgain,
-  beginSnapshot,
-  type DatabaseSnapshot,
-  commitAndCheckName,
-  type SnapshotTransaction
-} from "./snapshot/SnapshotTransaction.ts"
+import { type DatabaseSnapshot, isNamed, nameQuery } from "./snapshot/SnapshotTransaction.ts"
 import { SnapshotFailed } from "./ShapeRegistry.ts"
 
 /**
@@ -81,67 +76,76 @@ export const makeSnapshotter = (
   sessions: SnapshotSessions["Service"],
   chunkBytesThreshold: number,
   limits: SnapshotLimits = defaultSnapshotLimits
-): Snapshotter["Service"] => ({
-  run: Effect.fnUntraced(function* (request) {
-    const { sink } = request
-    // The session is free for others before the sink makes the end durable.
-    const { rowsInLastChunk, snapshot } = yield* Effect.scoped(
-      readRows(sessions, request, chunkBytesThreshold, limits)
-    )
-    const end = snapshotEnd(snapshot)
-    yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
-    yield* sink.end()
-  })
-})
+): Snapshotter["Service"] => {
+  const transactions = new SharedTransactions(sessions)
+  return {
+    run: Effect.fnUntraced(function* (request) {
+      const { sink } = request
+      // The session is free for others before the sink makes the end durable.
+      const { rowsInLastChunk, snapshot } = yield* Effect.scoped(
+        readRows(transactions, request, chunkBytesThreshold, limits)
+      )
+      const end = snapshotEnd(snapshot)
+      yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
+      yield* sink.end()
+    })
+  }
+}
 
 /** Everything that happens inside the transaction. */
 const readRows = Effect.fnUntraced(function* <E>(
-  sessions: SnapshotSessions["Service"],
+  transactions: SharedTransactions,
   request: SnapshotRequest<E>,
   chunkBytesThreshold: number,
   limits: SnapshotLimits
 ) {
   const { definition } = request
-  const transaction = yield* begin(sessions, request, limits)
+  const transaction = yield* begin(transactions, request, limits)
   if (transaction.tableKind === undefined) return yield* failure(definition.table, tableGone)
   const rowsInLastChunk =
     definition.log === "changes_only"
       ? 0
-      : yield* writeRows(transaction, request, chunkBytesThreshold, limits)
+      : yield* writeRows(transactions, transaction, request, chunkBytesThreshold, limits)
   return { snapshot: transaction.snapshot, rowsInLastChunk }
 })
 
 /** The transaction of a snapshot that `onSnapshot` accepts. */
 const begin = Effect.fnUntraced(function* <E>(
-  sessions: SnapshotSessions["Service"],
+  transactions: SharedTransactions,
   request: SnapshotRequest<E>,
   limits: SnapshotLimits
 ) {
   const { definition } = request
   const { table } = definition
-  let transaction = yield* failing(definition, beginSnapshot(sessions, table.oid))
   const deadline = performance.now() + limits.retryMillis
   let pauseMillis = firstRetryPauseMillis
-  while ((yield* request.onSnapshot(transaction.snapshot)) === "retry") {
+  while (true) {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const transaction = yield* failing(definition, Scope.provide(transactions.borrow(table.oid), scope))
+    if ((yield* request.onSnapshot(transaction.snapshot)) === "go") return transaction
+    yield* Scope.close(scope, Exit.void)
     if (performance.now() > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
     pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
-    transaction = yield* failing(definition, beginAgain(transaction, table.oid))
   }
-  return transaction
 })
 
 /** Writes all rows; returns how many the last chunk holds. */
 const writeRows = Effect.fnUntraced(function* <E>(
-  transaction: SnapshotTransaction,
+  transactions: SharedTransactions,
+  transaction: SharedTransaction,
   { definition, sink }: SnapshotRequest<E>,
   chunkBytesThreshold: number,
   limits: SnapshotLimits
 ) {
   const { session, tableKind } = transaction
-  const sql = rowQuery(definition, tableKind === "p")
-  const encoder = makeRowEncoder(definition)
-  const reader = new RowReader(session, sql, encoder, chunkBytesThreshold)
+  const sql = `${rowQuery(definition, tableKind === "p")}; ${nameQuery(definition.table)}`
+  const reader = new RowReader(
+    session,
+    transactions.isWanted(transaction) ? sql : `${sql}; COMMIT`,
+    snapshotEncoder(definition),
+    chunkBytesThreshold
+  )
   const next = failing(
     definition,
     Effect.mapError(reader.next, ({ error }) => error)
@@ -155,8 +159,7 @@ const writeRows = Effect.fnUntraced(function* <E>(
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
-  if (!(yield* failing(definition, commitAndCheckName(session, definition.table))))
-    return yield* failure(definition.table, tableGone)
+  if (!isNamed(reader.answer, definition.table)) return yield* failure(definition.table, tableGone)
   return reader.rowsInChunk
 })
 

@@ -3,6 +3,8 @@ import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 /** Source: PostgreSQL documentation, "Message Formats": one type byte, then a length that counts itself. */
 const headerBytes = 5
 const dataRow = 0x44
+/** Says which columns the rows have; whoever takes the rows knows that. */
+const rowDescription = 0x54
 /** Longest select list that Postgres accepts (`MaxTupleAttributeNumber`). */
 const maxColumns = 1664
 /** A buffer that one huge row has made larger than this is not kept. */
@@ -10,14 +12,14 @@ const keptBytes = 1024 * 1024
 
 /**
  * Stands between a socket and the protocol implementation of `pg`: takes the data rows of a query out of the byte
- * stream, in place and without an object per row or column, and passes on every other message untouched, so that
- * `pg` stays the master of the session. Messages may be cut anywhere.
+ * stream, in place and without an object per row or column, and passes on every other message untouched (but for the
+ * descriptions of those rows), so that `pg` stays the master of the session. Messages may be cut anywhere.
  *
  * A data row's columns are length-prefixed slices, in the text format the output of the types' output functions: the
  * very same thing as the tuples of the replication stream.
  */
 export class MessageFilter {
-  /** Gets every data row, valid during the call only. `undefined`: rows are passed on like everything else. */
+  /** Gets every data row, valid during the call only. `undefined`: rows, and what describes them, are passed on. */
   onRow: ((row: Tuple) => void) | undefined = undefined
 
   private readonly passOn: (messages: Buffer) => void
@@ -38,10 +40,11 @@ export class MessageFilter {
     while (at + headerBytes <= end) {
       const next = at + 1 + chunk.readInt32BE(at + 1)
       if (next > end) break
-      if (chunk[at] === dataRow && this.onRow !== undefined) {
+      const kind = chunk[at]
+      if ((kind === dataRow || kind === rowDescription) && this.onRow !== undefined) {
         if (others < at) this.passOn(chunk.subarray(others, at))
         others = next
-        this.takeRow(this.onRow, chunk, at)
+        if (kind === dataRow) this.takeRow(this.onRow, chunk, at)
       }
       at = next
     }
@@ -63,8 +66,10 @@ export class MessageFilter {
     this.hold(chunk, at, to)
     if (this.partialBytes < messageBytes) return to
     this.partialBytes = 0
-    if (this.partial[0] === dataRow && this.onRow !== undefined) this.takeRow(this.onRow, this.partial, 0)
-    else this.passOn(Buffer.from(this.partial.subarray(0, messageBytes)))
+    const kind = this.partial[0]
+    if ((kind === dataRow || kind === rowDescription) && this.onRow !== undefined) {
+      if (kind === dataRow) this.takeRow(this.onRow, this.partial, 0)
+    } else this.passOn(Buffer.from(this.partial.subarray(0, messageBytes)))
     if (this.partial.length > keptBytes) this.partial = Buffer.alloc(8192)
     return to
   }

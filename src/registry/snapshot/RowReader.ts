@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { ByteWriter } from "../../shapes/ByteWriter.ts"
 import type { WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { SnapshotSession, StatementFailure } from "./SnapshotSession.ts"
@@ -36,6 +36,8 @@ interface FilledWriter {
 export class RowReader {
   /** Messages so far in the chunk that is not whole. */
   rowsInChunk = 0
+  /** The one value that a second statement returned. */
+  answer: string | null | undefined
 
   private readonly session: SnapshotSession
   private readonly encoder: WireEncoder
@@ -53,13 +55,16 @@ export class RowReader {
   private outcome: "running" | "succeeded" | StatementFailure = "running"
   private wake: (() => void) | undefined
 
-  /** `sql` must return the columns that the encoder was made for, in that order. */
+  /** `sql` must return the columns that the encoder was made for, in that order; further statements may follow. */
   constructor(session: SnapshotSession, sql: string, encoder: WireEncoder, chunkBytesThreshold: number) {
     this.session = session
     this.encoder = encoder
     this.chunkBytesThreshold = chunkBytesThreshold
     session.startRows(sql, {
-      onRow: (row) => this.onRow(row),
+      onRow: (row, statement) => {
+        if (statement === 0) this.onRow(row)
+        else this.answer = columnText(row, 0)
+      },
       onBatch: () => this.onBatch(),
       onEnd: (failure) => this.onEnd(failure)
     })

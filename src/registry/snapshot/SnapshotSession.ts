@@ -2,16 +2,16 @@ import { Effect } from "effect"
 import pg from "pg"
 import type { ClientConfig, Submittable } from "pg"
 import { ownPgError, type PgError } from "../../postgres/PgError.ts"
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
 
-/** Row values as the text that Postgres sent, or null. */
-export type TextRows = ReadonlyArray<ReadonlyArray<string | null>>
+/** Row values as the text that Postgres sent, or null; `undefined` for a statement that gave no rows. */
+export type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
 
 /** What happens while a query runs; called in this order, never again after `onEnd`. */
 export interface RowHandlers {
-  /** The row is valid during the call only. */
-  readonly onRow: (row: Tuple) => void
+  /** `statement` counts the statements of the text from 0. The row is valid during the call only. */
+  readonly onRow: (row: Tuple, statement: number) => void
   /** What arrived together has been handed over; more may follow. */
   readonly onBatch: () => void
   /** The query is over; `undefined` when it succeeded. */
@@ -27,8 +27,6 @@ export interface StatementFailure {
   readonly pointsAtStatement: boolean
 }
 
-const asText = { getTypeParser: () => (value: unknown) => value }
-
 /** How long a request to cancel may take to get through. */
 const cancelTimeoutMillis = 5000
 
@@ -40,7 +38,7 @@ interface ClientInternals {
 
 /**
  * One Postgres session for reading rows at full speed: `pg` connects, logs in and runs statements; the data rows of
- * `startRows` bypass it. One statement at a time. Speaks the simple protocol only, which every pooler passes on.
+ * statements bypass it. One statement at a time. Speaks the simple protocol only, which every pooler passes on.
  */
 export class SnapshotSession {
   /** False once the session is lost or was given up. */
@@ -55,6 +53,8 @@ export class SnapshotSession {
   private onBatch: (() => void) | undefined
   /** What ended the session while no statement was running. */
   private lostWith: PgError | undefined
+  /** A statement failed, and what Postgres says of the transaction since then has not arrived. */
+  private hasFailed = false
 
   private constructor(options: ClientConfig, client: pg.Client, classify: (error: unknown) => PgError) {
     this.options = options
@@ -74,7 +74,12 @@ export class SnapshotSession {
 
   /** Between transactions. */
   get isIdle(): boolean {
-    return this.client.getTransactionStatus() === "I"
+    return !this.hasFailed && this.client.getTransactionStatus() === "I"
+  }
+
+  /** In a transaction in which another query can be run. */
+  get isInTransaction(): boolean {
+    return this.usable && !this.busy && !this.hasFailed && this.client.getTransactionStatus() === "T"
   }
 
   /** Opens a session. `onLost` is called when it ends for whatever reason. */
@@ -112,29 +117,24 @@ export class SnapshotSession {
   /** Runs statements and returns the rows of each. For small results. Interrupting it gives the session up. */
   run(sql: string): Effect.Effect<ReadonlyArray<TextRows>, PgError> {
     return Effect.callback((resume) => {
-      if (!this.usable) return resume(Effect.fail(this.loss()))
-      this.busy = true
-      this.client.query({ text: sql, rowMode: "array", types: asText }).then(
-        (result) => {
-          this.busy = false
-          // One result per statement; `pg` returns a single one bare.
-          const results = (Array.isArray(result) ? result : [result]) as ReadonlyArray<{ rows: TextRows }>
-          resume(Effect.succeed(results.map(({ rows }) => rows)))
-        },
-        (error: unknown) => {
-          this.busy = false
-          resume(Effect.fail(this.classify(error)))
-        }
-      )
+      const results: Array<Array<ReadonlyArray<string | null>>> = []
+      this.startRows(sql, {
+        onRow: (row, statement) => (results[statement] ??= []).push(textOf(row)),
+        onBatch: () => {},
+        onEnd: (failure) =>
+          resume(failure === undefined ? Effect.succeed(results) : Effect.fail(failure.error))
+      })
       return Effect.sync(() => this.giveUp())
     })
   }
 
-  /** Starts one query that returns rows. */
+  /** Starts statements, separated by semicolons, some of which return rows. */
   startRows(sql: string, handlers: RowHandlers): void {
+    let statement = 0
     const end = (failure: StatementFailure | undefined) => {
       if (!this.busy) return
       this.busy = false
+      this.hasFailed = failure !== undefined
       this.filter.onRow = undefined
       this.onBatch = undefined
       handlers.onEnd(failure)
@@ -142,8 +142,9 @@ export class SnapshotSession {
     // The methods that `pg` calls on the query that is running.
     const query: Submittable & Record<string, unknown> = {
       submit: (connection) => connection.query(sql),
-      handleRowDescription: () => {},
-      handleCommandComplete: () => {},
+      handleCommandComplete: () => {
+        statement++
+      },
       handleEmptyQuery: () => {},
       handleReadyForQuery: () => end(undefined),
       handleError: (error: unknown) =>
@@ -157,7 +158,7 @@ export class SnapshotSession {
       return queueMicrotask(() => handlers.onEnd({ error, pointsAtStatement: false }))
     }
     this.busy = true
-    this.filter.onRow = handlers.onRow
+    this.filter.onRow = (row) => handlers.onRow(row, statement)
     this.onBatch = handlers.onBatch
     this.client.query(query)
   }
@@ -204,4 +205,10 @@ export class SnapshotSession {
     stream.resume()
     stream.end(request)
   }
+}
+
+const textOf = (row: Tuple): ReadonlyArray<string | null> => {
+  const values: Array<string | null> = []
+  for (let i = 0; i < row.columnCount; i++) values.push(columnText(row, i))
+  return values
 }

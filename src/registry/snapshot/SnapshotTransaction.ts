@@ -42,22 +42,22 @@ export const parsePgSnapshot = (
   }
 }
 
-/** All in one message: the first statement that needs a snapshot is the one that reports it. */
-const beginSql = (tableOid: number): string =>
-  [
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+/** All in one message: the first statement that needs a snapshot is the one that reports it, and the rest it does besides. */
+const beginSql = (tableOid: number): string => {
+  const settings = Object.entries(displaySettings).map(
+    ([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
+  )
+  return (
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " +
     "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
-      "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
-      `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid})`,
-    ...Object.entries(displaySettings).map(([name, value]) => `SET LOCAL ${name} = ${quoteLiteral(value)}`)
-  ].join("; ")
+    "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
+    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}`
+  )
+}
 
 const begin = (session: SnapshotSession, tableOid: number): Effect.Effect<SnapshotTransaction, PgError> =>
   session.run(beginSql(tableOid)).pipe(
-    Effect.timeoutOrElse({
-      duration: beginTimeoutMillis,
-      orElse: () => Effect.fail(noAnswer)
-    }),
+    Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
     Effect.flatMap((results) => {
       const [snapshotText, lsnText, insertText, kind] = results[1]?.[0] ?? []
       const snapshot = parsePgSnapshot(snapshotText ?? "")
@@ -93,25 +93,16 @@ export const beginSnapshot = (
     )
   })
 
-/** Ends the transaction and begins another one, with a newer snapshot, on the same session. */
-export const beginAgain = (
-  transaction: SnapshotTransaction,
-  tableOid: number
-): Effect.Effect<SnapshotTransaction, PgError> =>
-  Effect.andThen(transaction.session.run("ROLLBACK"), begin(transaction.session, tableOid))
-
 /**
- * Ends the transaction and says whether the table's name still means the table of the definition. The query before it
- * has locked what the name meant when that query began, so the answer holds for its rows.
+ * Asks what the table's name means now, after a query on it: `isNamed` judges the answer. That query has locked what the
+ * name meant when it began, so the answer holds for its rows.
  */
-export const commitAndCheckName = (
-  session: SnapshotSession,
-  table: ShapeDefinition["table"]
-): Effect.Effect<boolean, PgError> =>
-  Effect.map(
-    session.run(`SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid; COMMIT`),
-    (results) => results[0]?.[0]?.[0] === String(table.oid)
-  )
+export const nameQuery = (table: ShapeDefinition["table"]): string =>
+  `SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`
+
+/** The name still means the table of the definition. */
+export const isNamed = (answer: string | null | undefined, table: ShapeDefinition["table"]): boolean =>
+  answer === String(table.oid)
 
 const noAnswer = ownPgError(
   "connection_timeout",

@@ -1,6 +1,6 @@
 import { quoteIdentifier, quoteTable } from "../../postgres/Identifiers.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
-import { makeWireEncoder, type WireEncoder } from "../../shapes/WireEncoder.ts"
+import { makeWireEncoder, variantKey, type WireEncoder } from "../../shapes/WireEncoder.ts"
 
 /** What narrows a query down to a subset. All SQL in it has been checked and printed by us. */
 export interface RowSelection {
@@ -23,6 +23,18 @@ export const makeRowEncoder = (
   const encoder = makeWireEncoder(rowColumns(definition), definition, headers)
   if (encoder === undefined) throw new Error("The select list lacks a column of the shape.")
   return encoder
+}
+
+let lastKey = ""
+let lastEncoder: WireEncoder | undefined
+
+/** The same for snapshots, of which many on end are alike. Nothing of one row stays in an encoder for the next. */
+export const snapshotEncoder = (definition: ShapeDefinition): WireEncoder => {
+  const key = variantKey(definition)
+  if (lastEncoder !== undefined && key === lastKey) return lastEncoder
+  lastEncoder = makeRowEncoder(definition)
+  lastKey = key
+  return lastEncoder
 }
 
 /**
