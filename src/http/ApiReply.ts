@@ -17,7 +17,13 @@ export type ReplyBody =
   /** Known in advance, in pieces that are sent one after the other and may be shared with other responses. */
   | { readonly _tag: "Bytes"; readonly pieces: ReadonlyArray<Uint8Array>; readonly byteLength: number }
   /** Produced while it is sent; nothing is produced that the client has no room for. */
-  | { readonly _tag: "Stream"; readonly run: WriteBody }
+  | {
+      readonly _tag: "Stream"
+      readonly run: WriteBody
+      /** The same, for adapters that are done with a piece when they ask for the next: see `LogSlice.pieces`. */
+      readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
+      readonly byteLength?: number
+    }
   /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
   | { readonly _tag: "Events"; readonly session: EventSession; readonly run: WriteBody }
 

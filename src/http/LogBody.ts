@@ -75,6 +75,28 @@ const streamed =
     )
   }
 
+/** What `streamed` writes, as pieces that lie in the consumer's buffer. */
+async function* bracketed(
+  entries: AsyncGenerator<Uint8Array>,
+  upToDate: string | undefined
+): AsyncGenerator<Uint8Array> {
+  let started = false
+  for await (const piece of entries) {
+    if (piece.length === 0) continue
+    if (started) yield piece
+    else {
+      started = true
+      if (piece.length <= sharedBytes) yield Buffer.concat([open, piece])
+      else {
+        yield open
+        yield piece
+      }
+    }
+  }
+  const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
+  yield Buffer.from(started ? `${message}]` : `[${message}]`)
+}
+
 /**
  * The JSON array for a slice of a log. `upToDateLsn` is set when the slice reaches the end: then the array ends
  * with an up-to-date message that claims everything up to that LSN.
@@ -82,11 +104,17 @@ const streamed =
 export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBody => {
   const message = upToDateLsn === undefined ? undefined : upToDateMessage(upToDateLsn)
   const { body } = slice
-  if (!(body instanceof Uint8Array))
+  if (!(body instanceof Uint8Array)) {
+    const { pieces, finishedBytes } = slice
     return {
       _tag: "Stream",
-      run: streamed(body, message)
+      run: streamed(body, message),
+      ...(pieces === undefined ? {} : { pieces: (buffer) => bracketed(pieces(buffer), message) }),
+      ...(finishedBytes === undefined || message !== undefined
+        ? {}
+        : { byteLength: open.length + finishedBytes + close.length })
     }
+  }
   if (body.length === 0)
     return message === undefined
       ? { _tag: "Bytes", pieces: [openEmpty], byteLength: openEmpty.length }

@@ -1,6 +1,8 @@
 import { Cause, Effect } from "effect"
 import type { ApiReply, ReplyBody } from "./ApiReply.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
+import { destroyResponse } from "./destroyResponse.ts"
+import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
 
 const lengthOf = (body: ReplyBody): number | undefined => {
   switch (body._tag) {
@@ -9,8 +11,8 @@ const lengthOf = (body: ReplyBody): number | undefined => {
     case "Text":
       return Buffer.byteLength(body.text)
     case "Bytes":
-      return body.byteLength
     case "Stream":
+      return body.byteLength
     case "Events":
       return undefined
   }
@@ -24,12 +26,6 @@ interface Writer {
   flushHeaders(): void
   write(piece: Uint8Array): boolean
   end(piece?: Uint8Array | string): void
-}
-
-/** Cuts a response so that it does not look complete to its client. */
-export const destroyResponse = (response: NodeResponse): void => {
-  if ("stream" in response) response.stream.close(2)
-  else response.destroy()
 }
 
 /**
@@ -142,6 +138,11 @@ export const sendReply = (
       response.end()
       return finishReply(response, sendTimeoutMillis)
     })
+    if (body._tag === "Stream" && body.pieces !== undefined && saysWhenWritten(response))
+      return Effect.catchCause(
+        Effect.andThen(sendPieces(response, body.pieces, sendTimeoutMillis), end),
+        (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause))
+      )
     const write = (piece: Uint8Array) => writePiece(response, piece, sendTimeoutMillis)
     if (body._tag === "Bytes")
       return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), end)

@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 
@@ -22,12 +23,31 @@ const readBytes = 256 * 1024
 /** Files remembered as sound; forgetting one costs a second look. */
 const rememberedFiles = 100_000
 
+/** What tells a file that has been looked at from one that somebody put there or wrote to since. */
+export type FileStamp = Pick<Stats, "dev" | "ino" | "size" | "mtimeMs">
+
+const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp): string =>
+  `${bytes} ${crc} ${dev} ${ino} ${size} ${mtimeMs}`
+
 /**
- * Looks at files before something is served from the middle of them: a file is read as a whole once in this process, and
- * again when it has grown.
+ * What is known of files. A file from the middle of which something is served is read as a whole before, once in this
+ * process, and again when it has grown; one that is served as a whole is looked at while it is.
  */
 export class FileIntegrity {
   private readonly sound = new Map<string, Promise<void>>()
+  private readonly stamps = new Map<string, string>()
+
+  /** Whether all of this file was read before, and was what it must be. */
+  isSound(path: string, sum: FileSum, stamp: FileStamp): boolean {
+    return this.stamps.get(path) === stampOf(sum, stamp)
+  }
+
+  /** Takes note that the whole file was read and has this checksum. Throws `DamagedFile` if it is not the right one. */
+  found(path: string, sum: FileSum, stamp: FileStamp, crc: number): void {
+    if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong")
+    if (this.stamps.size >= rememberedFiles) this.stamps.clear()
+    this.stamps.set(path, stampOf(sum, stamp))
+  }
 
   /** Fails with `DamagedFile`, for ever, when the first `bytes` bytes of the file are not the ones that were written. */
   check(path: string, sum: FileSum): Promise<void> {
@@ -69,24 +89,4 @@ const checkFile = async (path: string, sum: FileSum): Promise<void> => {
   } finally {
     await file.close()
   }
-}
-
-/**
- * The same bytes, the last piece only once the checksum of all of them has proved right. So a reader never gets the whole
- * of a damaged file: its answer is cut off.
- */
-export async function* checkedPieces(
-  path: string,
-  pieces: AsyncGenerator<Buffer>,
-  expectedCrc: number
-): AsyncGenerator<Buffer> {
-  let crc = 0
-  let held: Buffer | undefined
-  for await (const piece of pieces) {
-    if (held !== undefined) yield held
-    crc = crc32(piece, crc)
-    held = piece
-  }
-  if (crc !== expectedCrc) throw new DamagedFile(path, "its checksum is wrong")
-  if (held !== undefined) yield held
 }

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises"
+import { crc32 } from "node:zlib"
 import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
-import { checkedPieces, DamagedFile, type FileIntegrity, openFile } from "./FileIntegrity.ts"
+import { DamagedFile, type FileIntegrity, type FileSum, openFile } from "./FileIntegrity.ts"
 import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
@@ -136,22 +137,71 @@ const entriesOf = (shape: ShapeState, from: number, to: number): ReadonlyArray<E
   return entries
 }
 
-/** Bytes of a file from `position` to `end`, in pieces. */
-export async function* filePieces(path: string, position: number, end: number): AsyncGenerator<Buffer> {
+/** Bytes of a file from `position` to `end`, in pieces: in `buffer` if one is given, otherwise each in one of its own. */
+async function* filePieces(
+  path: string,
+  position: number,
+  end: number,
+  buffer: Buffer | undefined
+): AsyncGenerator<Buffer> {
   if (position >= end) return
   const file = await openFile(path)
   try {
     for (let at = position; at < end;) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
-      const { bytesRead } = await file.read(piece, 0, piece.length, at)
-      if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`)
-      yield piece.subarray(0, bytesRead)
-      at += bytesRead
+      const piece = await readPiece(file, path, at, end, buffer)
+      at += piece.length
+      yield piece
     }
   } finally {
     await file.close()
   }
 }
+
+const readPiece = async (
+  file: FileHandle,
+  path: string,
+  at: number,
+  end: number,
+  buffer: Buffer | undefined
+): Promise<Buffer> => {
+  const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
+  const { bytesRead } = await file.read(into, 0, Math.min(into.length, end - at), at)
+  if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`)
+  return bytesRead === into.length ? into : into.subarray(0, bytesRead)
+}
+
+/**
+ * A whole file in pieces, as `filePieces` gives them. Until it has been found sound in this process its checksum is taken
+ * on the way, and the last piece is given only once that has proved right: so a reader never gets the whole of a damaged
+ * file, its answer is cut off.
+ */
+export async function* wholeFile(
+  integrity: FileIntegrity,
+  path: string,
+  sum: FileSum,
+  buffer: Buffer | undefined
+): AsyncGenerator<Buffer> {
+  const file = await openFile(path)
+  try {
+    const state = await file.stat()
+    const isSound = integrity.isSound(path, sum, state)
+    let crc = 0
+    for (let at = 0; at < sum.bytes;) {
+      const piece = await readPiece(file, path, at, sum.bytes, buffer)
+      at += piece.length
+      if (!isSound) {
+        crc = crc32(piece, crc)
+        if (at === sum.bytes) integrity.found(path, sum, state, crc)
+      }
+      yield piece
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Makes the pieces of a body. They lie in `buffer`, if one is given, and each is valid until the next one is asked for. */
+export type MakePieces = (buffer: Buffer | undefined) => AsyncGenerator<Buffer>
 
 /**
  * The planned part of the log, in pieces. The entries are noted when this is called: what is appended, or moved to
@@ -162,16 +212,20 @@ export const logPieces = (
   shape: ShapeState,
   after: LogOffset,
   plan: Extract<ReadPlan, { _tag: "Log" }>
-): AsyncGenerator<Buffer> =>
-  piecesOf(source, shape.handle, after, plan.file, entriesOf(shape, plan.from, plan.to))
+): MakePieces => {
+  const entries = entriesOf(shape, plan.from, plan.to)
+  return (buffer) => piecesOf(source, shape.handle, after, plan.file, entries, buffer)
+}
 
 async function* piecesOf(
   source: LogSource,
   handle: string,
   after: LogOffset,
   file: LogFile | undefined,
-  entries: ReadonlyArray<Entry>
+  entries: ReadonlyArray<Entry>,
+  buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
+  const limit = buffer?.length ?? pieceBytes
   let first = true
   if (file !== undefined) {
     const path = logChunkFile(source.paths, handle, file.index)
@@ -179,18 +233,18 @@ async function* piecesOf(
     await source.integrity.check(`${path}.idx`, { bytes: file.entries * indexRowBytes, crc: file.indexCrc })
     const index = await open(`${path}.idx`, "r")
     const position = await startIn(index, file, after)
-    for await (const piece of filePieces(path, position, file.bytes)) {
+    for await (const piece of filePieces(path, position, file.bytes, buffer)) {
       first = false
       yield piece
     }
   }
   let at = 0
-  let out = Buffer.allocUnsafeSlow(0)
+  let out: Buffer = Buffer.alloc(0)
   for (let i = 0; i < entries.length;) {
-    const until = groupEnd(entries, i)
+    const until = groupEnd(entries, i, limit)
     let size = 0
     for (let k = i; k < until; k++) size += (entries[k]?.length ?? 0) + 16
-    out = Buffer.allocUnsafeSlow(size)
+    out = buffer !== undefined && size <= buffer.length ? buffer : Buffer.allocUnsafeSlow(size)
     at = 0
     for (; i < until; i++) {
       const entry = entries[i]
@@ -229,12 +283,12 @@ const startIn = async (index: FileHandle, file: LogFile, after: LogOffset): Prom
 }
 
 /** End of the entries that make up one piece. */
-const groupEnd = (entries: ReadonlyArray<Entry>, from: number): number => {
+const groupEnd = (entries: ReadonlyArray<Entry>, from: number, limit: number): number => {
   let size = 0
   let i = from
   while (i < entries.length) {
     size += (entries[i]?.length ?? 0) + 16
-    if (size > pieceBytes && i > from) break
+    if (size > limit && i > from) break
     i++
   }
   return i
@@ -262,7 +316,8 @@ const runEnd = (entries: ReadonlyArray<Entry>, from: number, until: number): num
 export async function* snapshotPieces(
   source: LogSource,
   shape: ShapeState,
-  index: number
+  index: number,
+  buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
   const path = snapshotChunkFile(source.paths, shape.handle, index)
   let at = 0
@@ -270,8 +325,9 @@ export async function* snapshotPieces(
     const chunk = shape.snapshotChunks[index]
     if (chunk !== undefined) {
       if (chunk._tag === "File") {
-        const pieces = filePieces(path, at, chunk.bytes)
-        yield* at === 0 ? checkedPieces(path, pieces, chunk.crc) : pieces
+        yield* at === 0
+          ? wholeFile(source.integrity, path, chunk, buffer)
+          : filePieces(path, at, chunk.bytes, buffer)
         return
       }
       const bytes = source.memory(chunk.segment, chunk.position, chunk.bytes)
@@ -290,7 +346,7 @@ export async function* snapshotPieces(
     const progress = running.progress()
     if (running.index === index && running.writtenBytes > at) {
       const end = running.writtenBytes
-      yield* filePieces(path, at, end)
+      yield* filePieces(path, at, end, buffer)
       at = end
       continue
     }

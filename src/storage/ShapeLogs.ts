@@ -26,6 +26,12 @@ export interface LogSlice {
    */
   readonly body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>
   /**
+   * What `body` gives, where that is a stream, for a consumer that is done with one piece when it asks for the next:
+   * pieces are read into its buffer, and are no larger than that (but for a single row that is). Throws `ShapeReadError`.
+   * Run one of the two. May be left out.
+   */
+  readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
+  /**
    * Length of the body, where it is a whole snapshot chunk: then every reader at this offset is given the same bytes for
    * as long as the shape lives, and a body that is a stream can be run more than once. Left out otherwise.
    */

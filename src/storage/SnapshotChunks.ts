@@ -1,6 +1,5 @@
 import { ChunkCache } from "./ChunkCache.ts"
-import { checkedPieces } from "./FileIntegrity.ts"
-import { filePieces, type LogSource, pieceBytes } from "./LogReading.ts"
+import { type LogSource, pieceBytes, wholeFile } from "./LogReading.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { snapshotChunkFile } from "./StorageDir.ts"
 
@@ -60,8 +59,7 @@ export class SnapshotChunks {
     }
     const pieces: Array<Uint8Array> = []
     const path = snapshotChunkFile(this.source.paths, shape.handle, index)
-    for await (const piece of checkedPieces(path, filePieces(path, 0, chunk.bytes), chunk.crc))
-      pieces.push(piece)
+    for await (const piece of wholeFile(this.source.integrity, path, chunk, undefined)) pieces.push(piece)
     return Buffer.concat(pieces)
   }
 

@@ -8,13 +8,14 @@ import { compareOffsets, isVirtual, type LogOffset, snapshotEnd } from "../shape
 import {
   logPieces,
   type LogSource,
+  type MakePieces,
   planRead,
   type ReadPlan,
   snapshotPieces,
   tailInMemory
 } from "./LogReading.ts"
 import { DamagedFile, FileIntegrity } from "./FileIntegrity.ts"
-import { piecesToStream } from "./piecesToStream.ts"
+import { failingWith, piecesToStream } from "./piecesToStream.ts"
 import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { SnapshotChunks } from "./SnapshotChunks.ts"
@@ -112,14 +113,14 @@ export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effe
 const chunkSlice = (
   shape: ShapeState,
   plan: Extract<ReadPlan, { _tag: "SnapshotChunk" }>,
-  body: LogSlice["body"]
+  body: Pick<LogSlice, "body" | "pieces">
 ): LogSlice => {
   const finished = shape.snapshotChunks[plan.index]
   return {
     _tag: "Slice",
     next: plan.next,
     upToDate: false,
-    body,
+    ...body,
     ...(finished === undefined ? {} : { finishedBytes: finished.bytes })
   }
 }
@@ -142,6 +143,15 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     })
   }
 
+  /** A body that is read as its consumer asks for it. */
+  const inPieces = (shape: ShapeHandle, make: MakePieces): Pick<LogSlice, "body" | "pieces"> => {
+    const onError = failure(shape)
+    return {
+      body: piecesToStream(() => make(undefined), onError),
+      pieces: (buffer) => failingWith(make(buffer), onError)
+    }
+  }
+
   let shared = new Map<string, LogSlice>()
 
   const share = (key: string, slice: LogSlice): LogSlice => {
@@ -156,21 +166,14 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     plan: Extract<ReadPlan, { _tag: "Log" }>
   ): LogSlice => {
     const { next, upToDate } = plan
-    if (plan.file !== undefined) {
-      return {
-        _tag: "Slice",
-        next,
-        upToDate,
-        body: piecesToStream(() => logPieces(source, shape, after, plan), failure(shape))
-      }
-    }
+    if (plan.file !== undefined)
+      return { _tag: "Slice", next, upToDate, ...inPieces(shape, logPieces(source, shape, after, plan)) }
     const key = `${shape.id} ${after.tx} ${after.op} ${next.tx} ${next.op}`
     const known = shared.get(key)
     if (known !== undefined) return known
     const body = tailInMemory(source, shape, plan.from, plan.to)
     if (body !== undefined) return share(key, { _tag: "Slice", next, upToDate, body })
-    const pieces = logPieces(source, shape, after, plan)
-    return { _tag: "Slice", next, upToDate, body: piecesToStream(() => pieces, failure(shape)) }
+    return { _tag: "Slice", next, upToDate, ...inPieces(shape, logPieces(source, shape, after, plan)) }
   }
 
   const readChunk = (
@@ -179,10 +182,10 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   ): Effect.Effect<LogRead, ShapeReadError> => {
     const { index } = plan
     const known = chunks.now(shape, index)
-    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, known))
+    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, { body: known }))
     if (chunks.isSmall(shape, index))
       return Effect.tryPromise({
-        try: async () => chunkSlice(shape, plan, await chunks.read(shape, index)),
+        try: async () => chunkSlice(shape, plan, { body: await chunks.read(shape, index) }),
         catch: failure(shape)
       }).pipe(
         // Its files go with it.
@@ -190,8 +193,8 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
           engine.live(shape) === undefined ? Effect.succeed<LogRead>(dropped) : Effect.fail(error)
         )
       )
-    const body = piecesToStream(() => snapshotPieces(source, shape, index), failure(shape))
-    return Effect.succeed(chunkSlice(shape, plan, body))
+    const make: MakePieces = (buffer) => snapshotPieces(source, shape, index, buffer)
+    return Effect.succeed(chunkSlice(shape, plan, inPieces(shape, make)))
   }
 
   const read = (handle: ShapeHandle, after: LogOffset): Effect.Effect<LogRead, ShapeReadError> =>
@@ -222,7 +225,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     }
     if (plan._tag === "SnapshotChunk") {
       const bytes = chunks.now(shape, plan.index)
-      return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
+      return bytes === undefined ? undefined : chunkSlice(shape, plan, { body: bytes })
     }
     return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
   }

@@ -9,3 +9,15 @@ export const piecesToStream = <E>(
   onError: (cause: unknown) => E
 ): Stream.Stream<Uint8Array, E> =>
   Stream.suspend(() => Stream.fromAsyncIterable(pieces(), onError)).pipe(Stream.rechunk(1))
+
+/** The same pieces; what goes wrong is thrown as `onError` says. */
+export async function* failingWith<E>(
+  pieces: AsyncGenerator<Buffer>,
+  onError: (cause: unknown) => E
+): AsyncGenerator<Buffer> {
+  try {
+    yield* pieces
+  } catch (cause) {
+    throw onError(cause)
+  }
+}

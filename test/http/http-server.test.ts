@@ -42,7 +42,7 @@ const requestLine = (length: number) =>
 
 describe("the server", () => {
   it.live("answers over a real connection, with lengths where they are known", () =>
-    withServer(({ server, store, url }) =>
+    withServer(({ server, store, url, handle }) =>
       Effect.gen(function* () {
         const initial = yield* get(`${server.url}${shape}&offset=-1`)
         assert.strictEqual(initial.status, 200)
@@ -50,8 +50,13 @@ describe("the server", () => {
         assert.isDefined(initial.headers.get("content-length"))
         assert.isNotNull(initial.headers.get("date"))
         store.pieceBytes = 10
-        const chunked = yield* get(`${server.url}${shape}&offset=-1`)
-        assert.strictEqual(yield* text(chunked), `[${store.snapshot[0]?.join(",")}]`)
+        const streamed = yield* get(`${server.url}${shape}&offset=-1`)
+        const whole = yield* text(streamed)
+        assert.strictEqual(whole, `[${store.snapshot[0]?.join(",")}]`)
+        assert.strictEqual(streamed.headers.get("content-length"), String(whole.length))
+        store.append(handle, 500n, [change(1)])
+        const chunked = yield* get(`${server.url}${url}&offset=0_inf`)
+        assert.include(yield* text(chunked), "up-to-date")
         assert.strictEqual(chunked.headers.get("transfer-encoding"), "chunked")
         const post = yield* get(`${server.url}${url}`, {
           method: "POST",

@@ -1,10 +1,12 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { crc32 } from "node:zlib"
-import { dirname } from "node:path"
+import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { afterEach, assert, describe, it } from "vitest"
 import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
 import { ChunkCache } from "../../src/storage/ChunkCache.ts"
+import { DamagedFile, FileIntegrity } from "../../src/storage/FileIntegrity.ts"
+import { wholeFile } from "../../src/storage/LogReading.ts"
 import { makeShapeLogs } from "../../src/storage/Storage.ts"
 import { snapshotChunkFile } from "../../src/storage/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -94,5 +96,35 @@ describe("finished snapshot chunks", () => {
 
     engine.write({ t: "dropped", ids: [inFile.id], reason: "test" })
     assert.strictEqual(logs.readNow?.(inFile, beforeAllOffset)?._tag, "Dropped")
+  })
+
+  it("are looked at as a whole once, and again when somebody has touched the file", async () => {
+    const path = join(directory, "chunk")
+    const integrity = new FileIntegrity()
+    const bytes = Buffer.alloc(700_000, "content ")
+    const sum = { bytes: bytes.length, crc: crc32(bytes) }
+    const buffer = Buffer.alloc(256 * 1024)
+    const readAll = async (): Promise<number> => {
+      let length = 0
+      for await (const piece of wholeFile(integrity, path, sum, buffer)) {
+        assert.strictEqual(piece.buffer, buffer.buffer)
+        length += piece.length
+      }
+      return length
+    }
+    mkdirSync(directory, { recursive: true })
+    writeFileSync(path, bytes)
+    assert.isFalse(integrity.isSound(path, sum, statSync(path)))
+    assert.strictEqual(await readAll(), bytes.length)
+    assert.isTrue(integrity.isSound(path, sum, statSync(path)))
+    bytes[600_000] = 0
+    writeFileSync(path, bytes)
+    utimesSync(path, 1, 1)
+    let given = 0
+    const outcome = await (async () => {
+      for await (const piece of wholeFile(integrity, path, sum, buffer)) given += piece.length
+    })().catch((error: unknown) => error)
+    assert.instanceOf(outcome, DamagedFile)
+    assert.isBelow(given, bytes.length)
   })
 })

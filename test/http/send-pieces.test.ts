@@ -1,0 +1,194 @@
+import { createHash } from "node:crypto"
+import { createServer, get, type RequestListener } from "node:http"
+import type { AddressInfo } from "node:net"
+import { Effect, Exit } from "effect"
+import { afterEach, assert, describe, it } from "vitest"
+import type { ApiReply, ReplyBody } from "../../src/http/ApiReply.ts"
+import { largeBytes, PieceBuffers, smallBytes } from "../../src/http/PieceBuffers.ts"
+import { sendReply } from "../../src/http/NodeReply.ts"
+import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
+
+const stops: Array<() => void> = []
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop()
+})
+
+const listen = (handler: RequestListener): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer(handler)
+    stops.push(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
+  })
+
+/** Piece `i` of a body, different from every other. */
+const fill = (buffer: Buffer, i: number): Buffer => buffer.fill(`${i} of ${buffer.length};`)
+
+interface Source {
+  body: Extract<ReplyBody, { _tag: "Stream" }>
+  made: number
+  closed: boolean
+  /** Which of its two ways was taken. */
+  ways: Array<"pieces" | "run">
+}
+
+const sourceOf = (count: number, pieceBytes: number, byteLength?: number, failsAt = Infinity): Source => {
+  const source: Source = {
+    made: 0,
+    closed: false,
+    ways: [],
+    body: {
+      _tag: "Stream",
+      run: (write) =>
+        Effect.suspend(() => {
+          source.ways.push("run")
+          return Effect.forEach(
+            Array.from({ length: count }, (_, i) => i),
+            (i) => write(fill(Buffer.alloc(pieceBytes), i)),
+            { discard: true }
+          )
+        }),
+      pieces: async function* (buffer) {
+        source.ways.push("pieces")
+        try {
+          for (let i = 0; i < count; i++) {
+            if (i === failsAt) throw new ShapeReadError({ handle: "h", message: "damaged" })
+            source.made++
+            yield fill(buffer.subarray(0, pieceBytes), i)
+            buffer.fill(0)
+          }
+        } finally {
+          source.closed = true
+        }
+      },
+      ...(byteLength === undefined ? {} : { byteLength })
+    }
+  }
+  return source
+}
+
+const replyOf = (body: ReplyBody): ApiReply => ({ status: 200, headers: [], body, closeConnection: false })
+
+const digestOf = (count: number, pieceBytes: number): string => {
+  const hash = createHash("sha256")
+  for (let i = 0; i < count; i++) hash.update(fill(Buffer.alloc(pieceBytes), i))
+  return hash.digest("hex")
+}
+
+/** Reads a body with pauses, or not at all. */
+const fetchSlowly = (port: number): Promise<{ digest: string; length: string | undefined; whole: boolean }> =>
+  new Promise((resolve, reject) => {
+    const request = get({ port, host: "127.0.0.1", agent: false }, (response) => {
+      const hash = createHash("sha256")
+      let pieces = 0
+      response.on("data", (piece: Buffer) => {
+        hash.update(piece)
+        if (++pieces % 20 !== 0) return
+        response.pause()
+        setTimeout(() => response.resume(), 1)
+      })
+      const done = () =>
+        resolve({
+          digest: hash.digest("hex"),
+          length: response.headers["content-length"],
+          whole: response.complete
+        })
+      response.on("close", done)
+      response.on("error", () => {})
+    })
+    request.on("error", reject)
+  })
+
+const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
+  const exits: Array<Exit.Exit<void>> = []
+  const port = await listen((request, response) => {
+    const fiber = Effect.runFork(sendReply(request, response, replyOf(source.body), sendTimeoutMillis))
+    response.on("close", () => fiber.interruptUnsafe())
+    fiber.addObserver((exit) => exits.push(exit))
+  })
+  return { port, exits }
+}
+
+const until = async (condition: () => boolean, what: string): Promise<void> => {
+  const deadline = Date.now() + 10_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+describe("a body that is read into a buffer again and again", () => {
+  it("arrives as it was made, at slow clients too, with its length where that is known", async () => {
+    const count = 40
+    const size = 200_000
+    for (const byteLength of [undefined, count * size]) {
+      const source = sourceOf(count, size, byteLength)
+      const { port } = await serve(source)
+      const all = await Promise.all(Array.from({ length: 5 }, () => fetchSlowly(port)))
+      for (const one of all) {
+        assert.strictEqual(one.digest, digestOf(count, size))
+        assert.isTrue(one.whole)
+        assert.strictEqual(one.length, byteLength === undefined ? undefined : String(byteLength))
+      }
+      assert.isTrue(source.ways.every((way) => way === "pieces"))
+    }
+  })
+
+  it("waits for a client that does not read, until the send time-out cuts it off", async () => {
+    const source = sourceOf(1000, 200_000)
+    const { port, exits } = await serve(source, 300)
+    const request = get({ port, host: "127.0.0.1", agent: false }, (response) => {
+      response.pause()
+      response.on("error", () => {})
+    })
+    request.on("error", () => {})
+    await until(() => exits.length === 1, "the client is cut off")
+    await until(() => source.closed, "the source is closed")
+    assert.isBelow(source.made, 200)
+    request.destroy()
+  })
+
+  it("is cut when it cannot be read to the end", async () => {
+    const { port, exits } = await serve(sourceOf(10, 1000, undefined, 5))
+    assert.isFalse((await fetchSlowly(port)).whole)
+    await until(() => exits.length === 1, "the response is over")
+  })
+
+  it("goes through memory of its own where middleware has put its own write in place", async () => {
+    const kept: Array<Buffer> = []
+    const source = sourceOf(10, 1000)
+    const port = await listen((request, response) => {
+      response.write = (piece: unknown) => kept.push(piece as Buffer) > 0
+      const { end } = response
+      response.end = () => Reflect.apply(end, response, [Buffer.concat(kept)]) as typeof response
+      Effect.runFork(sendReply(request, response, replyOf(source.body), 10_000))
+    })
+    assert.strictEqual((await fetchSlowly(port)).digest, digestOf(10, 1000))
+    assert.deepStrictEqual(source.ways, ["run"])
+  })
+})
+
+describe("the buffers that bodies are read through", () => {
+  it("are large for the first sixty-four and small for the rest, and are used again", () => {
+    const buffers = new PieceBuffers()
+    const taken = Array.from({ length: 2000 }, () => buffers.take())
+    const bytes = taken.reduce((sum, buffer) => sum + buffer.length, 0)
+    assert.strictEqual(bytes, 64 * largeBytes + 1936 * smallBytes)
+    assert.strictEqual(new Set(taken).size, 2000)
+    for (const buffer of taken) buffers.give(buffer, true)
+    const again = Array.from({ length: 16 }, () => buffers.take())
+    for (const buffer of again) {
+      assert.strictEqual(buffer.length, largeBytes)
+      assert.include(taken, buffer)
+    }
+  })
+
+  it("are not used again while somebody may still read from them", () => {
+    const buffers = new PieceBuffers()
+    const first = buffers.take()
+    buffers.give(first, false)
+    assert.notStrictEqual(buffers.take(), first)
+  })
+})
