@@ -103,7 +103,8 @@ export const makeSnapshotWriter = (
       if (heldBytes > inlineBytes) yield* spill
     })
 
-  const finishFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
+  /** The chunk's file is whole and durable; nobody is told yet. */
+  const closeFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
     yield* alive
     if (!inFiles) yield* spill
     if (file === undefined) yield* append(Buffer.alloc(0))
@@ -115,12 +116,40 @@ export const makeSnapshotWriter = (
       if (engine.options.durableWrites) await syncDirectory(shapeDir(engine.paths, shape.handle))
     })
     if (engine.writer === undefined) return yield* takenOver
-    engine.write({ t: "chunk", id: shape.id, index, bytes: position, crc })
+  })
+
+  const chunkNotice = () => ({ t: "chunk", id: shape.id, index, bytes: position, crc }) as const
+
+  const nextChunk = () => {
     index++
     running.index = index
     running.writtenBytes = 0
     running.advanced()
     engine.store.wake(shape)
+  }
+
+  const finishFile: Effect.Effect<void, Failure> = Effect.map(closeFile, () => {
+    engine.write(chunkNotice())
+    nextChunk()
+  })
+
+  /**
+   * Nobody gets the end of the snapshot before it is certain that the snapshot is not dropped as one that was cut off: a
+   * client that has all of it never has to fetch it again.
+   */
+  const finishLastFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
+    yield* closeFile
+    const notices = [chunkNotice(), { t: "complete", id: shape.id, chunks: index + 1 } as const]
+    const segment = engine.writer?.segment ?? 0
+    for (const notice of notices) engine.writer?.notice(notice)
+    yield* settled
+    yield* alive
+    for (const notice of notices) {
+      // A checkpoint that was written meanwhile may stand for the segment, and does not know of it.
+      if (engine.oldestSegment > segment) engine.write(notice)
+      else engine.store.apply(notice)
+    }
+    nextChunk()
   })
 
   const finishInline: Effect.Effect<void, Failure> = Effect.gen(function* () {
@@ -138,9 +167,11 @@ export const makeSnapshotWriter = (
 
   const end: Effect.Effect<void, Failure> = Effect.gen(function* () {
     const small = !inFiles
-    yield* small ? finishInline : finishFile
-    if (engine.writer === undefined) return yield* takenOver
-    engine.write({ t: "complete", id: shape.id, chunks: small ? 1 : index })
+    if (small) {
+      yield* finishInline
+      if (engine.writer === undefined) return yield* takenOver
+      engine.write({ t: "complete", id: shape.id, chunks: 1 })
+    } else yield* finishLastFile
     running.finished = true
     running.advanced()
     yield* settled

@@ -12,10 +12,14 @@ const writeAt = promisify(write)
 const sync = promisify(fdatasync)
 const closeFile = promisify(close)
 
-/** Memory that records are composed in before it is replaced by fresh memory. */
-const arenaBytes = 1 << 20
 /** A part of a transaction is closed when it has reached this size. */
 const partBytes = 256 * 1024
+/** Memory that records are composed in before other memory takes its place. */
+const arenaBytes = 1 << 20
+/** With room for the part that is open when an arena is full, so that it seldom has to be copied into a larger one. */
+const arenaCapacityBytes = arenaBytes + partBytes + 64 * 1024
+/** Arenas kept for use again. Fresh ones all the time would have the garbage collector run all the time. */
+const spareArenas = 2
 const retryMillis = 1000
 
 interface Range {
@@ -37,7 +41,7 @@ interface Range {
  * A full disk, or another passing error, is retried for ever: nothing is lost, nothing is acknowledged meanwhile.
  */
 export class JournalWriter {
-  readonly out = new ByteWriter(arenaBytes + 64 * 1024)
+  readonly out = new ByteWriter(arenaCapacityBytes)
   readonly epoch: number
   segment: number
   /** Position in the segment of the first byte of `out.buffer`. */
@@ -45,6 +49,9 @@ export class JournalWriter {
   /** Bytes of `out` that are whole records, and those of them already handed to the disk. */
   private sealed = 0
   private handedOver = 0
+  /** Arenas that were put aside, with the marker at their end: once that is durable nobody writes from them any more. */
+  private readonly putAside = new Map<ArrayBufferLike, number>()
+  private readonly spare: Array<Buffer> = []
   /** Where the open part's frame starts in `out`, -1 when there is none. */
   private partAt = -1
   private fd: number
@@ -124,13 +131,13 @@ export class JournalWriter {
     this.out.append(frame)
     this.sealed = this.out.length
     this.appended += frame.length
-    this.rotateIfFull()
     return position
   }
 
   /** Appends a record; inside a transaction the open part is closed first, records do not nest. */
   appendBetween(kind: number, payload: Uint8Array): { readonly segment: number; readonly position: number } {
     if (this.partAt >= 0) this.sealPart(false)
+    this.rotateIfFull()
     const segment = this.segment
     return { segment, position: this.append(kind, payload) }
   }
@@ -139,11 +146,12 @@ export class JournalWriter {
     this.appendBetween(recordKind.notice, encodeNotice(notice))
   }
 
-  /** The segment that the last committed transaction stands in: committing may begin the next one. */
+  /** The segment that the last committed transaction stands in. */
   segmentOfTransaction: number
   private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
 
   beginTransaction(commitLsn: bigint, xid: number): void {
+    this.rotateIfFull()
     this.openTransaction = { commitLsn, xid }
   }
 
@@ -200,7 +208,6 @@ export class JournalWriter {
     }
     this.openTransaction = undefined
     this.segmentOfTransaction = this.segment
-    this.rotateIfFull()
   }
 
   /** Takes back the open transaction: its sealed parts stay without an end and never happened. */
@@ -228,7 +235,7 @@ export class JournalWriter {
     this.partAt = -1
   }
 
-  /** Bytes of the segment that are still being composed, if they hold the range; a view, valid until the next write. */
+  /** Bytes of the segment that are in memory, if they hold the range; a view, valid until the next write. */
   memory(segment: number, position: number, length: number): Buffer | undefined {
     if (segment !== this.segment || position < this.base) return this.recent.slice(segment, position, length)
     const at = position - this.base
@@ -239,19 +246,36 @@ export class JournalWriter {
   private makeRoom(): void {
     if (this.out.length < arenaBytes || this.partAt >= 0) return
     this.enqueue(false)
-    const full = this.out.buffer.subarray(0, this.out.length)
-    this.recent.add(this.segment, this.base, full)
+    this.putArenaAside(this.segment)
     this.base += this.out.length
     this.freshArena()
   }
 
+  /** Readers find it for a while; memory that they find no more is for composing again. */
+  private putArenaAside(segment: number): void {
+    const { buffer, length } = this.out
+    if (buffer.length === arenaCapacityBytes) this.putAside.set(buffer.buffer, this.appended)
+    for (const dropped of this.recent.add(segment, this.base, buffer.subarray(0, length))) {
+      const end = this.putAside.get(dropped.buffer)
+      if (end === undefined) continue
+      this.putAside.delete(dropped.buffer)
+      if (end <= this.durableMarker && this.spare.length < spareArenas) {
+        this.spare.push(Buffer.from(dropped.buffer, 0, arenaCapacityBytes))
+      }
+    }
+  }
+
   private freshArena(): void {
-    this.out.buffer = Buffer.allocUnsafeSlow(arenaBytes + 64 * 1024)
+    this.out.buffer = this.spare.pop() ?? Buffer.allocUnsafeSlow(arenaCapacityBytes)
     this.out.length = 0
     this.sealed = 0
     this.handedOver = 0
   }
 
+  /**
+   * Before a record or transaction, never after one: whoever is told of the new segment must have dealt with all that
+   * stands in the old one.
+   */
   private rotateIfFull(): void {
     if (
       this.base + this.out.length < this.segmentBytes ||
@@ -273,7 +297,7 @@ export class JournalWriter {
     this.segment = previous.segment
     this.enqueue(true)
     const end = this.base + this.out.length
-    this.recent.add(previous.segment, this.base, this.out.buffer.subarray(0, this.out.length))
+    this.putArenaAside(previous.segment)
     this.segment = previous.segment + 1
     this.fd = next
     this.base = 0

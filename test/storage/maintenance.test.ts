@@ -98,6 +98,36 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), numbered(1, 80))
   })
 
+  it("a checkpoint knows of the last transaction, and of the last position, in the segment before it", async () => {
+    for (const last of ["transaction", "position"] as const) {
+      const path = directory()
+      const engine = await open(path)
+      await engine.takeOver()
+      const shape = createShape(engine, "a")
+      const filler = { t: "slotLost" } as const
+      const fill = () => {
+        while ((engine.writer?.position ?? 0) < 960) engine.write(filler)
+      }
+      const full = engine.writer?.segment ?? 0
+      if (last === "transaction") writeTransaction(engine, 500n, [{ op: 0, ids: [shape.id], padding: 1000 }])
+      else {
+        fill()
+        // As the session of the stream does it.
+        engine.write({ t: "position", lsn: "508" })
+      }
+      // Nothing that comes later says it again.
+      while ((engine.writer?.segment ?? 0) === full) engine.write(filler)
+      await maintenanceOf(engine, 0).round()
+      await engine.writer?.durable()
+      assert.isAbove(engine.oldestSegment, full)
+      const { lastCommitLsn, positionLsn } = engine.store
+      assert.strictEqual(positionLsn, 508n)
+      const restarted = await open(path)
+      assert.strictEqual(restarted.store.positionLsn, positionLsn)
+      assert.strictEqual(restarted.store.lastCommitLsn, lastCommitLsn)
+    }
+  })
+
   it("a checkpoint made after the lock was lost and regained leaves nothing out", async () => {
     const path = directory()
     const engine = await open(path)

@@ -1,0 +1,58 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { rmSync } from "node:fs"
+import { onTestFinished } from "vitest"
+import { makeSnapshotWriter } from "../../src/registry/SnapshotWriter.ts"
+import { eventually } from "../support/eventually.ts"
+import { definitionOf, engineAt, temporaryDirectory } from "../storage/support.ts"
+
+const open = async () => {
+  const directory = temporaryDirectory()
+  const engine = engineAt(directory)
+  onTestFinished(async () => {
+    await engine.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  await engine.load()
+  await engine.takeOver()
+  const id = engine.store.nextId
+  engine.write({ t: "created", id, handle: `${id}-1`, definition: definitionOf("a"), atMillis: 1 })
+  engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+  const shape = engine.store.get(id)
+  if (shape === undefined) throw new Error("not created")
+  return { engine, shape, directory }
+}
+
+describe("a snapshot that is stored", () => {
+  it("can be read to its end only when it is certain that it stays", async () => {
+    const { directory, engine, shape } = await open()
+    let readable = false
+    const output = makeSnapshotWriter(engine, shape, () => (readable = true))
+    await Effect.runPromise(output.sink.write(Buffer.alloc(40_000, "x")))
+    assert.isTrue(readable)
+    // The disk takes its time from here on.
+    const settled = engine.settled.bind(engine)
+    let release = () => {}
+    let asked = 0
+    engine.settled = () => {
+      asked++
+      return new Promise<boolean>((resolve) => (release = () => resolve(settled())))
+    }
+    const ended = Effect.runPromise(output.sink.end())
+    await eventually("the end is on its way to the disk", () => asked === 1)
+    assert.isFalse(shape.snapshotComplete)
+    assert.strictEqual(shape.snapshotChunks.length, 0)
+    assert.strictEqual(shape.running?.index, 0)
+    release()
+    await eventually("the end is told", () => shape.snapshotComplete && shape.snapshotChunks.length === 1)
+    release()
+    await eventually("it is over", () => asked === 2)
+    release()
+    await ended
+    await Effect.runPromise(output.close)
+    const restarted = engineAt(directory)
+    await restarted.load()
+    assert.isTrue(restarted.store.byHandle(shape.handle)?.snapshotComplete)
+    await restarted.close()
+  })
+})
