@@ -41,7 +41,6 @@ export type MakeMatcher = (
 /** A matcher for rows with these columns. */
 export const clauseMatcher: MakeMatcher = (columns) => {
   const index = new FilterIndex(columns)
-  const withClause = new Set<number>()
   return {
     add: (id, clause) => {
       if (clause === undefined) {
@@ -50,18 +49,14 @@ export const clauseMatcher: MakeMatcher = (columns) => {
       }
       try {
         index.add(id, makeRunnable(clause, columns))
-        withClause.add(id)
         return true
       } catch (error) {
         if (error instanceof ClauseOutdated) return false
         throw error
       }
     },
-    remove: (id) => {
-      index.remove(id)
-      withClause.delete(id)
-    },
+    remove: (id) => index.remove(id),
     match: (row, out) => index.match(row, out),
-    takesAll: () => withClause.size === 0
+    takesAll: () => index.matchesAll
   }
 }

@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
-import { internDefinition } from "./internDefinition.ts"
+import { internDefinition, withClause } from "./internDefinition.ts"
 import type { LogFile } from "./Records.ts"
 import { checkpointFiles, type CheckpointHead, failing, openMeta, type StoredHead } from "./ShapeMeta.ts"
 import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
@@ -23,19 +23,21 @@ const sqliteBusy = 5
 const sqliteReadonlyRollback = 776
 
 const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
-  const definition =
-    row.clause === null ? common : { ...common, where: JSON.parse(row.clause) as WhereClause }
+  const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
   const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
   shape.lastUsedMillis = row.used_millis
   if (row.xmin !== null && row.xmax !== null) {
-    const visibility = { xmin: row.xmin, xmax: row.xmax, xipList: row.xip === null ? [] : row.xip.split(",") }
-    shape.setVisibility(visibility)
-    if (row.filter_until !== null) shape.filterUntilTx = BigInt(row.filter_until)
+    shape.setVisibility({
+      xmin: row.xmin,
+      xmax: row.xmax,
+      xipList: row.xip === null ? [] : row.xip.split(","),
+      ...(row.filter_until === null ? {} : { containedBefore: row.filter_until })
+    })
   }
   shape.snapshotComplete = row.complete === 1
   if (row.chunks !== "[]") {
     const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
-    shape.snapshotChunks = sums.map(([bytes, crc]) => ({ _tag: "File", bytes, crc }))
+    sums.forEach(([bytes, crc], index) => shape.setChunk(index, { _tag: "File", bytes, crc }))
   }
   if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
   shape.dirty = false

@@ -140,7 +140,7 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       xmin: visibility?.xmin ?? null,
       xmax: visibility?.xmax ?? null,
       xip: visibility === undefined || visibility.xipList.length === 0 ? null : visibility.xipList.join(","),
-      filter_until: shape.filterUntilTx === undefined ? null : String(shape.filterUntilTx),
+      filter_until: visibility?.containedBefore ?? null,
       complete: shape.snapshotComplete ? 1 : 0,
       chunks: JSON.stringify(chunks),
       files: JSON.stringify(shape.files),

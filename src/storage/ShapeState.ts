@@ -14,6 +14,36 @@ export type SnapshotChunk =
   | { readonly _tag: "File"; readonly bytes: number; readonly crc: number }
   | { readonly _tag: "Journal"; readonly segment: number; readonly position: number; readonly bytes: number }
 
+/** What is known of a snapshot. Shapes that are made at the same time share it. */
+interface Snapshot {
+  readonly visibility: SnapshotVisibility
+  readonly filter: SnapshotFilter
+  readonly containedBefore: bigint | undefined
+}
+
+let latest: Snapshot | undefined
+
+const snapshotOf = (visibility: SnapshotVisibility): Snapshot => {
+  if (latest !== undefined && isSame(latest.visibility, visibility)) return latest
+  const { containedBefore } = visibility
+  latest = {
+    visibility,
+    filter: snapshotFilter(visibility),
+    containedBefore: containedBefore === undefined ? undefined : BigInt(containedBefore)
+  }
+  return latest
+}
+
+const isSame = (a: SnapshotVisibility, b: SnapshotVisibility): boolean =>
+  a.xmin === b.xmin &&
+  a.xmax === b.xmax &&
+  a.containedBefore === b.containedBefore &&
+  a.xipList.join() === b.xipList.join()
+
+/** Those of nearly all shapes, most of the time. */
+const noChunks: ReadonlyArray<SnapshotChunk> = []
+const noFiles: ReadonlyArray<LogFile> = []
+
 /** Everything one instance knows about a live shape. Changed only by `ShapeStore` and the snapshot's writer. */
 export class ShapeState implements ShapeHandle {
   readonly id: number
@@ -25,25 +55,20 @@ export class ShapeState implements ShapeHandle {
   createdAtMillis: number
   lastUsedMillis: number
 
-  visibility: SnapshotVisibility | undefined = undefined
-  /** While transactions contained in the snapshot may still come. */
-  filter: SnapshotFilter | undefined = undefined
-  /**
-   * From this commit LSN on none can. Transaction ids do not tell: of two that commit at the same time, the one whose
-   * record comes first in the WAL may be the one that snapshots show last.
-   */
-  filterUntilTx: bigint | undefined = undefined
+  private snapshot: Snapshot | undefined = undefined
+  /** Transactions contained in the snapshot may still come. */
+  private filters = false
   /** Transactions seen before the snapshot's visibility was known. */
   undecided: Array<{ readonly tx: bigint; readonly xid: number }> | undefined = undefined
 
-  snapshotChunks: Array<SnapshotChunk> = []
+  snapshotChunks: ReadonlyArray<SnapshotChunk> = noChunks
   snapshotComplete = false
   /** This process is making the shape, and nobody may be told of it yet: its creation is not known to be durable. */
   unannounced = false
   /** The snapshot that this process is writing. */
   running: RunningSnapshot | undefined = undefined
 
-  files: Array<LogFile> = []
+  files: ReadonlyArray<LogFile> = noFiles
   tail: ShapeTail | undefined = undefined
   /** Raw bytes of entries since the last chunk boundary. */
   openChunkBytes = 0
@@ -73,21 +98,47 @@ export class ShapeState implements ShapeHandle {
     )
   }
 
+  get visibility(): SnapshotVisibility | undefined {
+    return this.snapshot?.visibility
+  }
+
   setVisibility(visibility: SnapshotVisibility): void {
-    this.visibility = visibility
-    this.filter = snapshotFilter(visibility)
-    if (visibility.containedBefore !== undefined) this.filterUntilTx = BigInt(visibility.containedBefore)
+    this.snapshot = snapshotOf(visibility)
+    this.filters = true
     this.dirty = true
   }
 
-  /** Whether the log holds the transaction's changes; `undefined` while the snapshot's visibility is unknown. */
+  setChunk(index: number, chunk: SnapshotChunk): void {
+    if (index === 0 && this.snapshotChunks.length < 2) this.snapshotChunks = [chunk]
+    else {
+      const chunks = this.snapshotChunks.slice()
+      chunks[index] = chunk
+      this.snapshotChunks = chunks
+    }
+  }
+
+  /** Adds a log file, or puts it in the place of what was known of it. */
+  setFile(file: LogFile): void {
+    const at = this.files.findIndex((known) => known.index === file.index)
+    if (at < 0) this.files = [...this.files, file]
+    else if ((this.files[at]?.entries ?? 0) <= file.entries) this.files = this.files.with(at, file)
+  }
+
+  /**
+   * Whether the log holds the transaction's changes; `undefined` while the snapshot's visibility is unknown. Transaction
+   * ids do not tell by themselves: of two that commit at the same time, the one whose record comes first in the WAL may
+   * be the one that snapshots show last.
+   */
   includes(tx: bigint, xid: number): boolean | undefined {
-    if (this.filter === undefined) return this.visibility === undefined ? undefined : true
-    if (this.filterUntilTx !== undefined && tx >= this.filterUntilTx) {
-      this.filter = undefined
+    const { snapshot } = this
+    if (snapshot === undefined) return undefined
+    if (!this.filters) return true
+    const { containedBefore } = snapshot
+    if (containedBefore !== undefined && tx >= containedBefore) {
+      this.filters = false
       return true
     }
-    return !isContained(this.filter, xid)
+    return !isContained(snapshot.filter, xid)
   }
 
   /** The end of what has been moved to files; `0_inf` when nothing has. */

@@ -178,7 +178,7 @@ export class ShapeStore {
       case "chunk": {
         const shape = this.byId.get(notice.id)
         if (shape !== undefined) {
-          shape.snapshotChunks[notice.index] = { _tag: "File", bytes: notice.bytes, crc: notice.crc }
+          shape.setChunk(notice.index, { _tag: "File", bytes: notice.bytes, crc: notice.crc })
           shape.dirty = true
           this.wake(shape)
         }
@@ -226,13 +226,9 @@ export class ShapeStore {
     for (const chunk of chunks) {
       const known = shape.snapshotChunks[chunk.index]
       if (known === undefined || known._tag === "Journal")
-        shape.snapshotChunks[chunk.index] = { _tag: "File", bytes: chunk.bytes, crc: chunk.crc }
+        shape.setChunk(chunk.index, { _tag: "File", bytes: chunk.bytes, crc: chunk.crc })
     }
-    for (const file of files) {
-      const at = shape.files.findIndex((known) => known.index === file.index)
-      if (at < 0) shape.files.push(file)
-      else if ((shape.files[at]?.entries ?? 0) <= file.entries) shape.files[at] = file
-    }
+    for (const file of files) shape.setFile(file)
     const tail = shape.tail
     if (tail !== undefined) {
       const n = tail.countUpToSegment(segment)
@@ -247,7 +243,7 @@ export class ShapeStore {
   inlineChunk(id: number, index: number, segment: number, position: number, bytes: number): void {
     const shape = this.byId.get(id)
     if (shape === undefined || shape.snapshotChunks[index]?._tag === "File") return
-    shape.snapshotChunks[index] = { _tag: "Journal", segment, position, bytes }
+    shape.setChunk(index, { _tag: "Journal", segment, position, bytes })
     shape.dirty = true
   }
 

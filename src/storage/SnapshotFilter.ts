@@ -9,15 +9,17 @@ import type { SnapshotVisibility } from "./Records.ts"
 export interface SnapshotFilter {
   readonly xmin: number
   readonly xmax: number
-  readonly inProgress: ReadonlySet<number>
+  readonly inProgress: ReadonlyArray<number>
 }
+
+const none: ReadonlyArray<number> = []
 
 const low32 = (text: string): number => Number(BigInt.asUintN(32, BigInt(text)))
 
 export const snapshotFilter = (visibility: SnapshotVisibility): SnapshotFilter => ({
   xmin: low32(visibility.xmin),
   xmax: low32(visibility.xmax),
-  inProgress: new Set(visibility.xipList.map(low32))
+  inProgress: visibility.xipList.length === 0 ? none : visibility.xipList.map(low32)
 })
 
 /** True when `a` was assigned before `b`. */
@@ -27,5 +29,5 @@ export const xidPrecedes = (a: number, b: number): boolean => ((a - b) | 0) < 0
 export const isContained = (filter: SnapshotFilter, xid: number): boolean => {
   if (!xidPrecedes(xid, filter.xmax)) return false
   if (xidPrecedes(xid, filter.xmin)) return true
-  return !filter.inProgress.has(xid)
+  return !filter.inProgress.includes(xid)
 }

@@ -1,23 +1,100 @@
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { isStoredExpression, type StoredExpression } from "../where/index.ts"
+import type { WhereClause } from "../where/WhereClause.ts"
 
-const parts = new Map<string, WeakRef<object>>()
-let additions = 0
+/** What many shapes have in common, by its content. Gone when no shape has it any more. */
+class Shared<A extends object> {
+  private readonly known = new Map<string, WeakRef<A>>()
+  private additions = 0
 
-const shared = <A extends object>(value: A): A => {
-  const key = JSON.stringify(value)
-  const known = parts.get(key)?.deref()
-  // The key is the value's whole content, so what is found under it is equal to it.
-  if (known !== undefined) return known as A
-  parts.set(key, new WeakRef(value))
-  if (++additions % 1000 === 0) {
-    for (const [k, reference] of parts) if (reference.deref() === undefined) parts.delete(k)
+  get(key: string): A | undefined {
+    return this.known.get(key)?.deref()
   }
-  return value
+
+  add(key: string, value: A): A {
+    this.known.set(key, new WeakRef(value))
+    if (++this.additions % 1000 === 0) {
+      for (const [k, reference] of this.known) if (reference.deref() === undefined) this.known.delete(k)
+    }
+    return value
+  }
 }
+
+const definitions = new Shared<ShapeDefinition>()
+/** What definitions were made from, so that most need not be looked at as a whole. */
+const byColumns = new WeakMap<
+  ReadonlyArray<string>,
+  { readonly from: ShapeDefinition; readonly shared: ShapeDefinition }
+>()
+const forms = new Shared<ClauseForm>()
+
+/** The parts of a clause that all clauses of its form have. */
+interface ClauseForm {
+  readonly plan: string
+  readonly columns: ReadonlyArray<string>
+  readonly classification: WhereClause["classification"]
+  readonly reason: string | undefined
+}
+
+const commonOf = (definition: ShapeDefinition): ShapeDefinition => {
+  const before = byColumns.get(definition.columns)
+  if (before !== undefined && isLike(before.from, definition)) return before.shared
+  const common = { ...definition, where: undefined }
+  const key = JSON.stringify(common)
+  const shared = definitions.get(key) ?? definitions.add(key, common)
+  byColumns.set(definition.columns, { from: common, shared })
+  return shared
+}
+
+/** Made from the same parts: nothing that can be told apart. */
+const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
+  a.columns === b.columns &&
+  a.tableColumns === b.tableColumns &&
+  a.table === b.table &&
+  a.whereColumns === b.whereColumns &&
+  a.keyColumns === b.keyColumns &&
+  a.leafOids === b.leafOids &&
+  a.hasPrimaryKey === b.hasPrimaryKey &&
+  a.selectsAllColumns === b.selectsAllColumns &&
+  a.replica === b.replica &&
+  a.log === b.log &&
+  a.schemaHeader === b.schemaHeader
+
+const formOf = (where: WhereClause, expression: StoredExpression): ClauseForm => {
+  const key = `${where.classification} ${where.reason} ${expression.columns.join()} ${expression.plan}`
+  const known = forms.get(key)
+  if (known !== undefined) return known
+  const { classification, reason } = where
+  return forms.add(key, { plan: expression.plan, columns: expression.columns, classification, reason })
+}
+
+/** The same clause; what it shares with others of its form is held in memory once. */
+const internClause = (where: WhereClause): WhereClause => {
+  const { expression, sql } = where
+  if (!isStoredExpression(expression) || !Array.isArray(expression.columns)) return where
+  const form = formOf(where, expression)
+  const own: StoredExpression = {
+    version: 1,
+    plan: form.plan,
+    // A copy takes no more room than it needs.
+    constants: expression.constants.slice(),
+    columns: form.columns
+  }
+  const { classification, reason } = form
+  if (classification === undefined) return { sql, expression: own }
+  return reason === undefined
+    ? { sql, expression: own, classification }
+    : { sql, expression: own, classification, reason }
+}
+
+/** `common` is a definition without a clause that was interned before. */
+export const withClause = (common: ShapeDefinition, where: WhereClause): ShapeDefinition => ({
+  ...common,
+  where: internClause(where)
+})
 
 /** The same definition with the parts that many shapes have in common held in memory once. */
 export const internDefinition = (definition: ShapeDefinition): ShapeDefinition => {
-  const { where, ...rest } = definition
-  const common = shared({ ...rest, where: undefined })
-  return where === undefined ? common : { ...common, where }
+  const common = commonOf(definition)
+  return definition.where === undefined ? common : withClause(common, definition.where)
 }

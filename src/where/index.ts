@@ -7,6 +7,7 @@ export {
   type CatalogueQuery
 } from "./catalogue/Catalogue.ts"
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
+export { isStoredExpression, type StoredExpression } from "./evaluate/Form.ts"
 export { columnsOf } from "./columnsOf.ts"
 export { compileOrderBy } from "./compileOrderBy.ts"
 export { compileWhere, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"

@@ -86,8 +86,12 @@ describe("checkpoint", () => {
     fill(store, "plain", "rich")
     const rich = store.get(2) ?? assert.fail("not there")
     rich.lastUsedMillis = 77
-    rich.setVisibility({ xmin: "4294967290", xmax: "4294967300", xipList: ["4294967295", "4294967297"] })
-    rich.filterUntilTx = 2n ** 63n + 5n
+    rich.setVisibility({
+      xmin: "4294967290",
+      xmax: "4294967300",
+      xipList: ["4294967295", "4294967297"],
+      containedBefore: String(2n ** 63n + 5n)
+    })
     rich.snapshotChunks = [
       { _tag: "File", bytes: 10, crc: 11 },
       { _tag: "File", bytes: 20, crc: 22 }
@@ -128,8 +132,6 @@ describe("checkpoint", () => {
         "createdAtMillis",
         "lastUsedMillis",
         "visibility",
-        "filter",
-        "filterUntilTx",
         "snapshotChunks",
         "snapshotComplete",
         "files"

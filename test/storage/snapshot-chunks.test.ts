@@ -86,7 +86,7 @@ describe("finished snapshot chunks", () => {
     const path = snapshotChunkFile(engine.paths, inFile.handle, 0)
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, entries)
-    state.snapshotChunks[0] = { _tag: "File", bytes: entries.length, crc: crc32(entries) }
+    state.setChunk(0, { _tag: "File", bytes: entries.length, crc: crc32(entries) })
     assert.isUndefined(bodyNow(inFile))
     const both = await Promise.all([0, 1].map(() => Effect.runPromise(logs.read(inFile, beforeAllOffset))))
     rmSync(path)

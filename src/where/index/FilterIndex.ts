@@ -24,16 +24,35 @@ interface Probe {
   users: number
 }
 
-interface Registration {
-  readonly clause: RunnableClause
+/** Kept small: there is one for every shape that has a clause. */
+class Registration {
+  readonly compiled: Compiled
+  readonly constants: ReadonlyArray<unknown>
   /** Which of the form's alternatives was taken; `undefined`: the clause is evaluated for every row. */
   readonly alternative: Alternative | undefined
-  /** Per path the keys it is registered under. */
-  readonly keys: ReadonlyArray<ReadonlyArray<unknown>>
+  /** Per path the keys it is registered under, where its constants alone do not tell. */
+  readonly keys: ReadonlyArray<ReadonlyArray<unknown>> | undefined
+
+  constructor(
+    { compiled, constants }: RunnableClause,
+    alternative: Alternative | undefined,
+    keys: ReadonlyArray<ReadonlyArray<unknown>>
+  ) {
+    this.compiled = compiled
+    this.constants = constants
+    this.alternative = alternative
+    this.keys = alternative?.some(({ path }) => path.kind === "containsAll") === true ? keys : undefined
+  }
+
+  keysOf(i: number, one: PlannedPath): ReadonlyArray<unknown> {
+    const { kind } = one.path
+    return this.keys?.[i] ?? (kind === "isNull" ? nullKeys : (keysOf(one, this) ?? noConstants))
+  }
 }
 
 const noConstants: ReadonlyArray<unknown> = []
 const nullKey = 0
+const nullKeys: ReadonlyArray<unknown> = [nullKey]
 
 /**
  * Finds the shapes of one relation that a row belongs to.
@@ -61,6 +80,11 @@ export class FilterIndex {
     return this.registrations.size + this.everyRow.size
   }
 
+  /** No shape has a clause. */
+  get matchesAll(): boolean {
+    return this.registrations.size === 0
+  }
+
   /** Registers a shape; `undefined` matches every row. A shape that is registered already is replaced. */
   add(shapeId: number, clause: RunnableClause | undefined): void {
     this.remove(shapeId)
@@ -74,7 +98,7 @@ export class FilterIndex {
       let group = this.scanned.get(compiled)
       if (group === undefined) this.scanned.set(compiled, (group = new Group(compiled)))
       group.add(shapeId, constants)
-      this.registrations.set(shapeId, { clause, alternative: undefined, keys: [] })
+      this.registrations.set(shapeId, new Registration(clause, undefined, []))
       return
     }
     const { alternative, keys } = chosen
@@ -93,7 +117,7 @@ export class FilterIndex {
       registered += kind === "containsAny" ? (keys[i]?.length ?? 0) : 1
     }
     if (registered > 1) this.repeated.add(shapeId)
-    this.registrations.set(shapeId, { clause, alternative, keys })
+    this.registrations.set(shapeId, new Registration(clause, alternative, keys))
   }
 
   /** Removes a shape; nothing happens when it is not registered. */
@@ -103,8 +127,7 @@ export class FilterIndex {
     if (registration === undefined) return
     this.registrations.delete(shapeId)
     this.repeated.delete(shapeId)
-    const { clause, alternative, keys } = registration
-    const { compiled } = clause
+    const { alternative, compiled } = registration
     if (alternative === undefined) {
       const group = this.scanned.get(compiled)
       group?.remove(shapeId)
@@ -115,8 +138,10 @@ export class FilterIndex {
       const probe = this.probes.get(one.probeKey)
       if (probe === undefined) continue
       const { kind, exact } = one.path
-      if (kind === "range") probe.ranges.remove(intervalOf(one, clause, shapeId))
-      else for (const key of keys[i] ?? []) cellsOf(probe, kind).remove(key, shapeId, exact, compiled)
+      if (kind === "range") probe.ranges.remove(intervalOf(one, registration, shapeId))
+      else
+        for (const key of registration.keysOf(i, one))
+          cellsOf(probe, kind).remove(key, shapeId, exact, compiled)
       if (--probe.users === 0) this.probes.delete(one.probeKey)
     }
   }
@@ -134,10 +159,8 @@ export class FilterIndex {
   /** An estimate of what the index holds in memory, for metrics. */
   memoryBytes(): number {
     let bytes = this.everyRow.size * 40 + this.repeated.size * 40
-    for (const { clause, keys } of this.registrations.values()) {
-      bytes += 160 + clause.constants.length * 24
-      for (const list of keys) bytes += 32 + list.length * 72
-    }
+    for (const { alternative, constants } of this.registrations.values())
+      bytes += 150 + constants.length * 24 + (alternative?.length ?? 0) * 40
     return bytes + this.probes.size * 1000 + this.scanned.size * 200
   }
 
@@ -176,7 +199,7 @@ export class FilterIndex {
     const probe = this.probes.get(one.probeKey)
     const { kind } = one.path
     if (kind === "range") return { keys: [], crowd: (probe?.ranges.size ?? 0) / 4 }
-    if (kind === "isNull") return { keys: [nullKey], crowd: probe?.nulls.sizeOf(nullKey) ?? 0 }
+    if (kind === "isNull") return { keys: nullKeys, crowd: probe?.nulls.sizeOf(nullKey) ?? 0 }
     const keys = keysOf(one, clause)
     if (keys === undefined || keys.length > 10_000) return undefined
     const cells = probe === undefined ? undefined : cellsOf(probe, kind)
@@ -248,7 +271,7 @@ export class FilterIndex {
       if (registration.alternative?.some((one) => one.probeKey === probe.key) !== true) continue
       if (this.repeated.has(shapeId) && this.seen.has(shapeId)) continue
       if (this.repeated.has(shapeId)) this.seen.add(shapeId)
-      this.evaluateOne(shapeId, registration.clause.compiled, registration.clause.constants, out)
+      this.evaluateOne(shapeId, registration.compiled, registration.constants, out)
     }
   }
 

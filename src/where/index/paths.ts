@@ -16,6 +16,9 @@ export interface PlannedPath {
 
 export type Alternative = ReadonlyArray<PlannedPath>
 
+/** What the index asks of a clause. */
+export type Constants = Pick<RunnableClause, "compiled" | "constants">
+
 const planned = new WeakMap<Compiled, ReadonlyArray<Alternative>>()
 
 /** The ways to index clauses of a form, best first. */
@@ -42,7 +45,7 @@ export const alternativesFor = (compiled: Compiled): ReadonlyArray<Alternative> 
 }
 
 /** Keys that a clause is registered under. `undefined`: this clause's constants do not allow the path. */
-export const keysOf = (one: PlannedPath, clause: RunnableClause): ReadonlyArray<unknown> | undefined => {
+export const keysOf = (one: PlannedPath, clause: Constants): ReadonlyArray<unknown> | undefined => {
   const { path, codec } = one
   const keys = new Set<unknown>()
   for (const slot of path.slots) {
@@ -66,7 +69,7 @@ export const keysOf = (one: PlannedPath, clause: RunnableClause): ReadonlyArray<
 }
 
 /** The interval that a clause's bounds leave. */
-export const intervalOf = (one: PlannedPath, clause: RunnableClause, id: number): Interval => {
+export const intervalOf = (one: PlannedPath, clause: Constants, id: number): Interval => {
   const { path, codec } = one
   const compare = codec.compare ?? (() => 0)
   let lower: unknown
