@@ -13,7 +13,7 @@ import type { RegistrySession, SessionOptions } from "../registry/RegistrySessio
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { gainedAttached, isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
@@ -25,6 +25,7 @@ import { watchTables } from "./TableWatch.ts"
 
 const catalogueRetryMillis = 500
 const tableWatchMillis = 2000
+const attachedWithRows = "a partition with rows of its own was attached"
 /** The stream counts time from the year 2000. */
 const postgresEpochMillis = Date.UTC(2000, 0, 1)
 
@@ -144,24 +145,27 @@ export class SessionServices extends Context.Service<
           for (const { oid } of session.shapes.tables()) {
             const table = yield* inspector.tableByOid(oid)
             dropAffected(session, oid, table)
+            const attached = Array.from(session.shapes.on(oid)).filter(
+              ({ definition: { leafOids } }) =>
+                table !== undefined && leafOids !== undefined && gainedAttached(leafOids, table)
+            )
+            session.drop(attached, attachedWithRows)
           }
         })
 
       const whileActive = (session: RegistrySession, beginAnew: Effect.Effect<void>) =>
         Effect.scoped(
           Effect.gen(function* () {
-            yield* inspector.onChange((change) =>
-              change._tag === "Changed" && change.difference.leavesAttached.length > 0
-                ? session.dropTables(
-                    new Set([change.after.oid]),
-                    "a partition with rows of its own was attached"
-                  )
-                : dropAffected(
-                    session,
-                    change.before.oid,
-                    change._tag === "Vanished" ? undefined : change.after
-                  )
-            )
+            yield* inspector.onChange((change) => {
+              if (change._tag === "Vanished") return dropAffected(session, change.before.oid, undefined)
+              const { after, difference } = change
+              // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
+              if (difference.columnsAltered.length > 0 && catalogue.loaded() !== undefined)
+                run(Effect.ignore(catalogue.reload))
+              if (difference.leavesAttached.length > 0)
+                session.dropTables(new Set([after.oid]), attachedWithRows)
+              else dropAffected(session, after.oid, after)
+            })
             publication.trust(session.shapes.tables().map(({ oid }) => oid))
             yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
             yield* Effect.forkScoped(
@@ -169,6 +173,7 @@ export class SessionServices extends Context.Service<
                 everyMillis: tableWatchMillis,
                 admin,
                 tables: () => session.shapes.tables().map(({ oid }) => oid),
+                types: () => typesIn(inspector.all(), session.shapes.tables()),
                 changed: (oid) => {
                   inspector.invalidate(oid)
                   return inspector.tableByOid(oid)
@@ -245,6 +250,26 @@ const dropReported = (session: RegistrySession, report: PublicationReport): void
     }
     session.drop(affected, "the publication did not carry generated columns")
   }
+}
+
+/** The types of the database's own make that the tables' columns have, each with the tables that have it. */
+const typesIn = (
+  known: ReadonlyArray<TableInfo>,
+  inUse: ReadonlyArray<{ readonly oid: number }>
+): ReadonlyMap<string, ReadonlyArray<number>> => {
+  const oids = new Set(inUse.map(({ oid }) => oid))
+  const types = new Map<string, Array<number>>()
+  for (const { columns, oid } of known) {
+    if (!oids.has(oid)) continue
+    for (const { contents } of columns) {
+      for (const type of Object.keys(contents ?? {})) {
+        const tables = types.get(type)
+        if (tables === undefined) types.set(type, [oid])
+        else if (!tables.includes(oid)) tables.push(oid)
+      }
+    }
+  }
+  return types
 }
 
 /** A text array as Postgres reads it. */

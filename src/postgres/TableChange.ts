@@ -1,11 +1,11 @@
-import type { ColumnInfo, TableInfo } from "./TableInfo.ts"
+import { contentsChanged, type ColumnInfo, type TableInfo } from "./TableInfo.ts"
 
 /** How a table differs from an earlier description of it, in what matters to shapes. Nullability does not. */
 export interface TableDifference {
   readonly renamed: boolean
   readonly columnsAdded: ReadonlyArray<string>
   readonly columnsDropped: ReadonlyArray<string>
-  /** Columns whose stored values may read differently: another type, modifier or collation, or dropped and made anew. */
+  /** Columns whose stored values may read differently: another type, modifier or collation, a type that was altered itself, or dropped and made anew. */
   readonly columnsAltered: ReadonlyArray<string>
   readonly keyChanged: boolean
   /** Partitions that are new to the tree and were created as such, hence empty at first. */
@@ -88,6 +88,7 @@ const isAltered = (before: ColumnInfo, after: ColumnInfo): boolean =>
   // A varchar only gets another limit; other types are rewritten without a word in the stream.
   (before.typeModifier !== after.typeModifier && (after.element?.typeOid ?? after.typeOid) !== varchar) ||
   before.collationOid !== after.collationOid ||
+  contentsChanged(before.contents, after.contents) ||
   before.generated !== after.generated
 
 const sameItems = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): boolean =>

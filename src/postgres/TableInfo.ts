@@ -55,6 +55,34 @@ export interface ColumnInfo {
   readonly outputFunction?: string
   /** Name of a domain's base type as SQL; absent for other types. */
   readonly baseTypeName?: string
+  /** What types of the database's own make are made of; absent for built-in types. */
+  readonly contents?: TypeContents
   readonly notNull: boolean
   readonly generated: "no" | "stored" | "virtual"
+}
+
+/**
+ * The enums and composite types in a type, itself or below it, by OID: labels by the OID that they keep when they are
+ * renamed, and fields with name, type and modifier. Texts of values change when these do, without a word in the stream.
+ */
+export type TypeContents = Readonly<
+  Record<string, Readonly<Record<string, string>> | ReadonlyArray<readonly [string, number, number]>>
+>
+
+const isEnum = (content: TypeContents[string]): content is Readonly<Record<string, string>> =>
+  !Array.isArray(content)
+
+/**
+ * Whether values of the type may read differently than before. Further labels of an enum change nothing.
+ */
+export const contentsChanged = (
+  before: TypeContents | undefined,
+  after: TypeContents | undefined
+): boolean => {
+  if (before === undefined || after === undefined) return false
+  return Object.entries(before).some(([oid, was]) => {
+    const is = after[oid]
+    if (is === undefined || !isEnum(was) || !isEnum(is)) return JSON.stringify(was) !== JSON.stringify(is)
+    return Object.entries(was).some(([label, text]) => is[label] !== text)
+  })
 }

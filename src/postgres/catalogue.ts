@@ -4,6 +4,9 @@ import type { PgError } from "./PgError.ts"
 import type { Queryable } from "./SessionPool.ts"
 import type { PartitionInfo, TableInfo } from "./TableInfo.ts"
 
+/** `FirstNormalObjectId`: objects below it come with Postgres. Source: `access/transam.h`. */
+const firstOwnOid = 16384
+
 /**
  * One row of JSON per table. Ordinary and partitioned tables only, and none of the system's or of a session's own: those
  * cannot be replicated. Partition trees are followed in pg_inherits because pg_partition_tree() would wait for locks.
@@ -35,6 +38,28 @@ SELECT json_build_object(
       'baseTypeName', CASE t.typtype WHEN 'd' THEN quote_ident(bn.nspname) || '.' || quote_ident(b.typname) END,
       'outputFunction', quote_ident(pn.nspname) || '.' || quote_ident(p.proname),
       'collationOid', a.attcollation::int8,
+      'contents', CASE WHEN t.oid >= ${firstOwnOid} THEN (
+        WITH RECURSIVE within AS (
+          SELECT t.oid
+          UNION
+          SELECT deeper.oid FROM within JOIN pg_type w ON w.oid = within.oid
+          JOIN LATERAL (
+            SELECT w.typelem AS oid UNION ALL SELECT w.typbasetype
+            UNION ALL
+            SELECT r.rngsubtype FROM pg_range r WHERE w.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL
+            SELECT f.atttypid FROM pg_attribute f
+            WHERE w.typtype = 'c' AND f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+          ) deeper ON deeper.oid >= ${firstOwnOid}
+        )
+        SELECT jsonb_object_agg(w.oid::text, CASE w.typtype
+          WHEN 'e' THEN (SELECT jsonb_object_agg(l.oid::text, l.enumlabel) FROM pg_enum l WHERE l.enumtypid = w.oid)
+          ELSE (
+            SELECT jsonb_agg(jsonb_build_array(f.attname, f.atttypid::int8, f.atttypmod) ORDER BY f.attnum)
+            FROM pg_attribute f WHERE f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+          ) END)
+        FROM within JOIN pg_type w ON w.oid = within.oid WHERE w.typtype IN ('c', 'e')
+      ) END,
       'notNull', a.attnotnull,
       'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' ELSE 'no' END
     ) ORDER BY a.attnum), '[]')
@@ -126,12 +151,13 @@ const descriptionsOf = (rows: ReadonlyArray<Row>): Descriptions => {
     if (described.columns.length === 0) continue
     tables.push({
       ...described,
-      columns: described.columns.map(({ element, baseTypeOid, baseTypeName, ...column }) => ({
+      columns: described.columns.map(({ element, baseTypeOid, baseTypeName, contents, ...column }) => ({
         ...column,
         // JSON has null where our types say undefined.
         element: element ?? undefined,
         baseTypeOid: baseTypeOid ?? undefined,
-        ...(baseTypeName == null ? {} : { baseTypeName })
+        ...(baseTypeName == null ? {} : { baseTypeName }),
+        ...(contents == null ? {} : { contents })
       })),
       leafOids: partitions.filter((partition) => partition.isLeaf).map((partition) => partition.oid),
       partitions: partitions.map(({ oid, parentOid, attached }) => ({ oid, parentOid, attached }))

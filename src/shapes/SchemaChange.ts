@@ -1,6 +1,6 @@
 import { keyColumns } from "../postgres/ColumnSelection.ts"
 import type { Relation } from "../postgres/Relation.ts"
-import type { TableInfo } from "../postgres/TableInfo.ts"
+import { contentsChanged, type TableInfo } from "../postgres/TableInfo.ts"
 import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
 
 /**
@@ -41,12 +41,36 @@ export const partitionsChanged = (leafOidsBefore: ReadonlyArray<number>, table: 
   return leafOidsBefore.some((oid) => !now.has(oid))
 }
 
+/**
+ * Whether the table has a leaf partition that the shape, made when it had these, never saw, and that came with rows of its
+ * own: it was attached, or something above it was, and nobody was there to see it.
+ */
+export const gainedAttached = (leafOidsBefore: ReadonlyArray<number>, table: TableInfo): boolean => {
+  const partitions = new Map((table.partitions ?? []).map((partition) => [partition.oid, partition]))
+  const known = new Set<number>()
+  for (const leaf of leafOidsBefore) {
+    for (let at: number | undefined = leaf; at !== undefined; at = partitions.get(at)?.parentOid)
+      known.add(at)
+  }
+  for (const leaf of table.leafOids) {
+    for (
+      let at = partitions.get(leaf);
+      at !== undefined && !known.has(at.oid);
+      at = partitions.get(at.parentOid)
+    ) {
+      if (at.attached) return true
+    }
+  }
+  return false
+}
+
 const fromCatalogue = (column: TableInfo["columns"][number]): DefinedColumn => ({
   name: column.name,
   typeOid: column.typeOid,
   typeModifier: column.typeModifier,
   attnum: column.attnum,
-  notNull: column.notNull
+  notNull: column.notNull,
+  ...(column.contents === undefined ? {} : { contents: column.contents })
 })
 
 const columnsAffect = (
@@ -75,6 +99,7 @@ const columnsAffect = (
 
 const mayReadDifferently = (before: DefinedColumn, after: DefinedColumn): boolean =>
   before.typeOid !== after.typeOid ||
+  contentsChanged(before.contents, after.contents) ||
   (before.attnum !== undefined && after.attnum !== undefined && before.attnum !== after.attnum) ||
   (before.typeModifier !== undefined &&
     after.typeModifier !== undefined &&

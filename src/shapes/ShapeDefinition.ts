@@ -1,3 +1,4 @@
+import type { TypeContents } from "../postgres/TableInfo.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 
 /**
@@ -40,6 +41,8 @@ export interface DefinedColumn {
   readonly notNull?: boolean
   /** The stream may leave the column out. */
   readonly generated?: boolean
+  /** Of a type that is not built in. */
+  readonly contents?: TypeContents
 }
 
 /** Canonical text of the parts that make up a shape's identity. */

@@ -40,13 +40,14 @@ const cache = new WeakMap<TableInfo, ReadonlyArray<DefinedColumn>>()
 const definedColumns = (table: TableInfo): ReadonlyArray<DefinedColumn> => {
   let columns = cache.get(table)
   if (columns === undefined) {
-    columns = table.columns.map(({ attnum, generated, name, notNull, typeModifier, typeOid }) => ({
+    columns = table.columns.map(({ attnum, contents, generated, name, notNull, typeModifier, typeOid }) => ({
       name,
       typeOid,
       typeModifier,
       attnum,
       notNull,
-      generated: generated !== "no"
+      generated: generated !== "no",
+      ...(contents === undefined ? {} : { contents })
     }))
     cache.set(table, columns)
   }

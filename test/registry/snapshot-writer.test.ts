@@ -32,22 +32,22 @@ describe("a snapshot that is stored", () => {
     assert.isTrue(readable)
     // The disk takes its time from here on.
     const settled = engine.settled.bind(engine)
-    let release = () => {}
+    const held: Array<() => void> = []
     let asked = 0
     engine.settled = () => {
       asked++
-      return new Promise<boolean>((resolve) => (release = () => resolve(settled())))
+      return new Promise<boolean>((resolve) => held.push(() => resolve(settled())))
     }
     const ended = Effect.runPromise(output.sink.end())
     await eventually("the end is on its way to the disk", () => asked === 1)
     assert.isFalse(shape.snapshotComplete)
     assert.strictEqual(shape.snapshotChunks.length, 0)
     assert.strictEqual(shape.running?.index, 0)
-    release()
+    held.pop()?.()
     await eventually("the end is told", () => shape.snapshotComplete && shape.snapshotChunks.length === 1)
-    release()
+    held.pop()?.()
     await eventually("it is over", () => asked === 2)
-    release()
+    held.pop()?.()
     await ended
     await Effect.runPromise(output.close)
     const restarted = engineAt(directory)
