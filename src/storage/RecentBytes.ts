@@ -21,8 +21,11 @@ export class RecentBytes {
     this.capacityBytes = capacityBytes
   }
 
-  /** `buffer` holds the segment's bytes from `start` on, and does not change any more. */
-  add(segment: number, start: number, buffer: Buffer): void {
+  /**
+   * `buffer` holds the segment's bytes from `start` on, and does not change for as long as it is here: until it is among
+   * those that a later call returns, because newer bytes have taken their place.
+   */
+  add(segment: number, start: number, buffer: Buffer): ReadonlyArray<Buffer> {
     const last = this.pieces.at(-1)
     if (last !== undefined && continues(last, segment, start, buffer)) {
       // A follower reads in small steps into one large buffer: that is one piece, or there would be thousands.
@@ -36,7 +39,7 @@ export class RecentBytes {
       this.bytes -= this.pieces[drop]?.buffer.length ?? 0
       drop++
     }
-    if (drop > 0) this.pieces = this.pieces.slice(drop)
+    return drop === 0 ? nothing : this.pieces.splice(0, drop).map((piece) => piece.buffer)
   }
 
   slice(segment: number, position: number, length: number): Buffer | undefined {
@@ -55,3 +58,5 @@ export class RecentBytes {
     this.bytes = 0
   }
 }
+
+const nothing: ReadonlyArray<Buffer> = []
