@@ -1,4 +1,10 @@
-import { type Message, Shape, ShapeStream, type ShapeStreamInterface } from "@electric-sql/client"
+import {
+  type Message,
+  Shape,
+  ShapeStream,
+  type ShapeStreamInterface,
+  type ShapeStreamOptions
+} from "@electric-sql/client"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { HttpServer } from "../../src/http/HttpServer.ts"
@@ -21,7 +27,11 @@ const snapshotEnd = '{"headers":{"control":"snapshot-end","xmin":"1","xmax":"1",
 
 /** A service with rows 1 and 2, and a client of the table in the given mode. */
 const withClient = <E, R>(
-  options: { readonly liveSse: boolean; readonly mode?: "full" | "changes_only" } & HarnessOptions,
+  options: {
+    readonly liveSse: boolean
+    readonly mode?: "full" | "changes_only"
+    readonly client?: Pick<ShapeStreamOptions, "fetchClient" | "backoffOptions">
+  } & HarnessOptions,
   body: (context: {
     readonly store: FakeStore
     readonly server: HttpServer["Service"]
@@ -41,7 +51,8 @@ const withClient = <E, R>(
       params: { table: "items", columns: ["id", "name"] },
       liveSse: options.liveSse,
       ...(options.mode === undefined ? {} : { log: options.mode, offset: "now" as const }),
-      signal: aborter.signal
+      signal: aborter.signal,
+      ...options.client
     })
     yield* body({ store, server, stream, handle: () => [...store.shapes.keys()].at(-1) ?? "" })
   }).pipe(Effect.provide(HttpServer.layer.pipe(Layer.provideMerge(apiLayer(store, options)))), Effect.scoped)
@@ -104,6 +115,31 @@ for (const liveSse of [false, true])
         })
       )
     )
+
+    it.live("comes back after a 503 when Retry-After says, not sooner", () => {
+      const sent: Array<{ readonly atMillis: number; readonly status: number }> = []
+      const fetchClient: typeof fetch = async (input, init) => {
+        const atMillis = performance.now()
+        const response = await fetch(input, init)
+        sent.push({ atMillis, status: response.status })
+        return response
+      }
+      const backoffOptions = { initialDelay: 1, maxDelay: 5, multiplier: 1.1 }
+      return withClient({ liveSse, client: { fetchClient, backoffOptions } }, ({ store, stream }) =>
+        Effect.gen(function* () {
+          store.catalogueDown = true
+          stream.subscribe(() => {})
+          yield* eventually(() => sent.length === 1, "the first answer")
+          store.catalogueDown = false
+          yield* eventually(() => stream.isUpToDate, "up to date in the end", 5_000)
+          const [first, second] = sent
+          assert.strictEqual(first?.status, 503)
+          assert.strictEqual(second?.status, 200)
+          // What the service said is one second.
+          assert.isAtLeast((second?.atMillis ?? 0) - (first?.atMillis ?? 0), 990)
+        })
+      )
+    })
 
     it.live("loads subsets into a stream of changes", () => {
       const subsets = {
