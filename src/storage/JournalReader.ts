@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises"
+import { CreatedDecoder } from "./CreatedRecords.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
@@ -46,6 +47,7 @@ export class JournalReader {
   private lost = false
   private pollsBehind = 0
   private epochsRead = false
+  private readonly created = new CreatedDecoder()
   epoch: number
   segment: number
   position: number
@@ -188,6 +190,7 @@ export class JournalReader {
     this.epoch = epoch
     this.segment = segment
     this.position = 0
+    this.created.beginSegment()
     this.onSegment(epoch, segment)
   }
 
@@ -331,7 +334,8 @@ export class JournalReader {
           this.open = undefined
         }
       })
-    } else if (kind === recordKind.notice) this.store.apply(decodeNotice(this.buffer.subarray(at, end)))
+    } else if (kind === recordKind.notice)
+      this.store.apply(this.created.decode(this.buffer.subarray(at, end)))
     else if (kind === recordKind.inlineChunk) {
       const id = this.buffer.readUInt32LE(at)
       const index = this.buffer.readUInt32LE(at + 4)

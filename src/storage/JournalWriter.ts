@@ -1,6 +1,7 @@
 import { close, constants, fdatasync, openSync, write } from "node:fs"
 import { promisify } from "node:util"
 import { ByteWriter } from "../shapes/ByteWriter.ts"
+import { CreatedEncoder } from "./CreatedRecords.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "./Records.ts"
@@ -136,18 +137,24 @@ export class JournalWriter {
 
   /** Appends a record; inside a transaction the open part is closed first, records do not nest. */
   appendBetween(kind: number, payload: Uint8Array): { readonly segment: number; readonly position: number } {
-    if (this.partAt >= 0) this.sealPart(false)
-    this.rotateIfFull()
+    this.prepare()
     const segment = this.segment
     return { segment, position: this.append(kind, payload) }
   }
 
   notice(notice: Notice): void {
-    this.appendBetween(recordKind.notice, encodeNotice(notice))
+    this.prepare()
+    this.append(recordKind.notice, this.created.encode(notice, this.segment))
+  }
+
+  private prepare(): void {
+    if (this.partAt >= 0) this.sealPart(false)
+    this.rotateIfFull()
   }
 
   /** The segment that the last committed transaction stands in. */
   segmentOfTransaction: number
+  private readonly created = new CreatedEncoder()
   private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
 
   beginTransaction(commitLsn: bigint, xid: number): void {

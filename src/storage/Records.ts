@@ -57,6 +57,8 @@ export type Notice =
       readonly handle: string
       readonly definition: ShapeDefinition
       readonly atMillis: number
+      /** Later records of the segment refer to this one by it: see `CreatedLike`. */
+      readonly number?: number
     }
   /** The snapshot's transaction is known; changes of transactions it contains are not part of the log. */
   | { readonly t: "visible"; readonly id: number; readonly visibility: SnapshotVisibility }
@@ -95,6 +97,21 @@ export type Notice =
    */
   | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
 
+/**
+ * How a `created` notice stands in the journal when its definition is that of an earlier record of the same segment, but
+ * for the text and the constants of its clause. Made and read by `CreatedRecords.ts`.
+ */
+export interface CreatedLike {
+  readonly t: "createdLike"
+  readonly id: number
+  readonly handle: string
+  readonly atMillis: number
+  /** The `number` of that record. */
+  readonly like: number
+  readonly sql?: string
+  readonly constants?: ReadonlyArray<string>
+}
+
 /** The end of an epoch's journal: everything after it is ignored by everyone. */
 export interface JournalEnd {
   readonly epoch: number
@@ -102,9 +119,11 @@ export interface JournalEnd {
   readonly position: number
 }
 
-export const encodeNotice = (notice: Notice): Buffer => Buffer.from(JSON.stringify(notice), "utf8")
+export const encodeNotice = (notice: Notice | CreatedLike): Buffer =>
+  Buffer.from(JSON.stringify(notice), "utf8")
 
 /** The caller has verified the checksum, so the payload is what was written. */
-export const decodeNotice = (payload: Buffer): Notice => JSON.parse(payload.toString("utf8")) as Notice
+export const decodeNotice = (payload: Buffer): Notice | CreatedLike =>
+  JSON.parse(payload.toString("utf8")) as Notice | CreatedLike
 
 export const logFileEnd = (file: LogFile): LogOffset => ({ tx: BigInt(file.endTx), op: file.endOp })

@@ -194,7 +194,11 @@ export class ShapeStore {
         return
       }
       case "dropped":
-        for (const id of notice.ids) this.drop(id, notice.reason)
+        for (const id of notice.ids) {
+          this.drop(id, notice.reason)
+          // Where the record of its creation was damaged, this one says that there was a shape.
+          if (id >= this.nextId) this.nextId = id + 1
+        }
         return
       case "purged":
         for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)

@@ -6,7 +6,7 @@ import { join } from "node:path"
  * removes what an older or newer one has written: after an upgrade (or a rollback) across versions the clients
  * of existing shapes get 409 once and fetch again, and nothing else happens.
  */
-export const formatVersion = 1
+export const formatVersion = 2
 
 /**
  * Where everything of one replication stream lives, `<storage dir>/<stream id>/v<format version>/`:
@@ -68,13 +68,25 @@ export const syncDirectory = async (path: string): Promise<void> => {
   }
 }
 
-/** Writes a small file so that it is either not there or whole. */
+/** Makes what has been written to a file durable, whoever wrote it. */
+export const syncFile = async (path: string): Promise<void> => {
+  const handle = await open(path, "r")
+  try {
+    await handle.datasync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * Writes a small file so that it is either not there or whole, for whoever reads it as long as the system runs. After a
+ * crash of the system it may be damaged, unless it was synced before.
+ */
 export const writeWhole = async (path: string, content: string): Promise<void> => {
   const temporary = `${path}.${process.pid}.tmp`
   const handle = await open(temporary, "w")
   try {
     await handle.writeFile(content)
-    await handle.sync()
   } finally {
     await handle.close()
   }

@@ -27,8 +27,10 @@ const byColumns = new WeakMap<
   { readonly from: ShapeDefinition; readonly shared: ShapeDefinition }
 >()
 const forms = new Shared<ClauseForm>()
+const numbers = new WeakMap<ShapeDefinition, number>()
+let lastNumber = 0
 
-/** The parts of a clause that all clauses of its form have. */
+/** The parts of a clause that all clauses of its form have which go with the same rest of a definition. */
 interface ClauseForm {
   readonly plan: string
   readonly columns: ReadonlyArray<string>
@@ -60,19 +62,22 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.log === b.log &&
   a.schemaHeader === b.schemaHeader
 
-const formOf = (where: WhereClause, expression: StoredExpression): ClauseForm => {
-  const key = `${where.classification} ${where.reason} ${expression.columns.join()} ${expression.plan}`
+const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
+  let number = numbers.get(common)
+  if (number === undefined) numbers.set(common, (number = ++lastNumber))
+  const key = `${number} ${where.classification} ${where.reason} ${expression.columns.join()} ${expression.plan}`
   const known = forms.get(key)
   if (known !== undefined) return known
   const { classification, reason } = where
-  return forms.add(key, { plan: expression.plan, columns: expression.columns, classification, reason })
+  // The columns are its own: they stand for the form, see `templateOf`.
+  return forms.add(key, { plan: expression.plan, columns: [...expression.columns], classification, reason })
 }
 
 /** The same clause; what it shares with others of its form is held in memory once. */
-const internClause = (where: WhereClause): WhereClause => {
+const internClause = (common: ShapeDefinition, where: WhereClause): WhereClause => {
   const { expression, sql } = where
   if (!isStoredExpression(expression) || !Array.isArray(expression.columns)) return where
-  const form = formOf(where, expression)
+  const form = formOf(common, where, expression)
   const own: StoredExpression = {
     version: 1,
     plan: form.plan,
@@ -90,11 +95,21 @@ const internClause = (where: WhereClause): WhereClause => {
 /** `common` is a definition without a clause that was interned before. */
 export const withClause = (common: ShapeDefinition, where: WhereClause): ShapeDefinition => ({
   ...common,
-  where: internClause(where)
+  where: internClause(common, where)
 })
 
 /** The same definition with the parts that many shapes have in common held in memory once. */
 export const internDefinition = (definition: ShapeDefinition): ShapeDefinition => {
   const common = commonOf(definition)
   return definition.where === undefined ? common : withClause(common, definition.where)
+}
+
+/**
+ * An object that stands for all interned definitions which differ in the text and the constants of their clauses only.
+ * `undefined` when the clause is not of a kind that can tell.
+ */
+export const templateOf = (interned: ShapeDefinition): object | undefined => {
+  const { where } = interned
+  if (where === undefined) return interned
+  return isStoredExpression(where.expression) ? where.expression.columns : undefined
 }

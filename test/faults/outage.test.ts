@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { gunzipSync } from "node:zlib"
+import { formatVersion } from "../../src/storage/StorageDir.ts"
 import { startDatabaseProxy } from "../../scripts/support/DatabaseProxy.ts"
 import { createDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
@@ -60,7 +61,7 @@ describe("an instance that starts while the database is down", () => {
         before.map(({ status }) => status),
         shapes.map(() => 200)
       )
-      const root = path.join(storageDir, database.streamId, "v1")
+      const root = path.join(storageDir, database.streamId, `v${formatVersion}`)
       await eventually("the schema is written down", () => {
         const kept = ["tables", "types"].map((name): unknown =>
           JSON.parse(gunzipSync(readFileSync(path.join(root, `${name}.json.gz`))).toString())
