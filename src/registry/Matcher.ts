@@ -23,6 +23,10 @@ export class IdList implements Ids {
   }
 }
 
+/** Nothing failed, and nothing is left for Postgres to decide. */
+export const isSettled = (matches: MatchList): boolean =>
+  matches.errors.length === 0 && matches.undecided.length === 0
+
 /** Knows which shapes of one table a row belongs to. */
 export interface Matcher {
   /** False when the rows lack what the condition needs. */

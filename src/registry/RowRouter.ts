@@ -11,7 +11,7 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
-import { type Ids, IdList, type MakeMatcher } from "./Matcher.ts"
+import { type Ids, IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 import { StreamPosition } from "./StreamPosition.ts"
@@ -348,6 +348,7 @@ export class RowRouter implements ChangeSink {
     before: MatchList | undefined,
     after: MatchList | undefined
   ): void {
+    if ((before === undefined || isSettled(before)) && (after === undefined || isSettled(after))) return
     for (const matches of [before, after]) {
       if (matches === undefined) continue
       for (const { shapeId, message } of matches.errors) this.dropFailed(shapeId, message)

@@ -21,12 +21,18 @@ const xlogDataHeaderBytes = 25
 const keepaliveBytes = 18
 const copyBothResponse = 0x57 // W
 /**
- * Postgres flushes its socket after every row, and a read per row costs several times what decoding it does. When this
- * many chunks come within a millisecond, the socket is left alone for the next one, and then read in large pieces.
- * Twice the rows per second of CPU time, on both sides; transactions of a few rows never wait.
+ * Postgres flushes its socket after every message, and a read per message costs several times what decoding it does, on
+ * both sides: each read wakes the process up. When this many chunks come within a millisecond, the socket is left alone
+ * for the next one and then read in large pieces, and so on after each piece for as long as the pieces are worth it.
+ * Transactions of a few rows never wait.
  */
 const burstChunks = 16
 const burstMillis = 1
+/** A piece below this, after a rest: the burst is over. */
+const burstBytes = 4096
+/** The most that Node reads at once, plain and from TLS: such a piece has left something behind, which comes first. */
+const fullChunkBytes = 64 * 1024
+const fullTlsChunkBytes = 16 * 1024
 /** What a message may have beside the change in it: headers. */
 const envelopeBytes = 64
 
@@ -50,6 +56,8 @@ export class StreamPump {
   private heardAtMillis = performance.now()
   private burstBeganMillis = 0
   private chunksInBurst = 0
+  /** The last thing done was to rest. */
+  private rested = false
 
   constructor(session: ReplicationSession, options: PumpOptions) {
     this.session = session
@@ -125,16 +133,20 @@ export class StreamPump {
     this.heardAtMillis = performance.now()
     this.guarded(() => this.framer.push(chunk))
     this.afterBatch()
-    this.restInBurst()
+    this.restInBurst(chunk.length)
   }
 
-  private restInBurst(): void {
+  private restInBurst(chunkBytes: number): void {
+    if (chunkBytes >= fullChunkBytes || chunkBytes === fullTlsChunkBytes) return
+    const goesOn = this.rested && chunkBytes >= burstBytes
+    this.rested = false
     if (this.heardAtMillis - this.burstBeganMillis > burstMillis) {
       this.burstBeganMillis = this.heardAtMillis
       this.chunksInBurst = 0
     }
-    if (++this.chunksInBurst < burstChunks || this.pending !== undefined) return
+    if ((++this.chunksInBurst < burstChunks && !goesOn) || this.pending !== undefined) return
     this.chunksInBurst = 0
+    this.rested = true
     this.session.stream.pause()
     setTimeout(() => {
       if (this.pending === undefined && !this.stopped) this.session.stream.resume()

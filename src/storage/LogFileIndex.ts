@@ -10,13 +10,15 @@ export const indexRowBytes = 20
 export const writeIndexRow = (
   out: Buffer,
   row: number,
-  tx: bigint,
+  txHigh: number,
+  txLow: number,
   op: number,
   position: number,
   length: number
 ): void => {
   const at = row * indexRowBytes
-  out.writeBigUInt64LE(tx, at)
+  out.writeUInt32LE(txLow, at)
+  out.writeUInt32LE(txHigh, at + 4)
   out.writeUInt32LE(op, at + 8)
   out.writeUInt32LE(position, at + 12)
   out.writeUInt32LE(length, at + 16)

@@ -28,6 +28,8 @@ const inPlace = constants.O_CREAT | constants.O_RDWR
 export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
 
 interface Source {
+  /** The segment, where all of it is in memory. */
+  readonly whole: Buffer | undefined
   readonly take: (position: number, length: number) => Promise<Buffer>
 }
 
@@ -74,9 +76,10 @@ const openSource = async (options: {
   await handle.close()
   if (size <= wholeSegmentBytes) {
     const whole = await readFile(path)
-    return { take: async (position, length) => whole.subarray(position, position + length) }
+    return { whole, take: async (position, length) => whole.subarray(position, position + length) }
   }
   return {
+    whole: undefined,
     take: async (position, length) => {
       const bytes = Buffer.allocUnsafe(length)
       if (!(await options.segments.read(options.segment, position, bytes)))
@@ -148,16 +151,12 @@ const moveShape = async (
       const length = tail.length(k)
       const isFirst = before.bytes === 0 && k === i
       const start = before.bytes + at + (isFirst ? 0 : 1)
-      at = writeMessage(
-        bytes,
-        at,
-        await source.take(tail.position(k), length),
-        0,
-        length,
-        tail.isLast(k),
-        isFirst
-      )
-      writeIndexRow(rows, k - i, tail.tx(k), tail.op(k), start, before.bytes + at - start)
+      const position = tail.position(k)
+      at =
+        source.whole === undefined
+          ? writeMessage(bytes, at, await source.take(position, length), 0, length, tail.isLast(k), isFirst)
+          : writeMessage(bytes, at, source.whole, position, length, tail.isLast(k), isFirst)
+      writeIndexRow(rows, k - i, tail.txHigh(k), tail.txLow(k), tail.op(k), start, before.bytes + at - start)
       entryBytes += length
     }
     const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace)

@@ -37,6 +37,13 @@ export class ShapeTail {
   tx(i: number): bigint {
     return (BigInt(this.word(i, 0)) << 32n) | BigInt(this.word(i, 1))
   }
+  /** The upper and the lower half of `tx`, where a bigint for each entry would be too many. */
+  txHigh(i: number): number {
+    return this.word(i, 0)
+  }
+  txLow(i: number): number {
+    return this.word(i, 1)
+  }
   op(i: number): number {
     return this.word(i, 2)
   }

@@ -18,8 +18,9 @@ export const makeMatchList = (capacity = 64): MatchList => ({
 
 export const clearMatchList = (list: MatchList): void => {
   list.count = 0
-  list.errors.length = 0
-  list.undecided.length = 0
+  // Setting the length of an array costs more than looking at it, and these are nearly always empty.
+  if (list.errors.length > 0) list.errors.length = 0
+  if (list.undecided.length > 0) list.undecided.length = 0
 }
 
 export const pushMatch = (list: MatchList, shapeId: number): void => {
