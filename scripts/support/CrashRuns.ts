@@ -37,7 +37,7 @@ export const smallSettings = {
   ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000",
   ELECTRIC_ENABLE_INTEGRATION_TESTING: "true",
   ELECTRIC_CLEANUP_INTERVAL_MS: "100ms",
-  BATON_JOURNAL_SEGMENT_BYTES: "32768"
+  BATON_JOURNAL_SEGMENT_BYTES: "65536"
 }
 
 /** No more than a loaded machine can move to log files out of segments that are this small. */

@@ -13,6 +13,9 @@ import {
 import { listDirectory, parseSegmentFile, shapeDir } from "./StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
+/** A checkpoint costs more than moving a small segment: a backlog of them gets one together. */
+const segmentsPerCheckpoint = 8
+
 export interface MaintenanceOptions {
   /** Finished segments that may stay before their entries are moved to log files. */
   readonly retainedSegments: number
@@ -49,7 +52,13 @@ export class Maintenance {
   round(): Effect.Effect<void, CheckpointError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       while (this.isDue()) {
-        if (!(yield* this.moveOldest())) break
+        let head: CheckpointHead | undefined
+        for (let moved = 0; moved < segmentsPerCheckpoint && this.isDue(); moved++) {
+          const next = yield* this.moveOldest()
+          if (next === undefined) break
+          head = next
+        }
+        if (head === undefined || !(yield* this.writeCheckpoint(head))) break
       }
       yield* Effect.promise(() => this.removeDoomed())
       yield* Effect.promise(() => this.removeDropped())
@@ -73,20 +82,20 @@ export class Maintenance {
     return entries > this.options.retainedEntries
   }
 
-  /** Moves the oldest segment. False when that has to wait. */
-  private moveOldest(): Effect.Effect<boolean, CheckpointError, Scope.Scope> {
+  /** Moves the oldest segment. Returns what the next checkpoint begins with; `undefined` when moving has to wait. */
+  private moveOldest(): Effect.Effect<CheckpointHead | undefined> {
     return Effect.gen({ self: this }, function* () {
       const engine = this.engine
       const segment = engine.oldestSegment
       const epoch = engine.segments.epochOf(segment)
       const ends = engine.segmentEnds.get(segment)
       const writer = engine.writer
-      if (epoch === undefined || ends === undefined || writer === undefined) return false
+      if (epoch === undefined || ends === undefined || writer === undefined) return undefined
       for (const shape of engine.store.all()) {
         // Which of its entries count is not known yet.
-        if (shape.undecided !== undefined && (shape.tail?.segment(0) ?? Infinity) <= segment) return false
+        if (shape.undecided !== undefined && (shape.tail?.segment(0) ?? Infinity) <= segment) return undefined
       }
-      if (!(yield* Effect.promise(() => engine.settled()))) return false
+      if (!(yield* Effect.promise(() => engine.settled()))) return undefined
       const shapes = yield* Effect.tryPromise({
         try: () =>
           moveSegment({
@@ -108,17 +117,17 @@ export class Maintenance {
           )
         )
       )
-      if (shapes === undefined || engine.writer !== writer) return false
+      if (shapes === undefined || engine.writer !== writer) return undefined
       engine.write({ t: "moved", segment, shapes })
-      if (!(yield* Effect.promise(() => engine.settled()))) return false
-      return yield* this.writeCheckpoint({
+      if (!(yield* Effect.promise(() => engine.settled()))) return undefined
+      return {
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,
         segment: segment + 1,
         nextId: engine.store.nextId,
         lastCommitLsn: String(ends.lastCommitLsn),
         positionLsn: String(ends.positionLsn),
         source: engine.store.source ?? null
-      })
+      }
     })
   }
 
