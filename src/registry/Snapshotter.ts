@@ -1,4 +1,4 @@
-import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { quoteTable } from "../postgres/Identifiers.ts"
 import type { PgError } from "../postgres/PgError.ts"
@@ -82,8 +82,11 @@ export const makeSnapshotter = (
     run: Effect.fnUntraced(function* (request) {
       const { sink } = request
       // The session is free for others before the sink makes the end durable.
-      const { rowsInLastChunk, snapshot } = yield* Effect.scoped(
-        readRows(transactions, request, chunkBytesThreshold, limits)
+      const { rowsInLastChunk, snapshot } = yield* readRows(
+        transactions,
+        request,
+        chunkBytesThreshold,
+        limits
       )
       const end = snapshotEnd(snapshot)
       yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
@@ -92,7 +95,7 @@ export const makeSnapshotter = (
   }
 }
 
-/** Everything that happens inside the transaction. */
+/** Everything that happens inside the transaction, in the first one whose snapshot `onSnapshot` accepts. */
 const readRows = Effect.fnUntraced(function* <E>(
   transactions: SharedTransactions,
   request: SnapshotRequest<E>,
@@ -100,30 +103,23 @@ const readRows = Effect.fnUntraced(function* <E>(
   limits: SnapshotLimits
 ) {
   const { definition } = request
-  const transaction = yield* begin(transactions, request, limits)
-  if (transaction.tableKind === undefined) return yield* failure(definition.table, tableGone)
-  const rowsInLastChunk =
-    definition.log === "changes_only"
-      ? 0
-      : yield* writeRows(transactions, transaction, request, chunkBytesThreshold, limits)
-  return { snapshot: transaction.snapshot, rowsInLastChunk }
-})
-
-/** The transaction of a snapshot that `onSnapshot` accepts. */
-const begin = Effect.fnUntraced(function* <E>(
-  transactions: SharedTransactions,
-  request: SnapshotRequest<E>,
-  limits: SnapshotLimits
-) {
-  const { definition } = request
   const { table } = definition
+  const read = Effect.fnUntraced(function* (transaction: SharedTransaction) {
+    const { snapshot, tableKind } = transaction
+    if ((yield* request.onSnapshot(snapshot)) === "retry") return undefined
+    if (tableKind === undefined) return yield* failure(table, tableGone)
+    const rowsInLastChunk =
+      definition.log === "changes_only"
+        ? 0
+        : yield* writeRows(transactions, transaction, request, chunkBytesThreshold, limits)
+    return { snapshot, rowsInLastChunk }
+  })
+  const attempt = transactions.use(table.oid, read, (error) => failing(definition, Effect.fail(error)))
   const deadline = performance.now() + limits.retryMillis
   let pauseMillis = firstRetryPauseMillis
   while (true) {
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    const transaction = yield* failing(definition, Scope.provide(transactions.borrow(table.oid), scope))
-    if ((yield* request.onSnapshot(transaction.snapshot)) === "go") return transaction
-    yield* Scope.close(scope, Exit.void)
+    const done = yield* attempt
+    if (done !== undefined) return done
     if (performance.now() > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
     pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)

@@ -43,11 +43,18 @@ export class SharedTransactions {
     this.sessions = sessions
   }
 
-  /** A REPEATABLE READ READ ONLY transaction, as of `beginSnapshot`, until the scope closes. */
-  borrow(tableOid: number): Effect.Effect<SharedTransaction, PgError, Scope.Scope> {
-    return Effect.acquireRelease(this.obtain(tableOid), (transaction) => this.handOn(transaction), {
-      interruptible: true
-    })
+  /** Gives `use` a REPEATABLE READ READ ONLY transaction, as of `beginSnapshot`. */
+  use<A, E, E2>(
+    tableOid: number,
+    use: (transaction: SharedTransaction) => Effect.Effect<A, E>,
+    refusal: (error: PgError) => Effect.Effect<never, E2>
+  ): Effect.Effect<A, E | E2> {
+    // Without a scope: providing one copies the whole context, for every shape.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(Effect.catch(this.obtain(tableOid), refusal)), (transaction) =>
+        Effect.onExit(restore(use(transaction)), () => this.handOn(transaction))
+      )
+    )
   }
 
   /** Somebody waits who could be given this transaction next: it should not be ended yet. */
