@@ -11,7 +11,10 @@ import { median } from "./support/Statistics.ts"
 interface Workload {
   readonly name: string
   readonly rowsEach: number
+  /** Written while the service follows. */
   readonly transactions: number
+  /** Written while it is away, and then worked off: enough for a steady state. */
+  readonly drained: number
   readonly writers: number
   readonly matches: boolean
   readonly aim: string
@@ -19,13 +22,15 @@ interface Workload {
 
 const workloads = (scale: number): ReadonlyArray<Workload> => {
   const aim = "100,000/s or 50 %"
-  const big = { rowsEach: 50_000, transactions: Math.max(1, Math.round(4 * scale)), writers: 1 }
+  const some = (count: number): number => Math.max(1, Math.round(count * scale))
+  const big = { rowsEach: 50_000, transactions: some(4), drained: some(12), writers: 1 }
   return [
     { name: "50,000-row transactions", ...big, matches: true, aim },
     {
       name: "10-row transactions",
       rowsEach: 10,
-      transactions: Math.round(10_000 * scale),
+      transactions: some(5000),
+      drained: some(40_000),
       writers: 1,
       matches: true,
       aim
@@ -33,7 +38,8 @@ const workloads = (scale: number): ReadonlyArray<Workload> => {
     {
       name: "single rows, 4 writers",
       rowsEach: 1,
-      transactions: Math.round(5000 * scale) * 4,
+      transactions: some(2500) * 4,
+      drained: some(40_000) * 4,
       writers: 4,
       matches: true,
       aim
@@ -94,11 +100,13 @@ const figuresOf = (shapes: number, { name, aim, matches }: Workload, rates: Rate
 export const benchmark: Benchmark = {
   name: "replication",
   summary: "row changes per second from commit to durable and readable",
-  options: { runs: 3, shapes: 10_000, scale: 1 },
-  short: { runs: 1, shapes: 100, scale: 0.2 },
+  options: { runs: 3, shapes: 10_000, scale: 1, workload: 0 },
+  short: { runs: 1, shapes: 100, scale: 0.2, workload: 0 },
   run: async (options, say) => {
     const most = option(options, "shapes")
     const counts = [1, 100, 10_000, 100_000].filter((count) => count <= most)
+    const only = option(options, "workload")
+    const chosen = workloads(option(options, "scale")).filter((_, i) => only === 0 || only === i + 1)
     const stage = await openStage()
     const { database } = stage
     await createItems(database)
@@ -113,12 +121,14 @@ export const benchmark: Benchmark = {
     let nextId = 1
 
     const writeSome = async (workload: Workload, tenants: number, unsynced = false): Promise<number> => {
-      const rows = workload.rowsEach * workload.transactions
+      const transactions = unsynced ? workload.drained : workload.transactions
+      const rows = workload.rowsEach * transactions
       written.push({ first: nextId, rows, tenants, matches: workload.matches })
       const first = nextId
       nextId += rows
       await write(database, {
         ...workload,
+        transactions,
         first,
         unsynced,
         tenants,
@@ -179,7 +189,7 @@ export const benchmark: Benchmark = {
       say(`${shapes} shapes, ${Math.round(perSecond)} made per second`)
       made = shapes
       for (let run = 0; run < option(options, "runs"); run++) {
-        for (const workload of workloads(option(options, "scale"))) await measure(shapes, workload)
+        for (const workload of chosen) await measure(shapes, workload)
       }
     }
 

@@ -44,7 +44,7 @@ export const measureDrain = async (
   const cpuBefore = cpuMillis(service.pid)
   const began = nowMillis()
   await holder.end()
-  const { readableAt, durableAt } = await marker.arrival(service.port, lsn)
+  const { readableAt, durableAt } = await marker.arrival(service.port, lsn, 15)
   return {
     rows,
     millis: Math.max(readableAt, durableAt) - began,

@@ -52,21 +52,32 @@ export const makeMarker = async (database: Database) => {
       await session.query(`INSERT INTO marker VALUES (${++last})`)
       return lsn
     },
-    arrival: async (port: number, lsn: bigint, deadlineMillis = 300_000): Promise<Arrival> => {
+    /** It looks every `everyMillis`, which takes processor time of the service. */
+    arrival: async (
+      port: number,
+      lsn: bigint,
+      everyMillis = 4,
+      deadlineMillis = 300_000
+    ): Promise<Arrival> => {
       const connection = await HttpConnection.open(port)
       try {
         let readableAt = 0
         let durableAt = 0
-        const reading = eventually("the marker to be readable", deadlineMillis, 4, async () => {
+        const reading = eventually("the marker to be readable", deadlineMillis, everyMillis, async () => {
           if (lsnOfOffset((await newest(connection, "table=marker")).offset) < lsn) return undefined
           readableAt = nowMillis()
           return readableAt
         })
-        const acknowledging = eventually("the marker to be acknowledged", deadlineMillis, 4, async () => {
-          if ((await confirmedLsn(database, slotName)) < lsn) return undefined
-          durableAt = nowMillis()
-          return durableAt
-        })
+        const acknowledging = eventually(
+          "the marker to be acknowledged",
+          deadlineMillis,
+          everyMillis,
+          async () => {
+            if ((await confirmedLsn(database, slotName)) < lsn) return undefined
+            durableAt = nowMillis()
+            return durableAt
+          }
+        )
         await Promise.all([reading, acknowledging])
         return { readableAt, durableAt }
       } finally {

@@ -1,0 +1,325 @@
+/**
+ * What a change costs between the socket and the journal, without Postgres and without HTTP:
+ * `node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10]`. Everything that runs in the
+ * service runs here (frames, decoding, filters, encoding, journal with fsync, acknowledgement, log files), fed with the
+ * bytes that Postgres would send. Processor time of all threads is what counts: it hardly depends on other work.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { Effect, Result } from "effect"
+import pg from "pg"
+import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
+import type { TableInfo } from "../../src/postgres/TableInfo.ts"
+import { clauseMatcher } from "../../src/registry/Matcher.ts"
+import { RowRouter } from "../../src/registry/RowRouter.ts"
+import { ShapesByTable } from "../../src/registry/ShapesByTable.ts"
+import type { ReplicationSession } from "../../src/replication/ReplicationSession.ts"
+import { StreamPump } from "../../src/replication/StreamPump.ts"
+import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
+import { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { compileWhere, loadParser, loadTypeCatalogue } from "../../src/where/index.ts"
+
+const { values: flags } = parseArgs({
+  options: {
+    rows: { type: "string", default: "400000" },
+    shapes: { type: "string", default: "100" },
+    update: { type: "boolean", default: false },
+    only: { type: "string" },
+    rounds: { type: "string", default: "3" }
+  }
+})
+const rows = Number(flags.rows)
+const shapeCount = Number(flags.shapes)
+
+const columns = [
+  ["id", "int8", 20],
+  ["tenant", "int4", 23],
+  ["title", "text", 25],
+  ["done", "bool", 16],
+  ["amount", "numeric", 1700],
+  ["created", "timestamptz", 1184],
+  ["note", "text", 25]
+] as const
+const table: TableInfo = {
+  oid: 16_400,
+  schema: "public",
+  name: "items",
+  kind: "table",
+  primaryKey: ["id"],
+  ancestorOids: [],
+  leafOids: [],
+  columns: columns.map(([name, typeName, typeOid], i) => ({
+    name,
+    attnum: i + 1,
+    typeOid,
+    typeName,
+    typeSchema: "pg_catalog",
+    typeModifier: -1,
+    dimensions: 0,
+    typeKind: "b",
+    element: undefined,
+    baseTypeOid: undefined,
+    collationOid: typeOid === 25 ? 100 : 0,
+    notNull: false,
+    generated: "no"
+  }))
+}
+
+const whereTenantIsOne = await (async () => {
+  const cluster = await startCluster({ settings: { fsync: "off" } })
+  const { host, port, user, password } = cluster
+  const client = new pg.Client({ host, port, user, password, database: "postgres" })
+  await client.connect()
+  const catalogue = await Effect.runPromise(
+    loadTypeCatalogue((sql) =>
+      Effect.promise(async () => (await client.query<Record<string, unknown>>(sql)).rows)
+    )
+  )
+  await client.end()
+  await cluster.destroy()
+  await Effect.runPromise(loadParser)
+  const compiled = compileWhere({ sql: "tenant = 1", params: {}, table, catalogue })
+  if (Result.isFailure(compiled)) throw new Error(compiled.failure.message)
+  return compiled.success
+})()
+
+const definitionOf = (tenant: number): ShapeDefinition => {
+  const where = structuredClone(whereTenantIsOne) as typeof whereTenantIsOne & {
+    sql: string
+    expression: { constants: Array<string> }
+  }
+  where.sql = `tenant = ${tenant}`
+  where.expression.constants = [String(tenant)]
+  return {
+    table,
+    keyColumns: ["id"],
+    hasPrimaryKey: true,
+    columns: columns.map(([name]) => name),
+    selectsAllColumns: true,
+    where,
+    whereColumns: ["tenant"],
+    replica: "default",
+    log: "full",
+    tableColumns: columns.map(([name, , typeOid]) => ({ name, typeOid })),
+    schemaHeader: "{}"
+  }
+}
+
+/** The bytes that Postgres sends, in pieces of a socket's usual size. */
+const stream = function* (options: {
+  readonly rowsEach: number
+  readonly firstTenant: number
+  readonly firstLsn: bigint
+}): Generator<Buffer> {
+  const pieceBytes = 64 * 1024
+  const piece = Buffer.alloc(pieceBytes + 4096)
+  let at = 0
+  let lsn = options.firstLsn
+  const message = (write: () => void) => {
+    piece[at] = 0x64
+    const lengthAt = at + 1
+    piece[at + 5] = 0x77
+    piece.fill(0, at + 6, at + 30)
+    at += 30
+    write()
+    piece.writeUInt32BE(at - lengthAt, lengthAt)
+  }
+  const int64 = (value: bigint) => (at = piece.writeBigUInt64BE(value, at))
+  const int32 = (value: number) => (at = piece.writeUInt32BE(value, at))
+  const int16 = (value: number) => (at = piece.writeUInt16BE(value, at))
+  const text = (value: string) => (at += piece.write(value, at, "latin1"))
+  const tuple = (id: number, turn: number) => {
+    int16(columns.length)
+    const values = [
+      String(id),
+      String(options.firstTenant + (id % shapeCount)),
+      `Item number ${id}`,
+      id % 2 === 0 ? "t" : "f",
+      ((id % 100_000) / 100 + turn).toFixed(2),
+      `2026-01-01 00:${String(Math.floor(id / 60) % 60).padStart(2, "0")}:${String(id % 60).padStart(2, "0")}+00`,
+      `A note on item ${id}: words and more words, so that the row has the size of a usual one`
+    ]
+    for (const value of values) {
+      text("t")
+      int32(value.length)
+      text(value)
+    }
+  }
+  message(() => {
+    text("R")
+    int32(table.oid)
+    text("public\0items\0f")
+    int16(columns.length)
+    for (const [name, , typeOid] of columns) {
+      text(`${name === "id" ? "\x01" : "\0"}${name}\0`)
+      int32(typeOid)
+      int32(0xffffffff)
+    }
+  })
+  for (let id = 1, xid = 1000; id <= rows; xid++) {
+    lsn += 1000n
+    const commitLsn = lsn
+    message(() => {
+      text("B")
+      int64(commitLsn)
+      int64(0n)
+      int32(xid)
+    })
+    for (let end = Math.min(rows, id + options.rowsEach - 1); id <= end; id++) {
+      message(() => {
+        text(flags.update ? "U" : "I")
+        int32(table.oid)
+        if (flags.update) {
+          text("O")
+          tuple(id, 0)
+        }
+        text("N")
+        tuple(id, 1)
+      })
+      if (at >= pieceBytes) {
+        yield Buffer.from(piece.subarray(0, at))
+        at = 0
+      }
+    }
+    message(() => {
+      text("C\0")
+      int64(commitLsn)
+      int64(commitLsn + 100n)
+      int64(0n)
+    })
+  }
+  yield Buffer.from(piece.subarray(0, at))
+}
+
+const run = async (rowsEach: number, matches: boolean): Promise<string> => {
+  const directory = mkdtempSync(path.join(os.tmpdir(), "baton-pipeline-"))
+  const engine = new StorageEngine({
+    paths: storagePaths(directory, "default"),
+    chunkBytesThreshold: 10 << 20,
+    segmentBytes: 64 << 20,
+    recentBytes: 32 << 20,
+    durableWrites: true,
+    removeOnClose: true,
+    run: (effect) => void Effect.runPromise(effect)
+  })
+  await engine.load()
+  await engine.takeOver()
+  const { writer } = engine
+  if (writer === undefined) throw new Error("Storage was not taken over.")
+  const shapes = new ShapesByTable()
+  const pumps: Array<StreamPump> = []
+  const router = new RowRouter({
+    engine,
+    writer,
+    shapes,
+    makeMatcher: clauseMatcher,
+    ancestors: () => Effect.succeed([]),
+    decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
+    drop: () => {
+      throw new Error("No shape should be dropped.")
+    },
+    identityLost: () => {},
+    onDurable: () => pumps[0]?.status.notify()
+  })
+  for (let tenant = 0; tenant < shapeCount; tenant++) {
+    const id = engine.store.nextId
+    engine.write({
+      t: "created",
+      id,
+      handle: `${id}-1`,
+      definition: definitionOf(tenant),
+      atMillis: 0
+    })
+    engine.write({ t: "visible", id, visibility: { xmin: "10", xmax: "10", xipList: [] } })
+    engine.write({ t: "complete", id, chunks: 0 })
+    const shape = engine.store.get(id)
+    if (shape !== undefined) shapes.add(shape)
+  }
+  await writer.durable()
+
+  let paused = false
+  let resumed: (() => void) | undefined
+  let receive: ((chunk: Buffer) => void) | undefined
+  const session = {
+    stream: {
+      writable: true,
+      write: () => true,
+      pause: () => (paused = true),
+      resume: () => {
+        paused = false
+        resumed?.()
+      }
+    },
+    tap: { attach: (reader: (chunk: Buffer) => void) => (receive = reader), toOriginal: () => {} },
+    onFailure: () => {},
+    startReplication: () => {}
+  } as unknown as ReplicationSession
+  const pump = new StreamPump(session, {
+    sink: router,
+    onStarted: Effect.void,
+    maxTransactionBytes: Number.MAX_SAFE_INTEGER,
+    statusIntervalMillis: 10_000
+  })
+  pumps.push(pump)
+  pump.start("")
+  const fiber = Effect.runFork(
+    Effect.gen(function* () {
+      while (true) {
+        const pending = yield* pump.next
+        yield* pending
+        pump.proceed()
+      }
+    })
+  )
+
+  const pieces = [...stream({ rowsEach, firstTenant: matches ? 0 : 1_000_000, firstLsn: 1_000_000n })]
+  const began = performance.now()
+  const cpu = process.cpuUsage()
+  for (const piece of pieces) {
+    receive?.(piece)
+    if (paused) {
+      await new Promise<void>((resolve) => {
+        resumed = resolve
+      })
+      resumed = undefined
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await writer.durable()
+  const used = process.cpuUsage(cpu)
+  const millis = performance.now() - began
+  await router.handBack()
+  let found = 0
+  for (const shape of engine.store.all()) found += shape.tail?.count ?? 0
+  if (found !== (matches ? rows : 0)) throw new Error(`${found} entries instead of ${rows}.`)
+  fiber.interruptUnsafe()
+  pump.stop()
+  router.close()
+  await engine.close()
+  rmSync(directory, { recursive: true, force: true })
+  return (
+    `${(used.user / rows).toFixed(2)} us user + ${(used.system / rows).toFixed(2)} us system per row, ` +
+    `${Math.round((rows * 1000) / millis).toLocaleString("en")} rows/s`
+  )
+}
+
+console.log(`${rows} ${flags.update ? "updates" : "inserts"}, ${shapeCount} shapes \`tenant = k\``)
+for (const [rowsEach, matches] of [
+  [50_000, true],
+  [10, true],
+  [1, true],
+  [50_000, false],
+  [1, false]
+] as const) {
+  const name = `${rowsEach}${matches ? "" : "n"}`
+  if (flags.only !== undefined && flags.only !== name) continue
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    console.log(
+      `${rowsEach} per transaction${matches ? "" : ", matching nothing"}: ${await run(rowsEach, matches)}`
+    )
+  }
+}
+process.exit(0)
