@@ -62,6 +62,7 @@ describe("messages on the wire", () => {
     await db().query(
       "CREATE TABLE foo (id int PRIMARY KEY, name text, qty int); INSERT INTO foo VALUES (1, 'a', 1), (3, 'c', 3), (100, 'x', 7)"
     )
+    await handleOf({ table: "beside" })
     const [short, full] = await changes(
       [{ table: "foo" }, { table: "foo", replica: "full" }],
       `BEGIN; UPDATE foo SET qty = 8 WHERE id = 100; INSERT INTO beside VALUES (1); UPDATE foo SET qty = 8 WHERE id = 100;
@@ -70,17 +71,17 @@ describe("messages on the wire", () => {
     // A change of another published table, and an update that changes nothing, take places too, and no messages.
     assert.deepStrictEqual(short?.slice(0, -1).map(withoutPlace), [
       { key: key(100), value: { id: "100", qty: "8" }, headers: headers("update", 0) },
-      { key: key(100), value: { id: "100" }, headers: headers("delete", 4, { key_change_to: key(101) }) },
+      { key: key(100), value: { id: "100" }, headers: headers("delete", 6, { key_change_to: key(101) }) },
       {
         key: key(101),
         value: { id: "101", name: "x", qty: "8" },
-        headers: headers("insert", 5, { key_change_from: key(100) })
+        headers: headers("insert", 7, { key_change_from: key(100) })
       },
-      { key: key(3), value: { id: "3" }, headers: headers("delete", 6) },
+      { key: key(3), value: { id: "3" }, headers: headers("delete", 8) },
       {
         key: key(4),
         value: { id: "4", name: "four", qty: null },
-        headers: headers("insert", 8, { last: true })
+        headers: headers("insert", 10, { last: true })
       }
     ])
     assert.deepStrictEqual(full?.[0]?.value, { id: "100", name: "x", qty: "8" })
