@@ -11,8 +11,9 @@ import {
   waitingForLock
 } from "./Failures.ts"
 import { isStopping } from "../health/HealthState.ts"
-import { awaitActive, identityOf } from "./LocateShape.ts"
+import { awaitActive } from "./LocateShape.ts"
 import { authorizeShape } from "./ReadShape.ts"
+import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
 import type { MergedParams } from "./RequestBody.ts"
@@ -45,7 +46,7 @@ export const deleteShape = Effect.fnUntraced(function* (
     shape = services.logs.byIdentity(resolved.identity)
     if (shape !== undefined && handle !== undefined && shape.handle !== handle)
       return yield* Effect.fail(named === undefined ? noSuchShape : handleMismatch)
-    if (shape === undefined && named !== undefined && identityOf(named) !== resolved.identity)
+    if (shape === undefined && named !== undefined && shapeIdentity(named.definition) !== resolved.identity)
       return yield* Effect.fail(handleMismatch)
   }
   if (shape === undefined) return yield* Effect.fail(noSuchShape)

@@ -20,17 +20,6 @@ import type { ResolvedShape } from "./ResolveShape.ts"
 /** How often a request that waits for activation looks whether somebody else made its shape meanwhile. */
 const lookAgainMillis = 250
 
-const identities = new WeakMap<ShapeHandle, string>()
-
-/** The shape's identity, computed once per shape. */
-export const identityOf = (shape: ShapeHandle): string => {
-  const known = identities.get(shape)
-  if (known !== undefined) return known
-  const identity = shapeIdentity(shape.definition)
-  identities.set(shape, identity)
-  return identity
-}
-
 const snapshotFailure = (error: SnapshotFailed): Failure => {
   switch (error.kind) {
     case "schemaChanged":
@@ -119,7 +108,9 @@ export const findShape = (
 ): ShapeHandle | undefined => {
   const { logs } = services
   const shape = handle === undefined ? logs.byIdentity(resolved.identity) : named
-  return shape !== undefined && logs.isReadable(shape) && identityOf(shape) === resolved.identity
+  return shape !== undefined &&
+    logs.isReadable(shape) &&
+    shapeIdentity(shape.definition) === resolved.identity
     ? shape
     : undefined
 }

@@ -30,6 +30,12 @@ export interface ResolvedShape {
 /** What resolving asks of the catalogue. */
 export type TableLookup = Pick<Inspector["Service"], "table" | "remembered" | "isFresh" | "serverVersionNum">
 
+/** What all shapes have in common that select alike from one table: made, and held in memory, once. */
+interface Selected {
+  readonly definition: ShapeDefinition
+  readonly queryable: ReadonlyArray<string>
+}
+
 interface Cached {
   readonly name: TableName
   readonly resolved: ResolvedShape
@@ -39,6 +45,8 @@ interface Cached {
 }
 
 const cacheSize = 4096
+/** Ways to select from one table that are remembered. */
+const selectionsPerTable = 256
 const subselectFreshMillis = 5000
 
 const one = (parameter: string, message: string): Failure => invalidRequest({ [parameter]: [message] })
@@ -84,6 +92,7 @@ export class ShapeResolver {
   private readonly lookup: TableLookup
   private readonly conditions: Conditions["Service"]
   private readonly cache = new Map<string, Cached>()
+  private readonly selected = new WeakMap<TableInfo, Map<string, Selected>>()
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
   private readonly recent = new WeakMap<ShapeSelection, Cached>()
 
@@ -148,27 +157,12 @@ export class ShapeResolver {
       this.recent.set(selection, cached)
       return Effect.succeed(cached.resolved)
     }
-    const queryable = columnNames("queryable_columns", selection.queryable_columns)
-    if (Result.isFailure(queryable)) return Effect.fail(queryable.failure)
-    const columns = columnNames("columns", selection.columns)
-    if (Result.isFailure(columns)) return Effect.fail(columns.failure)
-    const selected = selectColumns(table, columns.success, queryable.success, this.lookup.serverVersionNum())
-    if (Result.isFailure(selected))
-      return Effect.fail(one(selected.failure.parameter, selected.failure.message))
+    const selected = this.select(selection, table)
+    if (Result.isFailure(selected)) return Effect.fail(selected.failure)
+    const { definition: common, queryable } = selected.success
     const finish = (where: ShapeDefinition["where"]): ResolvedShape => {
-      const definition = makeDefinition(table, {
-        selection: { columns: selected.success.columns, selectsAll: selected.success.selectsAll },
-        where,
-        ...(where === undefined ? {} : { whereColumns: columnsOf(where) }),
-        replica: selection.replica ?? "default",
-        log: selection.log ?? "full"
-      })
-      const resolved: ResolvedShape = {
-        definition,
-        identity: shapeIdentity(definition),
-        table,
-        queryable: selected.success.queryable.map((column) => column.name)
-      }
+      const definition = where === undefined ? common : { ...common, where, whereColumns: columnsOf(where) }
+      const resolved: ResolvedShape = { definition, identity: shapeIdentity(definition), table, queryable }
       const entry: Cached = {
         name,
         resolved,
@@ -189,6 +183,37 @@ export class ShapeResolver {
         error._tag === "ConditionRefused" ? one(error.parameter, error.message) : catalogueUnreadable
       )
     )
+  }
+
+  private select(selection: ShapeSelection, table: TableInfo): Result.Result<Selected, Failure> {
+    const { columns: wanted, queryable_columns: wantedQueryable } = selection
+    const replica = selection.replica ?? "default"
+    const log = selection.log ?? "full"
+    let known = this.selected.get(table)
+    if (known === undefined) this.selected.set(table, (known = new Map()))
+    const key = JSON.stringify([wanted, wantedQueryable, replica, log])
+    const before = known.get(key)
+    if (before !== undefined) return Result.succeed(before)
+    const queryable = columnNames("queryable_columns", wantedQueryable)
+    if (Result.isFailure(queryable)) return Result.fail(queryable.failure)
+    const columns = columnNames("columns", wanted)
+    if (Result.isFailure(columns)) return Result.fail(columns.failure)
+    const selected = selectColumns(table, columns.success, queryable.success, this.lookup.serverVersionNum())
+    if (Result.isFailure(selected))
+      return Result.fail(one(selected.failure.parameter, selected.failure.message))
+    const { columns: chosen, queryable: usable, selectsAll } = selected.success
+    const made: Selected = {
+      definition: makeDefinition(table, {
+        selection: { columns: chosen, selectsAll },
+        where: undefined,
+        replica,
+        log
+      }),
+      queryable: usable.map((column) => column.name)
+    }
+    if (known.size >= selectionsPerTable) known.clear()
+    known.set(key, made)
+    return Result.succeed(made)
   }
 
   private withoutCatalogue(

@@ -12,6 +12,7 @@ import { clauseMatcher } from "../registry/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
+import { isMadeFrom } from "../shapes/makeDefinition.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { gainedAttached, isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
@@ -62,7 +63,7 @@ export class SessionServices extends Context.Service<
         inspector.tableByOid(definition.table.oid).pipe(
           Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
           Effect.flatMap((table) =>
-            table === undefined || isAffectedBy(definition, table)
+            table === undefined || (!isMadeFrom(definition, table) && isAffectedBy(definition, table))
               ? Effect.fail(
                   new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
                 )

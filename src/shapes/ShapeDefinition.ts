@@ -45,17 +45,40 @@ export interface DefinedColumn {
   readonly contents?: TypeContents
 }
 
-/** Canonical text of the parts that make up a shape's identity. */
-export const shapeIdentity = (definition: ShapeDefinition): string =>
-  JSON.stringify([
-    definition.table.oid,
-    definition.table.schema,
-    definition.table.name,
-    definition.keyColumns,
-    definition.hasPrimaryKey,
-    definition.columns.toSorted(),
-    definition.selectsAllColumns,
-    definition.where === undefined ? null : definition.where.sql,
-    definition.replica,
-    definition.log
-  ])
+/** The part of an identity before the clause, by the list of columns: definitions of many shapes share theirs. */
+const heads = new WeakMap<
+  ReadonlyArray<string>,
+  { readonly definition: ShapeDefinition; readonly text: string }
+>()
+
+const headOf = (definition: ShapeDefinition): string => {
+  const { columns, hasPrimaryKey, keyColumns, selectsAllColumns, table } = definition
+  const known = heads.get(columns)
+  if (
+    known !== undefined &&
+    known.definition.table === table &&
+    known.definition.keyColumns === keyColumns &&
+    known.definition.hasPrimaryKey === hasPrimaryKey &&
+    known.definition.selectsAllColumns === selectsAllColumns
+  )
+    return known.text
+  const parts = [
+    table.oid,
+    table.schema,
+    table.name,
+    keyColumns,
+    hasPrimaryKey,
+    columns.toSorted(),
+    selectsAllColumns
+  ]
+  const text = JSON.stringify(parts).slice(0, -1)
+  heads.set(columns, { definition: { ...definition, where: undefined }, text })
+  return text
+}
+
+/** Canonical text of the parts that make up a shape's identity: a JSON array. */
+export const shapeIdentity = (definition: ShapeDefinition): string => {
+  const { log, replica, where } = definition
+  const clause = where === undefined ? "null" : JSON.stringify(where.sql)
+  return `${headOf(definition)},${clause},"${replica}","${log}"]`
+}

@@ -53,3 +53,7 @@ const definedColumns = (table: TableInfo): ReadonlyArray<DefinedColumn> => {
   }
   return columns
 }
+
+/** The definition was made from this very description of its table: nothing can have changed in between. */
+export const isMadeFrom = (definition: ShapeDefinition, table: TableInfo): boolean =>
+  cache.get(table) === definition.tableColumns

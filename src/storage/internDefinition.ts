@@ -22,10 +22,14 @@ class Shared<A extends object> {
 
 const definitions = new Shared<ShapeDefinition>()
 /** What definitions were made from, so that most need not be looked at as a whole. */
-const byColumns = new WeakMap<
-  ReadonlyArray<string>,
-  { readonly from: ShapeDefinition; readonly shared: ShapeDefinition }
->()
+const byColumns = new WeakMap<ReadonlyArray<string>, Array<Known>>()
+const knownByColumns = 16
+
+interface Known {
+  readonly from: ShapeDefinition
+  readonly shared: ShapeDefinition
+}
+
 const forms = new Shared<ClauseForm>()
 const numbers = new WeakMap<ShapeDefinition, number>()
 let lastNumber = 0
@@ -39,21 +43,27 @@ interface ClauseForm {
 }
 
 const commonOf = (definition: ShapeDefinition): ShapeDefinition => {
-  const before = byColumns.get(definition.columns)
-  if (before !== undefined && isLike(before.from, definition)) return before.shared
+  let known = byColumns.get(definition.columns)
+  if (known === undefined) byColumns.set(definition.columns, (known = []))
+  const before = known.find(({ from }) => isLike(from, definition))
+  if (before !== undefined) return before.shared
   const common = { ...definition, where: undefined }
   const key = JSON.stringify(common)
   const shared = definitions.get(key) ?? definitions.add(key, common)
-  byColumns.set(definition.columns, { from: common, shared })
+  if (known.length === knownByColumns) known.length = 0
+  known.push({ from: common, shared })
   return shared
 }
+
+const sameNames = (a: ReadonlyArray<string> | undefined, b: ReadonlyArray<string> | undefined): boolean =>
+  a === b || (a?.length === b?.length && a?.every((name, i) => name === b?.[i]) === true)
 
 /** Made from the same parts: nothing that can be told apart. */
 const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.columns === b.columns &&
   a.tableColumns === b.tableColumns &&
   a.table === b.table &&
-  a.whereColumns === b.whereColumns &&
+  sameNames(a.whereColumns, b.whereColumns) &&
   a.keyColumns === b.keyColumns &&
   a.leafOids === b.leafOids &&
   a.hasPrimaryKey === b.hasPrimaryKey &&
@@ -65,7 +75,7 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
 const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
   let number = numbers.get(common)
   if (number === undefined) numbers.set(common, (number = ++lastNumber))
-  const key = `${number} ${where.classification} ${where.reason} ${expression.columns.join()} ${expression.plan}`
+  const key = `${number} ${where.classification} ${where.reason} ${JSON.stringify(expression.columns)} ${expression.plan}`
   const known = forms.get(key)
   if (known !== undefined) return known
   const { classification, reason } = where

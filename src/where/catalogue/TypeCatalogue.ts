@@ -124,6 +124,7 @@ export class TypeCatalogue {
   private readonly castsByPair = new Map<string, CastEntry>()
   private readonly collationsByOid = new Map<number, CollationEntry>()
   private readonly collationsByName = new Map<string, Array<CollationEntry>>()
+  private readonly visibleOperators = new Map<string, ReadonlyArray<OperatorEntry>>()
   private readonly pathRank = new Map<string, number>()
 
   constructor(data: CatalogueData) {
@@ -178,7 +179,16 @@ export class TypeCatalogue {
 
   /** Operators visible under a name, nearest schema first; one entry per signature. */
   operatorsNamed(schema: string | undefined, name: string): ReadonlyArray<OperatorEntry> {
-    return this.visible(this.operatorsByName.get(name), schema, (entry) => `${entry.left},${entry.right}`)
+    const known = schema === undefined ? this.visibleOperators.get(name) : undefined
+    if (known !== undefined) return known
+    const found = this.visible(
+      this.operatorsByName.get(name),
+      schema,
+      (entry) => `${entry.left},${entry.right}`
+    )
+    // Names that exist only: what clients invent is not remembered.
+    if (schema === undefined && found.length > 0) this.visibleOperators.set(name, found)
+    return found
   }
 
   /** Functions visible under a name, nearest schema first; one entry per signature. */

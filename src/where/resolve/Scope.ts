@@ -23,17 +23,21 @@ export const nodeLimit = 200_000
 /** Depth of expressions; the evaluator and the printer recurse as deep. */
 export const depthLimit = 700
 
+const allColumns = new WeakMap<TableInfo, ReadonlyMap<string, ColumnInfo>>()
+
 /** Column names that may be used, by name. */
 export const usableColumns = (
   table: TableInfo,
   allowed: ReadonlyArray<string> | undefined
 ): ReadonlyMap<string, ColumnInfo> => {
-  const names = allowed === undefined ? undefined : new Set(allowed)
-  return new Map(
-    table.columns
-      .filter((column) => names === undefined || names.has(column.name))
-      .map((column) => [column.name, column])
-  )
+  let all = allColumns.get(table)
+  if (all === undefined) {
+    all = new Map(table.columns.map((column) => [column.name, column]))
+    allColumns.set(table, all)
+  }
+  if (allowed === undefined) return all
+  const names = new Set(allowed)
+  return new Map([...all].filter(([name]) => names.has(name)))
 }
 
 /** Keys must be the numbers 1 to n. */
