@@ -147,7 +147,7 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
   },
   insufficient_resources: {
     what: (at) => `Postgres at ${at} is out of resources`,
-    outlook: `${heals} Lower ELECTRIC_DB_POOL_SIZE or raise max_connections if it is connections that are missing.`
+    outlook: `${heals} Lower ELECTRIC_DB_POOL_SIZE or raise max_connections if it is connections that are missing; otherwise raise the limit that is named (max_wal_senders, max_replication_slots ...) and restart Postgres.`
   },
   disk_full: {
     what: fixed("The disk of the database server is full"),
