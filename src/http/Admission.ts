@@ -48,6 +48,13 @@ export class Admission {
     permit.kind = "existing"
   }
 
+  /** A permit in place of this one, which counts as released: whoever would release it no longer does. */
+  transfer(permit: Permit): Permit {
+    if (permit.released) return permit
+    permit.released = true
+    return { kind: permit.kind, released: false }
+  }
+
   release(permit: Permit): void {
     if (permit.released) return
     permit.released = true

@@ -3,7 +3,7 @@ import { formatOffset } from "../shapes/LogOffset.ts"
 import type { LogSlice, ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/index.ts"
 import { acceptsGzip } from "./AcceptEncoding.ts"
-import { emptyBody, type ApiReply } from "./ApiReply.ts"
+import { emptyBody, type ApiReply, type ReplyBody } from "./ApiReply.ts"
 import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
 import { compressedBody } from "./CompressedChunks.ts"
 import { nextCursor } from "./Cursor.ts"
@@ -33,6 +33,11 @@ let suffixes = Date.now() * 1000
 /** Never the same twice, so that an answer without news never validates. */
 const uniqueSuffix = (): string => String(++suffixes)
 
+const cursorOf = (services: ApiServices, { cursor }: LogRequest, nowMillis: number): string => {
+  const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
+  return String(nextCursor(nowMillis, interval, cursor, Math.random()))
+}
+
 /** The headers of an answer from the log, in a new array. */
 const answerHeaders = (
   services: ApiServices,
@@ -51,10 +56,7 @@ const answerHeaders = (
     kind,
     kind === "sse" ? "text/event-stream" : jsonType
   )
-  if (live) {
-    const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
-    headers.push("electric-cursor", String(nextCursor(nowMillis, interval, request.cursor, Math.random())))
-  }
+  if (live) headers.push("electric-cursor", cursorOf(services, request, nowMillis))
   headers.push("etag", etag, "electric-handle", request.shape.handle)
   if (withSchema && !live) {
     headers.push("electric-schema", request.schemaHeader)
@@ -101,6 +103,59 @@ export const mustCompress = (services: ApiServices, request: LogRequest, slice: 
   return knownEtag(ifNoneMatch, plain, slice) === undefined
 }
 
+/** Answers to live requests, for those that ask for the same with the same URL and are woken together. */
+interface LiveAnswer {
+  readonly params: ShapeParams
+  readonly method: string
+  /** All but what differs: the request's id at 1, the cursor at `cursorAt`. */
+  readonly headers: ReadonlyArray<string>
+  readonly cursorAt: number
+  readonly body: ReplyBody
+}
+
+/** Keyed by what the log shares among readers of one offset, so it lives exactly as long as that. */
+const liveAnswers = new WeakMap<LogSlice, LiveAnswer>()
+
+/** A live answer that is sure to be sent whole: thousands of clients get the same one at once. */
+const liveReply = (
+  services: ApiServices,
+  request: LogRequest,
+  slice: LogSlice,
+  nowMillis: number
+): ApiReply => {
+  const { context, params, shape } = request
+  let known = liveAnswers.get(slice)
+  if (known === undefined || known.params !== params || known.method !== context.method) {
+    const next = formatOffset(slice.next)
+    const etag = logEtag(shape.handle, params.position.text, next)
+    const headers = answerHeaders(
+      services,
+      request,
+      "live",
+      etag,
+      next,
+      slice.upToDate,
+      true,
+      true,
+      nowMillis
+    )
+    // It claims what it delivers and no more: it may be stored and shared by clients further behind.
+    const body = logBody(slice, slice.upToDate ? slice.next.tx : undefined)
+    known = {
+      params,
+      method: context.method,
+      headers,
+      cursorAt: headers.indexOf("electric-cursor") + 1,
+      body
+    }
+    liveAnswers.set(slice, known)
+  }
+  const headers = known.headers.slice()
+  headers[1] = context.requestId
+  headers[known.cursorAt] = cursorOf(services, request, nowMillis)
+  return services.replies.make(200, headers, known.body)
+}
+
 /** The reply that carries a slice, or says that the client has it. */
 export const sliceReply = (
   services: ApiServices,
@@ -110,6 +165,7 @@ export const sliceReply = (
   nowMillis: number
 ): ApiReply => {
   const { params, shape, ifNoneMatch } = request
+  if (params.live && ifNoneMatch === undefined) return liveReply(services, request, slice, nowMillis)
   const next = formatOffset(slice.next)
   const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
   const plain = logEtag(shape.handle, params.position.text, next)

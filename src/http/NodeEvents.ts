@@ -1,5 +1,7 @@
 import { Cause, type Effect, Exit, type Fiber } from "effect"
-import type { ShapeReadError } from "../storage/ShapeLogs.ts"
+import type { LogWatcher, ShapeReadError } from "../storage/ShapeLogs.ts"
+import type { WakeReason } from "../storage/Waiters.ts"
+import { destroyResponse } from "./destroyResponse.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { cutReply, drained, finishReply, openReply, writeNow, writePiece } from "./NodeReply.ts"
 import type { ParkedEvents } from "./ParkedRequest.ts"
@@ -7,6 +9,8 @@ import { smallEvents, writeEvents } from "./ServerSentEvents.ts"
 
 /** What the event streams of one handler share. */
 export interface EventHost {
+  /** Those that are open now. */
+  readonly all: Set<{ abandon(): void }>
   /** Starts an Effect that is interrupted when the handler's scope closes. */
   readonly start: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   readonly sendTimeoutMillis: number
@@ -18,11 +22,12 @@ export interface EventHost {
  * An event stream on a Node response. Between events it is this object and the wait in the log: no fiber with a stack,
  * however many clients listen.
  */
-export class NodeEventStream {
+export class NodeEventStream implements LogWatcher {
   private readonly host: EventHost
   private readonly response: NodeResponse
   private readonly events: ParkedEvents
-  private waiting: Fiber.Fiber<unknown, unknown> | undefined
+  private fiber: Fiber.Fiber<unknown, unknown> | undefined
+  private waiting: { stop(): void } | undefined
   private isOver = false
 
   constructor(host: EventHost, response: NodeResponse, events: ParkedEvents) {
@@ -32,6 +37,7 @@ export class NodeEventStream {
   }
 
   open(request: NodeRequest): void {
+    this.host.all.add(this)
     this.response.on("close", () => this.finish())
     openReply(request, this.response, this.events.takeReply())
     this.drive()
@@ -73,11 +79,23 @@ export class NodeEventStream {
         session.found(found)
         return true
       }
-      case "Wait":
-        return this.settle(logs.awaitChange(session.shape, next.after, next.millis), (reason) =>
-          session.woken(reason)
-        )
+      case "Wait": {
+        const waiting = logs.watch(session.shape, next.after, next.millis, this)
+        if (typeof waiting !== "string") {
+          this.waiting = waiting
+          return false
+        }
+        session.woken(waiting)
+        return true
+      }
     }
+  }
+
+  woken(reason: WakeReason): void {
+    this.waiting = undefined
+    if (this.isOver) return
+    this.events.session.woken(reason)
+    this.drive()
   }
 
   private write(bytes: Uint8Array): boolean {
@@ -92,7 +110,7 @@ export class NodeEventStream {
     const fiber = this.host.start(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.settled(exit, then)
-    this.waiting = fiber
+    this.fiber = fiber
     fiber.addObserver((later) => {
       if (this.settled(later, then)) this.drive()
     })
@@ -101,7 +119,7 @@ export class NodeEventStream {
 
   /** False when the stream is over. */
   private settled<A>(exit: Exit.Exit<A, ShapeReadError>, then: (value: A) => void): boolean {
-    this.waiting = undefined
+    this.fiber = undefined
     if (this.isOver) return false
     if (Exit.isSuccess(exit)) then(exit.value)
     else this.cut(exit.cause)
@@ -113,11 +131,19 @@ export class NodeEventStream {
     this.finish()
   }
 
+  /** The service is about to end: the stream is cut. */
+  abandon(): void {
+    this.finish()
+    destroyResponse(this.response)
+  }
+
   private finish(): void {
     if (this.isOver) return
     this.isOver = true
+    this.host.all.delete(this)
     this.events.release()
-    this.waiting?.interruptUnsafe()
+    this.waiting?.stop()
+    this.fiber?.interruptUnsafe()
     this.host.over()
   }
 }

@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
-import { Cause, type Context, Deferred, Effect, Exit, Fiber } from "effect"
+import { Cause, type Context, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
+import type { ApiReply } from "./ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
 import { destroyResponse } from "./destroyResponse.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
+import { HeldRequest, type HeldRequests } from "./HeldRequest.ts"
 import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
-import type { ParkedRequest } from "./ParkedRequest.ts"
+import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
@@ -124,9 +126,11 @@ const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => 
   )
 }
 
+const nothing = () => {}
+
 /**
  * Serves the API on raw Node requests and responses. One fiber per request, interrupted when the client goes away or
- * the scope closes; a request that waits costs no timer and no work.
+ * the scope closes; a request that waits has none, and costs no timer and no work.
  */
 export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandlerOptions) {
   const api = yield* ShapeApi
@@ -138,7 +142,15 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   let running = 0
   let idle: Deferred.Deferred<void> | undefined
   const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
-  yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers))
+  const allHeld = new Set<{ abandon(): void }>()
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Effect.sync(() => {
+        for (const held of allHeld) held.abandon()
+      }),
+      Fiber.interruptAll(fibers)
+    )
+  )
 
   const over = () => {
     running--
@@ -168,24 +180,34 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     const target = stripPrefix(given, prefix) ?? "/.."
     const asked = new NodeApiRequest(request, target)
     const made = api.immediate(asked)
-    if (made === undefined) handle(request, response, asked)
-    else if ("_tag" in made && made._tag === "Events") {
-      running++
-      new NodeEventStream(eventHost, response, made).open(request)
-    } else if ("_tag" in made) park(request, response, made, target)
+    if (made === undefined) serve(response, send(request, response, api.begin(asked)))
+    else if ("_tag" in made) hold(request, response, made)
     else if (!sendReplyNow(request, response, made)) serve(response, finishReply(response, sendTimeoutMillis))
   }
 
-  const handle = (request: NodeRequest, response: NodeResponse, asked: ApiRequest): void =>
-    serve(
-      response,
-      Effect.catchCause(
-        Effect.scoped(
-          Effect.flatMap(api.handle(asked), (reply) => sendReply(request, response, reply, sendTimeoutMillis))
-        ),
-        (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : fail(response, cause))
-      )
+  /** Makes a reply and sends it; a request that is parked instead is held, and then this is over. */
+  const send = (
+    request: NodeRequest,
+    response: NodeResponse,
+    making: Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, Scope.Scope>
+  ): Effect.Effect<void> =>
+    Effect.catchCause(
+      Effect.scoped(
+        Effect.flatMap(making, (made) =>
+          "_tag" in made
+            ? Effect.sync(() => hold(request, response, made))
+            : sendReply(request, response, made, sendTimeoutMillis)
+        )
+      ),
+      (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : fail(response, cause))
     )
+
+  const hold = (request: NodeRequest, response: NodeResponse, parked: ParkedRequest | ParkedEvents): void => {
+    running++
+    if (parked._tag === "Parked") return new HeldRequest(heldRequests, request, response, parked).begin()
+    parked.keep()
+    new NodeEventStream(eventHost, response, parked).open(request)
+  }
 
   /** Runs an Effect that is interrupted when this handler's scope closes. */
   const start: EventHost["start"] = (effect) => {
@@ -196,61 +218,33 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     return fiber
   }
 
-  const eventHost: EventHost = { start, sendTimeoutMillis, over }
+  const eventHost: EventHost = { all: allHeld, start, sendTimeoutMillis, over }
 
-  const serve = (response: NodeResponse, effect: Effect.Effect<void>): void => {
+  const serve = (response: NodeResponse, effect: Effect.Effect<void>, release = nothing): void => {
     running++
-    const fiber = start(effect)
-    if (fiber.pollUnsafe() !== undefined) return over()
-    response.on("close", () => fiber.interruptUnsafe())
-    fiber.addObserver((exit) => {
+    const started = start(effect)
+    if (started.pollUnsafe() !== undefined) {
+      release()
+      return over()
+    }
+    // Not kept for longer than it runs: the response of a request that is held may live on for long.
+    let fiber: typeof started | undefined = started
+    response.on("close", () => fiber?.interruptUnsafe())
+    started.addObserver((exit) => {
+      fiber = undefined
       if (Exit.isFailure(exit)) destroyResponse(response)
+      release()
       over()
     })
   }
 
-  /** Holds a request without a stack: the only fiber is the wait itself. */
-  const park = (
-    request: NodeRequest,
-    response: NodeResponse,
-    parked: ParkedRequest,
-    target: string
-  ): void => {
-    running++
-    let fiber: Fiber.Fiber<"changed" | "dropped" | "timeout"> | undefined
-    const wait = () => {
-      fiber = start(parked.wait())
-      fiber.addObserver((exit) => {
-        if (Exit.isSuccess(exit)) return resume(exit.value)
-        parked.release()
-        destroyResponse(response)
-        over()
-      })
-    }
-    const resume = (reason: "changed" | "dropped" | "timeout") => {
-      try {
-        const made = parked.resume(reason)
-        if (made === parked) return wait()
-        if (made === undefined || "_tag" in made) {
-          parked.release()
-          handle(request, response, new NodeApiRequest(request, target))
-        } else if (sendReplyNow(request, response, made)) parked.release()
-        else
-          serve(
-            response,
-            Effect.ensuring(
-              finishReply(response, sendTimeoutMillis),
-              Effect.sync(() => parked.release())
-            )
-          )
-      } catch (problem) {
-        parked.release()
-        run(fail(response, problem))
-      }
-      over()
-    }
-    response.on("close", () => fiber?.interruptUnsafe())
-    wait()
+  const heldRequests: HeldRequests = {
+    all: allHeld,
+    serve,
+    finishReply: (response) => finishReply(response, sendTimeoutMillis),
+    answer: (request, response, parked) => send(request, response, parked.finish()),
+    failed: (response, problem) => void run(fail(response, problem)),
+    over
   }
 
   return Object.assign(handler, {

@@ -1,13 +1,17 @@
-import type { Effect } from "effect"
+import { Effect } from "effect"
 import type { LogOffset } from "../shapes/LogOffset.ts"
+import type { LogWatcher } from "../storage/ShapeLogs.ts"
+import type { WakeReason } from "../storage/Waiters.ts"
 import type { Permit } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
 import { countReply } from "./countReply.ts"
+import { failedReply } from "./failedReply.ts"
 import type { LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "./LogBody.ts"
 import { droppedWhileRead, nextStep } from "./LogStep.ts"
+import { readLog } from "./ReadLog.ts"
 
 /** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */
 export const isImmediate = ({ body }: ApiReply): boolean =>
@@ -23,7 +27,7 @@ export class ParkedRequest {
   readonly _tag = "Parked"
   private readonly services: ApiServices
   private readonly request: LogRequest
-  private readonly permit: Permit
+  private permit: Permit
   private readonly startMillis: number
   private after: LogOffset
   private untilMillis: number
@@ -44,20 +48,37 @@ export class ParkedRequest {
     this.untilMillis = untilMillis
   }
 
-  /** Run it, and give the result to `resume`. Interrupt it when the client is gone, and `release`. */
-  wait(): Effect.Effect<"changed" | "dropped" | "timeout"> {
-    return this.services.logs.awaitChange(this.request.shape, this.after, this.untilMillis - Date.now())
+  /** From now on the request's place is this one's, and not that of the scope in which it was admitted. */
+  keep(): void {
+    this.permit = this.services.admission.transfer(this.permit)
   }
 
-  /** The reply; or itself, when it was woken for nothing; or undefined when only `ShapeApi.handle` can answer. */
-  resume(reason: "changed" | "dropped" | "timeout"): ApiReply | ParkedRequest | undefined {
+  /**
+   * Begins the wait. The reason that it is over goes to the watcher, or is the result; give it to `resume`. Stop it when
+   * the client is gone, and `release`.
+   */
+  watch(watcher: LogWatcher): WakeReason | { stop(): void } {
+    return this.services.logs.watch(this.request.shape, this.after, this.untilMillis - Date.now(), watcher)
+  }
+
+  /** The reply; or itself, when it was woken for nothing; or undefined when only `finish` can answer. */
+  resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const made = this.answer(reason)
     if (made !== undefined && made !== this && !("_tag" in made))
       countReply(this.services.requests, made, true)
     return made
   }
 
-  private answer(reason: "changed" | "dropped" | "timeout"): ApiReply | ParkedRequest | undefined {
+  /** The reply, where it takes waiting for a disk, or for the client to take pieces of it. */
+  finish(): Effect.Effect<ApiReply> {
+    const { services, request } = this
+    return readLog(services, request).pipe(
+      Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
+      Effect.tap((reply) => Effect.sync(() => countReply(services.requests, reply, true)))
+    )
+  }
+
+  private answer(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const { services, request } = this
     const { logs, replies } = services
     if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
@@ -86,7 +107,7 @@ export class ParkedEvents {
   readonly session: EventSession
   private reply: ApiReply | undefined
   private readonly services: ApiServices
-  private readonly permit: Permit
+  private permit: Permit
 
   constructor(services: ApiServices, reply: ApiReply, session: EventSession, permit: Permit) {
     this.logs = services.logs
@@ -94,6 +115,11 @@ export class ParkedEvents {
     this.reply = reply
     this.session = session
     this.permit = permit
+  }
+
+  /** As `ParkedRequest.keep`. */
+  keep(): void {
+    this.permit = this.services.admission.transfer(this.permit)
   }
 
   /** The head of the reply; once, because a stream that is held for long keeps no headers. */

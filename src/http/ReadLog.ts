@@ -1,6 +1,6 @@
 import { Clock, Effect } from "effect"
 import { maxLsn } from "../postgres/Lsn.ts"
-import { formatOffset } from "../shapes/LogOffset.ts"
+import { formatOffset, type LogOffset } from "../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { failed } from "./Failures.ts"
@@ -15,9 +15,14 @@ const unreadable = (error: ShapeReadError) =>
 
 /**
  * Answers a request for log entries: at once if there are any after its offset, or if it is not live; otherwise
- * when there are, when the shape is dropped, or when the long poll is over.
+ * when there are, when the shape is dropped, or when the long poll is over. Where it would wait, the caller may have it
+ * parked instead.
  */
-export const readLog = Effect.fnUntraced(function* (services: ApiServices, request: LogRequest) {
+export const readLog = Effect.fnUntraced(function* <P = never>(
+  services: ApiServices,
+  request: LogRequest,
+  park?: (startMillis: number, after: LogOffset, untilMillis: number) => P
+) {
   const { logs } = services
   const { params, shape } = request
   const { position } = params
@@ -38,6 +43,7 @@ export const readLog = Effect.fnUntraced(function* (services: ApiServices, reque
     if (step._tag === "Reply") return step.reply
     if (step._tag === "Events") return eventReply(services, request, step.first, now)
     if (step._tag === "Fail") return yield* Effect.fail(step.failure)
+    if (park !== undefined) return park(start, step.after, step.untilMillis)
     const wake = yield* logs.awaitChange(shape, step.after, step.untilMillis - now)
     if (wake === "dropped") return yield* Effect.fail(droppedWhileRead)
     lsn = logs.lastSeenLsn()

@@ -150,13 +150,17 @@ const readBody = (request: ApiRequest, query: MergedParams): Effect.Effect<Merge
     })
   )
 
-/** Answers GET, HEAD and POST of an admitted request: the ordinary log, a live answer, or a subset. */
+/**
+ * Answers GET, HEAD and POST of an admitted request: the ordinary log, a live answer, or a subset. With `mayPark`, a live
+ * request that would be held comes back parked, as `readShapeNow` parks it.
+ */
 export const readShape = Effect.fnUntraced(function* (
   services: ApiServices,
   context: ReplyContext,
   request: ApiRequest,
   query: ParsedQuery,
-  permit: Permit
+  permit: Permit,
+  mayPark: boolean
 ) {
   const isPost = context.method === "POST"
   const merged = isPost ? yield* readBody(request, query.merged) : query.merged
@@ -183,7 +187,17 @@ export const readShape = Effect.fnUntraced(function* (
   const shape = findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle))
   services.admission.promote(permit)
   services.registry.touch(shape)
-  return subset === undefined
-    ? yield* readLog(services, logRequest(context, params, shape, resolved, request, query))
-    : yield* readSubset(services, context, params, shape, resolved.definition.schemaHeader, subset)
+  if (subset !== undefined)
+    return yield* readSubset(services, context, params, shape, resolved.definition.schemaHeader, subset)
+  const log = logRequest(context, params, shape, resolved, request, query)
+  if (!mayPark || context.method === "HEAD") return yield* readLog(services, log)
+  const made = yield* readLog(
+    services,
+    log,
+    (startMillis, after, untilMillis) =>
+      new ParkedRequest(services, log, permit, startMillis, after, untilMillis)
+  )
+  return "_tag" in made || made.body._tag !== "Events"
+    ? made
+    : new ParkedEvents(services, made, made.body.session, permit)
 })

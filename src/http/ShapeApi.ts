@@ -1,4 +1,4 @@
-import { Cause, Clock, Context, Effect, Layer, Option, Scope } from "effect"
+import { Clock, Context, Effect, Layer, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
@@ -14,7 +14,8 @@ import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
 import type { Authorize } from "./Authorize.ts"
 import { Conditions } from "./Conditions.ts"
 import { deleteShape } from "./DeleteShape.ts"
-import { crashed, unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
+import { failedReply } from "./failedReply.ts"
+import { unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
 import { openApiDocument } from "./OpenApi.ts"
 import { redactQuery } from "./QueryString.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
@@ -58,6 +59,13 @@ export class ShapeApi extends Context.Service<
      * the request's admission and, for a subset, its transaction. Interrupt it when the client is gone.
      */
     readonly handle: (request: ApiRequest) => Effect.Effect<ApiReply, never, Scope.Scope>
+    /**
+     * The same, but a live request that has to be held comes back parked, and `keep` takes it out of the scope: nothing is
+     * left of this effect while it waits.
+     */
+    readonly begin: (
+      request: ApiRequest
+    ) => Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, Scope.Scope>
     /**
      * The reply, if it can be given now: nothing is waited for, no Effect is run, and the body is small enough to be sent
      * at once. Or the request parked until there is something to say, or as a stream of events. `undefined` says nothing about the request; ask
@@ -115,8 +123,8 @@ const logged = <R>(
   context: ReplyContext,
   path: string,
   query: string,
-  reply: Effect.Effect<ApiReply, never, R>
-): Effect.Effect<ApiReply, never, R> =>
+  reply: Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, R>
+): Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, R> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const start = clock.currentTimeMillisUnsafe()
@@ -124,10 +132,16 @@ const logged = <R>(
     const millis = clock.currentTimeMillisUnsafe() - start
     const target = query === "" ? path : `${path}?${redactQuery(query)}`
     yield* Effect.logDebug(
-      `${context.method} ${target}: ${made.status} after ${millis} ms (request ${context.requestId})`
+      `${context.method} ${target}: ${neverParked(made).status} after ${millis} ms (request ${context.requestId})`
     )
     return made
   })
+
+/** For requests that may not be parked. */
+const neverParked = (made: ApiReply | ParkedRequest | ParkedEvents): ApiReply => {
+  if ("_tag" in made) throw new Error("a request that is to be answered was parked")
+  return made
+}
 
 /** For metrics: must not fail for a query that cannot be parsed. */
 const isLive = (query: string): boolean => /(?:^|&)live=true(?:&|$)/.test(query)
@@ -140,8 +154,9 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
   const shapeRequest = (
     context: ReplyContext,
     request: ApiRequest,
-    query: ParsedQuery
-  ): Effect.Effect<ApiReply, Failure, Scope.Scope> => {
+    query: ParsedQuery,
+    mayPark: boolean
+  ): Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, Failure, Scope.Scope> => {
     if (!query.authorized) return Effect.fail(unauthorized)
     if (!query.wellFormed) return Effect.fail(undecodableQuery)
     if (context.method === "DELETE") return deleteShape(services, context, request, query.merged)
@@ -153,7 +168,7 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
           scope,
           Effect.sync(() => admission.release(permit))
         ),
-        readShape(services, context, request, query, permit)
+        readShape(services, context, request, query, permit, mayPark)
       )
     })
   }
@@ -176,38 +191,36 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
     }
   }
 
-  const failedReply = (context: ReplyContext, cause: Cause.Cause<Failure>): Effect.Effect<ApiReply> => {
-    const failure = Cause.findErrorOption(cause)
-    if (Option.isSome(failure)) return Effect.succeed(replies.failure(context, failure.value))
-    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-    return Effect.logError(
-      `A ${context.method} request failed inside Baton (request ${context.requestId}). ` +
-        "This is a bug in Baton, please report it. The client gets a 500; the service goes on.",
-      cause
-    ).pipe(Effect.as(replies.failure(context, crashed)))
+  /** The reply to a request, or a live request parked if it may be. */
+  const answer = (
+    request: ApiRequest,
+    mayPark: boolean
+  ): Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, Scope.Scope> => {
+    const { path, query } = splitTarget(request.target)
+    const context = contextOf(request, path)
+    const operation = operationOf(context.route, context.method)
+    const isShape = operation === "readShape" || operation === "deleteShape"
+    const replied = Effect.catchCause(
+      Effect.suspend(() =>
+        isShape
+          ? shapeRequest(context, request, parser.parse(query), mayPark)
+          : Effect.succeed(simpleAnswer(context, request, operation))
+      ),
+      (cause) => failedReply(replies, context, cause)
+    )
+    const counted = isShape
+      ? Effect.tap(replied, (made) =>
+          Effect.sync(() => {
+            if (!("_tag" in made)) countReply(services.requests, made, isLive(query))
+          })
+        )
+      : replied
+    return logsRequests ? logged(context, path, query, counted) : counted
   }
 
   return {
-    handle: (request) => {
-      const { path, query } = splitTarget(request.target)
-      const context = contextOf(request, path)
-      const operation = operationOf(context.route, context.method)
-      const replied = Effect.catchCause(
-        Effect.suspend(() =>
-          operation === "readShape" || operation === "deleteShape"
-            ? shapeRequest(context, request, parser.parse(query))
-            : Effect.succeed(simpleAnswer(context, request, operation))
-        ),
-        (cause) => failedReply(context, cause)
-      )
-      const counted =
-        operation === "readShape" || operation === "deleteShape"
-          ? Effect.tap(replied, (reply) =>
-              Effect.sync(() => countReply(services.requests, reply, isLive(query)))
-            )
-          : replied
-      return logsRequests ? logged(context, path, query, counted) : counted
-    },
+    handle: (request) => Effect.map(answer(request, false), neverParked),
+    begin: (request) => answer(request, !logsRequests),
     immediate: (request) => {
       // Every request is to be logged: the one way that does so is `handle`.
       if (logsRequests) return undefined

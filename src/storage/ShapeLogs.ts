@@ -2,6 +2,7 @@ import { Context, type Effect, Schema, type Stream } from "effect"
 import type { Lsn } from "../postgres/Lsn.ts"
 import type { LogOffset } from "../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { WakeReason } from "./Waiters.ts"
 
 /** A shape as its readers know it. Identity of the object is identity of the shape for as long as it lives. */
 export interface ShapeHandle {
@@ -45,6 +46,12 @@ export type LogRead =
   /** The offset lies beyond the end of the log as this instance knows it. */
   | { readonly _tag: "Ahead" }
 
+/** Who waits for a log. */
+export interface LogWatcher {
+  /** Called once, and not from within `watch`. Must not throw. */
+  woken(reason: WakeReason): void
+}
+
 /** A file of the shape could not be read, or does not hold what it should. The response is cut; the client retries. */
 export class ShapeReadError extends Schema.TaggedError<ShapeReadError>()("ShapeReadError", {
   handle: Schema.String,
@@ -82,7 +89,17 @@ export class ShapeLogs extends Context.Service<
       shape: ShapeHandle,
       after: LogOffset,
       timeoutMillis: number
-    ) => Effect.Effect<"changed" | "dropped" | "timeout">
+    ) => Effect.Effect<WakeReason>
+    /**
+     * The same without an Effect, for the thousands that wait: tells the watcher, or answers at once with the reason not
+     * to wait. Call `stop` when the client is gone.
+     */
+    readonly watch: (
+      shape: ShapeHandle,
+      after: LogOffset,
+      timeoutMillis: number,
+      watcher: LogWatcher
+    ) => WakeReason | { stop(): void }
     /**
      * LSN of the last transaction that this instance has processed, for all shapes: every change committed at
      * or before it is readable.

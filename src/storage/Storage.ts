@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { maxLsn } from "../postgres/Lsn.ts"
-import { compareOffsets, isVirtual, type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
 import {
   logPieces,
   type LogSource,
@@ -23,6 +23,7 @@ import { digestOf } from "./ShapeStore.ts"
 import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
 import { StorageEngine } from "./StorageEngine.ts"
 import { timersOf } from "./Timers.ts"
+import { Watch } from "./Watch.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
@@ -96,12 +97,6 @@ export class Storage extends Context.Service<
 const memoryDirectory = (): string =>
   mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-"))
 
-/** Whether the log has something for a reader at `after`. */
-const isBeyond = (shape: ShapeState, after: LogOffset): boolean => {
-  const from = isVirtual(after) && shape.snapshotComplete ? snapshotEnd : after
-  return compareOffsets(shape.end, from) > 0
-}
-
 const dropped: LogRead = { _tag: "Dropped" }
 
 /** `ShapeLogs` on a storage engine. */
@@ -153,9 +148,16 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   }
 
   let shared = new Map<string, LogSlice>()
+  /** The last of them: thousands that are woken together ask for the same, with the same objects. */
+  let latest: { shape: ShapeState; after: LogOffset; end: LogOffset; slice: LogSlice } | undefined
+
+  const forgetShared = () => {
+    shared = new Map()
+    latest = undefined
+  }
 
   const share = (key: string, slice: LogSlice): LogSlice => {
-    if (shared.size === 0) setTimeout(() => (shared = new Map()), sharingMillis).unref()
+    if (shared.size === 0) setTimeout(forgetShared, sharingMillis).unref()
     shared.set(key, slice)
     return slice
   }
@@ -218,10 +220,13 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const readNow = (handle: ShapeHandle, after: LogOffset): LogRead | undefined => {
     const shape = engine.live(handle)
     if (shape === undefined) return dropped
+    if (latest?.after === after && latest.shape === shape && latest.end === shape.end) return latest.slice
     const plan = planRead(shape, after)
     if (plan._tag === "Log") {
       const slice = logSlice(shape, after, plan)
-      return slice.body instanceof Uint8Array ? slice : undefined
+      if (!(slice.body instanceof Uint8Array)) return undefined
+      if (shared.size > 0) latest = { shape, after, end: shape.end, slice }
+      return slice
     }
     if (plan._tag === "SnapshotChunk") {
       const bytes = chunks.now(shape, plan.index)
@@ -255,29 +260,19 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     return step
   }
 
-  const awaitChange = (handle: ShapeHandle, after: LogOffset, timeoutMillis: number) => {
-    const deadline = engine.timers.nowMillis() + timeoutMillis
-    const step: Effect.Effect<"changed" | "dropped" | "timeout"> = Effect.suspend(() =>
-      engine.waiters
-        .wait(
-          () => {
-            const shape = engine.live(handle)
-            if (shape === undefined) return "dropped"
-            return isBeyond(shape, after) ? "changed" : (shape.waiters ??= new Set())
-          },
-          Math.max(0, deadline - engine.timers.nowMillis())
-        )
-        .pipe(
-          Effect.flatMap((reason) => {
-            if (reason !== "changed") return Effect.succeed(reason)
-            const shape = engine.live(handle)
-            if (shape === undefined) return Effect.succeed("dropped" as const)
-            return isBeyond(shape, after) ? Effect.succeed("changed" as const) : step
-          })
-        )
-    )
-    return step
+  const watch: ShapeLogs["Service"]["watch"] = (shape, after, timeoutMillis, watcher) => {
+    const made = new Watch(engine, shape, after, timeoutMillis, watcher)
+    return made.begin() ?? made
   }
+
+  const awaitChange: ShapeLogs["Service"]["awaitChange"] = (shape, after, timeoutMillis) =>
+    Effect.callback((resume) => {
+      const made = watch(shape, after, timeoutMillis, {
+        woken: (reason) => resume(Effect.succeed(reason))
+      })
+      if (typeof made === "string") resume(Effect.succeed(made))
+      return Effect.sync(() => (typeof made === "string" ? undefined : made.stop()))
+    })
 
   return ShapeLogs.of({
     byHandle: (handle) => engine.store.byHandle(handle),
@@ -288,6 +283,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     read,
     readNow,
     awaitChange,
+    watch,
     lastSeenLsn: () => {
       const { lastCommitLsn, positionLsn } = engine.store
       return maxLsn(engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))

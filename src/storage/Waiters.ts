@@ -5,10 +5,11 @@ export type WakeReason = "changed" | "dropped" | "timeout"
 
 /** One held request. */
 export interface Waiter {
-  readonly resume: (reason: WakeReason) => void
+  /** Called once for each `add`, unless it was taken out again. Must not throw: others are woken after it. */
+  resume(reason: WakeReason): void
   /** The waiters of its shape: it stands there until it is woken. */
-  readonly set: Set<Waiter>
-  readonly slot: number
+  set: Set<Waiter> | undefined
+  slot: number
 }
 
 /** Requests woken in one go; the rest follow after other work has had its turn. */
@@ -43,23 +44,32 @@ export class Waiters {
         resume(Effect.succeed(set))
         return
       }
-      const slot = Math.ceil((this.timers.nowMillis() + timeoutMillis) / this.tickMillis)
-      const waiter: Waiter = { resume: (reason) => resume(Effect.succeed(reason)), set, slot }
-      set.add(waiter)
-      let bucket = this.slots.get(slot)
-      if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
-      bucket.add(waiter)
-      if (this.count++ === 0) this.onFirst?.()
-      if (this.stopTicking === undefined) this.tick()
+      const waiter: Waiter = { resume: (reason) => resume(Effect.succeed(reason)), set, slot: 0 }
+      this.add(waiter, set, timeoutMillis)
       return Effect.sync(() => this.forget(waiter))
     })
   }
 
-  private forget(waiter: Waiter): void {
+  /** Lets a waiter that does not wait stand in `set` until it is woken, or its time is over. */
+  add(waiter: Waiter, set: Set<Waiter>, timeoutMillis: number): void {
+    const slot = Math.ceil((this.timers.nowMillis() + timeoutMillis) / this.tickMillis)
+    waiter.set = set
+    waiter.slot = slot
+    set.add(waiter)
+    let bucket = this.slots.get(slot)
+    if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
+    bucket.add(waiter)
+    if (this.count++ === 0) this.onFirst?.()
+    if (this.stopTicking === undefined) this.tick()
+  }
+
+  /** Takes a waiter out. One that is being woken may still be resumed. */
+  forget(waiter: Waiter): void {
     const bucket = this.slots.get(waiter.slot)
     if (bucket === undefined || !bucket.delete(waiter)) return
     if (bucket.size === 0) this.slots.delete(waiter.slot)
-    waiter.set.delete(waiter)
+    waiter.set?.delete(waiter)
+    waiter.set = undefined
     this.count--
     if (this.count === 0) {
       this.stopTicking?.()

@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer } from "effect"
 import { type AuthorizeRequest, Refused } from "../../src/http/Authorize.ts"
+import { HttpServer } from "../../src/http/HttpServer.ts"
+import { ShapeApi } from "../../src/http/ShapeApi.ts"
 import type { ShapeSelection } from "../../src/http/ShapeParams.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions, secret } from "./support/harness.ts"
+import { eventually, rawConnection } from "./support/rawHttp.ts"
 
 const shape = "/v1/shape?table=items"
 const conditions = {
@@ -190,4 +193,49 @@ describe("authorize", () => {
       assert.strictEqual((yield* ask(`${shape}&offset=-1`, as("t2"))).status, 401)
     }).pipe(Effect.provide(layer))
   })
+
+  it.live("a request that is held is held by nothing, keeps its place, and asks the hook once", () =>
+    withHook((store, seen) =>
+      Effect.gen(function* () {
+        const server = yield* HttpServer
+        const { stats } = yield* ShapeApi
+        const handle = (yield* ask(`${shape}&offset=-1`, as("ada"))).header("electric-handle") ?? ""
+        const get = (more = "") =>
+          `GET ${shape}&handle=${handle}&live=true${more} HTTP/1.1\r\nhost: test\r\nauthorization: ada\r\n\r\n`
+        let offset = "0_inf"
+        // The second answer has to be read from disk, and its way is another one.
+        for (const pieceBytes of [undefined, 5]) {
+          const connection = yield* rawConnection(server.port)
+          const asked = seen.length
+          connection.send(get(`&offset=${offset}`))
+          yield* eventually(() => store.waiting === 1, "held")
+          assert.strictEqual(stats().existingRequests, 1)
+          store.pieceBytes = pieceBytes
+          store.append(handle, pieceBytes === undefined ? 500n : 600n, ['{"headers":{}}'])
+          const response = yield* Effect.promise(() => connection.response())
+          assert.strictEqual(response.status, 200)
+          assert.include(response.body, '{"headers":{}}')
+          offset = response.headers["electric-offset"] ?? ""
+          assert.strictEqual(seen.length, asked + 1)
+          yield* eventually(() => stats().existingRequests === 0, "its place is free")
+          assert.strictEqual(server.running(), 0)
+          store.pieceBytes = undefined
+        }
+        for (const more of ["", "&live_sse=true"]) {
+          const leaving = yield* rawConnection(server.port)
+          leaving.send(get(`&offset=${offset}${more}`))
+          yield* eventually(() => store.waiting === 1, "held")
+          assert.strictEqual(stats().existingRequests, 1)
+          leaving.socket.destroy()
+          yield* eventually(() => store.waiting === 0 && stats().existingRequests === 0, "given up")
+          assert.strictEqual(server.running(), 0)
+        }
+        const events = yield* rawConnection(server.port)
+        events.send(get(`&offset=${offset}&live_sse=true`))
+        yield* eventually(() => store.waiting === 1, "held")
+        store.append(handle, 700n, ['{"headers":{"n":"7"}}'])
+        yield* Effect.promise(() => events.until(() => events.text.includes('"n":"7"'), "the event"))
+      }).pipe(Effect.provide(HttpServer.layer))
+    )
+  )
 })

@@ -1,4 +1,4 @@
-import { Deferred, Effect, Stream } from "effect"
+import { Deferred, Effect, Exit, Stream } from "effect"
 import type { TableInfo } from "../../../src/postgres/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
@@ -163,6 +163,16 @@ export class FakeStore {
           )
         )
       }),
+    watch: (shape, after, timeoutMillis, watcher) => {
+      const stored = this.shapes.get(shape.handle)
+      if (stored === undefined) return "dropped"
+      if (compareOffsets(this.last(stored), after) > 0) return "changed"
+      const fiber = Effect.runFork(this.logs.awaitChange(shape, after, timeoutMillis))
+      fiber.addObserver((exit) => {
+        if (Exit.isSuccess(exit)) watcher.woken(exit.value)
+      })
+      return { stop: () => fiber.interruptUnsafe() }
+    },
     lastSeenLsn: () => this.lastSeen
   }
 
