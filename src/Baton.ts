@@ -4,6 +4,7 @@ import { conditionsLayer } from "./http/ConditionsLive.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
+import { Warmth } from "./instance/Warmth.ts"
 import { schemaMemoryLayer } from "./instance/schemaMemoryLayer.ts"
 import { Inspector } from "./postgres/Inspector.ts"
 import { SchemaMemory } from "./postgres/SchemaMemory.ts"
@@ -36,7 +37,7 @@ const postgres = Layer.mergeAll(Publication.layer, catalogueLayer).pipe(
 )
 
 const reading = Layer.mergeAll(Snapshotter.layer, SubsetReader.layer).pipe(
-  Layer.provide(SnapshotSessions.layer)
+  Layer.provideMerge(SnapshotSessions.layer)
 )
 
 const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
@@ -46,7 +47,9 @@ const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
 const core = Layer.mergeAll(postgres, reading, shapes, HealthRef.layer)
 
 const instance = Instance.layer.pipe(
-  Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer, ReplicationStream.layer))
+  Layer.provide(
+    Layer.mergeAll(SessionServices.layer, LockService.layer, ReplicationStream.layer, Warmth.layer)
+  )
 )
 
 /** Compositions of all services. Everything is configured by `Config`. */

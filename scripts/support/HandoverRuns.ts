@@ -82,7 +82,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
       BATON_JOURNAL_SEGMENT_BYTES: String(options.segmentBytes),
-      BATON_SHUTDOWN_GRACE: "10s"
+      BATON_SHUTDOWN_GRACE: "3s"
     }
   })
   const balancer = await startBalancer({ backends: instances.ports })

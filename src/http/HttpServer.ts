@@ -15,6 +15,8 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 /** Request line and headers together; what is longer is refused by the parser itself. */
 const maxHeaderBytes = 64 * 1024
 const listenBacklog = 4096
+/** A client in the middle of a conversation has sent its next request by then. */
+const nextRequestMillis = 300
 
 /** A whole answer for a request that Node could not parse: there is no response object yet. */
 const rawAnswer = (status: string): string =>
@@ -74,7 +76,11 @@ export class HttpServer extends Context.Service<
     readonly url: string
     /** Requests whose response is not finished, held ones included. */
     readonly running: () => number
-    /** Replies ask their clients to connect elsewhere from now on; running requests go on. */
+    /**
+     * Replies ask their clients to connect elsewhere from now on; running requests go on. Completes when connections that
+     * nobody uses have been closed. A connection that has just been used is left alone for a moment: its client may be
+     * sending the next request, and gets its answer.
+     */
     readonly beginDrain: Effect.Effect<void>
     /** Completes when no request is running. */
     readonly awaitIdle: Effect.Effect<void>
@@ -106,7 +112,7 @@ export class HttpServer extends Context.Service<
       yield* Effect.addFinalizer(() =>
         Effect.callback<void>((resume) => {
           server.close(() => resume(Effect.void))
-          closeSessions(true)
+          closeSessions("all")
         })
       )
       const host = address.family === "IPv6" ? "[::1]" : "127.0.0.1"
@@ -114,21 +120,29 @@ export class HttpServer extends Context.Service<
         port: address.port,
         url: `${secure ? "https" : "http"}://${host}:${address.port}`,
         running: handler.running,
-        beginDrain: Effect.andThen(
-          api.beginDrain,
-          Effect.sync(() => closeSessions(false))
-        ),
+        beginDrain: Effect.gen(function* () {
+          yield* api.beginDrain
+          closeSessions("afterTheirRequests")
+          const until = performance.now() + nextRequestMillis
+          while (performance.now() < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
+          closeSessions("idle")
+        }),
         awaitIdle: handler.awaitIdle
       }
     })
   )
 }
 
-/** Connects handler and server. Returns what closes idle connections and sessions, or (`now`) all of them. */
+const connections = (server: Server | Http2SecureServer): Effect.Effect<number> =>
+  Effect.callback((resume) => {
+    server.getConnections((error, count) => resume(Effect.succeed(error === null ? count : 0)))
+  })
+
+/** Connects handler and server. Returns what closes HTTP/2 sessions after their requests, idle connections, or everything. */
 const trackSessions = (
   server: Server | Http2SecureServer,
   handler: NodeHandler
-): ((now: boolean) => void) => {
+): ((which: "afterTheirRequests" | "idle" | "all") => void) => {
   const emitter: Pick<Server, "on"> = server as Server
   emitter.on("request", handler)
   emitter.on("clientError", answerParseError)
@@ -142,14 +156,15 @@ const trackSessions = (
     sockets.add(socket)
     socket.once("close", () => sockets.delete(socket))
   })
-  return (now) => {
+  return (which) => {
     for (const session of sessions) {
-      if (now) session.destroy()
+      if (which === "all") session.destroy()
       else session.close() // tells the client to make a new connection; open streams go on
     }
+    if (which === "afterTheirRequests") return
     // The secure server has fewer of these; what it lacks is done by hand.
     const { closeIdleConnections, closeAllConnections }: Partial<Server> = server as Partial<Server>
-    if (!now) closeIdleConnections?.call(server as Server)
+    if (which === "idle") closeIdleConnections?.call(server as Server)
     else if (closeAllConnections !== undefined) closeAllConnections.call(server as Server)
     else for (const socket of sockets) socket.destroy()
   }

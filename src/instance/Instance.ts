@@ -3,7 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
-import { Publication } from "../postgres/Publication.ts"
+import { type EnsuredPublication, Publication } from "../postgres/Publication.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
@@ -14,8 +14,10 @@ import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { Steps } from "../telemetry/Steps.ts"
 import { SessionServices } from "./SessionServices.ts"
 import { reasonToPurge } from "./Takeover.ts"
+import { Warmth } from "./Warmth.ts"
 
 /** The service cannot run as it is configured. It ends; start it again when the cause is removed. */
 export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("InstanceFailed", {
@@ -63,6 +65,7 @@ export class Instance extends Context.Service<
       const storage = yield* Storage
       const sessions = yield* CurrentSession
       const services = yield* SessionServices
+      const warmth = yield* Warmth
       const metrics = yield* Metrics
       const { engine } = storage
       const stopping = yield* Deferred.make<void>()
@@ -72,7 +75,7 @@ export class Instance extends Context.Service<
       const turn = Effect.gen(function* () {
         const connection = yield* replication.connect
         yield* health.send("databaseUp")
-        yield* lock.acquire(connection)
+        yield* Effect.raceFirst(lock.acquire(connection), warmth.keep)
         yield* health.send("lockGranted")
         return yield* holdLock(connection)
       })
@@ -81,10 +84,21 @@ export class Instance extends Context.Service<
       const holdLock = (connection: ReplicationConnection) =>
         Effect.scoped(
           Effect.gen(function* () {
-            const started = engine.timers.nowMillis()
+            const began = engine.timers.nowMillis()
+            const steps = new Steps(engine.timers.nowMillis)
             const runNow = Effect.runPromiseWith(yield* Effect.context<never>())
+            // Storage and database have nothing to do with each other until both have been looked at.
+            const sure = yield* Deferred.make<void>()
+            const ensuring = yield* Effect.forkScoped(
+              Effect.andThen(Deferred.await(sure), publication.ensureExists)
+            )
+            const stillHeld = async () => {
+              const held = await runNow(holdsLock(connection))
+              if (held) Deferred.doneUnsafe(sure, Effect.void)
+              return held
+            }
             const taken = yield* Effect.acquireRelease(
-              Effect.promise(() => engine.takeOver(() => runNow(holdsLock(connection)))),
+              Effect.promise(() => engine.takeOver(stillHeld, steps)),
               () => Effect.promise(() => engine.release(handBackMillis))
             )
             if (taken === undefined) return yield* lockGone
@@ -100,26 +114,36 @@ export class Instance extends Context.Service<
               maxShapes: config.maxShapes,
               onDurable: () => connection.notifyDurable()
             })
-            yield* prepareSource(connection, session)
+            steps.done("session")
+            const ensured = yield* Fiber.join(ensuring)
+            steps.done("publication")
+            yield* prepareSource(connection, session, ensured, steps)
             const idle = yield* Deferred.make<TurnEnd>()
             yield* Effect.forkScoped(maintenance)
             yield* Effect.forkScoped(watchFence(idle))
+            const started = yield* Deferred.make<void>()
             const stream = replication.stream(connection, {
               sink: session.sink,
               onStarted: Effect.gen(function* () {
                 sessions.set(session)
                 everActive = true
                 yield* health.send("streamStarted")
-                const takeoverMillis = engine.timers.nowMillis() - started
+                const takeoverMillis = engine.timers.nowMillis() - began
                 metrics.takeovers++
                 metrics.takeoverMillis = takeoverMillis
+                steps.done("START_REPLICATION")
+                yield* Effect.logDebug(`The takeover step by step: ${steps}`)
                 yield* Effect.logInfo(
                   `Starting replication from postgres; active ${Math.round(takeoverMillis)} ms after the lock, with ${engine.store.count} shapes`
                 )
+                yield* Deferred.succeed(started, undefined)
               })
             })
             yield* Effect.forkScoped(
-              services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
+              Effect.andThen(
+                Deferred.await(started),
+                services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
+              )
             )
             if (config.replicationIdleTimeoutMillis !== undefined) {
               yield* Effect.forkScoped(
@@ -150,9 +174,13 @@ export class Instance extends Context.Service<
       /** No more shapes; what was received is made durable and acknowledged; then the lock is free. */
       const handBack = (connection: ReplicationConnection, session: RegistrySession) =>
         Effect.gen(function* () {
+          const steps = new Steps(engine.timers.nowMillis)
           sessions.set(undefined)
           yield* Effect.promise(() => session.sink.handBack()).pipe(Effect.timeoutOption(handBackMillis))
+          steps.done("flush")
           yield* connection.close
+          steps.done("close")
+          yield* Effect.logDebug(`Giving the lock back step by step: ${steps}`)
         })
 
       /** Makes a new slot in place of one that Postgres has given up. */
@@ -168,13 +196,18 @@ export class Instance extends Context.Service<
             )
           )
 
-      const prepareSource = (connection: ReplicationConnection, session: RegistrySession) =>
+      const prepareSource = (
+        connection: ReplicationConnection,
+        session: RegistrySession,
+        ensured: EnsuredPublication,
+        steps: Steps
+      ) =>
         Effect.gen(function* () {
           const { store } = engine
-          const ensured = yield* publication.ensureExists
           // A slot of before does not go with a new publication: Postgres would fail to decode with it.
           if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
           const slot = yield* usableSlot(connection)
+          steps.done("slot")
           const source = {
             systemId: connection.systemId,
             timeline: connection.timeline,
@@ -189,21 +222,25 @@ export class Instance extends Context.Service<
             confirmedFlushLsn: slot.confirmedFlushLsn,
             storedLsn: store.positionLsn
           })
-          if (reason !== undefined) session.purge(reason)
-          else if (ensured.repaired) session.purge("the publication did not carry all operations")
+          const stale =
+            reason ?? (ensured.repaired ? "the publication did not carry all operations" : undefined)
+          if (stale !== undefined) session.purge(stale)
           const stored = store.source
-          if (
+          const isNew =
             store.slotIsLost ||
             stored?.systemId !== source.systemId ||
             stored.timeline !== source.timeline ||
             stored.slot !== source.slot
-          ) {
-            engine.write({ t: "source", ...source })
-          }
+          if (isNew) engine.write({ t: "source", ...source })
           session.sink.startAt(slot.confirmedFlushLsn)
-          yield* Effect.promise(async () => {
-            await engine.writer?.durable()
-          })
+          // What is as it was when the journal ended need not be on disk before the stream begins: nothing of the stream is
+          // acknowledged before.
+          if (isNew || stale !== undefined) {
+            yield* Effect.promise(async () => {
+              await engine.writer?.durable()
+            })
+          }
+          steps.done("position")
         })
 
       const maintenance = Effect.scoped(

@@ -231,12 +231,12 @@ export const makePublication = (
 
     const ensureExists: Effect.Effect<EnsuredPublication, PgError> = Effect.gen(function* () {
       tables.forget()
-      const [server] = yield* pool.query<{ version: number }>(
-        "SELECT current_setting('server_version_num')::int4 AS version"
-      )
-      const version = server?.version ?? 0
       const found = yield* readPublication(pool, publicationName)
       if (found === undefined) {
+        const [server] = yield* pool.query<{ version: number }>(
+          "SELECT current_setting('server_version_num')::int4 AS version"
+        )
+        const version = server?.version ?? 0
         const created = yield* Effect.result(createPublication(pool, publicationName, version))
         if (Result.isSuccess(created)) return { created: true, repaired: false }
         const error = created.failure
@@ -250,7 +250,7 @@ export const makePublication = (
       const incomplete = problem !== undefined || publication.generatedColumns === "none"
       if (!incomplete) return { created: false, repaired: false }
       if (publication.isOurs && !mode.manual) {
-        yield* completePublication(pool, publicationName, version)
+        yield* completePublication(pool, publicationName, publication.serverVersionNum)
         return { created: false, repaired: true }
       }
       return problem === undefined ? { created: false, repaired: false } : yield* notUsable(problem)

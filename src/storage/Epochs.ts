@@ -1,4 +1,4 @@
-import { open, readFile, unlink } from "node:fs/promises"
+import { open, readFile, unlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { frameHeaderBytes, scanFrame } from "./Frame.ts"
@@ -7,8 +7,10 @@ import {
   epochFile,
   listDirectory,
   parseSegmentFile,
+  segmentFile,
   type StoragePaths,
   syncDirectory,
+  syncFile,
   writeWhole
 } from "./StorageDir.ts"
 
@@ -18,6 +20,7 @@ import {
  * 1. claim: `epochs/<n>.claim` is created exclusively, with n above every number seen
  * 2. read the journal to its end
  * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
+ * 4. all that is made durable, before anything counts that the new epoch writes
  *
  * A file written by an older epoch is never one that the newer epoch writes. Whoever is about to make something count
  * that replay could not reproduce (a new shape, a removed file, an acknowledgement to Postgres) makes its record durable
@@ -31,6 +34,8 @@ export interface EpochRecord {
 
 const fileName = /^([0-9a-f]{8})(\.claim)?$/
 
+const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(paths, epoch)}.claim`
+
 /** The highest number claimed so far, 0 when there is none. */
 export const highestClaim = async (paths: StoragePaths): Promise<number> => {
   let highest = 0
@@ -43,10 +48,14 @@ export const highestClaim = async (paths: StoragePaths): Promise<number> => {
 
 /** Takes the next epoch number for this process alone. */
 export const claimEpoch = async (paths: StoragePaths): Promise<number> => {
+  // After a crash of the system the journal may be there of an epoch whose own files were lost.
+  let written = 0
+  for (const name of await listDirectory(paths.journal))
+    written = Math.max(written, parseSegmentFile(name)?.epoch ?? 0)
   for (;;) {
-    const epoch = (await highestClaim(paths)) + 1
+    const epoch = Math.max(written, await highestClaim(paths)) + 1
     try {
-      const handle = await open(`${epochFile(paths, epoch)}.claim`, "wx")
+      const handle = await open(claimFile(paths, epoch), "wx")
       await handle.close()
       return epoch
     } catch (error) {
@@ -58,17 +67,50 @@ export const claimEpoch = async (paths: StoragePaths): Promise<number> => {
 
 /** Takes back a claim that was not followed by `publishEpoch`: whoever has stepped back because of it may go on. */
 export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
-  unlink(`${epochFile(paths, epoch)}.claim`).catch(() => {})
+  unlink(claimFile(paths, epoch)).catch(() => {})
 
-/** Makes the claimed epoch the current one. */
-export const publishEpoch = async (
-  paths: StoragePaths,
-  record: EpochRecord,
-  durable: boolean
-): Promise<void> => {
+/** Makes the claimed epoch the current one for everybody who looks; whether it survives a crash, `secureEpoch` says. */
+export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Promise<void> => {
   const text = JSON.stringify(record)
   await writeWhole(epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
-  if (durable) await syncDirectory(paths.epochs)
+}
+
+/**
+ * Makes durable what the epoch stands on: its own file, and the end of the journal before it, of which a killed process
+ * may have left the last bytes in the memory of the system only. The same for the epochs before it, back to one whose
+ * holder has done this itself.
+ */
+export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Promise<void> => {
+  const records = new Map((await readEpochs(paths, 0)).map((record) => [record.epoch, record]))
+  const secured: Array<number> = []
+  for (let record: EpochRecord | undefined = newest; record !== undefined;) {
+    await unlessGone(syncFile(epochFile(paths, record.epoch)))
+    secured.push(record.epoch)
+    const { previous }: EpochRecord = record
+    if (previous === null) break
+    await unlessGone(syncFile(segmentFile(paths, previous.epoch, previous.segment)))
+    record = (await isSecured(paths, previous.epoch)) ? undefined : records.get(previous.epoch)
+  }
+  await syncDirectory(paths.epochs)
+  await syncDirectory(paths.journal)
+  for (const epoch of secured)
+    await unlessGone(writeFile(claimFile(paths, epoch), securedMark, { flag: "r+" }))
+}
+
+/** In a claim: the epoch and all before it are durable. Where it is lost, they are made so once more. */
+const securedMark = "durable"
+
+const isSecured = async (paths: StoragePaths, epoch: number): Promise<boolean> =>
+  (await unlessGone(readFile(claimFile(paths, epoch), "utf8"))) === securedMark
+
+/** What the active instance has removed is too old to matter. */
+const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
+  try {
+    return await work
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
+    throw error
+  }
 }
 
 /**

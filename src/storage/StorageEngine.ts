@@ -1,9 +1,17 @@
 import { rm } from "node:fs/promises"
 import { Effect } from "effect"
-import { claimEpoch, highestClaim, publishEpoch, withdrawClaim } from "./Epochs.ts"
+import {
+  claimEpoch,
+  type EpochRecord,
+  highestClaim,
+  publishEpoch,
+  secureEpoch,
+  withdrawClaim
+} from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
 import { JournalReader, type PollResult } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
+import { Steps } from "../telemetry/Steps.ts"
 import { RecentBytes } from "./RecentBytes.ts"
 import type { JournalEnd, Notice } from "./Records.ts"
 import { SegmentFiles } from "./SegmentFiles.ts"
@@ -38,6 +46,7 @@ const always = () => Promise.resolve(true)
 const idlePollMillis = 100
 /** How often whoever takes over looks for what must be there. */
 const behindMillis = 20
+const secureMillis = 100
 /** A follower keeps the files of this many segments open: readers may be in the middle of them. */
 const segmentsKeptOpen = 8
 
@@ -63,6 +72,8 @@ export class StorageEngine {
   /** A writer that is on its way out: what it has composed is still in its memory. */
   private leaving: JournalWriter | undefined
   private loop: Promise<void> | undefined
+  /** Completes when the epoch that is written is durable itself. */
+  private secured: Promise<void> = Promise.resolve()
   /** The look for later epochs that is under way, and the one that is to follow it. */
   private looking: Promise<boolean> | undefined
   private lookingNext: Promise<boolean> | undefined
@@ -266,10 +277,14 @@ export class StorageEngine {
    * after which a present writer's records do not count: a process that was frozen may have lost the lock that it believes
    * to have got just now. When the answer is no, this stays a follower, and the result is `undefined`.
    */
-  async takeOver(holdsLock: () => Promise<boolean> = always): Promise<TakenOver | undefined> {
+  async takeOver(
+    holdsLock: () => Promise<boolean> = always,
+    steps = new Steps(this.timers.nowMillis)
+  ): Promise<TakenOver | undefined> {
     await this.stopFollowing()
+    steps.done("unfollow")
     try {
-      const taken = await this.becomeWriter(holdsLock)
+      const taken = await this.becomeWriter(holdsLock, steps)
       if (taken === undefined) this.follow()
       return taken
     } catch (error) {
@@ -278,10 +293,17 @@ export class StorageEngine {
     }
   }
 
-  private async becomeWriter(holdsLock: () => Promise<boolean>): Promise<TakenOver | undefined> {
+  private async becomeWriter(
+    holdsLock: () => Promise<boolean>,
+    steps: Steps
+  ): Promise<TakenOver | undefined> {
     if (!(await holdsLock())) return undefined
-    await createLayout(this.paths)
+    steps.done("lock")
+    // Somebody has written here before, who made it first.
+    if ((this.reader?.epoch ?? 0) === 0) await createLayout(this.paths)
+    steps.done("layout")
     const epoch = await claimEpoch(this.paths)
+    steps.done("claim")
     if (this.reader === undefined) await this.load()
     for (;;) {
       const reader = this.reader
@@ -291,13 +313,16 @@ export class StorageEngine {
       if (result === "behind") await pause(this.timers, behindMillis)
       else await this.load()
     }
+    steps.done("journal")
     const reader = this.reader
     const previous = reader === undefined || reader.epoch === 0 ? null : reader.end
     if (!(await holdsLock())) {
       await withdrawClaim(this.paths, epoch)
       return undefined
     }
-    await publishEpoch(this.paths, { epoch, previous }, this.options.durableWrites)
+    steps.done("lock")
+    await publishEpoch(this.paths, { epoch, previous })
+    steps.done("epoch")
     const segment = (previous?.segment ?? 0) + 1
     await reader?.close()
     this.store.abandon()
@@ -322,6 +347,7 @@ export class StorageEngine {
     this.segments.known(epoch, segment)
     if (previous === null) this.firstSegment = segment
     this.writer = writer
+    this.secured = this.options.durableWrites ? this.secure(writer, { epoch, previous }) : Promise.resolve()
     writer.notice({ t: "epoch", epoch, previous })
     // What came before the first segment stands in a checkpoint that is gone, or in another place: nobody here knows which
     // shapes that were, but readers elsewhere may still believe in them.
@@ -340,9 +366,24 @@ export class StorageEngine {
       })
     }
     for (const shape of this.store.all()) shape.dirty = true
-    await writer.durable()
+    writer.flush()
+    steps.done("first record")
     this.processedLsn = this.store.positionLsn
     return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
+  }
+
+  /** Nothing that this epoch writes counts before it is there to stay; a disk that refuses is asked again for ever. */
+  private async secure(writer: JournalWriter, record: EpochRecord): Promise<void> {
+    while (this.writer === writer) {
+      try {
+        return await secureEpoch(this.paths, record)
+      } catch (error) {
+        this.warn(
+          `Cannot make epoch ${record.epoch} durable: ${String(error)}; retrying every ${secureMillis} ms. Nothing is acknowledged and no shape is made meanwhile.`
+        )
+        await pause(this.timers, secureMillis)
+      }
+    }
   }
 
   /** Only the first time: a follower that begins in the middle of the next segment has read more than this one. */
@@ -376,7 +417,7 @@ export class StorageEngine {
 
   /**
    * Whether somebody else has claimed a later epoch: then nothing we write counts any more. Callers that ask while a look
-   * is under way share the next one, since theirs must begin after they asked.
+   * is under way share the next one, since theirs must begin after they asked. Completes only when our own epoch is durable.
    */
   isFenced(): Promise<boolean> {
     if (this.looking === undefined) return (this.looking = this.lookForClaims())
@@ -395,7 +436,10 @@ export class StorageEngine {
     const look =
       writer === undefined
         ? Promise.resolve(true)
-        : highestClaim(this.paths).then((highest) => this.writer !== writer || highest > writer.epoch)
+        : highestClaim(this.paths).then(async (highest) => {
+            if (highest <= writer.epoch) await this.secured
+            return this.writer !== writer || highest > writer.epoch
+          })
     const done = look.finally(() => {
       if (this.looking === done) this.looking = undefined
     })

@@ -9,11 +9,18 @@ import {
   publishEpoch,
   readEpochs,
   removeEpochsBefore,
+  secureEpoch,
   successor,
   withdrawClaim
 } from "../../src/storage/Epochs.ts"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { createLayout, epochFile, storagePaths, type StoragePaths } from "../../src/storage/StorageDir.ts"
+import {
+  createLayout,
+  epochFile,
+  segmentFile,
+  storagePaths,
+  type StoragePaths
+} from "../../src/storage/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { changes, createShape, engineAt, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 
@@ -51,7 +58,7 @@ describe("epochs", () => {
   it("a claim that was taken back is as if it had never been; a published one stays", async () => {
     const paths = await place()
     const first = await claimEpoch(paths)
-    await publishEpoch(paths, { epoch: first, previous: null }, false)
+    await publishEpoch(paths, { epoch: first, previous: null })
     const second = await claimEpoch(paths)
     await withdrawClaim(paths, second)
     await withdrawClaim(paths, second)
@@ -66,13 +73,40 @@ describe("epochs", () => {
       { epoch: 2, previous: endOf(1, 3, 100) },
       { epoch: 4, previous: endOf(2, 5, 7) }
     ]
-    for (const record of records) await publishEpoch(paths, record, false)
+    for (const record of records) await publishEpoch(paths, record)
     writeFileSync(`${paths.epochs}/00000009.tmp`, "half of an ep")
     assert.deepStrictEqual(await readEpochs(paths, 0), records)
     assert.deepStrictEqual(await readEpochs(paths, 2), records.slice(1))
     assert.deepStrictEqual(await readEpochs(paths, 4), [])
     await removeEpochsBefore(paths, 2)
     assert.deepStrictEqual(await readEpochs(paths, 0), records.slice(1))
+  })
+
+  it("is made durable together with those before it that nobody has made durable", async () => {
+    const paths = await place()
+    const marked = () =>
+      readdirSync(paths.epochs)
+        .filter((name) => name.endsWith(".claim") && readFileSync(`${paths.epochs}/${name}`, "utf8") !== "")
+        .toSorted()
+    const records: Array<EpochRecord> = []
+    for (let i = 1; i <= 4; i++) {
+      const epoch = await claimEpoch(paths)
+      const record = { epoch, previous: i === 1 ? null : endOf(epoch - 1, i - 1, 10) }
+      records.push(record)
+      await publishEpoch(paths, record)
+      if (i === 2 || i === 4) await secureEpoch(paths, record)
+      if (i === 2) assert.deepStrictEqual(marked(), ["00000001.claim", "00000002.claim"])
+      // Nobody needs the oldest any more.
+      if (i === 3) await removeEpochsBefore(paths, 2)
+    }
+    assert.deepStrictEqual(marked(), ["00000002.claim", "00000003.claim", "00000004.claim"])
+    assert.deepStrictEqual(await readEpochs(paths, 0), records.slice(1))
+  })
+
+  it("is never claimed twice, even if a crash of the system has left nothing of it but its journal", async () => {
+    const paths = await place()
+    writeFileSync(segmentFile(paths, 7, 3), "")
+    assert.strictEqual(await claimEpoch(paths), 8)
   })
 
   it("leads every epoch of the chain to the next one, and tells the others that they are lost", () => {

@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, type Scope } from "effect"
+import { Warmth } from "../../../src/instance/Warmth.ts"
 import { Inspector } from "../../../src/postgres/Inspector.ts"
 import { ownPgError, type PgError, type PgErrorKind } from "../../../src/postgres/PgError.ts"
 import { AdminPool } from "../../../src/postgres/Pools.ts"
@@ -352,7 +353,7 @@ const snapshotter = ({ server, peer }: Reach) =>
   })
 
 export type FakeServices =
-  ReplicationStream | AdminPool | Publication | Inspector | Snapshotter | SubsetReader | Catalogue
+  ReplicationStream | AdminPool | Publication | Inspector | Warmth | Snapshotter | SubsetReader | Catalogue
 
 export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
   Layer.succeedContext(
@@ -360,6 +361,7 @@ export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
       Context.add(AdminPool, adminPool(reach)),
       Context.add(Publication, publication(reach)),
       Context.add(Inspector, inspector()),
+      Context.add(Warmth, { keep: Effect.never }),
       Context.add(Snapshotter, snapshotter(reach)),
       Context.add(SubsetReader, {
         read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))

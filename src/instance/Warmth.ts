@@ -1,0 +1,50 @@
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { AdminPool } from "../postgres/Pools.ts"
+import { readPublication } from "../postgres/publicationState.ts"
+import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
+
+/** More often than idle connections are closed. */
+const everyMillis = 20_000
+/** What a takeover, and the first shape after it, need at the same time. */
+const adminConnections = 2
+
+/**
+ * Keeps a waiting instance ready to take over at any moment: connecting to Postgres costs more than everything else that a
+ * takeover asks of it.
+ */
+export class Warmth extends Context.Service<
+  Warmth,
+  {
+    /**
+     * Keeps a few connections open, whose backends have looked at the publication before. Never ends, and never fails: a
+     * database that is out of reach has the waiting instance connect when it takes over. Does nothing where databases are to
+     * be left alone (`replicationIdleTimeoutMillis`).
+     */
+    readonly keep: Effect.Effect<never>
+  }
+>()("baton/instance/Warmth") {
+  static readonly layer = Layer.effect(
+    Warmth,
+    Effect.gen(function* () {
+      const { publicationName, replicationIdleTimeoutMillis } = yield* Config
+      const admin = yield* AdminPool
+      const snapshots = yield* SnapshotSessions
+      const use = Effect.all(
+        [
+          Effect.scoped(snapshots.acquire),
+          ...Array.from({ length: adminConnections }, () => readPublication(admin, publicationName))
+        ],
+        { concurrency: "unbounded", discard: true }
+      )
+      const keep = use.pipe(
+        Effect.catch((error) =>
+          Effect.logDebug(`Connections for a takeover are not ready: ${error.message}`)
+        ),
+        Effect.andThen(Effect.sleep(everyMillis)),
+        Effect.forever
+      )
+      return { keep: replicationIdleTimeoutMillis === undefined ? keep : Effect.never }
+    })
+  )
+}
