@@ -41,7 +41,7 @@ export const smallSettings = {
 }
 
 /** No more than a loaded machine can move to log files out of segments that are this small. */
-const transactionsPerSecond = 200
+const transactionsPerSecond = 100
 
 interface Followed {
   readonly table: string
