@@ -94,12 +94,14 @@ describe("what is refused", () => {
     assert.isTrue(Result.isFailure(result), sql)
   })
 
-  it("parameters that are no numbers, or have gaps, under their own key", () => {
+  it("parameters that are no numbers, have gaps, or hold what Postgres has no text for, under their own key", () => {
     const cases: ReadonlyArray<readonly [Record<string, string>, string]> = [
       [{ a: "1" }, "Parameters can only use numbers as keys"],
       [{ "2": "1" }, "Parameters must be numbered sequentially, starting from 1"],
       [{ "1": "1", "3": "1" }, "Parameters must be numbered sequentially, starting from 1"],
-      [{ "0": "1" }, "Parameters must be numbered sequentially, starting from 1"]
+      [{ "0": "1" }, "Parameters must be numbered sequentially, starting from 1"],
+      [{ "1": "{a,b\0}" }, "parameter $1: a NUL character is not allowed"],
+      [{ "1": "a\ud800" }, "parameter $1 is not valid Unicode"]
     ]
     for (const [params, message] of cases) {
       const result = compile("id = 1", params)

@@ -50,6 +50,10 @@ export const checkParams = (params: Readonly<Record<string, string>>): void => {
   if (numbers.some((n, i) => n !== i + 1)) {
     refuse("Parameters must be numbered sequentially, starting from 1", "params")
   }
+  for (const [key, text] of Object.entries(params)) {
+    if (text.includes("\0")) refuse(`parameter $${key}: a NUL character is not allowed`, "params")
+    if (!text.isWellFormed()) refuse(`parameter $${key} is not valid Unicode`, "params")
+  }
 }
 
 export const parameter = (scope: Scope, number: number, at: number): Constant => {
