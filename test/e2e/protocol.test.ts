@@ -8,14 +8,30 @@ const db = databaseForFile((database) =>
   database.query(`CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE TABLE beside (id int PRIMARY KEY)`)
 )
 let service: TestService
+/** With small chunks and few shapes. */
+let small: TestService
+const tooMany = Array.from({ length: 4 }, (_, i) => ({ table: "beside", where: `id > ${i}` }))
+let oldest: LogResponse
 
 beforeAll(async () => {
-  service = await startService({
-    database: db(),
-    env: { ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD: "300ms" }
-  })
+  const started = await Promise.all([
+    startService({ database: db(), env: { ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD: "300ms" } }),
+    startService({
+      database: db(),
+      env: {
+        ELECTRIC_REPLICATION_STREAM_ID: `${db().streamId}_small`,
+        ELECTRIC_MAX_SHAPES: "3",
+        ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "300"
+      }
+    })
+  ])
+  service = started[0]
+  small = started[1]
+  // Shapes are left alone for their first ten seconds: the last test looks at what has become of these.
+  oldest = await requestLog(small.url, tooMany[0] ?? {}, { offset: "-1" })
+  for (const params of tooMany.slice(1)) await requestLog(small.url, params, { offset: "-1" })
 })
-afterAll(() => service.dispose())
+afterAll(() => Promise.all([service.dispose(), small.dispose()]))
 afterEach(({ task }) => {
   if (task.result?.state === "fail") process.stderr.write(service.logs())
 })
@@ -346,4 +362,50 @@ it("a shape of a table that is gone is a 400, not a 409", async () => {
   await db().query("DROP TABLE passing")
   await eventually("the table's absence", async () => (await ask({ table: "passing" })).status === 400)
   assert.strictEqual((await ask({ table: "passing" }, "0_0", handle)).status, 400)
+})
+
+describe("with small limits", () => {
+  it("an event stream goes on over the ends of chunks", async () => {
+    await db().query("CREATE TABLE long (id int PRIMARY KEY, t text)")
+    const params = { table: "long" }
+    const { offset, handle } = await requestLog(small.url, params, { offset: "now" })
+    const query = new URLSearchParams({
+      ...params,
+      offset: offset ?? "",
+      handle: handle ?? "",
+      live: "true",
+      live_sse: "true"
+    })
+    const aborter = new AbortController()
+    const response = await fetch(`${small.url}/v1/shape?${query}`, { signal: aborter.signal })
+    let text = ""
+    const reading = (async () => {
+      for await (const piece of response.body ?? []) text += Buffer.from(piece).toString()
+    })().catch(() => {})
+    for (const from of [1, 51])
+      await db().query(
+        `INSERT INTO long SELECT i, repeat('x', 50) FROM generate_series(${from}, ${from + 49}) i`
+      )
+    await eventually("all events", () => text.match(/"operation":"insert"/g)?.length === 100)
+    assert.deepStrictEqual(
+      Array.from(text.matchAll(/"value":\{"id":"(\d+)"/g), ([, id]) => Number(id)),
+      Array.from({ length: 100 }, (_, i) => i + 1)
+    )
+    await eventually("the end of the log", () => text.trimEnd().endsWith("}}") && text.includes("up-to-date"))
+    // No other frames than messages: what is not `data:` is a comment.
+    for (const frame of text.split("\n\n")) assert.match(frame, /^(data: \{.*\}|:.*|)$/s)
+    aborter.abort()
+    await reading
+  })
+
+  it("the shape that was not read for longest gives way to others", async () => {
+    await small.untilLogged(/more than 3 shapes/)
+    const answer = await requestLog(small.url, tooMany[0] ?? {}, {
+      offset: "0_0",
+      handle: oldest.handle ?? ""
+    })
+    assert.strictEqual(answer.status, 409)
+    assert.notStrictEqual(answer.handle, oldest.handle)
+    assert.deepStrictEqual(answer.messages as object, [{ headers: { control: "must-refetch" } }])
+  })
 })

@@ -170,6 +170,18 @@ describe("the server", () => {
     )
   )
 
+  it.live("a connection that nobody uses is closed", () =>
+    withServer(
+      ({ server }) =>
+        Effect.gen(function* () {
+          const connection = yield* rawConnection(server.port)
+          assert.strictEqual((yield* Effect.promise(() => connection.get("/v1/health"))).status, 200)
+          yield* Effect.promise(() => connection.until(() => connection.ended, "end of the connection"))
+        }),
+      { config: { tcpReadTimeoutMillis: 200 } }
+    )
+  )
+
   it.live("a request line that names the host of a proxy is understood, and needs the secret no less", () =>
     withServer(({ server }) =>
       Effect.gen(function* () {

@@ -76,6 +76,7 @@ const read = (client: ClientHttp2Session, path: string, method = "GET"): Promise
     stream.on("data", (piece: string) => (text += piece))
     stream.on("end", () => resolve({ headers, text }))
     stream.on("error", reject)
+    stream.on("close", () => reject(new Error("closed")))
     stream.end()
   })
 
@@ -113,6 +114,29 @@ describe("HTTP/2", () => {
           const answer = yield* Effect.promise(() => read(client, `${shape}&offset=-1`))
           assert.isTrue(answer.text === `[${store.snapshot[0]?.join(",")}]`)
         }
+      })
+    )
+  )
+
+  it.live("megabytes of query are refused, and others are served", () =>
+    withServer(({ server, api }) =>
+      Effect.gen(function* () {
+        for (const length of [20_000, 60_000, 1_000_000, 10_000_000]) {
+          const client = yield* session(server.url)
+          const answer = yield* Effect.promise(() =>
+            read(client, `${shape}&offset=-1&where=${"x".repeat(length)}`).catch(() => undefined)
+          )
+          const status = answer?.headers[":status"]
+          assert.isTrue(
+            status === undefined || [400, 414, 431].includes(Number(status)),
+            `${length}: ${status}`
+          )
+        }
+        const other = yield* session(server.url)
+        const answer = yield* Effect.promise(() => read(other, `${shape}&offset=-1`))
+        assert.strictEqual(Number(answer.headers[":status"]), 200)
+        yield* eventually(() => server.running() === 0, "none running")
+        assert.strictEqual(api.stats().initialRequests, 0)
       })
     )
   )
