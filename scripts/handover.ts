@@ -3,9 +3,10 @@
  * freeze or outage after the other. Nothing may be lost or told twice, and nobody may have to fetch again.
  *
  *   node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
- *                            [--per-second 200] [--segment-bytes 1048576] [--seed N]
+ *                            [--per-second 200] [--segment-bytes 1048576] [--minutes 60] [--seed N]
  *
- * With segments of a megabyte, instead of the usual 32, the journal is moved to log files during most handovers.
+ * `--minutes` ends it earlier, with a verdict on what was done. With segments of a megabyte, instead of the usual 32, the
+ * journal is moved to log files during most handovers.
  * `--others` is the number of each other kind: freezes, cut and black-holed databases, and so on. `--sequence a,b,c` does
  * just these, in this order.
  */
@@ -29,6 +30,7 @@ const { values: options } = parseArgs({
     instances: { type: "string", default: "2" },
     "per-second": { type: "string", default: "200" },
     "segment-bytes": { type: "string", default: String(2 ** 20) },
+    minutes: { type: "string", default: "Infinity" },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -75,6 +77,7 @@ try {
     shapes: Number(options.shapes),
     perSecond: Number(options["per-second"]),
     boundMillis: 2000,
+    limitMillis: Number(options.minutes) * 60_000,
     segmentBytes: Number(options["segment-bytes"]),
     compareEvery: 10,
     random,
