@@ -315,6 +315,7 @@ describe("subsets", () => {
       const answer = await subset({}, { where, params, order_by: "id", where_expr: { type: "ignored" } })
       assert.deepStrictEqual(answer.ids, [...expected], `${where} ${JSON.stringify(answer)}`)
     }
+    assert.deepStrictEqual((await subset({ where: "m = 'ok'" }, { order_by: "id" })).ids, [1, 3, 5])
   })
 
   it("never reach beyond their shape: its condition holds, its columns are what can be named", async () => {
