@@ -1,15 +1,20 @@
-import { readdirSync } from "node:fs"
+import { mkdtempSync, readdirSync } from "node:fs"
+import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
+import { runAll } from "./support/All.ts"
 import type { Benchmark, Options } from "./support/Benchmark.ts"
 import { cleanUp, installSignalHandlers } from "./support/Cleanup.ts"
 import { keepLogs } from "./support/ServiceProcess.ts"
 import { updatePage } from "./support/PerformancePage.ts"
-import { printResult, saveResult } from "./support/Report.ts"
+import { drawPlots, printResult, savedResults, saveResult } from "./support/Report.ts"
 
 /**
- * `npm run bench` runs a short version of every benchmark, `npm run bench -- <name> [--runs 5] [--short] [--save]` one of
- * them. `--save` puts figures and plots into `docs`.
+ * - `npm run bench` runs a short version of every benchmark.
+ * - `npm run bench -- <name> [--runs 5] [--short] [--save]` runs one of them; `--save` puts figures and plots into `docs`.
+ * - `npm run bench -- all [--out directory] [--only name,name]` runs every one with moderate sizes and saves, in about half
+ *   an hour; what is printed is kept in the directory.
+ * - `npm run bench -- plots` makes plots and tables again from the results that are kept.
  */
 const isBenchmark = (value: unknown): value is Benchmark =>
   typeof value === "object" && value !== null && "run" in value && "summary" in value && "short" in value
@@ -65,8 +70,9 @@ const runOne = async (benchmark: Benchmark, args: ReadonlyArray<string>): Promis
     const result = await benchmark.run(options, say)
     printResult(benchmark, result)
     if (save) {
-      saveResult(benchmark, options, result)
-      updatePage(benchmark, options, result)
+      const saved = saveResult(benchmark, options, result)
+      drawPlots(saved)
+      updatePage(saved)
     }
   } catch (error) {
     const logs = keepLogs()
@@ -100,6 +106,18 @@ if (name === undefined) {
       console.error(`${benchmark.name}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
+} else if (name === "plots") {
+  for (const saved of savedResults()) {
+    drawPlots(saved)
+    updatePage(saved)
+  }
+} else if (name === "all") {
+  const { values } = parseArgs({ args, options: { out: { type: "string" }, only: { type: "string" } } })
+  const only = values.only === undefined ? undefined : new Set(values.only.split(","))
+  const directory = values.out ?? mkdtempSync(path.join(tmpdir(), "baton-bench-results-"))
+  const bad = await runAll(benchmarks, directory, only)
+  console.log(`\nWhat was printed is in ${directory}.${bad.length > 0 ? ` Failed: ${bad.join(", ")}.` : ""}`)
+  failed = bad.length > 0
 } else {
   const benchmark = benchmarks.find((candidate) => candidate.name === name)
   if (benchmark === undefined) {

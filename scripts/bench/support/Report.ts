@@ -1,11 +1,11 @@
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import type { Benchmark, Figure, Options, Result } from "./Benchmark.ts"
-import { renderPlot } from "./Plot.ts"
+import { type Plot, renderPlot } from "./Plot.ts"
 import { median } from "./Statistics.ts"
 
-const plots = path.resolve(import.meta.dirname, "../../../docs/plots")
+const plotDirectory = path.resolve(import.meta.dirname, "../../../docs/plots")
 
 /** Three significant digits, thousands separated. */
 export const formatNumber = (value: number): string => {
@@ -77,24 +77,54 @@ export const printResult = (benchmark: Benchmark, result: Result): void => {
   console.log(`\n${lines.join("\n")}\n`)
 }
 
+/** The command that gives these figures again: options that differ from their defaults are part of it. */
+const commandOf = (benchmark: Benchmark, options: Options): string => {
+  const changed = Object.entries(options).filter(([name, value]) => benchmark.options[name] !== value)
+  const flags = changed.map(([name, value]) => ` --${name} ${value}`).join("")
+  return `npm run bench -- ${benchmark.name}${flags}`
+}
+
+/** A result as it is kept beside the page: everything that page and plots are made from. */
+export interface SavedResult {
+  readonly benchmark: string
+  readonly command: string
+  readonly machine: string
+  readonly environment: ReadonlyArray<string>
+  readonly checked: string
+  readonly figures: ReadonlyArray<Figure>
+  readonly plots: ReadonlyArray<Plot>
+}
+
 const fiveDigits = (_: string, value: unknown): unknown =>
   typeof value === "number" ? Number(value.toPrecision(5)) : value
 
-/** Keeps the result for `docs/performance.md`: the figures as JSON, and the plots. */
-export const saveResult = (benchmark: Benchmark, options: Options, result: Result): void => {
-  mkdirSync(plots, { recursive: true })
-  const saved = {
+/** Keeps the result for `docs/performance.md` as JSON. */
+export const saveResult = (benchmark: Benchmark, options: Options, result: Result): SavedResult => {
+  mkdirSync(plotDirectory, { recursive: true })
+  const saved: SavedResult = {
     benchmark: benchmark.name,
-    options,
+    command: commandOf(benchmark, options),
     machine: machine(),
     environment: result.environment,
     checked: result.checked,
-    figures: result.figures.map((figure) => ({
-      ...figure,
-      median: median(figure.runs),
-      ratio: ratioOf(figure)
-    }))
+    figures: result.figures,
+    plots: result.plots ?? []
   }
-  writeFileSync(path.join(plots, `${benchmark.name}.json`), `${JSON.stringify(saved, fiveDigits, 1)}\n`)
-  for (const plot of result.plots ?? []) writeFileSync(path.join(plots, `${plot.name}.svg`), renderPlot(plot))
+  const text = JSON.stringify(saved, fiveDigits, 1)
+  writeFileSync(path.join(plotDirectory, `${benchmark.name}.json`), `${text}\n`)
+  // What a later run reads is what is in the file, so the plots are made from that, too.
+  return JSON.parse(text) as SavedResult
+}
+
+/** All results that are kept. */
+export const savedResults = (): ReadonlyArray<SavedResult> =>
+  readdirSync(plotDirectory)
+    .filter((file) => file.endsWith(".json"))
+    .toSorted()
+    .map((file) => JSON.parse(readFileSync(path.join(plotDirectory, file), "utf8")) as SavedResult)
+
+export const drawPlots = (saved: SavedResult): void => {
+  for (const plot of saved.plots) {
+    writeFileSync(path.join(plotDirectory, `${plot.name}.svg`), renderPlot(plot))
+  }
 }
