@@ -231,6 +231,32 @@ describe("journal writer", () => {
     }
   })
 
+  it("keeps what readers find in memory, and what is still to be written, from being overwritten", async () => {
+    const path = directory()
+    const engine = await open(path, { recentBytes: 3 << 20 })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const lsns: Array<bigint> = []
+    for (let t = 1; t <= 40; t++) {
+      for (let n = 0; n < 5; n++) {
+        const lsn = BigInt(t * 1000 + n)
+        beginLarge(engine, lsn, [shape.id], 4)
+        endLarge(engine, lsn)
+        lsns.push(lsn)
+      }
+      // More than is kept for readers has been composed meanwhile, and none of it is on disk.
+      if (t % 20 !== 0) continue
+      const latest = await readAll(engine, shape, { tx: lsns.at(-12) ?? 0n, op: 6 })
+      assert.deepStrictEqual(
+        [...new Set(latest.messages.map(({ headers }) => headers.lsn))].filter((lsn) => lsn !== undefined),
+        lsns.slice(-11).map(String)
+      )
+    }
+    await engine.writer?.durable()
+    const onDisk = partsOnDisk(engine).map(({ commitLsn }) => commitLsn)
+    assert.deepStrictEqual([...new Set(onDisk)], lsns)
+  })
+
   it("says that records are durable when their bytes are in the file, in order", async () => {
     const path = directory()
     const engine = await open(path, { segmentBytes: 3000 })
