@@ -5,6 +5,8 @@ import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
 import { type EnsuredPublication, Publication } from "../postgres/Publication.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
+import { clauseMatcher } from "../registry/Matcher.ts"
+import { PreparedRoutes } from "../registry/PreparedRoutes.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
 import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
@@ -34,6 +36,9 @@ const retainedSegments = 4
 const retainedEntries = 4_000_000
 /** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
 const removalDelayIntervals = 3
+
+/** How often a waiting instance looks for shapes whose conditions it does not know. */
+const preparingMillis = 500
 
 /** How a turn as holder of the lock ended. */
 type TurnEnd = "idle" | "fenced" | "beginAnew"
@@ -71,11 +76,26 @@ export class Instance extends Context.Service<
       const stopping = yield* Deferred.make<void>()
       let everActive = false
 
+      const routes = new PreparedRoutes(clauseMatcher)
+      /** What can be done for a takeover before there is one. Never ends. */
+      const getReady = Effect.all(
+        [
+          warmth.keep,
+          Effect.forever(
+            Effect.andThen(
+              Effect.suspend(() => routes.prepare(engine.store.all())),
+              Effect.sleep(preparingMillis)
+            )
+          )
+        ],
+        { concurrency: "unbounded" }
+      )
+
       /** Connection, lock, takeover, stream; fails when any of it does. */
       const turn = Effect.gen(function* () {
         const connection = yield* replication.connect
         yield* health.send("databaseUp")
-        yield* Effect.raceFirst(lock.acquire(connection), warmth.keep)
+        yield* Effect.raceFirst(lock.acquire(connection), getReady)
         yield* health.send("lockGranted")
         return yield* holdLock(connection)
       })
@@ -112,6 +132,7 @@ export class Instance extends Context.Service<
               ...services.forSession(),
               engine,
               maxShapes: config.maxShapes,
+              prepared: routes,
               onDurable: () => connection.notifyDurable()
             })
             steps.done("session")

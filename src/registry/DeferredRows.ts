@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { Relation } from "../postgres/Relation.ts"
 import { makeTuple, type Tuple } from "../postgres/Tuple.ts"
+import type { MatchList } from "../where/index.ts"
 import { IdList } from "./Matcher.ts"
 
 /** A change some of whose shapes only Postgres can tell, kept until its transaction ends. */
@@ -82,4 +83,21 @@ export const makeDeferredRows = (): DeferredRows => {
         for (const row of rows) emit(row)
       })
   }
+}
+
+/** Takes those of `ids` out of the matches, and returns them. */
+export const takeKnown = (
+  matches: MatchList | undefined,
+  ids: ReadonlySet<number>
+): ReadonlyArray<number> => {
+  if (matches === undefined) return []
+  const taken: Array<number> = []
+  let kept = 0
+  for (let i = 0; i < matches.count; i++) {
+    const id = matches.ids[i] as number
+    if (ids.has(id)) taken.push(id)
+    else matches.ids[kept++] = id
+  }
+  matches.count = kept
+  return taken
 }

@@ -7,6 +7,7 @@ import { isContained, snapshotFilter } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Decide } from "./DeferredRows.ts"
 import type { MakeMatcher } from "./Matcher.ts"
+import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import { RowRouter } from "./RowRouter.ts"
 import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import { ShapesByTable } from "./ShapesByTable.ts"
@@ -17,6 +18,7 @@ export interface SessionOptions {
   readonly engine: StorageEngine
   readonly snapshotter: Snapshotter["Service"]
   readonly makeMatcher: MakeMatcher
+  readonly prepared?: PreparedRoutes
   readonly decide: Decide
   readonly maxShapes: number | undefined
   /** Completes when changes of the table are published, wholly, from now on. */
@@ -84,6 +86,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       writer,
       shapes,
       makeMatcher: options.makeMatcher,
+      ...(options.prepared === undefined ? {} : { prepared: options.prepared }),
       ancestors: options.ancestors,
       decide: options.decide,
       drop,

@@ -10,9 +10,10 @@ import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
-import { type DeferredRow, type DeferredRows, makeDeferredRows } from "./DeferredRows.ts"
+import { type DeferredRow, type DeferredRows, makeDeferredRows, takeKnown } from "./DeferredRows.ts"
 import { type Ids, IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
+import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 import { StreamPosition } from "./StreamPosition.ts"
 
@@ -24,6 +25,8 @@ export interface RouterOptions {
   readonly writer: JournalWriter
   readonly shapes: ShapesByTable
   readonly makeMatcher: MakeMatcher
+  /** What was made ready before this session began. */
+  readonly prepared?: PreparedRoutes
   /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
   /** Which of the shapes each row belongs to, as Postgres says; `failed` where it says error. */
@@ -190,7 +193,9 @@ export class RowRouter implements ChangeSink {
 
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
     const targets = [relation.oid, ...ancestors].map(
-      (oid) => new RouteTarget(oid, relation, this.options.makeMatcher)
+      (oid) =>
+        this.options.prepared?.take(oid, relation, this.options.shapes.on(oid)) ??
+        new RouteTarget(oid, relation, this.options.makeMatcher)
     )
     this.routes.set(relation.oid, { relation, targets })
     this.dropAffected(relation, ancestors)
@@ -484,17 +489,3 @@ export class RowRouter implements ChangeSink {
 
 const noIds = new IdList()
 const none: ReadonlyArray<number> = []
-
-/** Takes those of `ids` out of the matches, and returns them. */
-const takeKnown = (matches: MatchList | undefined, ids: ReadonlySet<number>): ReadonlyArray<number> => {
-  if (matches === undefined) return none
-  const taken: Array<number> = []
-  let kept = 0
-  for (let i = 0; i < matches.count; i++) {
-    const id = matches.ids[i] as number
-    if (ids.has(id)) taken.push(id)
-    else matches.ids[kept++] = id
-  }
-  matches.count = kept
-  return taken
-}

@@ -18,13 +18,25 @@ export class RouteTarget {
   readonly tableOid: number
   readonly matcher: Matcher
   private readonly relationColumns: ReadonlyArray<string>
+  private readonly relationTypes: ReadonlyArray<number>
   private readonly variants = new Map<string, Variant>()
   private readonly variantOf = new Map<number, Variant>()
 
   constructor(tableOid: number, relation: Relation, makeMatcher: MakeMatcher) {
     this.tableOid = tableOid
     this.relationColumns = relation.columns.map((column) => column.name)
+    this.relationTypes = relation.columns.map((column) => column.typeOid)
     this.matcher = makeMatcher(relation.columns)
+  }
+
+  /** It was made for rows like these: the same columns of the same types, in the same order. */
+  takesRowsOf({ columns }: Relation): boolean {
+    return (
+      columns.length === this.relationColumns.length &&
+      columns.every(
+        ({ name, typeOid }, i) => name === this.relationColumns[i] && typeOid === this.relationTypes[i]
+      )
+    )
   }
 
   get size(): number {

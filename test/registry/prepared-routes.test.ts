@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Relation } from "../../src/postgres/Relation.ts"
+import type { MakeMatcher } from "../../src/registry/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/PreparedRoutes.ts"
+import { ShapeState } from "../../src/storage/ShapeState.ts"
+import { definitionOf } from "../storage/support.ts"
+
+const columns = [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]
+const relation: Relation = { oid: 1, schema: "public", name: "t", replicaIdentity: "f", columns }
+
+const shape = (id: number, handle = `${id}-1`) => new ShapeState(id, handle, definitionOf("t"), `i${id}`, 0)
+
+/** Counts what is compiled, and remembers who is in. */
+const counting = () => {
+  let compiled = 0
+  const members = new Set<number>()
+  const makeMatcher: MakeMatcher = () => ({
+    add: (id) => {
+      compiled++
+      members.add(id)
+      return true
+    },
+    remove: (id) => void members.delete(id),
+    match: () => {},
+    takesAll: () => false
+  })
+  return { makeMatcher, members, compiled: () => compiled }
+}
+
+describe("routes that a waiting instance prepares", () => {
+  it.effect("are compiled once, however often it looks, and forget shapes that are dropped", () =>
+    Effect.gen(function* () {
+      const { compiled, makeMatcher, members } = counting()
+      const routes = new PreparedRoutes(makeMatcher)
+      const shapes = Array.from({ length: 200 }, (_, i) => shape(i + 1))
+      yield* routes.prepare(shapes)
+      yield* routes.prepare(shapes)
+      assert.strictEqual(compiled(), 200)
+      const [first] = shapes
+      if (first !== undefined) first.dropped = true
+      yield* routes.prepare(shapes.slice(1))
+      assert.isFalse(members.has(1))
+      assert.strictEqual(members.size, 199)
+    })
+  )
+
+  it.effect("are right about the shapes that there are when they are taken, and taken once", () =>
+    Effect.gen(function* () {
+      const { compiled, makeMatcher, members } = counting()
+      const routes = new PreparedRoutes(makeMatcher)
+      yield* routes.prepare([shape(1), shape(2), shape(3)])
+      // 2 is gone, 3 is another shape under the same number, 4 was not there yet.
+      const live = new Set([shape(1), shape(3, "3-2"), shape(4)])
+      const target = routes.take(1, relation, live)
+      for (const one of live) assert.isTrue(target?.add(one))
+      assert.deepStrictEqual([...members].toSorted(), [1, 3, 4])
+      assert.strictEqual(target?.size, 3)
+      assert.strictEqual(compiled(), 5)
+      assert.isUndefined(routes.take(1, relation, live))
+    })
+  )
+
+  it.effect("do not serve rows of other columns, or of other types", () =>
+    Effect.gen(function* () {
+      const { makeMatcher } = counting()
+      const routes = new PreparedRoutes(makeMatcher)
+      yield* routes.prepare([shape(1)])
+      const others: ReadonlyArray<Relation["columns"]> = [
+        columns.map((column) => ({ ...column, typeOid: 23 })),
+        columns.map((column) => ({ ...column, name: "number" })),
+        [...columns, { name: "b", typeOid: 25, typeModifier: -1, isKey: false }]
+      ]
+      for (const other of others)
+        assert.isUndefined(routes.take(1, { ...relation, columns: other }, new Set()))
+      assert.isUndefined(routes.take(2, { ...relation, oid: 2 }, new Set()))
+      assert.isDefined(routes.take(1, relation, new Set()))
+    })
+  )
+})
