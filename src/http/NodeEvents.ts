@@ -5,7 +5,8 @@ import { destroyResponse } from "./destroyResponse.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { cutReply, drained, finishReply, openReply, writeNow, writePiece } from "./NodeReply.ts"
 import type { ParkedEvents } from "./ParkedRequest.ts"
-import { smallEvents, writeEvents } from "./ServerSentEvents.ts"
+import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
+import { eventPieces, smallEvents, writeEvents } from "./ServerSentEvents.ts"
 
 /** What the event streams of one handler share. */
 export interface EventHost {
@@ -67,8 +68,11 @@ export class NodeEventStream implements LogWatcher {
         const bytes = smallEvents(next.slice)
         if (bytes !== undefined) return this.write(bytes)
         const { response, host } = this
+        const pieces = saysWhenWritten(response) ? eventPieces(next.slice) : undefined
         return this.settle(
-          writeEvents(next.slice, (piece) => writePiece(response, piece, host.sendTimeoutMillis)),
+          pieces === undefined
+            ? writeEvents(next.slice, (piece) => writePiece(response, piece, host.sendTimeoutMillis))
+            : sendPieces(response, pieces, host.sendTimeoutMillis),
           nothing
         )
       }

@@ -5,6 +5,9 @@ import { EventFramer, frameShared } from "./EventFramer.ts"
 import type { EventSession } from "./EventSession.ts"
 import { pieceBytes } from "./LogBody.ts"
 
+/** Part of a buffer that is for entries; the events made of them are longer by what frames them. */
+const entriesShare = 0.45
+
 /** One event per entry, in pieces; a piece is made when the client has room for it. */
 export const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<void, ShapeReadError> => {
   const { body } = slice
@@ -25,6 +28,22 @@ export const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<v
     })
   })
 }
+
+/**
+ * The events of a long slice, as pieces that lie in the consumer's buffer beside the entries of which they are made.
+ * Undefined where the log does not give those in such a way.
+ */
+export const eventPieces = ({
+  pieces
+}: LogSlice): ((buffer: Buffer) => AsyncGenerator<Uint8Array>) | undefined =>
+  pieces === undefined
+    ? undefined
+    : async function* (buffer) {
+        const framer = new EventFramer()
+        const half = Math.floor(buffer.length * entriesShare)
+        const events = buffer.subarray(half)
+        for await (const piece of pieces(buffer.subarray(0, half))) yield framer.frame(piece, events)
+      }
 
 /** All events of a slice in one piece, where they are that few; shared by all clients that get them. */
 export const smallEvents = ({ body }: LogSlice): Buffer | undefined =>

@@ -6,6 +6,7 @@ import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
 import type { ShapeState } from "./ShapeState.ts"
+import type { ShapeTail } from "./ShapeTail.ts"
 import { logChunkFile, snapshotChunkFile, type StoragePaths } from "./StorageDir.ts"
 
 /** Bodies up to this size are one buffer; longer ones come in pieces of this size. */
@@ -115,27 +116,8 @@ export const tailInMemory = (
   return out.subarray(0, at)
 }
 
-interface Entry {
-  readonly segment: number
-  readonly position: number
-  readonly length: number
-  readonly isLast: boolean
-}
-
-const entriesOf = (shape: ShapeState, from: number, to: number): ReadonlyArray<Entry> => {
-  const tail = shape.tail
-  const entries: Array<Entry> = []
-  if (tail === undefined) return entries
-  for (let i = from; i < to; i++) {
-    entries.push({
-      segment: tail.segment(i),
-      position: tail.position(i),
-      length: tail.length(i),
-      isLast: tail.isLast(i)
-    })
-  }
-  return entries
-}
+/** Bytes for one entry beside its own: marks that it may be given, and a comma. */
+const entryExtraBytes = 16
 
 /** Bytes of a file from `position` to `end`, in pieces: in `buffer` if one is given, otherwise each in one of its own. */
 async function* filePieces(
@@ -213,16 +195,16 @@ export const logPieces = (
   after: LogOffset,
   plan: Extract<ReadPlan, { _tag: "Log" }>
 ): MakePieces => {
-  const entries = entriesOf(shape, plan.from, plan.to)
-  return (buffer) => piecesOf(source, shape.handle, after, plan.file, entries, buffer)
+  const entries = plan.from === plan.to ? undefined : shape.tail?.frozen()
+  return (buffer) => piecesOf(source, shape.handle, after, plan, entries, buffer)
 }
 
 async function* piecesOf(
   source: LogSource,
   handle: string,
   after: LogOffset,
-  file: LogFile | undefined,
-  entries: ReadonlyArray<Entry>,
+  { file, from, to }: Extract<ReadPlan, { _tag: "Log" }>,
+  entries: ShapeTail | undefined,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
   const limit = buffer?.length ?? pieceBytes
@@ -238,37 +220,32 @@ async function* piecesOf(
       yield piece
     }
   }
-  let at = 0
-  let out: Buffer = Buffer.alloc(0)
-  for (let i = 0; i < entries.length;) {
-    const until = groupEnd(entries, i, limit)
+  if (entries === undefined) return
+  for (let i = from; i < to;) {
+    const until = groupEnd(entries, i, to, limit)
     let size = 0
-    for (let k = i; k < until; k++) size += (entries[k]?.length ?? 0) + 16
-    out = buffer !== undefined && size <= buffer.length ? buffer : Buffer.allocUnsafeSlow(size)
-    at = 0
-    for (; i < until; i++) {
-      const entry = entries[i]
-      if (entry === undefined) continue
-      let bytes = source.memory(entry.segment, entry.position, entry.length)
-      if (bytes === undefined) {
-        const run = runEnd(entries, i, until)
-        const last = entries[run - 1] ?? entry
-        const span = Buffer.allocUnsafe(last.position + last.length - entry.position)
-        if (!(await source.readSegment(entry.segment, entry.position, span))) {
-          throw new Error(`journal segment ${entry.segment} ends before ${entry.position + span.length}`)
-        }
-        for (; i < run; i++) {
-          const one = entries[i]
-          if (one === undefined) continue
-          at = writeMessage(out, at, span, one.position - entry.position, one.length, one.isLast, first)
-          first = false
-        }
-        i--
+    for (let k = i; k < until; k++) size += entries.length(k) + entryExtraBytes
+    const out = buffer !== undefined && size <= buffer.length ? buffer : Buffer.allocUnsafeSlow(size)
+    let at = 0
+    while (i < until) {
+      const segment = entries.segment(i)
+      const start = entries.position(i)
+      const bytes = source.memory(segment, start, entries.length(i))
+      if (bytes !== undefined) {
+        at = writeMessage(out, at, bytes, 0, entries.length(i), entries.isLast(i), first)
+        first = false
+        i++
         continue
       }
-      at = writeMessage(out, at, bytes, 0, entry.length, entry.isLast, first)
-      first = false
-      bytes = undefined
+      const run = runEnd(entries, i, until)
+      const span = Buffer.allocUnsafe(entries.position(run - 1) + entries.length(run - 1) - start)
+      if (!(await source.readSegment(segment, start, span)))
+        throw new Error(`journal segment ${segment} ends before ${start + span.length}`)
+      for (; i < run; i++) {
+        const position = entries.position(i) - start
+        at = writeMessage(out, at, span, position, entries.length(i), entries.isLast(i), first)
+        first = false
+      }
     }
     yield out.subarray(0, at)
   }
@@ -282,12 +259,12 @@ const startIn = async (index: FileHandle, file: LogFile, after: LogOffset): Prom
   }
 }
 
-/** End of the entries that make up one piece. */
-const groupEnd = (entries: ReadonlyArray<Entry>, from: number, limit: number): number => {
+/** End of the entries from `from` to `to` that make up one piece. */
+const groupEnd = (entries: ShapeTail, from: number, to: number, limit: number): number => {
   let size = 0
   let i = from
-  while (i < entries.length) {
-    size += (entries[i]?.length ?? 0) + 16
+  while (i < to) {
+    size += entries.length(i) + entryExtraBytes
     if (size > limit && i > from) break
     i++
   }
@@ -295,18 +272,15 @@ const groupEnd = (entries: ReadonlyArray<Entry>, from: number, limit: number): n
 }
 
 /** End of the entries from `from` on that one read of the segment gives without much else between them. */
-const runEnd = (entries: ReadonlyArray<Entry>, from: number, until: number): number => {
-  const first = entries[from]
-  if (first === undefined) return from
+const runEnd = (entries: ShapeTail, from: number, until: number): number => {
+  const segment = entries.segment(from)
+  const start = entries.position(from)
+  let useful = entries.length(from)
   let i = from + 1
-  let end = first.position + first.length
-  let useful = first.length
-  while (i < until) {
-    const entry = entries[i]
-    if (entry === undefined || entry.segment !== first.segment) break
-    useful += entry.length
-    end = entry.position + entry.length
-    if (end - first.position > pieceBytes * 2 || end - first.position > useful * 4 + 4096) break
+  while (i < until && entries.segment(i) === segment) {
+    useful += entries.length(i)
+    const bytes = entries.position(i) + entries.length(i) - start
+    if (bytes > pieceBytes * 2 || bytes > useful * 4 + 4096) break
     i++
   }
   return i

@@ -99,6 +99,17 @@ export class ShapeTail {
     return n
   }
 
+  /**
+   * The entries as they are now, without a copy: what is appended or forgotten later changes nothing. For readers that
+   * take their time.
+   */
+  frozen(): ShapeTail {
+    const tail = new ShapeTail()
+    tail.words = this.words
+    tail.count = this.count
+    return tail
+  }
+
   /** Forgets the first `n` entries. */
   dropFirst(n: number): void {
     const rest = (this.count - n) * stride

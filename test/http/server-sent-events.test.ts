@@ -223,16 +223,17 @@ describe("framing", () => {
         (messages, sizes) => {
           const texts = messages.map((message) => JSON.stringify(message))
           const bytes = Buffer.from(texts.join(","))
-          const framer = new EventFramer()
-          let out = ""
-          const pieces: Array<Buffer> = []
-          for (let at = 0, i = 0; at < bytes.length; i++) {
-            const size = sizes[i % sizes.length] ?? 1
-            pieces.push(framer.frame(bytes.subarray(at, at + size)))
-            at += size
+          // In memory of their own, and in a buffer that is used again, and sometimes too small.
+          for (const into of [undefined, Buffer.alloc(16)]) {
+            const framer = new EventFramer()
+            const pieces: Array<Buffer> = []
+            for (let at = 0, i = 0; at < bytes.length; i++) {
+              const size = sizes[i % sizes.length] ?? 1
+              pieces.push(Buffer.from(framer.frame(bytes.subarray(at, at + size), into)))
+              at += size
+            }
+            assert.strictEqual(Buffer.concat(pieces).toString("utf8"), texts.map(event).join(""))
           }
-          out = Buffer.concat(pieces).toString("utf8")
-          assert.strictEqual(out, texts.map(event).join(""))
         }
       )
     )

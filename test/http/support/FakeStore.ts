@@ -3,7 +3,7 @@ import type { TableInfo } from "../../../src/postgres/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../../src/shapes/ShapeDefinition.ts"
-import type { LogRead, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
+import type { LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
 
 interface Entry {
   readonly offset: LogOffset
@@ -88,15 +88,25 @@ export class FakeStore {
     return stored.entries.at(-1)?.offset ?? snapshotEnd
   }
 
-  private body(text: string): Uint8Array | Stream.Stream<Uint8Array> {
+  private body(text: string): Pick<LogSlice, "body" | "pieces"> {
     const bytes = Buffer.from(text)
     const size = this.pieceBytes
-    if (size === undefined) return bytes
+    if (size === undefined) return { body: bytes }
     const starts = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => i * size)
-    return Stream.fromIterable(starts).pipe(
-      Stream.rechunk(1),
-      Stream.map((at) => bytes.subarray(at, at + size))
-    )
+    return {
+      body: Stream.fromIterable(starts).pipe(
+        Stream.rechunk(1),
+        Stream.map((at) => bytes.subarray(at, at + size))
+      ),
+      pieces: async function* (buffer) {
+        for (let at = 0; at < bytes.length;) {
+          const length = bytes.copy(buffer, 0, at, Math.min(at + size, at + buffer.length))
+          yield buffer.subarray(0, length)
+          buffer.fill(0)
+          at += length
+        }
+      }
+    }
   }
 
   private read(handle: string, after: LogOffset): LogRead {
@@ -109,7 +119,7 @@ export class FakeStore {
         _tag: "Slice",
         next: snapshotChunk(chunk),
         upToDate: false,
-        body: this.body(text),
+        ...this.body(text),
         finishedBytes: Buffer.byteLength(text)
       }
     const last = this.last(stored)
@@ -120,7 +130,9 @@ export class FakeStore {
       _tag: "Slice",
       next: last,
       upToDate: true,
-      body: entries.length === 0 ? Buffer.alloc(0) : this.body(entries.map((entry) => entry.json).join(","))
+      ...(entries.length === 0
+        ? { body: Buffer.alloc(0) }
+        : this.body(entries.map((entry) => entry.json).join(",")))
     }
   }
 
