@@ -34,14 +34,14 @@ export interface CrashReport {
 
 /** Small everything, so that a second of work rotates chunks and segments, moves log files and writes checkpoints. */
 export const smallSettings = {
-  ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000",
+  ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "20000",
   ELECTRIC_ENABLE_INTEGRATION_TESTING: "true",
   ELECTRIC_CLEANUP_INTERVAL_MS: "100ms",
-  BATON_JOURNAL_SEGMENT_BYTES: "65536"
+  BATON_JOURNAL_SEGMENT_BYTES: "200000"
 }
 
 /** No more than a loaded machine can move to log files out of segments that are this small. */
-const transactionsPerSecond = 100
+const transactionsPerSecond = 60
 
 interface Followed {
   readonly table: string
