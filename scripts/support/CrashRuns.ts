@@ -262,9 +262,12 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
   }
 }
 
-/** Says the log that this shape was lost? All of them are when the end of the journal is: it has something for each. */
+/**
+ * Says the log that this shape was lost? All of them are when the end of the journal is, which has something for each, or
+ * the checkpoint, which alone says where their files belong.
+ */
 const isNamed = (logs: string, handle: string): boolean =>
-  logs.includes(handle) || /Dropped all \d+ shapes/.test(logs)
+  logs.includes(handle) || /Dropped all \d+ shapes|All shapes are dropped/.test(logs)
 
 /** Gives up when the follower has not come forward for a while; one that began late has a long way to go. */
 const untilEqual = async (
