@@ -5,6 +5,7 @@ import { abilities, type HealthState, isStopping } from "../../../src/health/Hea
 import type { Received } from "../../http/support/harness.ts"
 import { Client } from "./Client.ts"
 import type { Member } from "./Member.ts"
+import { settled } from "./VirtualTime.ts"
 import type { World } from "./World.ts"
 
 /** Something that happens to the world. Numbers pick among what there is: members, clients, tables, open transactions. */
@@ -18,12 +19,15 @@ export type WorldEvent =
   | { readonly _tag: "Ask"; readonly client: number; readonly member: number; readonly live: boolean }
   | { readonly _tag: "Delete"; readonly client: number; readonly member: number }
   | { readonly _tag: "Wait"; readonly millis: number }
+  /** It sees of the journal what is there at moments so far apart, as over a slow file system; short ones end that. */
+  | { readonly _tag: "Lag"; readonly member: number; readonly millis: number }
 
 const tables = [1, 2, 3]
 const clients = 5
 /** What an instance may be in while another one is active. */
 const atRest: ReadonlyArray<HealthState> = ["waiting", "draining", "asleep"]
 const mostMembers = 3
+const usualPollMillis = 10
 
 const member = fc.nat(mostMembers - 1)
 const someTables = fc.array(fc.constantFrom(...tables), { minLength: 1, maxLength: 3 })
@@ -69,7 +73,15 @@ export const eventArbitrary: fc.Arbitrary<WorldEvent> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ _tag: fc.constant("Delete" as const), client: fc.nat(clients - 1), member })
   },
-  { weight: 1, arbitrary: fc.constant({ _tag: "LoseSlot" } as const) }
+  { weight: 1, arbitrary: fc.constant({ _tag: "LoseSlot" } as const) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      _tag: fc.constant("Lag" as const),
+      member,
+      millis: fc.constantFrom(usualPollMillis, 400, 3000)
+    })
+  }
 )
 
 interface Asking {
@@ -171,6 +183,11 @@ class Drama {
       case "Delete":
         this.delete(this.clients[event.client], this.pick(event.member))
         return
+      case "Lag": {
+        const lagging = this.pick(event.member)
+        if (lagging !== undefined) lagging.engine.eagerPollMillis = event.millis
+        return
+      }
       case "Wait":
         await time.advance(event.millis, () => this.look())
     }
@@ -193,6 +210,27 @@ class Drama {
     this.doomed.add(client.handle)
     const target = `/v1/shape?table=t${client.table}&handle=${client.handle}`
     this.deleting.push({ member: to, handle: client.handle, fiber: to.ask(target, { method: "DELETE" }) })
+  }
+
+  /** What every instance says of itself, and whether it answers for a shape that it knows, is what its state allows. */
+  async examine(): Promise<void> {
+    for (const each of this.members) {
+      if (each.isFrozen) continue
+      const { state } = each
+      const health = each.ask("/v1/health")
+      const client = this.clients.find(({ handle }) => each.engine.store.byHandle(handle ?? "")?.readable)
+      const read = client === undefined ? undefined : each.ask(`/v1/shape?table=t${client.table}&offset=-1`)
+      await settled()
+      if (each.state !== state) continue
+      const exit = health.pollUnsafe()
+      assert(exit?._tag === "Success", `${each.name} (${state}) does not say how it is`)
+      const { status, body } = abilities[state].health
+      assert.deepStrictEqual([exit.value.status, exit.value.json()], [status, body])
+      if (read === undefined || !abilities[state].servesExistingShapes) continue
+      const reply = read.pollUnsafe()
+      assert(reply?._tag === "Success", `${each.name} (${state}) does not answer for a shape that it has`)
+      assert.strictEqual(reply.value.status, 200, `${each.name} (${state})`)
+    }
   }
 
   /** Hands out the answers that have come, and looks at everything that must hold. */
@@ -233,6 +271,7 @@ class Drama {
     for (const each of this.members) {
       each.network.open()
       each.thaw()
+      each.engine.eagerPollMillis = usualPollMillis
     }
     for (const xid of server.openXids) server.commit(xid)
     if (this.members.every((each) => isStopping(each.state) || each.isStopping)) await this.start()
@@ -294,6 +333,9 @@ export const play = async (world: World, events: ReadonlyArray<WorldEvent>): Pro
   const drama = new Drama(world)
   await drama.start()
   await world.advance(20)
-  for (const event of events) await drama.happen(event)
+  for (const event of events) {
+    await drama.happen(event)
+    await drama.examine()
+  }
   await drama.finale()
 }
