@@ -6,6 +6,8 @@ import { snapshotChunkFile } from "./StorageDir.ts"
 /** Readers keep a body of the same size beside a chunk for as long as it is here, so in all it can be twice as much. */
 const capacityBytes = 16 << 20
 
+const rememberedRequests = 1000
+
 /**
  * Small finished snapshot chunks in memory: what an application asks for on every page load is not read from its file
  * every time. Chunks never change, and handles are never used again, so nothing is ever out of date.
@@ -13,6 +15,8 @@ const capacityBytes = 16 << 20
 export class SnapshotChunks {
   private readonly source: LogSource
   private readonly cache = new ChunkCache(capacityBytes)
+  /** Chunks that were read once lately. */
+  private readonly asked = new Set<string>()
   private readonly loading = new Map<string, Promise<Uint8Array>>()
 
   constructor(source: LogSource) {
@@ -27,7 +31,16 @@ export class SnapshotChunks {
     const chunk = shape.snapshotChunks[index]
     if (chunk?._tag !== "Journal" || chunk.bytes > pieceBytes) return undefined
     const bytes = this.source.memory(chunk.segment, chunk.position, chunk.bytes)
-    return bytes === undefined ? undefined : this.keep(key, bytes)
+    if (bytes === undefined) return undefined
+    // Whoever has a shape made reads it once. It is worth keeping when somebody else asks.
+    return this.wasAsked(key) ? this.keep(key, bytes) : Buffer.from(bytes)
+  }
+
+  private wasAsked(key: string): boolean {
+    if (this.asked.delete(key)) return true
+    if (this.asked.size >= rememberedRequests) this.asked.clear()
+    this.asked.add(key)
+    return false
   }
 
   /** Whether `read` gives the chunk: it is whole and small. */

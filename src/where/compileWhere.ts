@@ -4,7 +4,7 @@ import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 import type { Form, StoredExpression } from "./evaluate/Form.ts"
 import { oids } from "./expression/Expression.ts"
 import { lowerExpression, type Lowered } from "./lower/lower.ts"
-import { parseCondition } from "./parse/parser.ts"
+import { parseCondition, parseLikeBefore, type ParsedExpression } from "./parse/parser.ts"
 import { printExpression } from "./print/printExpression.ts"
 import { transform } from "./resolve/transform.ts"
 import { coerce } from "./resolve/coerce.ts"
@@ -38,24 +38,33 @@ export interface WhereRequest {
  */
 export const compileWhere = (request: WhereRequest): Result.Result<CompiledWhere, WhereError> => {
   try {
-    return Result.succeed(compile(request))
+    return Result.succeed(compile(request, parseLikeBefore(request.sql)))
   } catch (failure) {
-    if (failure instanceof Refusal) return Result.fail(failure.error)
-    if (failure instanceof RangeError) {
-      return Result.fail({
-        message: "the clause is nested too deep",
-        position: undefined,
-        parameter: "where",
-        unknownName: false
-      })
-    }
-    throw failure
+    if (!(failure instanceof Refusal)) return refused(failure)
+  }
+  // What is wrong with it, and where in this very text.
+  try {
+    return Result.succeed(compile(request, parseCondition(request.sql)))
+  } catch (failure) {
+    return refused(failure)
   }
 }
 
-const compile = (request: WhereRequest): CompiledWhere => {
+const refused = (failure: unknown): Result.Result<never, WhereError> => {
+  if (failure instanceof Refusal) return Result.fail(failure.error)
+  if (failure instanceof RangeError) {
+    return Result.fail({
+      message: "the clause is nested too deep",
+      position: undefined,
+      parameter: "where",
+      unknownName: false
+    })
+  }
+  throw failure
+}
+
+const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere => {
   const { catalogue } = request
-  const parsed = parseCondition(request.sql)
   checkParams(request.params)
   const scope: Scope = {
     catalogue,

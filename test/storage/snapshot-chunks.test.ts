@@ -76,9 +76,9 @@ describe("finished snapshot chunks", () => {
       return found.body as Uint8Array
     }
     const inJournal = createShape(engine, "journal")
-    const first = bodyNow(inJournal)
-    assert.strictEqual(Buffer.from(first ?? []).toString(), entries)
-    assert.strictEqual(bodyNow(inJournal), first)
+    // Whoever had the shape made is not remembered: only what is asked for again is worth keeping.
+    for (let i = 0; i < 2; i++) assert.strictEqual(Buffer.from(bodyNow(inJournal) ?? []).toString(), entries)
+    assert.strictEqual(bodyNow(inJournal), bodyNow(inJournal))
 
     const inFile = createShape(engine, "file")
     const state = engine.store.get(inFile.id)

@@ -24,6 +24,11 @@ export interface RowPiece {
   readonly endsChunk: boolean
 }
 
+/** Small enough for most shapes, and used again by the next ones: thousands of them are made at once. */
+const smallBytes = 8 * 1024
+const smallWriters: Array<ByteWriter> = []
+const keptSmallWriters = 32
+
 interface FilledWriter {
   readonly writer: ByteWriter
   readonly endsChunk: boolean
@@ -45,7 +50,7 @@ export class RowReader {
   /** Where rows go; made when there is one. */
   private writer: ByteWriter | undefined
   /** Small at first: most shapes are. */
-  private writerBytes = 8 * 1024
+  private writerBytes = smallBytes
   private readonly ready: Array<FilledWriter> = []
   private readonly spare: Array<ByteWriter> = []
   private given: ByteWriter | undefined
@@ -108,11 +113,12 @@ export class RowReader {
     this.given = undefined
     if (writer.buffer.length > keptBytes || this.spare.length > piecesAhead) return
     writer.clear()
-    this.spare.push(writer)
+    if (writer.buffer.length > smallBytes) this.spare.push(writer)
+    else if (smallWriters.length < keptSmallWriters) smallWriters.push(writer)
   }
 
   private onRow(row: Tuple): void {
-    const w = (this.writer ??= this.spare.pop() ?? new ByteWriter(this.writerBytes))
+    const w = (this.writer ??= this.spare.pop() ?? this.newWriter())
     if (this.rowsInChunk > 0) w.append(separator)
     const start = w.length
     this.encoder.row(w, row)
@@ -124,6 +130,12 @@ export class RowReader {
       this.rowsInChunk = 0
       this.handOver(w, true)
     } else if (w.length >= pieceBytes) this.handOver(w, false)
+  }
+
+  private newWriter(): ByteWriter {
+    return (
+      (this.writerBytes === smallBytes ? smallWriters.pop() : undefined) ?? new ByteWriter(this.writerBytes)
+    )
   }
 
   private handOver(writer: ByteWriter, endsChunk: boolean): void {
