@@ -1,4 +1,5 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs"
+import { connect, type Socket } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
@@ -7,9 +8,10 @@ import { nowMillis, sleep } from "./support/Clock.ts"
 import { startHelper } from "./support/Fork.ts"
 import { HttpConnection } from "./support/HttpConnection.ts"
 import { copyAsMessages, createItems, fillItems } from "./support/Items.ts"
-import { cpuMillis, peakRssBytes, resetPeak } from "./support/ProcessFacts.ts"
+import { quiet } from "./support/HeldRequests.ts"
+import { cpuMillis, peakRssBytes, resetPeak, rssBytes } from "./support/ProcessFacts.ts"
 import { discardCopy } from "./support/RawPostgres.ts"
-import { type Service, storageDirectory } from "./support/ServiceProcess.ts"
+import { probed, type Service, storageDirectory } from "./support/ServiceProcess.ts"
 import {
   beginning,
   ExactlyOnce,
@@ -94,6 +96,23 @@ const readFiles = async (port: number, files: number, clients: number): Promise<
   return millis
 }
 
+/** Clients that ask for the first rows and then read nothing, until closed. */
+const stopReading = async (port: number, parameters: string, clients: number) => {
+  const sockets: Array<Socket> = []
+  const request = `GET ${shapePath(parameters, beginning)} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n\r\n`
+  for (let i = 0; i < clients; i++) {
+    const socket = connect({ port, host: "127.0.0.1" })
+    socket.on("error", () => {})
+    socket.pause()
+    await new Promise<void>((resolve) => socket.once("connect", () => resolve()))
+    socket.write(request, "latin1")
+    sockets.push(socket)
+  }
+  return () => {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
 const checkRows = async (port: number, parameters: string, rows: number) => {
   const connection = await HttpConnection.open(port)
   const check = new ExactlyOnce(1, rows)
@@ -105,8 +124,9 @@ const checkRows = async (port: number, parameters: string, rows: number) => {
 export const benchmark: Benchmark = {
   name: "initial",
   summary: "the first rows of a large shape, for the first client and for later ones",
-  options: { runs: 3, rows: 1_000_000, small: 10_000, clients: 50 },
-  short: { runs: 1, rows: 200_000 },
+  // The kernel keeps some megabytes for each client that does not read: more of them need `net.ipv4.tcp_wmem` lowered.
+  options: { runs: 3, rows: 1_000_000, small: 10_000, clients: 50, stalled: 200 },
+  short: { runs: 1, rows: 200_000, stalled: 50 },
   run: async (options, say) => {
     const runs = option(options, "runs")
     const rows = option(options, "rows")
@@ -129,7 +149,26 @@ export const benchmark: Benchmark = {
     const secondRss: Array<number> = []
     const togetherRss: Array<number> = []
     const processor: Array<number> = []
+    const stalledEach: Array<number> = []
+    const besideStalled: Array<number> = []
+    const stalled = option(options, "stalled")
     let bytes = 0
+
+    const measureStalled = async (service: Service) => {
+      await service.collectGarbage()
+      const before = rssBytes(service.pid)
+      const release = await stopReading(service.port, "table=items", stalled)
+      await quiet(service.pid)
+      const beside = await readWhole(service.port, "table=items")
+      besideStalled.push(beside.millis)
+      await service.collectGarbage()
+      stalledEach.push((rssBytes(service.pid) - before) / stalled)
+      release()
+      say(
+        `beside ${stalled} clients that do not read ${beside.millis.toFixed(0)} ms; ` +
+          `${stalledEach.at(-1)?.toFixed(0)} bytes for each of those`
+      )
+    }
 
     const measureTogether = async (service: Service) => {
       resetPeak(service.pid)
@@ -147,7 +186,11 @@ export const benchmark: Benchmark = {
       if (copied.rows !== rows) throw new Error(`COPY gave ${copied.rows} rows.`)
       copy.push(copied.millis)
 
-      const service = await start({ storage: storageDirectory() })
+      const service = await start({
+        storage: storageDirectory(),
+        nodeArguments: probed,
+        environment: { ELECTRIC_MAX_CONCURRENT_REQUESTS: '{"initial":5000,"existing":20000}' }
+      })
       await sleep(500)
       idleRss.push(peakRssBytes(service.pid) / megabyte)
       const cpuBefore = cpuMillis(service.pid)
@@ -180,6 +223,7 @@ export const benchmark: Benchmark = {
       say(
         `${clients} clients ${together.at(-1)?.toFixed(0)} ms, static server ${staticTogether.at(-1)?.toFixed(0)} ms`
       )
+      await measureStalled(service)
       if (run === 0) {
         await checkRows(service.port, "table=items", rows)
         await checkRows(service.port, "table=few", option(options, "small"))
@@ -225,6 +269,19 @@ export const benchmark: Benchmark = {
         runs: together,
         floor: { is: "static files", runs: staticTogether },
         compare: "time"
+      },
+      {
+        what: `a client beside ${stalled} that do not read, time`,
+        unit: "ms",
+        runs: besideStalled,
+        floor: { is: "without those", runs: second },
+        compare: "time"
+      },
+      {
+        what: `${stalled} clients that do not read, memory of the service each`,
+        unit: "bytes",
+        runs: stalledEach,
+        note: "what the kernel keeps in socket buffers is not counted"
       },
       { what: "RSS before", unit: "MB", runs: idleRss },
       { what: "highest RSS, first client", unit: "MB", runs: firstRss, aim: "under 300 MB" },
