@@ -75,22 +75,23 @@ export const benchmark: Benchmark = {
       )
     }
 
-    const reading = await eventStreams(service.port, await streamPath())
-    await reading.open(readers, true)
     /** Milliseconds from COMMIT to the last of those who read, the median of all changes. */
     const wave = async () => {
+      // New ones each time: a stream lives for a minute.
+      const reading = await eventStreams(service.port, await streamPath())
+      await reading.open(readers, true)
       const times: Array<number> = []
       for (let i = 0; i < changes; i++) {
         const committedAt = await change(largeBytes)
         const { at } = await reading.delivered()
         times.push((at.at(-1) ?? 0) - committedAt)
       }
+      await reading.close()
       return median(times)
     }
     const alone = await wave()
     const idle = await eventStreams(service.port, await streamPath())
     await idle.open(stalled, false)
-    await quiet(service.pid, 20_000)
     await service.collectGarbage()
     const before = rssBytes(service.pid)
     const stalledAt = nowMillis()
@@ -101,7 +102,6 @@ export const benchmark: Benchmark = {
       `${changes} changes of ${largeBytes} bytes to ${readers} who read: ${alone.toFixed(1)} ms alone, ` +
         `${beside.toFixed(1)} ms beside ${stalled} who do not; ${keptEach.toFixed(0)} bytes each`
     )
-    await reading.close()
     // The client's own process keeps its sockets open: it is the service that ends these connections.
     await settled(files + Math.min(50, stalled / 4))
     const cutAfterSeconds = (nowMillis() - stalledAt) / 1000
