@@ -32,11 +32,18 @@ export const benchmark: Benchmark = {
       await createShapes(service.port, sharing, made, shapes)
       made = shapes
       for (let run = 0; run < option(options, "runs"); run++) {
-        const drained = await measureDrain(stage, marker, service, async () => {
-          await write(database, { first: nextId, transactions, rowsEach: 1, unsynced: true })
-          nextId += transactions
-          return transactions
-        })
+        const some = async (count: number): Promise<number> => {
+          await write(database, { first: nextId, transactions: count, rowsEach: 1, unsynced: true })
+          nextId += count
+          return count
+        }
+        const drained = await measureDrain(
+          stage,
+          marker,
+          service,
+          () => some(1),
+          () => some(transactions)
+        )
         service = drained.service
         millis.set(shapes, [...(millis.get(shapes) ?? []), drained.millis])
         cpu.set(shapes, [...(cpu.get(shapes) ?? []), drained.cpuMillis])

@@ -59,6 +59,7 @@ interface Rates {
   readonly drain: Array<number>
   readonly floor: Array<number>
   readonly cpuMicros: Array<number>
+  readonly start: Array<number>
   readonly committed: Array<number>
   readonly committedBesideFloor: Array<number>
   readonly lag: Array<number>
@@ -68,6 +69,7 @@ const emptyRates = (): Rates => ({
   drain: [],
   floor: [],
   cpuMicros: [],
+  start: [],
   committed: [],
   committedBesideFloor: [],
   lag: []
@@ -168,10 +170,17 @@ export const benchmark: Benchmark = {
       const { rates } = measured.get(key) ?? { rates: emptyRates() }
       measured.set(key, { shapes, workload, rates })
       if (workload.matches) await live(workload, shapes, rates)
-      const drained = await measureDrain(stage, marker, service, () => writeSome(workload, shapes, true))
+      const drained = await measureDrain(
+        stage,
+        marker,
+        service,
+        () => writeSome({ ...workload, rowsEach: 1, drained: 4, matches: false }, shapes, true),
+        () => writeSome(workload, shapes, true)
+      )
       service = drained.service
       rates.drain.push(drained.rows / (drained.millis / 1000))
       rates.floor.push(drained.rows / (drained.floorMillis / 1000))
+      rates.start.push(drained.startMillis)
       rates.cpuMicros.push((drained.cpuMillis * 1000) / drained.rows)
       say(
         `${shapes} shapes, ${workload.name}: ${Math.round(rates.drain.at(-1) ?? 0)}/s (floor ${Math.round(rates.floor.at(-1) ?? 0)}), ` +
@@ -179,7 +188,8 @@ export const benchmark: Benchmark = {
             ? `live ${Math.round(rates.committed.at(-1) ?? 0)}/s (floor ${Math.round(rates.committedBesideFloor.at(-1) ?? 0)}), ` +
               `last one after ${Math.round(rates.lag.at(-1) ?? 0)} ms, `
             : "") +
-          `${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row`
+          `${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row, ` +
+          `${Math.round(rates.start.at(-1) ?? 0)} ms from the lock to the first change`
       )
     }
 
@@ -209,7 +219,14 @@ export const benchmark: Benchmark = {
     const all = [...measured.values()]
     const kinds = workloads(1)
     return {
-      figures: all.flatMap(({ shapes, workload, rates }) => figuresOf(shapes, workload, rates)),
+      figures: [
+        ...all.flatMap(({ shapes, workload, rates }) => figuresOf(shapes, workload, rates)),
+        ...counts.map((shapes) => ({
+          what: `${shapes} ${shapes === 1 ? "shape" : "shapes"}, from the lock to the first change`,
+          unit: "ms",
+          runs: all.filter((one) => one.shapes === shapes).flatMap(({ rates }) => rates.start)
+        }))
+      ],
       plots: [
         {
           name: "replication",

@@ -33,6 +33,12 @@ const burstBytes = 4096
 /** The most that Node reads at once, plain and from TLS: such a piece has left something behind, which comes first. */
 const fullChunkBytes = 64 * 1024
 const fullTlsChunkBytes = 16 * 1024
+/**
+ * Changes that many conditions have to be evaluated for can take milliseconds each. After so long everything else gets its
+ * turn: requests, timers, the journal. The clock is looked at every few messages only.
+ */
+const turnMillis = 10
+const messagesPerLook = 8
 /** What a message may have beside the change in it: headers. */
 const envelopeBytes = 64
 
@@ -56,6 +62,8 @@ export class StreamPump {
   private heardAtMillis = performance.now()
   private burstBeganMillis = 0
   private chunksInBurst = 0
+  private turnBeganMillis = 0
+  private untilLook = messagesPerLook
   /** The last thing done was to rest. */
   private rested = false
 
@@ -106,6 +114,7 @@ export class StreamPump {
   /** The Effect given by `next` has completed. */
   proceed(): void {
     this.pending = undefined
+    this.turnBeganMillis = performance.now()
     this.guarded(() => {
       if (!this.framer.proceed()) return
       this.heardAtMillis = performance.now()
@@ -131,6 +140,7 @@ export class StreamPump {
   private receive(chunk: Buffer): void {
     if (this.stopped || this.failure !== undefined) return
     this.heardAtMillis = performance.now()
+    this.turnBeganMillis = this.heardAtMillis
     this.guarded(() => this.framer.push(chunk))
     this.afterBatch()
     this.restInBurst(chunk.length)
@@ -156,7 +166,8 @@ export class StreamPump {
   private copyData(buffer: Buffer, start: number, end: number): boolean {
     const kind = buffer[start]
     if (kind === xlogData && end - start > xlogDataHeaderBytes) {
-      return this.stopFor(this.decoder.decode(buffer, start + xlogDataHeaderBytes, end))
+      const waitFor = this.decoder.decode(buffer, start + xlogDataHeaderBytes, end)
+      return this.stopFor(waitFor ?? (--this.untilLook === 0 ? this.endOfTurn() : undefined))
     }
     if (kind === keepalive && end - start === keepaliveBytes) {
       if (!this.decoder.inTransaction) {
@@ -168,6 +179,11 @@ export class StreamPump {
       return true
     }
     throw new MalformedMessage({ kind: "CopyData", why: "it is neither WAL data nor a keepalive" })
+  }
+
+  private endOfTurn(): Effect.Effect<void> | undefined {
+    this.untilLook = messagesPerLook
+    return performance.now() - this.turnBeganMillis < turnMillis ? undefined : othersTurn
   }
 
   private other(message: Buffer): boolean {
@@ -211,6 +227,11 @@ export class StreamPump {
     }
   }
 }
+
+const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
+  const soon = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(soon))
+})
 
 /** Whatever ends the stream, as an error with a kind. */
 export const streamFailure = (error: unknown): PgError => {

@@ -42,6 +42,42 @@ describe.concurrent("replication connection", () => {
   )
 
   onDatabase(
+    "lets everything else have its turn while changes take long",
+    (database, { sql, freshSlot, streamFrom }) =>
+      Effect.gen(function* () {
+        yield* freshSlot
+        const connection = yield* connectTo(database())
+        let turns = 0
+        let ticking = true
+        const tick = (): void => {
+          turns++
+          if (ticking) setImmediate(tick)
+        }
+        const turnsAt: Array<number> = []
+        const { events } = yield* streamFrom(connection, {
+          answer: (event) => {
+            turnsAt.push(turns)
+            if (event.call === "insert") for (const end = performance.now() + 2; performance.now() < end;);
+            return undefined
+          }
+        })
+        tick()
+        // Small enough to be in the socket as a whole while the first rows are dealt with.
+        yield* sql("INSERT INTO t SELECT i, 'x' FROM generate_series(1000, 1199) i")
+        yield* until("all rows", () => commits(events).length === 1)
+        ticking = false
+        assert.deepStrictEqual(
+          rowsOf(events),
+          Array.from({ length: 200 }, (_, i) => String(1000 + i))
+        )
+        // 400 ms of work, 10 ms at a time; without turns there are as many as pieces come from the socket.
+        const inserts = turnsAt.filter((_, i) => events[i]?.call === "insert")
+        const last = inserts.slice(100)
+        assert.isAtLeast((last.at(-1) ?? 0) - (last[0] ?? 0), 8)
+      })
+  )
+
+  onDatabase(
     "keeps the session alive while the sink makes the stream wait",
     (database, { sql, freshSlot, streamFrom }) =>
       Effect.gen(function* () {

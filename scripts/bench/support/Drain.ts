@@ -9,8 +9,10 @@ export const floorSlot = "bench_floor"
 
 export interface Drained {
   readonly rows: number
-  /** From the lock to everything durable and readable. */
+  /** From the first change to everything durable and readable. */
   readonly millis: number
+  /** From the lock to the first change: taking over, and finding out which shapes there are on its table. */
+  readonly startMillis: number
   /** What reading the same from a second slot takes. */
   readonly floorMillis: number
   /** Processor time of the service meanwhile. */
@@ -23,16 +25,21 @@ export interface Drained {
  * How fast the service works off what its slot holds. It is stopped, changes are made, and it is started again and waits
  * for its lock, which the benchmark holds. When it gets the lock it finds them all, as the floor does in a slot of its
  * own. So neither start-up nor writing is measured.
+ *
+ * `first` changes a row or two of the same tables: the clock runs from the moment at which these are readable.
  */
 export const measureDrain = async (
   stage: Stage,
   marker: Marker,
   running: Service,
+  first: () => Promise<unknown>,
   write: () => Promise<number>
 ): Promise<Drained> => {
   const { database } = stage
   await running.stop()
   await createSlot(database, floorSlot)
+  await first()
+  const firstLsn = await marker.commit()
   const rows = await write()
   const lsn = await marker.commit()
   const floorMillis = await drainMillis(database, floorSlot, publicationName)
@@ -41,13 +48,15 @@ export const measureDrain = async (
   const holder = await database.session()
   await holder.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
   const service = await stage.start({ until: "waiting" })
-  const cpuBefore = cpuMillis(service.pid)
-  const began = nowMillis()
+  const released = nowMillis()
   await holder.end()
+  const began = await marker.readable(service.port, firstLsn)
+  const cpuBefore = cpuMillis(service.pid)
   const { readableAt, durableAt } = await marker.arrival(service.port, lsn, 15)
   return {
     rows,
     millis: Math.max(readableAt, durableAt) - began,
+    startMillis: began - released,
     floorMillis,
     cpuMillis: cpuMillis(service.pid) - cpuBefore,
     service

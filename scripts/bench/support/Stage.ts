@@ -52,6 +52,18 @@ export const makeMarker = async (database: Database) => {
       await session.query(`INSERT INTO marker VALUES (${++last})`)
       return lsn
     },
+    /** When a request could have read everything up to the LSN. */
+    readable: async (port: number, lsn: bigint): Promise<number> => {
+      const connection = await HttpConnection.open(port)
+      try {
+        await eventually("the marker to be readable", 300_000, 2, async () =>
+          lsnOfOffset((await newest(connection, "table=marker")).offset) < lsn ? undefined : true
+        )
+        return nowMillis()
+      } finally {
+        connection.close()
+      }
+    },
     /** It looks every `everyMillis`, which takes processor time of the service. */
     arrival: async (
       port: number,
