@@ -146,6 +146,20 @@ describe("hostile input", () => {
     }
   })
 
+  it("or not: ten parameters and more stand where they were asked for", () => {
+    const numbers = Array.from({ length: 12 }, (_, i) => String(i + 1))
+    const result = compile(
+      `t IN (${numbers.map((n) => `$${n}`).join(", ")})`,
+      Object.fromEntries(numbers.map((n) => [n, `value ${n}.`]))
+    )
+    assert.isTrue(Result.isSuccess(result))
+    if (Result.isSuccess(result))
+      assert.deepStrictEqual(
+        result.success.sql.match(/value \d+\./g),
+        numbers.map((n) => `value ${n}.`)
+      )
+  })
+
   it.for(params)("as a parameter: %s", async (value) => {
     const result = compile("t = $1", { "1": value })
     assert.isTrue(Result.isSuccess(result))
