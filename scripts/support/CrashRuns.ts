@@ -43,6 +43,9 @@ export const smallSettings = {
 /** No more than a loaded machine can move to log files out of segments that are this small. */
 const transactionsPerSecond = 60
 
+/** Time for reading storage and becoming active, on a machine with other work. */
+const startMillis = 120_000
+
 interface Followed {
   readonly table: string
   readonly columns: string
@@ -207,7 +210,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
       try {
         const isLast = run === options.runs
         if (isLast || !random.chance(0.1)) {
-          await service.until("active", 30_000)
+          await service.until("active", startMillis)
           await deletedStayAway(url, deletedShapes.splice(0), problems)
           const moments = random.int(0, 3)
           for (let i = 0; i < moments; i++) {
@@ -218,7 +221,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
           await sleep(random.chance(0.3) ? random.int(0, 20) : random.int(0, 700))
         } else await sleep(random.int(0, 900))
         if (isLast || run % options.compareEvery === 0) {
-          await service.until("active", 30_000)
+          await service.until("active", startMillis)
           await compare(run)
           logs += service.logs()
           judge(run)
