@@ -6,10 +6,18 @@ import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { sendReplyNow } from "./NodeReply.ts"
 import type { ParkedRequest } from "./ParkedRequest.ts"
 
+/** A request, or a stream of events, that is held. */
+export interface Held {
+  /** Cuts its connection. */
+  abandon(): void
+  /** Answers that there is nothing new, instead of waiting for it any longer. Left out where no answer says that. */
+  expire?(): void
+}
+
 /** What the held requests of one handler share. */
 export interface HeldRequests {
   /** Those that are held now. */
-  readonly all: Set<{ abandon(): void }>
+  readonly all: Set<Held>
   /** Sees a response out whose request is held no more, and then runs `release`. */
   readonly serve: (response: NodeResponse, effect: Effect.Effect<void>, release: () => void) => void
   /** Completes when the client has taken everything, or was cut off. */
@@ -76,6 +84,13 @@ export class HeldRequest implements LogWatcher {
     else if (sendReplyNow(request, response, made)) release()
     else held.serve(response, held.finishReply(response), release)
     this.end()
+  }
+
+  expire(): void {
+    if (this.isOver) return
+    this.waiting?.stop()
+    this.parked.expire()
+    this.woken("timeout")
   }
 
   /** The client is gone, or the service is about to be: nobody is answered. */

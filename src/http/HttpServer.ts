@@ -84,6 +84,8 @@ export class HttpServer extends Context.Service<
     readonly beginDrain: Effect.Effect<void>
     /** Completes when no request is running. */
     readonly awaitIdle: Effect.Effect<void>
+    /** Answers the long polls that wait, as if their time were over. */
+    readonly expireHeld: Effect.Effect<void>
   }
 >()("baton/http/HttpServer") {
   /**
@@ -127,7 +129,8 @@ export class HttpServer extends Context.Service<
           while (performance.now() < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
           closeSessions("idle")
         }),
-        awaitIdle: handler.awaitIdle
+        awaitIdle: handler.awaitIdle,
+        expireHeld: Effect.sync(handler.expireHeld)
       }
     })
   )

@@ -2,6 +2,7 @@ import { Cause, type Effect, Exit, type Fiber } from "effect"
 import type { LogWatcher, ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { WakeReason } from "../storage/Waiters.ts"
 import { destroyResponse } from "./destroyResponse.ts"
+import type { Held } from "./HeldRequest.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { cutReply, drained, finishReply, openReply, writeNow, writePiece } from "./NodeReply.ts"
 import type { ParkedEvents } from "./ParkedRequest.ts"
@@ -11,7 +12,7 @@ import { eventPieces, smallEvents, writeEvents } from "./ServerSentEvents.ts"
 /** What the event streams of one handler share. */
 export interface EventHost {
   /** Those that are open now. */
-  readonly all: Set<{ abandon(): void }>
+  readonly all: Set<Held>
   /** Starts an Effect that is interrupted when the handler's scope closes. */
   readonly start: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   readonly sendTimeoutMillis: number

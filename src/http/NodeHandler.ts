@@ -5,7 +5,7 @@ import type { ApiReply } from "./ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
 import { destroyResponse } from "./destroyResponse.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
-import { HeldRequest, type HeldRequests } from "./HeldRequest.ts"
+import { type Held, HeldRequest, type HeldRequests } from "./HeldRequest.ts"
 import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
@@ -114,6 +114,8 @@ export interface NodeHandler {
   readonly running: () => number
   /** Completes when none is running. */
   readonly awaitIdle: Effect.Effect<void>
+  /** Answers the long polls that wait, as if their time were over. */
+  readonly expireHeld: () => void
 }
 
 /** What must not happen: told to the operator, and to the client by cutting the connection. */
@@ -142,7 +144,7 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   let running = 0
   let idle: Deferred.Deferred<void> | undefined
   const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
-  const allHeld = new Set<{ abandon(): void }>()
+  const allHeld = new Set<Held>()
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
       Effect.sync(() => {
@@ -249,6 +251,9 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
 
   return Object.assign(handler, {
     running: () => running,
+    expireHeld: () => {
+      for (const held of allHeld) held.expire?.()
+    },
     awaitIdle: Effect.suspend(() =>
       running === 0 ? Effect.void : Deferred.await((idle ??= Deferred.makeUnsafe<void>()))
     )

@@ -28,7 +28,7 @@ export class ParkedRequest {
   private readonly services: ApiServices
   private readonly request: LogRequest
   private permit: Permit
-  private readonly startMillis: number
+  private startMillis: number
   private after: LogOffset
   private untilMillis: number
 
@@ -61,6 +61,11 @@ export class ParkedRequest {
     return this.services.logs.watch(this.request.shape, this.after, this.untilMillis - Date.now(), watcher)
   }
 
+  /** Its time is over now: the next `resume` says that there is nothing new. */
+  expire(): void {
+    this.startMillis = -Infinity
+  }
+
   /** The reply; or itself, when it was woken for nothing; or undefined when only `finish` can answer. */
   resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const made = this.answer(reason)
@@ -85,6 +90,8 @@ export class ParkedRequest {
     const lsn = logs.lastSeenLsn()
     const found = logs.readNow?.(request.shape, request.params.position.offset)
     if (found === undefined) return undefined
+    // The log that it waits for may be there in another place: an answer would say that it is not.
+    if (found._tag === "Ahead" && this.startMillis === -Infinity) return this
     const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
     if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
     if (step._tag === "Fail") return replies.failure(request.context, step.failure)

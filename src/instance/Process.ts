@@ -4,6 +4,9 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/HttpServer.ts"
 import { Instance, type InstanceFailed } from "./Instance.ts"
 
+/** For the answers to requests that were held until the end. */
+const lastAnswersMillis = 500
+
 /**
  * Runs an instance until it is asked to stop, then drains it: the lock is given back first, open requests are answered
  * from the successor's journal for as long as the grace period lasts, keep-alive connections end with their response.
@@ -32,6 +35,8 @@ export const runUntil = <R>(
     yield* Fiber.join(drain)
     const idle = yield* Effect.timeoutOption(server.awaitIdle, config.shutdownGraceMillis)
     if (Option.isNone(idle)) {
+      yield* server.expireHeld
+      yield* Effect.timeoutOption(server.awaitIdle, lastAnswersMillis)
       yield* Effect.logInfo(
         `The grace period is over: ${server.running()} requests are cut off and go elsewhere`
       )

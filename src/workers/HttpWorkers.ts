@@ -78,6 +78,7 @@ const serverWithWorkers: Effect.Effect<
       url: server.url,
       running: () => server.running() + workers.running(),
       beginDrain: Effect.andThen(workers.beginDrain, server.beginDrain),
+      expireHeld: server.expireHeld,
       awaitIdle: Effect.gen(function* () {
         while (true) {
           yield* server.awaitIdle

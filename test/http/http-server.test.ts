@@ -287,6 +287,39 @@ describe("held requests", () => {
     )
   )
 
+  it.live("are sent by a client whose connection was idle when the shutdown began, and answered", () =>
+    withServer(({ server }) =>
+      Effect.gen(function* () {
+        const connection = yield* rawConnection(server.port)
+        yield* Effect.promise(() => connection.get("/v1/health"))
+        const draining = yield* Effect.forkChild(server.beginDrain, { startImmediately: true })
+        const response = yield* Effect.promise(() => connection.get("/v1/health"))
+        assert.strictEqual(response.headers["connection"], "close")
+        yield* Fiber.join(draining)
+      })
+    )
+  )
+
+  it.live(
+    "are answered before the time is over, when they are told that it is; not where the log is behind",
+    () =>
+      withServer(({ server, store, url }) =>
+        Effect.gen(function* () {
+          const connection = yield* rawConnection(server.port)
+          connection.send(`GET ${url}&offset=0_inf&live=true HTTP/1.1\r\nhost: test\r\n\r\n`)
+          const ahead = yield* rawConnection(server.port)
+          ahead.send(`GET ${url}&offset=900_0&live=true HTTP/1.1\r\nhost: test\r\n\r\n`)
+          yield* eventually(() => store.waiting === 2, "held")
+          yield* server.expireHeld
+          const response = yield* Effect.promise(() => connection.response())
+          assert.strictEqual(response.status, 200)
+          assert.strictEqual(response.headers["electric-has-data"], "false")
+          assert.strictEqual(store.waiting, 1)
+          assert.strictEqual(ahead.text, "")
+        })
+      )
+  )
+
   it.live("two on one connection, the second sent before the first is answered", () =>
     withServer(({ server, store, handle, url }) =>
       Effect.gen(function* () {
