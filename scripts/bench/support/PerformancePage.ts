@@ -9,15 +9,17 @@ const cell = (text: string): string => text.replaceAll("|", "\\|")
 /**
  * Puts the result into `docs/performance.md`, between the marks of this benchmark, so that no figure on that page was
  * typed by hand. What surrounds the marks is text.
+ * A benchmark without marks gets a section at the end.
  */
 export const updatePage = (saved: SavedResult): void => {
-  const text = readFileSync(page, "utf8")
+  const kept = readFileSync(page, "utf8")
   const open = `<!-- figures: ${saved.benchmark} -->`
   const close = `<!-- end: ${saved.benchmark} -->`
+  // The figures of a long run must not be lost because nobody has written a text for them.
+  const text = kept.includes(open) ? kept : `${kept}\n## ${saved.benchmark}\n\n${open}\n${close}\n`
   const from = text.indexOf(open)
   const to = text.indexOf(close)
-  if (from === -1 || to === -1)
-    throw new Error(`docs/performance.md has no place for ${saved.benchmark}: ${open} ... ${close}.`)
+  if (to < from) throw new Error(`docs/performance.md lacks ${close} after ${open}.`)
   const lines = [
     open,
     "",
