@@ -15,6 +15,7 @@ export const formatVersion = 2
  * - `journal/<epoch>-<segment>`: see `Records.ts`
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
  * - `meta-<epoch>.sqlite`: the checkpoint, see `ShapeMeta.ts` (may be placed elsewhere)
+ * - `tables.json.gz`, `types.json.gz`: what the catalogue said, see `SchemaFiles.ts`
  */
 export interface StoragePaths {
   readonly root: string
