@@ -102,11 +102,12 @@ const figuresOf = (shapes: number, { name, aim, matches }: Workload, rates: Rate
 export const benchmark: Benchmark = {
   name: "replication",
   summary: "row changes per second from commit to durable and readable",
-  options: { runs: 3, shapes: 10_000, scale: 1, workload: 0 },
-  short: { runs: 1, shapes: 100, scale: 0.2, workload: 0 },
+  options: { runs: 3, fewest: 1, shapes: 10_000, scale: 1, workload: 0 },
+  short: { runs: 1, fewest: 1, shapes: 100, scale: 0.2, workload: 0 },
   run: async (options, say) => {
+    const fewest = option(options, "fewest")
     const most = option(options, "shapes")
-    const counts = [1, 100, 10_000, 100_000].filter((count) => count <= most)
+    const counts = [1, 100, 10_000, 100_000].filter((count) => count >= fewest && count <= most)
     const only = option(options, "workload")
     const chosen = workloads(option(options, "scale")).filter((_, i) => only === 0 || only === i + 1)
     const stage = await openStage()
