@@ -125,7 +125,7 @@ export class Instance extends Context.Service<
             const { droppedIncomplete } = taken
             if (droppedIncomplete.length > 0) {
               yield* Effect.logInfo(
-                `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again.`
+                `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again. ${droppedIncomplete.slice(0, 20).join(", ")}${droppedIncomplete.length > 20 ? ", ..." : ""}`
               )
             }
             const session = yield* openSession({
