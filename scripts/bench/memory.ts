@@ -72,8 +72,9 @@ export const benchmark: Benchmark = {
     const held = option(options, "held")
     const steps = [...new Set([Math.min(1000, most), Math.min(10_000, most), most])]
     const perShape = steps.map(
-      (): Record<"rss" | "collected" | "heap" | "disk" | "files" | "rate", Array<number>> => ({
+      (): Record<"rss" | "collected" | "further" | "heap" | "disk" | "files" | "rate", Array<number>> => ({
         rss: [],
+        further: [],
         collected: [],
         heap: [],
         disk: [],
@@ -123,10 +124,12 @@ export const benchmark: Benchmark = {
         made = count
         const rate = (count - from) / ((nowMillis() - began) / 1000)
         const now = await sample(service, storage, count)
+        const before = samples.at(-1) ?? empty
         samples.push(now)
         const into = perShape[step]
         into?.rss.push((now.rss - empty.rss) / count)
         into?.collected.push((now.rssCollected - empty.rssCollected) / count)
+        into?.further.push((now.rssCollected - before.rssCollected) / (count - before.shapes))
         into?.heap.push((now.heap - empty.heap) / count)
         into?.disk.push((now.disk - empty.disk) / count)
         into?.files.push((now.files - empty.files) / count)
@@ -195,6 +198,7 @@ export const benchmark: Benchmark = {
       ...steps.flatMap((count, step): ReadonlyArray<Figure> => {
         const values = perShape[step]
         if (values === undefined) return []
+        const further = `RSS per shape from ${steps[step - 1] ?? 1} on, garbage collected`
         return [
           {
             what: `${count} shapes, RSS per shape, garbage collected`,
@@ -202,6 +206,9 @@ export const benchmark: Benchmark = {
             runs: values.collected,
             aim: "2,000 bytes"
           },
+          ...(step === 0
+            ? []
+            : [{ what: `${count} shapes, ${further}`, unit: "bytes", runs: values.further }]),
           { what: `${count} shapes, RSS per shape, as it is`, unit: "bytes", runs: values.rss },
           { what: `${count} shapes, heap per shape`, unit: "bytes", runs: values.heap },
           { what: `${count} shapes, disk per shape`, unit: "bytes", runs: values.disk },

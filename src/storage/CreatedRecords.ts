@@ -50,7 +50,7 @@ export class CreatedDecoder {
     const notice = decodeNotice(payload)
     if (notice.t === "createdLike") return this.whole(notice)
     if (notice.t === "created" && notice.number !== undefined)
-      this.definitions.set(notice.number, notice.definition)
+      this.definitions.set(notice.number, internDefinition(notice.definition))
     return notice
   }
 

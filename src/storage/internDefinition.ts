@@ -31,6 +31,11 @@ interface Known {
 }
 
 const forms = new Shared<ClauseForm>()
+/** By the columns of the form: those of a clause that was interned before. */
+const byClauseColumns = new WeakMap<
+  ReadonlyArray<string>,
+  { readonly common: ShapeDefinition; readonly form: ClauseForm }
+>()
 const numbers = new WeakMap<ShapeDefinition, number>()
 let lastNumber = 0
 
@@ -72,7 +77,12 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.log === b.log &&
   a.schemaHeader === b.schemaHeader
 
+const isOfForm = (where: WhereClause, { plan }: StoredExpression, form: ClauseForm): boolean =>
+  form.plan === plan && form.classification === where.classification && form.reason === where.reason
+
 const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
+  const before = byClauseColumns.get(expression.columns)
+  if (before?.common === common && isOfForm(where, expression, before.form)) return before.form
   let number = numbers.get(common)
   if (number === undefined) numbers.set(common, (number = ++lastNumber))
   const key = `${number} ${where.classification} ${where.reason} ${JSON.stringify(expression.columns)} ${expression.plan}`
@@ -80,7 +90,9 @@ const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredE
   if (known !== undefined) return known
   const { classification, reason } = where
   // The columns are its own: they stand for the form, see `templateOf`.
-  return forms.add(key, { plan: expression.plan, columns: [...expression.columns], classification, reason })
+  const form = { plan: expression.plan, columns: [...expression.columns], classification, reason }
+  byClauseColumns.set(form.columns, { common, form })
+  return forms.add(key, form)
 }
 
 /** The same clause; what it shares with others of its form is held in memory once. */
