@@ -243,23 +243,25 @@ const happen = async (
   const active = await instances.active()
   const others = () => instances.running().filter((place) => place !== active)
   const successor = async (since: number): Promise<number> => {
-    await instances.active(30_000, active)
+    await instances.active(60_000, active)
     return performance.now() - since
   }
   const refill = async () => {
     while (instances.running().length < options.instances) {
-      await instances.untilHealth(await instances.start(), "waiting")
+      await instances.untilReady(await instances.start())
     }
   }
   const began = performance.now()
   switch (kind) {
     case "upgrade": {
       const next = await instances.start()
-      await instances.untilHealth(next, "waiting")
+      await instances.untilReady(next)
+      const old = await instances.active()
       const signalled = performance.now()
-      active.service?.signal("SIGTERM")
-      const millis = await successor(signalled)
-      await ended(active)
+      old.service?.signal("SIGTERM")
+      await instances.active(60_000, old)
+      const millis = performance.now() - signalled
+      await ended(old)
       return millis
     }
     case "killActive": {
@@ -283,14 +285,14 @@ const happen = async (
       await sleep(options.random.int(0, 1000))
       active.service?.signal("SIGCONT")
       active.frozen = false
-      await instances.untilHealth(active, "waiting")
+      await instances.untilHealth(active, "waiting", 60_000)
       return millis
     }
     case "cutDatabase": {
       active.wire.block()
       const millis = await successor(began)
       active.wire.restore()
-      await instances.untilHealth(active, "waiting")
+      await instances.untilHealth(active, "waiting", 60_000)
       return millis
     }
     case "blackHole": {
@@ -298,7 +300,7 @@ const happen = async (
       const millis = await successor(began)
       await sleep(options.random.int(0, 500))
       active.wire.restore()
-      await instances.untilHealth(active, "waiting")
+      await instances.untilHealth(active, "waiting", 60_000)
       return millis
     }
     case "restartPostgres": {

@@ -32,9 +32,13 @@ export interface Instances {
   /** The one that says it is active; waits for it, and fails with the logs of all when there is none in time. */
   readonly active: (deadlineMillis?: number, except?: Place) => Promise<Place>
   readonly untilHealth: (place: Place, wanted: Health, deadlineMillis?: number) => Promise<void>
+  /** Until it waits for its turn, or has had it: on a machine that stands still for seconds the active one may lose it. */
+  readonly untilReady: (place: Place) => Promise<void>
   readonly logs: () => string
   readonly close: () => Promise<void>
 }
+
+const slowStartMillis = 120_000
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
@@ -116,6 +120,16 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
         `the instance on port ${place.port} to be ${wanted}`,
         async () => ((await health(place)) === wanted ? true : undefined),
         deadlineMillis
+      )
+    },
+    untilReady: async (place) => {
+      await waitFor(
+        `the instance on port ${place.port} to be ready`,
+        async () => {
+          const now = await health(place)
+          return now === "waiting" || now === "active" ? true : undefined
+        },
+        slowStartMillis
       )
     },
     logs,

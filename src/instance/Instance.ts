@@ -319,7 +319,8 @@ export class Instance extends Context.Service<
             break
           }
           if (Exit.isSuccess(exit)) {
-            if (exit.value === "idle") {
+            // Whoever was frozen may find that it is fenced off, and that nothing has happened for long, at the same moment.
+            if (exit.value === "idle" && wasActive()) {
               yield* health.send("slept")
               yield* Effect.logInfo(
                 "Closing all database connections: no changes for the idle time-out. The next request opens them again."

@@ -25,4 +25,15 @@ describe("handover, whatever happens", () => {
     )
     assert.isAbove(numRuns, 0)
   })
+
+  it("keeps them when an instance finds that it was fenced off and idle for long at the same moment", () =>
+    World.run({ config: { replicationIdleTimeoutMillis: 3000 } }, (world) =>
+      play(world, [
+        { _tag: "Start" },
+        { _tag: "Ask", client: 0, member: 0, live: false },
+        { _tag: "Freeze", member: 0 },
+        { _tag: "Wait", millis: 12_001 },
+        { _tag: "Start" }
+      ])
+    ))
 })
