@@ -77,7 +77,7 @@ export class Instance extends Context.Service<
       let everActive = false
 
       const routes = new PreparedRoutes(clauseMatcher)
-      /** What can be done for a takeover before there is one. Never ends. */
+      /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
       const getReady = Effect.all(
         [
           warmth.keep,
@@ -89,6 +89,11 @@ export class Instance extends Context.Service<
           )
         ],
         { concurrency: "unbounded" }
+      ).pipe(
+        Effect.catchDefect((defect) =>
+          Effect.logWarning(`A takeover cannot be prepared, and may take longer: ${String(defect)}`)
+        ),
+        Effect.andThen(Effect.never)
       )
 
       /** Connection, lock, takeover, stream; fails when any of it does. */
