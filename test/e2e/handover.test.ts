@@ -66,7 +66,7 @@ describe("instances behind a balancer, with writers and official clients", () =>
     )
   )
 
-  it("three instances, and a database that cannot be reached", { timeout: 60_000 }, () =>
+  it("three instances, and a database that cannot be reached", { timeout: 180_000 }, () =>
     hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4, usualSegmentBytes)
   )
 })
