@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { compareTables } from "../../src/postgres/TableChange.ts"
+import type { ColumnInfo } from "../../src/postgres/TableInfo.ts"
 import { column, table } from "./tables.ts"
 
 const id = column("id", { typeOid: 23, typeName: "int4" })
@@ -15,6 +16,14 @@ const tree = table([id], {
     { oid: 12, parentOid: 20, attached: false }
   ]
 })
+
+const mood = column("mood", {
+  typeOid: 20001,
+  contents: { "20001": { "1": "sad", "2": "happy" }, "20002": [["a", 23, -1]] }
+})
+const withMood = table([id, mood])
+const alteredMood = (contents: ColumnInfo["contents"]) =>
+  table([id, { ...mood, ...(contents === undefined ? {} : { contents }) }])
 
 const nothing = {
   renamed: false,
@@ -42,6 +51,30 @@ describe("two descriptions of a table", () => {
       base,
       table([id, price, { ...name, typeModifier: 24 }], { primaryKey: ["id"] }),
       undefined
+    ],
+    [
+      "a label more",
+      withMood,
+      alteredMood({ "20001": { "1": "sad", "2": "happy", "3": "calm" }, "20002": [["a", 23, -1]] }),
+      undefined
+    ],
+    [
+      "a label renamed",
+      withMood,
+      alteredMood({ "20001": { "1": "sad", "2": "glad" }, "20002": [["a", 23, -1]] }),
+      { columnsAltered: ["mood"] }
+    ],
+    [
+      "a field more",
+      withMood,
+      alteredMood({
+        "20001": { "1": "sad", "2": "happy" },
+        "20002": [
+          ["a", 23, -1],
+          ["b", 25, -1]
+        ]
+      }),
+      { columnsAltered: ["mood"] }
     ],
     ["another name", base, { ...base, name: "other" }, { renamed: true }],
     ["another schema", base, { ...base, schema: "other" }, { renamed: true }],

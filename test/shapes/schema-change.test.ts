@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { ColumnInfo, TableInfo } from "../../src/postgres/TableInfo.ts"
 import { makeDefinition, type ShapeRequest } from "../../src/shapes/makeDefinition.ts"
-import { isAffectedBy, partitionsChanged } from "../../src/shapes/SchemaChange.ts"
+import { gainedAttached, isAffectedBy, partitionsChanged } from "../../src/shapes/SchemaChange.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../src/shapes/ShapeDefinition.ts"
 
 const int4 = 23
@@ -50,6 +50,8 @@ const items: TableInfo = {
 }
 
 const where = { sql: "note = 'x'", expression: {} }
+
+const partition = (oid: number, parentOid: number, attached: boolean) => ({ oid, parentOid, attached })
 
 const shape = (
   columns: ReadonlyArray<string> | undefined,
@@ -195,6 +197,31 @@ describe("a schema change affects a shape", () => {
     const turned = { ...leaf, columns: leaf.columns.toReversed() }
     assert.isFalse(isAffectedBy(titles, turned))
     assert.isTrue(isAffectedBy(titles, relationOf({ ...dropColumn("title"), oid: 200, name: "items_2026" })))
+  })
+
+  it("when a partition came that was attached, and nobody saw it", () => {
+    const tree = (
+      partitions: ReadonlyArray<ReturnType<typeof partition>>,
+      leafOids: ReadonlyArray<number>
+    ) => ({
+      ...items,
+      kind: "partitioned" as const,
+      partitions,
+      leafOids
+    })
+    const before = [partition(101, 100, true), partition(110, 100, true), partition(111, 110, false)]
+    const known = [101, 111]
+    // However those came that the shape was made with.
+    assert.isFalse(gainedAttached(known, tree(before, known)))
+    assert.isFalse(gainedAttached(known, tree([...before, partition(102, 100, false)], [...known, 102])))
+    assert.isFalse(gainedAttached(known, tree([...before, partition(112, 110, false)], [...known, 112])))
+    assert.isTrue(gainedAttached(known, tree([...before, partition(102, 100, true)], [...known, 102])))
+    assert.isTrue(
+      gainedAttached(
+        known,
+        tree([...before, partition(120, 100, true), partition(121, 120, false)], [...known, 121])
+      )
+    )
   })
 
   it("when partitions go", () => {
