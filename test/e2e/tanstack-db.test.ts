@@ -124,7 +124,7 @@ const untilRows = (what: string, sql: string, found: () => Iterable<Row>) =>
 describe("collections of TanStack DB", () => {
   it(
     "in every sync mode and live mode: the rows of Postgres, before, while and after it changes",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const seed = freshSeed()
       const random = makeRandom(seed)
@@ -151,7 +151,24 @@ describe("collections of TanStack DB", () => {
       try {
         // The first rows are loaded, by streams and subsets, while the table changes.
         const writing = randomTransactions(writer, table, 150, random, ids)
-        await Promise.all(queries.flatMap((each) => each.queries.map(({ query }) => query.preload())))
+        for (const { name, queries: all } of queries) {
+          // Queries of one progressive collection that show a row at different moments are more than it can bear.
+          const first = name.startsWith("progressive") ? all.slice(0, 1) : all
+          for (const { query } of first) query.startSyncImmediate()
+        }
+        for (const { name, collection, queries: all, errors } of queries) {
+          await eventually(
+            `${name} to be ready`,
+            () => {
+              if (all[0]?.query.status === "ready" && collection.isReady()) return true
+              throw new Error(
+                `it is ${collection.status}, its query ${all[0]?.query.status}, ${errors.join()}`
+              )
+            },
+            30_000
+          )
+          for (const { query } of all) query.startSyncImmediate()
+        }
         await writing
         await randomTransactions(writer, table, 150, random, ids)
         const compare = async () => {
