@@ -28,7 +28,7 @@ export interface HostileReport {
 }
 
 /** Longer than anything that these requests may make the service do, waiting for a catalogue included. */
-const answerMillis = 10_000
+const answerMillis = 30_000
 
 interface Answer {
   readonly status: number | "none"
