@@ -185,12 +185,18 @@ class Drama {
         return
       case "Lag": {
         const lagging = this.pick(event.member)
-        if (lagging !== undefined) lagging.engine.eagerPollMillis = event.millis
+        if (lagging !== undefined) this.setLag(lagging, event.millis)
         return
       }
       case "Wait":
         await time.advance(event.millis, () => this.look())
     }
+  }
+
+  private setLag({ engine }: Member, millis: number): void {
+    engine.eagerPollMillis = millis
+    // A long wait that has begun ends.
+    if (millis === usualPollMillis) engine.lookNow()
   }
 
   private ask(client: Client | undefined, to: Member | undefined, live: boolean): void {
@@ -271,7 +277,7 @@ class Drama {
     for (const each of this.members) {
       each.network.open()
       each.thaw()
-      each.engine.eagerPollMillis = usualPollMillis
+      this.setLag(each, usualPollMillis)
     }
     for (const xid of server.openXids) server.commit(xid)
     if (this.members.every((each) => isStopping(each.state) || each.isStopping)) await this.start()
