@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync } from "node:fs"
 import * as path from "node:path"
 import { type Benchmark, option } from "./support/Benchmark.ts"
+import { onEnd } from "./support/Cleanup.ts"
 import { eventually, nowMillis, sleep } from "./support/Clock.ts"
 import type { Database } from "./support/Cluster.ts"
 import { diskUse } from "./support/DiskUse.ts"
@@ -62,7 +63,8 @@ export const benchmark: Benchmark = {
     const stage = await openStage()
     const { database } = stage
     await prepare(database)
-    const loopFile = path.join(stage.storage, "..", `${path.basename(stage.storage)}.loop`)
+    const loopFile = `${stage.storage}.loop`
+    onEnd(() => rmSync(loopFile, { force: true }))
     const service = await stage.start({
       nodeArguments: ["--import", path.join(import.meta.dirname, "support/loopProbe.ts")],
       environment: {
