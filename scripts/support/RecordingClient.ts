@@ -23,7 +23,7 @@ export interface RecordingClient {
   /** Answers that were not 2xx; 409 among them. */
   readonly failures: ReadonlyArray<{ readonly status: number; readonly url: string; readonly body: string }>
   readonly conflicts: () => number
-  /** Requests that ended without an answer. */
+  /** Requests that ended without an answer, or within it, and were made again. */
   readonly cutConnections: () => number
   /** Errors that ended the stream. There must be none. */
   readonly errors: ReadonlyArray<unknown>
@@ -80,7 +80,13 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
     fetchClient: recordingFetch,
     backoffOptions: { initialDelay: retryMillis, maxDelay: 32 * retryMillis, multiplier: 2 },
     onError: (error) => {
+      // The client itself tries again when a connection is cut before the answer begins, but asks when it is cut within.
+      if (error.message === "terminated") {
+        cut++
+        return {}
+      }
       errors.push(error)
+      return undefined
     }
   })
   const ledger = new Ledger(options.versionColumn)

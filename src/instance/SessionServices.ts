@@ -196,7 +196,7 @@ export class SessionServices extends Context.Service<
                 tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),
                 onReport: (report) =>
                   Effect.andThen(
-                    Effect.sync(() => dropReported(session, report)),
+                    Effect.sync(() => dropReported(session, report, inspector.invalidate)),
                     report.isMissing ? beginAnew : Effect.void
                   )
               })
@@ -234,9 +234,15 @@ export class SessionServices extends Context.Service<
 }
 
 /** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
-const dropReported = (session: RegistrySession, report: PublicationReport): void => {
+const dropReported = (
+  session: RegistrySession,
+  report: PublicationReport,
+  doubt: (oid: number) => void
+): void => {
   if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
   const stale = report.tables.filter(({ problem }) => problem !== "identityNotFull").map(({ oid }) => oid)
+  // Who comes back at once must not be given the table as it was.
+  for (const oid of stale) doubt(oid)
   if (stale.length > 0)
     session.dropTables(new Set(stale), "its table was not published for some time, or is gone")
   if (report.generatedColumnsLost) {

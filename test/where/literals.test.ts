@@ -68,6 +68,11 @@ describe("a clause whose like was parsed before", () => {
     )
   })
 
+  it("keeps the sign of a number, also after a zero", () => {
+    for (const sql of ["sign_of = -0 OR 2 > - 0", "sign_of = -7 OR 2 > - 7", "sign_of = -0 OR 2 > - 0"])
+      assert.deepStrictEqual(outcomeOf(parseLikeBefore, sql), outcomeOf(parseCondition, sql), sql)
+  })
+
   it("is known by the text around its literals", () => {
     assert.strictEqual(formOf("a = 1 AND b = 'x'"), formOf("a = 23 AND b = ''"))
     for (const other of [

@@ -117,6 +117,9 @@ class Combiner {
 const ours =
   /it is (?:stable|volatile)|Failed to apply function|could not cast value|invalid syntax for type|depends on the time|not supported in this context|cannot subscript type (?:name|point)/
 
+/** What chance has found before. */
+const found = ["NULL BETWEEN 'a' AND pair_2", "pair_1 >= NULL"]
+
 describe("what is accepted", () => {
   let database: TestDatabase
   let oracle: Oracle
@@ -139,9 +142,9 @@ describe("what is accepted", () => {
     let accepted = 0
     let refused = 0
     const differences: Array<string> = []
-    for (let seed = firstSeed; seed < firstSeed + 1500 && differences.length < 10; seed++) {
+    for (let seed = firstSeed - found.length; seed < firstSeed + 1500 && differences.length < 10; seed++) {
       const random = new Random(seed)
-      const clause = `(${new Combiner(random).expression(random.below(3))}) IS NOT NULL`
+      const clause = `(${found[firstSeed - 1 - seed] ?? new Combiner(random).expression(random.below(3))}) IS NOT NULL`
       const verdict =
         (await oracle.session.queryText("SELECT is_condition($1) AS v", [clause]))[0]?.["v"] ?? ""
       const result = compileWhere({

@@ -97,7 +97,8 @@ const visitConstants = (value: unknown, visit: (constant: ConstantNode) => void)
 
 /**
  * The parsed clause with other literals in place of its own, or `undefined` when its constants are not just the literals of
- * its text, in their order (a sign makes another number of one, for example).
+ * its text, in their order (a sign makes another number of one, for example; of a zero that cannot be seen, so a clause
+ * with one is no template).
  */
 export const templateOf = (
   node: Node,
@@ -109,7 +110,8 @@ export const templateOf = (
   })
   constants.sort((a, b) => (a.location ?? 0) - (b.location ?? 0))
   if (constants.length !== literals.length) return undefined
-  if (constants.some((constant, i) => valueOf(constant) !== literals[i])) return undefined
+  if (constants.some((constant, i) => literals[i] === 0 || valueOf(constant) !== literals[i]))
+    return undefined
   const places = new Map<unknown, number>(constants.map((constant, i) => [constant, i]))
   const copy = (value: unknown, others: ReadonlyArray<Literal>): unknown => {
     if (typeof value !== "object" || value === null) return value

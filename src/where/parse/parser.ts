@@ -70,7 +70,8 @@ export const parseLikeBefore = (text: string): ParsedExpression => {
   const known = forms.get(form)
   if (known !== undefined) return { node: known(literals), position: () => -1 }
   const parsed = parseCondition(text)
-  if (!forms.has(form)) {
+  // A zero does not show whether a sign before it is part of the number.
+  if (!forms.has(form) && !literals.includes(0)) {
     const oldest = forms.size < maxForms ? undefined : forms.keys().next().value
     if (oldest !== undefined) forms.delete(oldest)
     forms.set(form, templateOf(parsed.node, literals))

@@ -66,6 +66,8 @@ const canonicalText = (
   }
 }
 
+const isNullConstant = (arg: Expression): boolean => arg.kind === "constant" && arg.value === null
+
 const toDomain = (scope: Scope, arg: Expression, type: number, explicit: boolean): Expression => {
   const entry = scope.catalogue.type(type)
   const steps: ReadonlyArray<CastStep> =
@@ -134,7 +136,8 @@ export const coerce = (
   if (arg.type === type || type === oids.any || isPolymorphic(type)) return arg
   const { catalogue } = scope
   // A record has no text form without knowing its fields.
-  if (arg.type === oids.unknown && type === oids.record) return undefined
+  // There is no reading a record's text; NULL needs none.
+  if (arg.type === oids.unknown && type === oids.record && !isNullConstant(arg)) return undefined
   if (arg.type === oids.unknown && arg.kind === "constant") {
     return typeConstant(scope, arg, type, context === "explicit" ? "cast" : "invalid")
   }
