@@ -11,6 +11,7 @@ import { HttpServer } from "./http/HttpServer.ts"
 import { runUntil } from "./instance/Process.ts"
 import * as Logs from "./telemetry/Logs.ts"
 import { batonVersion } from "./http/serverIdentity.ts"
+import { giveBackIdleMemory } from "./telemetry/IdleMemory.ts"
 
 /** Ends start-up with one message, and nothing but that message. */
 class CannotStart {
@@ -118,6 +119,7 @@ const main = Effect.gen(function* () {
     Layer.provideMerge(Layer.succeed(Config, start.config)),
     Layer.provideMerge(logs)
   )
+  yield* giveBackIdleMemory
   yield* Effect.andThen(announce(start), runUntil(stop)).pipe(Effect.provide(service))
 })
 

@@ -16,8 +16,8 @@ import {
   syncDirectory
 } from "./StorageDir.ts"
 
-/** A segment up to this size is read as a whole while its entries are moved; from a larger one they are read singly. */
-const wholeSegmentBytes = 96 << 20
+/** Segments that are moved together are read as a whole up to this size; from a larger one entries are read singly. */
+export const wholeSegmentsBytes = 96 << 20
 const parallelShapes = 8
 /**
  * Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on, the bytes that are there
@@ -29,25 +29,28 @@ export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
 
 interface Source {
   /** The segment, where all of it is in memory. */
-  readonly whole: Buffer | undefined
-  readonly take: (position: number, length: number) => Promise<Buffer>
+  readonly whole: (segment: number) => Buffer | undefined
+  readonly take: (segment: number, position: number, length: number) => Promise<Buffer>
 }
 
-/**
- * Copies the entries that stand in `segment` to their shapes' log files, and makes those durable. Positions in the
- * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places.
- */
-export const moveSegment = async (options: {
+/** Segments that are moved in one go: all from `first` to `last`. */
+export interface MovedSegments {
   readonly paths: StoragePaths
-  readonly epoch: number
-  readonly segment: number
+  readonly first: number
+  readonly last: number
   readonly segments: SegmentFiles
   readonly shapes: Iterable<ShapeState>
   readonly durableWrites: boolean
-}): Promise<ReadonlyArray<Moved>> => {
+}
+
+/**
+ * Copies the entries that stand in these segments to their shapes' log files, and makes those durable. Positions in the
+ * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places.
+ */
+export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArray<Moved>> => {
   const source = await openSource(options)
   const moved: Array<Moved> = []
-  const work = [...options.shapes].filter((shape) => !shape.dropped && concerns(shape, options.segment))
+  const work = [...options.shapes].filter((shape) => !shape.dropped && concerns(shape, options.last))
   let next = 0
   const worker = async () => {
     for (let shape = work[next++]; shape !== undefined; shape = work[next++]) {
@@ -64,27 +67,24 @@ const concerns = (shape: ShapeState, segment: number): boolean =>
   (shape.tail !== undefined && shape.tail.count > 0 && shape.tail.segment(0) <= segment) ||
   shape.snapshotChunks.some((chunk) => chunk._tag === "Journal" && chunk.segment <= segment)
 
-const openSource = async (options: {
-  readonly paths: StoragePaths
-  readonly epoch: number
-  readonly segment: number
-  readonly segments: SegmentFiles
-}): Promise<Source> => {
-  const path = segmentFile(options.paths, options.epoch, options.segment)
-  const handle = await open(path, "r")
-  const { size } = await handle.stat()
-  await handle.close()
-  if (size <= wholeSegmentBytes) {
-    const whole = await readFile(path)
-    return { whole, take: async (position, length) => whole.subarray(position, position + length) }
+const openSource = async ({ paths, first, last, segments }: MovedSegments): Promise<Source> => {
+  const wholes = new Map<number, Buffer>()
+  let bytes = 0
+  for (let segment = first; segment <= last; segment++) {
+    const size = await segments.sizeOf(segment)
+    if (bytes + size > wholeSegmentsBytes) continue
+    bytes += size
+    wholes.set(segment, await readFile(segmentFile(paths, segments.epochOf(segment) ?? 0, segment)))
   }
   return {
-    whole: undefined,
-    take: async (position, length) => {
-      const bytes = Buffer.allocUnsafe(length)
-      if (!(await options.segments.read(options.segment, position, bytes)))
-        throw new Error(`${path} is shorter than its entries`)
-      return bytes
+    whole: (segment) => wholes.get(segment),
+    take: async (segment, position, length) => {
+      const whole = wholes.get(segment)
+      if (whole !== undefined) return whole.subarray(position, position + length)
+      const taken = Buffer.allocUnsafe(length)
+      if (!(await segments.read(segment, position, taken)))
+        throw new Error(`journal segment ${segment} is shorter than its entries`)
+      return taken
     }
   }
 }
@@ -98,7 +98,7 @@ const writeFully = async (file: FileHandle, bytes: Buffer, position: number): Pr
 }
 
 const moveShape = async (
-  options: { readonly paths: StoragePaths; readonly segment: number; readonly durableWrites: boolean },
+  options: MovedSegments,
   shape: ShapeState,
   source: Source
 ): Promise<Moved | undefined> => {
@@ -106,9 +106,9 @@ const moveShape = async (
   const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
-    if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.segment) continue
+    if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
     const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace)
-    const content = await source.take(chunk.position, chunk.bytes)
+    const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
     try {
       await writeFully(file, content, 0)
       if (options.durableWrites) await file.datasync()
@@ -118,8 +118,9 @@ const moveShape = async (
     chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
   }
   const files: Array<LogFile> = []
+  let isNamed = chunks.length === 0
   const tail = shape.tail ?? new ShapeTail()
-  const count = tail.countUpToSegment(options.segment)
+  const count = tail.countUpToSegment(options.last)
   let i = 0
   let current = shape.files.at(-1)
   while (i < count) {
@@ -151,14 +152,25 @@ const moveShape = async (
       const length = tail.length(k)
       const isFirst = before.bytes === 0 && k === i
       const start = before.bytes + at + (isFirst ? 0 : 1)
+      const segment = tail.segment(k)
       const position = tail.position(k)
+      const whole = source.whole(segment)
       at =
-        source.whole === undefined
-          ? writeMessage(bytes, at, await source.take(position, length), 0, length, tail.isLast(k), isFirst)
-          : writeMessage(bytes, at, source.whole, position, length, tail.isLast(k), isFirst)
+        whole === undefined
+          ? writeMessage(
+              bytes,
+              at,
+              await source.take(segment, position, length),
+              0,
+              length,
+              tail.isLast(k),
+              isFirst
+            )
+          : writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
       writeIndexRow(rows, k - i, tail.txHigh(k), tail.txLow(k), tail.op(k), start, before.bytes + at - start)
       entryBytes += length
     }
+    if (before.entries === 0) isNamed = false
     const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace)
     try {
       await writeFully(log, bytes.subarray(0, at), before.bytes)
@@ -189,6 +201,7 @@ const moveShape = async (
     i = end
   }
   if (files.length === 0 && chunks.length === 0) return undefined
-  if (options.durableWrites) await syncDirectory(shapeDir(options.paths, shape.handle))
+  // Files that were there before have their names.
+  if (options.durableWrites && !isNamed) await syncDirectory(shapeDir(options.paths, shape.handle))
   return { id: shape.id, files, chunks }
 }

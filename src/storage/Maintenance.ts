@@ -2,7 +2,8 @@ import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./Epochs.ts"
-import { moveSegment } from "./LogFileWriter.ts"
+import type { JournalWriter } from "./JournalWriter.ts"
+import { moveSegments } from "./LogFileWriter.ts"
 import {
   type CheckpointError,
   type CheckpointHead,
@@ -13,8 +14,12 @@ import {
 import { listDirectory, parseSegmentFile, shapeDir } from "./StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
-/** A checkpoint costs more than moving a small segment: a backlog of them gets one together. */
-const segmentsPerCheckpoint = 8
+/**
+ * A backlog of small segments is moved together, up to so many and so large: what a move costs depends on the number of
+ * shapes, whose files are made durable each time, more than on the number of bytes.
+ */
+const segmentsPerMove = 64
+const bytesPerMove = 48 << 20
 
 export interface MaintenanceOptions {
   /** Finished segments that may stay before their entries are moved to log files. */
@@ -52,12 +57,7 @@ export class Maintenance {
   round(): Effect.Effect<void, CheckpointError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       while (this.isDue()) {
-        let head: CheckpointHead | undefined
-        for (let moved = 0; moved < segmentsPerCheckpoint && this.isDue(); moved++) {
-          const next = yield* this.moveOldest()
-          if (next === undefined) break
-          head = next
-        }
+        const head = yield* this.moveOldest()
         if (head === undefined || !(yield* this.writeCheckpoint(head))) break
       }
       yield* Effect.promise(() => this.removeDoomed())
@@ -82,15 +82,30 @@ export class Maintenance {
     return entries > this.options.retainedEntries
   }
 
-  /** Moves the oldest segment. Returns what the next checkpoint begins with; `undefined` when moving has to wait. */
+  /** The last of the segments to move together, beginning with the oldest. */
+  private async lastToMove(writer: JournalWriter): Promise<number> {
+    const { oldestSegment, segments, segmentEnds } = this.engine
+    const end = Math.min(oldestSegment + segmentsPerMove, writer.segment - this.options.retainedSegments)
+    let last = oldestSegment
+    let bytes = await segments.sizeOf(last)
+    while (last + 1 < end && segmentEnds.has(last + 1)) {
+      bytes += await segments.sizeOf(last + 1)
+      if (bytes > bytesPerMove) break
+      last++
+    }
+    return last
+  }
+
+  /** Moves the oldest segments. Returns what the next checkpoint begins with; `undefined` when moving has to wait. */
   private moveOldest(): Effect.Effect<CheckpointHead | undefined> {
     return Effect.gen({ self: this }, function* () {
       const engine = this.engine
-      const segment = engine.oldestSegment
-      const epoch = engine.segments.epochOf(segment)
-      const ends = engine.segmentEnds.get(segment)
+      const first = engine.oldestSegment
       const writer = engine.writer
-      if (epoch === undefined || ends === undefined || writer === undefined) return undefined
+      if (engine.segments.epochOf(first) === undefined || writer === undefined) return undefined
+      const segment = yield* Effect.promise(() => this.lastToMove(writer))
+      const ends = engine.segmentEnds.get(segment)
+      if (ends === undefined) return undefined
       for (const shape of engine.store.all()) {
         // Which of its entries count is not known yet.
         if (shape.undecided !== undefined && (shape.tail?.segment(0) ?? Infinity) <= segment) return undefined
@@ -98,10 +113,10 @@ export class Maintenance {
       if (!(yield* Effect.promise(() => engine.settled()))) return undefined
       const shapes = yield* Effect.tryPromise({
         try: () =>
-          moveSegment({
+          moveSegments({
             paths: engine.paths,
-            epoch,
-            segment,
+            first,
+            last: segment,
             segments: engine.segments,
             shapes: engine.store.all(),
             durableWrites: engine.options.durableWrites
@@ -111,7 +126,7 @@ export class Maintenance {
         Effect.catch((cause) =>
           Effect.as(
             Effect.logWarning(
-              `Cannot move journal segment ${segment} to log files: ${String(cause)}. Tried again later.`
+              `Cannot move the journal's segments ${first} to ${segment} to log files: ${String(cause)}. Tried again later.`
             ),
             undefined
           )

@@ -44,6 +44,10 @@ export class SegmentFiles {
     return found.handle
   }
 
+  async sizeOf(segment: number): Promise<number> {
+    return (await (await this.handle(segment)).stat()).size
+  }
+
   /** Fills `into` from `position` on; false when the file ends before. */
   async read(segment: number, position: number, into: Buffer): Promise<boolean> {
     const handle = await this.handle(segment)

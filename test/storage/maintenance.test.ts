@@ -6,7 +6,7 @@ import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogO
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { openCheckpointWriter } from "../../src/storage/ShapeMeta.ts"
-import { moveSegment } from "../../src/storage/LogFileWriter.ts"
+import { moveSegments } from "../../src/storage/LogFileWriter.ts"
 import { parseSegmentFile, shapeDir } from "../../src/storage/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { eventually } from "../support/eventually.ts"
@@ -183,10 +183,10 @@ describe("maintenance", () => {
     const before = changes(await readAll(successor, shape, beforeAllOffset))
     assert.deepStrictEqual(before, numbered(1, 60))
     // It had seen that it was not fenced off, was stopped right then, and goes on now.
-    await moveSegment({
+    await moveSegments({
       paths: zombie.paths,
-      epoch: 1,
-      segment: zombie.oldestSegment,
+      first: zombie.oldestSegment,
+      last: zombie.oldestSegment,
       segments: zombie.segments,
       shapes: zombie.store.all(),
       durableWrites: false
