@@ -153,6 +153,35 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(other, shape, snapshotEnd)), whole)
   })
 
+  it("moves a backlog of segments together, after a restart as before", async () => {
+    const path = directory()
+    const engine = await open(path, { chunkBytesThreshold: 1 << 20 })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const other = createShape(engine, "b")
+    await write(engine, shape, 1, 30)
+    await write(engine, other, 31, 60)
+    await engine.close()
+    const restarted = await open(path, { chunkBytesThreshold: 1 << 20 })
+    await restarted.takeOver()
+    const backlog = (restarted.writer?.segment ?? 0) - restarted.oldestSegment
+    assert.isAbove(backlog, 10)
+    let moves = 0
+    const { write: writeNotice } = restarted
+    restarted.write = (notice) => {
+      if (notice.t === "moved") moves++
+      writeNotice.call(restarted, notice)
+    }
+    await maintenanceOf(restarted, 2).round()
+    assert.strictEqual((restarted.writer?.segment ?? 0) - restarted.oldestSegment, 2)
+    assert.strictEqual(moves, 1)
+    const again = await open(path)
+    for (const reader of [restarted, again]) {
+      assert.deepStrictEqual(changes(await readAll(reader, shape, snapshotEnd)), numbered(1, 30))
+      assert.deepStrictEqual(changes(await readAll(reader, other, snapshotEnd)), numbered(31, 60))
+    }
+  })
+
   it("readers in the middle of the journal are not disturbed while it is moved and removed", async () => {
     const path = directory()
     const engine = await open(path, { recentBytes: 1 })
