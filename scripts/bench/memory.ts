@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises"
 import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
 import { nowMillis } from "./support/Clock.ts"
 import type { Database } from "./support/Cluster.ts"
@@ -12,6 +13,7 @@ import { overConnections, tenantShape } from "./support/ShapeSets.ts"
 import { openStage } from "./support/Stage.ts"
 
 const flags = 17
+const idleMillis = 30_000
 
 /** A table of a few rows that has very many shapes, however shapes may differ: by tenant or by columns. */
 const createTable = async (database: Database): Promise<void> => {
@@ -48,6 +50,8 @@ interface Sample {
 
 const sample = async (service: Service, storage: string, shapes: number): Promise<Sample> => {
   await quiet(service.pid, 120_000)
+  // V8 gives memory back by itself when a process has been idle for some seconds.
+  await pause(idleMillis)
   const rss = rssBytes(service.pid)
   const after = await service.collectGarbage()
   const { bytes, files } = diskUse(storage)
