@@ -1,5 +1,5 @@
 import { EvaluationError, Undecided } from "../values/Failure.ts"
-import { codecOf } from "../values/codecs.ts"
+import { codecOf, unknownLabel } from "../values/codecs.ts"
 import { oids, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
 import { typeSpecOf } from "../lower/typeSpecs.ts"
 import { refuseAt } from "../WhereError.ts"
@@ -59,7 +59,7 @@ const canonicalText = (
     if (failure.reason.includes("depends on the time it is read"))
       return refuseAt(constant.at, failure.reason)
     const entry = scope.catalogue.type(type)
-    if (entry?.kind === "e") {
+    if (entry?.kind === "e" || failure.reason === unknownLabel) {
       return refuseAt(constant.at, `invalid syntax for type ${describeType(scope.catalogue, type)}: ${value}`)
     }
     return value

@@ -209,12 +209,14 @@ export const arrayEquality = (element: Codec): ((a: ArrayValue, b: ArrayValue) =
 /** Identity of keys: as a Map sees it, so that NaN equals NaN. */
 export const sameKey = (a: unknown, b: unknown): boolean => a === b || (a !== a && b !== b) // oxlint-disable-line no-self-compare -- NaN
 
+/** Why a label cannot be told: it is none, or was added after the clause was compiled. */
+export const unknownLabel = "an enum label added after the clause was compiled"
+
 const enumCodec = (labels: ReadonlyArray<string>): Codec => {
   const ranks = new Map(labels.map((label, i) => [label, i]))
-  const rank = (label: string): number =>
-    ranks.get(label) ?? undecided("an enum label added after the clause was compiled")
+  const rank = (label: string): number => ranks.get(label) ?? undecided(unknownLabel)
   return codec<string>(
-    (text) => (ranks.has(text) ? text : undecided("an enum label added after the clause was compiled")),
+    (text) => (ranks.has(text) ? text : undecided(unknownLabel)),
     same,
     (a, b) => rank(a) - rank(b),
     identity
