@@ -291,6 +291,8 @@ describe("while the sink is busy", () => {
           }
         })
       )
+      // Before that Postgres may wait as well, but for a moment only.
+      yield* Effect.promise(() => eventually("the sink to be busy", async () => written === 4))
       yield* Effect.promise(() =>
         eventually("Postgres to wait", async () =>
           (await running()).some((s) => s.wait_event === "ClientWrite")
