@@ -357,3 +357,11 @@ const openIfThere = async (path: string): Promise<FileHandle | undefined> => {
     throw error
   }
 }
+
+/** Reads all that is there now; gives why there is no more. */
+export const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {
+  for (;;) {
+    const result = await reader.poll()
+    if (result !== "progress") return result
+  }
+}

@@ -9,7 +9,7 @@ import {
   withdrawClaim
 } from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
-import { JournalReader, type PollResult } from "./JournalReader.ts"
+import { JournalReader, readToEnd } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { RecentBytes } from "./RecentBytes.ts"
@@ -18,6 +18,8 @@ import { SegmentFiles } from "./SegmentFiles.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
 import { createLayout, listDirectory, parseSegmentFile, type StoragePaths } from "./StorageDir.ts"
+import { nameLostShapes } from "./lostShapes.ts"
+import { SharedLook } from "./SharedLook.ts"
 import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
 
@@ -75,8 +77,7 @@ export class StorageEngine {
   /** Completes when the epoch that is written is durable itself. */
   private secured: Promise<void> = Promise.resolve()
   /** The look for later epochs that is under way, and the one that is to follow it. */
-  private looking: Promise<boolean> | undefined
-  private lookingNext: Promise<boolean> | undefined
+  private readonly fence = new SharedLook(() => this.lookForClaims())
   private following = false
   private wakeUp: (() => void) | undefined
   private lookAgain = false
@@ -122,9 +123,7 @@ export class StorageEngine {
     return Math.max(this.firstSegment, this.store.movedSegment + 1)
   }
 
-  private warn(message: string): void {
-    this.options.run(Effect.logWarning(message))
-  }
+  private readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
 
   /** Loads the checkpoint and reads the journal to its end. Writes nothing. */
   async load(): Promise<void> {
@@ -145,7 +144,7 @@ export class StorageEngine {
         store,
         recent,
         from,
-        onDamage: (message) => this.warn(message),
+        onDamage: this.warn,
         onSegment: (epoch, segment) => {
           segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
           segments.known(epoch, segment)
@@ -342,20 +341,20 @@ export class StorageEngine {
         this.segments.known(epoch, next)
         this.hooks.onRotate()
       },
-      onTrouble: (message) => this.warn(message)
+      onTrouble: this.warn
     })
     this.segments.known(epoch, segment)
     if (previous === null) this.firstSegment = segment
     this.writer = writer
     this.secured = this.options.durableWrites ? this.secure(writer, { epoch, previous }) : Promise.resolve()
     writer.notice({ t: "epoch", epoch, previous })
-    // What came before the first segment stands in a checkpoint that is gone, or in another place: nobody here knows which
-    // shapes that were, but readers elsewhere may still believe in them.
+    // What came before the first segment stands in a checkpoint that is gone: readers elsewhere may believe in its shapes.
     if (this.withoutCheckpoint && this.firstSegment > 1) {
       this.warn(
         "The checkpoint of this storage directory is missing, and part of the journal that it stands for is gone. All shapes are dropped and their clients fetch them again. Instances that share a storage directory must share the directory of its metadata, too."
       )
       this.write({ t: "purged", reason: "the checkpoint is missing" })
+      nameLostShapes(this.paths, this.warn)
     }
     const incomplete = Array.from(this.store.all()).filter((shape) => !shape.snapshotComplete)
     if (incomplete.length > 0) {
@@ -386,7 +385,7 @@ export class StorageEngine {
     }
   }
 
-  /** Only the first time: a follower that begins in the middle of the next segment has read more than this one. */
+  /** Only the first time: a follower that begins in the middle of the next segment has read more. */
   private noteSegmentEnd(segment: number): void {
     if (this.segmentEnds.has(segment)) return
     this.segmentEnds.set(segment, {
@@ -419,31 +418,14 @@ export class StorageEngine {
    * Whether somebody else has claimed a later epoch: then nothing we write counts any more. Callers that ask while a look
    * is under way share the next one, since theirs must begin after they asked. Completes only when our own epoch is durable.
    */
-  isFenced(): Promise<boolean> {
-    if (this.looking === undefined) return (this.looking = this.lookForClaims())
-    const looking = this.looking
-    this.lookingNext ??= looking
-      .catch(() => false)
-      .then(() => {
-        this.lookingNext = undefined
-        return (this.looking = this.lookForClaims())
-      })
-    return this.lookingNext
-  }
+  readonly isFenced = (): Promise<boolean> => this.fence.ask()
 
-  private lookForClaims(): Promise<boolean> {
+  private async lookForClaims(): Promise<boolean> {
     const { writer } = this
-    const look =
-      writer === undefined
-        ? Promise.resolve(true)
-        : highestClaim(this.paths).then(async (highest) => {
-            if (highest <= writer.epoch) await this.secured
-            return this.writer !== writer || highest > writer.epoch
-          })
-    const done = look.finally(() => {
-      if (this.looking === done) this.looking = undefined
-    })
-    return done
+    if (writer === undefined) return true
+    const highest = await highestClaim(this.paths)
+    if (highest <= writer.epoch) await this.secured
+    return this.writer !== writer || highest > writer.epoch
   }
 
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
@@ -483,7 +465,7 @@ export class StorageEngine {
         store: this.store,
         recent: this.recent,
         from: end,
-        onDamage: (message) => this.warn(message),
+        onDamage: this.warn,
         onSegment: (epoch, segment) => {
           this.noteSegmentEnd(segment - 1)
           this.segments.known(epoch, segment)
@@ -513,12 +495,5 @@ export class StorageEngine {
     await this.reader?.close()
     await this.segments.close()
     if (this.options.removeOnClose) await rm(this.paths.root, { recursive: true, force: true })
-  }
-}
-
-const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {
-  for (;;) {
-    const result = await reader.poll()
-    if (result !== "progress") return result
   }
 }

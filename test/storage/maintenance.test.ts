@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
+import { join } from "node:path"
 import { afterEach } from "vitest"
 import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
@@ -180,6 +181,27 @@ describe("maintenance", () => {
       assert.deepStrictEqual(changes(await readAll(reader, shape, snapshotEnd)), numbered(1, 30))
       assert.deepStrictEqual(changes(await readAll(reader, other, snapshotEnd)), numbered(31, 60))
     }
+  })
+
+  it("names the shapes that are lost with a checkpoint", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    await write(engine, shape, 1, 40)
+    const { round } = maintenanceOf(engine)
+    await round()
+    await round()
+    await engine.close()
+    for (const name of readdirSync(engine.paths.meta))
+      if (name.startsWith("meta-")) rmSync(join(engine.paths.meta, name))
+    const said: Array<string> = []
+    const successor = await open(path, { said })
+    await successor.takeOver()
+    assert.strictEqual(successor.store.count, 0)
+    await eventually("the shape to be named", async () =>
+      said.some((line) => line.endsWith(`as far as they had files: ${shape.handle}`))
+    )
   })
 
   it("readers in the middle of the journal are not disturbed while it is moved and removed", async () => {

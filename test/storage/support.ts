@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Stream } from "effect"
+import { Effect, Logger, Stream } from "effect"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/Storage.ts"
@@ -39,7 +39,13 @@ export interface EngineSettings {
   readonly segmentBytes?: number
   readonly recentBytes?: number
   readonly timers?: Timers
+  /** Gets what the engine logs. */
+  readonly said?: Array<string>
 }
+
+/** Puts what is logged into a list. */
+export const recordingLogger = (said: Array<string>) =>
+  Logger.layer([Logger.make(({ message }) => void said.push(String(message)))])
 
 export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
   new StorageEngine({
@@ -49,7 +55,10 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     recentBytes: settings.recentBytes ?? 1 << 20,
     durableWrites: false,
     removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect),
+    run: (effect) =>
+      void Effect.runPromise(
+        settings.said === undefined ? effect : Effect.provide(effect, recordingLogger(settings.said))
+      ),
     ...(settings.timers === undefined ? {} : { timers: settings.timers })
   })
 
