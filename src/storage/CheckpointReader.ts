@@ -12,6 +12,7 @@ import type { LogFile } from "./Records.ts"
 import { checkpointFiles, type CheckpointHead, failing, openMeta, type StoredHead } from "./ShapeMeta.ts"
 import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
+import { readShapeNames } from "./ShapeNames.ts"
 import type { StoragePaths } from "./StorageDir.ts"
 
 /** A checkpoint that is locked for so long has been left so by somebody who is gone. */
@@ -69,7 +70,10 @@ export const loadCheckpoint = (
       )
       if (loaded === undefined) continue
       const { head, shapes } = loaded
-      if (loaded.damaged.length + loaded.missing > 0) yield* Effect.logError(whatIsLost(path, loaded))
+      if (loaded.damaged.length + loaded.missing > 0) {
+        const names = loaded.missing === 0 ? undefined : yield* Effect.promise(() => namesOrNone(paths))
+        yield* Effect.logError(whatIsLost(path, loaded, names ?? new Set()))
+      }
       for (const shape of shapes) {
         shape.recount(chunkBytesThreshold)
         store.insert(shape)
@@ -83,9 +87,19 @@ export const loadCheckpoint = (
     return undefined
   })
 
-const whatIsLost = (path: string, { damaged, missing }: Content): string => {
+const namesOrNone = (paths: StoragePaths): Promise<ReadonlySet<string>> =>
+  readShapeNames(paths).catch(() => new Set<string>())
+
+const whatIsLost = (
+  path: string,
+  { damaged, missing, shapes }: Content,
+  names: ReadonlySet<string>
+): string => {
   const named = damaged.length === 0 ? "" : ` Damaged: ${damaged.join(", ")}.`
-  const unnamed = missing === 0 ? "" : ` ${missing} more cannot be found.`
+  const present = new Set([...damaged, ...shapes.map((shape) => shape.handle)])
+  const absent = [...names].filter((name) => !present.has(name))
+  const which = absent.length === 0 ? "" : `: ${absent.join(", ")}`
+  const unnamed = missing === 0 ? "" : ` ${missing} more cannot be found${which}.`
   return `The checkpoint ${path} is damaged, and shapes are lost with it.${named}${unnamed} Their clients fetch them again; nothing is to be done, but check the disk.`
 }
 

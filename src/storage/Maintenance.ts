@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises"
+import { rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./Epochs.ts"
@@ -198,11 +198,17 @@ export class Maintenance {
     for (const shape of dropped) await rm(shapeDir(paths, shape.handle), { recursive: true, force: true })
   }
 
-  /** Files of shapes that no record speaks of: left over from a crash. */
+  /** Files of shapes that no record speaks of, and files of which the writing was not finished: left over from a crash. */
   private async collectOrphans(): Promise<void> {
-    const { store, paths } = this.engine
+    const { store, paths, timers } = this.engine
     const found = await listDirectory(paths.shapes)
+    const unfinished = (await listDirectory(paths.root)).filter((name) => name.endsWith(".tmp"))
     if (!(await this.engine.settled())) return
+    for (const name of unfinished) {
+      const path = join(paths.root, name)
+      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }))
+      if (mtimeMs < timers.epochMillis() - this.options.removalDelayMillis) await rm(path, { force: true })
+    }
     for (const name of found) {
       if (store.byHandle(name) === undefined)
         await rm(join(paths.shapes, name), { recursive: true, force: true })

@@ -7,6 +7,7 @@ import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { checkpointTables, shapeChecksum, textChecksum } from "./CheckpointRow.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import type { ShapeStore, StreamSource } from "./ShapeStore.ts"
+import { removeNamesBefore, ShapeNames } from "./ShapeNames.ts"
 import { make, type SqliteClient } from "./SqliteClient.ts"
 import { listDirectory, metaFile, type StoragePaths } from "./StorageDir.ts"
 
@@ -98,10 +99,12 @@ export const openCheckpointWriter = (
       },
       catch: failing("create", path)
     })
-    return makeWriter(paths, path, client)
+    return makeWriter(paths, epoch, client)
   })
 
-const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): CheckpointWriter => {
+const makeWriter = (paths: StoragePaths, epoch: number, client: SqliteClient): CheckpointWriter => {
+  const path = metaFile(paths, epoch)
+  const names = new ShapeNames(paths, epoch)
   const db = client.db
   const putShape = db.prepare(
     "INSERT OR REPLACE INTO shapes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -110,7 +113,8 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
   const removeShape = db.prepare("DELETE FROM shapes WHERE id = ?")
   const putHead = db.prepare("INSERT OR REPLACE INTO head VALUES (1, ?, ?)")
   let definitionIds = new Map<string, number>()
-  let written = new Set<number>()
+  /** Handles by id. */
+  let written = new Map<number, string>()
   let whole = false
 
   const definitionId = (definition: ShapeDefinition): number => {
@@ -149,7 +153,17 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
     }
     putShape.run(...Object.values(row), shapeChecksum(row) ?? 0)
     shape.dirty = false
-    written.add(shape.id)
+    if (!written.has(shape.id)) names.added(shape.handle)
+    written.set(shape.id, shape.handle)
+  }
+
+  const removeGone = (store: ShapeStore): void => {
+    for (const [id, handle] of written) {
+      if (store.get(id) !== undefined) continue
+      removeShape.run(id)
+      names.removed(handle)
+      written.delete(id)
+    }
   }
 
   /** Shapes marked as written are not: start over with everything. */
@@ -163,15 +177,12 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       db.exec("BEGIN IMMEDIATE")
       if (!whole) {
         db.exec("DELETE FROM shapes; DELETE FROM definitions; DELETE FROM head")
-        written = new Set()
+        written = new Map()
+        names.beginWhole()
         definitionIds = new Map()
       }
       let turn = 0
-      for (const id of written) {
-        if (store.get(id) !== undefined) continue
-        removeShape.run(id)
-        written.delete(id)
-      }
+      removeGone(store)
       for (const shape of Array.from(store.all())) {
         if (whole && !shape.dirty) continue
         if (!shape.dropped) put(shape)
@@ -179,15 +190,22 @@ const makeWriter = (paths: StoragePaths, path: string, client: SqliteClient): Ch
       }
       // What has changed while others had their turn; no turn is given up from here on.
       for (const shape of store.all()) if (shape.dirty) put(shape)
-      for (const id of written) if (store.get(id) === undefined) removeShape.run(id)
+      removeGone(store)
       const text = JSON.stringify({ ...head, shapes: written.size })
       putHead.run(text, textChecksum(1, text))
+      yield* Effect.tryPromise({
+        try: () => names.write(written.values(), written.size),
+        catch: failing("write the names beside", path)
+      })
       if (!(yield* Effect.promise(settled))) {
         yield* rollBack
         return false
       }
       db.exec("COMMIT")
-      if (!whole) yield* Effect.promise(() => removeOtherCheckpoints(paths, path))
+      if (!whole) {
+        yield* Effect.promise(() => removeOtherCheckpoints(paths, path))
+        yield* Effect.promise(() => removeNamesBefore(paths, epoch))
+      }
       whole = true
       return true
     }).pipe(

@@ -15,6 +15,7 @@ export const formatVersion = 2
  * - `journal/<epoch>-<segment>`: see `Records.ts`
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
  * - `meta-<epoch>.sqlite`: the checkpoint, see `ShapeMeta.ts` (may be placed elsewhere)
+ * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`
  * - `tables.json.gz`, `types.json.gz`: what the catalogue said, see `SchemaFiles.ts`
  */
 export interface StoragePaths {
@@ -53,6 +54,8 @@ export const parseSegmentFile = (
 export const epochFile = (paths: StoragePaths, epoch: number): string => join(paths.epochs, hex(epoch, 8))
 export const metaFile = (paths: StoragePaths, epoch: number): string =>
   join(paths.meta, `meta-${hex(epoch, 8)}.sqlite`)
+export const namesFile = (paths: StoragePaths, epoch: number): string =>
+  join(paths.root, `names-${hex(epoch, 8)}`)
 export const shapeDir = (paths: StoragePaths, handle: string): string => join(paths.shapes, handle)
 export const snapshotChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
   join(paths.shapes, handle, `s${index}`)

@@ -1,10 +1,18 @@
+import { readShapeNames } from "./ShapeNames.ts"
 import { listDirectory, type StoragePaths } from "./StorageDir.ts"
+
+/** A line of a log that can still be read. */
+const handlesPerLine = 100
 
 /** For the operator, when storage itself no longer knows which shapes there were. Never fails. */
 export const nameLostShapes = (paths: StoragePaths, warn: (message: string) => void): void => {
-  listDirectory(paths.shapes).then(
-    (handles) => {
-      if (handles.length > 0) warn(`Shapes that are lost, as far as they had files: ${handles.join(", ")}`)
+  Promise.all([readShapeNames(paths), listDirectory(paths.shapes)]).then(
+    ([names, directories]) => {
+      const handles = [...new Set([...names, ...directories])]
+      for (let from = 0; from < handles.length; from += handlesPerLine) {
+        const some = handles.slice(from, from + handlesPerLine).join(", ")
+        warn(`Shapes that are lost with the checkpoint, ${handles.length} in all: ${some}`)
+      }
     },
     (error: unknown) => warn(`The shapes that are lost cannot be listed: ${String(error)}`)
   )

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { join } from "node:path"
@@ -9,6 +9,7 @@ import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { openCheckpointWriter } from "../../src/storage/ShapeMeta.ts"
 import { moveSegments } from "../../src/storage/LogFileWriter.ts"
 import { parseSegmentFile, shapeDir } from "../../src/storage/StorageDir.ts"
+import { systemTimers } from "../../src/storage/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { eventually } from "../support/eventually.ts"
 import {
@@ -183,25 +184,64 @@ describe("maintenance", () => {
     }
   })
 
-  it("names the shapes that are lost with a checkpoint", async () => {
+  it("names the shapes that are lost with a checkpoint, and not those that were gone before", async () => {
     const path = directory()
     const engine = await open(path)
     await engine.takeOver()
-    const shape = createShape(engine, "a")
-    await write(engine, shape, 1, 40)
+    const withFiles = createShape(engine, "a")
+    const gone = createShape(engine, "b")
+    await write(engine, withFiles, 1, 40)
     const { round } = maintenanceOf(engine)
     await round()
+    const withoutFiles = createShape(engine, "c")
+    engine.write({ t: "dropped", ids: [gone.id], reason: "test" })
+    await write(engine, withFiles, 41, 80)
     await round()
     await engine.close()
+    rmSync(shapeDir(engine.paths, withoutFiles.handle), { recursive: true, force: true })
     for (const name of readdirSync(engine.paths.meta))
       if (name.startsWith("meta-")) rmSync(join(engine.paths.meta, name))
     const said: Array<string> = []
     const successor = await open(path, { said })
     await successor.takeOver()
     assert.strictEqual(successor.store.count, 0)
-    await eventually("the shape to be named", async () =>
-      said.some((line) => line.endsWith(`as far as they had files: ${shape.handle}`))
+    await eventually("the shapes to be named", async () => said.some((line) => line.includes("2 in all")))
+    const [line] = said.filter((text) => text.includes("2 in all"))
+    assert.include(line, withFiles.handle)
+    assert.include(line, withoutFiles.handle)
+    assert.notInclude(line, gone.handle)
+    assert.deepStrictEqual(
+      readdirSync(engine.paths.root).filter((name) => name.startsWith("names-")),
+      ["names-00000001"]
     )
+    createShape(successor, "d")
+    await write(successor, createShape(successor, "e"), 81, 120)
+    await maintenanceOf(successor).round()
+    assert.deepStrictEqual(
+      readdirSync(engine.paths.root).filter((name) => name.startsWith("names-")),
+      ["names-00000002"]
+    )
+  })
+
+  it("removes files that a crash has left half written, and none that is being written", async () => {
+    const path = directory()
+    let passedMillis = 0
+    const engine = await open(path, {
+      timers: { ...systemTimers, nowMillis: () => performance.now() + passedMillis }
+    })
+    await engine.takeOver()
+    const old = join(engine.paths.root, "tables.json.gz.1.tmp")
+    const fresh = join(engine.paths.root, "tables.json.gz.2.tmp")
+    writeFileSync(old, "x")
+    writeFileSync(fresh, "x")
+    utimesSync(old, 1, 1)
+    const { round } = maintenanceOf(engine, 1, 60_000)
+    await round()
+    assert.isTrue(existsSync(old))
+    passedMillis = 61_000
+    await round()
+    assert.isFalse(existsSync(old))
+    assert.isTrue(existsSync(fresh))
   })
 
   it("readers in the middle of the journal are not disturbed while it is moved and removed", async () => {

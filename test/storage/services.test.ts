@@ -86,7 +86,7 @@ it.live("ShapeMeta: what one epoch has written is what the next instance starts 
       Array.from(loaded.all()).map((shape) => [shape.handle, shape.definition.table.name]),
       [["1-1", "a"]]
     )
-    assert.deepStrictEqual(readdirSync(paths.meta), ["meta-00000003.sqlite"])
+    assert.deepStrictEqual(readdirSync(paths.meta), ["meta-00000003.sqlite", "names-00000003"])
   }).pipe(
     Effect.scoped,
     Effect.provide(ShapeMeta.layer({ paths, meta: { synchronous: "OFF", cacheBytes: 1 << 20 } }))
