@@ -361,5 +361,11 @@ export const variables = {
     group: "Development",
     kind: path,
     about: "Where the embedded database that stands in for `DATABASE_URL` keeps its data."
+  }),
+  devPostgres: optional("BATON_DEV_POSTGRES", {
+    group: "Development",
+    kind: path,
+    about:
+      "Installation of Postgres to use for the embedded database and for tests: the directory that holds `bin/postgres`, such as `/usr/lib/postgresql/15`. Unset: the one that comes with the development dependencies."
   })
 } as const

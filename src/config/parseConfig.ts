@@ -45,6 +45,7 @@ export const parseConfig = (
   const pooledDatabase = readPooledDatabase(reader)
   const settings = readSettings(reader, random, reader.isSet(variables.databaseUrl))
   const developmentDir = reader.read(variables.devDir)
+  reader.optional(variables.devPostgres)
   checkTogether(reader, settings, database)
   for (const variable of [...Object.values(variables), ...acceptedVariables])
     warnIfWithoutEffect(reader, variable)

@@ -4,6 +4,8 @@ import { existsSync, readFileSync, statSync } from "node:fs"
 import { createRequire } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
+import { EnvironmentReader } from "../config/EnvironmentReader.ts"
+import { variables } from "../config/Variables.ts"
 
 /** The operating system user that runs Postgres; `undefined` when it is simply the current one. */
 export interface PostgresUser {
@@ -12,7 +14,7 @@ export interface PostgresUser {
   readonly gid: number
 }
 
-/** Major versions that can be installed from the registry next to this package. */
+/** Major versions that can be installed from the registry next to this package. `BATON_DEV_POSTGRES` takes the place of 18. */
 export type MajorVersion = 14 | 18
 
 /**
@@ -76,6 +78,15 @@ export const postgresBinaries = async (
   version: MajorVersion,
   user: PostgresUser | undefined
 ): Promise<string> => {
+  const chosen =
+    version === 18 ? new EnvironmentReader(process.env).optional(variables.devPostgres) : undefined
+  if (chosen !== undefined) {
+    if (runs(chosen, user)) return chosen
+    throw new Error(
+      `BATON_DEV_POSTGRES is ${chosen}, and ${path.join(chosen, "bin", "postgres")} does not start` +
+        `${user === undefined ? "" : ` as user ${user.name}`}. Set it to the directory that holds bin/postgres, or not at all.`
+    )
+  }
   const native = nativeDirectory(version)
   if (runs(native, user)) return native
   const tmp = traversableTmp(user)

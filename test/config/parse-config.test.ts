@@ -331,7 +331,8 @@ describe("parseConfig", () => {
       "ELECTRIC_EXPERIMENTAL_MAX_SHAPES",
       "BATON_TLS_CERT_FILE",
       "BATON_TLS_KEY_FILE",
-      "BATON_DEV_DIR"
+      "BATON_DEV_DIR",
+      "BATON_DEV_POSTGRES"
     ])
     const untested = Object.values(variables)
       .map((variable) => variable.name)

@@ -5,9 +5,11 @@ import { once } from "node:events"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
+import { postgresBinaries, postgresUser } from "../../src/dev/PostgresBinaries.ts"
 import { isAlive } from "../../src/dev/Processes.ts"
 import { createDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
+import { vi } from "vitest"
 
 const using = async (
   options: Parameters<typeof startCluster>[0],
@@ -64,6 +66,26 @@ describe("a private cluster", () => {
       assert.match(row?.server_version ?? "", /^14\./)
       await db.drop()
     }))
+
+  it("can be another installation, which BATON_DEV_POSTGRES names", async () => {
+    try {
+      vi.stubEnv("BATON_DEV_POSTGRES", await postgresBinaries(14, postgresUser()))
+      await using({}, async (cluster) => {
+        const db = await createDatabase(cluster)
+        const [row] = await db.query<{ server_version: string }>("SHOW server_version")
+        assert.match(row?.server_version ?? "", /^14\./)
+        await db.drop()
+      })
+      vi.stubEnv("BATON_DEV_POSTGRES", "/nowhere")
+      const refused = await startCluster().then(
+        () => "started",
+        (error: unknown) => String(error)
+      )
+      assert.include(refused, "BATON_DEV_POSTGRES is /nowhere")
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
 
   it("ends, and takes its files with it, when its owner is killed", async () => {
     const module = path.resolve("src/dev/EmbeddedPostgres.ts")
