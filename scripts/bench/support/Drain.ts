@@ -9,9 +9,9 @@ export const floorSlot = "bench_floor"
 
 export interface Drained {
   readonly rows: number
-  /** From the first change to everything durable and readable. */
+  /** From the lock, which the service waits for, to everything durable and readable. */
   readonly millis: number
-  /** From the lock to the first change: taking over, and finding out which shapes there are on its table. */
+  /** The part of it to the first change: taking over, and finding out which shapes there are on its table. */
   readonly startMillis: number
   /** What reading the same from a second slot takes. */
   readonly floorMillis: number
@@ -26,7 +26,7 @@ export interface Drained {
  * for its lock, which the benchmark holds. When it gets the lock it finds them all, as the floor does in a slot of its
  * own. So neither start-up nor writing is measured.
  *
- * `first` changes a row or two of the same tables: the clock runs from the moment at which these are readable.
+ * `first` changes a row or two of the same tables: what passes before these are readable is given as well.
  */
 export const measureDrain = async (
   stage: Stage,
@@ -48,14 +48,14 @@ export const measureDrain = async (
   const holder = await database.session()
   await holder.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
   const service = await stage.start({ until: "waiting" })
+  const cpuBefore = cpuMillis(service.pid)
   const released = nowMillis()
   await holder.end()
   const began = await marker.readable(service.port, firstLsn)
-  const cpuBefore = cpuMillis(service.pid)
   const { readableAt, durableAt } = await marker.arrival(service.port, lsn, 15)
   return {
     rows,
-    millis: Math.max(readableAt, durableAt) - began,
+    millis: Math.max(readableAt, durableAt) - released,
     startMillis: began - released,
     floorMillis,
     cpuMillis: cpuMillis(service.pid) - cpuBefore,
