@@ -13,9 +13,11 @@ export interface Drained {
   readonly millis: number
   /** The part of it to the first change: taking over, and finding out which shapes there are on its table. */
   readonly startMillis: number
+  /** The rest: from the first change to the last. */
+  readonly workMillis: number
   /** What reading the same from a second slot takes. */
   readonly floorMillis: number
-  /** Processor time of the service meanwhile. */
+  /** Processor time of the service in `workMillis`. */
   readonly cpuMillis: number
   /** The service that runs now. */
   readonly service: Service
@@ -48,14 +50,15 @@ export const measureDrain = async (
   const holder = await database.session()
   await holder.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
   const service = await stage.start({ until: "waiting" })
-  const cpuBefore = cpuMillis(service.pid)
   const released = nowMillis()
   await holder.end()
   const began = await marker.readable(service.port, firstLsn)
+  const cpuBefore = cpuMillis(service.pid)
   const { readableAt, durableAt } = await marker.arrival(service.port, lsn, 15)
   return {
     rows,
     millis: Math.max(readableAt, durableAt) - released,
+    workMillis: Math.max(readableAt, durableAt) - began,
     startMillis: began - released,
     floorMillis,
     cpuMillis: cpuMillis(service.pid) - cpuBefore,
