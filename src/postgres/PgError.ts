@@ -64,6 +64,7 @@ const kindFacts = {
   transaction_conflict: { recovery: "retry" },
   permission_denied: { recovery: "retry" },
   undefined_object: { recovery: "retry" },
+  data_exception: { recovery: "retry" },
   syntax_error: { recovery: "fatal" },
   unknown: { recovery: "retry" }
 } as const satisfies Record<string, KindFacts>

@@ -137,7 +137,8 @@ const kindOfServerError = (facts: Facts): PgErrorKind => {
     case "XX000":
       return kindOfPoolerError(message)
     default:
-      return "unknown"
+      // Class 22, "Data Exception": division by zero, a text that is no number, and so on.
+      return facts.code?.startsWith("22") === true ? "data_exception" : "unknown"
   }
 }
 

@@ -222,6 +222,10 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     what: fixed("Something that the statement names is not in the database"),
     outlook: "This happens when the schema changes meanwhile; the next request looks at the new schema."
   },
+  data_exception: {
+    what: fixed("Postgres cannot do what the statement asks with the values that it meets"),
+    outlook: `${stays} Correct the row, or change the condition or expression that fails for it.`
+  },
   syntax_error: {
     what: fixed("Postgres did not understand a statement"),
     outlook: `${stays} Please report it.`

@@ -5,7 +5,7 @@ import type { PgError } from "../postgres/PgError.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { type RowPiece, RowReader, separator } from "./snapshot/RowReader.ts"
 import { rowQuery, snapshotEncoder } from "./snapshot/rowQuery.ts"
-import { schemaChanged, snapshotFailed, snapshotTooSlow } from "./snapshot/snapshotErrors.ts"
+import { schemaChanged, snapshotFailed, snapshotReport, snapshotTooSlow } from "./snapshot/snapshotErrors.ts"
 import { SharedTransactions, type SharedTransaction } from "./snapshot/SharedTransactions.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { type DatabaseSnapshot, isNamed, nameQuery } from "./snapshot/SnapshotTransaction.ts"
@@ -167,10 +167,10 @@ const failing = <A, R>(
   { table, where }: ShapeDefinition,
   effect: Effect.Effect<A, PgError, R>
 ): Effect.Effect<A, SnapshotFailed, R> =>
-  effect.pipe(
-    Effect.tapError(({ message }) => report(table, message)),
-    Effect.mapError((error) => snapshotFailed(error, where !== undefined))
-  )
+  Effect.catch(effect, (error) => {
+    const failed = snapshotFailed(error, where !== undefined)
+    return Effect.andThen(report(table, snapshotReport(error, failed)), Effect.fail(failed))
+  })
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>
   Effect.andThen(report(table, error.message), Effect.fail(error))

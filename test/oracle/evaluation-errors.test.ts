@@ -26,6 +26,8 @@ const sound = ["n >= 0", "n = 0 OR 10 / n >= 0", "CASE WHEN n = 0 THEN true ELSE
 
 const refusal = { message: "Invalid request", errors: { where: ["division by zero"] } }
 
+const tenSeconds = () => AbortSignal.timeout(10_000)
+
 const follow = async (service: TestService, where: string): Promise<ShapeLogReader> => {
   const reader = new ShapeLogReader({
     url: service.url,
@@ -131,6 +133,46 @@ describe("a row for which a condition cannot be evaluated", { timeout: 90_000 },
       readonly errors: { readonly where: ReadonlyArray<string> }
     }
     assert.include(errors.where[0], message)
+    const [report = ""] = await service.untilLogged(/The snapshot of a shape on .* failed: .*/)
+    assert.include(report, message)
+    assert.match(report, / \[22\w{3}\]\. .* get a 400 .* until the row or the condition is another one\./)
+    assert.notInclude(report, "tried again")
+  })
+
+  it("that comes late in a large table cuts the answer, each time it is asked for, until it is gone", async () => {
+    const { database, service } = await start(`
+      CREATE TABLE numbers (id int PRIMARY KEY, n int, label text);
+      INSERT INTO numbers SELECT i, 1, repeat('x', 100) FROM generate_series(1, 20000) i;
+      INSERT INTO numbers VALUES (20001, 0, 'last')`)
+    const params = { table: "numbers", where: "10 / n > 1" }
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const outcome = await requestLog(service.url, params, { offset: "-1" }, { signal: tenSeconds() }).then(
+        ({ status }) => status,
+        (error: unknown) => (error instanceof DOMException ? error.name : "cut")
+      )
+      // Postgres may have failed before there was anything to send.
+      assert.oneOf(outcome, ["cut", 400])
+    }
+    await service.untilLogged(/The snapshot of a shape on .*numbers.* failed: .*division by zero \[22012\]/)
+    await database.query("UPDATE numbers SET n = 1 WHERE n = 0")
+    const reader = await follow(service, params.where)
+    assert.strictEqual(reader.rows.size, 20_001)
+  })
+
+  it("for a reason of a function's own is a 500 with the reason, and the log says what that means", async () => {
+    const { service } = await start(`
+      CREATE TABLE numbers (id int PRIMARY KEY, n int);
+      CREATE FUNCTION picky(n int) RETURNS bool LANGUAGE plpgsql IMMUTABLE
+        AS $$ BEGIN IF n = 0 THEN RAISE 'zero is not liked here'; END IF; RETURN true; END $$;
+      INSERT INTO numbers VALUES (1, 0)`)
+    const answer = await requestLog(service.url, { table: "numbers", where: "picky(n)" }, { offset: "-1" })
+    assert.deepStrictEqual(
+      [answer.status, JSON.parse(answer.body)],
+      [500, { message: "Unexpected error while creating snapshot: zero is not liked here" }]
+    )
+    const [report = ""] = await service.untilLogged(/The snapshot of a shape on .* failed: .*/)
+    assert.match(report, /zero is not liked here \[P0001\]\. Clients that ask for it get a 500 /)
+    assert.notInclude(report, "until it succeeds")
   })
 })
 

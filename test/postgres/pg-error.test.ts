@@ -161,7 +161,9 @@ const rows: ReadonlyArray<Row> = [
   ["compute_node_unreachable", R, server("XX000", "Couldn't connect to compute node")],
   ["pooler_login_failed", R, server("XX000", "server login has been failing, try again later")],
   ["unknown", R, server("XX000", "could not open relation with OID 1")],
-  ["unknown", R, server("22012", "division by zero")]
+  ["data_exception", R, server("22012", "division by zero")],
+  ["data_exception", R, server("22P02", 'invalid input syntax for type integer: "x"')],
+  ["unknown", R, server("P0001", "raised by a function")]
 ]
 
 describe("a failure of Postgres", () => {

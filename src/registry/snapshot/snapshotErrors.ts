@@ -19,16 +19,14 @@ export const isPassing = (error: PgError): boolean => error.unreachable || passi
 
 export const schemaChanged = (message: string): SnapshotFailed => fail("schemaChanged", message)
 
-/** Class 22, "Data Exception": division by zero, invalid input for a type, and so on. Source: Postgres docs, error codes. */
-const isDataException = (error: PgError): boolean => error.code?.startsWith("22") === true
-
 /**
  * How a failure of Postgres shows to the clients that wait for a snapshot. Source: HTTP API, failures of snapshots.
  * Stored values can always be printed: with a condition, data exceptions are the condition's.
  */
 export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotFailed => {
   const said = error.serverMessage
-  if (hasCondition && said !== undefined && isDataException(error)) return fail("conditionFailed", said)
+  if (hasCondition && said !== undefined && error.kind === "data_exception")
+    return fail("conditionFailed", said)
   if (error.kind === "undefined_object") return schemaChanged(said ?? error.message)
   if (error.kind === "permission_denied")
     return fail("unavailable", `Unable to create initial snapshot: ${said ?? error.message}`)
@@ -37,6 +35,22 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
   // Without words of the server it is our own text, which names hosts: not for clients.
   if (isPassing(error)) return fail("unavailable", said ?? notAvailable)
   return fail("unexpected", said ?? error.message)
+}
+
+/**
+ * What the log says of a failure. No snapshot is tried again before a client asks for the shape again, so the texts that
+ * promise that are replaced.
+ */
+export const snapshotReport = (error: PgError, { kind }: SnapshotFailed): string => {
+  const { serverMessage: said, serverDetail: detail, code } = error
+  if (said === undefined || (error.kind !== "data_exception" && error.kind !== "unknown"))
+    return error.message
+  const words = `${said}${detail === undefined ? "" : ` (${detail})`} [${code}]`
+  return kind === "conditionFailed"
+    ? `its condition cannot be evaluated for a row of the table, or not at all: ${words}. Clients that ask for it get a ` +
+        "400 with this reason until the row or the condition is another one."
+    : `${words}. Clients that ask for it get a 500 with these words, and each of their requests tries it anew. It ` +
+        "does not heal by itself unless the cause, in the database, passes."
 }
 
 /** The first row took longer than `limitMillis` to come. */
