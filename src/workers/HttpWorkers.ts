@@ -78,7 +78,7 @@ const serverWithWorkers: Effect.Effect<
       url: server.url,
       running: () => server.running() + workers.running(),
       beginDrain: Effect.andThen(workers.beginDrain, server.beginDrain),
-      expireHeld: server.expireHeld,
+      expireHeld: Effect.andThen(workers.expireHeld, server.expireHeld),
       awaitIdle: Effect.gen(function* () {
         while (true) {
           yield* server.awaitIdle
@@ -220,6 +220,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
       for (const link of links) if (link.isReady) link.running = Math.max(link.running, 1)
       broadcast({ _tag: "Drain" })
     }),
+    expireHeld: Effect.sync(() => broadcast({ _tag: "Expire" })),
     service: HttpWorkers.of({
       configured: config.httpWorkers,
       ready: () => [...links].filter((link) => link.isReady).length,

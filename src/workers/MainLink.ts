@@ -19,6 +19,7 @@ export interface Listener {
   readonly tableChanged: (oid: number) => void
   readonly dropped: (ids: Uint32Array) => void
   readonly drain: () => void
+  readonly expire: () => void
   readonly report: (id: number) => void
 }
 
@@ -108,6 +109,8 @@ const tell = (
       return listener.dropped(message.ids)
     case "Drain":
       return listener.drain()
+    case "Expire":
+      return listener.expire()
     case "AskReport":
       return listener.report(message.id)
   }

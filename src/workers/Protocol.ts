@@ -26,6 +26,8 @@ export type ToWorker =
   | { readonly _tag: "Dropped"; readonly ids: Uint32Array }
   /** Replies are to ask their clients to connect elsewhere; from now on `Running` is reported. */
   | { readonly _tag: "Drain" }
+  /** The grace period is over: held long polls are answered as if their time were. */
+  | { readonly _tag: "Expire" }
   /** End, whatever is running. */
   | { readonly _tag: "Stop" }
   | { readonly _tag: "AskReport"; readonly id: number }

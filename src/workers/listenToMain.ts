@@ -7,7 +7,7 @@ export const listenToMain = (
   main: MainLink,
   engine: StorageEngine,
   inspector: Pick<Inspector["Service"], "invalidate">,
-  others: Pick<Listener, "drain" | "report">
+  others: Pick<Listener, "drain" | "expire" | "report">
 ): void => {
   // A shape that is dropped may be so because its table has changed.
   engine.hooks.onGone = (shape) => inspector.invalidate(shape.definition.table.oid)

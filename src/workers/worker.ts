@@ -85,6 +85,7 @@ const serve = (number: number) =>
         run(server.beginDrain)
         reportRunning(main, server.running)
       },
+      expire: () => void run(server.expireHeld),
       report: (id) => {
         if (report === undefined) return
         run(Effect.map(report, (made) => main.send({ _tag: "Report", id, report: made })))

@@ -87,6 +87,7 @@ const world = Effect.gen(function* () {
     { invalidate: (oid) => void invalidated.push(oid) },
     {
       drain: () => {},
+      expire: () => {},
       report: () => {}
     }
   )

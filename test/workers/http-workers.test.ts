@@ -234,6 +234,49 @@ describe("a handover between services with workers", () => {
   const database = databaseForFile(createItems)
 
   it(
+    "answers what is still held when the grace period is over, at the worker as at the main process",
+    async () => {
+      await using service = await startService({
+        database: database(),
+        env: {
+          ...environment,
+          BATON_HTTP_WORKERS: "1",
+          BATON_SHUTDOWN_GRACE: "400ms",
+          ELECTRIC_LONG_POLL_TIMEOUT: "60000"
+        }
+      })
+      const worker = (await untilWorkers(service, 1)).get(1) ?? assert.fail()
+      const connections = [
+        await Connection.open(service, service.pid),
+        await Connection.open(service, worker)
+      ]
+      const [atMain = assert.fail(), atWorker = assert.fail()] = connections
+      const made = await atMain.shape({ table: "items", offset: "-1" })
+      const known = { table: "items", handle: handleOf(made) }
+      const { headers } = await atWorker.shape({ ...known, offset: offsetOf(made) })
+      const offset = String(headers["electric-offset"])
+      const held = connections.map((connection) => connection.shape({ ...known, offset, live: "true" }))
+      for (const pid of [service.pid, worker]) {
+        // Answered after the held one was sent: by then that one has arrived.
+        const probe = await Connection.open(service, pid)
+        assert.strictEqual((await probe.request("/v1/health")).status, 200)
+        probe.close()
+      }
+      service.signal("SIGTERM")
+      for (const answer of await Promise.all(held)) {
+        assert.deepStrictEqual(
+          [answer.status, offsetOf(answer), answer.headers["electric-has-data"], answer.headers.connection],
+          [200, offset, "false", "close"]
+        )
+        assert.strictEqual(messagesOf(answer).at(-1)?.headers["control"], "up-to-date")
+      }
+      assert.deepStrictEqual(await service.ended, { code: 0, signal: null })
+      for (const connection of connections) connection.close()
+    },
+    twoMinutes
+  )
+
+  it(
     "drains them; held requests get the successor's changes",
     async () => {
       await using old = await startService({

@@ -168,10 +168,12 @@ describe("a main process", () => {
       tableChanged: (oid) => void told.push(`table ${oid}`),
       dropped: (ids) => void told.push(`dropped ${[...ids].join()}`),
       drain: () => void told.push("drain"),
+      expire: () => void told.push("expire"),
       report: (id) => void told.push(`report ${id}`)
     })
     link.receive({ _tag: "Drain" })
-    assert.deepStrictEqual(told, ["table 7", "dropped 1,2", "drain"])
+    link.receive({ _tag: "Expire" })
+    assert.deepStrictEqual(told, ["table 7", "dropped 1,2", "drain", "expire"])
     const drop = Effect.runPromise(link.ask({ _tag: "Drop", handle: "1-2", reason: "" }))
     const settle = Effect.runPromise(link.ask({ _tag: "Settle" }))
     const ids = sent.flatMap((message) => (message._tag === "Ask" ? [message.id] : []))
