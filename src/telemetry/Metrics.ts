@@ -8,7 +8,7 @@ import { RequestCounts } from "./RequestCounts.ts"
  */
 export interface MetricsRecord {
   readonly requests: RequestCounts
-  /** From the commit in Postgres, by its clock, to the arrival of the whole transaction here, by ours. */
+  /** From the commit in Postgres, by its clock, to the arrival of the whole transaction here, by ours; 0 if that is behind. */
   readonly receiveLagMillis: Distribution
   readonly operationsPerTransaction: Distribution
   /** From the request to the last row. */

@@ -1,8 +1,9 @@
 import { request as httpRequest } from "node:http"
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as fc from "fast-check"
+import { HealthRef } from "../../src/health/HealthRef.ts"
 import { SubsetRefused } from "../../src/registry/SubsetReader.ts"
 import { HttpServer } from "../../src/http/HttpServer.ts"
 import { ShapeApi } from "../../src/http/ShapeApi.ts"
@@ -319,6 +320,31 @@ describe("held requests", () => {
         })
       )
   )
+
+  it.live("are cut when the service ends around them: nobody is told that there is nothing new", () => {
+    const store = new FakeStore()
+    return Effect.gen(function* () {
+      yield* activate
+      const handle = (yield* ask(`${shape}&offset=-1`)).header("electric-handle") ?? ""
+      const service = yield* Scope.make()
+      const server = Context.get(yield* Layer.buildWithScope(HttpServer.layer, service), HttpServer)
+      const connections = yield* Effect.all([rawConnection(server.port), rawConnection(server.port)])
+      for (const [i, connection] of connections.entries()) {
+        const kind = i === 0 ? "" : "&live_sse=true"
+        connection.send(
+          `GET ${shape}&handle=${handle}&offset=0_inf&live=true${kind} HTTP/1.1\r\nhost: test\r\n\r\n`
+        )
+      }
+      yield* eventually(() => store.waiting === 2, "held")
+      yield* (yield* HealthRef).send("shutdown")
+      yield* Scope.close(service, Exit.void)
+      for (const connection of connections)
+        yield* Effect.promise(() => connection.until(() => connection.ended, "the end"))
+      assert.strictEqual(connections[0].text, "")
+      assert.notInclude(connections[1].text, "0\r\n\r\n", "not a whole body")
+      assert.strictEqual(store.waiting, 0)
+    }).pipe(Effect.provide(apiLayer(store)), Effect.scoped)
+  })
 
   it.live("two on one connection, the second sent before the first is answered", () =>
     withServer(({ server, store, handle, url }) =>

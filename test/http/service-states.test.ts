@@ -62,6 +62,29 @@ describe("existing shapes are served", () => {
       )
     )
 
+  for (const [name, events] of states)
+    it.effect(`${name}: a long poll that ends then claims no more than was read, and is gone on from`, () =>
+      withShape((store, handle) =>
+        Effect.gen(function* () {
+          store.append(handle, 500n, ['{"headers":{"n":1}}'])
+          const url = `${shape}&handle=${handle}&live=true&offset=`
+          const held = yield* start(`${url}500_0`)
+          yield* TestClock.adjust("19 seconds")
+          yield* send(...events)
+          assert.strictEqual(store.waiting, 1, "it waits on: somebody may write what it waits for")
+          yield* TestClock.adjust("1 second")
+          const { header, status, text } = yield* Fiber.join(held)
+          assert.deepStrictEqual(
+            [status, header("electric-offset"), text],
+            [200, "500_0", '[{"headers":{"control":"up-to-date","global_last_seen_lsn":"500"}}]']
+          )
+          // Committed while nothing was read, and read from the successor's journal after that.
+          store.append(handle, 600n, ['{"headers":{"n":2}}'])
+          assert.include((yield* ask(`${url}500_0`)).text, '{"headers":{"n":2}}')
+        })
+      )
+    )
+
   it.effect("when the catalogue cannot be asked, by what is stored with them", () => {
     const store = new FakeStore()
     return Effect.gen(function* () {

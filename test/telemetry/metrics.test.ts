@@ -167,6 +167,36 @@ describe("the metrics of a running service", () => {
   }, 60_000)
 })
 
+describe("a service whose clock is an hour behind that of the database", () => {
+  const database = databaseForFile((db) =>
+    db.query("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1)")
+  )
+
+  it("counts no lag below zero", async () => {
+    const port = await freePort()
+    await using service = await startService({
+      database: database(),
+      env: {
+        ELECTRIC_PROMETHEUS_PORT: String(port),
+        ELECTRIC_STORAGE: "MEMORY",
+        NODE_OPTIONS: "--import=data:text/javascript,Date.now=(now=>()=>now()-3600000)(Date.now)"
+      }
+    })
+    const lag = "electric_postgres_replication_transaction_received_receive_lag"
+    const shape = `${service.url}/v1/shape?table=items&offset=`
+    const first = await fetch(`${shape}-1`)
+    const [clock = "0"] = /\d{16}$/.exec(first.headers.get("electric-handle") ?? "") ?? []
+    assert.isBelow(Number(clock) / 1000, Date.now() - 3_000_000, "its clock is behind")
+    await database().query("INSERT INTO items VALUES (2)")
+    const metrics = await eventually("the transaction in the metrics", async () => {
+      const now = parse(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+      return (now.value(`${lag}_count`) ?? 0) > 0 ? now : undefined
+    })
+    assert.strictEqual(metrics.value(`${lag}_sum`), 0)
+    for (const [name, value] of metrics.values) assert.isAtLeast(value, 0, name)
+  }, 60_000)
+})
+
 /** Reads the text format as far as this service uses it, and refuses everything else. */
 const parse = (text: string) => {
   const types = new Map<string, string>()
@@ -194,6 +224,7 @@ const parse = (text: string) => {
   return {
     types,
     labels,
+    values,
     value: (sample: string) => values.get(sample),
     sum: (name: string) => {
       let sum = 0
