@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs"
-import { createServer, type Server } from "node:http"
+import type { Server } from "node:http"
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2"
 import type { AddressInfo, Socket } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
+import { createServer } from "./nodeHttp.ts"
 import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 

@@ -1,9 +1,9 @@
 import { Http2ServerResponse } from "node:http2"
-import { ServerResponse } from "node:http"
 import { Effect } from "effect"
 import { ShapeReadError } from "../storage/ShapeLogs.ts"
 import { destroyResponse } from "./destroyResponse.ts"
 import type { NodeResponse } from "./NodeHandler.ts"
+import { ServerResponse } from "./nodeHttp.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
 
 const buffers = new PieceBuffers()

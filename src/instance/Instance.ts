@@ -17,6 +17,7 @@ import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
+import { loadParser } from "../where/index.ts"
 import { SessionServices } from "./SessionServices.ts"
 import { reasonToPurge } from "./Takeover.ts"
 import { Warmth } from "./Warmth.ts"
@@ -81,6 +82,7 @@ export class Instance extends Context.Service<
       const getReady = Effect.all(
         [
           warmth.keep,
+          Effect.suspend(() => (hasConditions(engine) ? loadParser : Effect.void)),
           Effect.forever(
             Effect.andThen(
               Effect.suspend(() => routes.prepare(engine.store.all())),
@@ -117,6 +119,7 @@ export class Instance extends Context.Service<
             const ensuring = yield* Effect.forkScoped(
               Effect.andThen(Deferred.await(sure), publication.ensureExists)
             )
+            yield* Effect.forkScoped(Effect.andThen(Deferred.await(sure), services.lookAhead))
             const stillHeld = async () => {
               const held = await runNow(holdsLock(connection))
               if (held) Deferred.doneUnsafe(sure, Effect.void)
@@ -381,6 +384,12 @@ const lockGone = ownPgError(
   "connection_closed",
   "The connection with the lock was lost before this instance had taken over. It connects again and waits for its turn."
 )
+
+/** Without any, the parser of conditions is not worth its memory before the first one comes. */
+const hasConditions = ({ store }: StorageEngine): boolean => {
+  for (const { definition } of store.all()) if (definition.where !== undefined) return true
+  return false
+}
 
 const needsNewSlot = (error: PgError): boolean => error.recovery === "recreateSlot"
 

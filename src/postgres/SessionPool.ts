@@ -1,4 +1,5 @@
-import { type PgConnection, PgPool } from "@effect/sql-pg"
+import type * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as PgPool from "@effect/sql-pg/PgPool"
 import { Effect, Exit, type Scope, Stream } from "effect"
 import { classifyPgError } from "./classifyPgError.ts"
 import type { ErrorSubject } from "./explainPgError.ts"

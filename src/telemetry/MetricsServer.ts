@@ -1,11 +1,8 @@
-import { createServer } from "node:http"
-import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Effect, Layer } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import type { HealthState } from "../health/HealthState.ts"
-import { HttpServer, ListenError } from "../http/HttpServer.ts"
+import { HttpServer } from "../http/HttpServer.ts"
 import { batonVersion } from "../http/serverIdentity.ts"
 import { ShapeApi } from "../http/ShapeApi.ts"
 import { AdminPool } from "../postgres/Pools.ts"
@@ -15,7 +12,7 @@ import { journalFiles } from "./JournalSize.ts"
 import { Metrics } from "./Metrics.ts"
 import { metricValues } from "./MetricsFamilies.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
-import { metricsContentType, metricsText } from "./MetricsText.ts"
+import { metricsText } from "./MetricsText.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
 import { RequestCounts } from "./RequestCounts.ts"
 import { querySlotSizes } from "./slotSizes.ts"
@@ -43,51 +40,14 @@ export class MetricsServer extends Context.Service<
       const { listenHost, prometheusPort } = yield* Config
       if (prometheusPort === undefined) return { port: undefined }
       const snapshot = yield* makeSnapshots
-      const metricsRoute = Effect.map(snapshot, (taken) =>
-        HttpServerResponse.text(metricsText(metricValues(taken)), { contentType: metricsContentType })
-      ).pipe(
-        Effect.catchCause((cause) =>
-          Effect.as(
-            Effect.logError(
-              "Metrics could not be collected. This is a bug in Baton, please report it.",
-              cause
-            ),
-            HttpServerResponse.text("Metrics could not be collected\n", { status: 500 })
-          )
-        )
-      )
-      const routes = Layer.mergeAll(
-        HttpRouter.add(
-          "*",
-          "/metrics",
-          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method }) =>
-            method === "GET" || method === "HEAD" ? metricsRoute : Effect.succeed(onlyGet)
-          )
-        ),
-        HttpRouter.add(
-          "*",
-          "/*",
-          HttpServerResponse.text("Not found: metrics are at /metrics\n", { status: 404 })
-        )
-      )
-      yield* Layer.build(
-        HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-          Layer.provide(NodeHttpServer.layer(createServer, { port: prometheusPort, host: listenHost }))
-        )
-      ).pipe(
-        Effect.mapError(
-          (error) =>
-            new ListenError({
-              message: `Cannot serve metrics on port ${prometheusPort} of ${listenHost}: ${String(error.cause)}. Set ELECTRIC_PROMETHEUS_PORT to a free port, or unset it.`
-            })
-        )
-      )
+      // Most instances have no such server, and never load what it is made of.
+      const { serveMetrics } = yield* Effect.promise(() => import("./serveMetrics.ts"))
+      const metrics = Effect.map(snapshot, (taken) => metricsText(metricValues(taken)))
+      yield* serveMetrics({ port: prometheusPort, host: listenHost, metrics })
       return { port: prometheusPort }
     })
   )
 }
-
-const onlyGet = HttpServerResponse.text("Only GET\n", { status: 405 })
 
 /** The last result of `work`, made anew when it is older than `freshMillis`. */
 const cached = <A, E, R>(work: Effect.Effect<A, E, R>, freshMillis: number): Effect.Effect<A, E, R> => {

@@ -114,6 +114,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
           PATH: process.env["PATH"],
           HOME: process.env["HOME"],
           TMPDIR: process.env["TMPDIR"],
+          NODE_COMPILE_CACHE: path.join(root, "node_modules/.cache/baton"),
           DATABASE_URL: options.databaseUrl,
           ELECTRIC_INSECURE: "true",
           ELECTRIC_PORT: String(port),

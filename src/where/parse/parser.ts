@@ -1,10 +1,27 @@
 import { Effect } from "effect"
-import { hasSqlDetails, loadModule, parseSync, scanSync, type Node } from "libpg-query"
+import type { Node } from "libpg-query"
 import { patternOf, templateOf } from "./literals.ts"
 import { Refusal, refuse } from "../WhereError.ts"
 
-/** Loads Postgres' own parser (some 100 ms, about 100 MB). Needed once before anything is compiled. */
-export const loadParser: Effect.Effect<void> = Effect.promise(() => loadModule())
+type Library = typeof import("libpg-query")
+let library: Library | undefined
+let loading: Promise<void> | undefined
+
+const load = async (): Promise<void> => {
+  const loaded = await import("libpg-query")
+  await loaded.loadModule()
+  library = loaded
+}
+
+/** Loads Postgres' own parser (some 100 ms, about 100 MB). Needed once before anything is compiled; costs nothing again. */
+export const loadParser: Effect.Effect<void> = Effect.suspend(() =>
+  library === undefined ? Effect.promise(() => (loading ??= load())) : Effect.void
+)
+
+const parser = (): Library => {
+  if (library === undefined) throw new Error("The parser is used before it was loaded")
+  return library
+}
 
 /** Longer clauses are refused: parsing and everything after it runs on the event loop. */
 export const maxClauseBytes = 65_536
@@ -16,7 +33,7 @@ export interface ParsedExpression {
 }
 
 const syntaxError = (text: string, prefix: string, failure: unknown): never => {
-  if (!hasSqlDetails(failure) || failure.sqlDetails === undefined) {
+  if (!parser().hasSqlDetails(failure) || failure.sqlDetails === undefined) {
     return refuse("the clause is nested too deep or too large to be parsed")
   }
   const { message, cursorPosition } = failure.sqlDetails
@@ -85,7 +102,7 @@ export const parseCondition = (text: string): ParsedExpression => {
   // The line break keeps a comment at the end of the text from swallowing anything.
   const parsed = (() => {
     try {
-      return parseSync(`${wherePrefix}${text}\n`)
+      return parser().parseSync(`${wherePrefix}${text}\n`)
     } catch (failure) {
       return syntaxError(text, wherePrefix, failure)
     }
@@ -119,7 +136,7 @@ export const parseOrderBy = (
   guard(text)
   const parsed = (() => {
     try {
-      return parseSync(`${orderPrefix}${text}\n`)
+      return parser().parseSync(`${orderPrefix}${text}\n`)
     } catch (failure) {
       return syntaxError(text, orderPrefix, failure)
     }
@@ -150,6 +167,6 @@ export const identifier = (name: string): string => {
 }
 
 const isKeyword = (name: string): boolean => {
-  const token = scanSync(name).tokens[0]
+  const token = parser().scanSync(name).tokens[0]
   return token === undefined || token.keywordKind > 1
 }

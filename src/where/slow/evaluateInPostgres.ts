@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { TableInfo } from "../../postgres/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { isStoredExpression } from "../evaluate/Form.ts"
-import { identifier } from "../parse/parser.ts"
+import { identifier, loadParser } from "../parse/parser.ts"
 import { collateClause } from "../print/printExpression.ts"
 import { typeName } from "../print/typeNames.ts"
 import type { WhereClause } from "../WhereClause.ts"
@@ -49,6 +49,7 @@ export const evaluateInPostgres = Effect.fnUntraced(function* <E>(
   questions: ReadonlyArray<Question>,
   options: SlowOptions<E>
 ) {
+  yield* loadParser
   const answers: Array<Answer> = Array.from({ length: questions.length }, () => ({ kind: "null" }) as const)
   const byClause = new Map<string, Array<number>>()
   for (const [i, question] of questions.entries()) {
