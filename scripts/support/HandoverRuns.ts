@@ -9,7 +9,8 @@ import { type Instances, makeInstances, type Place } from "./Instances.ts"
 import type { Random } from "./Random.ts"
 import { type RecordingClient, startClient } from "./RecordingClient.ts"
 import { connectForText, selectText } from "./RowText.ts"
-import { createTables, startWriteLoad } from "./WriteLoad.ts"
+import { createTables } from "./WriteLoad.ts"
+import { startWriteLoadThread } from "./WriteLoadThread.ts"
 
 export const handoverKinds = [
   "upgrade",
@@ -96,7 +97,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   await instances.untilHealth(first, "active")
   for (let i = 1; i < options.instances; i++) await instances.untilHealth(await instances.start(), "waiting")
 
-  const load = startWriteLoad({
+  const load = startWriteLoadThread({
     url: options.databaseUrl,
     tables,
     writers: 4,
