@@ -38,6 +38,10 @@ export const deleteShape = Effect.fnUntraced(function* (
     subset: false
   })
 
+  // A handle alone could name a shape that the hook says nothing about.
+  if (services.authorize !== undefined && selection.table === undefined)
+    return yield* Effect.fail(invalidRequest({ table: ["can't be blank"] }))
+
   if (services.registry.settle !== undefined) yield* services.registry.settle
   const named = handle === undefined ? undefined : services.logs.byHandle(handle)
   let shape = named

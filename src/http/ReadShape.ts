@@ -12,9 +12,9 @@ import {
   bodyUnreadable,
   invalidRequest,
   overloaded,
-  refused,
   type Failure
 } from "./Failures.ts"
+import { askHook } from "./askHook.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import type { ParsedQuery } from "./ParsedQuery.ts"
 import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
@@ -125,16 +125,14 @@ export const authorizeShape = (
 ): Effect.Effect<ShapeSelection, Failure> =>
   services.authorize === undefined
     ? Effect.succeed(shape)
-    : services
-        .authorize({
-          method: request.method,
-          url: request.target,
-          headers: request.headers(),
-          shape,
-          parameters,
-          ...asked
-        })
-        .pipe(Effect.mapError(({ status, body }) => refused(status, body)))
+    : askHook(services.authorize, {
+        method: request.method,
+        url: request.target,
+        headers: request.headers(),
+        shape,
+        parameters,
+        ...asked
+      })
 
 const readBody = (request: ApiRequest, query: MergedParams): Effect.Effect<MergedParams, Failure> =>
   request.body(maxBodyBytes).pipe(

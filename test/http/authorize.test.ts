@@ -4,6 +4,7 @@ import { type AuthorizeRequest, Refused } from "../../src/http/Authorize.ts"
 import { HttpServer } from "../../src/http/HttpServer.ts"
 import { ShapeApi } from "../../src/http/ShapeApi.ts"
 import type { ShapeSelection } from "../../src/http/ShapeParams.ts"
+import { recordingLogger } from "../storage/support.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions, secret } from "./support/harness.ts"
 import { eventually, rawConnection } from "./support/rawHttp.ts"
@@ -171,6 +172,71 @@ describe("authorize", () => {
       { config: { secret: secret("s"), allowShapeDeletion: true } }
     )
   )
+
+  it.effect("a DELETE ends only what the hook allows, and needs the table for that", () =>
+    withHook(
+      (store) =>
+        Effect.gen(function* () {
+          const made = yield* ask(`${shape}&offset=-1`, as("ada"))
+          const handle = made.header("electric-handle") ?? ""
+          const remove = (query: string, user: string) =>
+            ask(`/v1/shape?${query}`, { method: "DELETE", ...as(user) })
+          assert.strictEqual((yield* remove(`table=items&handle=${handle}`, "guest")).status, 403)
+          for (const user of ["bob", "ada"]) {
+            const byHandle = yield* remove(`handle=${handle}`, user)
+            assert.deepStrictEqual(
+              [byHandle.status, byHandle.json()],
+              [400, { message: "Invalid request", errors: { table: ["can't be blank"] } }]
+            )
+          }
+          assert.strictEqual((yield* remove(`table=items&handle=${handle}`, "bob")).status, 400)
+          assert.strictEqual((yield* remove("table=items", "bob")).status, 404, "Bob has none")
+          assert.isTrue(store.shapes.has(handle))
+          assert.strictEqual((yield* remove("table=items", "ada")).status, 202)
+          assert.isFalse(store.shapes.has(handle))
+        }),
+      { config: { allowShapeDeletion: true } }
+    )
+  )
+
+  const failures: ReadonlyArray<readonly [string, () => unknown]> = [
+    ["throws", () => assert.fail("of the host's database")],
+    ["dies", () => Effect.die(new Error("of the host's database"))],
+    ["fails with something else", () => Effect.fail({ status: 200, body: "of the host's database" })],
+    ["returns nothing", () => Effect.succeed(undefined)],
+    ["returns parameters that are no texts", () => Effect.succeed({ table: "items", params: { 1: 2 } })],
+    ["returns a table that is no text", () => Effect.succeed({ table: ["items"] })]
+  ]
+  for (const [name, hook] of failures)
+    it.effect(`a hook that ${name} is a 500 that tells nothing, and the log says whose fault it is`, () => {
+      const store = new FakeStore()
+      const said: Array<string> = []
+      return Effect.gen(function* () {
+        yield* activate
+        for (const asked of [{}, { method: "DELETE" }, { method: "POST", body: "{}" }, { method: "HEAD" }]) {
+          said.length = 0
+          const received = yield* ask(`${shape}&offset=-1`, asked)
+          assert.strictEqual(received.status, 500)
+          assert.notInclude(received.text, "host")
+          assert.strictEqual(said.length, 1)
+          assert.match(
+            said[0] ?? "",
+            /^The authorize hook of this program failed for a (GET|DELETE|POST|HEAD)/
+          )
+        }
+        assert.strictEqual(store.lookups, 0)
+      }).pipe(
+        Effect.provide(
+          apiLayer(store, {
+            conditions,
+            config: { allowShapeDeletion: true },
+            // As a program in JavaScript may have it.
+            authorize: hook as (request: AuthorizeRequest) => Effect.Effect<ShapeSelection, Refused>
+          })
+        ),
+        Effect.provide(recordingLogger(said))
+      )
+    })
 
   it.effect("it may use services of the host", () => {
     class Sessions extends Context.Service<
