@@ -39,6 +39,7 @@ const kindFacts = {
   compute_quota_exceeded: { recovery: "fatal", unreachable: true },
   data_transfer_quota_exceeded: { recovery: "fatal", unreachable: true },
   compute_node_unreachable: { recovery: "retry", unreachable: true },
+  pooler_without_replication: { recovery: "fatal", unreachable: true },
   pooler_login_failed: { recovery: "retry", unreachable: true },
   server_connection_crashed: { recovery: "retry", unreachable: true },
   // the server's condition

@@ -76,6 +76,7 @@ const kindOfServerError = (facts: Facts): PgErrorKind => {
     case "08006":
       return "connection_failure"
     case "08P01":
+      if (/unsupported startup parameter: replication/.test(message)) return "pooler_without_replication"
       return message.includes("server conn crashed") ? "server_connection_crashed" : "unknown"
     case "25006":
       return "read_only"

@@ -135,6 +135,11 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     what: fixed("The database provider cannot reach its compute node"),
     outlook: heals
   },
+  pooler_without_replication: {
+    what: (at) => `A connection pooler stands at ${at}, and it passes no replication connections on`,
+    outlook: `${stays} Let DATABASE_URL lead to Postgres itself; the pooler's address may go into ELECTRIC_POOLED_DATABASE_URL.`,
+    quote: false
+  },
   pooler_login_failed: {
     what: fixed("The connection pooler cannot log in to Postgres"),
     outlook: `${heals} Check the pooler's configuration and log if it does not.`

@@ -61,6 +61,7 @@ const rows: ReadonlyArray<Row> = [
   ["unknown", R, undefined],
   // the server
   ["connection_failure", R, server("08006", "connection failure")],
+  ["pooler_without_replication", F, server("08P01", "unsupported startup parameter: replication")],
   ["server_connection_crashed", R, server("08P01", "server conn crashed?")],
   ["unknown", R, server("08P01", "unsupported startup parameter: x")],
   ["insufficient_privileges", F, server("42501", "must be superuser or replication role to start walsender")],
