@@ -46,7 +46,7 @@ export class PreparedRoutes {
 
   /** False when there was nothing to do. */
   private add(shape: ShapeState): boolean {
-    const { table, tableColumns } = shape.definition
+    const { table, tableColumns } = shape.common
     let prepared = this.byTable.get(table.oid)
     if (prepared === undefined) {
       const relation: Relation = {

@@ -5,14 +5,14 @@ export class ShapesByTable {
   private readonly byOid = new Map<number, Set<ShapeState>>()
 
   add(shape: ShapeState): void {
-    const { oid } = shape.definition.table
+    const { oid } = shape.common.table
     const set = this.byOid.get(oid)
     if (set === undefined) this.byOid.set(oid, new Set([shape]))
     else set.add(shape)
   }
 
   remove(shape: ShapeState): void {
-    const { oid } = shape.definition.table
+    const { oid } = shape.common.table
     const set = this.byOid.get(oid)
     if (set === undefined) return
     set.delete(shape)
@@ -28,7 +28,7 @@ export class ShapesByTable {
     const tables: Array<{ readonly oid: number; readonly schema: string; readonly name: string }> = []
     for (const set of this.byOid.values())
       for (const shape of set) {
-        tables.push(shape.definition.table)
+        tables.push(shape.common.table)
         break
       }
     return tables

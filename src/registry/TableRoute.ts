@@ -57,10 +57,10 @@ export class RouteTarget {
   /** False when the relation lacks a column of the shape. */
   add(shape: ShapeState): boolean {
     if (this.variantOf.has(shape.id)) return true
-    const key = variantKey(shape.definition)
+    const key = variantKey(shape.common)
     let variant = this.variants.get(key)
     if (variant === undefined) {
-      const encoder = makeWireEncoder(this.relationColumns, shape.definition)
+      const encoder = makeWireEncoder(this.relationColumns, shape.common)
       if (encoder === undefined) return false
       variant = { encoder, inserts: new IdList(), updates: new IdList(), deletes: new IdList(), shapes: 0 }
       this.variants.set(key, variant)
@@ -76,7 +76,7 @@ export class RouteTarget {
     if (variant === undefined) return
     this.variantOf.delete(shape.id)
     this.matcher.remove(shape.id)
-    if (--variant.shapes === 0) this.variants.delete(variantKey(shape.definition))
+    if (--variant.shapes === 0) this.variants.delete(variantKey(shape.common))
   }
 }
 

@@ -1,6 +1,7 @@
 import type { LogOffset } from "../shapes/LogOffset.ts"
 import { snapshotEnd } from "../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { type PackedDefinition, packDefinition, unpackDefinition } from "./PackedDefinition.ts"
 import type { LogFile, SnapshotVisibility } from "./Records.ts"
 import { logFileEnd } from "./Records.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
@@ -44,11 +45,16 @@ const isSame = (a: SnapshotVisibility, b: SnapshotVisibility): boolean =>
 const noChunks: ReadonlyArray<SnapshotChunk> = []
 const noFiles: ReadonlyArray<LogFile> = []
 
+const isOne = (chunks: SnapshotChunk | ReadonlyArray<SnapshotChunk>): chunks is SnapshotChunk =>
+  "_tag" in chunks
+
 /** Everything one instance knows about a live shape. Changed only by `ShapeStore` and the snapshot's writer. */
 export class ShapeState implements ShapeHandle {
   readonly id: number
   readonly handle: string
-  readonly definition: ShapeDefinition
+  private readonly template: PackedDefinition["template"]
+  private readonly sql: PackedDefinition["sql"]
+  private readonly constants: PackedDefinition["constants"]
   /** Digest of `shapeIdentity(definition)`. */
   readonly identity: string
   dropped = false
@@ -61,7 +67,8 @@ export class ShapeState implements ShapeHandle {
   /** Transactions seen before the snapshot's visibility was known. */
   undecided: Array<{ readonly tx: bigint; readonly xid: number }> | undefined = undefined
 
-  snapshotChunks: ReadonlyArray<SnapshotChunk> = noChunks
+  /** One alone stands without a list. */
+  private chunks: SnapshotChunk | ReadonlyArray<SnapshotChunk> = noChunks
   snapshotComplete = false
   /** This process is making the shape, and nobody may be told of it yet: its creation is not known to be durable. */
   unannounced = false
@@ -83,10 +90,24 @@ export class ShapeState implements ShapeHandle {
   constructor(id: number, handle: string, definition: ShapeDefinition, identity: string, nowMillis: number) {
     this.id = id
     this.handle = handle
-    this.definition = definition
+    const { constants, sql, template } = packDefinition(definition)
+    this.template = template
+    this.sql = sql
+    this.constants = constants
     this.identity = identity
     this.createdAtMillis = nowMillis
     this.lastUsedMillis = nowMillis
+  }
+
+  /** Made anew each time it is asked for. */
+  get definition(): ShapeDefinition {
+    const { constants, sql, template } = this
+    return unpackDefinition({ constants, sql, template })
+  }
+
+  /** The definition for those who do not need its clause, which may be left out: nothing is made. */
+  get common(): ShapeDefinition {
+    return this.template.common
   }
 
   /** The first rows can be read, and will stay readable. */
@@ -109,12 +130,19 @@ export class ShapeState implements ShapeHandle {
   }
 
   setChunk(index: number, chunk: SnapshotChunk): void {
-    if (index === 0 && this.snapshotChunks.length < 2) this.snapshotChunks = [chunk]
-    else {
-      const chunks = this.snapshotChunks.slice()
-      chunks[index] = chunk
-      this.snapshotChunks = chunks
-    }
+    const chunks = this.snapshotChunks.slice()
+    chunks[index] = chunk
+    this.snapshotChunks = chunks
+  }
+
+  get snapshotChunks(): ReadonlyArray<SnapshotChunk> {
+    const { chunks } = this
+    return isOne(chunks) ? [chunks] : chunks
+  }
+
+  set snapshotChunks(chunks: ReadonlyArray<SnapshotChunk>) {
+    const [first] = chunks
+    this.chunks = chunks.length === 1 && first !== undefined ? first : chunks
   }
 
   /** Adds a log file, or puts it in the place of what was known of it. */

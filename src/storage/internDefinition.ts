@@ -32,10 +32,7 @@ interface Known {
 
 const forms = new Shared<ClauseForm>()
 /** By the columns of the form: those of a clause that was interned before. */
-const byClauseColumns = new WeakMap<
-  ReadonlyArray<string>,
-  { readonly common: ShapeDefinition; readonly form: ClauseForm }
->()
+const byClauseColumns = new WeakMap<ReadonlyArray<string>, ClauseTemplate>()
 const numbers = new WeakMap<ShapeDefinition, number>()
 let lastNumber = 0
 
@@ -45,6 +42,18 @@ interface ClauseForm {
   readonly columns: ReadonlyArray<string>
   readonly classification: WhereClause["classification"]
   readonly reason: string | undefined
+}
+
+interface ClauseTemplate {
+  readonly common: ShapeDefinition
+  readonly form: ClauseForm
+}
+
+/** What interned definitions have in common that differ in the text and the constants of their clauses only. */
+export interface DefinitionTemplate {
+  /** All but the clause; with the clause, where that is of no form. */
+  readonly common: ShapeDefinition
+  readonly form: ClauseForm | undefined
 }
 
 const commonOf = (definition: ShapeDefinition): ShapeDefinition => {
@@ -95,23 +104,21 @@ const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredE
   return forms.add(key, form)
 }
 
+const clauseOf = (form: ClauseForm, sql: string, constants: ReadonlyArray<string>): WhereClause => {
+  const { classification, columns, plan, reason } = form
+  const expression: StoredExpression = { version: 1, plan, constants, columns }
+  if (classification === undefined) return { sql, expression }
+  return reason === undefined
+    ? { sql, expression, classification }
+    : { sql, expression, classification, reason }
+}
+
 /** The same clause; what it shares with others of its form is held in memory once. */
 const internClause = (common: ShapeDefinition, where: WhereClause): WhereClause => {
   const { expression, sql } = where
   if (!isStoredExpression(expression) || !Array.isArray(expression.columns)) return where
-  const form = formOf(common, where, expression)
-  const own: StoredExpression = {
-    version: 1,
-    plan: form.plan,
-    // A copy takes no more room than it needs.
-    constants: expression.constants.slice(),
-    columns: form.columns
-  }
-  const { classification, reason } = form
-  if (classification === undefined) return { sql, expression: own }
-  return reason === undefined
-    ? { sql, expression: own, classification }
-    : { sql, expression: own, classification, reason }
+  // A copy takes no more room than it needs.
+  return clauseOf(formOf(common, where, expression), sql, expression.constants.slice())
 }
 
 /** `common` is a definition without a clause that was interned before. */
@@ -135,3 +142,38 @@ export const templateOf = (interned: ShapeDefinition): object | undefined => {
   if (where === undefined) return interned
   return isStoredExpression(where.expression) ? where.expression.columns : undefined
 }
+
+const wholes = new WeakMap<ShapeDefinition, DefinitionTemplate>()
+
+const sharesAllWith = (definition: ShapeDefinition, common: ShapeDefinition): boolean => {
+  const keys = Object.keys(definition) as Array<keyof ShapeDefinition>
+  return (
+    keys.length === Object.keys(common).length &&
+    keys.every((key) => key === "where" || definition[key] === common[key])
+  )
+}
+
+/** The template of an interned definition; any other one is a template by itself. */
+export const templateFor = (definition: ShapeDefinition): DefinitionTemplate => {
+  const { where } = definition
+  if (where !== undefined && isStoredExpression(where.expression)) {
+    const { expression } = where
+    const template = byClauseColumns.get(expression.columns)
+    if (
+      template !== undefined &&
+      isOfForm(where, expression, template.form) &&
+      sharesAllWith(definition, template.common)
+    )
+      return template
+  }
+  let whole = wholes.get(definition)
+  if (whole === undefined) wholes.set(definition, (whole = { common: definition, form: undefined }))
+  return whole
+}
+
+/** The definition of a template that has a form. */
+export const definitionOf = (
+  { common, form }: DefinitionTemplate,
+  sql: string,
+  constants: ReadonlyArray<string>
+): ShapeDefinition => (form === undefined ? common : { ...common, where: clauseOf(form, sql, constants) })

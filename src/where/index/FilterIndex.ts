@@ -9,7 +9,16 @@ import type { Codec } from "../values/Codec.ts"
 import { CellMap, Group, type Cell } from "./Cell.ts"
 import { IntervalTree, type Interval } from "./IntervalTree.ts"
 import { pushMatch, type MatchList } from "./MatchList.ts"
-import { alternativesFor, intervalOf, keysOf, type Alternative, type PlannedPath } from "./paths.ts"
+import {
+  alternativesFor,
+  intervalOf,
+  keysOf,
+  nullKey,
+  nullKeys,
+  type Alternative,
+  type PlannedPath
+} from "./paths.ts"
+import { register, Registration } from "./Registration.ts"
 
 /** What a probed value of a row is looked up in. */
 interface Probe {
@@ -24,35 +33,7 @@ interface Probe {
   users: number
 }
 
-/** Kept small: there is one for every shape that has a clause. */
-class Registration {
-  readonly compiled: Compiled
-  readonly constants: ReadonlyArray<unknown>
-  /** Which of the form's alternatives was taken; `undefined`: the clause is evaluated for every row. */
-  readonly alternative: Alternative | undefined
-  /** Per path the keys it is registered under, where its constants alone do not tell. */
-  readonly keys: ReadonlyArray<ReadonlyArray<unknown>> | undefined
-
-  constructor(
-    { compiled, constants }: RunnableClause,
-    alternative: Alternative | undefined,
-    keys: ReadonlyArray<ReadonlyArray<unknown>>
-  ) {
-    this.compiled = compiled
-    this.constants = constants
-    this.alternative = alternative
-    this.keys = alternative?.some(({ path }) => path.kind === "containsAll") === true ? keys : undefined
-  }
-
-  keysOf(i: number, one: PlannedPath): ReadonlyArray<unknown> {
-    const { kind } = one.path
-    return this.keys?.[i] ?? (kind === "isNull" ? nullKeys : (keysOf(one, this) ?? noConstants))
-  }
-}
-
 const noConstants: ReadonlyArray<unknown> = []
-const nullKey = 0
-const nullKeys: ReadonlyArray<unknown> = [nullKey]
 
 /**
  * Finds the shapes of one relation that a row belongs to.
@@ -98,7 +79,7 @@ export class FilterIndex {
       let group = this.scanned.get(compiled)
       if (group === undefined) this.scanned.set(compiled, (group = new Group(compiled)))
       group.add(shapeId, constants)
-      this.registrations.set(shapeId, new Registration(clause, undefined, []))
+      this.registrations.set(shapeId, new Registration(clause, undefined))
       return
     }
     const { alternative, keys } = chosen
@@ -117,7 +98,7 @@ export class FilterIndex {
       registered += kind === "containsAny" ? (keys[i]?.length ?? 0) : 1
     }
     if (registered > 1) this.repeated.add(shapeId)
-    this.registrations.set(shapeId, new Registration(clause, alternative, keys))
+    this.registrations.set(shapeId, register(clause, alternative, keys))
   }
 
   /** Removes a shape; nothing happens when it is not registered. */
@@ -160,7 +141,7 @@ export class FilterIndex {
   memoryBytes(): number {
     let bytes = this.everyRow.size * 40 + this.repeated.size * 40
     for (const { alternative, constants } of this.registrations.values())
-      bytes += 150 + constants.length * 24 + (alternative?.length ?? 0) * 40
+      bytes += 90 + constants.length * 24 + (alternative?.length ?? 0) * 40
     return bytes + this.probes.size * 1000 + this.scanned.size * 200
   }
 

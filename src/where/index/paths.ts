@@ -44,6 +44,10 @@ export const alternativesFor = (compiled: Compiled): ReadonlyArray<Alternative> 
   return known
 }
 
+/** The one key of clauses that take a NULL. */
+export const nullKey = 0
+export const nullKeys: ReadonlyArray<unknown> = [nullKey]
+
 /** Keys that a clause is registered under. `undefined`: this clause's constants do not allow the path. */
 export const keysOf = (one: PlannedPath, clause: Constants): ReadonlyArray<unknown> | undefined => {
   const { path, codec } = one
