@@ -40,7 +40,7 @@ interface Start {
   readonly development: { readonly url: string; readonly directory: string } | undefined
 }
 
-const usage = "usage: baton [--https]"
+const usage = "usage: baton [--https | --version]"
 
 /** Options of the command line. What the service is to do is said by environment variables; these are for development. */
 const readOptions = Effect.suspend(() => {
@@ -107,6 +107,7 @@ const announce = (start: Start) =>
   })
 
 const main = Effect.gen(function* () {
+  if (process.argv[2] === "--version") return void process.stdout.write(`${batonVersion}\n`)
   const stop = yield* stopSignal
   const start = yield* Effect.raceFirst(
     prepare,

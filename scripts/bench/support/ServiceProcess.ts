@@ -12,6 +12,9 @@ import { HttpConnection } from "./HttpConnection.ts"
 /** `BATON_BENCH_ROOT`: measures another checkout, to compare two versions with the same benchmark. */
 const root = process.env["BATON_BENCH_ROOT"] ?? path.resolve(import.meta.dirname, "../../..")
 
+/** `BATON_BENCH_ENTRY`: what is started, e.g. `dist/main.js` after `npm run bundle`, as the image starts it. */
+const entry = path.join(root, process.env["BATON_BENCH_ENTRY"] ?? "src/main.ts")
+
 /** `BATON_BENCH_NODE_ARGS`: arguments for the service's Node, e.g. `--cpu-prof --cpu-prof-dir=profiles`. */
 const moreArguments = (process.env["BATON_BENCH_NODE_ARGS"] ?? "").split(" ").filter((arg) => arg !== "")
 
@@ -104,28 +107,24 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
   const log = openSync(logFile, "w")
   const began = nowMillis()
   const child = tracked(
-    spawn(
-      process.execPath,
-      [...moreArguments, ...(options.nodeArguments ?? []), path.join(root, "src/main.ts")],
-      {
-        cwd: root,
-        stdio: ["ignore", log, log],
-        env: {
-          PATH: process.env["PATH"],
-          HOME: process.env["HOME"],
-          TMPDIR: process.env["TMPDIR"],
-          NODE_COMPILE_CACHE: path.join(root, "node_modules/.cache/baton"),
-          DATABASE_URL: options.databaseUrl,
-          ELECTRIC_INSECURE: "true",
-          ELECTRIC_PORT: String(port),
-          ELECTRIC_STORAGE_DIR: options.storage,
-          // The load generators keep their connections, so that connecting is not what is measured.
-          ELECTRIC_TWEAKS_CONN_MAX_REQUESTS: "0",
-          BENCH_PROBE_FILE: `${logFile}.probe`,
-          ...options.environment
-        }
+    spawn(process.execPath, [...moreArguments, ...(options.nodeArguments ?? []), entry], {
+      cwd: root,
+      stdio: ["ignore", log, log],
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        TMPDIR: process.env["TMPDIR"],
+        NODE_COMPILE_CACHE: path.join(root, "node_modules/.cache/baton"),
+        DATABASE_URL: options.databaseUrl,
+        ELECTRIC_INSECURE: "true",
+        ELECTRIC_PORT: String(port),
+        ELECTRIC_STORAGE_DIR: options.storage,
+        // The load generators keep their connections, so that connecting is not what is measured.
+        ELECTRIC_TWEAKS_CONN_MAX_REQUESTS: "0",
+        BENCH_PROBE_FILE: `${logFile}.probe`,
+        ...options.environment
       }
-    )
+    })
   )
   closeSync(log)
   const { pid } = child

@@ -1,0 +1,53 @@
+import { execFile } from "node:child_process"
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { promisify } from "node:util"
+import { afterAll, assert, it } from "vitest"
+import { freePort } from "../../src/dev/FreePort.ts"
+import { batonVersion } from "../../src/http/serverIdentity.ts"
+import { createDatabase } from "../support/database.ts"
+import { startService } from "../support/service.ts"
+import { root } from "./consumer.ts"
+
+const run = promisify(execFile)
+const directory = mkdtempSync(path.join(os.tmpdir(), "baton-bundle-"))
+const database = await createDatabase()
+afterAll(async () => {
+  await database.drop()
+  rmSync(directory, { recursive: true, force: true })
+}, 120_000)
+
+it("the few files that the image has instead of many do the same", async () => {
+  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "scripts", "src"])
+    cpSync(path.join(root, name), path.join(directory, name), { recursive: true })
+  symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))
+  for (const script of ["build.ts", "bundle.ts"])
+    await run(process.execPath, [path.join(directory, "scripts", script)])
+  const entry = path.join(directory, "dist/main.js")
+  const { stdout } = await run(process.execPath, [entry, "--version"])
+  assert.strictEqual(stdout, `${batonVersion}\n`)
+  for (const folder of ["src", "dist/http", "dist/workers"])
+    rmSync(path.join(directory, folder), { recursive: true })
+
+  await database.query(
+    "CREATE TABLE items (id int PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'a')"
+  )
+  const metricsPort = await freePort()
+  await using service = await startService({
+    entry,
+    database,
+    env: {
+      BATON_HTTP_WORKERS: "1",
+      ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
+      NODE_COMPILE_CACHE: path.join(directory, "compiled")
+    }
+  })
+  const response = await fetch(`${service.url}/v1/shape?table=items&where=name%3D'a'&offset=-1`)
+  assert.include(response.headers.get("electric-server"), batonVersion)
+  assert.include(await response.text(), `"name":"a"`)
+  await service.untilLogged(/HTTP worker 1 answers requests/)
+  const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
+  assert.match(metrics, /worker-1/)
+  assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
+}, 120_000)
