@@ -3,6 +3,8 @@ import { CreatedDecoder } from "./CreatedRecords.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
+import { xidLookup } from "./SegmentIndex.ts"
+import { type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
@@ -31,7 +33,8 @@ export type PollResult =
  * Reads the journal from a position on and applies it to a `ShapeStore`, across segments and epochs. It writes nothing.
  *
  * A record that is not whole yet ends the reading for now. A damaged record with a sound one behind it costs the shapes
- * it belongs to, and they are named.
+ * it belongs to, and they are named. A segment with an index that counts is not read record by record, as far as that goes:
+ * its bytes are only found to be the right ones.
  */
 export class JournalReader {
   private handle: FileHandle | undefined
@@ -47,6 +50,8 @@ export class JournalReader {
   private lost = false
   private pollsBehind = 0
   private epochsRead = false
+  /** Whether the present segment has an index has been looked at. */
+  private indexTried = false
   private readonly created = new CreatedDecoder()
   epoch: number
   segment: number
@@ -86,10 +91,52 @@ export class JournalReader {
     // What stands after the end of an epoch that is over must not be read: its writer did not know that it was over.
     if (!this.epochsRead) await this.readEpochs()
     if (this.epoch > 0 && !this.lost) {
+      if (!this.indexTried) {
+        this.indexTried = true
+        if (this.position === 0 && (await this.takeIndex())) return "progress"
+      }
       const applied = await this.readSome(this.limit())
       if (applied === "progress" || applied === "stale") return applied
     }
     return this.advance()
+  }
+
+  /** Applies what the segment that now begins comes to, as far as its index goes. False when there is none that counts. */
+  private async takeIndex(): Promise<boolean> {
+    const loaded = await loadIndex(this.paths, this.epoch, this.segment, this.limit())
+    if (loaded === undefined || this.open !== undefined) return false
+    const { index } = loaded
+    // Transactions that have been seen before are told apart one by one.
+    if (index.transactions > 0 && index.firstCommitLsn <= this.store.lastCommitLsn) return false
+    const xidOf = await this.transactionIds(loaded)
+    if (xidOf === undefined) return false
+    const { store } = this
+    const { rare, xids } = index
+    for (let at = 0; at < rare.length;) {
+      const from = at + frameHeaderBytes
+      const end = from + rare.readUInt32LE(at)
+      if (rare[at + 8] === recordKind.notice) store.apply(this.created.decode(rare.subarray(from, end)))
+      else {
+        const [id, chunk, position, bytes] = [0, 4, 8, 12].map((i) => rare.readUInt32LE(from + i))
+        store.inlineChunk(id ?? 0, chunk ?? 0, this.segment, position ?? 0, bytes ?? 0)
+      }
+      at = end
+    }
+    for (const xid of xids) store.recentXids.push(xid)
+    index.forEachShape((id, entries) => store.adopt(id, this.segment, entries, xidOf))
+    store.reached(index.lastCommitLsn, index.positionLsn)
+    this.position = index.end
+    return true
+  }
+
+  /** From commit LSN to transaction id, for shapes whose snapshots may contain transactions; `undefined` if that is lost. */
+  private async transactionIds(loaded: LoadedIndex): Promise<((tx: bigint) => number) | undefined> {
+    let isNeeded = false
+    loaded.index.forEachShape((id, entries) => {
+      isNeeded ||= this.store.get(id)?.includesAllFrom(entries.tx(0)) !== true
+    })
+    const table = isNeeded ? await loaded.table() : nothing
+    return table === undefined ? undefined : xidLookup(table)
   }
 
   private async readEpochs(): Promise<void> {
@@ -190,6 +237,7 @@ export class JournalReader {
     this.epoch = epoch
     this.segment = segment
     this.position = 0
+    this.indexTried = false
     this.created.beginSegment()
     this.onSegment(epoch, segment)
   }
@@ -348,6 +396,8 @@ export class JournalReader {
     await this.closeFile()
   }
 }
+
+const nothing = new Uint32Array(0)
 
 const openIfThere = async (path: string): Promise<FileHandle | undefined> => {
   try {

@@ -11,6 +11,7 @@ import {
   type MetaOptions,
   openCheckpointWriter
 } from "./ShapeMeta.ts"
+import { SegmentIndexer } from "./SegmentIndexer.ts"
 import { listDirectory, parseSegmentFile, shapeDir } from "./StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
@@ -29,6 +30,8 @@ export interface MaintenanceOptions {
   readonly meta: MetaOptions
   /** How long files that nobody needs any more are left to readers that are in the middle of them. */
   readonly removalDelayMillis: number
+  /** Segments, and what is added to one, get an index from this size on. */
+  readonly indexStepBytes?: number
 }
 
 /**
@@ -44,21 +47,25 @@ export class Maintenance {
     string,
     { readonly epoch: number; readonly segment: number; readonly atMillis: number }
   >()
+  private readonly indexer: SegmentIndexer
   private collected = false
   private readonly startedAtMillis: number
 
   constructor(engine: StorageEngine, options: MaintenanceOptions) {
     this.engine = engine
     this.options = options
+    this.indexer = new SegmentIndexer(engine, options.indexStepBytes)
     this.startedAtMillis = engine.timers.nowMillis()
   }
 
   /** One round. Call again after a segment has been finished, and every few seconds. */
   round(): Effect.Effect<void, CheckpointError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
+      yield* this.writeIndexes()
       while (this.isDue()) {
         const head = yield* this.moveOldest()
         if (head === undefined || !(yield* this.writeCheckpoint(head))) break
+        yield* this.writeIndexes()
       }
       yield* Effect.promise(() => this.removeDoomed())
       yield* Effect.promise(() => this.removeDropped())
@@ -70,6 +77,16 @@ export class Maintenance {
         yield* Effect.promise(() => this.collectOrphans())
       }
     })
+  }
+
+  private writeIndexes(): Effect.Effect<void> {
+    return Effect.tryPromise({ try: () => this.indexer.round(), catch: (cause) => cause }).pipe(
+      Effect.catch((cause) =>
+        Effect.logWarning(
+          `Cannot write the index of a journal segment: ${String(cause)}. Tried again later; without it a start takes longer, and nothing else.`
+        )
+      )
+    )
   }
 
   private isDue(): boolean {

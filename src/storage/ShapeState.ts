@@ -169,6 +169,15 @@ export class ShapeState implements ShapeHandle {
     return !isContained(snapshot.filter, xid)
   }
 
+  /** True when it is known without transaction ids that the log holds all changes from `tx` on. */
+  includesAllFrom(tx: bigint): boolean {
+    const { snapshot } = this
+    if (snapshot === undefined) return false
+    if (this.filters && snapshot.containedBefore !== undefined && tx >= snapshot.containedBefore)
+      this.filters = false
+    return !this.filters
+  }
+
   /** The end of what has been moved to files; `0_inf` when nothing has. */
   filesEnd(): LogOffset {
     const last = this.files.at(-1)

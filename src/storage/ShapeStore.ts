@@ -337,6 +337,45 @@ export class ShapeStore {
     this.touched = []
   }
 
+  /**
+   * What committing the transactions of a whole segment, in order, comes to for one shape, whose entries these are. `xidOf`
+   * is only asked when its snapshot may contain some of them.
+   */
+  adopt(id: number, segment: number, entries: ShapeTail, xidOf: (tx: bigint) => number): void {
+    const shape = this.byId.get(id)
+    if (shape === undefined) {
+      if (id >= this.nextId) this.nextId = id + 1
+      return
+    }
+    let from = 0
+    if (shape.tail === undefined && shape.files.length > 0)
+      from = entries.firstAfter({ tx: shape.filesEnd().tx, op: Infinity })
+    let added = entries
+    if (from < entries.count && !shape.includesAllFrom(entries.tx(from))) {
+      added = includedIn(shape, entries, from, xidOf)
+      from = 0
+    }
+    if (from === added.count) return
+    const tail = (shape.tail ??= new ShapeTail())
+    const first = tail.count
+    tail.append(added, from, added.count)
+    this.countEntries(segment, added.count - from)
+    for (let i = first; i < tail.count; i++) {
+      shape.openChunkBytes += tail.length(i)
+      if (shape.openChunkBytes < this.chunkBytesThreshold) continue
+      tail.markChunkEnd(i)
+      shape.openChunkBytes = 0
+    }
+    shape.end = tail.offset(tail.count - 1)
+    this.wake(shape)
+  }
+
+  /** Everything up to these positions is in the journal. */
+  reached(lastCommitLsn: bigint, positionLsn: bigint): void {
+    if (lastCommitLsn > this.lastCommitLsn) this.lastCommitLsn = lastCommitLsn
+    if (positionLsn > this.positionLsn) this.positionLsn = positionLsn
+  }
+
   wake(shape: ShapeState): void {
     if (shape.waiters !== undefined && shape.waiters.size > 0) this.waiters.wake(shape.waiters, "changed")
   }
@@ -345,4 +384,24 @@ export class ShapeStore {
   end(shape: ShapeState): LogOffset {
     return shape.end
   }
+}
+
+/** The entries from `from` on of transactions that the shape's snapshot does not contain, or of which that is not known yet. */
+const includedIn = (
+  shape: ShapeState,
+  entries: ShapeTail,
+  from: number,
+  xidOf: (tx: bigint) => number
+): ShapeTail => {
+  const kept = new ShapeTail()
+  for (let i = from; i < entries.count;) {
+    const tx = entries.tx(i)
+    const xid = xidOf(tx)
+    const included = shape.includes(tx, xid)
+    if (included === undefined) (shape.undecided ??= []).push({ tx, xid })
+    const start = i
+    while (i < entries.count && entries.tx(i) === tx) i++
+    if (included !== false) kept.append(entries, start, i)
+  }
+  return kept
 }

@@ -1,7 +1,11 @@
 import type { LogOffset } from "../shapes/LogOffset.ts"
 
-const stride = 6
-const lastFlag = 0x80000000
+/** Words of an entry: upper and lower half of tx, op, segment, position, length with flags. */
+export const tailStride = 6
+/** In the length: the entry is the last one of its transaction in this shape. */
+export const tailLastFlag = 0x80000000
+const stride = tailStride
+const lastFlag = tailLastFlag
 const chunkEndFlag = 0x40000000
 const lengthMask = 0x3fffffff
 
@@ -11,14 +15,14 @@ const lengthMask = 0x3fffffff
  */
 export class ShapeTail {
   count = 0
-  private words = new Uint32Array(stride * 4)
+  private words: Uint32Array<ArrayBuffer>
+
+  constructor(words = new Uint32Array(stride * 4)) {
+    this.words = words
+  }
 
   push(txHigh: number, txLow: number, op: number, segment: number, position: number, length: number): void {
-    if ((this.count + 1) * stride > this.words.length) {
-      const larger = new Uint32Array(this.words.length * 2)
-      larger.set(this.words)
-      this.words = larger
-    }
+    if ((this.count + 1) * stride > this.words.length) this.grow(this.words.length * 2)
     const at = this.count++ * stride
     const words = this.words
     words[at] = txHigh
@@ -27,6 +31,28 @@ export class ShapeTail {
     words[at + 3] = segment
     words[at + 4] = position
     words[at + 5] = length
+  }
+
+  private grow(words: number): void {
+    const larger = new Uint32Array(words)
+    larger.set(this.words.subarray(0, this.count * stride))
+    this.words = larger
+  }
+
+  /** Entries in memory that is not to be changed, for reading. */
+  static over(words: Uint32Array<ArrayBuffer>): ShapeTail {
+    const tail = new ShapeTail(words)
+    tail.count = words.length / stride
+    return tail
+  }
+
+  /** Adds the entries of another tail from `first` to `until`. */
+  append(other: ShapeTail, first: number, until: number): void {
+    const from = this.count * stride
+    const end = from + (until - first) * stride
+    if (end > this.words.length) this.grow(Math.max(end, this.words.length * 2))
+    this.words.set(other.words.subarray(first * stride, until * stride), from)
+    this.count = end / stride
   }
 
   private word(i: number, field: number): number {
@@ -104,8 +130,7 @@ export class ShapeTail {
    * take their time.
    */
   frozen(): ShapeTail {
-    const tail = new ShapeTail()
-    tail.words = this.words
+    const tail = new ShapeTail(this.words)
     tail.count = this.count
     return tail
   }

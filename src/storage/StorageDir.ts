@@ -13,6 +13,7 @@ export const formatVersion = 2
  *
  * - `epochs/<n>`: one file per takeover, see `Epochs.ts`
  * - `journal/<epoch>-<segment>`: see `Records.ts`
+ * - `indexes/<epoch>-<segment>`: what a segment comes to, see `SegmentIndex.ts` (may be missing)
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
  * - `meta-<epoch>.sqlite`: the checkpoint, see `ShapeMeta.ts` (may be placed elsewhere)
  * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`
@@ -22,6 +23,7 @@ export interface StoragePaths {
   readonly root: string
   readonly epochs: string
   readonly journal: string
+  readonly indexes: string
   readonly shapes: string
   readonly meta: string
 }
@@ -32,6 +34,7 @@ export const storagePaths = (storageDir: string, streamId: string, metaDir?: str
     root,
     epochs: join(root, "epochs"),
     journal: join(root, "journal"),
+    indexes: join(root, "indexes"),
     shapes: join(root, "shapes"),
     meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`)
   }
@@ -43,6 +46,10 @@ const hex = (n: number, digits: number) => n.toString(16).padStart(digits, "0")
 export const segmentFile = (paths: StoragePaths, epoch: number, segment: number): string =>
   join(paths.journal, `${hex(epoch, 8)}-${hex(segment, 8)}`)
 
+export const indexFile = (paths: StoragePaths, epoch: number, segment: number): string =>
+  join(paths.indexes, `${hex(epoch, 8)}-${hex(segment, 8)}`)
+
+/** What the name of a segment, or of its index, says. */
 export const parseSegmentFile = (
   name: string
 ): { readonly epoch: number; readonly segment: number } | undefined => {
@@ -86,7 +93,7 @@ export const syncFile = async (path: string): Promise<void> => {
  * Writes a small file so that it is either not there or whole, for whoever reads it as long as the system runs. After a
  * crash of the system it may be damaged, unless it was synced before.
  */
-export const writeWhole = async (path: string, content: string): Promise<void> => {
+export const writeWhole = async (path: string, content: string | Uint8Array): Promise<void> => {
   const temporary = `${path}.${process.pid}.tmp`
   const handle = await open(temporary, "w")
   try {

@@ -11,7 +11,8 @@
  */
 export const partHeaderBytes = 21
 export const itemHeaderBytes = 16
-const lastPart = 1
+/** In the flags of a part. */
+export const lastPart = 1
 
 export const writePartHeader = (
   buffer: Buffer,

@@ -1,0 +1,124 @@
+import { type FileHandle, mkdir, open } from "node:fs/promises"
+import { crc32 } from "node:zlib"
+import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
+import { indexFile, segmentFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
+
+/** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
+const pieceBytes = 1 << 20
+
+/** An index whose checksum, and that of the bytes it stands for, have proved right. */
+export interface LoadedIndex {
+  readonly index: SegmentIndex
+  /** The transactions of the segment; `undefined` when that part of the file is damaged. */
+  readonly table: () => Promise<Uint32Array | undefined>
+}
+
+/** Writes the index of a segment. Nothing is synced: one that a crash leaves torn is found out by its checksum. */
+export const writeIndex = async (
+  paths: StoragePaths,
+  epoch: number,
+  segment: number,
+  words: Uint32Array
+): Promise<void> => {
+  await mkdir(paths.indexes, { recursive: true })
+  await writeWhole(indexFile(paths, epoch, segment), bytesOf(words))
+}
+
+/** Bytes of the segment that its index, if there is one, says it stands for. */
+export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: number): Promise<number> => {
+  const index = await readMain(indexFile(paths, epoch, segment), epoch, segment)
+  return index?.end ?? 0
+}
+
+/**
+ * The index of a segment of which the first `limit` bytes count. `undefined` when there is none, or it is not sound, or the
+ * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index.
+ */
+export const loadIndex = async (
+  paths: StoragePaths,
+  epoch: number,
+  segment: number,
+  limit: number
+): Promise<LoadedIndex | undefined> => {
+  const path = indexFile(paths, epoch, segment)
+  const index = await readMain(path, epoch, segment)
+  if (index === undefined || index.end > limit) return undefined
+  if (!(await holds(segmentFile(paths, epoch, segment), index.end, index.segmentCrc))) return undefined
+  return { index, table: () => readTable(path, index) }
+}
+
+const readMain = (path: string, epoch: number, segment: number): Promise<SegmentIndex | undefined> =>
+  withFile(path, async (file, size) => {
+    const head = await readWords(file, 0, 4 * headWords)
+    const bytes = head === undefined ? undefined : indexBytes(head, epoch, segment)
+    if (bytes === undefined || bytes.main + bytes.table !== size) return undefined
+    const words = await readWords(file, 0, bytes.main)
+    const index = words === undefined ? undefined : new SegmentIndex(words)
+    return index?.isSound === true ? index : undefined
+  })
+
+const readTable = (path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
+  withFile(path, async (file) => {
+    const words = await readWords(file, index.bytes, index.tableBytes)
+    return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
+  })
+
+/** Whether the first `bytes` bytes of a file have this checksum. */
+const holds = async (path: string, bytes: number, crc: number): Promise<boolean> => {
+  const found = await withFile(path, async (file, size) => {
+    if (size < bytes) return undefined
+    const pieces = [0, 1].map(() => Buffer.allocUnsafeSlow(Math.min(pieceBytes, Math.max(1, bytes))))
+    const read = (at: number): Promise<Buffer | undefined> => {
+      const piece = pieces[(at / pieceBytes) & 1] as Buffer
+      return fill(file, at, piece.subarray(0, Math.min(pieceBytes, bytes - at)))
+    }
+    let sum = 0
+    let next = read(0)
+    for (let at = 0; at < bytes; at += pieceBytes) {
+      const piece = await next
+      if (piece === undefined) return undefined
+      if (at + pieceBytes < bytes) next = read(at + pieceBytes)
+      sum = crc32(piece, sum)
+    }
+    return sum
+  })
+  return found === crc
+}
+
+const fill = async (file: FileHandle, position: number, into: Buffer): Promise<Buffer | undefined> => {
+  for (let at = 0; at < into.length;) {
+    const { bytesRead } = await file.read(into, at, into.length - at, position + at)
+    if (bytesRead === 0) return undefined
+    at += bytesRead
+  }
+  return into
+}
+
+const readWords = async (
+  file: FileHandle,
+  position: number,
+  bytes: number
+): Promise<Uint32Array<ArrayBuffer> | undefined> => {
+  const words = new Uint32Array(bytes / 4)
+  return (await fill(file, position, bytesOf(words))) === undefined ? undefined : words
+}
+
+/** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
+const withFile = async <A>(
+  path: string,
+  use: (file: FileHandle, size: number) => Promise<A | undefined>
+): Promise<A | undefined> => {
+  let file: FileHandle
+  try {
+    file = await open(path, "r")
+  } catch {
+    return undefined
+  }
+  try {
+    return await use(file, (await file.stat()).size)
+  } catch {
+    return undefined
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,115 @@
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { readEpochs } from "./Epochs.ts"
+import { indexedBytes, writeIndex } from "./SegmentIndexFiles.ts"
+import { SegmentScan } from "./SegmentScan.ts"
+import { listDirectory, parseSegmentFile } from "./StorageDir.ts"
+import type { StorageEngine } from "./StorageEngine.ts"
+
+/** Read at a time: other work comes in between. */
+const readBytes = 1 << 20
+/** A segment, or what has been added to one, is not worth an index below this size: reading it is quick enough. */
+export const defaultIndexStepBytes = 4 << 20
+
+interface Scanned {
+  readonly scan: SegmentScan
+  /** Where the index ends that has been written last. */
+  written: number
+}
+
+/**
+ * Writes the indexes of the writing instance's journal, behind its back: of each segment once it is finished, and of the
+ * present one whenever it has grown by a few megabytes. Nothing depends on it but how long a start takes.
+ */
+export class SegmentIndexer {
+  private readonly engine: StorageEngine
+  private readonly stepBytes: number
+  /** Segments that are done with. */
+  private readonly done = new Set<number>()
+  private current: Scanned | undefined
+  private nextRemoval = 0
+
+  constructor(engine: StorageEngine, stepBytes = defaultIndexStepBytes) {
+    this.engine = engine
+    this.stepBytes = stepBytes
+  }
+
+  /** Brings the indexes up to date. Fails when the journal cannot be read or an index cannot be written: try again later. */
+  async round(): Promise<void> {
+    const { engine } = this
+    const { writer } = engine
+    if (writer === undefined) return
+    for (let segment = engine.oldestSegment; segment <= writer.segment; segment++) {
+      if (!this.done.has(segment)) await this.index(segment, segment < writer.segment)
+      if (engine.writer !== writer) return
+    }
+    for (const segment of this.done) if (segment < engine.oldestSegment) this.done.delete(segment)
+    if (engine.oldestSegment >= this.nextRemoval) {
+      this.nextRemoval = engine.oldestSegment + 1
+      await this.removeOld()
+    }
+  }
+
+  private async index(segment: number, isFinished: boolean): Promise<void> {
+    const { paths, segments } = this.engine
+    const epoch = segments.epochOf(segment)
+    if (epoch === undefined) return
+    const end = await this.endOf(epoch, segment)
+    let { current } = this
+    if (current?.scan.epoch !== epoch || current.scan.segment !== segment) {
+      const written = isFinished ? await indexedBytes(paths, epoch, segment) : 0
+      // One that goes further is of no use to anybody.
+      current = { scan: new SegmentScan(epoch, segment), written: written <= end ? written : 0 }
+      this.current = current
+    }
+    const { scan } = current
+    const worth = isFinished ? 1 : this.stepBytes
+    if (end >= this.stepBytes && end - current.written >= worth) {
+      await this.read(scan, end)
+      const words = scan.end - current.written >= worth ? scan.encode() : undefined
+      if (words !== undefined) {
+        if (await this.engine.isFenced()) return
+        await writeIndex(paths, epoch, segment, words)
+        current.written = scan.end
+      }
+    }
+    if (!isFinished) return
+    this.done.add(segment)
+    this.current = undefined
+  }
+
+  /** Bytes of the segment that there are; no more than count, where its epoch is over. */
+  private async endOf(epoch: number, segment: number): Promise<number> {
+    const { paths, segments } = this.engine
+    const size = await segments.sizeOf(segment)
+    if ((segments.epochOf(segment + 1) ?? epoch) === epoch) return size
+    const next = (await readEpochs(paths, epoch)).find(({ previous }) => previous?.epoch === epoch)
+    return next?.previous?.segment === segment ? Math.min(size, next.previous.position) : 0
+  }
+
+  private async read(scan: SegmentScan, end: number): Promise<void> {
+    let buffer = Buffer.allocUnsafeSlow(readBytes)
+    while (scan.end < end && !scan.hopeless) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, end - scan.end))
+      if (!(await this.engine.segments.read(scan.segment, scan.end, piece))) return
+      if (scan.feed(piece, piece.length) > 0) continue
+      // One record is longer than that, or not whole yet.
+      if (piece.length < buffer.length) return
+      buffer = Buffer.allocUnsafeSlow(buffer.length * 4)
+    }
+  }
+
+  /** Indexes of segments that are gone, or do not count. */
+  private async removeOld(): Promise<void> {
+    const { oldestSegment, paths, segments, writer } = this.engine
+    const names = await listDirectory(paths.indexes)
+    if (writer === undefined || (await this.engine.isFenced())) return
+    for (const name of names) {
+      const file = parseSegmentFile(name.slice(0, 17))
+      if (file !== undefined && file.epoch > writer.epoch) continue
+      const isWanted = name.length === 17 && file !== undefined && file.segment >= oldestSegment
+      if (!isWanted || segments.epochOf(file.segment) !== file.epoch)
+        await rm(join(paths.indexes, name), { force: true })
+    }
+  }
+}

@@ -1,0 +1,436 @@
+import { appendFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import fc from "fast-check"
+import { afterEach } from "vitest"
+import { Maintenance } from "../../src/storage/Maintenance.ts"
+import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
+import { indexedBytes, writeIndex } from "../../src/storage/SegmentIndexFiles.ts"
+import { SegmentScan } from "../../src/storage/SegmentScan.ts"
+import { recordKind } from "../../src/storage/Records.ts"
+import type { ShapeState } from "../../src/storage/ShapeState.ts"
+import { parseSegmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { createShape, definitionOf, engineAt, temporaryDirectory, writeTransaction } from "./support.ts"
+
+const opened: Array<StorageEngine> = []
+const directories: Array<string> = []
+
+const directory = (): string => {
+  const path = temporaryDirectory()
+  directories.push(path)
+  return path
+}
+
+const settings = { segmentBytes: 1500, chunkBytesThreshold: 600 }
+
+const open = async (path: string): Promise<StorageEngine> => {
+  const engine = engineAt(path, { ...settings, said: [] })
+  opened.push(engine)
+  await engine.load()
+  return engine
+}
+
+const started = async (path: string): Promise<StorageEngine> => {
+  const engine = await open(path)
+  await engine.takeOver()
+  return engine
+}
+
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+/** Moves what is old, writes a checkpoint and indexes; what was moved stays on disk. */
+const maintain = async (engine: StorageEngine): Promise<void> => {
+  const scope = Scope.makeUnsafe()
+  const maintenance = new Maintenance(engine, {
+    retainedSegments: 2,
+    retainedEntries: 1e9,
+    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
+    removalDelayMillis: 1e9,
+    indexStepBytes: 1
+  })
+  await Effect.runPromise(Scope.provide(maintenance.round(), scope))
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+}
+
+const entriesOf = ({ tail }: ShapeState): ReadonlyArray<ReadonlyArray<unknown>> =>
+  Array.from({ length: tail?.count ?? 0 }, (_, i) => [
+    tail?.tx(i),
+    tail?.op(i),
+    tail?.segment(i),
+    tail?.position(i),
+    tail?.length(i),
+    tail?.isLast(i),
+    tail?.isChunkEnd(i)
+  ])
+
+/** Everything that recovery finds out. */
+const stateOf = ({ at, segmentEnds, store }: StorageEngine) => ({
+  at,
+  segmentEnds: [...segmentEnds],
+  nextId: store.nextId,
+  source: store.source,
+  slotIsLost: store.slotIsLost,
+  lastCommitLsn: store.lastCommitLsn,
+  positionLsn: store.positionLsn,
+  movedSegment: store.movedSegment,
+  entriesBySegment: [...store.entriesBySegment].toSorted(([a], [b]) => a - b),
+  xids: store.recentXids.seenBefore(store.recentXids.point),
+  removed: store.removed.map((shape) => shape.handle),
+  shapes: Array.from(store.all(), (shape) => ({
+    handle: shape.handle,
+    definition: shape.definition,
+    visibility: shape.visibility,
+    undecided: shape.undecided,
+    complete: shape.snapshotComplete,
+    chunks: shape.snapshotChunks,
+    files: shape.files,
+    openChunkBytes: shape.openChunkBytes,
+    end: shape.end,
+    entries: entriesOf(shape)
+  }))
+})
+
+const recovered = async (path: string) => {
+  const engine = await open(path)
+  const state = stateOf(engine)
+  // Bytes that were read record by record are in memory.
+  const indexed = engine.segments.numbers().filter((segment) => engine.memory(segment, 0, 9) === undefined)
+  await engine.close()
+  return { state, indexed }
+}
+
+const indexesIn = (path: string) => storagePaths(path, "default").indexes
+
+/** Loads a copy without indexes: what everything else is compared with. */
+const recoveredPlainly = async (path: string) => {
+  const copy = directory()
+  cpSync(path, copy, { recursive: true })
+  rmSync(indexesIn(copy), { recursive: true, force: true })
+  const { state } = await recovered(copy)
+  rmSync(copy, { recursive: true, force: true })
+  return state
+}
+
+const withoutCheckpoint = (path: string): string => {
+  const copy = directory()
+  cpSync(path, copy, { recursive: true })
+  const { meta } = storagePaths(copy, "default")
+  for (const name of readdirSync(meta)) if (name.startsWith("meta-")) rmSync(join(meta, name))
+  return copy
+}
+
+type Step =
+  | {
+      readonly t: "transaction"
+      readonly items: ReadonlyArray<{
+        readonly op: number
+        readonly ids: ReadonlyArray<number>
+        readonly padding: number
+      }>
+      readonly xid: number
+    }
+  | { readonly t: "create"; readonly until: number | undefined; readonly snapshot: number }
+  | { readonly t: "decide"; readonly snapshot: number }
+  | { readonly t: "drop"; readonly id: number }
+  | { readonly t: "seen"; readonly xid: number }
+  | { readonly t: "purge" | "source" | "slotLost" | "maintain" | "crash" | "cut" | "index" }
+
+const xids = fc.integer({ min: 895, max: 915 })
+
+const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
+  fc.oneof(
+    {
+      weight: 14,
+      arbitrary: fc.record({
+        t: fc.constant("transaction" as const),
+        xid: xids,
+        items: fc.array(
+          fc.record({
+            op: fc.nat(9),
+            ids: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 4 }),
+            padding: fc.nat(120)
+          }),
+          { maxLength: 4 }
+        )
+      })
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        t: fc.constant("create" as const),
+        snapshot: xids,
+        until: fc.option(fc.nat(4), { nil: undefined })
+      })
+    },
+    { weight: 3, arbitrary: fc.record({ t: fc.constant("decide" as const), snapshot: xids }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ t: fc.constant("drop" as const), id: fc.integer({ min: 1, max: 9 }) })
+    },
+    { weight: 2, arbitrary: fc.record({ t: fc.constant("seen" as const), xid: xids }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        t: fc.constantFrom(
+          "source",
+          "slotLost",
+          "maintain",
+          "maintain",
+          "crash",
+          "crash",
+          "cut",
+          "index",
+          "index"
+        )
+      })
+    },
+    { weight: 1, arbitrary: fc.record({ t: fc.constant("purge" as const) }) }
+  ),
+  { minLength: 10, maxLength: 70 }
+) as fc.Arbitrary<ReadonlyArray<Step>>
+
+/** Two transactions around the snapshot's end are in doubt; one of them is not in it. */
+const visibilityAt = (snapshot: number, containedBefore: bigint | undefined) => ({
+  xmin: String(snapshot - 2),
+  xmax: String(snapshot + 1),
+  xipList: [String(snapshot - 1)],
+  ...(containedBefore === undefined ? {} : { containedBefore: String(containedBefore) })
+})
+
+/** Writes a history; gives its directory. */
+const write = async (history: ReadonlyArray<Step>): Promise<string> => {
+  const path = directory()
+  let engine = await started(path)
+  let indexer = new SegmentIndexer(engine, 1)
+  let lsn = 0n
+  const again = async () => {
+    await engine.writer?.durable()
+    await engine.close()
+    engine = await started(path)
+    indexer = new SegmentIndexer(engine, 1)
+  }
+  const apply = async (step: Step) => {
+    switch (step.t) {
+      case "transaction": {
+        lsn += 100n
+        const ops = new Map(step.items.map((item) => [item.op, item]))
+        return writeTransaction(engine, lsn, [...ops.values()], step.xid)
+      }
+      case "create": {
+        // Some of which it is not known yet what their snapshot contains.
+        if (step.until === undefined) {
+          const id = engine.store.nextId
+          const definition = definitionOf(`t${id}`)
+          return engine.write({ t: "created", id, handle: `${id}-${id}`, definition, atMillis: 1 })
+        }
+        const before = step.until === 0 ? undefined : lsn + BigInt(step.until) * 100n
+        createShape(engine, `t${engine.store.nextId}`, visibilityAt(step.snapshot, before))
+        return
+      }
+      case "decide":
+        for (const shape of engine.store.all())
+          if (shape.visibility === undefined)
+            engine.write({ t: "visible", id: shape.id, visibility: visibilityAt(step.snapshot, lsn) })
+        return
+      case "drop":
+        return engine.write({ t: "dropped", ids: [step.id], reason: "for the test" })
+      case "seen":
+        engine.write({ t: "passed", xids: [step.xid] })
+        return engine.write({ t: "position", lsn: String(lsn + 50n), xids: [step.xid + 1] })
+      case "purge":
+        return engine.write({ t: "purged", reason: "for the test" })
+      case "source":
+        return engine.write({ t: "source", systemId: `s${lsn}`, timeline: 1, slot: "slot" })
+      case "slotLost":
+        return engine.write({ t: "slotLost" })
+      case "maintain":
+        return maintain(engine)
+      case "index":
+        await engine.writer?.durable()
+        return indexer.round()
+      case "crash":
+        return again()
+      case "cut": {
+        // The first part of a transaction, and a record behind it.
+        const { writer } = engine
+        if (writer === undefined) throw new Error("not writing")
+        writer.beginTransaction(lsn + 100n, 907)
+        writer.beginItem()
+        const at = writer.out.length
+        writer.out.appendText("{}")
+        writer.endItem(0, at, Uint32Array.of(1), 1)
+        writer.appendBetween(recordKind.notice, Buffer.from(`{"t":"passed","xids":[907]}`))
+        return again()
+      }
+    }
+  }
+  for (const step of history) await apply(step)
+  await engine.writer?.durable()
+  await indexer.round()
+  await engine.close()
+  return path
+}
+
+/** A few segments of two shapes, with an index for each. */
+const indexed = async () => {
+  const path = directory()
+  const engine = await started(path)
+  const shapes = [createShape(engine, "even"), createShape(engine, "odd")] as const
+  for (let t = 1; t <= 40; t++)
+    writeTransaction(engine, BigInt(t * 100), [
+      { op: 0, ids: [shapes[t % 2]?.id ?? 0], padding: 60 },
+      { op: 2, ids: t % 5 === 0 ? [1, 2] : [1], padding: 20 }
+    ])
+  await engine.writer?.durable()
+  await new SegmentIndexer(engine, 1).round()
+  await engine.close()
+  const names = readdirSync(indexesIn(path)).toSorted()
+  assert.isAtLeast(names.length, 4)
+  return { path, shapes, names, journal: engine.paths.journal }
+}
+
+const flip = (file: string, at: number): void => {
+  const bytes = readFileSync(file)
+  bytes[at] = (bytes[at] ?? 0) ^ 0x04
+  writeFileSync(file, bytes)
+}
+
+describe("the index of a segment", () => {
+  it("comes to what its records come to, whatever happened", async () => {
+    let used = 0
+    await fc.assert(
+      fc.asyncProperty(steps, async (history) => {
+        const path = await write(history)
+        for (const each of [path, withoutCheckpoint(path)]) {
+          const expected = await recoveredPlainly(each)
+          const found = await recovered(each)
+          assert.deepStrictEqual(found.state, expected)
+          used += found.indexed.length
+          rmSync(each, { recursive: true, force: true })
+        }
+      }),
+      { numRuns: 40 }
+    )
+    assert.isAbove(used, 40)
+  })
+
+  it("counts for nothing when a bit of it is flipped, wherever that is, or when a part is missing", async () => {
+    const { names, path } = await indexed()
+    const expected = await recoveredPlainly(path)
+    const whole = await recovered(path)
+    assert.deepStrictEqual(whole.state, expected)
+    assert.deepStrictEqual(
+      whole.indexed,
+      names.map((name) => parseSegmentFile(name)?.segment)
+    )
+    for (const name of names.slice(0, 2)) {
+      const file = join(indexesIn(path), name)
+      const sound = readFileSync(file)
+      for (let at = 0; at < sound.length; at += 61) {
+        flip(file, at)
+        assert.deepStrictEqual((await recovered(path)).state, expected, `flip at ${at} of ${name}`)
+        writeFileSync(file, sound.subarray(0, at))
+        const cut = await recovered(path)
+        assert.deepStrictEqual(cut.state, expected, `cut at ${at} of ${name}`)
+        assert.notInclude(cut.indexed, parseSegmentFile(name)?.segment)
+        writeFileSync(file, sound)
+      }
+    }
+  })
+
+  it("does not hide damage of the segment: the same shapes are dropped as without it", async () => {
+    const { journal, names, path } = await indexed()
+    let dropped = 0
+    for (const name of [...names.slice(0, 2), ...names.slice(-1)]) {
+      const file = join(journal, name)
+      const sound = readFileSync(file)
+      for (let at = 0; at < sound.length; at += 151) {
+        flip(file, at)
+        const expected = await recoveredPlainly(path)
+        assert.deepStrictEqual((await recovered(path)).state, expected, `flip at ${at} of ${name}`)
+        dropped += expected.removed.length
+        writeFileSync(file, sound)
+      }
+    }
+    assert.isAbove(dropped, 8)
+  })
+
+  it("of another segment, or of other bytes, is no index of this one", async () => {
+    const { names, path } = await indexed()
+    const expected = await recoveredPlainly(path)
+    const [first = "", second = ""] = names.map((name) => join(indexesIn(path), name))
+    const other = await indexed()
+    const replacements = [second, join(indexesIn(other.path), names[0] ?? "")]
+    // The other history differs in nothing but the first shape's table.
+    flip(join(other.journal, names[0] ?? ""), 20)
+    for (const from of replacements) {
+      cpSync(from, first)
+      assert.deepStrictEqual((await recovered(path)).state, expected)
+    }
+  })
+
+  it("of a writer that was fenced off, beyond the end of its epoch, counts for nothing", async () => {
+    const path = directory()
+    const zombie = await started(path)
+    const shape = createShape(zombie, "a")
+    writeTransaction(zombie, 100n, [{ op: 0, ids: [shape.id] }])
+    await zombie.writer?.durable()
+    const successor = await started(path)
+    writeTransaction(successor, 200n, [{ op: 0, ids: [shape.id] }])
+    await successor.writer?.durable()
+    writeTransaction(zombie, 150n, [{ op: 0, ids: [shape.id] }])
+    createShape(zombie, "ghost")
+    await zombie.writer?.durable()
+    await new SegmentIndexer(zombie, 1).round()
+    assert.isFalse(existsSync(indexesIn(path)))
+    const bytes = readFileSync(
+      join(zombie.paths.journal, readdirSync(zombie.paths.journal).toSorted()[0] ?? "")
+    )
+    const scan = new SegmentScan(1, 1)
+    scan.feed(bytes, bytes.length)
+    await writeIndex(zombie.paths, 1, 1, scan.encode() ?? assert.fail())
+    assert.strictEqual(await indexedBytes(zombie.paths, 1, 1), bytes.length)
+    const expected = await recoveredPlainly(path)
+    assert.deepStrictEqual((await recovered(path)).state, expected)
+    assert.strictEqual(expected.shapes.length, 1)
+    // The one that the successor makes of the same segment ends where the epoch does.
+    await new SegmentIndexer(successor, 1).round()
+    const again = await recovered(path)
+    assert.deepStrictEqual(again.state, expected)
+    assert.isBelow(await indexedBytes(zombie.paths, 1, 1), bytes.length)
+    assert.deepStrictEqual(again.indexed, [1, 2])
+  })
+
+  it("is written again when the segment has grown, and goes with it", async () => {
+    const path = directory()
+    const engine = await started(path)
+    const shape = createShape(engine, "a")
+    const indexer = new SegmentIndexer(engine, 400)
+    const grow = async (from: number, to: number) => {
+      for (let t = from; t <= to; t++)
+        writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 100 }])
+      await engine.writer?.durable()
+      await indexer.round()
+    }
+    await grow(1, 2)
+    const before = await indexedBytes(engine.paths, 1, 1)
+    assert.isAbove(before, 400)
+    await grow(3, 3)
+    assert.strictEqual(await indexedBytes(engine.paths, 1, 1), before)
+    await grow(4, 60)
+    assert.isAbove(await indexedBytes(engine.paths, 1, 1), before)
+    appendFileSync(join(engine.paths.indexes, "00000001-00000001.77.tmp"), "left over")
+    await maintain(engine)
+    await indexer.round()
+    const left = readdirSync(engine.paths.indexes).map((name) => parseSegmentFile(name)?.segment ?? 0)
+    assert.isNotEmpty(left)
+    for (const segment of left) assert.isAtLeast(segment, engine.oldestSegment)
+    const follower = await recovered(path)
+    assert.deepStrictEqual(follower.state, await recoveredPlainly(path))
+  })
+})
