@@ -2,6 +2,7 @@ import { performance } from "node:perf_hooks"
 import { getHeapStatistics, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { Effect, type Scope } from "effect"
+import { limitCompilerMemory } from "./CompilerMemory.ts"
 
 const everyMillis = 10_000
 /** Share of the time below which the event loop counts as idle. */
@@ -46,9 +47,10 @@ type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resor
 /**
  * Gives memory back while the process is idle. V8 mostly does so by itself some seconds after a burst of work, but not
  * always: then everything that the burst needed would stay until the next one. Takes a tenth of a second or more, in
- * which nothing else happens, so it is done rarely. For a process of our own only, as it sets a flag of V8.
+ * which nothing else happens, so it is done rarely. For a process of our own only, as it sets flags of V8.
  */
 export const giveBackIdleMemory: Effect.Effect<void, never, Scope.Scope> = Effect.gen(function* () {
+  limitCompilerMemory()
   setFlagsFromString("--expose-gc")
   const collect = runInNewContext("gc") as Collect
   let state: MemoryState = { usedBytes: 0, restUntilMillis: 0 }
