@@ -3,16 +3,15 @@ import type { Lsn } from "../postgres/Lsn.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import type { Tuple } from "../postgres/Tuple.ts"
 import type { ChangeSink } from "../replication/ChangeSink.ts"
-import { ByteWriter } from "../shapes/ByteWriter.ts"
 import { isAffectedBy } from "../shapes/SchemaChange.ts"
-import { makeTransactionStamp, type TransactionStamp, type WireEncoder } from "../shapes/WireEncoder.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows, takeKnown } from "./DeferredRows.ts"
-import { type Ids, IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
-import { RouteTarget, sameRelation, type TableRoute, type Variant } from "./TableRoute.ts"
+import { ItemWriter } from "./ItemWriter.ts"
+import { IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
+import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 import { StreamPosition } from "./StreamPosition.ts"
@@ -52,7 +51,7 @@ export class RowRouter implements ChangeSink {
   private readonly position: StreamPosition
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
-  private readonly scratch = new ByteWriter(64 * 1024)
+  private readonly items: ItemWriter
   private deferred: DeferredRows | undefined
 
   // The transaction at hand.
@@ -60,7 +59,6 @@ export class RowRouter implements ChangeSink {
   private xid = 0
   private commitTimeMicros = 0n
   private nextOp = 0
-  private stamp: TransactionStamp | undefined
   private replayed = false
   private inTransaction = false
   private truncated: Set<number> | undefined
@@ -69,6 +67,7 @@ export class RowRouter implements ChangeSink {
     this.options = options
     this.engine = options.engine
     this.writer = options.writer
+    this.items = new ItemWriter(options.engine, options.writer)
     this.position = new StreamPosition({
       engine: options.engine,
       writer: options.writer,
@@ -127,7 +126,7 @@ export class RowRouter implements ChangeSink {
     this.xid = xid
     this.commitTimeMicros = commitTimeMicros
     this.nextOp = 0
-    this.stamp = undefined
+    this.items.begin(commitLsn, xid)
     this.inTransaction = true
     this.replayed = commitLsn <= this.engine.store.lastCommitLsn
     this.truncated = undefined
@@ -267,10 +266,6 @@ export class RowRouter implements ChangeSink {
     return op
   }
 
-  private transactionStamp(): TransactionStamp {
-    return (this.stamp ??= makeTransactionStamp(this.commitLsn, this.xid))
-  }
-
   insert(relation: Relation, row: Tuple): Effect.Effect<void> | undefined {
     const op = this.takeOp()
     const route = this.replayed ? undefined : this.routes.get(relation.oid)
@@ -281,7 +276,7 @@ export class RowRouter implements ChangeSink {
       clearMatchList(after)
       target.matcher.match(row, after)
       this.settle(target, relation, op, undefined, row, undefined, after)
-      if (after.count > 0) this.emit(target, op, undefined, row, noIds, after)
+      if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
     }
     this.writer.endOfItems()
     return undefined
@@ -298,7 +293,7 @@ export class RowRouter implements ChangeSink {
       clearMatchList(before)
       target.matcher.match(oldRow, before)
       this.settle(target, relation, op, oldRow, undefined, before, undefined)
-      if (before.count > 0) this.emit(target, op, oldRow, undefined, before, noIds)
+      if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
     }
     this.writer.endOfItems()
     return undefined
@@ -315,14 +310,14 @@ export class RowRouter implements ChangeSink {
       clearMatchList(after)
       target.matcher.match(row, after)
       if (target.matcher.takesAll()) {
-        if (after.count > 0) this.emit(target, op, oldRow, row, after, after)
+        if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
         continue
       }
       clearMatchList(before)
       target.matcher.match(oldRow, before)
       this.settle(target, relation, op, oldRow, row, before, after)
       if (before.count + after.count > 0) {
-        this.emit(target, op, oldRow, row, before, after)
+        this.items.write(target, op, oldRow, row, before, after)
       }
     }
     this.writer.endOfItems()
@@ -393,97 +388,9 @@ export class RowRouter implements ChangeSink {
     for (const { shapeId, message } of row.failed) this.dropFailed(shapeId, message)
     const target = this.routes.get(row.relation.oid)?.targets.find((t) => t.tableOid === row.tableOid)
     if (target !== undefined && row.before.count + row.after.count > 0) {
-      this.emit(target, row.op, row.oldRow, row.row, row.before, row.after)
+      this.items.write(target, row.op, row.oldRow, row.row, row.before, row.after)
     }
     this.writer.endOfItems()
-  }
-
-  /** Writes the messages of one change: which shapes had the row before, and which have it after. */
-  private emit(
-    target: RouteTarget,
-    op: number,
-    oldRow: Tuple | undefined,
-    row: Tuple | undefined,
-    before: Ids,
-    after: Ids
-  ): void {
-    const only = target.onlyVariant
-    if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
-      if (before === after) this.emitUpdate(only.encoder, op, oldRow, row, before)
-      else if (before.count === 0) this.emitInsert(only.encoder, op, row, after)
-      else this.emitDelete(only.encoder, op, oldRow, before)
-      return
-    }
-    const touched = new Set<Variant>()
-    const list = (id: number, kind: "inserts" | "updates" | "deletes") => {
-      const variant = target.variant(id)
-      if (variant === undefined) return
-      touched.add(variant)
-      variant[kind].push(id)
-    }
-    if (before === after) for (let i = 0; i < after.count; i++) list(after.ids[i] as number, "updates")
-    else {
-      const had = new Set<number>()
-      for (let i = 0; i < before.count; i++) had.add(before.ids[i] as number)
-      for (let i = 0; i < after.count; i++) {
-        const id = after.ids[i] as number
-        list(id, had.delete(id) ? "updates" : "inserts")
-      }
-      for (const id of had) list(id, "deletes")
-    }
-    for (const variant of touched) {
-      if (variant.inserts.count > 0) this.emitInsert(variant.encoder, op, row, variant.inserts)
-      if (variant.updates.count > 0) this.emitUpdate(variant.encoder, op, oldRow, row, variant.updates)
-      if (variant.deletes.count > 0) this.emitDelete(variant.encoder, op, oldRow, variant.deletes)
-      variant.inserts.count = 0
-      variant.updates.count = 0
-      variant.deletes.count = 0
-    }
-  }
-
-  private emitInsert(encoder: WireEncoder, op: number, row: Tuple | undefined, ids: Ids): void {
-    if (row === undefined) return
-    this.writer.beginItem()
-    const at = this.writer.out.length
-    encoder.insert(this.writer.out, row, this.transactionStamp(), op)
-    this.endItem(op, at, ids)
-  }
-
-  private emitDelete(encoder: WireEncoder, op: number, oldRow: Tuple | undefined, ids: Ids): void {
-    if (oldRow === undefined) return
-    this.writer.beginItem()
-    const at = this.writer.out.length
-    encoder.delete(this.writer.out, oldRow, this.transactionStamp(), op)
-    this.endItem(op, at, ids)
-  }
-
-  private emitUpdate(
-    encoder: WireEncoder,
-    op: number,
-    oldRow: Tuple | undefined,
-    row: Tuple | undefined,
-    ids: Ids
-  ): void {
-    if (oldRow === undefined || row === undefined) return
-    const scratch = this.scratch
-    scratch.clear()
-    const messages = encoder.update(scratch, oldRow, row, this.transactionStamp(), op)
-    if (messages === 0) return
-    this.copyItem(op, 0, messages === 1 ? scratch.length : encoder.secondStart, ids)
-    if (messages === 2) this.copyItem(op + 1, encoder.secondStart, scratch.length, ids)
-  }
-
-  private copyItem(op: number, from: number, to: number, ids: Ids): void {
-    this.writer.beginItem()
-    const at = this.writer.out.length
-    this.writer.out.append(this.scratch.buffer.subarray(from, to))
-    this.endItem(op, at, ids)
-  }
-
-  private endItem(op: number, at: number, ids: Ids): void {
-    const length = this.writer.out.length - at
-    const position = this.writer.endItem(op, at, ids.ids, ids.count)
-    this.engine.store.item(op, position, length, ids.ids, 0, ids.count)
   }
 }
 
