@@ -1,8 +1,9 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { Inspector } from "../postgres/Inspector.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
+import type { TableChange } from "../postgres/TableChange.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { PublicationReport } from "../postgres/PublicationReport.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
@@ -14,12 +15,13 @@ import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
 import { isMadeFrom } from "../shapes/makeDefinition.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import { gainedAttached, isAffectedBy } from "../shapes/SchemaChange.ts"
+import { affectedAmong, gainedAttached, isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
+import { CatalogueAhead } from "./CatalogueAhead.ts"
 import { keepSchema } from "./keepSchema.ts"
 import { measuredSnapshotter } from "./measuredSnapshotter.ts"
 import { watchTables } from "./TableWatch.ts"
@@ -34,6 +36,11 @@ const postgresEpochMillis = Date.UTC(2000, 0, 1)
 export class SessionServices extends Context.Service<
   SessionServices,
   {
+    /**
+     * Asks the catalogue what the session will want to know first. Begin it with the lock held, and before the stream, in a
+     * fiber of its own; its scope is that of the session.
+     */
+    readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
@@ -57,6 +64,7 @@ export class SessionServices extends Context.Service<
       const { engine } = yield* Storage
       const metrics = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
+      const ahead = new CatalogueAhead(inspector, engine.timers)
       let lastTransactionMillis = 0
 
       const tableOf = (definition: ShapeDefinition): Effect.Effect<TableInfo, SnapshotFailed> =>
@@ -110,6 +118,8 @@ export class SessionServices extends Context.Service<
       /** Asked while the stream waits, so it does not give up. */
       const ancestors = (oid: number): Effect.Effect<ReadonlyArray<number>> =>
         Effect.suspend(() => {
+          const known = ahead.answer(oid)
+          if (known !== undefined) return Effect.andThen(known, inspector.tableByOid(oid))
           inspector.invalidate(oid)
           return inspector.tableByOid(oid)
         }).pipe(
@@ -147,7 +157,7 @@ export class SessionServices extends Context.Service<
             const table = yield* inspector.tableByOid(oid)
             dropAffected(session, oid, table)
             const attached = Array.from(session.shapes.on(oid)).filter(
-              ({ definition: { leafOids } }) =>
+              ({ common: { leafOids } }) =>
                 table !== undefined && leafOids !== undefined && gainedAttached(leafOids, table)
             )
             session.drop(attached, attachedWithRows)
@@ -157,7 +167,7 @@ export class SessionServices extends Context.Service<
       const whileActive = (session: RegistrySession, beginAnew: Effect.Effect<void>) =>
         Effect.scoped(
           Effect.gen(function* () {
-            yield* inspector.onChange((change) => {
+            const onChange = (change: TableChange) => {
               if (change._tag === "Vanished") return dropAffected(session, change.before.oid, undefined)
               const { after, difference } = change
               // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
@@ -166,7 +176,9 @@ export class SessionServices extends Context.Service<
               if (difference.leavesAttached.length > 0)
                 session.dropTables(new Set([after.oid]), attachedWithRows)
               else dropAffected(session, after.oid, after)
-            })
+            }
+            yield* inspector.onChange(onChange)
+            for (const change of ahead.takeChanges()) onChange(change)
             publication.trust(session.shapes.tables().map(({ oid }) => oid))
             yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
             yield* Effect.forkScoped(
@@ -209,6 +221,7 @@ export class SessionServices extends Context.Service<
 
       return SessionServices.of({
         lastTransactionMillis: () => lastTransactionMillis,
+        lookAhead: Effect.suspend(() => ahead.begin(tablesOf(engine.store.all()))),
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
           makeMatcher: clauseMatcher,
@@ -259,6 +272,16 @@ const dropReported = (
   }
 }
 
+/** Tables whose rows shapes are made of. */
+const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
+  const oids = new Set<number>()
+  for (const { common } of shapes) {
+    oids.add(common.table.oid)
+    for (const leaf of common.leafOids ?? []) oids.add(leaf)
+  }
+  return oids
+}
+
 /** The types of the database's own make that the tables' columns have, each with the tables that have it. */
 const typesIn = (
   known: ReadonlyArray<TableInfo>,
@@ -284,9 +307,8 @@ const arrayLiteral = (texts: ReadonlyArray<string | null>): string =>
   `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`
 
 const dropAffected = (session: RegistrySession, oid: number, table: TableInfo | undefined): void => {
-  const affected = Array.from(session.shapes.on(oid)).filter(
-    (shape) => table === undefined || isAffectedBy(shape.definition, table)
-  )
+  const shapes = session.shapes.on(oid)
+  const affected = table === undefined ? Array.from(shapes) : affectedAmong(shapes, table)
   if (affected.length > 0) {
     session.drop(
       affected,

@@ -1,13 +1,17 @@
 import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
+import { describeByOid } from "../postgres/catalogue.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { readPublication } from "../postgres/publicationState.ts"
 import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
+import { Storage } from "../storage/Storage.ts"
 
 /** More often than idle connections are closed. */
 const everyMillis = 20_000
 /** What a takeover, and the first shape after it, need at the same time. */
 const adminConnections = 2
+/** Tables that are looked at: those with the first shapes. */
+const mostTables = 16
 
 /**
  * Keeps a waiting instance ready to take over at any moment: connecting to Postgres costs more than everything else that a
@@ -17,9 +21,10 @@ export class Warmth extends Context.Service<
   Warmth,
   {
     /**
-     * Keeps a few connections open, whose backends have looked at the publication before. Never ends, and never fails: a
-     * database that is out of reach has the waiting instance connect when it takes over. Does nothing where databases are to
-     * be left alone (`replicationIdleTimeoutMillis`).
+     * Keeps a few connections open, whose backends have looked at the publication and at tables with shapes before: the
+     * first time that a backend describes a table takes it many times as long as the next one, and the stream waits for that.
+     * Never ends, and never fails: a database that is out of reach has the waiting instance connect when it takes over. Does
+     * nothing where databases are to be left alone (`replicationIdleTimeoutMillis`).
      */
     readonly keep: Effect.Effect<never>
   }
@@ -30,11 +35,21 @@ export class Warmth extends Context.Service<
       const { publicationName, replicationIdleTimeoutMillis } = yield* Config
       const admin = yield* AdminPool
       const snapshots = yield* SnapshotSessions
+      const { engine } = yield* Storage
+      const tables = () => {
+        const oids = new Set<number>()
+        for (const { common } of engine.store.all()) {
+          oids.add(common.table.oid)
+          if (oids.size === mostTables) break
+        }
+        return [...oids]
+      }
+      const look = Effect.andThen(
+        readPublication(admin, publicationName),
+        Effect.suspend(() => describeByOid(admin, tables()))
+      )
       const use = Effect.all(
-        [
-          Effect.scoped(snapshots.acquire),
-          ...Array.from({ length: adminConnections }, () => readPublication(admin, publicationName))
-        ],
+        [Effect.scoped(snapshots.acquire), ...Array.from({ length: adminConnections }, () => look)],
         { concurrency: "unbounded", discard: true }
       )
       const keep = use.pipe(

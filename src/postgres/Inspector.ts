@@ -38,6 +38,8 @@ export class Inspector extends Context.Service<
     readonly restore: (tables: ReadonlyArray<TableInfo>) => void
     /** Calls a table into question: the next answer about it, lookups under way included, comes from the catalogue. */
     readonly invalidate: (oid: number) => void
+    /** Calls these tables into question and reads them at once, whether remembered or not. */
+    readonly readAgain: (oids: ReadonlyArray<number>) => Effect.Effect<void, PgError>
     /** Reads every remembered table again and returns what changed; `onChange` is told as well. */
     readonly refresh: Effect.Effect<ReadonlyArray<TableChange>, PgError>
     /**
@@ -85,6 +87,13 @@ export class Inspector extends Context.Service<
           // Somebody else has the name now, or nobody: what became of the table that had it?
           if (earlier !== undefined && earlier.oid !== found?.oid) yield* readOids([earlier.oid])
           return found
+        })
+
+      const readAll = (oids: ReadonlyArray<number>) =>
+        Effect.gen(function* () {
+          for (let from = 0; from < oids.length; from += tablesPerQuery) {
+            yield* readOids(oids.slice(from, from + tablesPerQuery))
+          }
         })
 
       const share = yield* makeSingleFlight<TableInfo | undefined, PgError>()
@@ -150,16 +159,16 @@ export class Inspector extends Context.Service<
         all: () => cache.all(),
         restore: (tables) => cache.restore(tables),
         invalidate: (oid) => cache.invalidate(oid),
+        readAgain: (oids) =>
+          Effect.suspend(() => {
+            for (const oid of oids) cache.invalidate(oid)
+            return readAll(oids)
+          }),
         refresh: Effect.gen(function* () {
           const changes: Array<TableChange> = []
           const stop = cache.listen((change) => changes.push(change))
           const oids = cache.all().map((table) => table.oid)
-          return yield* Effect.gen(function* () {
-            for (let from = 0; from < oids.length; from += tablesPerQuery) {
-              yield* readOids(oids.slice(from, from + tablesPerQuery))
-            }
-            return changes
-          }).pipe(Effect.ensuring(Effect.sync(stop)))
+          return yield* readAll(oids).pipe(Effect.as(changes), Effect.ensuring(Effect.sync(stop)))
         }),
         onChange: (listener) =>
           Effect.asVoid(

@@ -3,7 +3,7 @@ import type { Lsn } from "../postgres/Lsn.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import type { Tuple } from "../postgres/Tuple.ts"
 import type { ChangeSink } from "../replication/ChangeSink.ts"
-import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { affectedAmong } from "../shapes/SchemaChange.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
@@ -218,19 +218,7 @@ export class RowRouter implements ChangeSink {
         ancestors.includes(oid) ||
         (schema === relation.schema && name === relation.name)
       if (!concerned) continue
-      // Most shapes of a table select alike: the verdict is looked up by what it depends on.
-      const verdicts = new Map<object, Map<object | undefined, boolean>>()
-      for (const shape of this.options.shapes.on(oid)) {
-        const { columns, whereColumns } = shape.definition
-        let byWhere = verdicts.get(columns)
-        if (byWhere === undefined) verdicts.set(columns, (byWhere = new Map()))
-        let verdict = byWhere.get(whereColumns)
-        if (verdict === undefined) {
-          verdict = isAffectedBy(shape.definition, relation)
-          byWhere.set(whereColumns, verdict)
-        }
-        if (verdict) affected.push(shape)
-      }
+      for (const shape of affectedAmong(this.options.shapes.on(oid), relation)) affected.push(shape)
     }
     if (affected.length > 0) {
       this.options.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)

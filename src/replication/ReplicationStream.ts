@@ -4,7 +4,7 @@ import type { PgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { connect, type ReplicationConnection } from "./ReplicationConnection.ts"
 import type { StreamOptions } from "./runStream.ts"
-import { dropSlot, ensureSlot, type EnsuredSlot } from "./Slot.ts"
+import { dropSlot, ensureSlot, type EnsuredSlot, readSlot } from "./Slot.ts"
 
 /**
  * Replication as configured: the slot, publication and limits of this deployment. The steps of one round, in order, on
@@ -34,7 +34,10 @@ export class ReplicationStream extends Context.Service<
       const admin = yield* AdminPool
       const { slotName, publicationName, temporarySlot, maxTransactionBytes } = config
       return ReplicationStream.of({
-        connect: connect({ target: config.database, config }),
+        connect: Effect.tap(connect({ target: config.database, config }), ({ query }) =>
+          // The backend's first look takes much longer than the one that the takeover waits for.
+          Effect.ignore(readSlot(query, slotName))
+        ),
         ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
         dropSlot: (connection) => dropSlot(connection.query, slotName),
         stream: (connection, options) =>

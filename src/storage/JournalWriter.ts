@@ -272,6 +272,11 @@ export class JournalWriter {
     }
   }
 
+  /** See `RecentBytes.age`. */
+  ageRecent(): void {
+    for (const dropped of this.recent.age()) this.putAside.delete(dropped.buffer)
+  }
+
   private freshArena(): void {
     this.out.buffer = this.spare.pop() ?? Buffer.allocUnsafeSlow(arenaCapacityBytes)
     this.out.length = 0
@@ -354,10 +359,6 @@ export class JournalWriter {
     for (;;) {
       if (this.closed && this.failing) return
       try {
-        if (this.namedSegment < range.segment) {
-          if (this.durableWrites) await syncDirectory(this.paths.journal)
-          this.namedSegment = range.segment
-        }
         let at = range.from
         while (at < range.to) {
           const { bytesWritten } = await writeAt(
@@ -369,7 +370,13 @@ export class JournalWriter {
           )
           at += bytesWritten
         }
-        if (this.durableWrites) await sync(range.fd)
+        // After the bytes are there for followers to read, and not one sync after the other.
+        if (this.durableWrites)
+          await allDone([
+            sync(range.fd),
+            ...(this.namedSegment < range.segment ? [syncDirectory(this.paths.journal)] : [])
+          ])
+        this.namedSegment = Math.max(this.namedSegment, range.segment)
         break
       } catch (error) {
         this.failing = true
@@ -409,4 +416,9 @@ export class JournalWriter {
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
     await closeFile(this.fd)
   }
+}
+
+/** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
+const allDone = async (work: ReadonlyArray<Promise<void>>): Promise<void> => {
+  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason
 }

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { inject } from "vitest"
 import { Effect, Layer, Ref } from "effect"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { Inspector } from "../../src/postgres/Inspector.ts"
@@ -100,7 +101,7 @@ describe("a table in the catalogue", () => {
           [yield* oidOf("items"), "public", "items", "table", [], []]
         )
         assert.deepStrictEqual(yield* inspector.tableByOid(items?.oid ?? 0), items)
-        assert.isAtLeast(inspector.serverVersionNum(), 180000)
+        assert.isAtLeast(inspector.serverVersionNum(), inject("pg").majorVersion * 10_000)
       })
     )
   )
@@ -346,6 +347,27 @@ const collect = (inspector: Inspector["Service"]) =>
   })
 
 describe("a change in the catalogue", () => {
+  it.live("is found when the tables are read again, all with one question", () =>
+    withInspector((inspector, { statements }) =>
+      Effect.gen(function* () {
+        yield* sql("CREATE TABLE again (id int PRIMARY KEY); CREATE TABLE never_seen (id int PRIMARY KEY)")
+        yield* inspector.table("public", "again")
+        const oids = [yield* oidOf("again"), yield* oidOf("never_seen"), 1]
+        const changes = yield* collect(inspector)
+        yield* sql("ALTER TABLE again ADD COLUMN added int")
+        const before = yield* Ref.get(statements)
+        yield* inspector.readAgain(oids)
+        assert.strictEqual((yield* Ref.get(statements)) - before, 1)
+        assert.deepStrictEqual(
+          changes.map((change) => change._tag === "Changed" && change.difference.columnsAdded),
+          [["added"]]
+        )
+        assert.deepStrictEqual(oids.map(inspector.isFresh), [true, true, false])
+        yield* inspector.readAgain([])
+      })
+    )
+  )
+
   it.live("is told once, whoever finds it", () =>
     withInspector((inspector) =>
       Effect.gen(function* () {

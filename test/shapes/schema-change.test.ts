@@ -2,7 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { ColumnInfo, TableInfo } from "../../src/postgres/TableInfo.ts"
 import { makeDefinition, type ShapeRequest } from "../../src/shapes/makeDefinition.ts"
-import { gainedAttached, isAffectedBy, partitionsChanged } from "../../src/shapes/SchemaChange.ts"
+import {
+  affectedAmong,
+  gainedAttached,
+  isAffectedBy,
+  partitionsChanged
+} from "../../src/shapes/SchemaChange.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../src/shapes/ShapeDefinition.ts"
 
 const int4 = 23
@@ -157,6 +162,21 @@ describe("a schema change affects a shape", () => {
       affected.slice(1)
     )
     if (affected[1]) assert.isTrue(isAffectedBy(selectable, relationOf(table)))
+  })
+
+  it.each(changes)("when %s: many shapes as each of them alone", (_, table) => {
+    const kinds = [all, titles, filtered, filteredSomehow, shape(["id", "note"]), shape(["id", "sum"])]
+    // Shapes that share their parts, as those from storage do, and more kinds than verdicts are kept of.
+    const shapes = Array.from({ length: 60 }, (_unused, i) => {
+      const kind = kinds[i % kinds.length] as ShapeDefinition
+      return { definition: i % 4 === 0 ? { ...kind, columns: [...kind.columns] } : { ...kind } }
+    })
+    for (const now of [table, relationOf(table)]) {
+      assert.deepStrictEqual(
+        affectedAmong(shapes, now),
+        shapes.filter(({ definition }) => isAffectedBy(definition, now))
+      )
+    }
   })
 
   it("when what only the catalogue knows changes", () => {

@@ -314,6 +314,7 @@ const inspector = (): Inspector["Service"] => ({
   all: () => [],
   restore: () => {},
   invalidate: () => {},
+  readAgain: () => Effect.void,
   refresh: Effect.succeed([]),
   onChange: () => Effect.void
 })
