@@ -7,11 +7,11 @@ import type { Relation } from "../../src/postgres/Relation.ts"
 import { tupleOf } from "../../src/postgres/Tuple.ts"
 import { clauseMatcher } from "../../src/registry/Matcher.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
-import type { SnapshotRequest } from "../../src/registry/Snapshotter.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeState } from "../../src/storage/ShapeState.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { eventually } from "../support/eventually.ts"
+import { snapshotter } from "./no-rows.ts"
 import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
 
 setFlagsFromString("--expose-gc")
@@ -23,16 +23,6 @@ const relation: Relation = {
   name: "t",
   replicaIdentity: "f",
   columns: [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]
-}
-
-/** Snapshots without rows, of no transaction. */
-const snapshotter = {
-  run: <E>({ onSnapshot, sink }: SnapshotRequest<E>) =>
-    Effect.gen(function* () {
-      yield* onSnapshot({ xmin: 1n, xmax: 1n, xipList: [], walLsn: 0n, containedBefore: 0n })
-      yield* sink.write(Buffer.from(`{"headers":{"control":"snapshot-end"}}`))
-      yield* sink.end()
-    })
 }
 
 const alive = (states: ReadonlyArray<WeakRef<ShapeState>>): number => {
