@@ -364,7 +364,7 @@ describe("a change in the catalogue", () => {
         )
         assert.deepStrictEqual(oids.map(inspector.isFresh), [true, true, false])
         yield* inspector.readAgain([])
-      })
+      }).pipe(Effect.scoped)
     )
   )
 
