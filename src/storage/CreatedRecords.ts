@@ -1,5 +1,6 @@
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { isStoredExpression } from "../where/index.ts"
+import { FrequentNotices } from "./FrequentNotices.ts"
 import { internDefinition, templateOf } from "./internDefinition.ts"
 import { type CreatedLike, decodeNotice, encodeNotice, type Notice } from "./Records.ts"
 
@@ -40,6 +41,7 @@ export class CreatedEncoder {
 /** Reads what `CreatedEncoder` has written, from the beginning of a segment on. */
 export class CreatedDecoder {
   private readonly definitions = new Map<number, ShapeDefinition>()
+  private readonly frequent = new FrequentNotices()
 
   beginSegment(): void {
     this.definitions.clear()
@@ -47,8 +49,11 @@ export class CreatedDecoder {
 
   /** A shape that stands in a record of which the one it refers to was damaged is gone: nobody knows what it was. */
   decode(payload: Buffer): Notice {
+    const known = this.frequent.decode(payload)
+    if (known !== undefined) return known
     const notice = decodeNotice(payload)
     if (notice.t === "createdLike") return this.whole(notice)
+    this.frequent.remember(payload, notice)
     if (notice.t === "created" && notice.number !== undefined)
       this.definitions.set(notice.number, internDefinition(notice.definition))
     return notice
