@@ -9,7 +9,7 @@ import { demoData } from "./DemoData.ts"
 import { withDirectoryLock } from "./DirectoryLock.ts"
 import { startCluster } from "./EmbeddedPostgres.ts"
 import { type Release, startGuard } from "./Guard.ts"
-import { canTraverse, isOurs, postgresUser } from "./PostgresBinaries.ts"
+import { canTraverse, isOurs, majorVersionOf, postgresBinaries, postgresUser } from "./PostgresBinaries.ts"
 import { childrenOf, isAlive, isPostmasterOf, signal } from "./Processes.ts"
 
 /** The embedded database cannot be had. The message says why and what to do. */
@@ -87,7 +87,7 @@ const join = async (options: DevDatabaseOptions): Promise<Joined> => {
   return withDirectoryLock(lock, lockMillis, async () => {
     const password = await superuserPassword(path.join(directory, "superuser-password"))
     const existed = existsSync(path.join(data, "PG_VERSION"))
-    if (existed) checkData(data)
+    if (existed) await checkData(data)
     // Known as a user before the first look: the guard of a process that was just killed then leaves Postgres running.
     await writeFile(path.join(users, own), "")
     let server: Server
@@ -155,15 +155,17 @@ const superuserPassword = async (file: string): Promise<string> => {
 }
 
 /** Refuses data that this Postgres cannot use, with words that say what to do. */
-const checkData = (data: string): void => {
+const checkData = async (data: string): Promise<void> => {
   const version = readFileSync(path.join(data, "PG_VERSION"), "utf8").trim()
-  if (version !== "18") {
+  const user = postgresUser()
+  const ours = majorVersionOf(await postgresBinaries(18, user), user)
+  if (version !== ours) {
     throw new Error(
-      `${data} was made by Postgres ${version}, and this is Postgres 18. Move it away, and a new one is made.`
+      `${data} was made by Postgres ${version}, and this is Postgres ${ours}. Move it away, and a new one is made.`
     )
   }
   const owner = statSync(data).uid
-  const needed = postgresUser()?.uid ?? process.getuid?.()
+  const needed = user?.uid ?? process.getuid?.()
   if (needed !== undefined && owner !== needed) {
     throw new Error(
       `${data} belongs to user ${owner}, but Postgres would run as user ${needed}. Start as the user who made it, move ` +

@@ -107,6 +107,16 @@ export const postgresBinaries = async (
   )
 }
 
+/** Major version of the Postgres in a folder that `postgresBinaries` gave, such as `18`. */
+export const majorVersionOf = (native: string, user: PostgresUser | undefined): string => {
+  const { stdout } = spawnSync(path.join(native, "bin", "postgres"), ["--version"], {
+    cwd: "/",
+    encoding: "utf8",
+    ...asUser(user)
+  })
+  return /(\d+)/.exec(stdout)?.[1] ?? "unknown"
+}
+
 /** Can `user` reach `directory`, that is: may it search every directory on the way? */
 export const canTraverse = (directory: string, user: PostgresUser | undefined): boolean =>
   user === undefined || spawnSync("test", ["-x", directory], { cwd: "/", ...asUser(user) }).status === 0

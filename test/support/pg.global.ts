@@ -1,5 +1,6 @@
 import type { TestProject } from "vitest/node"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
+import { majorVersionOf, postgresBinaries, postgresUser } from "../../src/dev/PostgresBinaries.ts"
 
 /** The Postgres 18 cluster that all test files share; each makes a database of its own in it (`database.ts`). */
 export interface TestCluster {
@@ -9,9 +10,14 @@ export interface TestCluster {
   readonly password: string
 }
 
+export interface SharedCluster extends TestCluster {
+  /** 18, unless `BATON_DEV_POSTGRES` names another installation. */
+  readonly majorVersion: number
+}
+
 declare module "vitest" {
   export interface ProvidedContext {
-    pg: TestCluster
+    pg: SharedCluster
   }
 }
 
@@ -27,6 +33,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     }
   })
   const { host, port, user, password } = cluster
-  project.provide("pg", { host, port, user, password })
+  const postgres = postgresUser()
+  const majorVersion = Number(majorVersionOf(await postgresBinaries(18, postgres), postgres))
+  project.provide("pg", { host, port, user, password, majorVersion })
   return () => cluster.destroy()
 }

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, inject, it } from "vitest"
 import type { TypeCatalogue } from "../../src/where/catalogue/TypeCatalogue.ts"
 import { documentationTables, withTables } from "../../src/where/documentation.ts"
 import { natives } from "../../src/where/native/index.ts"
@@ -16,10 +16,14 @@ describe("docs/where-clauses.md", () => {
   })
   afterAll(() => database.drop())
 
-  it("lists what is registered (otherwise run `node scripts/where-docs.ts`)", async () => {
-    const page = await readFile(new URL("../../docs/where-clauses.md", import.meta.url), "utf8")
-    assert.strictEqual(page, withTables(page, documentationTables(catalogue)))
-  })
+  // The page is about the newest version.
+  it.skipIf(inject("pg").majorVersion < 18)(
+    "lists what is registered (otherwise run `node scripts/where-docs.ts`)",
+    async () => {
+      const page = await readFile(new URL("../../docs/where-clauses.md", import.meta.url), "utf8")
+      assert.strictEqual(page, withTables(page, documentationTables(catalogue)))
+    }
+  )
 
   it("and every registered function exists in Postgres", () => {
     const known = new Set(catalogue.allFunctions().map((entry) => builtinKey(catalogue, entry)))
