@@ -7,6 +7,7 @@ import { lockKey } from "../../src/lock/lockKey.ts"
 import { type ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { recordKind, type SnapshotVisibility } from "../../src/storage/Records.ts"
+import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
 import type { ShapeState } from "../../src/storage/ShapeState.ts"
 import { storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -49,7 +50,7 @@ const closeEngine = async (engine: StorageEngine, moves: boolean): Promise<void>
       meta: { synchronous: "OFF", cacheBytes: 8 << 20 }
     })
     await Effect.runPromise(Effect.scoped(maintenance.round()))
-  }
+  } else await new SegmentIndexer(engine).round()
   await engine.close()
 }
 

@@ -4,7 +4,7 @@ import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { xidLookup } from "./SegmentIndex.ts"
-import { type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
+import { IndexMemory, type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
@@ -52,6 +52,8 @@ export class JournalReader {
   private epochsRead = false
   /** Whether the present segment has an index has been looked at. */
   private indexTried = false
+  /** Kept from one index to the next: there is none any more once the end of the journal has been reached. */
+  private indexMemory: IndexMemory | undefined
   private readonly created = new CreatedDecoder()
   epoch: number
   segment: number
@@ -94,6 +96,7 @@ export class JournalReader {
       if (!this.indexTried) {
         this.indexTried = true
         if (this.position === 0 && (await this.takeIndex())) return "progress"
+        this.indexMemory = undefined
       }
       const applied = await this.readSome(this.limit())
       if (applied === "progress" || applied === "stale") return applied
@@ -103,7 +106,8 @@ export class JournalReader {
 
   /** Applies what the segment that now begins comes to, as far as its index goes. False when there is none that counts. */
   private async takeIndex(): Promise<boolean> {
-    const loaded = await loadIndex(this.paths, this.epoch, this.segment, this.limit())
+    const memory = (this.indexMemory ??= new IndexMemory())
+    const loaded = await loadIndex(this.paths, this.epoch, this.segment, this.limit(), memory)
     if (loaded === undefined || this.open !== undefined) return false
     const { index } = loaded
     // Transactions that have been seen before are told apart one by one.

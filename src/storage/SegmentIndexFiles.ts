@@ -30,46 +30,75 @@ export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: 
   return index?.end ?? 0
 }
 
+/** Memory that is used for one index after the other: fresh memory for each would keep the garbage collector busy. */
+export class IndexMemory {
+  private words = new Uint32Array(0)
+  readonly pieces: readonly [Buffer, Buffer] = [
+    Buffer.allocUnsafeSlow(pieceBytes),
+    Buffer.allocUnsafeSlow(pieceBytes)
+  ]
+
+  /** For so many bytes, until somebody asks again. */
+  wordsFor(bytes: number): Uint32Array<ArrayBuffer> {
+    const length = bytes / 4
+    if (this.words.length < length) this.words = new Uint32Array(Math.ceil(length * 1.25))
+    return this.words.subarray(0, length)
+  }
+}
+
 /**
  * The index of a segment of which the first `limit` bytes count. `undefined` when there is none, or it is not sound, or the
- * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index.
+ * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index. It stands
+ * in `memory`, so it is gone with the next one.
  */
 export const loadIndex = async (
   paths: StoragePaths,
   epoch: number,
   segment: number,
-  limit: number
+  limit: number,
+  memory: IndexMemory
 ): Promise<LoadedIndex | undefined> => {
   const path = indexFile(paths, epoch, segment)
-  const index = await readMain(path, epoch, segment)
+  const index = await readMain(path, epoch, segment, memory)
   if (index === undefined || index.end > limit) return undefined
-  if (!(await holds(segmentFile(paths, epoch, segment), index.end, index.segmentCrc))) return undefined
+  if (!(await holds(segmentFile(paths, epoch, segment), index.end, index.segmentCrc, memory.pieces)))
+    return undefined
   return { index, table: () => readTable(path, index) }
 }
 
-const readMain = (path: string, epoch: number, segment: number): Promise<SegmentIndex | undefined> =>
+const readMain = (
+  path: string,
+  epoch: number,
+  segment: number,
+  memory?: IndexMemory
+): Promise<SegmentIndex | undefined> =>
   withFile(path, async (file, size) => {
-    const head = await readWords(file, 0, 4 * headWords)
+    const head = await readWords(file, 0, new Uint32Array(headWords))
     const bytes = head === undefined ? undefined : indexBytes(head, epoch, segment)
     if (bytes === undefined || bytes.main + bytes.table !== size) return undefined
-    const words = await readWords(file, 0, bytes.main)
+    const room = memory?.wordsFor(bytes.main) ?? new Uint32Array(bytes.main / 4)
+    const words = await readWords(file, 0, room)
     const index = words === undefined ? undefined : new SegmentIndex(words)
     return index?.isSound === true ? index : undefined
   })
 
 const readTable = (path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
   withFile(path, async (file) => {
-    const words = await readWords(file, index.bytes, index.tableBytes)
+    const words = await readWords(file, index.bytes, new Uint32Array(index.tableBytes / 4))
     return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
   })
 
 /** Whether the first `bytes` bytes of a file have this checksum. */
-const holds = async (path: string, bytes: number, crc: number): Promise<boolean> => {
+const holds = async (
+  path: string,
+  bytes: number,
+  crc: number,
+  pieces: readonly [Buffer, Buffer]
+): Promise<boolean> => {
   const found = await withFile(path, async (file, size) => {
     if (size < bytes) return undefined
-    const pieces = [0, 1].map(() => Buffer.allocUnsafeSlow(Math.min(pieceBytes, Math.max(1, bytes))))
     const read = (at: number): Promise<Buffer | undefined> => {
-      const piece = pieces[(at / pieceBytes) & 1] as Buffer
+      const piece = pieces[((at / pieceBytes) & 1) as 0 | 1]
       return fill(file, at, piece.subarray(0, Math.min(pieceBytes, bytes - at)))
     }
     let sum = 0
@@ -97,9 +126,8 @@ const fill = async (file: FileHandle, position: number, into: Buffer): Promise<B
 const readWords = async (
   file: FileHandle,
   position: number,
-  bytes: number
+  words: Uint32Array<ArrayBuffer>
 ): Promise<Uint32Array<ArrayBuffer> | undefined> => {
-  const words = new Uint32Array(bytes / 4)
   return (await fill(file, position, bytesOf(words))) === undefined ? undefined : words
 }
 

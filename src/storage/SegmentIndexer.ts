@@ -9,7 +9,7 @@ import type { StorageEngine } from "./StorageEngine.ts"
 /** Read at a time: other work comes in between. */
 const readBytes = 1 << 20
 /** A segment, or what has been added to one, is not worth an index below this size: reading it is quick enough. */
-export const defaultIndexStepBytes = 4 << 20
+export const defaultIndexStepBytes = 8 << 20
 
 interface Scanned {
   readonly scan: SegmentScan

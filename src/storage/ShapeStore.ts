@@ -365,12 +365,15 @@ export class ShapeStore {
     const first = tail.count
     tail.append(added, from, added.count)
     this.countEntries(segment, added.count - from)
+    const { chunkBytesThreshold } = this
+    let { openChunkBytes } = shape
     for (let i = first; i < tail.count; i++) {
-      shape.openChunkBytes += tail.length(i)
-      if (shape.openChunkBytes < this.chunkBytesThreshold) continue
+      openChunkBytes += tail.length(i)
+      if (openChunkBytes < chunkBytesThreshold) continue
       tail.markChunkEnd(i)
-      shape.openChunkBytes = 0
+      openChunkBytes = 0
     }
+    shape.openChunkBytes = openChunkBytes
     shape.end = tail.offset(tail.count - 1)
     this.wake(shape)
   }

@@ -10,8 +10,11 @@ import { indexedBytes, writeIndex } from "../../src/storage/SegmentIndexFiles.ts
 import { SegmentScan } from "../../src/storage/SegmentScan.ts"
 import { recordKind } from "../../src/storage/Records.ts"
 import type { ShapeState } from "../../src/storage/ShapeState.ts"
+import { ShapeStore } from "../../src/storage/ShapeStore.ts"
+import { ShapeTail } from "../../src/storage/ShapeTail.ts"
 import { parseSegmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { Waiters } from "../../src/storage/Waiters.ts"
 import { createShape, definitionOf, engineAt, temporaryDirectory, writeTransaction } from "./support.ts"
 
 const opened: Array<StorageEngine> = []
@@ -317,6 +320,41 @@ describe("the index of a segment", () => {
       { numRuns: 40 }
     )
     assert.isAbove(used, 40)
+  })
+
+  it("leaves open what the snapshot of a shape contains as long as that is not known", async () => {
+    const path = directory()
+    const engine = await started(path)
+    const definition = definitionOf("a")
+    engine.write({ t: "created", id: 1, handle: "1-1", definition, atMillis: 1 })
+    for (let t = 1; t <= 30; t++)
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [1], padding: 90 }], 900 + (t % 3))
+    const compare = async () => {
+      await engine.writer?.durable()
+      await new SegmentIndexer(engine, 1).round()
+      const found = await recovered(path)
+      assert.deepStrictEqual(found.state, await recoveredPlainly(path))
+      assert.isAtLeast(found.indexed.length, 3)
+      return found.state.shapes[0]
+    }
+    assert.strictEqual((await compare())?.undecided?.length, 30)
+    engine.write({ t: "visible", id: 1, visibility: { xmin: "900", xmax: "902", xipList: ["900"] } })
+    assert.strictEqual((await compare())?.entries.length, 20)
+  })
+
+  it("adds nothing to a shape that its files hold already", () => {
+    const store = new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1000 })
+    const shape = store.create(1, "1-1", definitionOf("a"), 1)
+    shape.setVisibility(visibilityAt(1, 0n))
+    const sums = { index: 0, bytes: 1, crc: 0, indexCrc: 0, entries: 1, entryBytes: 1 }
+    shape.setFile({ ...sums, endTx: "300", endOp: 2, closed: false })
+    const entries = new ShapeTail()
+    for (const tx of [200, 300, 400]) entries.push(0, tx, 4, 7, tx, 10)
+    store.adopt(1, 7, entries, () => assert.fail())
+    assert.deepStrictEqual(
+      entriesOf(shape).map(([tx]) => tx),
+      [400n]
+    )
   })
 
   it("counts for nothing when a bit of it is flipped, wherever that is, or when a part is missing", async () => {
