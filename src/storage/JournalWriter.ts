@@ -272,8 +272,9 @@ export class JournalWriter {
     }
   }
 
-  /** See `RecentBytes.age`. */
+  /** See `RecentBytes.age`. Nothing is forgotten while part of it can be found in memory only. */
   ageRecent(): void {
+    if (this.durableMarker < this.appended) return
     for (const dropped of this.recent.age()) this.putAside.delete(dropped.buffer)
   }
 

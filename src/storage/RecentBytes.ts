@@ -2,6 +2,7 @@ interface Piece {
   readonly segment: number
   readonly start: number
   readonly buffer: Buffer
+  readonly age: number
 }
 
 /** Whether the bytes come right after the piece, in the journal and in memory. */
@@ -15,6 +16,7 @@ const continues = (last: Piece, segment: number, start: number, { buffer, byteOf
 export class RecentBytes {
   private pieces: Array<Piece> = []
   private bytes = 0
+  private ages = 0
   private readonly capacityBytes: number
 
   constructor(capacityBytes: number) {
@@ -31,15 +33,35 @@ export class RecentBytes {
       // A follower reads in small steps into one large buffer: that is one piece, or there would be thousands.
       const { byteOffset, length } = last.buffer
       const both = Buffer.from(last.buffer.buffer, byteOffset, length + buffer.length)
-      this.pieces[this.pieces.length - 1] = { segment, start: last.start, buffer: both }
-    } else this.pieces.push({ segment, start, buffer })
+      this.pieces[this.pieces.length - 1] = { segment, start: last.start, buffer: both, age: this.ages }
+    } else this.pieces.push({ segment, start, buffer, age: this.ages })
     this.bytes += buffer.length
     let drop = 0
-    while (this.bytes > this.capacityBytes && drop < this.pieces.length - 1) {
-      this.bytes -= this.pieces[drop]?.buffer.length ?? 0
-      drop++
-    }
-    return drop === 0 ? nothing : this.pieces.splice(0, drop).map((piece) => piece.buffer)
+    let bytes = this.bytes
+    while (bytes > this.capacityBytes && drop < this.pieces.length - 1) bytes -= this.length(drop++)
+    return this.drop(drop)
+  }
+
+  /**
+   * Call at even intervals: forgets what was here two calls ago, and returns it. Live readers ask for bytes at once; those
+   * who come later find them in the file, and the memory of an idle process is not spent on them.
+   */
+  age(): ReadonlyArray<Buffer> {
+    let drop = 0
+    while (drop < this.pieces.length && (this.pieces[drop]?.age ?? 0) < this.ages) drop++
+    this.ages++
+    return this.drop(drop)
+  }
+
+  private length(i: number): number {
+    return this.pieces[i]?.buffer.length ?? 0
+  }
+
+  /** The first `count` pieces. */
+  private drop(count: number): ReadonlyArray<Buffer> {
+    if (count === 0) return nothing
+    for (let i = 0; i < count; i++) this.bytes -= this.length(i)
+    return this.pieces.splice(0, count).map((piece) => piece.buffer)
   }
 
   slice(segment: number, position: number, length: number): Buffer | undefined {

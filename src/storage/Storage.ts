@@ -31,6 +31,8 @@ export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("Stor
 }) {}
 
 const recentBytes = 32 << 20
+/** The latest bytes of the journal stay in memory for one to two times as long. */
+const recentMillis = 10_000
 /** Woken clients at the same offset share one body for this long. */
 const sharingMillis = 50
 /** A snapshot chunk that does not come for so long is given up on. */
@@ -89,6 +91,12 @@ export class Storage extends Context.Service<
         })
         engine.follow()
       })
+      const age = Effect.sync(() => {
+        const writer = engine.writer ?? engine.leaving
+        if (writer === undefined) engine.recent.age()
+        else writer.ageRecent()
+      })
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(recentMillis), age)))
       return Storage.of({ engine, load })
     })
   )

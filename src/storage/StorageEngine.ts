@@ -72,7 +72,7 @@ export class StorageEngine {
   private reader: JournalReader | undefined
   writer: JournalWriter | undefined
   /** A writer that is on its way out: what it has composed is still in its memory. */
-  private leaving: JournalWriter | undefined
+  leaving: JournalWriter | undefined
   private loop: Promise<void> | undefined
   /** Completes when the epoch that is written is durable itself. */
   private secured: Promise<void> = Promise.resolve()

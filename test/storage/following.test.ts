@@ -79,4 +79,17 @@ describe("the latest bytes of the journal", () => {
     assert.isUndefined(recent.slice(1, 600, 10))
     assert.isDefined(recent.slice(1, 700, 10))
   })
+
+  it("are forgotten when they have been there for two looks", () => {
+    const recent = new RecentBytes(100)
+    recent.add(1, 0, Buffer.from("old"))
+    assert.deepStrictEqual(recent.age(), [])
+    recent.add(1, 3, Buffer.from("new"))
+    assert.deepStrictEqual(recent.age().map(String), ["old"])
+    assert.isUndefined(recent.slice(1, 0, 3))
+    assert.strictEqual(recent.slice(1, 3, 3)?.toString(), "new")
+    recent.add(1, 6, Buffer.alloc(98))
+    assert.isUndefined(recent.slice(1, 3, 3), "what is forgotten does not count twice")
+    assert.isDefined(recent.slice(1, 6, 98))
+  })
 })

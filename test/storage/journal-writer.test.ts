@@ -257,6 +257,25 @@ describe("journal writer", () => {
     assert.deepStrictEqual([...new Set(onDisk)], lsns)
   })
 
+  it("forgets what is in memory when it is old and on the disk, and readers find it there", async () => {
+    const engine = await open(directory(), { segmentBytes: 1000 })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const written: Array<string> = []
+    for (let t = 1; t <= 12; t++) {
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 200 }])
+      written.push(`${t * 100}_0!`)
+    }
+    const tail = engine.store.get(shape.id)?.tail ?? assert.fail("no entries")
+    const inMemory = () => engine.memory(tail.segment(0), tail.position(0), tail.length(0)) !== undefined
+    for (let i = 0; i < 3; i++) engine.writer?.ageRecent()
+    assert.isTrue(inMemory(), "it is nowhere else yet")
+    assert.isTrue(await engine.writer?.durable())
+    for (let i = 0; i < 2; i++) engine.writer?.ageRecent()
+    assert.isFalse(inMemory())
+    assert.deepStrictEqual(changes(await readAll(engine, shape, snapshotEnd)), written)
+  })
+
   it("says that records are durable when their bytes are in the file, in order", async () => {
     const path = directory()
     const engine = await open(path, { segmentBytes: 3000 })
