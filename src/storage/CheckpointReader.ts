@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises"
 import { existsSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
@@ -18,6 +19,7 @@ import type { StoragePaths } from "./StorageDir.ts"
 /** A checkpoint that is locked for so long has been left so by somebody who is gone. */
 const lockedMillis = 10_000
 const pauseMillis = 50
+const rowsPerTurn = 500
 
 /** SQLite result codes. Source: SQLite documentation, "Result and Error Codes". */
 const sqliteBusy = 5
@@ -151,11 +153,12 @@ const readCopy = (path: string): Effect.Effect<Content | undefined, unknown> =>
 const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefined, unknown> =>
   Effect.scoped(
     Effect.flatMap(openMeta(path, { readonly }), ({ db }) =>
-      Effect.try({ try: () => readAll(db), catch: (cause) => cause })
+      Effect.tryPromise({ try: () => readAll(db), catch: (cause) => cause })
     )
   )
 
-const readAll = (db: DatabaseSync): Content | undefined => {
+/** Other work gets its turn meanwhile: whoever asks for this instance's health is not to wait for a hundred thousand shapes. */
+const readAll = async (db: DatabaseSync): Promise<Content | undefined> => {
   db.exec("BEGIN")
   const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")
   if (stored === undefined) return undefined
@@ -169,7 +172,7 @@ const readAll = (db: DatabaseSync): Content | undefined => {
   const damaged: Array<string> = []
   let found = 0
   for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<ShapeRow>) {
-    found++
+    if (++found % rowsPerTurn === 0) await nextTurn()
     const common = definitions.get(row.definition)
     if (common === undefined || shapeChecksum(row) !== row.crc) damaged.push(String(row.handle))
     else shapes.push(shapeOf(row, common))
