@@ -88,11 +88,24 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
   if (request.onlyInQueries !== true) refuseUnreplicated(request, scope.used)
   const stored: StoredExpression = {
     version: 1,
-    plan: JSON.stringify(lowered.plan),
+    plan: shared(JSON.stringify(lowered.plan)),
     constants: lowered.constants,
     columns: [...scope.used]
   }
-  return { sql, expression: stored, ...classify(lowered) }
+  const { classification, reason } = classify(lowered)
+  return { sql, expression: stored, classification, reason: shared(reason) }
+}
+
+const maxTexts = 1000
+const texts = new Map<string, string>()
+
+/** The same text, in memory once: clauses that differ in constants only share all but those. */
+const shared = (text: string): string => {
+  const known = texts.get(text)
+  if (known !== undefined) return known
+  if (texts.size >= maxTexts) texts.clear()
+  texts.set(text, text)
+  return text
 }
 
 /** Columns whose values the stream does not carry cannot be judged there. */
