@@ -8,9 +8,6 @@ import type { StorageEngine } from "./StorageEngine.ts"
 
 /** Read at a time: other work comes in between. */
 const readBytes = 1 << 20
-/** A segment, or what has been added to one, is not worth an index below this size: reading it is quick enough. */
-export const defaultIndexStepBytes = 8 << 20
-
 interface Scanned {
   readonly scan: SegmentScan
   /** Where the index ends that has been written last. */
@@ -19,7 +16,8 @@ interface Scanned {
 
 /**
  * Writes the indexes of the writing instance's journal, behind its back: of each segment once it is finished, and of the
- * present one whenever it has grown by a few megabytes. Nothing depends on it but how long a start takes.
+ * present one whenever it has grown by a quarter of what a segment is to hold. What is smaller is quickly read without.
+ * Nothing depends on it but how long a start takes.
  */
 export class SegmentIndexer {
   private readonly engine: StorageEngine
@@ -29,7 +27,7 @@ export class SegmentIndexer {
   private current: Scanned | undefined
   private nextRemoval = 0
 
-  constructor(engine: StorageEngine, stepBytes = defaultIndexStepBytes) {
+  constructor(engine: StorageEngine, stepBytes = engine.options.segmentBytes >>> 2) {
     this.engine = engine
     this.stepBytes = stepBytes
   }
