@@ -294,7 +294,14 @@ const untilEqual = async (
 /** Longer than a request may be held, so that one that is forgotten shows. */
 const standstillMillis = 25_000
 
-const damageKinds = [/\/journal\//, /\/shapes\/[^/]+\/s\d+$/, /\/shapes\/[^/]+\/l\d+$/, /\.idx$/, /\.sqlite$/]
+const damageKinds = [
+  /\/journal\//,
+  /\/indexes\//,
+  /\/shapes\/[^/]+\/s\d+$/,
+  /\/shapes\/[^/]+\/l\d+$/,
+  /\.idx$/,
+  /\.sqlite$/
+]
 
 /** A shape whose deletion was confirmed never comes back. */
 const deletedStayAway = async (
