@@ -4,6 +4,7 @@ import { crc32 } from "node:zlib"
 import { frameHeaderBytes, scanFrame } from "./Frame.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import {
+  allDone,
   epochFile,
   listDirectory,
   parseSegmentFile,
@@ -83,16 +84,21 @@ export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Pr
 export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Promise<void> => {
   const records = new Map((await readEpochs(paths, 0)).map((record) => [record.epoch, record]))
   const secured: Array<number> = []
+  const files: Array<string> = []
   for (let record: EpochRecord | undefined = newest; record !== undefined;) {
-    await unlessGone(syncFile(epochFile(paths, record.epoch)))
+    files.push(epochFile(paths, record.epoch))
     secured.push(record.epoch)
     const { previous }: EpochRecord = record
     if (previous === null) break
-    await unlessGone(syncFile(segmentFile(paths, previous.epoch, previous.segment)))
+    files.push(segmentFile(paths, previous.epoch, previous.segment))
     record = (await isSecured(paths, previous.epoch)) ? undefined : records.get(previous.epoch)
   }
-  await syncDirectory(paths.epochs)
-  await syncDirectory(paths.journal)
+  // Together, because a file system mostly makes all of them durable with the first: in turn each would wait for the disk.
+  await allDone([
+    ...files.map((file) => unlessGone(syncFile(file))),
+    syncDirectory(paths.epochs),
+    syncDirectory(paths.journal)
+  ])
   for (const epoch of secured)
     await unlessGone(writeFile(claimFile(paths, epoch), securedMark, { flag: "r+" }))
 }

@@ -5,7 +5,7 @@ import { CreatedEncoder } from "./CreatedRecords.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "./Records.ts"
-import { segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
+import { allDone, segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
 import { pause, type Timers } from "./Timers.ts"
 import { itemHeaderBytes, partHeaderBytes, writeItemHeader, writePartHeader } from "./TransactionPart.ts"
 
@@ -22,6 +22,8 @@ const arenaCapacityBytes = arenaBytes + partBytes + 64 * 1024
 /** Arenas kept for use again. Fresh ones all the time would have the garbage collector run all the time. */
 const spareArenas = 2
 const retryMillis = 1000
+/** What has been composed is written at least this often, however long the disk takes to sync what was written before. */
+const showMillis = 5
 
 interface Range {
   readonly fd: number
@@ -50,6 +52,12 @@ export class JournalWriter {
   /** Bytes of `out` that are whole records, and those of them already handed to the disk. */
   private sealed = 0
   private handedOver = 0
+  /** Those of them that followers may read although they have not been handed over. */
+  private shown = 0
+  /** The group that is being synced. */
+  private syncing: Range | undefined
+  private cancelShow: (() => void) | undefined
+  private showing: Promise<void> | undefined
   /** Arenas that were put aside, with the marker at their end: once that is durable nobody writes from them any more. */
   private readonly putAside = new Map<ArrayBufferLike, number>()
   private readonly spare: Array<Buffer> = []
@@ -283,6 +291,7 @@ export class JournalWriter {
     this.out.length = 0
     this.sealed = 0
     this.handedOver = 0
+    this.shown = 0
   }
 
   /**
@@ -340,9 +349,46 @@ export class JournalWriter {
 
   /** Sends what has been composed on its way to the disk. Cheap when there is nothing, or when a group is under way. */
   flush(): void {
-    if (this.writing || this.closed) return
+    if (this.closed) return
+    if (this.writing) return this.showSoon()
     this.writing = true
     void this.run()
+  }
+
+  /**
+   * While a disk takes its time to sync a group, what is composed meanwhile is written all the same, for followers to read:
+   * their clients need not wait for the disk. It counts for nothing yet. Its own group writes it once more, and syncs it.
+   */
+  private showSoon(): void {
+    if (this.syncing === undefined || this.cancelShow !== undefined || this.showing !== undefined) return
+    this.cancelShow = this.timers.after(showMillis, () => {
+      this.cancelShow = undefined
+      this.showing = this.show().finally(() => (this.showing = undefined))
+    })
+  }
+
+  private async show(): Promise<void> {
+    const { syncing } = this
+    const { buffer } = this.out
+    const from = Math.max(this.shown, this.handedOver)
+    if (syncing === undefined || this.sealed <= from) return
+    // Never beyond bytes that are not written yet: they would look damaged.
+    const writtenTo = syncing.position + syncing.to - syncing.from
+    if (syncing.segment !== this.segment || writtenTo !== this.base + this.handedOver) return
+    try {
+      const { bytesWritten } = await writeAt(this.fd, buffer, from, this.sealed - from, this.base + from)
+      if (buffer === this.out.buffer) this.shown = from + bytesWritten
+    } catch {
+      // Its group will meet the same error, and report it.
+    }
+  }
+
+  /** Afterwards nobody writes but for the group at hand: files may be closed, and memory used again. */
+  private async endShow(): Promise<void> {
+    this.syncing = undefined
+    this.cancelShow?.()
+    this.cancelShow = undefined
+    if (this.showing !== undefined) await this.showing
   }
 
   private async run(): Promise<void> {
@@ -372,11 +418,13 @@ export class JournalWriter {
           at += bytesWritten
         }
         // After the bytes are there for followers to read, and not one sync after the other.
-        if (this.durableWrites)
+        if (this.durableWrites) {
+          this.syncing = range
           await allDone([
             sync(range.fd),
             ...(this.namedSegment < range.segment ? [syncDirectory(this.paths.journal)] : [])
-          ])
+          ]).finally(() => this.endShow())
+        }
         this.namedSegment = Math.max(this.namedSegment, range.segment)
         break
       } catch (error) {
@@ -417,9 +465,4 @@ export class JournalWriter {
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
     await closeFile(this.fd)
   }
-}
-
-/** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
-const allDone = async (work: ReadonlyArray<Promise<void>>): Promise<void> => {
-  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason
 }

@@ -69,6 +69,11 @@ export const snapshotChunkFile = (paths: StoragePaths, handle: string, index: nu
 export const logChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
   join(paths.shapes, handle, `l${index}`)
 
+/** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
+export const allDone = async (work: ReadonlyArray<Promise<unknown>>): Promise<void> => {
+  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason
+}
+
 /** Makes directory entries durable (created, renamed or removed files). */
 export const syncDirectory = async (path: string): Promise<void> => {
   const handle = await open(path, "r")
