@@ -173,6 +173,7 @@ export class SessionServices extends Context.Service<
               // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
               if (difference.columnsAltered.length > 0 && catalogue.loaded() !== undefined)
                 run(Effect.ignore(catalogue.reload))
+              session.sink.detach(after.oid, difference.leavesRemoved)
               if (difference.leavesAttached.length > 0)
                 session.dropTables(new Set([after.oid]), attachedWithRows)
               else dropAffected(session, after.oid, after)

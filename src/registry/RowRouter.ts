@@ -100,17 +100,37 @@ export class RowRouter implements ChangeSink {
 
   /** From now on the shape receives its changes. */
   addShape(shape: ShapeState): void {
-    for (const route of this.routes.values()) {
-      for (const target of route.targets) {
-        if (target.tableOid === shape.definition.table.oid) this.enter(target, shape)
-      }
+    const { leafOids, table } = shape.common
+    for (const [oid, route] of this.routes) {
+      const target = route.targets.find(({ tableOid }) => tableOid === table.oid)
+      if (target !== undefined) this.enter(target, shape)
+      else if (leafOids?.includes(oid) === true) this.attach(route, shape)
+    }
+  }
+
+  /** The partition was attached since its route was made: Postgres says nothing of that, but sends the same columns again. */
+  private attach({ relation, targets }: TableRoute, shape: ShapeState): void {
+    const { oid } = shape.common.table
+    const target = new RouteTarget(oid, relation, this.options.makeMatcher)
+    this.routes.set(relation.oid, { relation, targets: [...targets, target] })
+    for (const other of this.options.shapes.on(oid)) this.enter(target, other)
+    this.enter(target, shape)
+  }
+
+  /** These are no longer partitions below the table: their rows are none of its rows. */
+  detach(tableOid: number, leafOids: ReadonlyArray<number>): void {
+    for (const oid of leafOids) {
+      const route = this.routes.get(oid)
+      if (route === undefined || oid === tableOid) continue
+      const targets = route.targets.filter((target) => target.tableOid !== tableOid)
+      this.routes.set(oid, { relation: route.relation, targets })
     }
   }
 
   removeShape(shape: ShapeState): void {
     for (const route of this.routes.values()) {
       for (const target of route.targets) {
-        if (target.tableOid === shape.definition.table.oid) target.remove(shape)
+        if (target.tableOid === shape.common.table.oid) target.remove(shape)
       }
     }
   }
