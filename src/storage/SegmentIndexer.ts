@@ -8,10 +8,18 @@ import type { StorageEngine } from "./StorageEngine.ts"
 
 /** Read at a time: other work comes in between. */
 const readBytes = 1 << 20
+/** What has been read of a segment to which nothing is added any more takes memory in vain; it is quickly read again. */
+const idleMillis = 10_000
+
 interface Scanned {
-  readonly scan: SegmentScan
+  readonly epoch: number
+  readonly segment: number
+  /** What has been read; `undefined` until there is something to do, and when there has been nothing for a while. */
+  scan: SegmentScan | undefined
   /** Where the index ends that has been written last. */
   written: number
+  end: number
+  grownAtMillis: number
 }
 
 /**
@@ -49,20 +57,32 @@ export class SegmentIndexer {
   }
 
   private async index(segment: number, isFinished: boolean): Promise<void> {
-    const { paths, segments } = this.engine
+    const { paths, segments, timers } = this.engine
     const epoch = segments.epochOf(segment)
     if (epoch === undefined) return
     const end = await this.endOf(epoch, segment)
+    const nowMillis = timers.nowMillis()
     let { current } = this
-    if (current?.scan.epoch !== epoch || current.scan.segment !== segment) {
+    if (current?.epoch !== epoch || current.segment !== segment) {
       const written = isFinished ? await indexedBytes(paths, epoch, segment) : 0
       // One that goes further is of no use to anybody.
-      current = { scan: new SegmentScan(epoch, segment), written: written <= end ? written : 0 }
+      current = {
+        epoch,
+        segment,
+        scan: undefined,
+        written: written <= end ? written : 0,
+        end,
+        grownAtMillis: nowMillis
+      }
       this.current = current
     }
-    const { scan } = current
+    if (end > current.end) {
+      current.end = end
+      current.grownAtMillis = nowMillis
+    }
     const worth = isFinished ? 1 : this.stepBytes
     if (end >= this.stepBytes && end - current.written >= worth) {
+      const scan = (current.scan ??= new SegmentScan(epoch, segment))
       await this.read(scan, end)
       const words = scan.end - current.written >= worth ? scan.encode() : undefined
       if (words !== undefined) {
@@ -70,7 +90,7 @@ export class SegmentIndexer {
         await writeIndex(paths, epoch, segment, words)
         current.written = scan.end
       }
-    }
+    } else if (nowMillis - current.grownAtMillis >= idleMillis) current.scan = undefined
     if (!isFinished) return
     this.done.add(segment)
     this.current = undefined

@@ -24,7 +24,8 @@ export class SegmentScan {
   end = 0
   private crc = 0
   private isHopeless = false
-  private readonly rare: Array<Buffer> = []
+  private rare = Buffer.alloc(1024)
+  private rareBytes = 0
   private xids: Array<number> = []
   private positionHigh = 0
   private positionLow = 0
@@ -99,7 +100,18 @@ export class SegmentScan {
         // Entries of this very segment can only be in files once it is over.
         if (start?.[2] === undefined || Number(start[2]) >= this.segment) this.isHopeless = true
     }
-    this.rare.push(Buffer.from(buffer.subarray(at, end)))
+    this.pushRare(buffer, at, end)
+  }
+
+  private pushRare(buffer: Buffer, from: number, end: number): void {
+    const needed = this.rareBytes + end - from
+    if (needed > this.rare.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.rare.length))
+      this.rare.copy(larger, 0, 0, this.rareBytes)
+      this.rare = larger
+    }
+    buffer.copy(this.rare, this.rareBytes, from, end)
+    this.rareBytes = needed
   }
 
   private inlineChunk(buffer: Buffer, at: number, end: number): void {
@@ -107,7 +119,8 @@ export class SegmentScan {
     buffer.copy(payload, 0, at, at + 8)
     payload.writeUInt32LE(this.end + at + 8, 8)
     payload.writeUInt32LE(end - at - 8, 12)
-    this.rare.push(frameOf(recordKind.inlineChunk, payload))
+    const frame = frameOf(recordKind.inlineChunk, payload)
+    this.pushRare(frame, 0, frame.length)
   }
 
   private pushXid(xid: number): void {
@@ -238,7 +251,7 @@ export class SegmentScan {
   /** The index of what has been read; `undefined` in the middle of a transaction, or when there can be none. */
   encode(): Uint32Array | undefined {
     if (this.isOpen || this.isHopeless) return undefined
-    const { entries, slotOf, transactions } = this
+    const { entries, rareBytes, slotOf, transactions } = this
     const counts = new Uint32Array(this.ids.length)
     for (let n = 0; n < entries; n++) {
       const slot = slotOf[n] as number
@@ -246,7 +259,6 @@ export class SegmentScan {
     }
     const used = counts.reduce((total, count) => total + (count > 0 ? 1 : 0), 0)
     const xids = this.xids.slice(-recentXidsCapacity)
-    const rareBytes = this.rare.reduce((total, frame) => total + frame.length, 0)
     const entriesAt = headWords + 2 * used
     const xidsAt = entriesAt + tailStride * entries
     const rareAt = xidsAt + xids.length
@@ -285,12 +297,7 @@ export class SegmentScan {
       for (let i = 0; i < tailStride; i++) words[to + i] = this.words[from + i] as number
     }
     words.set(xids, xidsAt)
-    let byte = 4 * rareAt
-    const bytes = bytesOf(words)
-    for (const frame of this.rare) {
-      bytes.set(frame, byte)
-      byte += frame.length
-    }
+    bytesOf(words).set(this.rare.subarray(0, rareBytes), 4 * rareAt)
     words.set(transactions, tableAt)
     sealIndex(words)
     return words

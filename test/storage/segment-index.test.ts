@@ -13,9 +13,17 @@ import type { ShapeState } from "../../src/storage/ShapeState.ts"
 import { ShapeStore } from "../../src/storage/ShapeStore.ts"
 import { ShapeTail } from "../../src/storage/ShapeTail.ts"
 import { parseSegmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
+import { systemTimers } from "../../src/storage/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { Waiters } from "../../src/storage/Waiters.ts"
-import { createShape, definitionOf, engineAt, temporaryDirectory, writeTransaction } from "./support.ts"
+import {
+  createShape,
+  definitionOf,
+  engineAt,
+  type EngineSettings,
+  temporaryDirectory,
+  writeTransaction
+} from "./support.ts"
 
 const opened: Array<StorageEngine> = []
 const directories: Array<string> = []
@@ -28,15 +36,15 @@ const directory = (): string => {
 
 const settings = { segmentBytes: 1500, chunkBytesThreshold: 600 }
 
-const open = async (path: string): Promise<StorageEngine> => {
-  const engine = engineAt(path, { ...settings, said: [] })
+const open = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
+  const engine = engineAt(path, { ...settings, said: [], ...more })
   opened.push(engine)
   await engine.load()
   return engine
 }
 
-const started = async (path: string): Promise<StorageEngine> => {
-  const engine = await open(path)
+const started = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
+  const engine = await open(path, more)
   await engine.takeOver()
   return engine
 }
@@ -446,7 +454,10 @@ describe("the index of a segment", () => {
 
   it("is written again when the segment has grown, and goes with it", async () => {
     const path = directory()
-    const engine = await started(path)
+    let passedMillis = 0
+    const engine = await started(path, {
+      timers: { ...systemTimers, nowMillis: () => performance.now() + passedMillis }
+    })
     const shape = createShape(engine, "a")
     const indexer = new SegmentIndexer(engine, 400)
     const grow = async (from: number, to: number) => {
@@ -459,6 +470,10 @@ describe("the index of a segment", () => {
     const before = await indexedBytes(engine.paths, 1, 1)
     assert.isAbove(before, 400)
     await grow(3, 3)
+    assert.strictEqual(await indexedBytes(engine.paths, 1, 1), before)
+    // What it has read is forgotten meanwhile, and what it has written is not written again.
+    passedMillis = 60_000
+    await grow(4, 3)
     assert.strictEqual(await indexedBytes(engine.paths, 1, 1), before)
     await grow(4, 60)
     assert.isAbove(await indexedBytes(engine.paths, 1, 1), before)
