@@ -16,7 +16,7 @@ interface Look {
 }
 
 /**
- * Asks the catalogue about the tables with shapes while storage is being taken over. The stream asks about each table when
+ * Asks the catalogue about the tables with shapes while the stream is being started. The stream asks about each table when
  * its first change comes, and waits for every answer: one after the other, and at the moment at which the database is busiest,
  * they would take longer than all the rest of a takeover.
  */

@@ -119,7 +119,6 @@ export class Instance extends Context.Service<
             const ensuring = yield* Effect.forkScoped(
               Effect.andThen(Deferred.await(sure), publication.ensureExists)
             )
-            yield* Effect.forkScoped(Effect.andThen(Deferred.await(sure), services.lookAhead))
             const stillHeld = async () => {
               const held = await runNow(holdsLock(connection))
               if (held) Deferred.doneUnsafe(sure, Effect.void)
@@ -147,6 +146,7 @@ export class Instance extends Context.Service<
             const ensured = yield* Fiber.join(ensuring)
             steps.done("publication")
             yield* prepareSource(connection, session, ensured, steps)
+            yield* Effect.forkScoped(services.lookAhead)
             const idle = yield* Deferred.make<TurnEnd>()
             yield* Effect.forkScoped(maintenance)
             yield* Effect.forkScoped(watchFence(idle))

@@ -37,7 +37,7 @@ export class SessionServices extends Context.Service<
   SessionServices,
   {
     /**
-     * Asks the catalogue what the session will want to know first. Begin it with the lock held, and before the stream, in a
+     * Asks the catalogue what the session will want to know first. Begin it with the lock held, just before the stream, in a
      * fiber of its own; its scope is that of the session.
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
