@@ -5,7 +5,7 @@ import { drainFloorName, followSlot } from "./support/DrainFloor.ts"
 import { createItems, write } from "./support/Items.ts"
 import { createSlot, dropSlot } from "./support/RawPostgres.ts"
 import { checkShapes, createShapes, tenantShape } from "./support/ShapeSets.ts"
-import { makeMarker, openStage, publicationName } from "./support/Stage.ts"
+import { makeMarker, openStage, publicationName, type Stage } from "./support/Stage.ts"
 import { median } from "./support/Statistics.ts"
 
 interface Workload {
@@ -99,6 +99,124 @@ const figuresOf = (shapes: number, { name, aim, matches }: Workload, rates: Rate
   ]
 }
 
+interface Measured {
+  readonly shapes: number
+  readonly workload: Workload
+  readonly rates: Rates
+}
+
+/** Measures with so many shapes, and adds it to `all`. Gives the number of rows that were read back. */
+const measureShapes = async (
+  stage: Stage,
+  shapes: number,
+  chosen: ReadonlyArray<Workload>,
+  runs: number,
+  all: Array<Measured>,
+  say: (text: string) => void
+): Promise<number> => {
+  const { database } = stage
+  await createItems(database)
+  const marker = await makeMarker(database)
+  let service = await stage.start()
+  await marker.prepare(service.port)
+  const written: Array<Written> = []
+  let nextId = 1
+  const known = (workload: Workload): Measured => {
+    const before = all.find((one) => one.shapes === shapes && one.workload === workload)
+    if (before !== undefined) return before
+    const fresh = { shapes, workload, rates: emptyRates() }
+    all.push(fresh)
+    return fresh
+  }
+
+  const writeSome = async (workload: Workload, tenants: number, unsynced = false): Promise<number> => {
+    const transactions = unsynced ? workload.drained : workload.transactions
+    const rows = workload.rowsEach * transactions
+    written.push({ first: nextId, rows, tenants, matches: workload.matches })
+    const first = nextId
+    nextId += rows
+    await write(database, {
+      ...workload,
+      transactions,
+      first,
+      unsynced,
+      tenants,
+      firstTenant: workload.matches ? 0 : 1_000_000
+    })
+    return rows
+  }
+  const timed = async (workload: Workload, tenants: number): Promise<number> => {
+    const began = nowMillis()
+    const rows = await writeSome(workload, tenants)
+    return rows / ((nowMillis() - began) / 1000)
+  }
+
+  const live = async (workload: Workload, tenants: number, rates: Rates) => {
+    rates.committed.push(await timed(workload, tenants))
+    const committedAt = nowMillis()
+    const { readableAt, durableAt } = await marker.arrival(service.port, await marker.commit())
+    rates.lag.push(Math.max(readableAt, durableAt) - committedAt)
+    await service.stop()
+    await createSlot(database, floorSlot)
+    const stopFloor = await followSlot(database, floorSlot, publicationName)
+    await eventually("the floor to follow", 10_000, 5, async () => {
+      const [row] = await database.run(
+        `SELECT active FROM pg_replication_slots WHERE slot_name = '${floorSlot}'`
+      )
+      return row?.["active"] === true ? true : undefined
+    })
+    rates.committedBesideFloor.push(await timed(workload, tenants))
+    await stopFloor()
+    await dropSlot(database, floorSlot)
+    service = await stage.start()
+    await marker.arrival(service.port, await marker.commit())
+  }
+
+  const measure = async (workload: Workload) => {
+    const { rates } = known(workload)
+    if (workload.matches) await live(workload, shapes, rates)
+    const drained = await measureDrain(
+      stage,
+      marker,
+      service,
+      () => writeSome({ ...workload, rowsEach: 1, drained: 4, matches: false }, shapes, true),
+      () => writeSome(workload, shapes, true)
+    )
+    service = drained.service
+    rates.drain.push(drained.rows / (drained.millis / 1000))
+    rates.floor.push(drained.rows / (drained.floorMillis / 1000))
+    rates.start.push(drained.startMillis)
+    rates.cpuMicros.push((drained.cpuMillis * 1000) / drained.rows)
+    say(
+      `${shapes} shapes, ${workload.name}: ${Math.round(rates.drain.at(-1) ?? 0)}/s (floor ${Math.round(rates.floor.at(-1) ?? 0)}), ` +
+        (workload.matches
+          ? `live ${Math.round(rates.committed.at(-1) ?? 0)}/s (floor ${Math.round(rates.committedBesideFloor.at(-1) ?? 0)}), ` +
+            `last one after ${Math.round(rates.lag.at(-1) ?? 0)} ms, `
+          : "") +
+        `${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row, ` +
+        `${Math.round(rates.start.at(-1) ?? 0)} ms from the lock to the first change`
+    )
+  }
+
+  const perSecond = await createShapes(service.port, tenantShape, 0, shapes)
+  say(`${shapes} shapes, ${Math.round(perSecond)} made per second`)
+  for (let run = 0; run < runs; run++) for (const workload of chosen) await measure(workload)
+
+  const rowsOf = (tenant: number): ReadonlySet<number> => {
+    const rows = new Set<number>()
+    for (const part of written) {
+      if (!part.matches || tenant >= part.tenants) continue
+      const start = part.first + ((((tenant - part.first) % part.tenants) + part.tenants) % part.tenants)
+      for (let id = start; id < part.first + part.rows; id += part.tenants) rows.add(id)
+    }
+    return rows
+  }
+  const read = await checkShapes(service.port, shapes, tenantShape, rowsOf)
+  say(`checked ${read} rows in ${Math.min(shapes, 10_000)} shapes`)
+  await service.stop()
+  return read
+}
+
 export const benchmark: Benchmark = {
   name: "replication",
   summary: "row changes per second from commit to durable and readable",
@@ -110,114 +228,18 @@ export const benchmark: Benchmark = {
     const counts = [1, 100, 10_000, 100_000].filter((count) => count >= fewest && count <= most)
     const only = option(options, "workload")
     const chosen = workloads(option(options, "scale")).filter((_, i) => only === 0 || only === i + 1)
-    const stage = await openStage()
-    const { database } = stage
-    await createItems(database)
-    const marker = await makeMarker(database)
-    let service = await stage.start()
-    await marker.prepare(service.port)
-    const measured = new Map<
-      string,
-      { readonly shapes: number; readonly workload: Workload; readonly rates: Rates }
-    >()
-    const written: Array<Written> = []
-    let nextId = 1
-
-    const writeSome = async (workload: Workload, tenants: number, unsynced = false): Promise<number> => {
-      const transactions = unsynced ? workload.drained : workload.transactions
-      const rows = workload.rowsEach * transactions
-      written.push({ first: nextId, rows, tenants, matches: workload.matches })
-      const first = nextId
-      nextId += rows
-      await write(database, {
-        ...workload,
-        transactions,
-        first,
-        unsynced,
-        tenants,
-        firstTenant: workload.matches ? 0 : 1_000_000
-      })
-      return rows
-    }
-    const timed = async (workload: Workload, tenants: number): Promise<number> => {
-      const began = nowMillis()
-      const rows = await writeSome(workload, tenants)
-      return rows / ((nowMillis() - began) / 1000)
-    }
-
-    const live = async (workload: Workload, tenants: number, rates: Rates) => {
-      rates.committed.push(await timed(workload, tenants))
-      const committedAt = nowMillis()
-      const { readableAt, durableAt } = await marker.arrival(service.port, await marker.commit())
-      rates.lag.push(Math.max(readableAt, durableAt) - committedAt)
-      await service.stop()
-      await createSlot(database, floorSlot)
-      const stopFloor = await followSlot(database, floorSlot, publicationName)
-      await eventually("the floor to follow", 10_000, 5, async () => {
-        const [row] = await database.run(
-          `SELECT active FROM pg_replication_slots WHERE slot_name = '${floorSlot}'`
-        )
-        return row?.["active"] === true ? true : undefined
-      })
-      rates.committedBesideFloor.push(await timed(workload, tenants))
-      await stopFloor()
-      await dropSlot(database, floorSlot)
-      service = await stage.start()
-      await marker.arrival(service.port, await marker.commit())
-    }
-
-    const measure = async (shapes: number, workload: Workload) => {
-      const key = `${shapes} ${workload.name}`
-      const { rates } = measured.get(key) ?? { rates: emptyRates() }
-      measured.set(key, { shapes, workload, rates })
-      if (workload.matches) await live(workload, shapes, rates)
-      const drained = await measureDrain(
-        stage,
-        marker,
-        service,
-        () => writeSome({ ...workload, rowsEach: 1, drained: 4, matches: false }, shapes, true),
-        () => writeSome(workload, shapes, true)
-      )
-      service = drained.service
-      rates.drain.push(drained.rows / (drained.millis / 1000))
-      rates.floor.push(drained.rows / (drained.floorMillis / 1000))
-      rates.start.push(drained.startMillis)
-      rates.cpuMicros.push((drained.cpuMillis * 1000) / drained.rows)
-      say(
-        `${shapes} shapes, ${workload.name}: ${Math.round(rates.drain.at(-1) ?? 0)}/s (floor ${Math.round(rates.floor.at(-1) ?? 0)}), ` +
-          (workload.matches
-            ? `live ${Math.round(rates.committed.at(-1) ?? 0)}/s (floor ${Math.round(rates.committedBesideFloor.at(-1) ?? 0)}), ` +
-              `last one after ${Math.round(rates.lag.at(-1) ?? 0)} ms, `
-            : "") +
-          `${rates.cpuMicros.at(-1)?.toFixed(1)} us of processor time per row, ` +
-          `${Math.round(rates.start.at(-1) ?? 0)} ms from the lock to the first change`
-      )
-    }
-
-    let made = 0
+    const runs = option(options, "runs")
+    const all: Array<Measured> = []
+    const checked: Array<string> = []
+    let description = ""
     for (const shapes of counts) {
-      const perSecond = await createShapes(service.port, tenantShape, made, shapes)
-      say(`${shapes} shapes, ${Math.round(perSecond)} made per second`)
-      made = shapes
-      for (let run = 0; run < option(options, "runs"); run++) {
-        for (const workload of chosen) await measure(shapes, workload)
-      }
+      // Each on a database of its own: making shapes takes long on a table that is large already.
+      const stage = await openStage()
+      const read = await measureShapes(stage, shapes, chosen, runs, all, say)
+      checked.push(`${read} from ${shapes === 1 ? "1 shape" : `${Math.min(shapes, 10_000)} shapes`}`)
+      description = stage.database.description
     }
 
-    const rowsOf = (tenant: number): ReadonlySet<number> => {
-      const rows = new Set<number>()
-      for (const part of written) {
-        if (!part.matches || tenant >= part.tenants) continue
-        const start = part.first + ((((tenant - part.first) % part.tenants) + part.tenants) % part.tenants)
-        for (let id = start; id < part.first + part.rows; id += part.tenants) rows.add(id)
-      }
-      return rows
-    }
-    const read = await checkShapes(service.port, made, tenantShape, rowsOf)
-    say(`checked ${read} rows in ${Math.min(made, 10_000)} shapes`)
-    await service.stop()
-
-    const all = [...measured.values()]
     const kinds = workloads(1)
     return {
       figures: [
@@ -247,8 +269,8 @@ export const benchmark: Benchmark = {
           })
         }
       ],
-      checked: `${read} rows are in the logs of their shapes exactly once, read back from ${Math.min(made, 10_000)} shapes`,
-      environment: [`${database.description}; each row matches one shape \`tenant = k\``]
+      checked: `the rows are in the logs of their shapes exactly once: read back ${checked.join(", ")}`,
+      environment: [`${description}; each row matches one shape \`tenant = k\``]
     }
   }
 }
