@@ -294,7 +294,9 @@ const prepare = async (port: number, password: string): Promise<void> => {
   if (!missing) return
   await withClient(port, password, unfinished, async (client) => {
     // Lets the service speed up the creation of a slot on a database where nothing happens.
-    await client.query(`GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ${role}`)
+    const { rows } = await client.query("SELECT to_regproc('pg_log_standby_snapshot') AS present")
+    if (rows[0]?.["present"] !== null)
+      await client.query(`GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ${role}`)
     await client.query(`SET ROLE ${role}; ${demoData}`)
   })
   await withClient(port, password, "postgres", (client) =>

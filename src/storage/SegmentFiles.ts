@@ -1,9 +1,21 @@
 import { type FileHandle, open } from "node:fs/promises"
-import { segmentFile, type StoragePaths } from "./StorageDir.ts"
+import type { JournalEnd } from "./Records.ts"
+import { listDirectory, parseSegmentFile, segmentFile, type StoragePaths } from "./StorageDir.ts"
 
 interface Segment {
   readonly epoch: number
   handle: Promise<FileHandle> | undefined
+}
+
+/** Where to begin without a checkpoint: at the oldest segment there is, or with each failed attempt the next one. */
+export const firstOnDisk = async (paths: StoragePaths, attempt: number): Promise<JournalEnd> => {
+  const found: Array<JournalEnd> = []
+  for (const name of await listDirectory(paths.journal)) {
+    const parsed = parseSegmentFile(name)
+    if (parsed !== undefined) found.push({ ...parsed, position: 0 })
+  }
+  const sorted = found.toSorted((a, b) => a.epoch - b.epoch || a.segment - b.segment)
+  return sorted[Math.min(attempt, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
 }
 
 /** The journal files that entries stand in, opened for reading when they are needed. */

@@ -14,10 +14,10 @@ import { JournalWriter } from "./JournalWriter.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { RecentBytes } from "./RecentBytes.ts"
 import type { JournalEnd, Notice } from "./Records.ts"
-import { SegmentFiles } from "./SegmentFiles.ts"
+import { firstOnDisk, SegmentFiles } from "./SegmentFiles.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
-import { createLayout, listDirectory, parseSegmentFile, type StoragePaths } from "./StorageDir.ts"
+import { createLayout, type StoragePaths } from "./StorageDir.ts"
 import { nameLostShapes } from "./lostShapes.ts"
 import { SharedLook } from "./SharedLook.ts"
 import { pause, systemTimers, type Timers } from "./Timers.ts"
@@ -85,6 +85,7 @@ export class StorageEngine {
   private backingOff = false
   /** Who waits for a look at the journal that begins after they asked. */
   private asking: Array<() => void> = []
+  private takingOver = false
   /** How often a follower looks for new records while somebody waits for them. */
   eagerPollMillis = 10
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
@@ -137,7 +138,7 @@ export class StorageEngine {
       )
       const from =
         head === undefined
-          ? await this.firstOnDisk(attempt)
+          ? await firstOnDisk(this.paths, attempt)
           : { epoch: head.epoch, segment: head.segment, position: 0 }
       const reader = new JournalReader({
         paths: this.paths,
@@ -175,18 +176,6 @@ export class StorageEngine {
     }
   }
 
-  /** Without a checkpoint: the oldest segment there is, or with each failed attempt the next one. */
-  private async firstOnDisk(attempt: number): Promise<JournalEnd> {
-    const found: Array<JournalEnd> = []
-    for (const name of await listDirectory(this.paths.journal)) {
-      const parsed = parseSegmentFile(name)
-      if (parsed !== undefined) found.push({ ...parsed, position: 0 })
-    }
-    const sorted = found.toSorted((a, b) => a.epoch - b.epoch || a.segment - b.segment)
-    if (sorted.length === 0) return { epoch: 0, segment: 0, position: 0 }
-    return sorted[Math.min(attempt, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
-  }
-
   /** Keeps reading what the active instance writes, until `stopFollowing`. */
   follow(): void {
     if (this.following) return
@@ -206,7 +195,8 @@ export class StorageEngine {
           this.store.removed.length = 0
           continue
         }
-        for (const resolve of this.asking.splice(0, asked)) resolve()
+        // A segment that has lost its end: what comes behind it is read in a while.
+        if (result !== "behind") for (const resolve of this.asking.splice(0, asked)) resolve()
       } catch (error) {
         this.warn(`Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`)
         this.backingOff = true
@@ -222,6 +212,10 @@ export class StorageEngine {
         this.waiters.onFirst = undefined
       }
     }
+    if (!this.takingOver) this.answerAll()
+  }
+
+  private answerAll(): void {
     for (const resolve of this.asking.splice(0)) resolve()
   }
 
@@ -246,7 +240,7 @@ export class StorageEngine {
 
   /** Completes when everything that stands in the journal now has been read; at once on the instance that writes it. */
   catchUp(): Promise<void> {
-    if (!this.following) return Promise.resolve()
+    if (!this.following && !this.takingOver) return Promise.resolve()
     return new Promise((resolve) => {
       this.asking.push(resolve)
       this.lookNow()
@@ -280,6 +274,7 @@ export class StorageEngine {
     holdsLock: () => Promise<boolean> = always,
     steps = new Steps(this.timers.nowMillis)
   ): Promise<TakenOver | undefined> {
+    this.takingOver = true
     await this.stopFollowing()
     steps.done("unfollow")
     try {
@@ -289,6 +284,9 @@ export class StorageEngine {
     } catch (error) {
       this.follow()
       throw error
+    } finally {
+      this.takingOver = false
+      if (!this.following) this.answerAll()
     }
   }
 

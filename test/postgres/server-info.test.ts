@@ -42,7 +42,7 @@ describe("the server", () => {
         maxReplicationSlots: 64
       })
       assert.isAtLeast(server.versionNum, inject("pg").majorVersion * 10_000)
-      assert.match(server.version, /^18\./)
+      assert.isTrue(server.version.startsWith(`${inject("pg").majorVersion}.`))
       assert.isUndefined(serverProblem(server))
     })
   )

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { inject } from "vitest"
 import { Effect, Exit, Fiber, Redacted } from "effect"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import {
@@ -345,7 +346,8 @@ describe("a snapshot that fails", () => {
     })
   )
 
-  it.live("not because rows after the first take long", () =>
+  // Earlier versions send nothing before there is more.
+  it.live.skipIf(inject("pg").majorVersion < 16)("not because rows after the first take long", () =>
     Effect.gen(function* () {
       // Postgres sends the first row at once only because it is larger than its buffer.
       const whereSql = "id = 5 OR (id > 5 AND id < 8 AND pg_sleep(0.3) IS NOT NULL)"

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { rmSync } from "node:fs"
+import { rmSync, statSync, truncateSync } from "node:fs"
 import { RecentBytes } from "../../src/storage/RecentBytes.ts"
-import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { segmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers } from "../../src/storage/Timers.ts"
 import { Effect } from "effect"
@@ -41,6 +41,39 @@ describe("a follower", () => {
       await follower.close()
       await active.close()
       rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  it("does not say that it has caught up while a segment in the middle has lost its end, taking over or not", async () => {
+    for (const takesOver of [false, true]) {
+      const directory = temporaryDirectory()
+      const first = engineAt(directory)
+      const second = engineAt(directory)
+      const hasty = {
+        ...systemTimers,
+        after: (millis: number, work: () => void) => systemTimers.after(millis / 50, work)
+      }
+      const follower = engineAt(directory, { timers: hasty })
+      try {
+        await first.takeOver()
+        createShape(first, "a")
+        await first.writer?.durable()
+        await second.load()
+        await second.takeOver()
+        const later = createShape(second, "b")
+        await second.writer?.durable()
+        const segment = segmentFile(first.paths, 1, 1)
+        truncateSync(segment, statSync(segment).size - 10)
+        await follower.load()
+        follower.follow()
+        const taken = takesOver ? follower.takeOver() : undefined
+        await follower.catchUp()
+        assert.isDefined(follower.store.byHandle(later.handle), `taking over: ${takesOver}`)
+        await taken
+      } finally {
+        for (const engine of [follower, second, first]) await engine.close().catch(() => {})
+        rmSync(directory, { recursive: true, force: true })
+      }
     }
   })
 
