@@ -33,6 +33,12 @@ const figure = (what: string, unit: string, trend: Trend, share: number, absolut
   aim: "flat"
 })
 
+/** As many as a plot can show. */
+const thinned = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> => {
+  const every = Math.max(1, Math.ceil(samples.length / 150))
+  return samples.filter((_, i) => i % every === 0)
+}
+
 const plotOf = (
   samples: ReadonlyArray<Sample>,
   name: string,
@@ -46,7 +52,7 @@ const plotOf = (
   y: { label },
   lines: lines.map(([line, pick]) => ({
     name: line,
-    points: samples.map((sample) => [sample.minutes, pick(sample)] as const)
+    points: thinned(samples).map((sample) => [sample.minutes, pick(sample)] as const)
   }))
 })
 
