@@ -257,7 +257,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
   return {
     kills,
     transactions: load.committed(),
-    operations: followed.reduce((sum, { follower }) => sum + follower.ledger.operations, 0),
+    operations: followed.reduce((sum, { follower }) => sum + follower.ledger.operationsInAll, 0),
     shapesCreated: created,
     shapesDeleted: deleted,
     filesDamaged: damaged,

@@ -27,6 +27,8 @@ export class Ledger {
   readonly rows = new Map<string, TextRow>()
   /** Changes that came from the stream, and a digest of their positions: equal for clients of one shape. */
   operations = 0
+  /** The same without beginning anew when the client has to. */
+  operationsInAll = 0
   digest = 0
   /** How often the client had to start over. */
   refetches = 0
@@ -96,6 +98,7 @@ export class Ledger {
     this.lastTx = tx
     this.lastOp = op
     this.operations++
+    this.operationsInAll++
     this.digest = (Math.imul(this.digest, 31) + Number(tx & 0xffffffffn) + op) >>> 0
   }
 
