@@ -387,7 +387,7 @@ const lockGone = ownPgError(
 
 /** Without any, the parser of conditions is not worth its memory before the first one comes. */
 const hasConditions = ({ store }: StorageEngine): boolean => {
-  for (const { definition } of store.all()) if (definition.where !== undefined) return true
+  for (const shape of store.all()) if (shape.hasCondition) return true
   return false
 }
 

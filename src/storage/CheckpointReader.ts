@@ -73,8 +73,8 @@ export const loadCheckpoint = (
       if (loaded === undefined) continue
       const { head, shapes } = loaded
       if (loaded.damaged.length + loaded.missing > 0) {
-        const names = loaded.missing === 0 ? undefined : yield* Effect.promise(() => namesOrNone(paths))
-        yield* Effect.logError(whatIsLost(path, loaded, names ?? new Set()))
+        const names = yield* Effect.promise(() => readShapeNames(paths).catch(() => new Set<string>()))
+        yield* Effect.logError(whatIsLost(path, loaded, names))
       }
       for (const shape of shapes) {
         shape.recount(chunkBytesThreshold)
@@ -88,9 +88,6 @@ export const loadCheckpoint = (
     }
     return undefined
   })
-
-const namesOrNone = (paths: StoragePaths): Promise<ReadonlySet<string>> =>
-  readShapeNames(paths).catch(() => new Set<string>())
 
 const whatIsLost = (
   path: string,

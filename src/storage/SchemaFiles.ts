@@ -1,9 +1,9 @@
-import { readFile, rename, stat, writeFile } from "node:fs/promises"
+import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
-import type { StoragePaths } from "./StorageDir.ts"
+import { type StoragePaths, writeWhole } from "./StorageDir.ts"
 
 /** `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions. */
 export type SchemaFile = "tables" | "types"
@@ -20,10 +20,7 @@ export const writeSchemaFile = async (
   file: SchemaFile,
   content: unknown
 ): Promise<void> => {
-  const path = pathOf(paths, file)
-  const temporary = `${path}.${process.pid}.tmp`
-  await writeFile(temporary, await promisify(gzip)(JSON.stringify(content)))
-  await rename(temporary, path)
+  await writeWhole(pathOf(paths, file), await promisify(gzip)(JSON.stringify(content)))
 }
 
 /** Reads the file anew when it has changed since the last time; `undefined` when it is not there or damaged. */

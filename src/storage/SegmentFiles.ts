@@ -7,6 +7,16 @@ interface Segment {
   handle: Promise<FileHandle> | undefined
 }
 
+/** Fills `into` from `position` of the file on; false when the file ends before. */
+export const fill = async (file: FileHandle, position: number, into: Buffer): Promise<boolean> => {
+  for (let at = 0; at < into.length;) {
+    const { bytesRead } = await file.read(into, at, into.length - at, position + at)
+    if (bytesRead === 0) return false
+    at += bytesRead
+  }
+  return true
+}
+
 /** Where to begin without a checkpoint: at the oldest segment there is, or with each failed attempt the next one. */
 export const firstOnDisk = async (paths: StoragePaths, attempt: number): Promise<JournalEnd> => {
   const found: Array<JournalEnd> = []
@@ -62,14 +72,7 @@ export class SegmentFiles {
 
   /** Fills `into` from `position` on; false when the file ends before. */
   async read(segment: number, position: number, into: Buffer): Promise<boolean> {
-    const handle = await this.handle(segment)
-    let at = 0
-    while (at < into.length) {
-      const { bytesRead } = await handle.read(into, at, into.length - at, position + at)
-      if (bytesRead === 0) return false
-      at += bytesRead
-    }
-    return true
+    return fill(await this.handle(segment), position, into)
   }
 
   /** The segment's entries stand elsewhere now. Readers that are in the middle of it keep their file. */

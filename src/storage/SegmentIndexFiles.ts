@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
+import { fill } from "./SegmentFiles.ts"
 import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
 import { indexFile, segmentFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
 
@@ -97,9 +98,9 @@ const holds = async (
 ): Promise<boolean> => {
   const found = await withFile(path, async (file, size) => {
     if (size < bytes) return undefined
-    const read = (at: number): Promise<Buffer | undefined> => {
-      const piece = pieces[((at / pieceBytes) & 1) as 0 | 1]
-      return fill(file, at, piece.subarray(0, Math.min(pieceBytes, bytes - at)))
+    const read = async (at: number): Promise<Buffer | undefined> => {
+      const piece = pieces[((at / pieceBytes) & 1) as 0 | 1].subarray(0, Math.min(pieceBytes, bytes - at))
+      return (await fill(file, at, piece)) ? piece : undefined
     }
     let sum = 0
     let next = read(0)
@@ -114,22 +115,12 @@ const holds = async (
   return found === crc
 }
 
-const fill = async (file: FileHandle, position: number, into: Buffer): Promise<Buffer | undefined> => {
-  for (let at = 0; at < into.length;) {
-    const { bytesRead } = await file.read(into, at, into.length - at, position + at)
-    if (bytesRead === 0) return undefined
-    at += bytesRead
-  }
-  return into
-}
-
 const readWords = async (
   file: FileHandle,
   position: number,
   words: Uint32Array<ArrayBuffer>
-): Promise<Uint32Array<ArrayBuffer> | undefined> => {
-  return (await fill(file, position, bytesOf(words))) === undefined ? undefined : words
-}
+): Promise<Uint32Array<ArrayBuffer> | undefined> =>
+  (await fill(file, position, bytesOf(words))) ? words : undefined
 
 /** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
 const withFile = async <A>(

@@ -87,6 +87,10 @@ export class ShapeState implements ShapeHandle {
   /** Changed since the last checkpoint. */
   dirty = true
 
+  get hasCondition(): boolean {
+    return this.sql !== undefined || this.template.common.where !== undefined
+  }
+
   constructor(id: number, handle: string, definition: ShapeDefinition, identity: string, nowMillis: number) {
     this.id = id
     this.handle = handle

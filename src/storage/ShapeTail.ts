@@ -4,8 +4,6 @@ import type { LogOffset } from "../shapes/LogOffset.ts"
 export const tailStride = 6
 /** In the length: the entry is the last one of its transaction in this shape. */
 export const tailLastFlag = 0x80000000
-const stride = tailStride
-const lastFlag = tailLastFlag
 const chunkEndFlag = 0x40000000
 const lengthMask = 0x3fffffff
 
@@ -17,13 +15,13 @@ export class ShapeTail {
   count = 0
   private words: Uint32Array<ArrayBuffer>
 
-  constructor(words = new Uint32Array(stride * 4)) {
+  constructor(words = new Uint32Array(tailStride * 4)) {
     this.words = words
   }
 
   push(txHigh: number, txLow: number, op: number, segment: number, position: number, length: number): void {
-    if ((this.count + 1) * stride > this.words.length) this.grow(this.words.length * 2)
-    const at = this.count++ * stride
+    if ((this.count + 1) * tailStride > this.words.length) this.grow(this.words.length * 2)
+    const at = this.count++ * tailStride
     const words = this.words
     words[at] = txHigh
     words[at + 1] = txLow
@@ -35,29 +33,29 @@ export class ShapeTail {
 
   private grow(words: number): void {
     const larger = new Uint32Array(words)
-    larger.set(this.words.subarray(0, this.count * stride))
+    larger.set(this.words.subarray(0, this.count * tailStride))
     this.words = larger
   }
 
   /** Entries in memory that is not to be changed, for reading. */
   static over(words: Uint32Array<ArrayBuffer>): ShapeTail {
     const tail = new ShapeTail(words)
-    tail.count = words.length / stride
+    tail.count = words.length / tailStride
     return tail
   }
 
   /** Adds the entries of another tail from `first` to `until`. */
   append(other: ShapeTail, first: number, until: number): void {
-    const from = this.count * stride
-    const end = from + (until - first) * stride
+    const from = this.count * tailStride
+    const end = from + (until - first) * tailStride
     if (end > this.words.length) this.grow(Math.max(end, this.words.length * 2))
-    this.words.set(other.words.subarray(first * stride, until * stride), from)
-    this.count = end / stride
+    this.words.set(other.words.subarray(first * tailStride, until * tailStride), from)
+    this.count = end / tailStride
   }
 
   private word(i: number, field: number): number {
     // In bounds: callers pass 0 <= i < count.
-    return this.words[i * stride + field] as number
+    return this.words[i * tailStride + field] as number
   }
 
   tx(i: number): bigint {
@@ -84,7 +82,7 @@ export class ShapeTail {
   }
   /** The entry is the last one of its transaction in this shape. */
   isLast(i: number): boolean {
-    return (this.word(i, 5) & lastFlag) !== 0
+    return (this.word(i, 5) & tailLastFlag) !== 0
   }
   /** The entry ends a chunk. */
   isChunkEnd(i: number): boolean {
@@ -95,10 +93,10 @@ export class ShapeTail {
   }
 
   markLast(i: number): void {
-    this.words[i * stride + 5] = (this.word(i, 5) | lastFlag) >>> 0
+    this.words[i * tailStride + 5] = (this.word(i, 5) | tailLastFlag) >>> 0
   }
   markChunkEnd(i: number): void {
-    this.words[i * stride + 5] = (this.word(i, 5) | chunkEndFlag) >>> 0
+    this.words[i * tailStride + 5] = (this.word(i, 5) | chunkEndFlag) >>> 0
   }
 
   /** Index of the first entry after `offset`; `count` when there is none. */
@@ -137,11 +135,11 @@ export class ShapeTail {
 
   /** Forgets the first `n` entries. */
   dropFirst(n: number): void {
-    const rest = (this.count - n) * stride
-    let capacity = stride * 4
+    const rest = (this.count - n) * tailStride
+    let capacity = tailStride * 4
     while (capacity < rest) capacity *= 2
     const words = new Uint32Array(capacity)
-    words.set(this.words.subarray(n * stride, this.count * stride))
+    words.set(this.words.subarray(n * tailStride, this.count * tailStride))
     this.words = words
     this.count -= n
   }

@@ -5,7 +5,7 @@ import { segmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers } from "../../src/storage/Timers.ts"
 import { Effect } from "effect"
-import { createShape, engineAt, temporaryDirectory } from "./support.ts"
+import { createShape, engineAt, hasty, temporaryDirectory } from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */
 const followerWithoutRounds = (directory: string): StorageEngine =>
@@ -49,10 +49,6 @@ describe("a follower", () => {
       const directory = temporaryDirectory()
       const first = engineAt(directory)
       const second = engineAt(directory)
-      const hasty = {
-        ...systemTimers,
-        after: (millis: number, work: () => void) => systemTimers.after(millis / 50, work)
-      }
       const follower = engineAt(directory, { timers: hasty })
       try {
         await first.takeOver()
