@@ -1,6 +1,11 @@
 import { type Row, Shape, ShapeStream, type ShapeStreamInterface } from "@electric-sql/client"
+import { Agent, setGlobalDispatcher } from "undici"
 import { Ledger, type LogMessage } from "./Ledger.ts"
 import type { TextRow } from "../../test/support/rows.ts"
+
+// Node 24 comes with a version (7.29) that ends the process when a connection ends behind a body that was not read to
+// its end yet, as is common where services are killed: https://github.com/nodejs/undici/issues/5360.
+setGlobalDispatcher(new Agent())
 
 export interface RecordingOptions {
   /** Of the service, without a path. */

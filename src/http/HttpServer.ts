@@ -4,6 +4,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
+import { countRequest } from "./LastReply.ts"
 import { createServer } from "./nodeHttp.ts"
 import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
 import { ShapeApi } from "./ShapeApi.ts"
@@ -55,7 +56,7 @@ const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
     maxHeaderSize: maxHeaderBytes,
     noDelay: true
   }
-  const server =
+  const server: Server | Http2SecureServer =
     config.tlsCertFile === undefined || config.tlsKeyFile === undefined
       ? createServer(options)
       : createSecureServer({
@@ -64,8 +65,12 @@ const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
           cert: readFileSync(config.tlsCertFile),
           key: readFileSync(config.tlsKeyFile)
         })
-  // Both kinds read it: the secure one for its HTTP/1.1 connections.
-  return Object.assign(server, { maxRequestsPerSocket: config.maxRequestsPerConnection })
+  const { maxRequestsPerConnection } = config
+  if (maxRequestsPerConnection > 0)
+    (server as Server).on("request", (request, response) =>
+      countRequest(request, response, maxRequestsPerConnection)
+    )
+  return server
 }
 
 /** The API on a port of its own. */

@@ -1,26 +1,13 @@
 import { Cause, Effect } from "effect"
-import type { ApiReply, ReplyBody } from "./ApiReply.ts"
+import type { ApiReply } from "./ApiReply.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { destroyResponse } from "./destroyResponse.ts"
+import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
 import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
-
-const lengthOf = (body: ReplyBody): number | undefined => {
-  switch (body._tag) {
-    case "Empty":
-      return 0
-    case "Text":
-      return Buffer.byteLength(body.text)
-    case "Bytes":
-    case "Stream":
-      return body.byteLength
-    case "Events":
-      return undefined
-  }
-}
 
 /** What both protocols' responses do, without the differences of their types. */
 interface Writer {
-  /** Set by Node on the last response that the server allows on a connection. Node announces the end but leaves it open. */
+  /** Set by Node on the last response that a host's server allows on a connection. Node refuses the next request. */
   readonly maxRequestsOnConnectionReached?: boolean
   writeHead(status: number, headers: ReadonlyArray<string>): void
   flushHeaders(): void
@@ -61,12 +48,15 @@ const isFlushed = (response: NodeResponse): boolean =>
   (!("stream" in response) && response.socket !== null && response.socket.writableLength === 0)
 
 /** Writes the head of a response. Its own headers, and those of framing, are all in there. */
-const writeHead = (request: NodeRequest, writer: Writer, reply: ApiReply): void => {
+const writeHead = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+  const writer = response as unknown as Writer
   const { body, status, headers } = reply
   const length = lengthOf(body)
   if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
-  if (request.httpVersionMajor === 1 && (reply.closeConnection || writer.maxRequestsOnConnectionReached))
-    headers.push("connection", "close")
+  const closes =
+    writer.maxRequestsOnConnectionReached ||
+    ((reply.closeConnection || isOverdue(response)) && canBeLast(request.method, reply))
+  if (closes && request.httpVersionMajor === 1) headers.push("connection", "close")
   writer.writeHead(status, headers)
 }
 
@@ -77,7 +67,7 @@ const writeHead = (request: NodeRequest, writer: Writer, reply: ApiReply): void 
 export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply: ApiReply): boolean => {
   const writer = response as unknown as Writer
   const { body } = reply
-  writeHead(request, writer, reply)
+  writeHead(request, response, reply)
   if (request.method === "HEAD" || body._tag === "Empty") writer.end()
   else if (body._tag === "Text") writer.end(body.text)
   else if (body._tag === "Bytes") {
@@ -110,7 +100,7 @@ export const writePiece = (
 /** Sends the head of a reply whose body follows, whenever that may be. */
 export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
-  writeHead(request, writer, reply)
+  writeHead(request, response, reply)
   writer.flushHeaders()
 }
 
@@ -133,7 +123,7 @@ export const sendReply = (
       return finishReply(response, sendTimeoutMillis)
     }
     if (body._tag === "Events") openReply(request, response, reply)
-    else writeHead(request, response as unknown as Writer, reply)
+    else writeHead(request, response, reply)
     const end = Effect.suspend(() => {
       response.end()
       return finishReply(response, sendTimeoutMillis)

@@ -5,6 +5,7 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { ApiReply } from "./ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
+import { canBeLast } from "./LastReply.ts"
 import { replyStream } from "./ReplyStream.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
@@ -28,14 +29,14 @@ const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest =>
 /** A comment: servers send the headers with the first bytes of a body, and the first event may be long in coming. */
 const opening = Stream.make(Buffer.from(":\n\n"))
 
-const serverResponse = (reply: ApiReply): HttpServerResponse.HttpServerResponse => {
+const serverResponse = (reply: ApiReply, method: string): HttpServerResponse.HttpServerResponse => {
   const { status, body } = reply
   const headers: Record<string, string> = {}
   for (let i = 0; i + 1 < reply.headers.length; i += 2) {
     const name = reply.headers[i]
     if (name !== undefined) headers[name] = reply.headers[i + 1] ?? ""
   }
-  if (reply.closeConnection) headers["connection"] = "close"
+  if (reply.closeConnection && canBeLast(method, reply)) headers["connection"] = "close"
   const contentType = headers["content-type"]
   const options = { status, headers, ...(contentType === undefined ? {} : { contentType }) }
   switch (body._tag) {
@@ -66,6 +67,8 @@ export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) 
       const api = yield* ShapeApi
       const { prefix } = options
       const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
-      yield* at.add("*", "/v1/*", (request) => Effect.map(api.handle(apiRequest(request)), serverResponse))
+      yield* at.add("*", "/v1/*", (request) =>
+        Effect.map(api.handle(apiRequest(request)), (reply) => serverResponse(reply, request.method))
+      )
     })
   )

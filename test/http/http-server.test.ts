@@ -9,7 +9,7 @@ import { HttpServer } from "../../src/http/HttpServer.ts"
 import { ShapeApi } from "../../src/http/ShapeApi.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
-import { eventually, rawConnection } from "./support/rawHttp.ts"
+import { eventually, type RawConnection, rawConnection } from "./support/rawHttp.ts"
 
 const shape = "/v1/shape?table=items"
 const change = (id: number, text = "") =>
@@ -37,6 +37,14 @@ const withServer = <E, R>(
 
 const get = (url: string, init?: RequestInit) => Effect.promise(() => fetch(url, init))
 const text = (response: Response) => Effect.promise(() => response.text())
+
+/** What a good answer says of its connection. */
+const connectionHeader = (connection: RawConnection, target: string) =>
+  Effect.promise(async () => {
+    const { status, headers } = await connection.get(target)
+    assert.strictEqual(status, 200)
+    return headers["connection"]
+  })
 
 const requestLine = (length: number) =>
   `GET /${"x".repeat(length - "GET / HTTP/1.1".length)} HTTP/1.1\r\nhost: test\r\n`
@@ -168,6 +176,26 @@ describe("the server", () => {
           yield* Effect.promise(() => connection.until(() => connection.ended, "end of the connection"))
         }),
       { config: { maxRequestsPerConnection: 3 } }
+    )
+  )
+
+  it.live("a connection is not closed behind a long body, which its client may not have read yet", () =>
+    withServer(
+      ({ server, store, url, api }) =>
+        Effect.gen(function* () {
+          store.snapshot = [[change(1, "x".repeat(100_000))]]
+          const long = "/v1/shape?table=nopk&offset=-1"
+          const old = yield* rawConnection(server.port)
+          for (let i = 1; i <= 4; i++) assert.strictEqual(yield* connectionHeader(old, long), "keep-alive")
+          yield* api.beginDrain
+          const fresh = yield* rawConnection(server.port)
+          for (const connection of [old, fresh]) {
+            assert.strictEqual(yield* connectionHeader(connection, long), "keep-alive")
+            assert.strictEqual(yield* connectionHeader(connection, `${url}&offset=0_inf`), "close")
+            yield* Effect.promise(() => connection.until(() => connection.ended, "end of the connection"))
+          }
+        }),
+      { config: { maxRequestsPerConnection: 2 } }
     )
   )
 
