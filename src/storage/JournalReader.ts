@@ -284,7 +284,9 @@ export class JournalReader {
       if (bytesRead === 0) return "idle"
       this.buffer = room
       const from = this.position
-      const need = this.applyFrames(bytesRead)
+      const need = this.recent.with(this.segment, from, room.subarray(0, bytesRead), () =>
+        this.applyFrames(bytesRead)
+      )
       if (this.position > from) {
         const applied = this.position - from
         this.recent.add(this.segment, from, room.subarray(0, applied))

@@ -17,6 +17,7 @@ export class RecentBytes {
   private pieces: Array<Piece> = []
   private bytes = 0
   private ages = 0
+  private lent: { readonly segment: number; readonly start: number; readonly buffer: Buffer } | undefined
   private readonly capacityBytes: number
 
   constructor(capacityBytes: number) {
@@ -42,6 +43,16 @@ export class RecentBytes {
     return this.drop(drop)
   }
 
+  /** Has these bytes as well while `use` runs: readers that are woken while a record is applied want it at once. */
+  with<A>(segment: number, start: number, buffer: Buffer, use: () => A): A {
+    this.lent = { segment, start, buffer }
+    try {
+      return use()
+    } finally {
+      this.lent = undefined
+    }
+  }
+
   /**
    * Call at even intervals: forgets what was here two calls ago, and returns it. Live readers ask for bytes at once; those
    * who come later find them in the file, and the memory of an idle process is not spent on them.
@@ -65,6 +76,11 @@ export class RecentBytes {
   }
 
   slice(segment: number, position: number, length: number): Buffer | undefined {
+    const { lent } = this
+    if (lent !== undefined && lent.segment === segment && lent.start <= position) {
+      const at = position - lent.start
+      return at + length <= lent.buffer.length ? lent.buffer.subarray(at, at + length) : undefined
+    }
     for (let i = this.pieces.length - 1; i >= 0; i--) {
       const piece = this.pieces[i]
       if (piece === undefined || piece.segment < segment) return undefined

@@ -5,7 +5,8 @@ import { segmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers } from "../../src/storage/Timers.ts"
 import { Effect } from "effect"
-import { createShape, engineAt, hasty, temporaryDirectory } from "./support.ts"
+import type { Waiter } from "../../src/storage/Waiters.ts"
+import { createShape, engineAt, hasty, messageOf, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */
 const followerWithoutRounds = (directory: string): StorageEngine =>
@@ -70,6 +71,45 @@ describe("a follower", () => {
         for (const engine of [follower, second, first]) await engine.close().catch(() => {})
         rmSync(directory, { recursive: true, force: true })
       }
+    }
+  })
+
+  it("has what a reader is woken for in memory, not only in a file", async () => {
+    const directory = temporaryDirectory()
+    const active = engineAt(directory)
+    const follower = followerWithoutRounds(directory)
+    try {
+      await active.takeOver()
+      const shape = createShape(active, "a")
+      await active.writer?.durable()
+      await follower.load()
+      follower.follow()
+      const followed = follower.store.byHandle(shape.handle) ?? assert.fail("the shape is not there")
+      const found: Array<string | undefined> = []
+      const waiter: Waiter = {
+        resume: () => {
+          const { tail } = followed
+          const last = (tail?.count ?? 0) - 1
+          const bytes = tail && follower.memory(tail.segment(last), tail.position(last), tail.length(last))
+          found.push(bytes?.toString())
+        },
+        set: undefined,
+        slot: 0
+      }
+      const expected: Array<string> = []
+      for (let lsn = 1000n; lsn < 1005n; lsn++) {
+        follower.waiters.add(waiter, (followed.waiters ??= new Set()), 60_000)
+        const item = { op: 0, ids: [shape.id] }
+        writeTransaction(active, lsn, [item])
+        expected.push(messageOf(lsn, item))
+        await active.writer?.durable()
+        await follower.catchUp()
+      }
+      assert.deepStrictEqual(found, expected)
+    } finally {
+      await follower.close()
+      await active.close()
+      rmSync(directory, { recursive: true, force: true })
     }
   })
 
