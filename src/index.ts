@@ -87,7 +87,8 @@ export { ShapeMeta } from "./storage/ShapeMetaService.ts"
 export * as SqliteClient from "./storage/SqliteClient.ts"
 export { makeShapeLogs, shapeLogsLayer, Storage, StorageUnusable } from "./storage/Storage.ts"
 export { formatVersion, storagePaths, type StoragePaths } from "./storage/StorageDir.ts"
-export { StorageEngine, type EngineOptions } from "./storage/StorageEngine.ts"
+export type { EngineOptions } from "./storage/EngineOptions.ts"
+export { StorageEngine } from "./storage/StorageEngine.ts"
 
 // Postgres: replication, publication, catalogue, connections.
 export type { ChangeSink } from "./replication/ChangeSink.ts"

@@ -4,7 +4,7 @@ import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { xidLookup } from "./SegmentIndex.ts"
-import { IndexMemory, type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
+import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
@@ -34,7 +34,7 @@ export type PollResult =
  *
  * A record that is not whole yet ends the reading for now. A damaged record with a sound one behind it costs the shapes
  * it belongs to, and they are named. A segment with an index that counts is not read record by record, as far as that goes:
- * its bytes are only found to be the right ones.
+ * its bytes are only found to be the right ones, where `trust` allows it by somebody else and later.
  */
 export class JournalReader {
   private handle: FileHandle | undefined
@@ -63,6 +63,7 @@ export class JournalReader {
   private readonly recent: RecentBytes
   private readonly onDamage: (message: string) => void
   private readonly onSegment: (epoch: number, segment: number) => void
+  private readonly trust: IndexTrust | undefined
 
   constructor(options: {
     readonly paths: StoragePaths
@@ -72,6 +73,8 @@ export class JournalReader {
     readonly onDamage: (message: string) => void
     /** A file of the journal that entries may stand in. */
     readonly onSegment: (epoch: number, segment: number) => void
+    /** Absent: an index counts only once the bytes that it stands for have been read. */
+    readonly trust?: IndexTrust
   }) {
     this.paths = options.paths
     this.store = options.store
@@ -81,6 +84,7 @@ export class JournalReader {
     this.position = options.from.position
     this.onDamage = options.onDamage
     this.onSegment = options.onSegment
+    this.trust = options.trust
     if (this.epoch > 0) this.onSegment(this.epoch, this.segment)
   }
 
@@ -107,9 +111,10 @@ export class JournalReader {
   /** Applies what the segment that now begins comes to, as far as its index goes. False when there is none that counts. */
   private async takeIndex(): Promise<boolean> {
     const memory = (this.indexMemory ??= new IndexMemory())
-    const loaded = await loadIndex(this.paths, this.epoch, this.segment, this.limit(), memory)
+    const { epoch, segment, trust } = this
+    const loaded = await loadIndex(this.paths, epoch, segment, this.limit(), memory, trust)
     if (loaded === undefined || this.open !== undefined) return false
-    const { index } = loaded
+    const { index, sum } = loaded
     // Transactions that have been seen before are told apart one by one.
     if (index.transactions > 0 && index.firstCommitLsn <= this.store.lastCommitLsn) return false
     const xidOf = await this.transactionIds(loaded)
@@ -127,9 +132,10 @@ export class JournalReader {
       at = end
     }
     for (const xid of xids) store.recentXids.push(xid)
-    index.forEachShape((id, entries) => store.adopt(id, this.segment, entries, xidOf))
+    index.forEachShape((id, entries) => store.adopt(id, segment, entries, xidOf))
     store.reached(index.lastCommitLsn, index.positionLsn)
     this.position = index.end
+    trust?.onTrusted(sum)
     return true
   }
 

@@ -1,5 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises"
 import type { JournalEnd } from "./Records.ts"
+import type { SegmentSum } from "./SegmentIndexFiles.ts"
+import type { SegmentProofs } from "./SegmentProofs.ts"
 import { listDirectory, parseSegmentFile, segmentFile, type StoragePaths } from "./StorageDir.ts"
 
 interface Segment {
@@ -28,13 +30,40 @@ export const firstOnDisk = async (paths: StoragePaths, attempt: number): Promise
   return sorted[Math.min(attempt, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
 }
 
+/** A follower keeps the files of this many segments open: readers may be in the middle of them. */
+const segmentsKeptOpen = 8
+
 /** The journal files that entries stand in, opened for reading when they are needed. */
 export class SegmentFiles {
   private readonly segments = new Map<number, Segment>()
+  /** Segments whose indexes were believed before their bytes were read. */
+  private readonly trusted = new Map<number, SegmentSum>()
   private readonly paths: StoragePaths
+  private readonly proofs: SegmentProofs
 
-  constructor(paths: StoragePaths) {
+  constructor(paths: StoragePaths, proofs: SegmentProofs) {
     this.paths = paths
+    this.proofs = proofs
+  }
+
+  /** Nothing is read from this segment, except to prove it, before its bytes have proved to be these. */
+  trust(sum: SegmentSum): void {
+    this.trusted.set(sum.segment, sum)
+  }
+
+  /** Reads what has been trusted, one after the other. False when one of them holds other bytes: load again. */
+  async proveAll(): Promise<boolean> {
+    for (const segment of [...this.trusted.keys()].toSorted((a, b) => b - a))
+      if (!(await this.prove(segment))) return false
+    return true
+  }
+
+  private async prove(segment: number): Promise<boolean> {
+    const sum = this.trusted.get(segment)
+    if (sum === undefined) return true
+    if (!(await this.proofs.prove(sum))) return false
+    if (this.trusted.get(segment) === sum) this.trusted.delete(segment)
+    return true
   }
 
   /** A later epoch may begin a segment number again that a fenced-off one has used: the later one counts. */
@@ -42,7 +71,14 @@ export class SegmentFiles {
     const before = this.segments.get(segment)
     if (before?.epoch === epoch) return
     if (before !== undefined) void closeQuietly(before.handle)
+    this.trusted.delete(segment)
     this.segments.set(segment, { epoch, handle: undefined })
+  }
+
+  /** A follower has got to this segment. */
+  readingFrom(epoch: number, segment: number): void {
+    this.known(epoch, segment)
+    this.closeBefore(segment - segmentsKeptOpen)
   }
 
   epochOf(segment: number): number | undefined {
@@ -72,6 +108,8 @@ export class SegmentFiles {
 
   /** Fills `into` from `position` on; false when the file ends before. */
   async read(segment: number, position: number, into: Buffer): Promise<boolean> {
+    if (this.trusted.has(segment) && !(await this.prove(segment)))
+      throw new Error(`journal segment ${segment} is damaged, and is read again`)
     return fill(await this.handle(segment), position, into)
   }
 
@@ -79,6 +117,7 @@ export class SegmentFiles {
   async forget(segment: number): Promise<void> {
     const found = this.segments.get(segment)
     this.segments.delete(segment)
+    this.trusted.delete(segment)
     await closeQuietly(found?.handle)
   }
 
@@ -86,7 +125,7 @@ export class SegmentFiles {
    * Closes the files before `segment`, which the writer may have removed: open, they would go on taking space. What
    * stands in one all the same is read from it again if it is still there.
    */
-  closeBefore(segment: number): void {
+  private closeBefore(segment: number): void {
     for (const [number, found] of this.segments) {
       if (number >= segment || found.handle === undefined) continue
       const { handle } = found

@@ -7,9 +7,11 @@ import { indexFile, segmentFile, type StoragePaths, writeWhole } from "./Storage
 /** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
 const pieceBytes = 1 << 20
 
-/** An index whose checksum, and that of the bytes it stands for, have proved right. */
+/** An index that is sound itself. */
 export interface LoadedIndex {
   readonly index: SegmentIndex
+  /** The bytes that it stands for. */
+  readonly sum: SegmentSum
   /** The transactions of the segment; `undefined` when that part of the file is damaged. */
   readonly table: () => Promise<Uint32Array | undefined>
 }
@@ -31,13 +33,31 @@ export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: 
   return index?.end ?? 0
 }
 
+/** The bytes that the index of a segment was made of. */
+export interface SegmentSum {
+  readonly epoch: number
+  readonly segment: number
+  readonly bytes: number
+  readonly crc: number
+}
+
+/** Lets an index count before the bytes that it stands for have been read. */
+export interface IndexTrust {
+  /** Whether they have been read before, and were other ones. */
+  readonly isRefuted: (sum: SegmentSum) => boolean
+  /** The index counts; its bytes are still to be read. */
+  readonly onTrusted: (sum: SegmentSum) => void
+}
+
+export const piecesForSums = (): [Buffer, Buffer] => [
+  Buffer.allocUnsafeSlow(pieceBytes),
+  Buffer.allocUnsafeSlow(pieceBytes)
+]
+
 /** Memory that is used for one index after the other: fresh memory for each would keep the garbage collector busy. */
 export class IndexMemory {
   private words = new Uint32Array(0)
-  readonly pieces: readonly [Buffer, Buffer] = [
-    Buffer.allocUnsafeSlow(pieceBytes),
-    Buffer.allocUnsafeSlow(pieceBytes)
-  ]
+  readonly pieces = piecesForSums()
 
   /** For so many bytes, until somebody asks again. */
   wordsFor(bytes: number): Uint32Array<ArrayBuffer> {
@@ -49,22 +69,28 @@ export class IndexMemory {
 
 /**
  * The index of a segment of which the first `limit` bytes count. `undefined` when there is none, or it is not sound, or the
- * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index. It stands
- * in `memory`, so it is gone with the next one.
+ * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index. With
+ * `trust` that it holds them is left for later. The index stands in `memory`, so it is gone with the next one.
  */
 export const loadIndex = async (
   paths: StoragePaths,
   epoch: number,
   segment: number,
   limit: number,
-  memory: IndexMemory
+  memory: IndexMemory,
+  trust: Pick<IndexTrust, "isRefuted"> | undefined
 ): Promise<LoadedIndex | undefined> => {
   const path = indexFile(paths, epoch, segment)
   const index = await readMain(path, epoch, segment, memory)
   if (index === undefined || index.end > limit) return undefined
-  if (!(await holds(segmentFile(paths, epoch, segment), index.end, index.segmentCrc, memory.pieces)))
-    return undefined
-  return { index, table: () => readTable(path, index) }
+  const file = segmentFile(paths, epoch, segment)
+  const { end, segmentCrc } = index
+  const sum: SegmentSum = { epoch, segment, bytes: end, crc: segmentCrc }
+  const counts =
+    trust === undefined
+      ? await holds(file, end, segmentCrc, memory.pieces)
+      : !trust.isRefuted(sum) && (await withFile(file, async (_, size) => size >= end))
+  return counts === true ? { index, sum, table: () => readTable(path, index) } : undefined
 }
 
 const readMain = (
@@ -89,12 +115,13 @@ const readTable = (path: string, index: SegmentIndex): Promise<Uint32Array | und
     return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
   })
 
-/** Whether the first `bytes` bytes of a file have this checksum. */
-const holds = async (
+/** Whether the first `bytes` bytes of a file have this checksum. Gives up when nobody wants to know any more. */
+export const holds = async (
   path: string,
   bytes: number,
   crc: number,
-  pieces: readonly [Buffer, Buffer]
+  pieces: readonly [Buffer, Buffer],
+  isWanted = () => true
 ): Promise<boolean> => {
   const found = await withFile(path, async (file, size) => {
     if (size < bytes) return undefined
@@ -106,7 +133,7 @@ const holds = async (
     let next = read(0)
     for (let at = 0; at < bytes; at += pieceBytes) {
       const piece = await next
-      if (piece === undefined) return undefined
+      if (piece === undefined || !isWanted()) return undefined
       if (at + pieceBytes < bytes) next = read(at + pieceBytes)
       sum = crc32(piece, sum)
     }

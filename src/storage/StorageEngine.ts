@@ -9,11 +9,13 @@ import {
   withdrawClaim
 } from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
+import type { EngineOptions } from "./EngineOptions.ts"
 import { JournalReader, readToEnd } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { RecentBytes } from "./RecentBytes.ts"
 import type { JournalEnd, Notice } from "./Records.ts"
+import { SegmentProofs } from "./SegmentProofs.ts"
 import { firstOnDisk, SegmentFiles } from "./SegmentFiles.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
@@ -22,20 +24,6 @@ import { nameLostShapes } from "./lostShapes.ts"
 import { SharedLook } from "./SharedLook.ts"
 import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
-
-export interface EngineOptions {
-  readonly paths: StoragePaths
-  readonly chunkBytesThreshold: number
-  readonly segmentBytes: number
-  /** Memory for the latest bytes of the journal. */
-  readonly recentBytes: number
-  /** False for storage that is to vanish with the process. */
-  readonly durableWrites: boolean
-  /** The directory goes with the process. */
-  readonly removeOnClose: boolean
-  readonly run: (effect: Effect.Effect<void>) => void
-  readonly timers?: Timers
-}
 
 export interface TakenOver {
   /** Handles of the shapes that were dropped because nobody can finish their snapshots. */
@@ -49,9 +37,6 @@ const idlePollMillis = 100
 /** How often whoever takes over looks for what must be there. */
 const behindMillis = 20
 const secureMillis = 100
-/** A follower keeps the files of this many segments open: readers may be in the middle of them. */
-const segmentsKeptOpen = 8
-
 /**
  * The shapes of a storage directory, kept up to date by reading its journal (following) or by writing it. At any time
  * it does one of the two; readers of shapes notice no difference.
@@ -63,6 +48,9 @@ export class StorageEngine {
   readonly options: EngineOptions
   recent: RecentBytes
   segments: SegmentFiles
+  private readonly proofs: SegmentProofs
+  /** An index counted that should not have. */
+  private isRefuted = false
   store: ShapeStore
   /** Positions at the end of each segment, for the checkpoint that drops it. */
   segmentEnds = new Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>()
@@ -104,7 +92,8 @@ export class StorageEngine {
     this.waiters = new Waiters(this.timers)
     this.paths = options.paths
     this.recent = new RecentBytes(options.recentBytes)
-    this.segments = new SegmentFiles(this.paths)
+    this.proofs = new SegmentProofs(this.paths)
+    this.segments = new SegmentFiles(this.paths, this.proofs)
     this.store = this.freshStore()
   }
 
@@ -126,12 +115,15 @@ export class StorageEngine {
 
   private readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
 
-  /** Loads the checkpoint and reads the journal to its end. Writes nothing. */
+  /**
+   * Loads the checkpoint and reads the journal to its end. Writes nothing. Of a segment that has an index that is enough for
+   * now; `proved` is when its bytes have been read as well.
+   */
   async load(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       const store = this.freshStore()
       const recent = new RecentBytes(this.options.recentBytes)
-      const segments = new SegmentFiles(this.paths)
+      const segments = new SegmentFiles(this.paths, this.proofs)
       const segmentEnds: typeof this.segmentEnds = new Map()
       const head = await Effect.runPromise(
         loadCheckpoint(this.paths, store, this.options.chunkBytesThreshold)
@@ -148,8 +140,11 @@ export class StorageEngine {
         onDamage: this.warn,
         onSegment: (epoch, segment) => {
           segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
-          segments.known(epoch, segment)
-          segments.closeBefore(segment - segmentsKeptOpen)
+          segments.readingFrom(epoch, segment)
+        },
+        trust: {
+          isRefuted: (sum) => this.proofs.isRefuted(sum),
+          onTrusted: (sum) => segments.trust(sum)
         }
       })
       const result = await readToEnd(reader)
@@ -165,7 +160,9 @@ export class StorageEngine {
         this.firstSegment = from.segment
         this.withoutCheckpoint = head === undefined
         for (const shape of before.all()) if (store.get(shape.id) === undefined) shape.dropped = true
+        this.isRefuted = false
         this.waiters.wakeAll()
+        if (this.following) void this.proveBehind()
         await oldSegments.close()
         return
       }
@@ -181,6 +178,19 @@ export class StorageEngine {
     if (this.following) return
     this.following = true
     this.loop = this.followLoop()
+    void this.proveBehind()
+  }
+
+  private async proveBehind(): Promise<void> {
+    const { segments } = this
+    if ((await segments.proveAll()) || this.segments !== segments) return
+    this.isRefuted = true
+    this.lookNow()
+  }
+
+  /** Completes when every index that counts has proved right. Not while following, which sees to it by itself. */
+  async proved(): Promise<void> {
+    while (!(await this.segments.proveAll())) await this.load()
   }
 
   private async followLoop(): Promise<void> {
@@ -189,7 +199,7 @@ export class StorageEngine {
       const asked = this.asking.length
       try {
         const reader = this.reader
-        const result = reader === undefined ? "stale" : await reader.poll()
+        const result = reader === undefined || this.isRefuted ? "stale" : await reader.poll()
         if (result === "stale") await this.load()
         if (result === "progress") {
           this.store.removed.length = 0
@@ -306,7 +316,7 @@ export class StorageEngine {
       const reader = this.reader
       if (reader === undefined) throw new Error("no journal to continue")
       const result = await readToEnd(reader)
-      if (result === "idle") break
+      if (result === "idle" && (await this.segments.proveAll())) break
       if (result === "behind") await pause(this.timers, behindMillis)
       else await this.load()
     }
@@ -466,8 +476,7 @@ export class StorageEngine {
         onDamage: this.warn,
         onSegment: (epoch, segment) => {
           this.noteSegmentEnd(segment - 1)
-          this.segments.known(epoch, segment)
-          this.segments.closeBefore(segment - segmentsKeptOpen)
+          this.segments.readingFrom(epoch, segment)
         }
       })
     }
@@ -491,6 +500,7 @@ export class StorageEngine {
     await this.stopFollowing()
     await this.writer?.close()
     await this.reader?.close()
+    await this.proofs.close()
     await this.segments.close()
     if (this.options.removeOnClose) await rm(this.paths.root, { recursive: true, force: true })
   }

@@ -15,11 +15,14 @@ import { ShapeTail } from "../../src/storage/ShapeTail.ts"
 import { parseSegmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
 import { systemTimers } from "../../src/storage/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { eventually } from "../support/eventually.ts"
 import { Waiters } from "../../src/storage/Waiters.ts"
 import {
   createShape,
   definitionOf,
   engineAt,
+  readAll,
   type EngineSettings,
   temporaryDirectory,
   writeTransaction
@@ -108,6 +111,7 @@ const stateOf = ({ at, segmentEnds, store }: StorageEngine) => ({
 
 const recovered = async (path: string) => {
   const engine = await open(path)
+  await engine.proved()
   const state = stateOf(engine)
   // Bytes that were read record by record are in memory.
   const indexed = engine.segments.numbers().filter((segment) => engine.memory(segment, 0, 9) === undefined)
@@ -305,6 +309,8 @@ const indexed = async () => {
   return { path, shapes, names, journal: engine.paths.journal }
 }
 
+const handlesIn = (engine: StorageEngine) => Array.from(engine.store.all(), ({ handle }) => handle)
+
 const flip = (file: string, at: number): void => {
   const bytes = readFileSync(file)
   bytes[at] = (bytes[at] ?? 0) ^ 0x04
@@ -404,6 +410,28 @@ describe("the index of a segment", () => {
       }
     }
     assert.isAbove(dropped, 8)
+  })
+
+  it("counts before the segment has been read; until then nobody is given its bytes or becomes the writer", async () => {
+    const { journal, names, path, shapes } = await indexed()
+    const file = join(journal, names[1] ?? "")
+    flip(file, readFileSync(file).length - 30)
+    const expected = await recoveredPlainly(path)
+    const expectedHandles = expected.shapes.map(({ handle }) => handle)
+    const lost =
+      shapes.find(({ handle }) => !expectedHandles.includes(handle)) ?? assert.fail("none is damaged")
+    const follower = await open(path)
+    assert.deepStrictEqual(handlesIn(follower), ["1-1001", "2-1002"])
+    const message = await readAll(follower, lost, snapshotEnd).then(
+      () => "was given",
+      (error: unknown) => String(error)
+    )
+    assert.include(message, "journal segment 2 is damaged, and is read again")
+    follower.follow()
+    await eventually("the damage is known", () => follower.store.count === expectedHandles.length)
+    assert.deepStrictEqual(handlesIn(follower), expectedHandles)
+    const writer = await started(path)
+    assert.deepStrictEqual(handlesIn(writer), expectedHandles)
   })
 
   it("of another segment, or of other bytes, is no index of this one", async () => {

@@ -1,0 +1,17 @@
+import type { Effect } from "effect"
+import type { StoragePaths } from "./StorageDir.ts"
+import type { Timers } from "./Timers.ts"
+
+export interface EngineOptions {
+  readonly paths: StoragePaths
+  readonly chunkBytesThreshold: number
+  readonly segmentBytes: number
+  /** Memory for the latest bytes of the journal. */
+  readonly recentBytes: number
+  /** False for storage that is to vanish with the process. */
+  readonly durableWrites: boolean
+  /** The directory goes with the process. */
+  readonly removeOnClose: boolean
+  readonly run: (effect: Effect.Effect<void>) => void
+  readonly timers?: Timers
+}
