@@ -132,6 +132,9 @@ export const compareClause = async (oracle: Oracle, clause: string): Promise<Com
   const ask = async (sql: string): Promise<string> =>
     (await session.queryText("SELECT verdicts($1, $2) AS v", [table.info.name, sql]))[0]?.["v"] ?? ""
   const expected = await ask(clause)
+  // A bug in Postgres ("no relation entry for relid 1", of some ranges that contain a comparison with ANY) is no verdict.
+  if (expected.includes("?"))
+    return { clause, compared: rows.length, undecided: rows.length, difference: "", refused: undefined }
   const result = compileWhere({ sql: clause, params: {}, table: table.info, catalogue })
   if (Result.isFailure(result)) {
     const { message } = result.failure

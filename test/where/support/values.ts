@@ -225,7 +225,9 @@ export const verdictsFunction = `
       BEGIN
         EXECUTE 'SELECT (' || clause || ') FROM ' || relation || ' WHERE id = ' || r.id INTO v;
         result := result || CASE WHEN v THEN 't' WHEN NOT v THEN 'f' ELSE 'n' END;
-      EXCEPTION WHEN others THEN result := result || 'e';
+      EXCEPTION
+        WHEN internal_error THEN result := result || '?';
+        WHEN others THEN result := result || 'e';
       END;
     END LOOP;
     RETURN result;
