@@ -142,7 +142,10 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
               }
               const filter = snapshotFilter(visibility)
               if (recentXids.seenBefore(point).some((xid) => !isContained(filter, xid))) return "retry"
-              if (!shape.dropped && engine.writer === writer) engine.write({ t: "visible", id, visibility })
+              if (!shape.dropped && engine.writer === writer) {
+                engine.write({ t: "visible", id, visibility })
+                router.decided(shape)
+              }
               return "go"
             })
         })

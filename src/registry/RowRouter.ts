@@ -9,6 +9,7 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
 import { type DeferredRow, type DeferredRows, makeDeferredRows, takeKnown } from "./DeferredRows.ts"
+import { EarlyFailures } from "./EarlyFailures.ts"
 import { ItemWriter } from "./ItemWriter.ts"
 import { IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
@@ -53,6 +54,7 @@ export class RowRouter implements ChangeSink {
   private readonly after = makeMatchList()
   private readonly items: ItemWriter
   private deferred: DeferredRows | undefined
+  private readonly earlyFailures = new EarlyFailures()
 
   // The transaction at hand.
   private commitLsn: Lsn = 0n
@@ -128,6 +130,7 @@ export class RowRouter implements ChangeSink {
   }
 
   removeShape(shape: ShapeState): void {
+    this.earlyFailures.forget(shape.id)
     for (const route of this.routes.values()) {
       for (const target of route.targets) {
         if (target.tableOid === shape.common.table.oid) target.remove(shape)
@@ -383,8 +386,21 @@ export class RowRouter implements ChangeSink {
 
   private dropFailed(id: number, message: string): void {
     const shape = this.engine.store.get(id)
+    if (shape === undefined) return
+    const { commitLsn, xid } = this
     // What a snapshot contains is not for the log: its query has got over the row, or the row was gone by then.
-    if (shape === undefined || shape.includes(this.commitLsn, this.xid) === false) return
+    const isForLog = shape.includes(commitLsn, xid)
+    if (isForLog === undefined) this.earlyFailures.note(id, { commitLsn, xid, message })
+    else if (isForLog) this.dropFor(shape, message)
+  }
+
+  /** What the shape's snapshot contains is known from now on. */
+  decided(shape: ShapeState): void {
+    const message = this.earlyFailures.decide(shape)
+    if (message !== undefined) this.dropFor(shape, message)
+  }
+
+  private dropFor(shape: ShapeState, message: string): void {
     this.options.drop(
       [shape],
       `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
