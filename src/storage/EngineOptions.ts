@@ -15,3 +15,8 @@ export interface EngineOptions {
   readonly run: (effect: Effect.Effect<void>) => void
   readonly timers?: Timers
 }
+
+export interface TakenOver {
+  /** Handles of the shapes that were dropped because nobody can finish their snapshots. */
+  readonly droppedIncomplete: ReadonlyArray<string>
+}

@@ -2,7 +2,7 @@ import { Context, Effect, Layer } from "effect"
 import type { Lsn } from "../postgres/Lsn.ts"
 import type { JournalEnd } from "./Records.ts"
 import { Storage } from "./Storage.ts"
-import type { TakenOver } from "./StorageEngine.ts"
+import type { TakenOver } from "./EngineOptions.ts"
 
 /**
  * The append-only journal of one replication stream, as its instances share it: one of them writes, the others follow. It

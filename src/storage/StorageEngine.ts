@@ -9,7 +9,7 @@ import {
   withdrawClaim
 } from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
-import type { EngineOptions } from "./EngineOptions.ts"
+import type { EngineOptions, TakenOver } from "./EngineOptions.ts"
 import { JournalReader, readToEnd } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { Steps } from "../telemetry/Steps.ts"
@@ -24,11 +24,6 @@ import { nameLostShapes } from "./lostShapes.ts"
 import { SharedLook } from "./SharedLook.ts"
 import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
-
-export interface TakenOver {
-  /** Handles of the shapes that were dropped because nobody can finish their snapshots. */
-  readonly droppedIncomplete: ReadonlyArray<string>
-}
 
 const always = () => Promise.resolve(true)
 
@@ -358,9 +353,6 @@ export class StorageEngine {
     writer.notice({ t: "epoch", epoch, previous })
     // What came before the first segment stands in a checkpoint that is gone: readers elsewhere may believe in its shapes.
     if (this.withoutCheckpoint && this.firstSegment > 1) {
-      this.warn(
-        "The checkpoint of this storage directory is missing, and part of the journal that it stands for is gone. All shapes are dropped and their clients fetch them again. Instances that share a storage directory must share the directory of its metadata, too."
-      )
       this.write({ t: "purged", reason: "the checkpoint is missing" })
       nameLostShapes(this.paths, this.warn)
     }
