@@ -8,6 +8,21 @@ const chunkEndFlag = 0x40000000
 const lengthMask = 0x3fffffff
 
 /**
+ * Words that the first list of a shape has room for. V8 keeps typed arrays of at most 64 bytes among its objects; larger
+ * ones have memory of their own, which costs ten times as much to get, and most lists of many shapes stay this short.
+ */
+const firstWords = 2 * tailStride
+/** Words of the next larger list. */
+const secondWords = 8 * tailStride
+
+/** Copies words one by one where they are few: a `subarray` would move a small array out of V8's heap. */
+const copyWords = (from: Uint32Array, first: number, until: number, to: Uint32Array, at: number): void => {
+  // In bounds: callers have made room.
+  if (until - first <= secondWords) for (let i = first; i < until; i++) to[at++] = from[i] as number
+  else to.set(from.subarray(first, until), at)
+}
+
+/**
  * The entries of one shape that still stand in the journal: where each is, in order. 24 bytes an entry, in one
  * growable array; a shape without such entries has no tail at all.
  */
@@ -15,12 +30,12 @@ export class ShapeTail {
   count = 0
   private words: Uint32Array<ArrayBuffer>
 
-  constructor(words = new Uint32Array(tailStride * 4)) {
+  constructor(words = new Uint32Array(firstWords)) {
     this.words = words
   }
 
   push(txHigh: number, txLow: number, op: number, segment: number, position: number, length: number): void {
-    if ((this.count + 1) * tailStride > this.words.length) this.grow(this.words.length * 2)
+    if ((this.count + 1) * tailStride > this.words.length) this.grow(0)
     const at = this.count++ * tailStride
     const words = this.words
     words[at] = txHigh
@@ -31,9 +46,10 @@ export class ShapeTail {
     words[at + 5] = length
   }
 
+  /** To twice its size, and at least `words`. */
   private grow(words: number): void {
-    const larger = new Uint32Array(words)
-    larger.set(this.words.subarray(0, this.count * tailStride))
+    const larger = new Uint32Array(Math.max(words, this.words.length * 2, secondWords))
+    copyWords(this.words, 0, this.count * tailStride, larger, 0)
     this.words = larger
   }
 
@@ -48,8 +64,8 @@ export class ShapeTail {
   append(other: ShapeTail, first: number, until: number): void {
     const from = this.count * tailStride
     const end = from + (until - first) * tailStride
-    if (end > this.words.length) this.grow(Math.max(end, this.words.length * 2))
-    this.words.set(other.words.subarray(first * tailStride, until * tailStride), from)
+    if (end > this.words.length) this.grow(end)
+    copyWords(other.words, first * tailStride, until * tailStride, this.words, from)
     this.count = end / tailStride
   }
 
@@ -136,10 +152,10 @@ export class ShapeTail {
   /** Forgets the first `n` entries. */
   dropFirst(n: number): void {
     const rest = (this.count - n) * tailStride
-    let capacity = tailStride * 4
-    while (capacity < rest) capacity *= 2
+    let capacity = firstWords
+    while (capacity < rest) capacity = Math.max(capacity * 2, secondWords)
     const words = new Uint32Array(capacity)
-    words.set(this.words.subarray(n * tailStride, this.count * tailStride))
+    copyWords(this.words, n * tailStride, this.count * tailStride, words, 0)
     this.words = words
     this.count -= n
   }
