@@ -1,6 +1,7 @@
 import { nowMillis } from "./Clock.ts"
 import { drainMillis } from "./DrainFloor.ts"
 import { cpuMillis } from "./ProcessFacts.ts"
+import { quiet } from "./HeldRequests.ts"
 import { createSlot, dropSlot } from "./RawPostgres.ts"
 import type { Service } from "./ServiceProcess.ts"
 import { type Marker, publicationName, type Stage } from "./Stage.ts"
@@ -25,8 +26,8 @@ export interface Drained {
 
 /**
  * How fast the service works off what its slot holds. It is stopped, changes are made, and it is started again and waits
- * for its lock, which the benchmark holds. When it gets the lock it finds them all, as the floor does in a slot of its
- * own. So neither start-up nor writing is measured.
+ * for its lock, which the benchmark holds until the service has nothing left to do. When it gets the lock it finds them
+ * all, as the floor does in a slot of its own. So neither start-up nor writing is measured: the `start` benchmark does that.
  *
  * `first` changes a row or two of the same tables: what passes before these are readable is given as well.
  */
@@ -50,6 +51,7 @@ export const measureDrain = async (
   const holder = await database.session()
   await holder.query("SELECT pg_advisory_lock(hashtext('electric_slot_default'))")
   const service = await stage.start({ until: "waiting" })
+  await quiet(service.pid)
   const released = nowMillis()
   await holder.end()
   const began = await marker.readable(service.port, firstLsn)
