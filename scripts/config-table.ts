@@ -1,14 +1,18 @@
 /**
- * Writes `docs/configuration.md` from the tables that the configuration is parsed with:
+ * Writes `docs/configuration.md` and `docs/limits.md` from the tables that the configuration is parsed with:
  * `node scripts/config-table.ts`.
  */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { acceptedVariables } from "../src/config/AcceptedVariables.ts"
+import { limits, type Limit } from "../src/config/Limits.ts"
 import { groups, type Variable } from "../src/config/Variable.ts"
 import { variables } from "../src/config/Variables.ts"
 
-export const documentPath = path.join(import.meta.dirname, "..", "docs", "configuration.md")
+const inDocs = (name: string): string => path.join(import.meta.dirname, "..", "docs", name)
+
+export const documentPath = inDocs("configuration.md")
+export const limitsPath = inDocs("limits.md")
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ")
 
@@ -19,7 +23,11 @@ const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${tex
 const table = (heads: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
   [heads, heads.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n")
 
-const all: ReadonlyArray<Variable<unknown>> = [...Object.values(variables), ...acceptedVariables]
+const all: ReadonlyArray<Variable<unknown>> = [
+  ...Object.values(variables),
+  ...Object.values(limits),
+  ...acceptedVariables
+]
 
 const having = (tag: Variable<unknown>["treatment"]["_tag"]) => all.filter((it) => it.treatment._tag === tag)
 
@@ -76,7 +84,40 @@ ${table(
 )}
 `
 
+const aboveIt = ({ above }: Limit): string => {
+  if (above._tag === "Refused") return `refused with ${above.status}`
+  if (above._tag === "Dropped") return "that shape is dropped; its clients fetch it again"
+  return above.what
+}
+
+/** The whole document, as it should be in the file. */
+export const limitsDocument = (): string => `# Limits
+
+<!-- Made by scripts/config-table.ts from src/config/Limits.ts: change it there. -->
+
+Whoever may send a request may ask for much. Each thing that can be asked for has a budget, so that no request, and no
+condition of a shape, takes the service away from others. Whatever is above a budget is refused before anything is made
+for it, is done in a slower way that is bounded, or costs the shape that asked for it, never another one. The message
+says which limit it was, its value and its variable; what is dropped is in the log with the same words.
+
+${table(
+  ["What is limited", "Default", "Variable", "Above it", "Why one would change it"],
+  Object.values(limits).map((it: Limit) => [
+    it.subject,
+    it.standard,
+    code(it.name),
+    aboveIt(it),
+    it.about.slice(it.subject.length + 2)
+  ])
+)}
+`
+
 if (import.meta.main) {
-  writeFileSync(documentPath, configurationDocument())
-  process.stdout.write(`Wrote ${documentPath}\n`)
+  for (const [file, text] of [
+    [documentPath, configurationDocument()],
+    [limitsPath, limitsDocument()]
+  ] as const) {
+    writeFileSync(file, text)
+    process.stdout.write(`Wrote ${file}\n`)
+  }
 }

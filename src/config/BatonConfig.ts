@@ -1,4 +1,5 @@
 import { Context, type Redacted } from "effect"
+import type { Limits } from "./Limits.ts"
 
 /** Where and how to reach Postgres. */
 export interface DatabaseTarget {
@@ -61,6 +62,8 @@ export interface BatonConfig {
   readonly httpWorkers: number
   readonly tlsCertFile: string | undefined
   readonly tlsKeyFile: string | undefined
+  /** What a client may ask for at most. */
+  readonly limits: Limits
   // storage
   readonly storageDir: string
   readonly storage: "file" | "memory"

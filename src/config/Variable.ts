@@ -1,6 +1,14 @@
 import type { Kind } from "./Kind.ts"
 
-export const groups = ["Database", "Service", "Storage", "Handover", "Telemetry", "Development"] as const
+export const groups = [
+  "Database",
+  "Service",
+  "Limits",
+  "Storage",
+  "Handover",
+  "Telemetry",
+  "Development"
+] as const
 export type Group = (typeof groups)[number]
 
 /** What setting a variable does. */

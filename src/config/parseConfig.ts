@@ -5,6 +5,7 @@ import type { BatonConfig, DatabaseTarget } from "./BatonConfig.ts"
 import { ConfigError } from "./ConfigError.ts"
 import { parseDatabaseUrl } from "./DatabaseUrl.ts"
 import { EnvironmentReader, type Environment } from "./EnvironmentReader.ts"
+import { limits, mapLimits } from "./Limits.ts"
 import { publicationPrefix, slotPrefix } from "./Kind.ts"
 import type { Variable } from "./Variable.ts"
 import { variables } from "./Variables.ts"
@@ -118,6 +119,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, ownDatabase
     httpWorkers: reader.read(v.httpWorkers),
     tlsCertFile: reader.optional(v.tlsCertFile),
     tlsKeyFile: reader.optional(v.tlsKeyFile),
+    limits: mapLimits((limit) => reader.read(limit)),
     storageDir: reader.read(v.storageDir),
     storage: reader.read(v.storage),
     shapeDbStorageDir: reader.optional(v.shapeDbStorageDir),
@@ -227,7 +229,9 @@ const warnIfWithoutEffect = (reader: EnvironmentReader, variable: Variable<unkno
 
 /** A misspelt name would otherwise silently leave its default in place. */
 const warnAboutUnknown = (reader: EnvironmentReader, env: Environment): void => {
-  const known = new Set([...Object.values(variables), ...acceptedVariables].map((variable) => variable.name))
+  const known = new Set(
+    [...Object.values(variables), ...Object.values(limits), ...acceptedVariables].map(({ name }) => name)
+  )
   for (const name of Object.keys(env)) {
     if (/^(ELECTRIC|BATON)_/.test(name) && env[name] !== undefined && !known.has(name)) {
       reader.warn(`${name} is not a variable of this service and has no effect; is it misspelt?`)

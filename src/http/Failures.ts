@@ -1,3 +1,4 @@
+import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { CacheClass } from "./CacheControl.ts"
 import { conflictEtag } from "./Etag.ts"
 import type { ParameterErrors } from "./Parameters.ts"
@@ -105,10 +106,15 @@ export const undecodableQuery: Failure = {
 }
 
 export const badBody = (body: unknown): Failure => failure(400, body, [], "unspecific")
-export const bodyTooLarge: Failure = {
-  ...failure(413, { error: "Request body too large" }, [], "unspecific"),
+export const bodyTooLarge = (limits: Limits): Failure => ({
+  ...failure(
+    413,
+    { error: "Request body too large", details: aboveLimit("bodyBytes", limits) },
+    [],
+    "unspecific"
+  ),
   closeConnection: true
-}
+})
 export const bodyUnreadable: Failure = {
   ...failure(400, { error: "Failed to read request body" }, [], "unspecific"),
   closeConnection: true

@@ -195,7 +195,7 @@ const build = (): Json => ({
         },
         responses: {
           ...shapeResponses,
-          "413": json("The body is larger than 8 MB.", schema("Error"))
+          "413": json("The body is larger than `BATON_MAX_BODY` (8 MB).", schema("Error"))
         }
       },
       delete: {

@@ -23,7 +23,7 @@ import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
 import { checkSubset, readSubset } from "./ReadSubset.ts"
 import type { ReplyContext } from "./Replies.ts"
-import { maxBodyBytes, mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
+import { mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
 import { parseReadParams, type ShapeParams, type ShapeSelection } from "./ShapeParams.ts"
 
@@ -134,10 +134,14 @@ export const authorizeShape = (
         ...asked
       })
 
-const readBody = (request: ApiRequest, query: MergedParams): Effect.Effect<MergedParams, Failure> =>
-  request.body(maxBodyBytes).pipe(
+const readBody = (
+  { config: { limits } }: ApiServices,
+  request: ApiRequest,
+  query: MergedParams
+): Effect.Effect<MergedParams, Failure> =>
+  request.body(limits.bodyBytes).pipe(
     Effect.catchTags({
-      BodyTooLarge: () => Effect.fail(bodyTooLarge),
+      BodyTooLarge: () => Effect.fail(bodyTooLarge(limits)),
       BodyUnreadable: () => Effect.fail(bodyUnreadable)
     }),
     Effect.flatMap((bytes) => {
@@ -161,7 +165,7 @@ export const readShape = Effect.fnUntraced(function* (
   mayPark: boolean
 ) {
   const isPost = context.method === "POST"
-  const merged = isPost ? yield* readBody(request, query.merged) : query.merged
+  const merged = isPost ? yield* readBody(services, request, query.merged) : query.merged
   const parsed = isPost ? parseReadParams(merged) : query.params
   if (Result.isFailure(parsed)) return yield* Effect.fail(invalidRequest(parsed.failure))
   const params = parsed.success

@@ -1,9 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
 
-/** Largest body that is read at all. */
-export const maxBodyBytes = 8_000_000
-
 /** Query parameters and body together: the main parameters, with those of a subset under `subset`. */
 export type MergedParams = Record<string, unknown>
 

@@ -237,7 +237,15 @@ const bodies: ReadonlyArray<readonly [string, string, number, unknown]> = [
   ["null", "table=items&offset=-1", 400, { error: "Request body must be a JSON object" }],
   ['"x"', "table=items&offset=-1", 400, { error: "Request body must be a JSON object" }],
   ["5", "table=items&offset=-1", 400, { error: "Request body must be a JSON object" }],
-  [" ".repeat(8_000_001), "table=items&offset=-1", 413, { error: "Request body too large" }],
+  [
+    " ".repeat(8_000_001),
+    "table=items&offset=-1",
+    413,
+    {
+      error: "Request body too large",
+      details: "The body of a request is above the limit of 8000000 bytes (BATON_MAX_BODY)"
+    }
+  ],
   ['{"table":"items","offset":"-1"}', "", 400, { message: "Invalid request", errors: { offset: blank } }],
   [
     '{"subset":{},"offset":-1}',

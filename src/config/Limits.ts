@@ -1,0 +1,76 @@
+import { integer, size, time, type Kind } from "./Kind.ts"
+import { defaulted, type Defaulted } from "./Variable.ts"
+
+/** What happens to whatever is above a limit. */
+export type Above =
+  /** The request gets this status, before anything is made for it. */
+  | { readonly _tag: "Refused"; readonly status: 400 | 413 | 429 | 503 }
+  /** The shape is dropped with the reason in the log; its clients get 409 once. */
+  | { readonly _tag: "Dropped" }
+  /** Something slower but bounded happens instead. */
+  | { readonly _tag: "Otherwise"; readonly what: string }
+
+/** A budget for something that a client can ask for: a row of `docs/limits.md`, and a variable of the configuration. */
+export interface Limit extends Defaulted<number> {
+  /** What is counted, as it begins a sentence: "The body of a request". */
+  readonly subject: string
+  readonly unit: "bytes" | "ms" | ""
+  readonly above: Above
+}
+
+interface LimitDetails {
+  readonly subject: string
+  readonly above: Above
+  /** Why somebody would change it, in a sentence or two. */
+  readonly about: string
+}
+
+const limit =
+  (kind: Kind<number>, unit: Limit["unit"]) =>
+  (name: string, standard: string, details: LimitDetails): Limit => ({
+    ...defaulted(name, standard, { group: "Limits", kind, about: `${details.subject}. ${details.about}` }),
+    subject: details.subject,
+    unit,
+    above: details.above
+  })
+
+/** Kinds of limits, by what is counted. */
+export const bytes = limit(size, "bytes")
+export const count = limit(integer(1), "")
+export const millis = limit(time(), "ms")
+
+export const refused = (status: 400 | 413 | 429 | 503): Above => ({ _tag: "Refused", status })
+export const dropped: Above = { _tag: "Dropped" }
+export const otherwise = (what: string): Above => ({ _tag: "Otherwise", what })
+
+/** Every budget, by the name under which the configuration has it (`config.limits`). */
+export const limits = {
+  bodyBytes: bytes("BATON_MAX_BODY", "8 MB", {
+    subject: "The body of a request",
+    above: refused(413),
+    about: "It is read whole before it is looked at."
+  })
+} as const
+
+/** The limits in force. */
+export type Limits = { readonly [K in keyof typeof limits]: number }
+
+/** A value for each limit. */
+export const mapLimits = (value: (limit: Limit) => number): Limits => {
+  const result: Partial<Record<keyof Limits, number>> = {}
+  for (const key of Object.keys(limits) as ReadonlyArray<keyof Limits>) result[key] = value(limits[key])
+  return result as Limits
+}
+
+export const standardLimits: Limits = mapLimits(({ fallback }) => fallback)
+
+/**
+ * The sentence of a refusal, or of a dropped shape: what is limited, the limit in force, and the variable that sets it.
+ * `actual` is told where it is known.
+ */
+export const aboveLimit = (key: keyof Limits, inForce: Limits, actual?: number): string => {
+  const { subject, unit, name } = limits[key]
+  const amount = (value: number) => (unit === "" ? `${value}` : `${value} ${unit}`)
+  const is = actual === undefined ? "is above" : `is ${amount(actual)}, above`
+  return `${subject} ${is} the limit of ${amount(inForce[key])} (${name})`
+}
