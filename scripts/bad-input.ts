@@ -2,7 +2,7 @@
  * Sends what no client would send: random bytes as query strings, valid requests that were damaged, random conditions,
  * bodies, methods and paths. Nothing may be answered with a 500, crash the service, or make its memory grow.
  *
- *   node scripts/bad-input.ts [--seconds 60] [--connections 8] [--seed N]
+ *   npx node scripts/bad-input.ts [--seconds 60] [--connections 8] [--seed N]
  */
 import { connect } from "node:net"
 import { parseArgs } from "node:util"

@@ -1,5 +1,5 @@
 /**
- * Checks Dockerfile and deployment examples on a machine without a container engine: `node scripts/check-deploy.ts`.
+ * Checks Dockerfile and deployment examples on a machine without a container engine: `npx node scripts/check-deploy.ts`.
  *
  * 1. The instructions of the Dockerfile are carried out in directories, and what comes out runs as a user without rights.
  * 2. The examples in docs/deploy are read: their environment is a valid configuration, and probes, ports, volumes, users

@@ -1,6 +1,6 @@
 /**
  * Writes `docs/configuration.md` and `docs/limits.md` from the tables that the configuration is parsed with:
- * `node scripts/config-table.ts`.
+ * `npx node scripts/config-table.ts`.
  */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"

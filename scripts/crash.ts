@@ -2,7 +2,7 @@
  * Kills the service with SIGKILL at random moments under writes, again and again on the same storage and slot, while
  * clients keep reading; then the same with files that were damaged between two lives.
  *
- *   node scripts/crash.ts [--runs 200] [--damaged-runs 40] [--seed N]
+ *   npx node scripts/crash.ts [--runs 200] [--damaged-runs 40] [--seed N]
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -2,7 +2,7 @@
  * Soak of handovers: instances that share storage behind a balancer, writers, official clients; one upgrade, kill,
  * freeze or outage after the other. Nothing may be lost or told twice, and nobody may have to fetch again.
  *
- *   node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
+ *   npx node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
  *                            [--per-second 200] [--segment-bytes 1048576] [--minutes 60] [--seed N]
  *
  * `--minutes` ends it earlier, with a verdict on what was done. With segments of a megabyte, instead of the usual 32, the

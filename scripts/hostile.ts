@@ -2,7 +2,7 @@
  * Attacks the service with requests of the wrong type, size, depth and shape, and ways around the secret. Every answer must
  * be a 4xx that tells nothing, and nothing may stay behind: no connection, no shape, no growing memory.
  *
- *   node scripts/hostile.ts [--seconds 60] [--attackers 16] [--seed N]
+ *   npx node scripts/hostile.ts [--seconds 60] [--attackers 16] [--seed N]
  */
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"

@@ -1,4 +1,4 @@
-/** Writes `docs/metrics.md` from the metrics that the service has: `node scripts/metrics-table.ts`. */
+/** Writes `docs/metrics.md` from the metrics that the service has: `npx node scripts/metrics-table.ts`. */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { type MetricFamily, metricFamilies } from "../src/telemetry/MetricsFamilies.ts"

@@ -2,7 +2,7 @@
  * pgbench's TPC-B against a database whose tables official clients follow from before the start; afterwards each must
  * have exactly what its table has.
  *
- *   node scripts/pgbench.ts [--scale 10] [--seconds 60] [--clients 4]
+ *   npx node scripts/pgbench.ts [--scale 10] [--seconds 60] [--clients 4]
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"

@@ -1,6 +1,6 @@
 /**
  * Runs the test suite against other versions of Postgres than the one it comes with:
- * `node scripts/postgres-versions.ts [--versions 14,15,16,17] [-- arguments of vitest]`. The binaries come from the
+ * `npx node scripts/postgres-versions.ts [--versions 14,15,16,17] [-- arguments of vitest]`. The binaries come from the
  * registry, into a directory for temporary files that stays, so that the next run finds them there.
  */
 import { execFileSync, spawnSync } from "node:child_process"

@@ -2,7 +2,7 @@
  * Random shapes over random transactions, with restarts of the service in between (SIGTERM and SIGKILL in turn): at every
  * rest the rows of each shape are compared with what Postgres selects with the same clause.
  *
- *   node scripts/stream-oracle.ts [--shapes 200] [--transactions 400] [--restarts 6] [--seed N]
+ *   npx node scripts/stream-oracle.ts [--shapes 200] [--transactions 400] [--restarts 6] [--seed N]
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,4 +1,4 @@
-/** Writes the generated tables of `docs/where-clauses.md`: `node scripts/where-docs.ts`. */
+/** Writes the generated tables of `docs/where-clauses.md`: `npx node scripts/where-docs.ts`. */
 import { readFile, writeFile } from "node:fs/promises"
 import pg from "pg"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"

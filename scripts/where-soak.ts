@@ -1,10 +1,10 @@
 /**
  * Compares random clauses with Postgres until a number of comparisons is made.
  *
- *   node scripts/where-soak.ts [comparisons = 1000000] [first seed = 1] [DATABASE_URL]
+ *   npx node scripts/where-soak.ts [comparisons = 1000000] [first seed = 1] [DATABASE_URL]
  *
  * Without a database URL an embedded Postgres is started. Every difference is printed with the seed that
- * reproduces it: `node scripts/where-soak.ts 1 <seed>` runs that clause again on the same rows.
+ * reproduces it: `npx node scripts/where-soak.ts 1 <seed>` runs that clause again on the same rows.
  */
 import { Effect } from "effect"
 import pg from "pg"

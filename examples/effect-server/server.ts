@@ -3,7 +3,7 @@ import { createServer } from "node:http"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Context, Effect, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { Baton, configFromEnvironment, instanceInBackground, mountShapeApi, Refused } from "baton"
+import { Baton, configFromEnvironment, instanceInBackground, mountShapeApi, Refused } from "pgbaton"
 
 interface User {
   readonly name: string

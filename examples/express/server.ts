@@ -1,7 +1,7 @@
 /** An Express application with sign-in by cookie, and synced tables for those who are signed in. */
 import { randomUUID } from "node:crypto"
 import express from "express"
-import { embed, Refused } from "baton"
+import { embed, Refused } from "pgbaton"
 
 interface Session {
   readonly user: string

@@ -3,7 +3,7 @@ import { ByteWriter } from "../../src/shapes/ByteWriter.ts"
 import { type EncodedParts, makeTransactionStamp, makeWireEncoder } from "../../src/shapes/WireEncoder.ts"
 
 /**
- * How fast changes are turned into messages, in processor time of one core: `node scripts/bench/encode.ts`. The constants in
+ * How fast changes are turned into messages, in processor time of one core: `npx node scripts/bench/encode.ts`. The constants in
  * `ByteWriter.ts` and `JsonText.ts` were chosen with it.
  */
 const columns = ["id", "title", "done", "qty", "created", "note"]

@@ -1,6 +1,6 @@
 /**
  * What a change costs between the socket and the journal, without Postgres and without HTTP:
- * `node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10]`. Everything that runs in the
+ * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10]`. Everything that runs in the
  * service runs here (frames, decoding, filters, encoding, journal with fsync, acknowledgement, log files), fed with the
  * bytes that Postgres would send. Processor time of all threads is what counts: it hardly depends on other work.
  */

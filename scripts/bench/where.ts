@@ -1,5 +1,5 @@
 /**
- * What filtering costs: `node scripts/bench/where.ts`. Prints one table. An embedded Postgres is started for its
+ * What filtering costs: `npx node scripts/bench/where.ts`. Prints one table. An embedded Postgres is started for its
  * catalogue only; nothing that is measured talks to it.
  */
 import { Effect, Result } from "effect"

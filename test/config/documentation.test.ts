@@ -7,10 +7,10 @@ import {
   limitsPath
 } from "../../scripts/config-table.ts"
 
-it("docs/configuration.md says what the parser does (write it anew with `node scripts/config-table.ts`)", () => {
+it("docs/configuration.md says what the parser does (write it anew with `npx node scripts/config-table.ts`)", () => {
   assert.strictEqual(readFileSync(documentPath, "utf8"), configurationDocument())
 })
 
-it("docs/limits.md says which limits there are (write it anew with `node scripts/config-table.ts`)", () => {
+it("docs/limits.md says which limits there are (write it anew with `npx node scripts/config-table.ts`)", () => {
   assert.strictEqual(readFileSync(limitsPath, "utf8"), limitsDocument())
 })

@@ -31,7 +31,7 @@ export const installPackage = async (others: ReadonlyArray<string> = []): Promis
   const tarball = readdirSync(directory).find((name) => name.endsWith(".tgz"))
   if (tarball === undefined) throw new Error("npm pack made no tarball")
   const modules = path.join(directory, "node_modules")
-  const packed = path.join(modules, "baton")
+  const packed = path.join(modules, "pgbaton")
   mkdirSync(packed, { recursive: true })
   await run("tar", ["-xzf", path.join(directory, tarball), "-C", packed, "--strip-components=1"])
   for (const name of [...productionPackages(), ...others]) {

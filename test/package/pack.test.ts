@@ -58,6 +58,24 @@ describe("the published package", () => {
     assert.deepStrictEqual(sources, [])
   })
 
+  it("has a name of its own, which all documents use, and `baton` as its command", () => {
+    const { bin, name } = JSON.parse(readFileSync(path.join(consumer.packed, "package.json"), "utf8")) as {
+      readonly bin: object
+      readonly name: string
+    }
+    assert.strictEqual(name, "pgbaton")
+    assert.deepStrictEqual(Object.keys(bin), ["baton"])
+    const documents = ["docs", "examples"].flatMap((folder) =>
+      readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((found) =>
+        path.join(folder, found)
+      )
+    )
+    for (const file of ["README.md", ...documents.filter((document) => /\.(md|tsx?)$/.test(document))]) {
+      const text = readFileSync(path.join(root, file), "utf8")
+      assert.notMatch(text, /\b(from|import|require\() ?"baton["/]|npm (install|i) baton\b/, file)
+    }
+  })
+
   it("leaves effect to the program that uses it, so that there is one copy", () => {
     const { dependencies, peerDependencies } = JSON.parse(
       readFileSync(path.join(consumer.packed, "package.json"), "utf8")
@@ -94,7 +112,7 @@ import {
   AdminPool, Baton, Config, Conditions, CurrentSession, HealthRef, HttpServer, Inspector, Instance, LockService, Logs,
   Publication, ReplicationStream, ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader,
   loadCheckpoint, makeNodeHandler, openCheckpointWriter, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
-} from "baton"
+} from "pgbaton"
 
 const followed: ShapeLogs["Service"]["byHandle"] = (handle): ShapeHandle | undefined => undefined
 const logs: Layer.Layer<ShapeLogs, never, Storage> = shapeLogsLayer
@@ -112,7 +130,7 @@ export { followed, logs, registry, storage, lock, health, needs, configured, loa
 `
 
 const mistake = `import { Effect } from "effect"
-import { formatLsn, Baton } from "baton"
+import { formatLsn, Baton } from "pgbaton"
 export const text: string = Number(formatLsn(1n))
 export const layer = Baton.layer({ authorize: () => Effect.succeed(42) })
 `

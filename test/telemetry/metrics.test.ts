@@ -65,7 +65,7 @@ describe("the text of metrics", () => {
 })
 
 describe("docs/metrics.md", () => {
-  it("says what there is (write it anew with `node scripts/metrics-table.ts`)", () => {
+  it("says what there is (write it anew with `npx node scripts/metrics-table.ts`)", () => {
     assert.strictEqual(readFileSync(documentPath, "utf8"), metricsDocument())
   })
 })

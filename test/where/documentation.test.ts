@@ -18,7 +18,7 @@ describe("docs/where-clauses.md", () => {
 
   // The page is about the newest version.
   it.skipIf(inject("pg").majorVersion < 18)(
-    "lists what is registered (otherwise run `node scripts/where-docs.ts`)",
+    "lists what is registered (otherwise run `npx node scripts/where-docs.ts`)",
     async () => {
       const page = await readFile(new URL("../../docs/where-clauses.md", import.meta.url), "utf8")
       assert.strictEqual(page, withTables(page, documentationTables(catalogue)))
