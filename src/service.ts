@@ -1,5 +1,6 @@
-import { Deferred, Effect, Layer, Result } from "effect"
+import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "./Baton.ts"
+import { parseCommandLine } from "./commandLine.ts"
 import { Config, type BatonConfig } from "./config/BatonConfig.ts"
 import { parseConfig } from "./config/parseConfig.ts"
 import { EnvironmentReader } from "./config/EnvironmentReader.ts"
@@ -8,6 +9,9 @@ import { devCertificate } from "./dev/DevCertificate.ts"
 import { devDatabase } from "./dev/DevDatabase.ts"
 import { HttpServer } from "./http/HttpServer.ts"
 import { runUntil } from "./instance/Process.ts"
+import { stopSignal } from "./instance/StopSignal.ts"
+import { formatLogJson } from "./telemetry/LogJson.ts"
+import { formatLogLine } from "./telemetry/LogLine.ts"
 import * as Logs from "./telemetry/Logs.ts"
 import { batonVersion } from "./http/serverIdentity.ts"
 import { giveBackIdleMemory } from "./telemetry/IdleMemory.ts"
@@ -20,18 +24,8 @@ class CannotStart {
   }
 }
 
-/** SIGTERM or Ctrl-C ends the service in order; a second one ends it at once. */
-const stopSignal = Effect.gen(function* () {
-  const stopped = yield* Deferred.make<void>()
-  let signals = 0
-  const onSignal = () => {
-    if (++signals > 1) process.exit(130)
-    Deferred.doneUnsafe(stopped, Effect.void)
-  }
-  process.on("SIGTERM", onSignal)
-  process.on("SIGINT", onSignal)
-  return Deferred.await(stopped)
-})
+const notOnWindows =
+  "Baton does not run on Windows itself: use the container image, or WSL 2 with Node.js inside it."
 
 interface Start {
   readonly config: BatonConfig
@@ -39,17 +33,6 @@ interface Start {
   /** Of the development database, for the first lines of output. */
   readonly development: { readonly url: string; readonly directory: string } | undefined
 }
-
-const usage = "usage: baton [--https | --version]"
-
-/** Options of the command line. What the service is to do is said by environment variables; these are for development. */
-const readOptions = Effect.suspend(() => {
-  const given = process.argv.slice(2)
-  const unknown = given.find((option) => option !== "--https")
-  return unknown === undefined
-    ? Effect.succeed({ https: given.includes("--https") })
-    : Effect.fail(new CannotStart(`Unknown option ${JSON.stringify(unknown)}\n${usage}`))
-})
 
 /** With `--https`, and unless a certificate is configured, the service makes itself one. */
 const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boolean) {
@@ -64,11 +47,6 @@ const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boole
     config: { ...start.config, tlsCertFile: certFile, tlsKeyFile: keyFile },
     warnings: [...start.warnings, note]
   } satisfies Start
-})
-
-const prepare = Effect.gen(function* () {
-  const { https } = yield* readOptions
-  return yield* withCertificate(yield* configure, https)
 })
 
 const configure = Effect.gen(function* () {
@@ -106,15 +84,15 @@ const announce = (start: Start) =>
     for (const warning of start.warnings) yield* Effect.logWarning(warning)
   })
 
-const main = Effect.gen(function* () {
-  if (process.argv[2] === "--version") return void process.stdout.write(`${batonVersion}\n`)
-  const stop = yield* stopSignal
+const serve = Effect.fnUntraced(function* (https: boolean) {
+  const stop = yield* stopSignal()
+  if (process.platform === "win32") return yield* Effect.fail(new CannotStart(notOnWindows))
   const start = yield* Effect.raceFirst(
-    prepare,
+    Effect.flatMap(configure, (configured) => withCertificate(configured, https)),
     Effect.andThen(stop, Effect.fail(new CannotStart("Stopped")))
   )
-  const { logLevel, logColors } = start.config
-  const logs = Logs.layer({ level: logLevel, ...(logColors === undefined ? {} : { colors: logColors }) })
+  const { logLevel, logFormat, logColors } = start.config
+  const logs = Logs.layer({ level: logLevel, format: logFormat, colors: logColors })
   const service = Baton.layerServer.pipe(
     Layer.provideMerge(Layer.succeed(Config, start.config)),
     Layer.provideMerge(logs)
@@ -123,12 +101,32 @@ const main = Effect.gen(function* () {
   yield* Effect.andThen(announce(start), runUntil(stop)).pipe(Effect.provide(service))
 })
 
-Effect.runPromise(Effect.scoped(main)).then(
-  () => process.exit(0),
-  (error: unknown) => {
-    process.stderr.write(
-      `${error instanceof Error || error instanceof CannotStart ? error.message : String(error)}\n`
-    )
-    process.exit(1)
-  }
-)
+/** The last line of a service that cannot run: as the log has it, so that whoever watches the log for errors sees it. */
+const lastLine = (message: string): string => {
+  const event = {
+    date: new Date(),
+    level: "Error",
+    message,
+    cause: Cause.empty,
+    annotations: {},
+    spans: []
+  } as const
+  return process.env[variables.logFormat.name] === "json" ? formatLogJson(event) : formatLogLine(event, false)
+}
+
+const command = parseCommandLine(process.argv.slice(2), batonVersion)
+
+if (command._tag === "Print") process.stdout.write(command.text)
+else if (command._tag === "Mistake") {
+  process.stderr.write(`${command.message}\n`)
+  process.exitCode = 1
+} else {
+  Effect.runPromise(Effect.scoped(serve(command.https))).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      const message = error instanceof Error || error instanceof CannotStart ? error.message : String(error)
+      process.stderr.write(`${lastLine(message)}\n`)
+      process.exit(1)
+    }
+  )
+}

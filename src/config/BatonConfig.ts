@@ -79,6 +79,7 @@ export interface BatonConfig {
   readonly walSenderTimeoutMillis: number | undefined
   // telemetry
   readonly logLevel: "error" | "warning" | "info" | "debug"
+  readonly logFormat: "text" | "json"
   readonly logColors: boolean | undefined
   readonly prometheusPort: number | undefined
   readonly otlpEndpoint: string | undefined

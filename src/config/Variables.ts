@@ -333,6 +333,16 @@ export const variables = {
     kind: oneOf(logLevels, { shown: ["error", "warning", "info", "debug"] }),
     about: "Least severe level that is logged."
   }),
+  logFormat: defaulted("BATON_LOG_FORMAT", "text", {
+    group: "Telemetry",
+    kind: oneOf(
+      new Map([
+        ["text", "text"],
+        ["json", "json"]
+      ] as const)
+    ),
+    about: "Lines for people, or one JSON object a line (`time`, `level`, `message`, `error`, `fields`)."
+  }),
   logColors: defaulted("ELECTRIC_LOG_COLORS", "true", {
     group: "Telemetry",
     kind: nonEmptyBoolean,

@@ -7,6 +7,7 @@ import { parseDatabaseUrl } from "./DatabaseUrl.ts"
 import { EnvironmentReader, type Environment } from "./EnvironmentReader.ts"
 import { limits, mapLimits } from "./Limits.ts"
 import { publicationPrefix, slotPrefix } from "./Kind.ts"
+import { nearestName } from "./nearestName.ts"
 import type { Variable } from "./Variable.ts"
 import { variables } from "./Variables.ts"
 
@@ -130,6 +131,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, ownDatabase
     journalSegmentBytes: reader.read(v.journalSegmentBytes),
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),
     logLevel: reader.read(v.logLevel),
+    logFormat: reader.read(v.logFormat),
     logColors: reader.optional(v.logColors),
     prometheusPort: reader.optional(v.prometheusPort),
     otlpEndpoint: reader.optional(v.otlpEndpoint),
@@ -234,7 +236,9 @@ const warnAboutUnknown = (reader: EnvironmentReader, env: Environment): void => 
   )
   for (const name of Object.keys(env)) {
     if (/^(ELECTRIC|BATON)_/.test(name) && env[name] !== undefined && !known.has(name)) {
-      reader.warn(`${name} is not a variable of this service and has no effect; is it misspelt?`)
+      const near = nearestName(name, known)
+      const hint = near === undefined ? "is it misspelt?" : `did you mean ${near}?`
+      reader.warn(`${name} is not a variable of this service and has no effect; ${hint}`)
     }
   }
 }

@@ -25,9 +25,10 @@ import { CompressedChunks } from "./CompressedChunks.ts"
 import { countReply } from "./countReply.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
+import { rootPage, wantsPage } from "./RootPage.ts"
 import { operationOf, routeOf, splitTarget, type Operation } from "./Route.ts"
 import { makeSecretCheck } from "./Secret.ts"
-import { serverIdentity } from "./serverIdentity.ts"
+import { batonVersion, serverIdentity } from "./serverIdentity.ts"
 
 export interface ShapeApiOptions<R = never> {
   /** Decides who may read what, and which shape that is. Without it whoever has the secret reads everything. */
@@ -173,6 +174,15 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
     })
   }
 
+  const page = (context: ReplyContext): ApiReply =>
+    replies.text(
+      context,
+      200,
+      "unspecific",
+      "text/html; charset=utf-8",
+      rootPage(batonVersion, services.health.current(), services.config.secret !== undefined)
+    )
+
   /** Replies that depend on nothing but the request and the state of this instance. */
   const simpleAnswer = (context: ReplyContext, request: ApiRequest, operation: Operation): ApiReply => {
     switch (operation) {
@@ -185,7 +195,9 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
       case "openapi":
         return replies.text(context, 200, "catchUp", jsonType, openApiDocument())
       case "root":
-        return replies.text(context, 200, "unspecific", undefined, "")
+        return wantsPage(request.header("accept"))
+          ? page(context)
+          : replies.text(context, 200, "unspecific", undefined, "")
       default:
         return replies.text(context, 404, "unspecific", undefined, "Not found")
     }

@@ -1,28 +1,6 @@
 import { Cause, type LogLevel } from "effect"
 import { isSecretName, redact } from "../config/Redaction.ts"
-
-/** One log event, already taken out of the fiber that logged it. */
-export interface LogEvent {
-  readonly date: Date
-  readonly level: LogLevel.LogLevel
-  /** What was passed to `Effect.log`: one value or several. */
-  readonly message: unknown
-  readonly cause: Cause.Cause<unknown>
-  readonly annotations: Readonly<Record<string, unknown>>
-  /** Log spans: name and start, in milliseconds since 1970. */
-  readonly spans: ReadonlyArray<readonly [string, number]>
-}
-
-const names: Readonly<Record<LogLevel.LogLevel, string>> = {
-  All: "all",
-  Fatal: "fatal",
-  Error: "error",
-  Warn: "warning",
-  Info: "info",
-  Debug: "debug",
-  Trace: "trace",
-  None: "none"
-}
+import { described, type LogEvent, names, plainText } from "./LogEvent.ts"
 
 const color: Readonly<Partial<Record<LogLevel.LogLevel, string>>> = {
   Fatal: "\u001b[31;1m",
@@ -55,23 +33,6 @@ const printable = (text: string): string =>
       return `\\u${code}`
     })
 
-/** Members of objects: no secrets, and no bigints, which JSON does not have. */
-const safePart = (name: string, part: unknown): unknown =>
-  isSecretName(name) ? "[REDACTED]" : typeof part === "bigint" ? String(part) : part
-
-const plainText = (value: unknown): string => {
-  if (typeof value === "string") return value
-  if (value instanceof Error) return value.message === "" ? value.name : value.message
-  if (typeof value === "object" && value !== null) {
-    try {
-      return JSON.stringify(value, safePart) ?? String(value)
-    } catch {
-      return Object.prototype.toString.call(value)
-    }
-  }
-  return String(value)
-}
-
 /** A value behind `key=`: quoted when it could be mistaken for something else. */
 const quoted = (text: string): string => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text))
 
@@ -80,10 +41,17 @@ const entry = (name: string, value: unknown): string =>
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0")
 
-/** Local time of the machine, as the rest of its logs: set `TZ` for another. */
-const clock = (date: Date): string =>
-  `${twoDigits(date.getHours())}:${twoDigits(date.getMinutes())}:${twoDigits(date.getSeconds())}.` +
-  String(date.getMilliseconds()).padStart(3, "0")
+/** Local time of the machine with its distance from UTC, as the rest of its logs: set `TZ` for another. */
+const localTime = (date: Date): string => {
+  const minutes = -date.getTimezoneOffset()
+  const distance = Math.abs(minutes)
+  return (
+    `${String(date.getFullYear()).padStart(4, "0")}-${twoDigits(date.getMonth() + 1)}-${twoDigits(date.getDate())}T` +
+    `${twoDigits(date.getHours())}:${twoDigits(date.getMinutes())}:${twoDigits(date.getSeconds())}.` +
+    `${String(date.getMilliseconds()).padStart(3, "0")}` +
+    `${minutes < 0 ? "-" : "+"}${twoDigits(Math.floor(distance / 60))}:${twoDigits(distance % 60)}`
+  )
+}
 
 /**
  * What went wrong, on the line if it was expected to happen, with its stack below the line if it was not: a defect is a
@@ -107,14 +75,7 @@ const failures = (cause: Cause.Cause<unknown>): { readonly inline: string; reado
   }
 }
 
-/** Tag and message of an error: the tag is what the code calls it, the message what an operator needs. */
-const described = (error: unknown): string => {
-  const text = plainText(error)
-  const tag = typeof error === "object" && error !== null && "_tag" in error ? plainText(error._tag) : ""
-  return tag === "" || text.startsWith(tag) ? text : `${tag}: ${text}`
-}
-
-/** `HH:MM:SS.mmm level message key=value ...`, without a line feed at the end, and without secrets. */
+/** `YYYY-MM-DDTHH:MM:SS.mmm+HH:MM level message key=value ...`, without a line feed at the end, and without secrets. */
 export const formatLogLine = (event: LogEvent, colors: boolean): string => {
   const messages = Array.isArray(event.message) ? event.message : [event.message]
   const text = messages.map((part) => redact(plainText(part))).join(" ")
@@ -125,6 +86,6 @@ export const formatLogLine = (event: LogEvent, colors: boolean): string => {
   for (const [name, start] of event.spans) entries += ` ${entry(name, `${event.date.getTime() - start}ms`)}`
   const rest = printable(cut(text + entries + inline + below, longestLine))
   return colors
-    ? `${dim}${clock(event.date)}${plain} ${color[event.level] ?? ""}${names[event.level]}${plain} ${rest}`
-    : `${clock(event.date)} ${names[event.level]} ${rest}`
+    ? `${dim}${localTime(event.date)}${plain} ${color[event.level] ?? ""}${names[event.level]}${plain} ${rest}`
+    : `${localTime(event.date)} ${names[event.level]} ${rest}`
 }

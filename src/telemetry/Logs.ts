@@ -2,10 +2,14 @@ import { Effect, Layer, Logger, type LogLevel, References } from "effect"
 import { isatty } from "node:tty"
 import { type BatonConfig, Config } from "../config/BatonConfig.ts"
 import { type LineWriter, makeLineWriter } from "./LineWriter.ts"
+import type { LogEvent } from "./LogEvent.ts"
+import { formatLogJson } from "./LogJson.ts"
 import { formatLogLine } from "./LogLine.ts"
 
 export interface LogOptions {
   readonly level: BatonConfig["logLevel"]
+  /** Lines for people (the default), or JSON for what collects logs. */
+  readonly format?: BatonConfig["logFormat"] | undefined
   /** False turns colours off; otherwise they appear where the log goes to a terminal. */
   readonly colors?: boolean | undefined
   /** Where the log goes; default 1, standard output. Errors as well: one stream keeps its order. */
@@ -22,22 +26,25 @@ const minimumLevel: Readonly<Record<BatonConfig["logLevel"], LogLevel.LogLevel>>
 /** How long the end of the program waits for a slow reader of the log. */
 const flushMillis = 1_000
 
-const logger = (writer: LineWriter, colors: boolean): Logger.Logger<unknown, void> =>
+const logger = (writer: LineWriter, format: (event: LogEvent) => string): Logger.Logger<unknown, void> =>
   Logger.make(({ cause, date, fiber, logLevel, message }) => {
     writer.offer(
-      formatLogLine(
-        {
-          date,
-          level: logLevel,
-          message,
-          cause,
-          annotations: fiber.getRef(References.CurrentLogAnnotations),
-          spans: fiber.getRef(References.CurrentLogSpans)
-        },
-        colors
-      )
+      format({
+        date,
+        level: logLevel,
+        message,
+        cause,
+        annotations: fiber.getRef(References.CurrentLogAnnotations),
+        spans: fiber.getRef(References.CurrentLogSpans)
+      })
     )
   })
+
+const formatter = (options: LogOptions, fd: number): ((event: LogEvent) => string) => {
+  if (options.format === "json") return formatLogJson
+  const colors = options.colors !== false && isatty(fd)
+  return (event) => formatLogLine(event, colors)
+}
 
 /**
  * Replaces Effect's loggers: one readable line per event, without secrets, to standard output. Logging never waits for
@@ -58,12 +65,14 @@ export const layer = (options: LogOptions): Layer.Layer<never> => {
       )
   )
   return Layer.merge(
-    Logger.layer([Effect.map(writer, (made) => logger(made, options.colors !== false && isatty(fd)))]),
+    Logger.layer([Effect.map(writer, (made) => logger(made, formatter(options, fd)))]),
     Layer.succeed(References.MinimumLogLevel, minimumLevel[options.level])
   )
 }
 
 /** The same, as the configuration wants it. */
 export const layerFromConfig: Layer.Layer<never, never, Config> = Layer.unwrap(
-  Effect.map(Config, ({ logColors, logLevel }) => layer({ level: logLevel, colors: logColors }))
+  Effect.map(Config, ({ logColors, logFormat, logLevel }) =>
+    layer({ level: logLevel, format: logFormat, colors: logColors })
+  )
 )

@@ -102,6 +102,7 @@ const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainL
   const { number } = start
   process.title = `baton http worker ${number}`
   const logs = Logs.layer({
+    format: config.logFormat,
     level: config.logLevel,
     ...(config.logColors === undefined ? {} : { colors: config.logColors })
   })

@@ -288,6 +288,7 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", ...notBoolean]
   ),
+  BATON_LOG_FORMAT: row("logFormat", "text", [["json", "json"]], ["", "JSON", "xml"]),
   BATON_HTTP_WORKERS: row("httpWorkers", 0, [["2", 2]], ["65", ...badIntegers]),
   ELECTRIC_PROMETHEUS_PORT: row(
     "prometheusPort",
@@ -303,6 +304,8 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
   ),
   ELECTRIC_OTEL_EXPORT_PERIOD: row("otelExportMillis", 30_000, [["1s", 1000]], badTimes)
 }
+
+const warningFor = (name: string): string => complete({ [name]: "1" }).warnings[0] ?? ""
 
 describe("parseConfig", () => {
   for (const [name, { field, unset, good, bad }] of Object.entries(rows)) {
@@ -494,6 +497,14 @@ describe("parseConfig", () => {
     assert.lengthOf(warnings, 1)
     assert.include(warnings[0], "ELECTRIC_SECERT")
     assert.notInclude(warnings[0], "hunter2")
+  })
+
+  it("names the variable that a misspelt one is near to, and none when nothing is", () => {
+    assert.include(warningFor("ELECTRIC_PROT"), "did you mean ELECTRIC_PORT?")
+    assert.include(warningFor("BATON_STORAGE_DIR"), "did you mean ELECTRIC_STORAGE_DIR?")
+    assert.include(warningFor("ELECTRIC_SHUTDOWN_GRACES"), "did you mean BATON_SHUTDOWN_GRACE?")
+    assert.include(warningFor("BATON_XYZZY_QUUX_FROBNICATE"), "is it misspelt?")
+    assert.include(warningFor(`ELECTRIC_${"A".repeat(100_000)}`), "is it misspelt?")
   })
 
   it("never throws, and any value either sets its variable or is named as the problem", () => {

@@ -413,6 +413,10 @@ describe("each class of response", () => {
         const root = yield* ask("/")
         assert.deepStrictEqual([root.status, root.text, root.header("content-type")], [200, "", undefined])
         assert.strictEqual(root.header("cache-control"), plain)
+        const page = yield* ask("/", { headers: { accept: "text/html,*/*;q=0.8" } })
+        assert.deepStrictEqual([page.status, page.header("content-type")], [200, "text/html; charset=utf-8"])
+        assert.include(page.text, "This instance is <strong>active</strong>")
+        assert.strictEqual(page.header("cache-control"), plain)
         const unknown = yield* ask("/v1/nothing")
         assert.deepStrictEqual(
           [unknown.status, unknown.text, unknown.header("content-type")],

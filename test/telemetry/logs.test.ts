@@ -6,23 +6,33 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { makeLineWriter } from "../../src/telemetry/LineWriter.ts"
-import { formatLogLine, type LogEvent } from "../../src/telemetry/LogLine.ts"
+import type { LogEvent } from "../../src/telemetry/LogEvent.ts"
+import { formatLogJson } from "../../src/telemetry/LogJson.ts"
+import { formatLogLine } from "../../src/telemetry/LogLine.ts"
 import * as Logs from "../../src/telemetry/Logs.ts"
 import { eventually } from "../support/eventually.ts"
 
-const format = (event: Partial<LogEvent>, colors = false) =>
-  formatLogLine(
-    {
-      date: new Date(2024, 0, 31, 7, 8, 9, 10),
-      level: "Info",
-      message: "hello",
-      cause: Cause.empty,
-      annotations: {},
-      spans: [],
-      ...event
-    },
-    colors
-  )
+const date = new Date(2024, 0, 31, 7, 8, 9, 10)
+
+const eventWith = (event: Partial<LogEvent>): LogEvent => ({
+  date,
+  level: "Info",
+  message: "hello",
+  cause: Cause.empty,
+  annotations: {},
+  spans: [],
+  ...event
+})
+
+const format = (event: Partial<LogEvent>, colors = false) => formatLogLine(eventWith(event), colors)
+
+/** A line as it is expected, behind its local time. */
+const at = (rest: string) => `2024-01-31T07:08:09.010${zone} ${rest}`
+
+const zone = ((minutes) => {
+  const clock = new Date(Date.UTC(2000, 0, 1, 0, Math.abs(minutes))).toISOString().slice(11, 16)
+  return `${minutes < 0 ? "-" : "+"}${clock}`
+})(-date.getTimezoneOffset())
 
 class SlotInUse extends Data.TaggedError("SlotInUse")<{ readonly message: string }> {}
 
@@ -37,7 +47,7 @@ const inTemporaryDirectory = async (work: (directory: string) => Promise<void>) 
 
 describe("a log line", () => {
   it("is time, level, message and what belongs to it", () => {
-    assert.strictEqual(format({}), "07:08:09.010 info hello")
+    assert.strictEqual(format({}), at("info hello"))
     assert.strictEqual(
       format({
         level: "Warn",
@@ -45,20 +55,22 @@ describe("a log line", () => {
         annotations: { handle: "123-456", table: 'public."my table"', empty: "", lsn: 7n },
         spans: [["takeover", new Date(2024, 0, 31, 7, 8, 9, 0).getTime()]]
       }),
-      '07:08:09.010 warning slow 5 {"rows":"2"} handle=123-456 table="public.\\"my table\\"" empty="" lsn=7 takeover=10ms'
+      at(
+        'warning slow 5 {"rows":"2"} handle=123-456 table="public.\\"my table\\"" empty="" lsn=7 takeover=10ms'
+      )
     )
   })
 
   it("says what failed, and where when that was not foreseen", () => {
     assert.strictEqual(
       format({ level: "Error", cause: Cause.fail(new SlotInUse({ message: "held by 7" })) }),
-      '07:08:09.010 error hello error="SlotInUse: held by 7"'
+      at('error hello error="SlotInUse: held by 7"')
     )
     const defect = format({ level: "Error", cause: Cause.die(new TypeError("oops")) }).split("\n")
-    assert.strictEqual(defect[0], "07:08:09.010 error hello")
+    assert.strictEqual(defect[0], at("error hello"))
     assert.strictEqual(defect[1], "    TypeError: oops")
     assert.match(defect[2] ?? "", /^ {4}.* at .*logs\.test/)
-    assert.strictEqual(format({ cause: Cause.interrupt(1) }), "07:08:09.010 info hello error=interrupted")
+    assert.strictEqual(format({ cause: Cause.interrupt(1) }), at("info hello error=interrupted"))
   })
 
   it("holds no secret, wherever it stood", () => {
@@ -91,7 +103,7 @@ describe("a log line", () => {
     })
     assert.strictEqual(
       line,
-      '07:08:09.010 info where\n    07:08:09.010 error fake \\u001b[31m\\u000d\\u0000 a="x\\ny"'
+      at('info where\n    07:08:09.010 error fake \\u001b[31m\\u000d\\u0000 a="x\\ny"')
     )
   })
 
@@ -107,6 +119,44 @@ describe("a log line", () => {
     const escape = "\u001b["
     assert.include(format({ level: "Error" }, true), escape)
     assert.notInclude(format({ level: "Error" }), escape)
+  })
+})
+
+describe("a log line in JSON", () => {
+  it("has time, level and message, and what belongs to it as fields", () => {
+    assert.deepStrictEqual(
+      JSON.parse(
+        formatLogJson(
+          eventWith({
+            level: "Warn",
+            message: ["slow", { rows: 2n }],
+            annotations: { handle: "123-456", password: "hunter2", url: "postgres://u:hunter2@h/d" },
+            spans: [["takeover", date.getTime() - 10]]
+          })
+        )
+      ),
+      {
+        time: date.toISOString(),
+        level: "warning",
+        message: 'slow {"rows":"2"}',
+        fields: {
+          handle: "123-456",
+          password: "[REDACTED]",
+          url: "postgres://u:[REDACTED]@h/d",
+          takeoverMillis: "10"
+        }
+      }
+    )
+  })
+
+  it("is one line whatever is said, with the error or the stack", () => {
+    const expected = formatLogJson(
+      eventWith({ message: "two\nlines", cause: Cause.fail(new SlotInUse({ message: "held by 7" })) })
+    )
+    assert.notInclude(expected, "\n")
+    assert.include(JSON.parse(expected), { message: "two\nlines", error: "SlotInUse: held by 7" })
+    const defect: unknown = JSON.parse(formatLogJson(eventWith({ cause: Cause.die(new TypeError("oops")) })))
+    assert.match((defect as { readonly stack: string }).stack, /^TypeError: oops\n.* at /)
   })
 })
 
@@ -127,7 +177,7 @@ describe("the logger", () => {
           fs.closeSync(fd)
           assert.match(
             fs.readFileSync(file, "utf8"),
-            /^\d\d:\d\d:\d\d\.\d{3} info first shape="a b"\n\d\d:\d\d:\d\d\.\d{3} error second error=bad\n$/
+            /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d info first shape="a b"\n\S+ error second error=bad\n$/
           )
         })
       )

@@ -1,0 +1,49 @@
+import { assert, describe, it } from "vitest"
+import { spawnSync } from "node:child_process"
+import * as path from "node:path"
+import { parseCommandLine } from "../../src/commandLine.ts"
+import { batonVersion } from "../../src/http/serverIdentity.ts"
+
+const root = path.resolve(import.meta.dirname, "../..")
+
+const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
+  spawnSync(process.execPath, ["src/main.ts", ...args], {
+    cwd: root,
+    encoding: "utf8",
+    env: { PATH: process.env["PATH"], ...env }
+  })
+
+describe("the command line", () => {
+  it("serves, with HTTPS when asked to", () => {
+    assert.deepStrictEqual(parseCommandLine([], "1"), { _tag: "Serve", https: false })
+    assert.deepStrictEqual(parseCommandLine(["--https"], "1"), { _tag: "Serve", https: true })
+  })
+
+  it("tells its version and what there is to say", () => {
+    const version = run(["--version"])
+    assert.deepStrictEqual([version.stdout, version.status], [`${batonVersion}\n`, 0])
+    const help = run(["--help"])
+    assert.strictEqual(help.status, 0)
+    for (const word of ["DATABASE_URL", "ELECTRIC_SECRET", "--https", "--version"])
+      assert.include(help.stdout, word)
+    assert.strictEqual(help.stderr, "")
+  })
+
+  it("refuses what it does not know, with what it does", () => {
+    const { status, stderr, stdout } = run(["--prot=3"])
+    assert.deepStrictEqual([status, stdout], [1, ""])
+    assert.include(stderr, 'Unknown option "--prot=3"')
+    assert.include(stderr, "--help")
+  })
+
+  it("says why it cannot start as its log would: an error with a time, in JSON where the log is", () => {
+    const wrong = { ELECTRIC_INSECURE: "true", ELECTRIC_PORT: "many" }
+    const lines = run([], wrong)
+    assert.strictEqual(lines.status, 1)
+    assert.match(lines.stderr, /^\d{4}-\d\d-\d\dT\S+ error .*ELECTRIC_PORT/s)
+    const json = run([], { ...wrong, BATON_LOG_FORMAT: "json" })
+    const event: unknown = JSON.parse(json.stderr)
+    assert.include(event, { level: "error" })
+    assert.include((event as { readonly message: string }).message, "ELECTRIC_PORT")
+  })
+})
