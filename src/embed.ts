@@ -24,6 +24,8 @@ export interface EmbedOptions {
   readonly authorize?: (request: AuthorizeRequest) => ShapeSelection | Promise<ShapeSelection>
   /** See `ShapeApiOptions`. */
   readonly sharedCaching?: boolean
+  /** See `ShapeApiOptions`. */
+  readonly decidesBy?: ReadonlyArray<string>
 }
 
 /** A running service without a port. */
@@ -47,9 +49,10 @@ class Embedded extends Context.Service<Embedded, Omit<EmbeddedBaton, "close">>()
  * before this instance is active; rejects with a `ConfigError` when the configuration cannot be used.
  */
 export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> => {
-  const { authorize, prefix = "", sharedCaching } = options
+  const { authorize, decidesBy, prefix = "", sharedCaching } = options
   const api = Baton.layer({
     ...(sharedCaching === undefined ? {} : { sharedCaching }),
+    ...(decidesBy === undefined ? {} : { decidesBy }),
     ...(authorize === undefined
       ? {}
       : {

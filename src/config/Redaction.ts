@@ -1,22 +1,29 @@
 /** What stands where a secret stood. */
-const placeholder = "[REDACTED]"
+export const placeholder = "[REDACTED]"
 
-/** Names of query parameters, connection options and log annotations whose value gives access to something. */
-const secretNames = new Set(["secret", "api_secret", "token", "access_token", "api_key", "password"])
+/** A value whose name has one of these words gives access to something. */
+const secretWords = new Set(["secret", "token", "password", "apikey"])
 
-/** Does a value of this name have to be hidden? The name may be percent-encoded, as servers decode it as well. */
+const unescaped = (name: string): string =>
+  name.replace(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+
+/**
+ * Does a value of this name have to be hidden: of a query parameter, a connection option, an annotation of the log? It
+ * may be percent-encoded, twice too, stand in brackets (`params[secret]`), behind a prefix (`subset__secret`), beside
+ * characters that mean nothing, or be written in any case: people who misspell it send the right value.
+ */
 export const isSecretName = (name: string): boolean => {
-  const lower = name.toLowerCase()
-  if (!lower.includes("%")) return secretNames.has(lower)
-  try {
-    return secretNames.has(decodeURIComponent(lower))
-  } catch {
-    return false
-  }
+  let plain = name
+  for (let i = 0; i < 3 && plain.includes("%"); i++) plain = unescaped(plain)
+  const words = plain
+    .replace(/([a-z])([A-Z])/g, "$1_$2")
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+  return words.some((word, i) => secretWords.has(word) || (word === "api" && words[i + 1] === "key"))
 }
 
-/** The start of `name=value`. */
-const assignment = /(?:^|[?&;,\s"'`({[=])([A-Za-z_%][\w%]*)=/g
+/** The start of `name=value`. Longer names would be looked through again from each of their brackets. */
+const assignment = /(?:^|[?&;,\s"'`({[=])([A-Za-z_%][\w%[\].-]{0,99})=/g
 
 /** An optionally quoted value. An unquoted one ends only at `&` or white space: it may hold quotes. */
 const value = /("[^"]*"|'[^']*')?[^&\s]*/y

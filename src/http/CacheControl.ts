@@ -15,8 +15,12 @@ export interface CacheSettings {
   readonly maxAgeSeconds: number
   readonly staleAgeSeconds: number
   readonly sseLifetimeSeconds: number
-  /** False when who may read a URL depends on more than the URL: then only the client's own cache may keep it. */
-  readonly shared: boolean
+  /**
+   * Who may keep an answer. `everybody`: it depends on the URL alone. `client`: on headers that `vary` names, too, so
+   * the client's own cache may. `nobody`: on headers that we do not know, so another user of the same browser could be
+   * given it; it may be stored, but not used before we have been asked, and then the hook decides again.
+   */
+  readonly keeps: "everybody" | "client" | "nobody"
 }
 
 /**
@@ -28,10 +32,12 @@ export const cacheControl = (kind: CacheClass, method: string, settings: CacheSe
   if (kind === "health") return "no-cache, no-store, must-revalidate"
   if (kind === "subset" || kind === "deletion" || (method !== "GET" && method !== "HEAD")) return "no-cache"
   if (kind === "error") return "no-store"
-  const scope = settings.shared ? "public" : "private"
+  if (settings.keeps === "nobody") return "private, no-cache"
+  const shared = settings.keeps === "everybody"
+  const scope = shared ? "public" : "private"
   switch (kind) {
     case "initial":
-      return settings.shared
+      return shared
         ? "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"
         : "private, max-age=604800, stale-while-revalidate=2629746"
     case "catchUp":

@@ -13,7 +13,6 @@ import {
 import { isStopping } from "../health/HealthState.ts"
 import { awaitActive } from "./LocateShape.ts"
 import { authorizeShape } from "./ReadShape.ts"
-import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
 import type { MergedParams } from "./RequestBody.ts"
@@ -48,9 +47,8 @@ export const deleteShape = Effect.fnUntraced(function* (
   if (selection.table !== undefined) {
     const resolved = yield* services.resolver.resolve(selection, named?.definition)
     shape = services.logs.byIdentity(resolved.identity)
+    // The definition is looked up first: without a shape of it, whatever the handle names does not matter.
     if (shape !== undefined && handle !== undefined && shape.handle !== handle)
-      return yield* Effect.fail(named === undefined ? noSuchShape : handleMismatch)
-    if (shape === undefined && named !== undefined && shapeIdentity(named.definition) !== resolved.identity)
       return yield* Effect.fail(handleMismatch)
   }
   if (shape === undefined) return yield* Effect.fail(noSuchShape)

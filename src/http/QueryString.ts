@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer"
+import { isSecretName, placeholder } from "../config/Redaction.ts"
 
 /** A decoded query value: `a=x` is text, `a[]=x` a list, `a[b]=x` a map. */
 export type QueryValue = string | Array<QueryValue> | QueryMap
@@ -129,16 +130,16 @@ export const decodeQuery = (query: string): DecodedQuery => {
   return { values, wellFormed }
 }
 
-const secretNames = new Set(["secret", "api_secret", "token", "access_token", "api_key", "password"])
-
-/** A query string as it may be logged: values of parameters that carry secrets are masked. */
-export const redactQuery = (query: string): string =>
+/**
+ * A query string as it may be logged: masked are the values of parameters that carry secrets, and whatever holds
+ * `secret`, the service's own, under whatever name.
+ */
+export const redactQuery = (query: string, secret?: string): string =>
   query
     .split("&")
     .map((part) => {
       const equals = part.indexOf("=")
-      if (equals < 0) return part
-      const name = decodeBytes(part.slice(0, equals)).text
-      return secretNames.has(name.toLowerCase()) ? `${part.slice(0, equals)}=[REDACTED]` : part
+      if (equals >= 0 && isSecretName(part.slice(0, equals))) return `${part.slice(0, equals)}=${placeholder}`
+      return secret !== undefined && decodeBytes(part).text.includes(secret) ? placeholder : part
     })
     .join("&")

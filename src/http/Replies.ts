@@ -12,7 +12,8 @@ export interface ReplyContext {
 }
 
 const exposedHeaders =
-  "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-up-to-date,electric-internal-known-error,retry-after"
+  "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-snapshot,electric-up-to-date," +
+  "electric-internal-known-error,electric-server,baton-where,baton-where-reason,x-request-id,retry-after"
 const shapeMethods = "GET, POST, HEAD, DELETE, OPTIONS"
 const otherMethods = "GET, HEAD"
 export const jsonType = "application/json; charset=utf-8"
@@ -49,10 +50,11 @@ export class Replies {
   /** Set when this instance is about to go: clients are to make their next connection elsewhere. */
   closeConnections = false
 
-  constructor(identity: string, settings: CacheSettings) {
+  /** `decidesBy`: names of request headers that an answer depends on, besides those that all depend on. */
+  constructor(identity: string, settings: CacheSettings, decidesBy: ReadonlyArray<string>) {
     this.identity = identity
     this.settings = settings
-    this.vary = settings.shared ? "accept-encoding" : "accept-encoding, authorization, cookie"
+    this.vary = ["accept-encoding", ...decidesBy].join(", ")
   }
 
   /**

@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, Layer, Scope } from "effect"
+import { Clock, Context, Effect, Layer, Redacted, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
@@ -38,6 +38,26 @@ export interface ShapeApiOptions<R = never> {
    * headers. Turn it on when the hook looks at nothing but the URL.
    */
   readonly sharedCaching?: boolean
+  /**
+   * Names of all request headers that the hook decides by, such as `authorization`, `cookie` or `x-api-key`. They are
+   * named in `vary`, so a browser keeps its user's answers, and gives them to nobody else. Without it, and with a hook,
+   * a browser asks each time before it uses what it has kept.
+   */
+  readonly decidesBy?: ReadonlyArray<string>
+}
+
+/** What a host with a hook has said about caches, as settings. */
+const cachingOf = <R>({ authorize, decidesBy, sharedCaching }: ShapeApiOptions<R>) => {
+  const shared = sharedCaching ?? (authorize === undefined && decidesBy === undefined)
+  const vary = (decidesBy ?? ["authorization", "cookie"]).map((name) => name.toLowerCase())
+  return {
+    keeps: shared
+      ? ("everybody" as const)
+      : decidesBy === undefined
+        ? ("nobody" as const)
+        : ("client" as const),
+    vary: shared && decidesBy === undefined ? [] : vary
+  }
 }
 
 /** What runs now, for metrics. */
@@ -86,6 +106,7 @@ export class ShapeApi extends Context.Service<
         const conditions = yield* Conditions
         const context = yield* Effect.context<R>()
         const { authorize } = options
+        const { keeps, vary } = cachingOf(options)
         const services: ApiServices = {
           config,
           logs: yield* ShapeLogs,
@@ -97,12 +118,16 @@ export class ShapeApi extends Context.Service<
           admission: new Admission(config.maxConcurrentRequests),
           requests: (yield* Metrics).requests,
           compressed: new CompressedChunks(),
-          replies: new Replies(serverIdentity, {
-            maxAgeSeconds: config.cacheMaxAgeSeconds,
-            staleAgeSeconds: config.cacheStaleAgeSeconds,
-            sseLifetimeSeconds: sseLifetimeMillis / 1000,
-            shared: options.sharedCaching ?? authorize === undefined
-          }),
+          replies: new Replies(
+            serverIdentity,
+            {
+              maxAgeSeconds: config.cacheMaxAgeSeconds,
+              staleAgeSeconds: config.cacheStaleAgeSeconds,
+              sseLifetimeSeconds: sseLifetimeMillis / 1000,
+              keeps
+            },
+            vary
+          ),
           authorize:
             authorize === undefined
               ? undefined
@@ -124,6 +149,7 @@ const logged = <R>(
   context: ReplyContext,
   path: string,
   query: string,
+  secret: string | undefined,
   reply: Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, R>
 ): Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, R> =>
   Effect.gen(function* () {
@@ -131,7 +157,7 @@ const logged = <R>(
     const start = clock.currentTimeMillisUnsafe()
     const made = yield* reply
     const millis = clock.currentTimeMillisUnsafe() - start
-    const target = query === "" ? path : `${path}?${redactQuery(query)}`
+    const target = query === "" ? path : `${path}?${redactQuery(query, secret)}`
     yield* Effect.logDebug(
       `${context.method} ${target}: ${neverParked(made).status} after ${millis} ms (request ${context.requestId})`
     )
@@ -151,6 +177,7 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
   const { replies, admission } = services
   const logsRequests = services.config.logLevel === "debug"
   const parser = new QueryParser(makeSecretCheck(services.config.secret))
+  const secret = services.config.secret === undefined ? undefined : Redacted.value(services.config.secret)
 
   const shapeRequest = (
     context: ReplyContext,
@@ -227,7 +254,7 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
           })
         )
       : replied
-    return logsRequests ? logged(context, path, query, counted) : counted
+    return logsRequests ? logged(context, path, query, secret, counted) : counted
   }
 
   return {

@@ -25,11 +25,12 @@ export const isVirtual = (offset: LogOffset): boolean => offset.tx === 0n
 export const formatOffset = (offset: LogOffset): string =>
   offset.tx < 0n ? "-1" : `${offset.tx}_${offset.op === Infinity ? "inf" : offset.op}`
 
-const syntax = /^\+?([0-9]+)_(?:\+?([0-9]+)|(inf))$/
+/** A minus is a sign like any other, but only zero can have it. */
+const syntax = /^(?:\+|-(?=0+_))?([0-9]+)_(?:(?:\+|-(?=0+$))?([0-9]+)|(inf))$/
 
 /**
- * Reads an offset as requests carry it; `now` is not an offset. Leading zeros and a leading `+` are tolerated,
- * `-1_0` means `-1`. `undefined` when the text is no offset. An `op` past 2^53 is read as `inf`.
+ * Reads an offset as requests carry it; `now` is not an offset. Leading zeros and signs are tolerated, `-1_0`
+ * means `-1`. `undefined` when the text is no offset. An `op` past 2^53 is read as `inf`.
  */
 export const parseOffset = (text: string): LogOffset | undefined => {
   if (text === "-1" || text === "-1_0") return beforeAll

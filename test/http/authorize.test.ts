@@ -104,20 +104,42 @@ describe("authorize", () => {
     )
   )
 
-  it.effect("what depends on who asks is kept out of shared caches", () =>
+  it.effect("what depends on who asks is used by nobody's cache without asking again", () =>
     withHook(() =>
       Effect.gen(function* () {
         const initial = yield* ask(`${shape}&offset=-1`, as("ada"))
-        assert.strictEqual(
-          initial.header("cache-control"),
-          "private, max-age=604800, stale-while-revalidate=2629746"
-        )
-        assert.strictEqual(initial.header("vary"), "accept-encoding, authorization, cookie")
         const now = yield* ask(`${shape}&offset=now`, as("ada"))
-        assert.strictEqual(now.header("cache-control"), "private, max-age=60, stale-while-revalidate=300")
         const conflict = yield* ask(`${shape}&offset=0_0&handle=x`, as("ada"))
-        assert.strictEqual(conflict.header("cache-control"), "private, max-age=60, must-revalidate")
+        for (const received of [initial, now, conflict]) {
+          assert.strictEqual(received.header("cache-control"), "private, no-cache")
+          assert.strictEqual(received.header("vary"), "accept-encoding, authorization, cookie")
+        }
+        // What a browser then does: the hook is asked again, and the tag of one user's shape is not that of another's.
+        const headers = { "if-none-match": initial.header("etag") ?? "" }
+        const asked = (user: string) =>
+          ask(`${shape}&offset=-1`, { headers: { ...as(user).headers, ...headers } })
+        assert.strictEqual((yield* asked("ada")).status, 304)
+        assert.strictEqual((yield* asked("bob")).status, 200)
       })
+    )
+  )
+
+  it.effect("or is kept by the client's own, when the host says which headers decide", () =>
+    withHook(
+      () =>
+        Effect.gen(function* () {
+          const initial = yield* ask(`${shape}&offset=-1`, as("ada"))
+          assert.strictEqual(
+            initial.header("cache-control"),
+            "private, max-age=604800, stale-while-revalidate=2629746"
+          )
+          assert.strictEqual(initial.header("vary"), "accept-encoding, x-api-key, authorization")
+          const now = yield* ask(`${shape}&offset=now`, as("ada"))
+          assert.strictEqual(now.header("cache-control"), "private, max-age=60, stale-while-revalidate=300")
+          const conflict = yield* ask(`${shape}&offset=0_0&handle=x`, as("ada"))
+          assert.strictEqual(conflict.header("cache-control"), "private, max-age=60, must-revalidate")
+        }),
+      { decidesBy: ["X-Api-Key", "authorization"] }
     )
   )
 
@@ -160,7 +182,7 @@ describe("authorize", () => {
             method: "DELETE",
             ...as("bob")
           })
-          assert.strictEqual(other.status, 400, "a handle of another user's shape")
+          assert.strictEqual(other.status, 404, "a handle of another user's shape")
           assert.strictEqual(
             (yield* ask(`/v1/shape?table=items&handle=${handle}&secret=s`, {
               method: "DELETE",
@@ -189,7 +211,7 @@ describe("authorize", () => {
               [400, { message: "Invalid request", errors: { table: ["can't be blank"] } }]
             )
           }
-          assert.strictEqual((yield* remove(`table=items&handle=${handle}`, "bob")).status, 400)
+          assert.strictEqual((yield* remove(`table=items&handle=${handle}`, "bob")).status, 404)
           assert.strictEqual((yield* remove("table=items", "bob")).status, 404, "Bob has none")
           assert.isTrue(store.shapes.has(handle))
           assert.strictEqual((yield* remove("table=items", "ada")).status, 202)

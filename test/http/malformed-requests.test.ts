@@ -58,6 +58,8 @@ const queries: ReadonlyArray<readonly [string, unknown]> = [
   ["table=items&offset=_0", { offset: ["has invalid format"] }],
   ["table=items&offset=_", { offset: ["has invalid format"] }],
   ["table=items&offset=5_-1", { offset: ["has invalid format"] }],
+  ["table=items&offset=-5_0", { offset: ["has invalid format"] }],
+  ["table=items&offset=0_-00x", { offset: ["has invalid format"] }],
   ["table=items&offset=-2_0", { offset: ["has invalid format"] }],
   ["table=items&offset=-2", { offset: ["has invalid format"] }],
   ["table=items&offset=0_INF", { offset: ["has invalid format"] }],

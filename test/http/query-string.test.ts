@@ -80,6 +80,11 @@ describe("query strings", () => {
       redactQuery("table=t&secret=s3&API_SECRET=x&tok%65n=y&a=b&password"),
       "table=t&secret=[REDACTED]&API_SECRET=[REDACTED]&tok%65n=[REDACTED]&a=b&password"
     )
+    assert.strictEqual(
+      redactQuery("a=b&key=s3+cret%C3%A9&s3%20cret%C3%A9&c=d", "s3 cret\u00e9"),
+      "a=b&[REDACTED]&[REDACTED]&c=d",
+      "the service's own, under any name or none"
+    )
   })
 })
 

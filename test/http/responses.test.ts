@@ -97,7 +97,7 @@ describe("what every response carries", () => {
           assert.strictEqual(received.header("access-control-allow-methods"), methods, label)
           assert.strictEqual(
             received.header("access-control-expose-headers"),
-            "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-up-to-date,electric-internal-known-error,retry-after",
+            "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-snapshot,electric-up-to-date,electric-internal-known-error,electric-server,baton-where,baton-where-reason,x-request-id,retry-after",
             label
           )
           assert.strictEqual(

@@ -284,7 +284,9 @@ describe("DELETE", () => {
               { message: "Invalid request", errors: { live: ["is invalid"] } }
             ],
             [`table=items&handle=${other}`, 400, mismatch],
-            ["table=items&handle=1-1", 404, { message: "No existing shape found" }],
+            ["table=items&handle=1-1", 400, mismatch],
+            [`table=nopk&handle=${handle}`, 404, { message: "No existing shape found" }],
+            [`table=items&columns=id&handle=${handle}`, 404, { message: "No existing shape found" }],
             ["handle=1-1", 404, { message: "No existing shape found" }],
             ["table=nopk", 404, { message: "No existing shape found" }]
           ] as const) {

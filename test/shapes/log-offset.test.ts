@@ -47,6 +47,10 @@ describe("log offsets", () => {
     ["0_inf", snapshotEnd],
     ["0_02", snapshotChunk(2)],
     ["+5_+6", { tx: 5n, op: 6 }],
+    ["-0_0", snapshotChunk(0)],
+    ["-00_-0", snapshotChunk(0)],
+    ["-0_inf", snapshotEnd],
+    ["5_-0", { tx: 5n, op: 0 }],
     ["18446744073709551615_4", { tx: 2n ** 64n - 1n, op: 4 }],
     ["5_99999999999999999999", { tx: 5n, op: Infinity }]
   ])("%s is read", (text, offset) => assert.deepStrictEqual(parseOffset(text), offset))
