@@ -49,6 +49,22 @@ export const limits = {
     subject: "The body of a request",
     above: refused(413),
     about: "It is read whole before it is looked at."
+  }),
+  clauseBytes: bytes("BATON_MAX_CLAUSE", "65536", {
+    subject: "The text of a condition or an order",
+    above: refused(400),
+    about: "Long lists are better given as one parameter, an array: `id = ANY($1)`."
+  }),
+  clauseTokens: count("BATON_MAX_CLAUSE_TOKENS", "20000", {
+    subject: "The number of words, literals and signs in a condition or an order",
+    above: refused(400),
+    about: "They are counted before the text is parsed. A list of 10,000 numbers has 20,000."
+  }),
+  clauseDepth: count("BATON_MAX_CLAUSE_DEPTH", "1000", {
+    subject: "The number of words, literals and signs of a condition that stand inside each other",
+    above: refused(400),
+    about:
+      "Counted since the last comma, AND or OR, in every parenthesis that is open: `a || b || c` has 5. Postgres' parser needs stack for each."
   })
 } as const
 

@@ -1,4 +1,5 @@
 import { Effect, Layer, Result } from "effect"
+import { Config } from "../config/BatonConfig.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import {
   Catalogue,
@@ -17,19 +18,19 @@ import {
 } from "./Conditions.ts"
 
 /** Conditions by the expression engine of `src/where`. */
-export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue> = Layer.effect(
+export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config> = Layer.effect(
   Conditions,
   Effect.gen(function* () {
     const catalogue = yield* Catalogue
-    // The parser takes memory that a service without conditions never needs.
-    const parser = yield* Effect.cached(loadParser)
+    const { limits } = yield* Config
 
     /** A name that is not known may be younger than the catalogue: it is read again once. */
     const compile = <A>(
       run: (types: TypeCatalogue) => Result.Result<A, WhereError>
     ): Effect.Effect<A, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
       Effect.gen(function* () {
-        yield* parser
+        // The parser takes memory that a service without conditions never needs.
+        yield* loadParser
         const first = run(yield* Effect.mapError(catalogue.get, () => catalogueUnavailable))
         if (Result.isSuccess(first)) return first.success
         const error = first.failure
@@ -46,7 +47,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue> = Layer.
       params: Readonly<Record<string, string>>,
       more: { readonly queryableColumns?: ReadonlyArray<string>; readonly onlyInQueries?: boolean } = {}
     ): Effect.Effect<CompiledWhere, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
-      compile((types) => compileWhere({ sql, params, table, catalogue: types, ...more }))
+      compile((types) => compileWhere({ sql, params, table, catalogue: types, limits, ...more }))
 
     return Conditions.of({
       where,
@@ -63,7 +64,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue> = Layer.
           const order =
             orderBy === undefined
               ? undefined
-              : yield* compile(() => compileOrderBy(orderBy, table, queryable))
+              : yield* compile(() => compileOrderBy(orderBy, table, queryable, limits))
           return { where: condition, orderBy: order, limit: subset.limit, offset: subset.offset }
         })
     })

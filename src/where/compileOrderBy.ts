@@ -1,5 +1,6 @@
 import { Result } from "effect"
 import type { Node } from "libpg-query"
+import { standardLimits, type Limits } from "../config/Limits.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import { identifier, parseOrderBy } from "./parse/parser.ts"
 import { literal } from "./print/printExpression.ts"
@@ -14,10 +15,11 @@ import { refuse, refuseAt, Refusal, type WhereError } from "./WhereError.ts"
 export const compileOrderBy = (
   text: string,
   table: TableInfo,
-  queryableColumns?: ReadonlyArray<string>
+  queryableColumns?: ReadonlyArray<string>,
+  limits: Limits = standardLimits
 ): Result.Result<string, WhereError> => {
   try {
-    const { items, position } = parseOrderBy(text)
+    const { items, position } = parseOrderBy(text, limits)
     const allowed = new Set(queryableColumns ?? table.columns.map((column) => column.name))
     const names = new Set(
       table.columns.filter((column) => allowed.has(column.name)).map((column) => column.name)

@@ -1,4 +1,5 @@
 import { Result } from "effect"
+import { standardLimits, type Limits } from "../config/Limits.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 import type { Form, StoredExpression } from "./evaluate/Form.ts"
@@ -30,7 +31,11 @@ export interface WhereRequest {
   readonly onlyInQueries?: boolean | undefined
   /** Stored generated columns are in the stream (PostgreSQL 18 and `publish_generated_columns = stored`). */
   readonly generatedColumnsReplicated?: boolean | undefined
+  /** The standard ones when omitted. */
+  readonly limits?: Limits | undefined
 }
+
+const limitsOf = (request: WhereRequest): Limits => request.limits ?? standardLimits
 
 /**
  * Checks, types and normalises a clause. Pure and synchronous; `loadParser` must have run before. The result can
@@ -38,13 +43,13 @@ export interface WhereRequest {
  */
 export const compileWhere = (request: WhereRequest): Result.Result<CompiledWhere, WhereError> => {
   try {
-    return Result.succeed(compile(request, parseLikeBefore(request.sql)))
+    return Result.succeed(compile(request, parseLikeBefore(request.sql, limitsOf(request))))
   } catch (failure) {
     if (!(failure instanceof Refusal)) return refused(failure)
   }
   // What is wrong with it, and where in this very text.
   try {
-    return Result.succeed(compile(request, parseCondition(request.sql)))
+    return Result.succeed(compile(request, parseCondition(request.sql, limitsOf(request))))
   } catch (failure) {
     return refused(failure)
   }

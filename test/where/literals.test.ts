@@ -3,6 +3,7 @@ import fc from "fast-check"
 import { assert, beforeAll, describe, it } from "vitest"
 import { loadParser } from "../../src/where/index.ts"
 import { patternOf } from "../../src/where/parse/literals.ts"
+import { standardLimits } from "../../src/config/Limits.ts"
 import { parseCondition, parseLikeBefore } from "../../src/where/parse/parser.ts"
 
 beforeAll(() => Effect.runPromise(loadParser))
@@ -41,7 +42,7 @@ const withoutPlaces = (node: unknown): unknown =>
 
 const outcomeOf = (parse: typeof parseCondition, text: string): unknown => {
   try {
-    return withoutPlaces(parse(text).node)
+    return withoutPlaces(parse(text, standardLimits).node)
   } catch (failure) {
     return String((failure as { readonly name?: string }).name)
   }

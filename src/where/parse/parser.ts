@@ -1,30 +1,59 @@
+import { createRequire } from "node:module"
+import { dirname } from "node:path"
 import { Effect } from "effect"
 import type { Node } from "libpg-query"
+import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { patternOf, templateOf } from "./literals.ts"
+import { sizeOfText } from "./textSize.ts"
 import { Refusal, refuse } from "../WhereError.ts"
 
 type Library = typeof import("libpg-query")
 let library: Library | undefined
 let loading: Promise<void> | undefined
 
+const require = createRequire(import.meta.url)
+
+/** A parser of its own, with memory and stack of its own: Node is made to forget the one before. */
 const load = async (): Promise<void> => {
-  const loaded = await import("libpg-query")
+  const path = require.resolve("libpg-query")
+  const folder = dirname(path)
+  for (const file of Object.keys(require.cache)) if (file.startsWith(folder)) delete require.cache[file]
+  const loaded = require(path) as Library
   await loaded.loadModule()
   library = loaded
 }
 
-/** Loads Postgres' own parser (some 100 ms, about 100 MB). Needed once before anything is compiled; costs nothing again. */
+/**
+ * Loads Postgres' own parser (some 100 ms, about 100 MB). Needed before anything is compiled; costs nothing again.
+ *
+ * The parser is C compiled to WebAssembly, and an exception that leaves it half-way (the stack is full, memory is out)
+ * unwinds JavaScript only: the stack pointer in its memory and what it had allocated stay where they were, and after some
+ * such calls nothing is left for the next one. So whatever it throws that is no error of the SQL in the text makes it
+ * worthless: `replaceParser` begins to load another one, and who asks here meanwhile waits for that. Texts that could do
+ * so are refused before (`sizeOfText`), so it should not happen at all. The scanner of names goes on with the old one.
+ */
 export const loadParser: Effect.Effect<void> = Effect.suspend(() =>
-  library === undefined ? Effect.promise(() => (loading ??= load())) : Effect.void
+  loading === undefined && library !== undefined
+    ? Effect.void
+    : Effect.promise(() => (loading ??= load().finally(() => (loading = undefined))))
 )
+
+let replaced = 0
+
+/** How many parsers have been thrown away in this process. */
+export const replacedParsers = (): number => replaced
+
+const replaceParser = (): void => {
+  replaced++
+  loading ??= load().finally(() => (loading = undefined))
+  // Whoever waits for it sees the failure; without anybody the next one tries again.
+  loading.catch(() => {})
+}
 
 const parser = (): Library => {
   if (library === undefined) throw new Error("The parser is used before it was loaded")
   return library
 }
-
-/** Longer clauses are refused: parsing and everything after it runs on the event loop. */
-export const maxClauseBytes = 65_536
 
 export interface ParsedExpression {
   readonly node: Node
@@ -32,26 +61,41 @@ export interface ParsedExpression {
   readonly position: (location: number | undefined) => number
 }
 
-const syntaxError = (text: string, prefix: string, failure: unknown): never => {
-  if (!parser().hasSqlDetails(failure) || failure.sqlDetails === undefined) {
-    return refuse("the clause is nested too deep or too large to be parsed")
+/** Runs the parser; throws `Refusal` for what it calls an error. */
+const parse = (text: string, prefix: string): ReturnType<Library["parseSync"]> => {
+  try {
+    // The line break keeps a comment at the end of the text from swallowing anything.
+    return parser().parseSync(`${prefix}${text}\n`)
+  } catch (failure) {
+    if (!parser().hasSqlDetails(failure) || failure.sqlDetails === undefined) {
+      replaceParser()
+      return refuse("the clause is nested too deep or too large to be parsed")
+    }
+    const { message, cursorPosition } = failure.sqlDetails
+    const position = Math.max(0, Math.min(cursorPosition - prefix.length, text.length))
+    throw new Refusal({
+      message: `At location ${position}: ${message}`,
+      position,
+      parameter: "where",
+      unknownName: false
+    })
   }
-  const { message, cursorPosition } = failure.sqlDetails
-  const position = Math.max(0, Math.min(cursorPosition - prefix.length, text.length))
-  throw new Refusal({
-    message: `At location ${position}: ${message}`,
-    position,
-    parameter: "where",
-    unknownName: false
-  })
 }
 
-const guard = (text: string): void => {
-  if (Buffer.byteLength(text) > maxClauseBytes) {
-    refuse(`the text is bigger than maximum size of ${maxClauseBytes} bytes`)
-  }
+/** What the lexer may spend on rows of signs: 1,000 signs in a row, or many short rows. */
+const maxSigns = 1_000_000
+
+const guard = (text: string, limits: Limits): void => {
+  const bytes = Buffer.byteLength(text)
+  if (bytes > limits.clauseBytes) refuse(aboveLimit("clauseBytes", limits, bytes))
   if (text.includes("\0")) refuse(`At location ${text.indexOf("\0")}: a NUL character is not allowed`)
   if (!text.isWellFormed()) refuse("the text is not valid Unicode")
+  // No short text is large.
+  if (text.length < 256) return
+  const { tokens, depth, signs } = sizeOfText(text)
+  if (tokens > limits.clauseTokens) refuse(aboveLimit("clauseTokens", limits, tokens))
+  if (depth > limits.clauseDepth) refuse(aboveLimit("clauseDepth", limits, depth))
+  if (signs > maxSigns) refuse("too many signs follow each other in the text")
 }
 
 const positions = (text: string, prefix: string): ParsedExpression["position"] => {
@@ -79,14 +123,14 @@ const forms = new Map<string, ReturnType<typeof templateOf>>()
  * tenth of a millisecond, and memory. Places of errors are those of the other clause then; whoever is refused asks
  * `parseCondition`.
  */
-export const parseLikeBefore = (text: string): ParsedExpression => {
-  guard(text)
+export const parseLikeBefore = (text: string, limits: Limits): ParsedExpression => {
+  guard(text, limits)
   const pattern = patternOf(text)
-  if (pattern === undefined) return parseCondition(text)
+  if (pattern === undefined) return parseCondition(text, limits)
   const { form, literals } = pattern
   const known = forms.get(form)
   if (known !== undefined) return { node: known(literals), position: () => -1 }
-  const parsed = parseCondition(text)
+  const parsed = parseCondition(text, limits)
   // A zero does not show whether a sign before it is part of the number.
   if (!forms.has(form) && !literals.includes(0)) {
     const oldest = forms.size < maxForms ? undefined : forms.keys().next().value
@@ -97,16 +141,9 @@ export const parseLikeBefore = (text: string): ParsedExpression => {
 }
 
 /** Parses a condition; exactly one, with nothing after it. Throws `Refusal`. */
-export const parseCondition = (text: string): ParsedExpression => {
-  guard(text)
-  // The line break keeps a comment at the end of the text from swallowing anything.
-  const parsed = (() => {
-    try {
-      return parser().parseSync(`${wherePrefix}${text}\n`)
-    } catch (failure) {
-      return syntaxError(text, wherePrefix, failure)
-    }
-  })()
+export const parseCondition = (text: string, limits: Limits): ParsedExpression => {
+  guard(text, limits)
+  const parsed = parse(text, wherePrefix)
   const statements = parsed.stmts ?? []
   if (statements.length !== 1) return refuse('unescaped ";" causing statement split')
   const statement = statements[0]?.stmt
@@ -131,16 +168,11 @@ const orderKeys = new Set(["targetList", "sortClause", "limitOption", "op"])
 
 /** Parses the items of an ORDER BY. Throws `Refusal`. */
 export const parseOrderBy = (
-  text: string
+  text: string,
+  limits: Limits
 ): { readonly items: ReadonlyArray<Node>; readonly position: ParsedExpression["position"] } => {
-  guard(text)
-  const parsed = (() => {
-    try {
-      return parser().parseSync(`${orderPrefix}${text}\n`)
-    } catch (failure) {
-      return syntaxError(text, orderPrefix, failure)
-    }
-  })()
+  guard(text, limits)
+  const parsed = parse(text, orderPrefix)
   const statements = parsed.stmts ?? []
   const statement = statements[0]?.stmt
   if (statements.length !== 1 || statement === undefined || !("SelectStmt" in statement)) {
