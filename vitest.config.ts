@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config"
+import { patient } from "./scripts/support/Load.ts"
 
 export default defineConfig({
   test: {
@@ -7,11 +8,9 @@ export default defineConfig({
     // Processes rather than threads: tests send signals, measure memory and start the real service.
     pool: "forks",
     maxWorkers: 2,
-    // Tests of processes and time share two cores with whatever else the machine of an automatic run does. A test that
-    // fails there is run once more, and counts if it fails again; by hand the first failure counts.
-    retry: process.env["CI"] === undefined ? 0 : 1,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    teardownTimeout: 30_000
+    // What a test waits for has a deadline of its own, which grows with the load of the machine; these end what hangs.
+    testTimeout: patient(60_000),
+    hookTimeout: patient(120_000),
+    teardownTimeout: patient(60_000)
   }
 })

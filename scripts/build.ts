@@ -10,7 +10,7 @@ const compiler = path.join(root, "node_modules", ".bin", "tsc")
 // What was renamed or deleted in `src` must not live on in the package.
 rmSync(dist, { recursive: true, force: true })
 const { status } = spawnSync(compiler, ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
-for (const command of ["bin.js", "main.js"]) {
+for (const command of ["bin.js", "container.js", "main.js"]) {
   const file = path.join(dist, command)
   if (status === 0 && existsSync(file)) chmodSync(file, 0o755)
 }

@@ -12,12 +12,16 @@ if (sql.trim() === "") {
   process.exit(2)
 }
 
+/** Whole numbers are shown as numbers where JavaScript has them exactly, all else as the text that Postgres sends. */
+const getTypeParser = (oid: number) =>
+  oid === pg.types.builtins.INT2 || oid === pg.types.builtins.INT4 ? Number : String
+
 const run = async (url: string): Promise<void> => {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
     // One statement gives one result, several give one each.
-    const results = await client.query({ text: sql, types: { getTypeParser: () => String } })
+    const results = await client.query({ text: sql, types: { getTypeParser } })
     for (const { command, rowCount, rows } of [results].flat()) {
       if (rows.length > 0) console.table(rows)
       else console.log(`${command} ${rowCount ?? ""}`)

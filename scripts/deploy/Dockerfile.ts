@@ -126,10 +126,13 @@ export const buildImage = (instructions: ReadonlyArray<Instruction>, options: Bu
   const run = (command: string) => {
     options.log(`RUN ${command}`)
     const { owner } = options
-    const adapted = command.replaceAll(
-      "chown node:node",
-      owner === undefined ? "true" : `chown ${owner.uid}:${owner.gid}`
-    )
+    // Packages of the image's system are not for the one that this runs on, and neither are its directories.
+    if (command.startsWith("apt-get ")) return
+    const adapted = command
+      .replaceAll(/chown (-R )?node:node/g, (_, recursive: string | undefined) =>
+        owner === undefined ? "true" : `chown ${recursive ?? ""}${owner.uid}:${owner.gid}`
+      )
+      .replaceAll(" /var/", ` ${directory}/var/`)
     const result = spawnSync("sh", ["-c", adapted], {
       cwd: directory,
       env: { ...process.env, PATH: options.path, npm_config_loglevel: "error" },

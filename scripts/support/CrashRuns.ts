@@ -7,6 +7,7 @@ import { LogFollower } from "./LogFollower.ts"
 import type { Random } from "./Random.ts"
 import { connectForText, selectText } from "./RowText.ts"
 import { createTables, startWriteLoad } from "./WriteLoad.ts"
+import { patient } from "./Load.ts"
 
 export interface CrashOptions {
   readonly databaseUrl: string
@@ -285,8 +286,8 @@ const untilEqual = async (
     if (moved) since = performance.now()
     if (follower.upToDate) {
       const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
-      if (differs === undefined || performance.now() - since > standstillMillis) return differs
-    } else if (performance.now() - since > standstillMillis) return "it never came to the end"
+      if (differs === undefined || performance.now() - since > patient(standstillMillis)) return differs
+    } else if (performance.now() - since > patient(standstillMillis)) return "it never came to the end"
     await sleep(moved ? 20 : 100)
   }
 }

@@ -3,6 +3,7 @@ import { freePort } from "../../src/dev/FreePort.ts"
 import { startService, type TestService } from "../../test/support/service.ts"
 import { type DatabaseProxy, startDatabaseProxy } from "./DatabaseProxy.ts"
 import { type Health, healthOf } from "./Balancer.ts"
+import { patient } from "./Load.ts"
 
 /** One place where an instance can run: its port, and its own wire to the database. */
 export interface Place {
@@ -88,11 +89,11 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
     look: () => Promise<A | undefined>,
     deadlineMillis: number
   ): Promise<A> => {
-    const deadline = performance.now() + deadlineMillis
+    const began = performance.now()
     for (;;) {
       const found = await look()
       if (found !== undefined) return found
-      if (performance.now() > deadline)
+      if (performance.now() - began > patient(deadlineMillis))
         throw new Error(`Waited ${deadlineMillis} ms in vain for ${what}:\n${logs()}`)
       await pause(4)
     }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
@@ -27,8 +27,14 @@ it("the few files that the image has instead of many do the same", async () => {
   const entry = path.join(directory, "dist/main.js")
   const { stdout } = await run(process.execPath, [entry, "--version"])
   assert.strictEqual(stdout, `${batonVersion}\n`)
-  for (const folder of ["src", "dist/http", "dist/workers"])
+  for (const folder of ["src", "dist/http", "dist/workers", "node_modules"])
     rmSync(path.join(directory, folder), { recursive: true })
+  // The only packages that the image has.
+  mkdirSync(path.join(directory, "node_modules"))
+  for (const name of ["libpg-query", "@pgsql"])
+    cpSync(path.join(root, "node_modules", name), path.join(directory, "node_modules", name), {
+      recursive: true
+    })
 
   await database.query(
     "CREATE TABLE items (id int PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'a')"

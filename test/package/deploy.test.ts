@@ -7,8 +7,7 @@ import { root } from "./consumer.ts"
 
 const image = describeImage(readDockerfile(path.join(root, "Dockerfile")))
 
-it("the image runs what is built, without a shell, and not as root", () => {
-  assert.strictEqual(image.user, "node")
+it("the image runs what is built, without a shell", () => {
   for (const [program, script = ""] of [image.entrypoint, image.healthcheck]) {
     assert.strictEqual(program, "node")
     assert.match(script, /^dist\/\w+\.js$/)

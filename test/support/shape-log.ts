@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { TextRow } from "./rows.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** One message of a shape's log, as it came over the wire. */
 export interface LogMessage {
@@ -149,7 +150,7 @@ export class ShapeLogReader {
     done: () => boolean | Promise<boolean>,
     deadlineMillis = 20_000
   ): Promise<void> {
-    const signal = AbortSignal.timeout(deadlineMillis)
+    const signal = AbortSignal.timeout(patient(deadlineMillis))
     try {
       while (!(await done())) await this.step(signal)
     } catch (error) {
@@ -163,16 +164,16 @@ export class ShapeLogReader {
   }
 
   private async request(signal: AbortSignal | undefined): Promise<LogResponse> {
-    const deadline = Date.now() + (this.options.retryMillis ?? 0)
+    const deadline = performance.now() + patient(this.options.retryMillis ?? 0)
     for (;;) {
       try {
         const response = await requestLog(this.url, this.options.params, this.position, {
           live: this.isUpToDate,
           ...(signal === undefined ? {} : { signal })
         })
-        if (response.status !== 503 || Date.now() > deadline) return response
+        if (response.status !== 503 || performance.now() > deadline) return response
       } catch (error) {
-        if (signal?.aborted === true || Date.now() > deadline) throw error
+        if (signal?.aborted === true || performance.now() > deadline) throw error
       }
       this.retries++
       await sleep(20)

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest"
 import { createDatabase, type TestDatabase } from "../../support/database.ts"
 import type { TestCluster } from "../../support/pg.global.ts"
 import { type ServiceOptions, startService, type TestService } from "../../support/service.ts"
+import { patient } from "../../../scripts/support/Load.ts"
 
 export interface Answer {
   readonly status: number
@@ -18,7 +19,7 @@ export interface Answer {
 /** A request for a shape, by default for all of it from the beginning. */
 export const ask = async (url: string, parameters: Readonly<Record<string, string>>): Promise<Answer> => {
   const query = new URLSearchParams({ offset: "-1", ...parameters })
-  const response = await fetch(`${url}/v1/shape?${query}`, { signal: AbortSignal.timeout(30_000) })
+  const response = await fetch(`${url}/v1/shape?${query}`, { signal: AbortSignal.timeout(patient(30_000)) })
   const body = await response.text()
   const messages = response.status === 200 ? (JSON.parse(body) as ReadonlyArray<{ value?: unknown }>) : []
   return {

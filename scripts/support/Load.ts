@@ -1,0 +1,16 @@
+import { availableParallelism, loadavg } from "node:os"
+
+/** More than this is no busy machine but a broken one. */
+const mostBusy = 12
+
+/**
+ * How many times longer than on an idle machine something may take now: as many runnable processes as there are for each
+ * processor, on average over the last minute.
+ */
+export const loadFactor = (): number => {
+  const [lastMinute = 0] = loadavg()
+  return Math.min(mostBusy, Math.max(1, lastMinute / availableParallelism()))
+}
+
+/** A deadline for an idle machine, as it is now. Ask again when it is over: the load may have come since. */
+export const patient = (millis: number): number => Math.ceil(millis * loadFactor())
