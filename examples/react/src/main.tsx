@@ -45,6 +45,7 @@ const Issues = ({ project }: { readonly project: number }) => {
     <>
       <p id="count">
         {open.length} open of {data.length}
+        {shown.length < open.length && `, the ${shown.length} most urgent:`}
       </p>
       <table>
         <tbody>
