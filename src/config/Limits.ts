@@ -65,6 +65,32 @@ export const limits = {
     above: refused(400),
     about:
       "Counted since the last comma, AND or OR, in every parenthesis that is open: `a || b || c` has 5. Postgres' parser needs stack for each."
+  }),
+  subsetQueries: count("BATON_MAX_SUBSET_QUERIES", "100", {
+    subject: "The number of subset queries at a time",
+    above: otherwise("waits for its turn, at most 30 s, then 503"),
+    about:
+      "They never have more than three quarters of the connections for rows (see `ELECTRIC_DB_POOL_SIZE`), so that new " +
+      "shapes find one. Less spares the database."
+  }),
+  subsetMillis: millis("BATON_MAX_SUBSET_TIME", "60s", {
+    subject: "The time of a subset's query",
+    above: refused(503),
+    about:
+      "Until its last row; how fast the client takes the answer does not count. Meanwhile it has a connection, and its " +
+      "snapshot holds up VACUUM."
+  }),
+  subsetBytes: bytes("BATON_MAX_SUBSET_ANSWER", "512 MB", {
+    subject: "The answer to a subset's query",
+    above: refused(400),
+    about: "Clients parse it in one piece, and JavaScript has no longer texts than that."
+  }),
+  subsetsHeldBytes: bytes("BATON_MAX_SUBSETS_HELD", "2 GB", {
+    subject: "The size of all subset answers that clients have yet to take",
+    above: refused(503),
+    about:
+      "Up to 64 MiB are in memory, the rest in unnamed files below `TMPDIR`. Before one is refused, those give way that " +
+      "have been fetched for more than 30 s."
   })
 } as const
 

@@ -79,7 +79,8 @@ export const variables = {
     group: "Database",
     kind: integer(1, 10_000),
     about:
-      "Connections beside the replication connection: a quarter (at most 4) for administration, the rest for first rows."
+      "Connections beside the replication connection: a quarter (at most 4) for administration, the rest for first rows. " +
+      "Subset queries have three quarters of those at most, so that new shapes always find one."
   }),
   tcpKeepaliveIdle: optional("ELECTRIC_DATABASE_TCP_KEEPALIVE_IDLE", {
     group: "Database",

@@ -2,7 +2,7 @@ import { Effect, Result, Stream } from "effect"
 import { formatOffset, snapshotChunk } from "../shapes/LogOffset.ts"
 import type { SubsetQuery, SubsetSnapshot } from "../registry/SubsetReader.ts"
 import { ShapeReadError, type ShapeHandle } from "../storage/ShapeLogs.ts"
-import type { ApiReply, WritePiece } from "./ApiReply.ts"
+import type { ApiReply, ReplyBody, WritePiece } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { catalogueUnreadable, failed, invalidRequest, knownUnavailable, type Failure } from "./Failures.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
@@ -40,11 +40,47 @@ const metadata = (snapshot: SubsetSnapshot): string =>
     xmin: String(snapshot.xmin)
   })
 
+const end = Buffer.from("]}")
+/** Up to this size the first piece travels with what stands before it. */
+const joinedBytes = 64 * 1024
+
+const unreadable = (shape: ShapeHandle, error: unknown): ShapeReadError =>
+  new ShapeReadError({
+    handle: shape.handle,
+    message: `The answer to a subset: ${error instanceof Error ? error.message : String(error)}`
+  })
+
+/** The pieces of an answer that lie in the consumer's buffer. */
+async function* bracketed(
+  shape: ShapeHandle,
+  prefix: Buffer,
+  rows: AsyncGenerator<Uint8Array>
+): AsyncGenerator<Uint8Array> {
+  let first: Buffer | undefined = prefix
+  try {
+    for await (const piece of rows) {
+      if (first === undefined) yield piece
+      else {
+        const start: Buffer = first
+        first = undefined
+        if (piece.length <= joinedBytes) yield Buffer.concat([start, piece])
+        else {
+          yield start
+          yield piece
+        }
+      }
+    }
+  } catch (error) {
+    throw unreadable(shape, error)
+  }
+  yield first === undefined ? end : Buffer.concat([first, end])
+}
+
 const writeSnapshot =
-  (shape: ShapeHandle, snapshot: SubsetSnapshot) =>
+  (shape: ShapeHandle, start: Buffer, rows: SubsetSnapshot["rows"]) =>
   (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
-    let prefix: Buffer | undefined = Buffer.from(`{"metadata":${metadata(snapshot)},"data":[`)
-    return Stream.runForEachArray(snapshot.rows, (pieces) =>
+    let prefix: Buffer | undefined = start
+    return Stream.runForEachArray(rows, (pieces) =>
       Effect.forEach(
         pieces,
         (piece) => {
@@ -56,12 +92,21 @@ const writeSnapshot =
         { discard: true }
       )
     ).pipe(
-      Effect.mapError(({ message }) => new ShapeReadError({ handle: shape.handle, message })),
-      Effect.andThen(
-        Effect.suspend(() => write(Buffer.concat([prefix ?? Buffer.alloc(0), Buffer.from("]}")])))
-      )
+      Effect.mapError((error) => unreadable(shape, error)),
+      Effect.andThen(Effect.suspend(() => write(prefix === undefined ? end : Buffer.concat([prefix, end]))))
     )
   }
+
+const subsetBody = (shape: ShapeHandle, snapshot: SubsetSnapshot): ReplyBody => {
+  const prefix = Buffer.from(`{"metadata":${metadata(snapshot)},"data":[`)
+  const { byteLength, pieces, rows } = snapshot
+  return {
+    _tag: "Stream",
+    run: writeSnapshot(shape, prefix, rows),
+    ...(pieces === undefined ? {} : { pieces: (buffer: Buffer) => bracketed(shape, prefix, pieces(buffer)) }),
+    ...(byteLength === undefined ? {} : { byteLength: prefix.length + byteLength + end.length })
+  }
+}
 
 /**
  * Where the client's stream goes on after a subset: where it was. A response must not move it past entries that
@@ -75,7 +120,7 @@ const streamOffset = (services: ApiServices, shape: ShapeHandle, position: ReadP
       ? formatOffset(snapshotChunk(0))
       : position.text
 
-/** Runs the query and streams its rows; its transaction lives as long as the request. */
+/** Runs the query, whose failures are known before anything is sent, and streams its rows. */
 export const readSubset = Effect.fnUntraced(function* (
   services: ApiServices,
   context: ReplyContext,
@@ -88,6 +133,7 @@ export const readSubset = Effect.fnUntraced(function* (
   const snapshot = yield* services.subsets.read(shape, query).pipe(
     Effect.catchTags({
       SubsetRefused: ({ message }) => Effect.fail(invalidRequest({ subset: { where: message } })),
+      SubsetTooLarge: ({ message }) => Effect.fail(invalidRequest({ subset: { limit: [message] } })),
       SubsetUnavailable: ({ message }) => Effect.fail(knownUnavailable(message)),
       SubsetFailed: ({ message }) =>
         Effect.logError(`A subset query failed: ${message}. The client gets a 500 and tries again.`).pipe(
@@ -99,9 +145,6 @@ export const readSubset = Effect.fnUntraced(function* (
   headers.push("electric-snapshot", "true", "electric-handle", shape.handle)
   if (!params.live) headers.push("electric-schema", schemaHeader)
   headers.push("electric-offset", offset)
-  const reply: ApiReply = services.replies.make(200, headers, {
-    _tag: "Stream",
-    run: writeSnapshot(shape, snapshot)
-  })
+  const reply: ApiReply = services.replies.make(200, headers, subsetBody(shape, snapshot))
   return reply
 })

@@ -1,15 +1,24 @@
 import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
 import { randomInt } from "node:crypto"
+import { tmpdir } from "node:os"
+import { Config } from "../config/BatonConfig.ts"
+import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { Lsn } from "../postgres/Lsn.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
-import { type RowPiece, RowReader } from "./snapshot/RowReader.ts"
+import { RowReader } from "./snapshot/RowReader.ts"
 import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
 import { isPassing, notAvailable } from "./snapshot/snapshotErrors.ts"
 import type { StatementFailure } from "./snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "./snapshot/SnapshotTransaction.ts"
+import {
+  type AnswerSpool,
+  AnswerSpools,
+  type AnswerTooLarge,
+  type NoRoomForAnswer
+} from "./subset/AnswerSpools.ts"
 
 /** Rows of a shape that a client asks for now. Checked against the catalogue; all SQL in it is printed by us. */
 export interface SubsetQuery {
@@ -32,7 +41,16 @@ export interface SubsetSnapshot {
   readonly snapshotMark: number
   /** Row messages in the requested order, joined with commas, without brackets; pieces of at most 256 KiB. */
   readonly rows: Stream.Stream<Uint8Array, SubsetFailed>
+  /** The same, for consumers that are done with a piece when they ask for the next: it may lie in `buffer`. */
+  readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
+  /** Bytes of the rows, where they are known. */
+  readonly byteLength?: number
 }
+
+/** The answer is larger than any that is given. The message says which limit that is. */
+export class SubsetTooLarge extends Schema.TaggedError<SubsetTooLarge>()("SubsetTooLarge", {
+  message: Schema.String
+}) {}
 
 /** Postgres refused the condition although it passed our checks (a value that the type does not accept). */
 export class SubsetRefused extends Schema.TaggedError<SubsetRefused>()("SubsetRefused", {
@@ -40,7 +58,7 @@ export class SubsetRefused extends Schema.TaggedError<SubsetRefused>()("SubsetRe
   message: Schema.String
 }) {}
 
-/** No connection to the database now. Passes by itself. */
+/** No connection to the database, or no room for the answer now, or it took too long. Passes by itself. */
 export class SubsetUnavailable extends Schema.TaggedError<SubsetUnavailable>()("SubsetUnavailable", {
   message: Schema.String
 }) {}
@@ -54,52 +72,104 @@ export class SubsetFailed extends Schema.TaggedError<SubsetFailed>()("SubsetFail
 export class SubsetReader extends Context.Service<
   SubsetReader,
   {
-    /** The transaction stays open until the scope closes; rows are read as the consumer asks for them. */
+    /**
+     * Completes when the query is over: its connection and its snapshot are free then, and every failure is known. The
+     * rows wait for their consumer, who may take any time, until the scope closes.
+     */
     readonly read: (
       shape: ShapeHandle,
       query: SubsetQuery
-    ) => Effect.Effect<SubsetSnapshot, SubsetRefused | SubsetUnavailable | SubsetFailed, Scope.Scope>
+    ) => Effect.Effect<SubsetSnapshot, SubsetError, Scope.Scope>
   }
 >()("baton/registry/SubsetReader") {
-  static readonly layer = Layer.effect(SubsetReader, Effect.map(SnapshotSessions, makeSubsetReader))
+  static readonly layer = Layer.effect(
+    SubsetReader,
+    Effect.gen(function* () {
+      const { limits, storageDir } = yield* Config
+      // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
+      return makeSubsetReader(yield* SnapshotSessions, limits, [tmpdir(), storageDir])
+    })
+  )
 }
 
 const snapshotMarkBound = 2 ** 31
+/** Postgres ends a query by itself if we cannot, which we do first. */
+const statementGraceMillis = 5000
+/** Of a stream's pieces from a file. */
+const streamedBytes = 64 * 1024
 
 /**
  * Subset queries on the sessions that snapshots use. A query runs in the same kind of transaction and its rows are
- * encoded the same way; what Postgres has to say about it is known before the first row is handed out.
+ * encoded the same way. `directories`: where answers that are too large for memory wait, in the first that can be used.
  */
-export function makeSubsetReader(sessions: SnapshotSessions["Service"]): SubsetReader["Service"] {
-  const read = Effect.fnUntraced(function* ({ definition }: ShapeHandle, query: SubsetQuery) {
-    const transaction = yield* Effect.mapError(beginSnapshot(sessions, definition.table.oid), subsetFailed)
-    const { session, snapshot, tableKind } = transaction
-    const snapshotMark = randomInt(snapshotMarkBound)
+export function makeSubsetReader(
+  sessions: SnapshotSessions["Service"],
+  limits: Limits,
+  directories: ReadonlyArray<string>
+): SubsetReader["Service"] {
+  const spools = new AnswerSpools(limits, directories)
+  const subsetSessions = { acquire: sessions.acquireForSubset }
+  const statementMillis = limits.subsetMillis + statementGraceMillis
+  const tooSlow = () => new SubsetUnavailable({ message: aboveLimit("subsetMillis", limits) })
+
+  /** Everything that needs a connection. */
+  const fill = Effect.fnUntraced(function* (
+    { definition }: ShapeHandle,
+    query: SubsetQuery,
+    snapshotMark: number,
+    spool: AnswerSpool
+  ) {
+    const { oid } = definition.table
+    const begun = beginSnapshot(subsetSessions, oid, statementMillis)
+    const { session, snapshot, tableKind } = yield* Effect.mapError(begun, subsetFailed)
     const sql = rowQuery(definition, tableKind === "p", { ...query, where: query.where?.sql })
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
     const reader = new RowReader(session, sql, encoder, Infinity)
-    const first = yield* Effect.mapError(reader.next, subsetQueryFailed)
+    const next = Effect.mapError(reader.next, subsetQueryFailed)
+    const copy = Effect.gen(function* () {
+      for (let piece = yield* next; piece !== undefined; piece = yield* next)
+        yield* Effect.catch(spool.write(piece.bytes), refusedBySpool)
+    })
+    yield* Effect.timeoutOrElse(copy, {
+      duration: limits.subsetMillis,
+      orElse: () => Effect.fail(tooSlow())
+    })
+    return snapshot
+  })
+
+  const read = Effect.fnUntraced(function* (shape: ShapeHandle, query: SubsetQuery) {
+    const spool = yield* spools.open
+    const snapshotMark = randomInt(snapshotMarkBound)
+    const snapshot = yield* Effect.scoped(fill(shape, query, snapshotMark, spool))
+    spool.end()
     const { walLsn: databaseLsn, xipList, xmax, xmin } = snapshot
-    return { xmin, xmax, xipList, databaseLsn, snapshotMark, rows: rowStream(first, reader) }
+    return { xmin, xmax, xipList, databaseLsn, snapshotMark, ...rowsOf(spool) }
   })
   return { read }
 }
 
-/** Pieces are copied because a stream's consumer may hold on to them. */
-const rowStream = (
-  first: RowPiece | undefined,
-  reader: RowReader
-): Stream.Stream<Uint8Array, SubsetFailed> => {
-  const next = Effect.mapError(reader.next, ({ error }) => new SubsetFailed({ message: error.message }))
-  const start: typeof next = Effect.succeed(first)
-  return Stream.unfold(start, (pull) =>
-    Effect.map(pull, (piece) =>
-      piece === undefined ? undefined : ([Buffer.from(piece.bytes), next] as const)
-    )
+const rowsOf = (spool: AnswerSpool): Pick<SubsetSnapshot, "rows" | "pieces" | "byteLength"> => ({
+  byteLength: spool.byteLength,
+  pieces: (buffer) => spool.pieces(buffer),
+  // Pieces are copied because a stream's consumer may hold on to them.
+  rows: Stream.suspend(() =>
+    Stream.fromAsyncIterable(
+      spool.pieces(Buffer.allocUnsafe(streamedBytes)),
+      (error) => new SubsetFailed({ message: error instanceof Error ? error.message : String(error) })
+    ).pipe(Stream.map((piece): Uint8Array => Buffer.from(piece)))
   )
+})
+
+const refusedBySpool = (
+  refusal: AnswerTooLarge | NoRoomForAnswer
+): Effect.Effect<never, SubsetTooLarge | SubsetUnavailable> => {
+  const { message } = refusal
+  if (refusal._tag === "AnswerTooLarge") return Effect.fail(new SubsetTooLarge({ message }))
+  const failed = Effect.fail(new SubsetUnavailable({ message }))
+  return refusal.report === undefined ? failed : Effect.andThen(Effect.logError(refusal.report), failed)
 }
 
-type SubsetError = SubsetRefused | SubsetUnavailable | SubsetFailed
+type SubsetError = SubsetRefused | SubsetTooLarge | SubsetUnavailable | SubsetFailed
 
 /** How a failure before the query shows to the client. */
 const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>

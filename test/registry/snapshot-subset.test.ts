@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
+import { tmpdir } from "node:os"
+import { type Limits, standardLimits } from "../../src/config/Limits.ts"
 import { makeSubsetReader, type SubsetQuery } from "../../src/registry/SubsetReader.ts"
+import { beginSnapshot, beginSql } from "../../src/registry/snapshot/SnapshotTransaction.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
@@ -20,11 +23,12 @@ const condition = (sql: string) => ({ sql, expression: {} })
 const readSubset = Effect.fnUntraced(function* (
   query: Partial<SubsetQuery>,
   shape: Partial<ShapeDefinition> = {},
-  options: Parameters<typeof sessionsOf>[1] = {}
+  options: Parameters<typeof sessionsOf>[1] = {},
+  limits: Partial<Limits> = {}
 ) {
   const sessions = yield* sessionsOf(db(), options)
   const definition = yield* Effect.promise(() => definitionOf(db(), "items", shape))
-  return yield* makeSubsetReader(sessions).read(
+  return yield* makeSubsetReader(sessions, { ...standardLimits, ...limits }, [tmpdir()]).read(
     { id: 1, handle: "1-1", definition },
     { ...everything, ...query }
   )
@@ -117,7 +121,7 @@ describe("a subset", () => {
         Effect.gen(function* () {
           const snapshot = yield* readSubset(cross)
           yield* Stream.runHead(snapshot.rows)
-          assert.strictEqual((yield* Effect.promise(active)).length, 1)
+          assert.strictEqual((yield* Effect.promise(active)).length, 0, "before its reader is done")
         })
       )
       yield* Effect.promise(() => eventually("the query to end", async () => (await active()).length === 0))
@@ -127,6 +131,99 @@ describe("a subset", () => {
       yield* Effect.promise(() => eventually("the query to start", async () => (await active()).length === 1))
       yield* Fiber.interrupt(slow)
       yield* Effect.promise(() => eventually("the query to end", async () => (await active()).length === 0))
+    })
+  )
+
+  it.live("is over for Postgres before its reader begins, and is the same from memory and from a file", () =>
+    Effect.gen(function* () {
+      const snapshot = yield* readSubset({ orderBy: "id" })
+      assert.strictEqual((yield* Effect.promise(active)).length, 0)
+      const streamed = Buffer.concat(yield* Stream.runCollect(snapshot.rows))
+      assert.isAbove(streamed.length, 2 * 1024 * 1024, "a part of it is in a file")
+      assert.strictEqual(snapshot.byteLength, streamed.length)
+      const pieces: Array<Buffer> = []
+      yield* Effect.promise(async () => {
+        for await (const piece of snapshot.pieces?.(Buffer.alloc(10_000)) ?? [])
+          pieces.push(Buffer.from(piece))
+      })
+      assert.isTrue(Buffer.concat(pieces).equals(streamed))
+    })
+  )
+
+  it.live("that takes too long ends in Postgres too, and says which limit that was", () =>
+    Effect.gen(function* () {
+      const begun = performance.now()
+      const slow = readSubset({ where: condition("pg_sleep(60) IS NOT NULL") }, {}, {}, { subsetMillis: 300 })
+      const error = yield* Effect.flip(slow)
+      assert.isBelow(performance.now() - begun, 5000)
+      assert.strictEqual(error._tag, "SubsetUnavailable")
+      assert.strictEqual(
+        error.message,
+        "The time of a subset's query is above the limit of 300 ms (BATON_MAX_SUBSET_TIME)"
+      )
+      yield* Effect.promise(() => eventually("the query to end", async () => (await active()).length === 0))
+    })
+  )
+
+  it.live("has a time-out in Postgres, or the shorter one that is there", () =>
+    Effect.gen(function* () {
+      const timeout = Effect.fnUntraced(function* (options: string) {
+        const sessions = yield* sessionsOf(db(), { size: 1 })
+        const { session } = yield* beginSnapshot(sessions, 1, 30_000)
+        // As the role or the database would have it.
+        yield* session.run(`ROLLBACK; SET statement_timeout = '${options}'`)
+        yield* session.run("SELECT 1")
+        return yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* session.run(beginSql(1, 30_000))
+            const rows = yield* session.run("SELECT current_setting('statement_timeout')")
+            return rows[0]?.[0]?.[0]
+          })
+        )
+      })
+      for (const [there, inForce] of [
+        ["0", "30s"],
+        ["20s", "20s"],
+        ["500ms", "500ms"],
+        ["1h", "30s"],
+        ["2d", "30s"]
+      ] as const)
+        assert.strictEqual(yield* Effect.scoped(timeout(there)), inForce, there)
+    })
+  )
+
+  it.live("that is too large is refused, and so is one for which there is no room now", () =>
+    Effect.gen(function* () {
+      const large = yield* Effect.flip(readSubset({}, {}, {}, { subsetBytes: 300_000 }))
+      assert.strictEqual(large._tag, "SubsetTooLarge")
+      assert.strictEqual(
+        large.message,
+        "The answer to a subset's query is above the limit of 300000 bytes (BATON_MAX_SUBSET_ANSWER)"
+      )
+      const full = yield* Effect.flip(readSubset({}, {}, {}, { subsetsHeldBytes: 300_000 }))
+      assert.strictEqual(full._tag, "SubsetUnavailable")
+      assert.include(full.message, "BATON_MAX_SUBSETS_HELD")
+    })
+  )
+
+  it.live("leaves sessions for others, whatever many of them do", () =>
+    Effect.gen(function* () {
+      const sessions = yield* sessionsOf(db(), { size: 3, subsets: 2 })
+      const definition = yield* Effect.promise(() => definitionOf(db(), "items"))
+      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()])
+      const sleeping = { ...everything, where: condition("pg_sleep(60) IS NOT NULL") }
+      const slow = yield* Effect.forkChild(
+        Effect.forEach(
+          [1, 2, 3, 4, 5],
+          () => Effect.scoped(reader.read({ id: 1, handle: "1-1", definition }, sleeping)),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* Effect.promise(() =>
+        eventually("the queries to start", async () => (await active()).length === 2)
+      )
+      yield* Effect.scoped(Effect.timeout(sessions.acquire, 2000))
+      yield* Fiber.interrupt(slow)
     })
   )
 })

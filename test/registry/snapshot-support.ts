@@ -13,6 +13,7 @@ export const sessionsOf = (
   database: TestDatabase,
   options: {
     readonly size?: number
+    readonly subsets?: number
     readonly target?: Partial<DatabaseTarget>
     readonly acquireTimeoutMillis?: number
   } = {}
@@ -24,6 +25,7 @@ export const sessionsOf = (
       settings: {}
     }),
     subject: {},
+    ...(options.subsets === undefined ? {} : { subsets: options.subsets }),
     ...(options.acquireTimeoutMillis === undefined
       ? {}
       : { acquireTimeoutMillis: options.acquireTimeoutMillis })

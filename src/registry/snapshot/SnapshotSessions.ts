@@ -30,25 +30,38 @@ export class SnapshotSessions extends Context.Service<
     readonly size: number
     /** A session until the scope closes, which ends whatever transaction or query it is in. */
     readonly acquire: Effect.Effect<AcquiredSession, PgError, Scope.Scope>
+    /** The same for a subset query. They never have all sessions: some stay for the shapes of others. */
+    readonly acquireForSubset: Effect.Effect<AcquiredSession, PgError, Scope.Scope>
   }
 >()("baton/registry/SnapshotSessions") {
   static readonly layer = Layer.effect(
     SnapshotSessions,
-    configuredSessions(({ main }) => main)
+    configuredSessions(
+      ({ main }) => main,
+      (size) => Math.max(1, Math.floor((size * 3) / 4))
+    )
   )
-  /** For the subset queries of an HTTP worker. */
+  /** For the subset queries of an HTTP worker, which makes no shapes. */
   static readonly layerWorker = Layer.effect(
     SnapshotSessions,
-    configuredSessions(({ worker }) => worker)
+    configuredSessions(
+      ({ worker }) => worker,
+      (size) => size
+    )
   )
 }
 
-function configuredSessions(size: (shares: ReturnType<typeof shareSnapshotPool>) => number) {
+function configuredSessions(
+  size: (shares: ReturnType<typeof shareSnapshotPool>) => number,
+  forSubsets: (size: number) => number
+) {
   return Effect.gen(function* () {
     const config = yield* Config
     const target = config.pooledDatabase
+    const all = size(shareSnapshotPool(config.dbPoolSize, config.httpWorkers))
     return yield* makeSnapshotSessions({
-      size: size(shareSnapshotPool(config.dbPoolSize, config.httpWorkers)),
+      size: all,
+      subsets: Math.min(forSubsets(all), config.limits.subsetQueries),
       // Settings travel inside the transactions: a pooler would refuse or forget those of the session.
       options: clientOptions(target, config, { applicationName: "baton snapshot", settings: {} }),
       subject: errorSubject(target)
@@ -58,6 +71,8 @@ function configuredSessions(size: (shares: ReturnType<typeof shareSnapshotPool>)
 
 export interface SnapshotSessionsOptions {
   readonly size: number
+  /** How many of them subset queries may have; all by default. */
+  readonly subsets?: number
   readonly options: ClientConfig
   /** Names the database in messages. */
   readonly subject: ErrorSubject
@@ -70,7 +85,9 @@ export const makeSnapshotSessions = (
   Effect.gen(function* () {
     const { options, size, subject } = settings
     const waitMillis = settings.acquireTimeoutMillis ?? acquireTimeoutMillis
+    const subsets = settings.subsets ?? size
     const permits = yield* Semaphore.make(size)
+    const subsetPermits = yield* Semaphore.make(subsets)
     const idle = new Map<SnapshotSession, NodeJS.Timeout>()
     let closed = false
     const classify = (error: unknown) => classifyPgError(error, subject)
@@ -97,12 +114,17 @@ export const makeSnapshotSessions = (
       })
     )
 
-    const permit = permits.take(1).pipe(
-      Effect.timeoutOrElse({
-        duration: waitMillis,
-        orElse: () => Effect.fail(poolTimeout(waitMillis, size))
-      })
-    )
+    const permitOf = (semaphore: Semaphore.Semaphore, count: number) =>
+      Effect.acquireRelease(
+        semaphore.take(1).pipe(
+          Effect.timeoutOrElse({
+            duration: waitMillis,
+            orElse: () => Effect.fail(poolTimeout(waitMillis, count))
+          })
+        ),
+        () => semaphore.release(1),
+        { interruptible: true }
+      )
 
     const obtain = Effect.suspend((): Effect.Effect<AcquiredSession, PgError> => {
       // The one used last: the others get a chance to become old enough to be closed.
@@ -130,10 +152,10 @@ export const makeSnapshotSessions = (
       })
 
     const acquire = Effect.gen(function* () {
-      yield* Effect.acquireRelease(permit, () => permits.release(1), { interruptible: true })
+      yield* permitOf(permits, size)
       return yield* Effect.acquireRelease(obtain, giveBack, { interruptible: true })
     })
-    return { size, acquire }
+    return { size, acquire, acquireForSubset: Effect.andThen(permitOf(subsetPermits, subsets), acquire) }
   })
 
 const poolTimeout = (millis: number, size: number): PgError =>

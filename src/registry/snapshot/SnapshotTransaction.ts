@@ -43,7 +43,7 @@ export const parsePgSnapshot = (
 }
 
 /** All in one message: the first statement that needs a snapshot is the one that reports it, and the rest it does besides. */
-const beginSql = (tableOid: number): string => {
+export const beginSql = (tableOid: number, statementMillis: number | undefined): string => {
   const settings = Object.entries(displaySettings).map(
     ([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
   )
@@ -51,12 +51,22 @@ const beginSql = (tableOid: number): string => {
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " +
     "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
     "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
-    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}`
+    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
   )
 }
 
-const begin = (session: SnapshotSession, tableOid: number): Effect.Effect<SnapshotTransaction, PgError> =>
-  session.run(beginSql(tableOid)).pipe(
+/** A shorter time-out, which the role or the database has, stays. */
+const statementTimeout = (millis: number): string =>
+  "pg_catalog.set_config('statement_timeout', CASE WHEN pg_catalog.current_setting('statement_timeout')" +
+  `::pg_catalog.interval BETWEEN '1 ms' AND '${millis} ms' THEN pg_catalog.current_setting('statement_timeout') ` +
+  `ELSE '${millis}ms' END, true)`
+
+const begin = (
+  session: SnapshotSession,
+  tableOid: number,
+  statementMillis: number | undefined
+): Effect.Effect<SnapshotTransaction, PgError> =>
+  session.run(beginSql(tableOid, statementMillis)).pipe(
     Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
     Effect.flatMap((results) => {
       const [snapshotText, lsnText, insertText, kind] = results[1]?.[0] ?? []
@@ -75,21 +85,23 @@ const begin = (session: SnapshotSession, tableOid: number): Effect.Effect<Snapsh
 
 /**
  * Begins a REPEATABLE READ READ ONLY transaction with the display settings of the replication stream; it ends with
- * the scope. A session that turns out to be lost is replaced.
+ * the scope. A session that turns out to be lost is replaced. With `statementMillis` Postgres ends statements of the
+ * transaction after that time.
  */
 export const beginSnapshot = (
-  sessions: SnapshotSessions["Service"],
-  tableOid: number
+  sessions: Pick<SnapshotSessions["Service"], "acquire">,
+  tableOid: number,
+  statementMillis?: number
 ): Effect.Effect<SnapshotTransaction, PgError, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Scope.fork(yield* Effect.scope)
     const { reused, session } = yield* Scope.provide(sessions.acquire, scope)
-    const begun = begin(session, tableOid)
+    const begun = begin(session, tableOid, statementMillis)
     if (!reused) return yield* begun
     return yield* Effect.catch(begun, (error) =>
       session.usable
         ? Effect.fail(error)
-        : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid))
+        : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid, statementMillis))
     )
   })
 
