@@ -26,6 +26,8 @@ const snapshotFailure = (error: SnapshotFailed): Failure => {
       return mustRefetch(undefined)
     case "conditionFailed":
       return invalidRequest({ where: [error.message] })
+    case "refused":
+      return invalidRequest({ table: [error.message] })
     case "unavailable":
       return knownUnavailable(error.message)
     case "unexpected":

@@ -168,6 +168,7 @@ export class SessionServices extends Context.Service<
         Effect.scoped(
           Effect.gen(function* () {
             const onChange = (change: TableChange) => {
+              publication.tablesChanged()
               if (change._tag === "Vanished") return dropAffected(session, change.before.oid, undefined)
               const { after, difference } = change
               // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.

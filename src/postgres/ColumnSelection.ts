@@ -73,6 +73,12 @@ export const selectColumns = (
   const silent = columns.filter((column) => !isReplicated(column, serverVersionNum))
   if (silent.length > 0) {
     const text = `The following columns are generated and cannot be included in the shape: ${list(silent.map((column) => column.name))}`
+    // Leaving it out does not help: Postgres would refuse updates of the table once it is published.
+    if (silent.some((column) => column.generated === "virtual"))
+      return refuse(
+        "columns",
+        `${text}. A table with virtual columns has no shapes: make each STORED, or drop it`
+      )
     return refuse(
       "columns",
       requested !== undefined

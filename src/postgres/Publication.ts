@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, Layer, Result, type Scope, Semaphore } from "effect"
+import { Clock, Context, Effect, Exit, Layer, Result, type Scope, Semaphore } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { explainedPgError } from "./classifyPgError.ts"
 import { boundOfWriters, hasOpenWriters } from "./openWriters.ts"
@@ -10,17 +10,15 @@ import {
   completePublication,
   createPublication,
   dropFromPublication,
+  type PlainIdentity,
+  restoreIdentity,
   setIdentityFull
 } from "./publicationAlter.ts"
 import { fromPgError, PublicationError, publicationError, shown, tableChanged } from "./PublicationError.ts"
-import {
-  describeReport,
-  type PublicationReport,
-  saysSomething,
-  type TableProblem
-} from "./PublicationReport.ts"
+import type { PublicationReport, TableProblem } from "./PublicationReport.ts"
 import {
   type PublicationMode,
+  type PublicationPlan,
   type PublicationState,
   planTable,
   publicationProblem,
@@ -28,6 +26,7 @@ import {
   readTables,
   type TableState
 } from "./publicationState.ts"
+import { makePublicationWatch } from "./publicationWatch.ts"
 import type { SessionPool } from "./SessionPool.ts"
 import { makeSingleFlight } from "./singleFlight.ts"
 import { TableLedger } from "./TableLedger.ts"
@@ -99,7 +98,12 @@ export class Publication extends Context.Service<
      * found. Tables that no shape has used for the grace period leave the publication. Fails only if it cannot look.
      */
     readonly reconcile: (tablesInUse: Iterable<number>) => Effect.Effect<PublicationReport, PgError>
-    /** Reconciles every `publicationRefreshMillis`, for ever, whatever else happens; reports that say something go to `onReport`. */
+    /** The definition of a table in use has changed, or what is below it: `run` compares within two seconds. */
+    readonly tablesChanged: () => void
+    /**
+     * Reconciles every `publicationRefreshMillis`, and within two seconds of a change of a publication or table, for ever,
+     * whatever else happens; reports that say something go to `onReport`.
+     */
     readonly run: (options: {
       readonly tablesInUse: () => Iterable<number>
       readonly onReport: (report: PublicationReport) => Effect.Effect<void>
@@ -144,6 +148,15 @@ export const makePublication = (
     let toldOfGeneratedColumns = false
     const looks = yield* makeSingleFlight<boolean, PgError>()
     const tables = new TableLedger()
+    let serverVersionNum = 0
+    /** Indexes that were the identity of tables before it became FULL, by the tables' OIDs. */
+    const indexesBefore = new Map<number, string>()
+
+    const read = Effect.tap(readPublication(pool, publicationName), (publication) =>
+      Effect.sync(() => {
+        serverVersionNum = publication?.serverVersionNum ?? serverVersionNum
+      })
+    )
 
     /** Reads the table as it is now, under the name by which it was looked up. */
     const readTable = (publication: PublicationState, table: TableInfo) =>
@@ -155,6 +168,28 @@ export const makePublication = (
         return state
       })
 
+    /**
+     * Lets the application write to a table again that has become one whose UPDATE and DELETE Postgres refuses: the
+     * identity is what it was before, and the table is not ours any more. In this order, so that a table that is still a
+     * member has not been put into order yet.
+     */
+    const withdraw = (publication: PublicationState, state: TableState) =>
+      Effect.gen(function* () {
+        if (mode.manual || !publication.isOurs || !state.isMember) return
+        tables.unsettle(state.oid)
+        for (const leaf of state.identities) {
+          if (!leaf.isFull || leaf.refusals.length === 0) continue
+          const index = indexesBefore.get(leaf.oid) ?? leaf.possibleIndex ?? undefined
+          const identity: PlainIdentity = index === undefined ? "DEFAULT" : { index }
+          yield* restoreIdentity(alter, leaf, identity)
+          yield* Effect.logWarning(
+            `Postgres refused UPDATE and DELETE of the table "${shown(leaf)}" with REPLICA IDENTITY FULL: it has been ` +
+              `given the replica identity ${index === undefined ? "DEFAULT" : `USING INDEX ${index}`} again.`
+          )
+        }
+        yield* dropFromPublication(alter, state)
+      }).pipe(Effect.tapError(() => Effect.sync(() => watch.lookSoon())))
+
     /** Brings one table into order. Without anything to do it takes no lock and no turn. */
     const bringIntoOrder = (
       publication: PublicationState,
@@ -163,7 +198,10 @@ export const makePublication = (
     ): Effect.Effect<EnsuredTable, PublicationError> =>
       Effect.gen(function* () {
         const plan = planTable(publication, state, mode, needsGeneratedColumns)
-        if (plan instanceof PublicationError) return yield* plan
+        if (plan instanceof PublicationError) {
+          if (refusesWrites(state)) yield* withdraw(publication, state)
+          return yield* plan
+        }
         const altered = plan.add || plan.setIdentity.length > 0
         if (altered) {
           if (options.publicationAlterDebounceMillis > 0) {
@@ -172,7 +210,10 @@ export const makePublication = (
           if (plan.add) tables.unsettle(state.oid)
           yield* turns.withPermit(
             Effect.gen(function* () {
-              for (const identity of plan.setIdentity) yield* setIdentityFull(alter, identity)
+              for (const identity of plan.setIdentity) {
+                if (identity.identityIndex !== null) indexesBefore.set(identity.oid, identity.identityIndex)
+                yield* setIdentityFull(alter, identity)
+              }
               if (plan.add) yield* addToPublication(alter, state, publication.serverVersionNum)
             })
           )
@@ -189,7 +230,7 @@ export const makePublication = (
 
     const ensure = (table: TableInfo, needsGeneratedColumns: boolean) =>
       Effect.gen(function* () {
-        const publication = yield* readPublication(pool, publicationName)
+        const publication = yield* read
         const problem = publicationProblem(publication, mode)
         if (publication === undefined || problem !== undefined) return yield* problem ?? tableChanged(table)
         return yield* bringIntoOrder(publication, yield* readTable(publication, table), needsGeneratedColumns)
@@ -231,7 +272,7 @@ export const makePublication = (
 
     const ensureExists: Effect.Effect<EnsuredPublication, PgError> = Effect.gen(function* () {
       tables.forget()
-      const found = yield* readPublication(pool, publicationName)
+      const found = yield* read
       if (found === undefined) {
         const [server] = yield* pool.query<{ version: number }>(
           "SELECT current_setting('server_version_num')::int4 AS version"
@@ -244,7 +285,7 @@ export const makePublication = (
         // Anything but: somebody else made it just now.
         if (error.code !== "42710" && error.code !== "23505") return yield* error
       }
-      const publication = found ?? (yield* readPublication(pool, publicationName))
+      const publication = found ?? (yield* read)
       const problem = publicationProblem(publication, mode)
       if (publication === undefined) return yield* notUsable(problem)
       const incomplete = problem !== undefined || publication.generatedColumns === "none"
@@ -263,6 +304,15 @@ export const makePublication = (
     ): Effect.Effect<TableProblem | undefined, never> =>
       Effect.gen(function* () {
         const plan = planTable(publication, state, mode, false)
+        if (refusesWrites(state) && plan instanceof PublicationError) {
+          const done = yield* Effect.exit(tables.exclusively(state.oid, withdraw(publication, state)))
+          return {
+            oid: state.oid,
+            problem: plan.reason,
+            repaired: Exit.isSuccess(done),
+            message: `${plan.message} The table is no longer published, and its shapes are dropped`
+          }
+        }
         const found =
           plan instanceof PublicationError ? plan.reason : plan.add ? "notPublished" : "identityNotFull"
         if (plan instanceof PublicationError) {
@@ -314,7 +364,7 @@ export const makePublication = (
         const inUse = new Set(tablesInUse)
         const begun = tables.tick()
         const nowMillis = yield* Clock.currentTimeMillis
-        const publication = yield* readPublication(pool, publicationName)
+        const publication = yield* read
         if (publication === undefined) return { ...nothingFound, isMissing: true, repaired: false }
         const operationsLost = publication.missingOperations
         const lacksGeneratedColumns = publication.generatedColumns === "none"
@@ -340,8 +390,15 @@ export const makePublication = (
         }
         for (const state of states) {
           // Whoever is just making a shape of it looks after the table; what was read of it may be old already.
-          if (tables.touchedSince(state.oid, begun)) continue
+          if (tables.touchedSince(state.oid, begun) && !refusesWrites(state)) {
+            if (needsWork(planTable(publication, state, mode, false))) watch.lookSoon()
+            continue
+          }
           if (!inUse.has(state.oid)) {
+            if (refusesWrites(state)) {
+              yield* Effect.exit(tables.exclusively(state.oid, withdraw(publication, state)))
+              continue
+            }
             if (yield* removeUnused(publication, state, nowMillis)) removed.push(state.oid)
             continue
           }
@@ -351,28 +408,13 @@ export const makePublication = (
         return { isMissing: false, operationsLost, generatedColumnsLost, repaired, tables: problems, removed }
       })
 
-    const run: Publication["Service"]["run"] = ({ tablesInUse, onReport }) =>
-      Effect.suspend(() => reconcile(tablesInUse())).pipe(
-        Effect.tap((report) =>
-          Effect.gen(function* () {
-            if (report.removed.length > 0) {
-              yield* Effect.logInfo(
-                `${report.removed.length} table(s) without shapes left the publication "${publicationName}".`
-              )
-            }
-            if (!saysSomething(report)) return
-            for (const line of describeReport(publicationName, report)) yield* Effect.logWarning(line)
-            yield* onReport(report)
-          })
-        ),
-        Effect.catch((error) =>
-          (error.unreachable ? Effect.logDebug : Effect.logWarning)(
-            `The publication "${publicationName}" could not be checked. ${error.message}`
-          )
-        ),
-        Effect.delay(options.publicationRefreshMillis),
-        Effect.forever
-      )
+    const watch = makePublicationWatch({
+      database: pool,
+      publicationName,
+      refreshMillis: options.publicationRefreshMillis,
+      serverVersionNum: () => serverVersionNum,
+      reconcile
+    })
 
     return Publication.of({
       ensureExists,
@@ -383,9 +425,16 @@ export const makePublication = (
         for (const oid of oids) tables.trust(oid)
       },
       reconcile,
-      run
+      tablesChanged: watch.lookSoon,
+      run: watch.run
     })
   })
+
+const refusesWrites = (state: TableState): boolean =>
+  state.identities.some(({ refusals }) => refusals.length > 0)
+
+const needsWork = (plan: PublicationPlan | PublicationError): boolean =>
+  plan instanceof PublicationError || plan.add || plan.setIdentity.length > 0
 
 const nothingFound: PublicationReport = {
   isMissing: false,

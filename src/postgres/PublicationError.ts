@@ -17,6 +17,12 @@ const reasons = [
   "publishedAsRoot",
   /** The shape has generated columns, which the publication does not carry. An operator changes that. */
   "generatedColumns",
+  /** Postgres would refuse writes to the table: because of a virtual column, which only another definition changes. */
+  "virtualColumn",
+  /** The same because of what another publication says of the table. An operator changes that. */
+  "writesRefused",
+  /** The table, or a partition of it, is not in the WAL. Only another definition changes that. */
+  "unlogged",
   /** The publication is gone, or does not carry all operations. */
   "publication",
   /** The role lacks a privilege on the table. */
@@ -29,18 +35,23 @@ const reasons = [
 
 /**
  * Why changes of a table cannot be had. `kind` is what a request is told: `schemaChanged` to fetch anew, `unavailable` to
- * come back later. `message` is the text for the client as well as for the operator.
+ * come back later, `refused` not to, as long as the table is what it is. `message` is the text for the client as well as for the operator.
  */
 export class PublicationError extends Schema.TaggedError<PublicationError>()("PublicationError", {
-  kind: Schema.Literals(["unavailable", "schemaChanged"]),
+  kind: Schema.Literals(["unavailable", "schemaChanged", "refused"]),
   reason: Schema.Literals(reasons),
   message: Schema.String
 }) {}
 
 export type PublicationErrorReason = PublicationError["reason"]
 
+const kindOf = (reason: PublicationErrorReason): PublicationError["kind"] => {
+  if (reason === "tableChanged") return "schemaChanged"
+  return reason === "virtualColumn" || reason === "unlogged" ? "refused" : "unavailable"
+}
+
 export const publicationError = (reason: PublicationErrorReason, message: string): PublicationError =>
-  new PublicationError({ kind: reason === "tableChanged" ? "schemaChanged" : "unavailable", reason, message })
+  new PublicationError({ kind: kindOf(reason), reason, message })
 
 /** The table as messages write it. */
 export const shown = ({ schema, name }: TableName): string => `${schema}.${name}`

@@ -62,6 +62,29 @@ export const setIdentityFull = (
     params: [table.oid, quoteTable(table)]
   })
 
+/** What a replica identity can be beside FULL. */
+export type PlainIdentity = "DEFAULT" | { readonly index: string }
+
+/** Takes FULL back. Postgres refuses to make it an index that is not fit for it any more; then it becomes the default. */
+export const restoreIdentity = (
+  target: AlterTarget,
+  table: NamedTable,
+  identity: PlainIdentity
+): Effect.Effect<void, PublicationError> => {
+  const clause = identity === "DEFAULT" ? identity : `USING INDEX ${quoteIdentifier(identity.index)}`
+  const done = alter(target, table, [`ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY ${clause}`], {
+    sql: "SELECT 1 FROM pg_class WHERE oid = $1::oid AND oid = to_regclass($2)",
+    params: [table.oid, quoteTable(table)]
+  })
+  return identity === "DEFAULT"
+    ? done
+    : Effect.catchIf(
+        done,
+        ({ reason }) => reason === "database" || reason === "tableChanged",
+        () => restoreIdentity(target, table, "DEFAULT")
+      )
+}
+
 const membership = (publicationName: string, table: NamedTable) => ({
   sql: `SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
         WHERE p.pubname = $1 AND r.prrelid = $2::oid AND r.prrelid = to_regclass($3)`,

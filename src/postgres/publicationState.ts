@@ -1,6 +1,8 @@
 import { Effect } from "effect"
 import type { PgError } from "./PgError.ts"
+import { quoteTable } from "./Identifiers.ts"
 import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
+import { refusalsOf, refusingLeaf, type WriteRefusal, whyWritesAreRefused } from "./refusedWrites.ts"
 import type { Queryable } from "./SessionPool.ts"
 
 /** What every publication of ours has to carry, in the words of `CREATE PUBLICATION`. */
@@ -25,6 +27,13 @@ export interface IdentityState {
   readonly schema: string
   readonly name: string
   readonly isFull: boolean
+  /** Index that is the identity at present, if one is. */
+  readonly identityIndex: string | null
+  /** Another index that could be it; null as well when the primary key can. */
+  readonly possibleIndex: string | null
+  readonly isUnlogged: boolean
+  /** Why Postgres refuses UPDATE or DELETE once the identity is FULL and the table is published. */
+  readonly refusals: ReadonlyArray<WriteRefusal>
 }
 
 /** One table as the publication has it. */
@@ -124,7 +133,22 @@ export const readTables = (
              JOIN pg_inherits i ON i.inhparent = tree.oid
            )
            SELECT coalesce(json_agg(json_build_object(
-             'oid', l.oid::int8, 'schema', ln.nspname, 'name', l.relname, 'isFull', l.relreplident = 'f'
+             'oid', l.oid::int8, 'schema', ln.nspname, 'name', l.relname, 'isFull', l.relreplident = 'f',
+             'isUnlogged', l.relpersistence = 'u',
+             'identityIndex', (
+               SELECT ic.relname FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
+               WHERE x.indrelid = l.oid AND x.indisreplident AND l.relreplident = 'i'
+             ),
+             'possibleIndex', (
+               SELECT min(ic.relname::text) FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
+               WHERE x.indrelid = l.oid AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL
+                 AND x.indexprs IS NULL AND NOT EXISTS (SELECT FROM pg_index k WHERE k.indrelid = l.oid AND k.indisprimary)
+                 AND NOT EXISTS (
+                   SELECT FROM pg_attribute a
+                   WHERE a.attrelid = l.oid AND a.attnum = ANY (x.indkey) AND NOT a.attnotnull
+                 )
+             ),
+             'refusals', ${refusalsOf(publication.serverVersionNum)}
            ) ORDER BY l.oid), '[]')
            FROM tree JOIN pg_class l ON l.oid = tree.oid JOIN pg_namespace ln ON ln.oid = l.relnamespace
            WHERE l.relkind = 'r'
@@ -202,6 +226,20 @@ export const planTable = (
         "Set publish_via_partition_root = false, or use the partitioned table instead"
     )
   }
+  const unlogged = table.identities.find(({ isUnlogged }) => isUnlogged)
+  if (unlogged !== undefined) {
+    return publicationError(
+      "unlogged",
+      (unlogged.oid === table.oid
+        ? `${named} is UNLOGGED`
+        : `${named} has the UNLOGGED partition "${shown(unlogged)}"`) +
+        ", and Postgres does not replicate changes of unlogged tables. Make it an ordinary one: " +
+        `ALTER TABLE ${quoteTable(unlogged)} SET LOGGED;`
+    )
+  }
+  const refusing = refusingLeaf(table.identities)
+  if (refusing !== undefined)
+    return whyWritesAreRefused(refusing.leaf, refusing.refusal, mode.publicationName)
   const isNamed = table.isMember || table.isMemberBySchema || publication.allTables
   // On our own we name every table: an ancestor may leave the publication while this table stays.
   const add = mayAlter ? !isNamed : !isNamed && !table.isMemberByAncestor

@@ -9,9 +9,9 @@ export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", { me
 export class SnapshotFailed extends Schema.TaggedError<SnapshotFailed>()("SnapshotFailed", {
   /**
    * `schemaChanged`: 409. `conditionFailed`: 400, Postgres cannot evaluate the shape's condition, or not for the present
-   * rows; `message` is what it says. `unavailable`: 503, a known and passing condition. `unexpected`: 500.
+   * rows; `message` is what it says. `refused`: 400, the table is of a kind that has no shapes. `unavailable`: 503, a known and passing condition. `unexpected`: 500.
    */
-  kind: Schema.Literals(["schemaChanged", "conditionFailed", "unavailable", "unexpected"]),
+  kind: Schema.Literals(["schemaChanged", "conditionFailed", "refused", "unavailable", "unexpected"]),
   message: Schema.String
 }) {}
 

@@ -1,3 +1,4 @@
+import type { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { PgErrorKind } from "../postgres/PgError.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
@@ -66,7 +67,7 @@ export interface Answers {
     | { readonly _tag: "Created"; readonly handle: string }
     | {
         readonly _tag: "SnapshotFailed"
-        readonly kind: "schemaChanged" | "conditionFailed" | "unavailable" | "unexpected"
+        readonly kind: SnapshotFailed["kind"]
         readonly message: string
       }
     | NotActiveAnswer

@@ -301,6 +301,7 @@ const publication = ({ server, peer }: Reach) =>
     settle: () => Effect.void,
     publish: () => Effect.sleep(1),
     trust: () => {},
+    tablesChanged: () => {},
     reconcile: () => Effect.die(new Error("not asked here")),
     run: () => Effect.never
   })
