@@ -218,7 +218,7 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
     readonly name: string
     readonly since: number
     readonly ddl: string
-    readonly then: string
+    readonly change: string
     readonly status: 400 | 503
     readonly identity: string
     /** Undoes what an operator did. */
@@ -228,7 +228,7 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
       name: "a virtual column is added",
       since: 18,
       ddl: "CREATE TABLE t (id int PRIMARY KEY, a int)",
-      then: `ALTER TABLE t ADD ${generated}`,
+      change: `ALTER TABLE t ADD ${generated}`,
       status: 400,
       identity: "d",
       mend: "ALTER TABLE t DROP COLUMN b"
@@ -237,7 +237,7 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
       name: "another publication leaves its stored column out",
       since: 18,
       ddl: `CREATE TABLE t (id int PRIMARY KEY, a int, ${generated} STORED)`,
-      then: "CREATE PUBLICATION pub FOR TABLE t",
+      change: "CREATE PUBLICATION pub FOR TABLE t",
       status: 503,
       identity: "d",
       mend: "ALTER PUBLICATION pub SET (publish_generated_columns = stored)"
@@ -246,7 +246,7 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
       name: "another publication gets it with a column list",
       since: 15,
       ddl: "CREATE TABLE t (id int PRIMARY KEY, a int)",
-      then: "CREATE PUBLICATION pub FOR TABLE t (id)",
+      change: "CREATE PUBLICATION pub FOR TABLE t (id)",
       status: 503,
       identity: "d",
       mend: "ALTER PUBLICATION pub SET TABLE t"
@@ -255,12 +255,12 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
       name: "the same, and its identity was an index",
       since: 15,
       ddl: "CREATE TABLE t (id int NOT NULL, a int); CREATE UNIQUE INDEX t_id ON t (id); ALTER TABLE t REPLICA IDENTITY USING INDEX t_id",
-      then: "CREATE PUBLICATION pub FOR TABLE t (id)",
+      change: "CREATE PUBLICATION pub FOR TABLE t (id)",
       status: 503,
       identity: "i"
     }
   ]
-  for (const { ddl, identity, mend, name, since, status, then } of cases) {
+  for (const { ddl, identity, mend, name, since, status, change } of cases) {
     it.runIf(major >= since)(name, async () => {
       const table = await create(ddl)
       const first = await get(`table=${table}&columns=id,a&offset=-1`)
@@ -269,7 +269,7 @@ describe("a table with a shape that becomes one whose writes Postgres refuses", 
       assert.strictEqual(await identityOf(table), "f")
       const inTheirWords = (sql: string) =>
         sql.replaceAll(/\bt\b/g, table).replaceAll(/\bpub\b/g, `pub_${table}`)
-      await database().query(inTheirWords(then))
+      await database().query(inTheirWords(change))
       await eventually("writes succeed", async () => (await write(table), true), 6000)
       assert.strictEqual(await identityOf(table), identity)
       await eventually(

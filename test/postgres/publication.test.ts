@@ -627,7 +627,7 @@ describe("reconciliation", () => {
 
   it.live("removes tables that no shape has used for the grace period, and only then", () =>
     Effect.gen(function* () {
-      const { publication, sql, table, members } = yield* fixture({ removalGraceMillis: 300 })
+      const { publication, sql, table, members } = yield* fixture({ removalGraceMillis: 1500 })
       yield* publication.ensureExists
       yield* sql(
         "CREATE TABLE kept (id int); CREATE TABLE left_alone (id int); CREATE TABLE wanted_again (id int)"
@@ -639,10 +639,10 @@ describe("reconciliation", () => {
       ]
       for (const info of [kept, left, again]) yield* publication.ensureTable(info)
       assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [])
-      yield* Effect.sleep(200)
+      yield* Effect.sleep(1000)
       yield* publication.ensureTable(again)
       assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [])
-      yield* Effect.sleep(200)
+      yield* Effect.sleep(1000)
       assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [left.oid])
       assert.deepStrictEqual(yield* members, ["kept", "wanted_again"])
       assert.deepStrictEqual(yield* publication.ensureTable(left), { altered: true })
