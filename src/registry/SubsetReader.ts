@@ -122,7 +122,7 @@ export function makeSubsetReader(
     const { oid } = definition.table
     const begun = beginSnapshot(subsetSessions, oid, statementMillis)
     const { session, snapshot, tableKind } = yield* Effect.mapError(begun, subsetFailed)
-    const sql = rowQuery(definition, tableKind === "p", { ...query, where: query.where?.sql })
+    const sql = rowQuery(definition, tableKind === "p", query)
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
     const reader = new RowReader(session, sql, encoder, Infinity)
     const next = Effect.mapError(reader.next, subsetQueryFailed)

@@ -42,6 +42,7 @@ interface ClauseForm {
   readonly columns: ReadonlyArray<string>
   readonly classification: WhereClause["classification"]
   readonly reason: string | undefined
+  readonly order: string | undefined
 }
 
 interface ClauseTemplate {
@@ -87,30 +88,36 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.schemaHeader === b.schemaHeader
 
 const isOfForm = (where: WhereClause, { plan }: StoredExpression, form: ClauseForm): boolean =>
-  form.plan === plan && form.classification === where.classification && form.reason === where.reason
+  form.plan === plan &&
+  form.classification === where.classification &&
+  form.reason === where.reason &&
+  form.order === where.order
 
 const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
   const before = byClauseColumns.get(expression.columns)
   if (before?.common === common && isOfForm(where, expression, before.form)) return before.form
   let number = numbers.get(common)
   if (number === undefined) numbers.set(common, (number = ++lastNumber))
-  const key = `${number} ${where.classification} ${where.reason} ${JSON.stringify(expression.columns)} ${expression.plan}`
+  const key = `${number} ${where.classification} ${where.reason} ${where.order} ${JSON.stringify(expression.columns)} ${expression.plan}`
   const known = forms.get(key)
   if (known !== undefined) return known
-  const { classification, reason } = where
+  const { classification, order, reason } = where
   // The columns are its own: they stand for the form, see `templateOf`.
-  const form = { plan: expression.plan, columns: [...expression.columns], classification, reason }
+  const form = { plan: expression.plan, columns: [...expression.columns], classification, reason, order }
   byClauseColumns.set(form.columns, { common, form })
   return forms.add(key, form)
 }
 
 const clauseOf = (form: ClauseForm, sql: string, constants: ReadonlyArray<string>): WhereClause => {
-  const { classification, columns, plan, reason } = form
+  const { classification, columns, order, plan, reason } = form
   const expression: StoredExpression = { version: 1, plan, constants, columns }
-  if (classification === undefined) return { sql, expression }
-  return reason === undefined
-    ? { sql, expression, classification }
-    : { sql, expression, classification, reason }
+  return {
+    sql,
+    expression,
+    ...(classification === undefined ? {} : { classification }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(order === undefined ? {} : { order })
+  }
 }
 
 /** The same clause; what it shares with others of its form is held in memory once. */

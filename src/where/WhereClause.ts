@@ -14,6 +14,11 @@ export interface WhereClause {
   readonly sql: string
   /** The typed expression in a form owned by this folder; JSON-serialisable. */
   readonly expression: unknown
+  /**
+   * One letter for each of the conditions that the clause joins by AND: `r` if it can fail, or take long, because of what
+   * stands in a row, else `q`. Left out where it does not matter.
+   */
+  readonly order?: string
   /** What a change costs. Left out by makers that do not judge that. */
   readonly classification?: Classification
   /** Why it is in that class, for operators. */

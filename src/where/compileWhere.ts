@@ -6,6 +6,7 @@ import type { Form, StoredExpression } from "./evaluate/Form.ts"
 import { oids } from "./expression/Expression.ts"
 import { lowerExpression, type Lowered } from "./lower/lower.ts"
 import { parseCondition, parseLikeBefore, type ParsedExpression } from "./parse/parser.ts"
+import { needsOrder, orderOf } from "./print/narrowing.ts"
 import { printExpression } from "./print/printExpression.ts"
 import { transform } from "./resolve/transform.ts"
 import { coerce } from "./resolve/coerce.ts"
@@ -89,6 +90,10 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     return refuse("WHERE clause must return a boolean")
   }
   const sql = printExpression(catalogue, expression)
+  const computed = new Set(
+    request.table.columns.filter(({ generated }) => generated === "virtual").map(({ name }) => name)
+  )
+  const order = orderOf(catalogue, expression, computed)
   const lowered = lowerExpression(catalogue, expression)
   if (request.onlyInQueries !== true) refuseUnreplicated(request, scope.used)
   const stored: StoredExpression = {
@@ -98,7 +103,8 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     columns: [...scope.used]
   }
   const { classification, reason } = classify(lowered)
-  return { sql, expression: stored, classification, reason: shared(reason) }
+  const ordered = request.onlyInQueries === true || needsOrder(order) ? { order: shared(order) } : {}
+  return { sql, expression: stored, ...ordered, classification, reason: shared(reason) }
 }
 
 const maxTexts = 1000

@@ -22,6 +22,7 @@ export {
 export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
 export { loadParser } from "./parse/parser.ts"
+export { narrowing } from "./print/narrowing.ts"
 export {
   evaluateInPostgres,
   slowSql,

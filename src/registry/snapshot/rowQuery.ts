@@ -1,10 +1,11 @@
 import { quoteIdentifier, quoteTable } from "../../postgres/Identifiers.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import { narrowing, type WhereClause } from "../../where/index.ts"
 import { makeWireEncoder, variantKey, type WireEncoder } from "../../shapes/WireEncoder.ts"
 
 /** What narrows a query down to a subset. All SQL in it has been checked and printed by us. */
 export interface RowSelection {
-  readonly where?: string | undefined
+  readonly where?: WhereClause | undefined
   readonly orderBy?: string | undefined
   readonly limit?: number | undefined
   readonly offset?: number | undefined
@@ -48,10 +49,10 @@ export const rowQuery = (
   selection: RowSelection = {}
 ): string => {
   const columns = rowColumns(definition).map(quoteIdentifier).join(", ")
-  const conditions = [definition.where?.sql, selection.where].filter((sql) => sql !== undefined)
+  // The subset's condition is a client's, and must not be evaluated for rows that the shape's own rules out.
+  const condition = narrowing([definition.where, selection.where])
   let sql = `SELECT ${columns} FROM ${isPartitioned ? "" : "ONLY "}${quoteTable(definition.table)}`
-  // In parentheses: an OR in one of them must not swallow the other.
-  if (conditions.length > 0) sql += ` WHERE ${conditions.map((condition) => `(${condition})`).join(" AND ")}`
+  if (condition !== undefined) sql += ` WHERE ${condition}`
   if (selection.orderBy !== undefined) sql += ` ORDER BY ${selection.orderBy}`
   if (selection.limit !== undefined) sql += ` LIMIT ${selection.limit}`
   if (selection.offset !== undefined) sql += ` OFFSET ${selection.offset}`

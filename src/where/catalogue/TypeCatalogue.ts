@@ -64,6 +64,8 @@ export interface FunctionEntry {
   /** `pg_proc.provolatile`: immutable, stable, volatile. */
   readonly volatility: "i" | "s" | "v"
   readonly strict: boolean
+  /** `pg_proc.proleakproof`: says nothing of its arguments but by its result. Left out by earlier versions. */
+  readonly leakproof?: boolean
   readonly returnsSet: boolean
   readonly args: ReadonlyArray<number>
   readonly result: number

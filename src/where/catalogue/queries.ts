@@ -57,7 +57,7 @@ export const operatorsQuery = asPayload(`
 
 export const functionsQuery = asPayload(`
   SELECT p.oid::int8, p.proname AS name, n.nspname AS schema, p.prokind AS kind, p.provolatile AS volatility,
-         p.proisstrict AS strict, p.proretset AS "returnsSet",
+         p.proisstrict AS strict, p.proleakproof AS leakproof, p.proretset AS "returnsSet",
          ARRAY(SELECT a::int8 FROM unnest(p.proargtypes) a) AS args, p.prorettype::int8 AS result,
          p.provariadic::int8 AS variadic, p.pronargdefaults AS defaults,
          l.lanname = 'internal' AS internal, CASE WHEN l.lanname = 'internal' THEN p.prosrc ELSE '' END AS symbol,

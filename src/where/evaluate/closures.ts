@@ -1,5 +1,6 @@
 import { nestArrays, vector, type ArrayValue } from "../values/arrays.ts"
 import type { Implementation } from "../native/index.ts"
+import { EvaluationError } from "../values/Failure.ts"
 import type { Form, FormOf } from "./Form.ts"
 
 /**
@@ -49,6 +50,26 @@ export const logic = (
 ): Closure => {
   if (forms.some((form) => JSON.stringify(form).includes('"slow":'))) return openLogic(parts, deciding)
   return deciding ? or(parts) : and(parts)
+}
+
+/**
+ * The conditions that a whole clause joins by AND. As in a query, a row is out with the first one that is not true: an
+ * error behind a NULL is no error, so that who may add conditions cannot learn of rows that those in front rule out.
+ */
+export const rootLogic = (form: FormOf<"and">, parts: ReadonlyArray<Closure>): Closure => {
+  const whole = logic(form.and, parts, false)
+  return (constants) => {
+    try {
+      return whole(constants)
+    } catch (failure) {
+      if (!(failure instanceof EvaluationError)) throw failure
+      for (const part of parts) {
+        const value = part(constants)
+        if (value !== true && value !== undefined) return value
+      }
+      throw failure
+    }
+  }
 }
 
 /**

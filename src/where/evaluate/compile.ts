@@ -4,7 +4,7 @@ import { natives, type Implementation, type Signature } from "../native/index.ts
 import { codecOf } from "../values/codecs.ts"
 import { undecided } from "../values/Failure.ts"
 import { jsonbPath, type Json } from "../values/json.ts"
-import { arrayOf, binary, booleanTest, coalesce, lazily, logic, type Closure } from "./closures.ts"
+import { arrayOf, binary, booleanTest, coalesce, lazily, logic, rootLogic, type Closure } from "./closures.ts"
 import type { Form, FormOf, Plan } from "./Form.ts"
 import type { RowReader } from "./RowReader.ts"
 
@@ -30,7 +30,7 @@ export const compilePlan = (
   columnIndexes: ReadonlyArray<number>
 ): Compiled => {
   const compiler = new Compiler(plan, reader, columnIndexes)
-  const root = compiler.compile(plan.root)
+  const root = compiler.compileRoot(plan.root)
   const readers = plan.constants.map((type) => codecOf(type, undefined).read)
   const { derived } = compiler
   const load = (texts: ReadonlyArray<string>): ReadonlyArray<unknown> => {
@@ -56,6 +56,15 @@ class Compiler {
     this.plan = plan
     this.reader = reader
     this.slots = plan.columns.map((column, i) => reader.columnSlot(columnIndexes[i] ?? -1, column.type))
+  }
+
+  compileRoot(form: Form): Closure {
+    return "and" in form
+      ? rootLogic(
+          form,
+          form.and.map((part) => this.compile(part))
+        )
+      : this.compile(form)
   }
 
   compile(form: Form): Closure {

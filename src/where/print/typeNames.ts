@@ -17,7 +17,8 @@ const builtin: Readonly<Record<string, string>> = {
   timestamp: "timestamp",
   timestamptz: "timestamp with time zone",
   interval: "interval",
-  bit: "bit",
+  // Without quotes it would mean bit(1).
+  bit: '"bit"',
   varbit: "bit varying"
 }
 
@@ -56,8 +57,9 @@ const withModifier = (name: string, typmod: number): string => {
     case "timestamptz":
       return `timestamp(${typmod}) with time zone`
     case "bit":
+      return `bit(${typmod})`
     case "varbit":
-      return `${builtin[name] ?? name}(${typmod})`
+      return `bit varying(${typmod})`
     case "interval": {
       if (typmod === -1) return "interval"
       const precision = typmod & 0xffff

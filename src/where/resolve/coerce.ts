@@ -1,6 +1,6 @@
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { codecOf, unknownLabel } from "../values/codecs.ts"
-import { oids, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
+import { oids, type CastStep, type Constant, type Expression, type Row } from "../expression/Expression.ts"
 import { typeSpecOf } from "../lower/typeSpecs.ts"
 import { refuseAt } from "../WhereError.ts"
 import { resultCollation } from "./collations.ts"
@@ -126,6 +126,19 @@ export const withTypmod = (scope: Scope, arg: Expression, typmod: number, explic
   }
 }
 
+/** A row that nothing gives types to: its untyped parts are text. */
+export const settledRow = (scope: Scope, row: Row): Row => {
+  if (!row.args.some((part) => part.type === oids.unknown || part.kind === "row")) return row
+  const args = row.args.map((part) =>
+    part.kind === "row"
+      ? settledRow(scope, part)
+      : part.type === oids.unknown
+        ? (coerce(scope, part, oids.text, "implicit") ?? part)
+        : part
+  )
+  return { ...row, args }
+}
+
 /** Brings an expression to `type`; `undefined` when there is no such cast in this context. */
 export const coerce = (
   scope: Scope,
@@ -133,7 +146,8 @@ export const coerce = (
   type: number,
   context: CoercionContext
 ): Expression | undefined => {
-  if (arg.type === type || type === oids.any || isPolymorphic(type)) return arg
+  if (arg.type === type || type === oids.any || isPolymorphic(type))
+    return arg.kind === "row" ? settledRow(scope, arg) : arg
   const { catalogue } = scope
   // A record has no text form without knowing its fields.
   // There is no reading a record's text; NULL needs none.
@@ -150,7 +164,7 @@ export const coerce = (
   }
   if (arg.type === oids.record || type === oids.record) {
     // A composite value is a record as it is.
-    return type === oids.record ? arg : undefined
+    return type !== oids.record ? undefined : arg.kind === "row" ? settledRow(scope, arg) : arg
   }
   const pathway = castPathway(catalogue, arg.type, type, context)
   if (pathway === undefined) return undefined

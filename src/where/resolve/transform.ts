@@ -12,7 +12,7 @@ import { oids, type Expression, type Typed } from "../expression/Expression.ts"
 import { parseInteger } from "../values/integer.ts"
 import { refuseAt, refuseUnknown } from "../WhereError.ts"
 import { functionCall, operatorCall } from "./calls.ts"
-import { castTo, coerce } from "./coerce.ts"
+import { castTo, coerce, settledRow } from "./coerce.ts"
 import { commonType } from "./coercion.ts"
 import { mergeCollations, resultCollation } from "./collations.ts"
 import { booleanType, requireBoolean } from "./boolean.ts"
@@ -104,7 +104,8 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
   if ("A_ArrayExpr" in node) return arrayConstructor(scope, node.A_ArrayExpr as A_ArrayExpr, inner, 0)
   if ("A_Indirection" in node) return indirection(scope, node.A_Indirection as A_Indirection, inner)
   if ("RowExpr" in node) {
-    const args = (node.RowExpr.args ?? []).map((arg) => literalAsText(scope, inner(arg)))
+    // What is untyped in it waits for what it is compared with.
+    const args = (node.RowExpr.args ?? []).map(inner)
     return {
       kind: "row",
       args,
@@ -148,7 +149,11 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
 
 /** An untyped literal that nothing gives a type is text. */
 export const literalAsText = (scope: Scope, arg: Expression): Expression =>
-  arg.type === oids.unknown ? (coerce(scope, arg, oids.text, "implicit") ?? arg) : arg
+  arg.type === oids.unknown
+    ? (coerce(scope, arg, oids.text, "implicit") ?? arg)
+    : arg.kind === "row"
+      ? settledRow(scope, arg)
+      : arg
 
 const typeOf = (scope: Scope, args: ReadonlyArray<Expression>): Omit<Typed, "at"> => {
   const type = args[0]?.type ?? oids.text

@@ -3,6 +3,7 @@ import type { TableInfo } from "../../postgres/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { isStoredExpression } from "../evaluate/Form.ts"
 import { identifier, loadParser } from "../parse/parser.ts"
+import { narrowing } from "../print/narrowing.ts"
 import { collateClause } from "../print/printExpression.ts"
 import { typeName } from "../print/typeNames.ts"
 import type { WhereClause } from "../WhereClause.ts"
@@ -127,6 +128,6 @@ export const slowSql = (
   const row = `SELECT ${[`v.n AS ${ordinal}`, ...values].join(", ")} FROM ROWS FROM (${arrays
     .map((array) => `unnest(${array})`)
     .join(", ")}) WITH ORDINALITY AS v(${[...names, "n"].join(", ")}) OFFSET 0`
-  const sql = `SELECT (${clause.sql}) AS verdict FROM (${row}) AS r ORDER BY r.${ordinal}`
+  const sql = `SELECT (${narrowing([clause]) ?? "true"}) AS verdict FROM (${row}) AS r ORDER BY r.${ordinal}`
   return { sql, columns: infos.map((info) => info.name) }
 }

@@ -48,18 +48,23 @@ const iana = (name: string): Zone => {
     }
     return (daysOf(year, month, day) + 10957) * 86400 + seconds - unixSeconds
   }
-  // Offsets change at most a few times a year, on quarter hours: remember them per quarter hour.
+  // Offsets change at most a few times a year: they are remembered by quarter hour. Most changes stand between two of
+  // them; within the others (St. John's changed a minute after midnight) every second is looked at by itself.
   const known = new Map<number, number>()
+  const atStart = (slot: number): number => {
+    let offset = known.get(slot)
+    if (offset === undefined) {
+      offset = exact(slot * 900)
+      if (known.size > 20000) known.clear()
+      known.set(slot, offset)
+    }
+    return offset
+  }
   return {
     offsetAt: (unixSeconds) => {
       const slot = Math.floor(unixSeconds / 900)
-      let offset = known.get(slot)
-      if (offset === undefined) {
-        offset = exact(slot * 900)
-        if (known.size > 20000) known.clear()
-        known.set(slot, offset)
-      }
-      return offset
+      const offset = atStart(slot)
+      return slot * 900 === unixSeconds || atStart(slot + 1) === offset ? offset : exact(unixSeconds)
     }
   }
 }
