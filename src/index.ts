@@ -40,14 +40,22 @@ export {
 export { acquireLock, LockService, type AcquireOptions, type LockConnection } from "./lock/LockService.ts"
 
 // The HTTP API, without a server and with several.
-export { BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/ApiRequest.ts"
+export { BodyTaken, BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/ApiRequest.ts"
 export { replyHeader, type ApiReply, type ReplyBody, type WritePiece } from "./http/ApiReply.ts"
-export { Refused, type Authorize, type AuthorizeRequest } from "./http/Authorize.ts"
+export {
+  Refused,
+  type Authorize,
+  type AuthorizedShape,
+  type AuthorizeRequest,
+  type HookParameter
+} from "./http/Authorize.ts"
+export type { Cors, NamedOrigins } from "./http/Cors.ts"
 export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./http/Conditions.ts"
 export { makeFetchHandler, type FetchHandler } from "./http/FetchHandler.ts"
 export { HttpServer, ListenError } from "./http/HttpServer.ts"
 export {
   makeNodeHandler,
+  type GivenBody,
   type NodeHandler,
   type NodeHandlerOptions,
   type NodeRequest,

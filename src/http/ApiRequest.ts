@@ -6,6 +6,15 @@ export class BodyTooLarge extends Schema.TaggedError<BodyTooLarge>()("BodyTooLar
 /** The body could not be read to its end. */
 export class BodyUnreadable extends Schema.TaggedError<BodyUnreadable>()("BodyUnreadable", {}) {}
 
+/**
+ * Somebody read the body before us, and did not hand over what they read: nothing about the request can be answered. A
+ * mistake in the program that Baton is part of.
+ */
+export class BodyTaken extends Schema.TaggedError<BodyTaken>()("BodyTaken", {
+  /** For whoever writes the program: what to do. */
+  advice: Schema.String
+}) {}
+
 /** A request as plain data, whatever server it came in through. */
 export interface ApiRequest {
   readonly method: string
@@ -15,5 +24,5 @@ export interface ApiRequest {
   readonly header: (name: string) => string | undefined
   /** All headers, lower-case names. Only made when somebody asks (the authorisation hook). */
   readonly headers: () => Readonly<Record<string, string>>
-  readonly body: (maxBytes: number) => Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable>
+  readonly body: (maxBytes: number) => Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable | BodyTaken>
 }

@@ -120,6 +120,10 @@ export const bodyUnreadable: Failure = {
   closeConnection: true
 }
 
+export const bodyTaken = failed(
+  "The request body was read before it reached Baton. The service's log says what to change."
+)
+
 export const deleteNotAllowed = failure(405, { message: "DELETE not allowed" })
 export const noSuchShape = failure(404, { message: "No existing shape found" })
 export const handleMismatch = failure(400, {
@@ -127,11 +131,11 @@ export const handleMismatch = failure(400, {
     "The specified shape definition and handle do not match. Please ensure the shape definition is correct or omit the shape handle from the request to obtain a new one."
 })
 
-/** The host's own refusal: status and body are its business. */
-export const refused = (status: 401 | 403, body: string): Failure => ({
+/** The host's own refusal: status, body and headers (names and values in turn) are its business. */
+export const refused = (status: number, body: string, headers: ReadonlyArray<string>): Failure => ({
   _tag: "Failure",
   status,
   kind: "error",
-  headers: [],
+  headers,
   body
 })

@@ -1,12 +1,24 @@
-import { Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import type { ApiReply } from "./ApiReply.ts"
-import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
+import { type ApiRequest, BodyTaken, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
+import { givenBytes } from "./givenBytes.ts"
+import type { GivenBody } from "./NodeHandler.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
 import { replyStream } from "./ReplyStream.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
-const readBody = (request: Request, maxBytes: number) =>
+const advice =
+  "Call baton.fetch before anything that reads bodies, or hand over what was read: baton.fetch(request, { body }), where " +
+  "body is text, bytes or parsed JSON (with Hono, for example, { body: await context.req.text() })."
+
+/** The body that was handed over, if one was read already, else the request's own. */
+const readBody = (request: Request, given: unknown, maxBytes: number) =>
   Effect.gen(function* () {
+    if (request.bodyUsed || request.body?.locked === true) {
+      const bytes = givenBytes(given)
+      if (bytes === undefined) return yield* new BodyTaken({ advice })
+      return bytes.length > maxBytes ? yield* new BodyTooLarge() : bytes
+    }
     if (request.body === null) return new Uint8Array()
     const pieces: Array<Uint8Array> = []
     let length = 0
@@ -24,12 +36,12 @@ const readBody = (request: Request, maxBytes: number) =>
     return Buffer.concat(pieces, length)
   })
 
-const apiRequest = (request: Request, target: string): ApiRequest => ({
+const apiRequest = (request: Request, target: string, given: unknown): ApiRequest => ({
   method: request.method,
   target,
   header: (name) => request.headers.get(name) ?? undefined,
   headers: () => Object.fromEntries(request.headers),
-  body: (maxBytes) => readBody(request, maxBytes)
+  body: (maxBytes) => readBody(request, given, maxBytes)
 })
 
 /** Everything after the authority, as it was sent: parsing it would normalise what must not be. */
@@ -43,11 +55,16 @@ const targetOf = (url: string): string => {
 const headersOf = (reply: ApiReply): Headers => {
   const headers = new Headers()
   for (let i = 0; i + 1 < reply.headers.length; i += 2)
-    headers.set(reply.headers[i] ?? "", reply.headers[i + 1] ?? "")
+    headers.append(reply.headers[i] ?? "", reply.headers[i + 1] ?? "")
   return headers
 }
 
-const responseOf = (request: Request, reply: ApiReply, close: () => void): Response => {
+const responseOf = (
+  request: Request,
+  reply: ApiReply,
+  close: () => void,
+  cut: Effect.Effect<never, Error>
+): Response => {
   const { status, body } = reply
   const init = { status, headers: headersOf(reply) }
   if (request.method === "HEAD" || body._tag === "Empty" || body._tag === "Text") {
@@ -56,12 +73,32 @@ const responseOf = (request: Request, reply: ApiReply, close: () => void): Respo
     return new Response(text, init)
   }
   if (body._tag === "Bytes") init.headers.set("content-length", String(body.byteLength))
-  const stream = replyStream(body).pipe(Stream.ensuring(Effect.sync(close)))
+  const stream = replyStream(body).pipe(Stream.interruptWhen(cut), Stream.ensuring(Effect.sync(close)))
   return new Response(Stream.toReadableStream(stream, { strategy: { highWaterMark: 0 } }), init)
 }
 
 /** A request handler for whatever speaks the Fetch API. */
-export type FetchHandler = (request: Request) => Promise<Response>
+export interface FetchHandler {
+  /**
+   * Never rejects but with the reason of the request's signal (an `AbortError` by default) when that gives the request up.
+   * A body that has been read already is taken from `given.body`. Whatever else comes second means nothing.
+   */
+  (request: Request, given?: GivenBody): Promise<Response>
+  /** Requests whose response has not been read to its end. */
+  readonly running: () => number
+  /** Completes when none is running. */
+  readonly awaitIdle: Effect.Effect<void>
+}
+
+const stopped = () =>
+  new Response('{"message":"This instance is shutting down"}', {
+    status: 503,
+    headers: {
+      "content-type": "application/json; charset=utf-8",
+      "cache-control": "no-store",
+      "retry-after": "1"
+    }
+  })
 
 /**
  * Serves the API on Fetch requests and responses. A request is interrupted by its signal and by the scope; its
@@ -72,25 +109,58 @@ export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly
   const outer = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const prefix = normalisePrefix(options.prefix ?? "")
+  /** Ends the bodies that are still being read when the service ends, and not as if they were complete. */
+  const ended = yield* Deferred.make<never, Error>()
+  yield* Effect.addFinalizer(() => Deferred.fail(ended, new Error("The service has ended.")))
+  let running = 0
+  let idle: Deferred.Deferred<void> | undefined
 
-  const handler: FetchHandler = (request) =>
+  const over = () => {
+    running--
+    if (running > 0 || idle === undefined) return
+    Deferred.doneUnsafe(idle, Effect.void)
+    idle = undefined
+  }
+
+  const handler = (request: Request, given?: GivenBody) =>
     new Promise<Response>((resolve, reject) => {
+      const { signal } = request
+      if (signal.aborted) return reject(signal.reason)
+      if (outer.state._tag === "Closed") return resolve(stopped())
       const target = stripPrefix(targetOf(request.url), prefix) ?? "/.."
       const scope = Scope.forkUnsafe(outer)
-      const close = () => void run(Scope.close(scope, Exit.void))
-      const fiber = run(Effect.provideService(api.handle(apiRequest(request, target)), Scope.Scope, scope))
+      running++
+      let isOver = false
+      const close = () => {
+        if (isOver) return
+        isOver = true
+        signal.removeEventListener("abort", abort)
+        run(Scope.close(scope, Exit.void))
+        over()
+      }
+      const body = typeof given === "object" ? given?.body : undefined
+      const fiber = run(
+        Effect.provideService(api.handle(apiRequest(request, target, body)), Scope.Scope, scope)
+      )
       Fiber.runIn(fiber, outer)
       const abort = () => {
         fiber.interruptUnsafe()
         close()
       }
-      request.signal.addEventListener("abort", abort, { once: true })
+      signal.addEventListener("abort", abort, { once: true })
       fiber.addObserver((exit) => {
-        if (Exit.isSuccess(exit)) return resolve(responseOf(request, exit.value, close))
+        if (Exit.isSuccess(exit))
+          return resolve(responseOf(request, exit.value, close, Deferred.await(ended)))
         close()
-        reject(new Error("The request was given up.", { cause: exit.cause }))
+        if (signal.aborted) reject(signal.reason)
+        else if (Cause.hasInterruptsOnly(exit.cause)) resolve(stopped())
+        else reject(Cause.squash(exit.cause))
       })
-      if (request.signal.aborted) abort()
     })
-  return handler
+  return Object.assign(handler, {
+    running: () => running,
+    awaitIdle: Effect.suspend(() =>
+      running === 0 ? Effect.void : Deferred.await((idle ??= Deferred.makeUnsafe<void>()))
+    )
+  }) satisfies FetchHandler
 })

@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { Cause, type Context, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
 import type { ApiReply } from "./ApiReply.ts"
-import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "./ApiRequest.ts"
+import type { ApiRequest } from "./ApiRequest.ts"
 import { destroyResponse } from "./destroyResponse.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
 import { type Held, HeldRequest, type HeldRequests } from "./HeldRequest.ts"
+import { readNodeBody } from "./NodeBody.ts"
 import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
@@ -32,52 +33,15 @@ export const limitStatus = (request: NodeRequest): 414 | 431 | undefined => {
   return undefined
 }
 
-/** The body that a framework's body parser has read before us, if one did. */
-const parsedBody = (request: NodeRequest): Buffer | undefined => {
-  if (!request.readableEnded) return undefined
-  const { body } = request as { readonly body?: unknown }
-  if (Buffer.isBuffer(body)) return body
-  if (body === undefined || body === null) return Buffer.alloc(0)
-  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body))
-}
-
-const readBody = (request: NodeRequest, maxBytes: number) =>
-  Effect.suspend(() => {
-    const parsed = parsedBody(request)
-    if (parsed === undefined) return receiveBody(request, maxBytes)
-    return parsed.length > maxBytes ? Effect.fail(new BodyTooLarge()) : Effect.succeed(parsed)
-  })
-
-const receiveBody = (request: NodeRequest, maxBytes: number) =>
-  Effect.callback<Uint8Array, BodyTooLarge | BodyUnreadable>((resume) => {
-    const pieces: Array<Buffer> = []
-    let length = 0
-    const onData = (piece: Buffer) => {
-      length += piece.length
-      if (length <= maxBytes) pieces.push(piece)
-      else finish(Effect.fail(new BodyTooLarge()))
-    }
-    const onEnd = () => finish(Effect.succeed(Buffer.concat(pieces, length)))
-    const onError = () => finish(Effect.fail(new BodyUnreadable()))
-    const stop = () => {
-      request.off("data", onData).off("end", onEnd).off("error", onError).off("aborted", onError)
-    }
-    const finish = (result: Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable>) => {
-      stop()
-      request.pause()
-      resume(result)
-    }
-    request.on("data", onData).on("end", onEnd).on("error", onError).on("aborted", onError)
-    return Effect.sync(stop)
-  })
-
 class NodeApiRequest implements ApiRequest {
   private readonly source: NodeRequest
+  private readonly given: unknown
   readonly method: string
   readonly target: string
 
-  constructor(source: NodeRequest, target: string) {
+  constructor(source: NodeRequest, target: string, given: unknown) {
     this.source = source
+    this.given = given
     this.method = source.method ?? "GET"
     this.target = target
   }
@@ -96,7 +60,7 @@ class NodeApiRequest implements ApiRequest {
   }
 
   body(maxBytes: number) {
-    return readBody(this.source, maxBytes)
+    return readNodeBody(this.source, this.given, maxBytes)
   }
 }
 
@@ -107,9 +71,22 @@ export interface NodeHandlerOptions {
   readonly prefix?: string
 }
 
+/** What a framework has read of a request before its handler was called. */
+export interface GivenBody {
+  /** Text, bytes, or what a JSON parser made of them. */
+  readonly body?: unknown
+}
+
+type AnyFunction = (...args: ReadonlyArray<never>) => unknown
+
 /** A request handler for `node:http`, `node:http2` and everything that takes such handlers. */
 export interface NodeHandler {
-  (request: NodeRequest, response: NodeResponse): void
+  /**
+   * A body that has been read already is taken from `given.body`, or from `request.body`, where Express and others leave
+   * it. Headers of CORS that stand on the response already stay as they are. Whatever else comes third (Express' `next`)
+   * means nothing.
+   */
+  (request: NodeRequest, response: NodeResponse, given?: GivenBody | AnyFunction): void
   /** Requests whose response is not finished. */
   readonly running: () => number
   /** Completes when none is running. */
@@ -161,15 +138,15 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     idle = undefined
   }
 
-  const handler = (request: NodeRequest, response: NodeResponse): void => {
+  const handler: (...args: Parameters<NodeHandler>) => void = (request, response, given) => {
     try {
-      answer(request, response)
+      answer(request, response, typeof given === "object" ? given.body : undefined)
     } catch (problem) {
       run(fail(response, problem))
     }
   }
 
-  const answer = (request: NodeRequest, response: NodeResponse): void => {
+  const answer = (request: NodeRequest, response: NodeResponse, body: unknown): void => {
     const status = limitStatus(request)
     if (status !== undefined) {
       response.statusCode = status
@@ -180,7 +157,7 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     const given = request.url ?? "/"
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(given, prefix) ?? "/.."
-    const asked = new NodeApiRequest(request, target)
+    const asked = new NodeApiRequest(request, target, body)
     const made = api.immediate(asked)
     if (made === undefined) serve(response, send(request, response, api.begin(asked)))
     else if ("_tag" in made) hold(request, response, made)

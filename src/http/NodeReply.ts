@@ -2,11 +2,12 @@ import { Cause, Effect } from "effect"
 import type { ApiReply } from "./ApiReply.ts"
 import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
 import { destroyResponse } from "./destroyResponse.ts"
+import { type HeaderHolder, keepHostHeaders } from "./hostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
 import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
-interface Writer {
+interface Writer extends HeaderHolder {
   /** Set by Node on the last response that a host's server allows on a connection. Node refuses the next request. */
   readonly maxRequestsOnConnectionReached?: boolean
   writeHead(status: number, headers: ReadonlyArray<string>): void
@@ -51,6 +52,7 @@ const isFlushed = (response: NodeResponse): boolean =>
 const writeHead = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
   const { body, status, headers } = reply
+  keepHostHeaders(writer, headers)
   const length = lengthOf(body)
   if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
   const closes =

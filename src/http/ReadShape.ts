@@ -3,11 +3,12 @@ import { abilities } from "../health/HealthState.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { AdmissionClass, Permit } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
-import type { ApiRequest } from "./ApiRequest.ts"
+import { type ApiRequest, BodyTaken } from "./ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { AuthorizeRequest } from "./Authorize.ts"
 import {
   badBody,
+  bodyTaken,
   bodyTooLarge,
   bodyUnreadable,
   invalidRequest,
@@ -134,15 +135,42 @@ export const authorizeShape = (
         ...asked
       })
 
+/** A length that the connection kept, and no bytes: a server delivers as many as were announced. */
+const isMissing = (request: ApiRequest, bytes: Uint8Array): boolean =>
+  bytes.length === 0 && Number(request.header("content-length") ?? 0) > 0
+
+const toldOfBodies = new WeakSet<ApiServices>()
+
+/** Said once: it is a mistake in the host's program, and every such request makes it. */
+const bodyIsGone = (services: ApiServices, advice: string): Effect.Effect<never, Failure> =>
+  Effect.suspend(() => {
+    if (toldOfBodies.has(services)) return Effect.fail(bodyTaken)
+    toldOfBodies.add(services)
+    return Effect.andThen(
+      Effect.logError(
+        "The body of a POST request had been read before it reached Baton, so it cannot be answered: the client gets a 500, " +
+          `and so do all that come after it. This does not heal by itself. ${advice}`
+      ),
+      Effect.fail(bodyTaken)
+    )
+  })
+
 const readBody = (
-  { config: { limits } }: ApiServices,
+  services: ApiServices,
   request: ApiRequest,
   query: MergedParams
-): Effect.Effect<MergedParams, Failure> =>
-  request.body(limits.bodyBytes).pipe(
+): Effect.Effect<MergedParams, Failure> => {
+  const { limits } = services.config
+  return request.body(limits.bodyBytes).pipe(
+    Effect.flatMap((bytes) =>
+      isMissing(request, bytes)
+        ? new BodyTaken({ advice: "Hand requests to Baton before anything that reads bodies." })
+        : Effect.succeed(bytes)
+    ),
     Effect.catchTags({
       BodyTooLarge: () => Effect.fail(bodyTooLarge(limits)),
-      BodyUnreadable: () => Effect.fail(bodyUnreadable)
+      BodyUnreadable: () => Effect.fail(bodyUnreadable),
+      BodyTaken: ({ advice }) => bodyIsGone(services, advice)
     }),
     Effect.flatMap((bytes) => {
       const body = parseBody(bytes)
@@ -151,6 +179,7 @@ const readBody = (
         : Effect.succeed(mergeBody(query, body.success))
     })
   )
+}
 
 /**
  * Answers GET, HEAD and POST of an admitted request: the ordinary log, a live answer, or a subset. With `mayPark`, a live

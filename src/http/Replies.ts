@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto"
 import { emptyBody, type ApiReply, type ReplyBody } from "./ApiReply.ts"
 import { cacheControl, forbidsSurrogates, type CacheClass, type CacheSettings } from "./CacheControl.ts"
+import { type Cors, corsHeaders, originHeaders } from "./Cors.ts"
 import type { Failure } from "./Failures.ts"
+import { joinLists } from "./hostHeaders.ts"
 import type { Route } from "./Route.ts"
 
 /** What replies need to know of the request they answer. */
@@ -9,13 +11,10 @@ export interface ReplyContext {
   readonly method: string
   readonly route: Route
   readonly requestId: string
+  /** Of the page that asks, where it is not the service's own. */
+  readonly origin: string | undefined
 }
 
-const exposedHeaders =
-  "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-snapshot,electric-up-to-date," +
-  "electric-internal-known-error,electric-server,baton-where,baton-where-reason,x-request-id,retry-after"
-const shapeMethods = "GET, POST, HEAD, DELETE, OPTIONS"
-const otherMethods = "GET, HEAD"
 export const jsonType = "application/json; charset=utf-8"
 
 const idPrefix = randomBytes(9).toString("base64url")
@@ -31,19 +30,18 @@ export const requestIdOf = (given: string | undefined): string =>
 
 const headerNames = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/
 
-const cors = (route: Route): ReadonlyArray<string> => [
-  "access-control-allow-origin",
-  "*",
-  "access-control-expose-headers",
-  exposedHeaders,
-  "access-control-allow-methods",
-  route === "shape" ? shapeMethods : otherMethods
-]
+/** A host that refuses may have a content type of its own, and more: the failure's own headers come before ours. */
+const setHeader = (headers: Array<string>, name: string, value: string): void => {
+  const at = name === "set-cookie" ? -1 : headers.findIndex((item, i) => i % 2 === 0 && item === name)
+  if (at < 0) headers.push(name, value)
+  else headers[at + 1] = name === "vary" ? joinLists(headers[at + 1], value) : value
+}
 
 /** Puts replies together: the headers that every response carries, cache rules, CORS. */
 export class Replies {
   private readonly identity: string
   private readonly settings: CacheSettings
+  private readonly cors: Cors
   private readonly vary: string
   /** Headers that only depend on route, method and class, made once. */
   private readonly templates = new Map<string, ReadonlyArray<string>>()
@@ -51,16 +49,23 @@ export class Replies {
   closeConnections = false
 
   /** `decidesBy`: names of request headers that an answer depends on, besides those that all depend on. */
-  constructor(identity: string, settings: CacheSettings, decidesBy: ReadonlyArray<string>) {
+  constructor(
+    identity: string,
+    settings: CacheSettings,
+    decidesBy: ReadonlyArray<string>,
+    cors: Cors = "everybody"
+  ) {
     this.identity = identity
     this.settings = settings
-    this.vary = ["accept-encoding", ...decidesBy].join(", ")
+    this.cors = cors
+    const byOrigin = typeof cors === "object" ? ["origin"] : []
+    this.vary = ["accept-encoding", ...decidesBy, ...byOrigin].join(", ")
   }
 
   /**
-   * The headers that every response has, in a new array. Any origin may read the answer: it depends on the URL (and,
-   * with an authorisation hook, on headers that browsers only send cross-origin when told to), so echoing the
-   * request's origin would only spoil shared caches.
+   * The headers that every response has, in a new array. Unless the host names origins, any may read the answer: it
+   * depends on the URL (and, with an authorisation hook, on headers that browsers only send cross-origin when told to),
+   * so echoing the request's origin would only spoil shared caches.
    */
   headers(context: ReplyContext, kind: CacheClass, contentType: string | undefined): Array<string> {
     const key = `${kind} ${context.method} ${context.route} ${contentType}`
@@ -68,7 +73,7 @@ export class Replies {
     if (template === undefined) {
       const made = ["x-request-id", "", "vary", this.vary, "cache-control"]
       made.push(cacheControl(kind, context.method, this.settings), "electric-server", this.identity)
-      made.push(...cors(context.route))
+      made.push(...corsHeaders(this.cors, context.route))
       if (contentType !== undefined) made.push("content-type", contentType)
       template = made
       // Methods are whatever clients send: only those that the API has are worth remembering.
@@ -76,6 +81,7 @@ export class Replies {
     }
     const headers = template.slice()
     headers[1] = context.requestId
+    if (typeof this.cors === "object") headers.push(...originHeaders(this.cors, context.origin))
     return headers
   }
 
@@ -93,7 +99,8 @@ export class Replies {
     const headers = this.headers(context, failure.kind, failure.body === "" ? undefined : jsonType)
     if (forbidsSurrogates(failure.kind, context.method) && !failure.headers.includes("surrogate-control"))
       headers.push("surrogate-control", "no-store")
-    headers.push(...failure.headers)
+    for (let i = 0; i + 1 < failure.headers.length; i += 2)
+      setHeader(headers, failure.headers[i] ?? "", failure.headers[i + 1] ?? "")
     return this.make(
       failure.status,
       headers,
@@ -115,7 +122,10 @@ export class Replies {
 
   /** Any well-formed list of header names may be sent along: none of them means more than the URL does. */
   preflight(context: ReplyContext, requestedHeaders: string | undefined): ApiReply {
-    const headers = ["x-request-id", context.requestId, "electric-server", this.identity, ...cors("shape")]
+    const headers = ["x-request-id", context.requestId, "electric-server", this.identity]
+    headers.push(...corsHeaders(this.cors, "shape"))
+    if (typeof this.cors === "object")
+      headers.push("vary", "origin", ...originHeaders(this.cors, context.origin))
     headers.push("access-control-max-age", "86400")
     if (requestedHeaders !== undefined && headerNames.test(requestedHeaders))
       headers.push("access-control-allow-headers", requestedHeaders)

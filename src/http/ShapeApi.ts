@@ -22,6 +22,7 @@ import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
 import { admit, readShape, readShapeNow } from "./ReadShape.ts"
 import { CompressedChunks } from "./CompressedChunks.ts"
+import { type Cors, corsProblem } from "./Cors.ts"
 import { countReply } from "./countReply.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
@@ -44,6 +45,11 @@ export interface ShapeApiOptions<R = never> {
    * a browser asks each time before it uses what it has kept.
    */
   readonly decidesBy?: ReadonlyArray<string>
+  /**
+   * Which pages of other origins may read answers: every page (`"everybody"`, the default), those of `origins`, with
+   * cookies if `credentials` says so, or whatever the host says itself (`false`).
+   */
+  readonly cors?: Cors
 }
 
 /** What a host with a hook has said about caches, as settings. */
@@ -107,6 +113,9 @@ export class ShapeApi extends Context.Service<
         const context = yield* Effect.context<R>()
         const { authorize } = options
         const { keeps, vary } = cachingOf(options)
+        const { cors = "everybody" } = options
+        const problem = corsProblem(cors)
+        if (problem !== undefined) return yield* Effect.die(new TypeError(problem))
         const services: ApiServices = {
           config,
           logs: yield* ShapeLogs,
@@ -126,7 +135,8 @@ export class ShapeApi extends Context.Service<
               sseLifetimeSeconds: sseLifetimeMillis / 1000,
               keeps
             },
-            vary
+            vary,
+            cors
           ),
           authorize:
             authorize === undefined
@@ -141,7 +151,8 @@ export class ShapeApi extends Context.Service<
 const contextOf = (request: ApiRequest, path: string): ReplyContext => ({
   method: request.method,
   route: routeOf(path),
-  requestId: requestIdOf(request.header("x-request-id"))
+  requestId: requestIdOf(request.header("x-request-id")),
+  origin: request.header("origin")
 })
 
 /** One debug line per request, without the secrets that its query may carry. */

@@ -226,7 +226,7 @@ describe("authorize", () => {
     ["dies", () => Effect.die(new Error("of the host's database"))],
     ["fails with something else", () => Effect.fail({ status: 200, body: "of the host's database" })],
     ["returns nothing", () => Effect.succeed(undefined)],
-    ["returns parameters that are no texts", () => Effect.succeed({ table: "items", params: { 1: 2 } })],
+    ["returns parameters that are no values", () => Effect.succeed({ table: "items", params: { 1: {} } })],
     ["returns a table that is no text", () => Effect.succeed({ table: ["items"] })]
   ]
   for (const [name, hook] of failures)

@@ -16,10 +16,21 @@ const exampleServers = ["effect-server", "express"].map((name) => ({
   file: `example-${name}.ts`,
   code: readFileSync(path.join(root, "examples", name, "server.ts"), "utf8")
 }))
+/** What the programs in the documents use beside this package. */
+const frameworks = [
+  "express",
+  "@types/express",
+  "cors",
+  "@types/cors",
+  "fastify",
+  "@fastify/cors",
+  "hono",
+  "@hono/node-server"
+]
 let consumer: Consumer
 
 beforeAll(async () => {
-  consumer = await installPackage(["express", "@types/express"])
+  consumer = await installPackage(frameworks)
   for (const { code, file } of [...examples, ...exampleServers])
     await writeFile(path.join(consumer.directory, file), code)
 })
@@ -97,11 +108,28 @@ describe("the published package", () => {
     assert.strictEqual(checked.code, 0)
   })
 
+  it("brings all declarations that its own ones need: nothing is wrong where they are checked, too", async () => {
+    await writeFile(path.join(consumer.directory, "composition.ts"), composition)
+    const project = path.join(consumer.directory, "tsconfig.strict.json")
+    const { typeRoots: _, ...options } = tsconfig([]).compilerOptions
+    const compilerOptions = {
+      ...options,
+      skipLibCheck: false,
+      noUncheckedIndexedAccess: true,
+      // For Effect's own declarations.
+      lib: ["ES2024", "DOM", "DOM.Iterable"]
+    }
+    await writeFile(project, JSON.stringify({ compilerOptions, files: ["composition.ts"] }))
+    const tsc = path.join(root, "node_modules/.bin/tsc")
+    const { output } = await runToEnd(tsc, ["-p", project], { cwd: consumer.directory })
+    assert.strictEqual(output, "")
+  })
+
   it("has types that find a mistake", async () => {
     await writeFile(path.join(consumer.directory, "mistake.ts"), mistake)
     const { output } = await typeCheck("tsconfig.mistake.json", ["mistake.ts"])
     assert.match(output, /mistake\.ts\(3,.*'number' is not assignable to type 'string'/)
-    assert.match(output, /mistake\.ts\(4,[^]*'number'[^]*'ShapeSelection'/)
+    assert.match(output, /mistake\.ts\(4,[^]*'number'[^]*'AuthorizedShape'/)
   })
 })
 
@@ -146,7 +174,7 @@ describe("the installed command", () => {
       }
     })
     assert.strictEqual(ended.code, 1)
-    assert.match(ended.output, /^The configuration cannot be used:\n/)
+    assert.match(ended.output, / error The configuration cannot be used:\n/)
     assert.match(ended.output, /ELECTRIC_PORT="http": expected an integer/)
     assert.match(ended.output, /ELECTRIC_INSECURE="no"/)
     assert.notInclude(ended.output, "hidden")
@@ -232,6 +260,35 @@ describe("the examples of docs/library.md", () => {
     assert.deepStrictEqual(Object.keys(rows[0] ?? {}).toSorted(), ["id", "status", "title"])
     assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
   })
+
+  const origin = "http://localhost:5173"
+  for (const file of ["express-server.ts", "fastify-server.ts", "hono-server.ts"])
+    it(`${file}: pages of its origin read with cookies, bodies arrive, and the process ends by itself`, async () => {
+      await using service = await start(file)
+      const ask = (body?: object) =>
+        fetch(`${service.url}/sync/v1/shape?table=issues&offset=-1&columns=id,title`, {
+          headers: {
+            origin,
+            cookie: "a=b",
+            ...(body === undefined ? {} : { "content-type": "application/json" })
+          },
+          ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) })
+        })
+      const whole = await ask()
+      assert.strictEqual(values(await whole.json()).length, 200)
+      const subset = await ask({ where: "id = 5" })
+      const { data } = (await subset.json()) as { readonly data: ReadonlyArray<{ readonly value: object }> }
+      assert.deepStrictEqual(
+        data.map(({ value }) => Object.keys(value)),
+        [["id", "title"]]
+      )
+      for (const { headers } of [whole, subset]) {
+        assert.strictEqual(headers.get("access-control-allow-origin"), origin)
+        assert.strictEqual(headers.get("access-control-allow-credentials"), "true")
+        assert.match(headers.get("access-control-expose-headers") ?? "", /electric-handle/)
+      }
+      assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
+    })
 
   it("a configuration of one's own: in memory, on a port that the system chose", async () => {
     const directory = path.join(consumer.directory, "elsewhere")
