@@ -34,6 +34,8 @@ export class Conditions extends Context.Service<
       sql: string,
       params: Readonly<Record<string, string>>
     ) => Effect.Effect<WhereClause, ConditionRefused | CatalogueUnavailable>
+    /** What is known of types, functions and operators is outdated: the next condition is checked against what there is now. */
+    readonly renew?: Effect.Effect<void>
     /** `queryable`: the only columns that condition and order may name. */
     readonly subset: (
       table: TableInfo,

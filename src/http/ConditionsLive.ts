@@ -51,6 +51,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
 
     return Conditions.of({
       where,
+      renew: Effect.ignore(catalogue.reload),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
           const condition =

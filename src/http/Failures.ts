@@ -31,20 +31,27 @@ export const invalidRequest = (errors: RequestErrors): Failure =>
 
 export const mustRefetchBody = '[{"headers":{"control":"must-refetch"}}]'
 
+/** The client's copy cannot be continued. `handle` is the shape to read instead, which is there. */
+export const mustRefetch = (handle: string): Failure => ({
+  _tag: "Failure",
+  status: 409,
+  kind: "conflictWithHandle",
+  headers: ["etag", conflictEtag(handle), "electric-handle", handle],
+  body: mustRefetchBody
+})
+
 /**
- * The client's copy cannot be continued. `handle` is the shape to read instead; without one the answer must
- * not be stored anywhere: the same URL may be readable again a moment later.
+ * The shape was dropped while it was being read. Nobody has made its successor yet, so the answer must not be stored
+ * anywhere: the same URL may be readable again a moment later. The only 409 without a handle, and only for a shape that
+ * there was: none that cannot be made is answered like this, or its clients would ask again and again.
  */
-export const mustRefetch = (handle: string | undefined): Failure =>
-  handle === undefined
-    ? { _tag: "Failure", status: 409, kind: "error", headers: [], body: mustRefetchBody }
-    : {
-        _tag: "Failure",
-        status: 409,
-        kind: "conflictWithHandle",
-        headers: ["etag", conflictEtag(handle), "electric-handle", handle],
-        body: mustRefetchBody
-      }
+export const droppedWhileRead: Failure = {
+  _tag: "Failure",
+  status: 409,
+  kind: "error",
+  headers: [],
+  body: mustRefetchBody
+}
 
 export const unavailable = (message: string, retryAfterSeconds: number): Failure =>
   failure(503, { message }, ["retry-after", String(retryAfterSeconds)])

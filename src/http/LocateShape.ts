@@ -15,15 +15,18 @@ import {
   waitingForShapes,
   type Failure
 } from "./Failures.ts"
+import { type Facts, type Outdated, outdatedCondition, outdatedTable } from "./onFreshFacts.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
 
 /** How often a request that waits for activation looks whether somebody else made its shape meanwhile. */
 const lookAgainMillis = 250
 
-const snapshotFailure = (error: SnapshotFailed): Failure => {
+const snapshotFailure = (error: SnapshotFailed): Failure | Outdated => {
   switch (error.kind) {
     case "schemaChanged":
-      return mustRefetch(undefined)
+      return outdatedTable
+    case "conditionOutdated":
+      return outdatedCondition(invalidRequest({ where: [error.message] }))
     case "conditionFailed":
       return invalidRequest({ where: [error.message] })
     case "refused":
@@ -72,7 +75,11 @@ export const awaitActive = (services: ApiServices): Effect.Effect<void, Failure>
 }
 
 /** The live shape of the definition, made if there is none and this instance may, or becomes able to in time. */
-const findOrCreate = Effect.fnUntraced(function* (services: ApiServices, resolved: ResolvedShape) {
+const findOrCreate = Effect.fnUntraced(function* (
+  services: ApiServices,
+  resolved: ResolvedShape,
+  facts: Facts
+) {
   const { health, logs, registry } = services
   const clock = yield* Clock.Clock
   const deadline = clock.currentTimeMillisUnsafe() + readinessMillis
@@ -86,6 +93,8 @@ const findOrCreate = Effect.fnUntraced(function* (services: ApiServices, resolve
       })
     )
     if (made !== undefined) return made
+    // Nobody watches tables on an instance that waits: the active one may have made the shape of another definition.
+    if (facts === "remembered") return yield* Effect.fail(outdatedTable)
     const state = health.current()
     if (isStopping(state)) return yield* Effect.fail(unavailable(handedOver, 1))
     const remaining = deadline - clock.currentTimeMillisUnsafe()
@@ -124,7 +133,8 @@ export const findShape = (
 export const makeShape = Effect.fnUntraced(function* (
   services: ApiServices,
   resolved: ResolvedShape,
-  handle: string | undefined
+  handle: string | undefined,
+  facts: Facts
 ) {
   const { settle } = services.registry
   if (handle !== undefined && settle !== undefined && services.logs.byHandle(handle) === undefined) {
@@ -132,7 +142,10 @@ export const makeShape = Effect.fnUntraced(function* (
     const found = findShape(services, resolved, handle, services.logs.byHandle(handle))
     if (found !== undefined) return found
   }
-  const shape = yield* findOrCreate(services, resolved)
+  // The shape that it names is live: before it is called another one's, what that rests on is looked at again.
+  if (handle !== undefined && facts === "remembered" && services.logs.byHandle(handle) !== undefined)
+    return yield* Effect.fail(outdatedTable)
+  const shape = yield* findOrCreate(services, resolved, facts)
   return handle === undefined || handle === shape.handle
     ? shape
     : yield* Effect.fail(mustRefetch(shape.handle))

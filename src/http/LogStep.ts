@@ -3,7 +3,7 @@ import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
 import type { LogRead, LogSlice } from "../storage/ShapeLogs.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { invalidRequest, mustRefetch, type Failure } from "./Failures.ts"
+import { droppedWhileRead, invalidRequest, type Failure } from "./Failures.ts"
 import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
@@ -15,7 +15,6 @@ export type LogStep =
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
 const outOfBounds = invalidRequest({ offset: ["out of bounds for this shape"] })
-export const droppedWhileRead = mustRefetch(undefined)
 
 /**
  * The whole decision of a log request, made again after every look at the log. `lsn` was taken before the look:

@@ -10,7 +10,8 @@ import { countReply } from "./countReply.ts"
 import { failedReply } from "./failedReply.ts"
 import type { LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "./LogBody.ts"
-import { droppedWhileRead, nextStep } from "./LogStep.ts"
+import { droppedWhileRead } from "./Failures.ts"
+import { nextStep } from "./LogStep.ts"
 import { readLog } from "./ReadLog.ts"
 
 /** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */

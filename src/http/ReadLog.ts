@@ -3,9 +3,9 @@ import { maxLsn } from "../postgres/Lsn.ts"
 import { formatOffset, type LogOffset } from "../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { failed } from "./Failures.ts"
+import { droppedWhileRead, failed } from "./Failures.ts"
 import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
-import { droppedWhileRead, nextStep } from "./LogStep.ts"
+import { nextStep } from "./LogStep.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
 const unreadable = (error: ShapeReadError) =>

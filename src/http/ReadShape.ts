@@ -17,6 +17,7 @@ import {
 } from "./Failures.ts"
 import { askHook } from "./askHook.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
+import { type Facts, onFreshFacts } from "./onFreshFacts.ts"
 import type { ParsedQuery } from "./ParsedQuery.ts"
 import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
@@ -211,11 +212,29 @@ export const readShape = Effect.fnUntraced(function* (
 
   const readiness = awaitReadiness(services)
   if (readiness !== undefined) yield* readiness
+  return yield* onFreshFacts((facts) =>
+    answerRead(services, context, request, query, permit, mayPark, params, selection, facts)
+  )
+})
+
+const answerRead = Effect.fnUntraced(function* (
+  services: ApiServices,
+  context: ReplyContext,
+  request: ApiRequest,
+  query: ParsedQuery,
+  permit: Permit,
+  mayPark: boolean,
+  params: ShapeParams,
+  selection: ShapeSelection,
+  facts: Facts
+) {
+  const { handle } = params
   const named = handle === undefined ? undefined : services.logs.byHandle(handle)
-  const resolved = yield* services.resolver.resolve(selection, named?.definition)
+  const resolved = yield* services.resolver.resolve(selection, named?.definition, facts)
   const subset =
-    params.subset === undefined ? undefined : yield* checkSubset(services, resolved, params.subset)
-  const shape = findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle))
+    params.subset === undefined ? undefined : yield* checkSubset(services, resolved, params.subset, facts)
+  const shape =
+    findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle, facts))
   services.admission.promote(permit)
   services.registry.touch(shape)
   if (subset !== undefined)

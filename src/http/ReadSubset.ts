@@ -1,34 +1,46 @@
 import { Effect, Result, Stream } from "effect"
 import { formatOffset, snapshotChunk } from "../shapes/LogOffset.ts"
+import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { SubsetQuery, SubsetSnapshot } from "../registry/SubsetReader.ts"
 import { ShapeReadError, type ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { ApiReply, ReplyBody, WritePiece } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { catalogueUnreadable, failed, invalidRequest, knownUnavailable, type Failure } from "./Failures.ts"
+import { type Facts, type Outdated, outdatedCondition, outdatedTable } from "./onFreshFacts.ts"
 import { jsonType, type ReplyContext } from "./Replies.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
 import type { ReadPosition, ShapeParams } from "./ShapeParams.ts"
 import { parseSubsetParams } from "./SubsetParams.ts"
 
-/** Checks a subset's parameters against the shape's table: before the shape is looked up or made. */
+/** Why parameters were refused on remembered facts, for requests that are being looked through again. */
+const refused = new WeakMap<object, { readonly table: TableInfo; readonly refusal: Failure }>()
+
+/**
+ * Checks a subset's parameters against the shape's table: before the shape is looked up or made. Nothing is refused on
+ * remembered facts.
+ */
 export const checkSubset = (
   services: ApiServices,
   resolved: ResolvedShape,
-  values: Readonly<Record<string, unknown>>
-): Effect.Effect<SubsetQuery, Failure> => {
+  values: Readonly<Record<string, unknown>>,
+  facts: Facts
+): Effect.Effect<SubsetQuery, Failure | Outdated> => {
   const params = parseSubsetParams(values)
   if (Result.isFailure(params)) return Effect.fail(invalidRequest({ subset: params.failure }))
   // Without the catalogue nothing can be said about columns and types, and the query could not run either.
-  if (resolved.table === undefined) return Effect.fail(catalogueUnreadable)
-  return services.conditions
-    .subset(resolved.table, resolved.queryable, params.success)
-    .pipe(
-      Effect.mapError((error) =>
-        error._tag === "ConditionRefused"
-          ? invalidRequest({ subset: { [error.parameter]: [error.message] } })
-          : catalogueUnreadable
-      )
-    )
+  const { table } = resolved
+  if (table === undefined) return Effect.fail(catalogueUnreadable)
+  const before = refused.get(values)
+  if (facts === "table" && before?.table === table) return Effect.fail(before.refusal)
+  return services.conditions.subset(table, resolved.queryable, params.success).pipe(
+    Effect.mapError((error) => {
+      if (error._tag !== "ConditionRefused") return catalogueUnreadable
+      const refusal = invalidRequest({ subset: { [error.parameter]: [error.message] } })
+      if (facts !== "remembered") return refusal
+      refused.set(values, { table, refusal })
+      return { ...outdatedTable, otherwise: refusal }
+    })
+  )
 }
 
 const metadata = (snapshot: SubsetSnapshot): string =>
@@ -134,6 +146,12 @@ export const readSubset = Effect.fnUntraced(function* (
     Effect.catchTags({
       SubsetRefused: ({ message }) => Effect.fail(invalidRequest({ subset: { where: message } })),
       SubsetTooLarge: ({ message }) => Effect.fail(invalidRequest({ subset: { limit: [message] } })),
+      SubsetOutdated: ({ refusal }) =>
+        Effect.fail(
+          refusal === undefined
+            ? outdatedTable
+            : outdatedCondition(invalidRequest({ subset: { where: refusal } }))
+        ),
       SubsetUnavailable: ({ message }) => Effect.fail(knownUnavailable(message)),
       SubsetFailed: ({ message }) =>
         Effect.logError(`A subset query failed: ${message}. The client gets a 500 and tries again.`).pipe(

@@ -15,6 +15,7 @@ import { shapeIdentity, type ShapeDefinition } from "../shapes/ShapeDefinition.t
 import { columnsOf } from "../where/index.ts"
 import type { Conditions } from "./Conditions.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "./Failures.ts"
+import { type Facts, type Outdated, outdatedTable } from "./onFreshFacts.ts"
 import type { ShapeSelection } from "./ShapeParams.ts"
 
 /** A shape as a request means it, checked against the catalogue. */
@@ -28,7 +29,10 @@ export interface ResolvedShape {
 }
 
 /** What resolving asks of the catalogue. */
-export type TableLookup = Pick<Inspector["Service"], "table" | "remembered" | "isFresh" | "serverVersionNum">
+export type TableLookup = Pick<
+  Inspector["Service"],
+  "table" | "tableNow" | "remembered" | "isFresh" | "serverVersionNum"
+>
 
 /** What all shapes have in common that select alike from one table: made, and held in memory, once. */
 interface Selected {
@@ -96,6 +100,12 @@ export class ShapeResolver {
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
   private readonly recent = new WeakMap<ShapeSelection, Cached>()
 
+  /** Why requests were refused on remembered facts, for those that are being looked through again. */
+  private readonly refused = new WeakMap<
+    ShapeSelection,
+    { readonly table: TableInfo; readonly refusal: Failure }
+  >()
+
   constructor(lookup: TableLookup, conditions: Conditions["Service"]) {
     this.lookup = lookup
     this.conditions = conditions
@@ -103,21 +113,32 @@ export class ShapeResolver {
 
   /**
    * `known` is the live shape that the request's handle names, if any: when the catalogue cannot be read, the
-   * definition stored with it is enough to go on.
+   * definition stored with it is enough to go on. Columns and conditions are not refused on remembered facts: the request
+   * is `Outdated` then, and to be resolved again. `facts` other than remembered ones are read from the catalogue.
    */
   resolve(
     selection: ShapeSelection,
     known: ShapeDefinition | undefined
-  ): Effect.Effect<ResolvedShape, Failure> {
+  ): Effect.Effect<ResolvedShape, Failure>
+  resolve(
+    selection: ShapeSelection,
+    known: ShapeDefinition | undefined,
+    facts: Facts
+  ): Effect.Effect<ResolvedShape, Failure | Outdated>
+  resolve(
+    selection: ShapeSelection,
+    known: ShapeDefinition | undefined,
+    facts: Facts = "table"
+  ): Effect.Effect<ResolvedShape, Failure | Outdated> {
     const recent = this.recent.get(selection)
-    if (recent !== undefined) return this.lookUp(selection, recent.name, known)
+    if (recent !== undefined) return this.lookUp(selection, recent.name, known, facts)
     if (selection.table === undefined) return Effect.fail(one("table", "can't be blank"))
     const name = parseTableName(selection.table)
     if (Result.isFailure(name)) return Effect.fail(one("table", name.failure))
     const { schema, name: relation } = name.success
     if (!couldBeName(schema) || !couldBeName(relation))
       return Effect.fail(one("table", tableDoesNotExist(name.success)))
-    return this.lookUp(selection, name.success, known)
+    return this.lookUp(selection, name.success, known, facts)
   }
 
   /** What `resolve` gives for a selection that was resolved before and whose table is not in question. */
@@ -133,15 +154,55 @@ export class ShapeResolver {
   private lookUp(
     selection: ShapeSelection,
     name: TableName,
-    known: ShapeDefinition | undefined
-  ): Effect.Effect<ResolvedShape, Failure> {
+    known: ShapeDefinition | undefined,
+    facts: Facts
+  ): Effect.Effect<ResolvedShape, Failure | Outdated> {
+    if (facts !== "remembered") return this.lookUpNow(selection, name, known, facts)
     return Effect.matchEffect(this.lookup.table(name.schema, name.name), {
       onFailure: () => this.withoutCatalogue(selection, name, known),
+      onSuccess: (table) => {
+        if (table === undefined || table.columns.length === 0)
+          return Effect.fail(one("table", tableDoesNotExist(name)))
+        return Effect.mapError(this.withTable(selection, name, table), (refusal) => {
+          // What asks to come back has nothing to do with the table.
+          if (refusal.status !== 400) return refusal
+          this.refused.set(selection, { table, refusal })
+          return { ...outdatedTable, otherwise: refusal }
+        })
+      }
+    })
+  }
+
+  private lookUpNow(
+    selection: ShapeSelection,
+    name: TableName,
+    known: ShapeDefinition | undefined,
+    facts: "table" | "condition"
+  ): Effect.Effect<ResolvedShape, Failure> {
+    return Effect.matchEffect(this.lookup.tableNow(name.schema, name.name), {
+      onFailure: () =>
+        Effect.catch(this.withoutCatalogue(selection, name, known), () => Effect.fail(catalogueUnreadable)),
       onSuccess: (table) =>
         table === undefined || table.columns.length === 0
           ? Effect.fail(one("table", tableDoesNotExist(name)))
-          : this.withTable(selection, name, table)
+          : this.withTableNow(selection, name, table, facts)
     })
+  }
+
+  private withTableNow(
+    selection: ShapeSelection,
+    name: TableName,
+    table: TableInfo,
+    facts: "table" | "condition"
+  ): Effect.Effect<ResolvedShape, Failure> {
+    if (facts === "table") {
+      const refused = this.refused.get(selection)
+      // Nothing has changed, so it need not be looked through again.
+      return refused?.table === table ? Effect.fail(refused.refusal) : this.withTable(selection, name, table)
+    }
+    this.recent.delete(selection)
+    this.cache.delete(cacheKey(selection))
+    return Effect.andThen(this.conditions.renew ?? Effect.void, this.withTable(selection, name, table))
   }
 
   private withTable(

@@ -3,9 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { Inspector } from "../postgres/Inspector.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
-import type { TableChange } from "../postgres/TableChange.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
-import type { PublicationReport } from "../postgres/PublicationReport.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import { decideInPostgres } from "../registry/decideInPostgres.ts"
 import type { DeferredRow } from "../registry/DeferredRows.ts"
@@ -15,20 +13,21 @@ import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
 import { isMadeFrom } from "../shapes/makeDefinition.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import { affectedAmong, gainedAttached, isAffectedBy } from "../shapes/SchemaChange.ts"
+import { isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { Storage } from "../storage/Storage.ts"
+import { keepGoing } from "../telemetry/keepGoing.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
 import { CatalogueAhead } from "./CatalogueAhead.ts"
 import { keepSchema } from "./keepSchema.ts"
 import { measuredSnapshotter } from "./measuredSnapshotter.ts"
+import { TableNews } from "./TableNews.ts"
 import { watchTables } from "./TableWatch.ts"
 
 const catalogueRetryMillis = 500
-const tableWatchMillis = 2000
-const attachedWithRows = "a partition with rows of its own was attached"
+const tableWatchMillis = 1000
 /** The stream counts time from the year 2000. */
 const postgresEpochMillis = Date.UTC(2000, 0, 1)
 
@@ -66,7 +65,16 @@ export class SessionServices extends Context.Service<
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const ahead = new CatalogueAhead(inspector, engine.timers)
       let lastTransactionMillis = 0
+      /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
+      let watched: RegistrySession["shapes"] | undefined
+      /** A shape that had to go may have had to because its table has changed; on a waiting instance nothing else tells. */
+      const doubt = (shape: ShapeState) => inspector.invalidate(shape.definition.table.oid)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => engine.hooks.onGone.add(doubt)),
+        () => Effect.sync(() => engine.hooks.onGone.delete(doubt))
+      )
 
+      /** The table, if the definition still holds for it. If not, nobody is given what was known of it again. */
       const tableOf = (definition: ShapeDefinition): Effect.Effect<TableInfo, SnapshotFailed> =>
         inspector.tableByOid(definition.table.oid).pipe(
           Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
@@ -80,14 +88,25 @@ export class SessionServices extends Context.Service<
         )
 
       const publish = (definition: ShapeDefinition) =>
-        Effect.flatMap(tableOf(definition), (table) => {
+        Effect.gen(function* () {
+          const { oid } = definition.table
+          if (watched === undefined || watched.on(oid).size === 0) inspector.invalidate(oid)
+          const table = yield* tableOf(definition)
           const generatedColumns = table.columns.some(
             (column) => column.generated !== "no" && definition.columns.includes(column.name)
           )
-          return publication
+          yield* publication
             .publish(table, { generatedColumns })
             .pipe(Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message })))
-        })
+          // That may have taken long, and shapes that are made are only told of what comes later.
+          yield* tableOf(definition)
+        }).pipe(
+          Effect.tapError(({ kind }) =>
+            Effect.sync(() => {
+              if (kind === "schemaChanged") inspector.invalidate(definition.table.oid)
+            })
+          )
+        )
 
       /** The stream waits for the answer, so it is asked for until there is one. */
       const decide = (relation: Relation, rows: ReadonlyArray<DeferredRow>): Effect.Effect<void> =>
@@ -150,73 +169,37 @@ export class SessionServices extends Context.Service<
         )
       }
 
-      /** Shapes from storage may be older than changes that nobody was there to see. */
-      const checkTables = (session: RegistrySession) =>
-        Effect.gen(function* () {
-          for (const { oid } of session.shapes.tables()) {
-            const table = yield* inspector.tableByOid(oid)
-            dropAffected(session, oid, table)
-            const attached = Array.from(session.shapes.on(oid)).filter(
-              ({ common: { leafOids } }) =>
-                table !== undefined && leafOids !== undefined && gainedAttached(leafOids, table)
-            )
-            session.drop(attached, attachedWithRows)
-          }
-        })
-
       const whileActive = (session: RegistrySession, beginAnew: Effect.Effect<void>) =>
         Effect.scoped(
           Effect.gen(function* () {
-            const onChange = (change: TableChange) => {
-              publication.tablesChanged()
-              if (change._tag === "Vanished") return dropAffected(session, change.before.oid, undefined)
-              const { after, difference } = change
-              // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
-              if (difference.columnsAltered.length > 0 && catalogue.loaded() !== undefined)
-                run(Effect.ignore(catalogue.reload))
-              session.sink.detach(after.oid, difference.leavesRemoved)
-              if (difference.leavesAttached.length > 0)
-                session.dropTables(new Set([after.oid]), attachedWithRows)
-              else dropAffected(session, after.oid, after)
-            }
-            yield* inspector.onChange(onChange)
-            for (const change of ahead.takeChanges()) onChange(change)
-            publication.trust(session.shapes.tables().map(({ oid }) => oid))
-            yield* Effect.catch(checkTables(session), (error) => Effect.logWarning(error.message))
-            yield* Effect.forkScoped(
-              watchTables({
-                everyMillis: tableWatchMillis,
-                admin,
-                tables: () => session.shapes.tables().map(({ oid }) => oid),
-                types: () => typesIn(inspector.all(), session.shapes.tables()),
-                changed: (oid) => {
-                  inspector.invalidate(oid)
-                  return inspector.tableByOid(oid)
-                }
-              })
-            )
+            const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, run })
+            watched = session.shapes
+            yield* Effect.addFinalizer(() => Effect.sync(() => (watched = undefined)))
+            yield* inspector.onChange(news.changed)
+            for (const change of ahead.takeChanges()) news.changed(change)
+            publication.trust(news.tables())
+            yield* Effect.catch(news.checkTables, (error) => Effect.logWarning(error.message))
+            const watch = watchTables({
+              everyMillis: tableWatchMillis,
+              admin,
+              timers: engine.timers,
+              publicationName: config.publicationName,
+              serverVersionNum: inspector.serverVersionNum,
+              tables: news.tables,
+              types: news.types,
+              found: news.found
+            })
+            yield* Effect.forkScoped(keepGoing("The watch over tables", watch))
             if (config.storage !== "memory") {
-              yield* Effect.forkScoped(
-                keepSchema({
-                  paths: engine.paths,
-                  inspector,
-                  catalogue,
-                  tables: () => session.shapes.tables().map(({ oid }) => oid)
-                })
-              )
+              const keep = keepSchema({ paths: engine.paths, inspector, catalogue, tables: news.tables })
+              yield* Effect.forkScoped(keepGoing("Keeping the schema in mind", keep))
             }
             yield* Effect.forkScoped(
-              publication.run({
-                tablesInUse: () => session.shapes.tables().map(({ oid }) => oid),
-                onReport: (report) =>
-                  Effect.andThen(
-                    Effect.sync(() => dropReported(session, report, inspector.invalidate)),
-                    report.isMissing ? beginAnew : Effect.void
-                  )
-              })
+              keepGoing("The comparison of the publication", publication.run(news.check))
             )
-            return yield* runSchemaReconciler(config.schemaReconcilerMillis).pipe(
-              Effect.provideService(Inspector, inspector)
+            return yield* keepGoing(
+              "The comparison of tables",
+              Effect.provideService(runSchemaReconciler(config.schemaReconcilerMillis), Inspector, inspector)
             )
           })
         )
@@ -248,32 +231,6 @@ export class SessionServices extends Context.Service<
   )
 }
 
-/** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
-const dropReported = (
-  session: RegistrySession,
-  report: PublicationReport,
-  doubt: (oid: number) => void
-): void => {
-  if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
-  const stale = report.tables.filter(({ problem }) => problem !== "identityNotFull").map(({ oid }) => oid)
-  // Who comes back at once must not be given the table as it was.
-  for (const oid of stale) doubt(oid)
-  if (stale.length > 0)
-    session.dropTables(new Set(stale), "its table was not published for some time, or is gone")
-  if (report.generatedColumnsLost) {
-    const affected: Array<ShapeState> = []
-    for (const { oid } of session.shapes.tables()) {
-      for (const shape of session.shapes.on(oid)) {
-        const generated = new Set(
-          shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
-        )
-        if (shape.definition.columns.some((name) => generated.has(name))) affected.push(shape)
-      }
-    }
-    session.drop(affected, "the publication did not carry generated columns")
-  }
-}
-
 /** Tables whose rows shapes are made of. */
 const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
   const oids = new Set<number>()
@@ -284,37 +241,6 @@ const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
   return oids
 }
 
-/** The types of the database's own make that the tables' columns have, each with the tables that have it. */
-const typesIn = (
-  known: ReadonlyArray<TableInfo>,
-  inUse: ReadonlyArray<{ readonly oid: number }>
-): ReadonlyMap<string, ReadonlyArray<number>> => {
-  const oids = new Set(inUse.map(({ oid }) => oid))
-  const types = new Map<string, Array<number>>()
-  for (const { columns, oid } of known) {
-    if (!oids.has(oid)) continue
-    for (const { contents } of columns) {
-      for (const type of Object.keys(contents ?? {})) {
-        const tables = types.get(type)
-        if (tables === undefined) types.set(type, [oid])
-        else if (!tables.includes(oid)) tables.push(oid)
-      }
-    }
-  }
-  return types
-}
-
 /** A text array as Postgres reads it. */
 const arrayLiteral = (texts: ReadonlyArray<string | null>): string =>
   `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`
-
-const dropAffected = (session: RegistrySession, oid: number, table: TableInfo | undefined): void => {
-  const shapes = session.shapes.on(oid)
-  const affected = table === undefined ? Array.from(shapes) : affectedAmong(shapes, table)
-  if (affected.length > 0) {
-    session.drop(
-      affected,
-      table === undefined ? "its table is gone" : "the definition of its table has changed"
-    )
-  }
-}

@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import { describeByName, describeByOid, type Descriptions } from "./catalogue.ts"
 import type { TableName } from "./Identifiers.ts"
-import type { PgError } from "./PgError.ts"
+import { ownPgError, type PgError } from "./PgError.ts"
 import { AdminPool } from "./Pools.ts"
 import type { TableChange } from "./TableChange.ts"
 import { SchemaMemory } from "./SchemaMemory.ts"
@@ -22,6 +22,11 @@ export class Inspector extends Context.Service<
   Inspector,
   {
     readonly table: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, PgError>
+    /**
+     * The same as the catalogue has it now, or has had since this was asked. Nothing remembered stands in for it: fails when
+     * there is no answer within two seconds.
+     */
+    readonly tableNow: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, PgError>
     readonly tableByOid: (oid: number) => Effect.Effect<TableInfo | undefined, PgError>
     /** From memory only, in question or not. */
     readonly remembered: (schema: string, name: string) => TableInfo | undefined
@@ -147,6 +152,12 @@ export class Inspector extends Context.Service<
             () => cache.byName({ schema, name }),
             readName({ schema, name })
           ),
+        tableNow: (schema, name) => {
+          const read = share(JSON.stringify([schema, name]), readName({ schema, name }))
+          return Effect.flatMap(read, ({ joined, value }) =>
+            joined ? Effect.map(read, (again) => again.value) : Effect.succeed(value)
+          ).pipe(Effect.timeoutOrElse({ duration: answerMillis, orElse: () => Effect.fail(noAnswer) }))
+        },
         tableByOid: (oid) =>
           lookUp(
             String(oid),
@@ -184,6 +195,12 @@ export class Inspector extends Context.Service<
 
 /** How long an answer is waited for when there is one from before. */
 const patienceMillis = 1000
+/** How long an answer is waited for when what is remembered must not do. */
+const answerMillis = 2000
+const noAnswer = ownPgError(
+  "connection_timeout",
+  `The catalogue gave no answer within ${answerMillis / 1000} s. The next request asks again.`
+)
 /** Keeps single statements short while tens of thousands of tables are compared. */
 const tablesPerQuery = 500
 

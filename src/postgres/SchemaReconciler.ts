@@ -3,7 +3,7 @@ import { Inspector } from "./Inspector.ts"
 import type { PgError } from "./PgError.ts"
 
 /**
- * Compares every remembered table with the catalogue, at once and then every `everyMillis`, for ever. What it finds goes
+ * Compares every remembered table with the catalogue every `everyMillis`, for ever. What it finds goes
  * to the listeners of `Inspector.onChange`: drops, renames and schema changes that no write has announced yet. While
  * the database is down it waits for the next round.
  */
@@ -26,5 +26,5 @@ export const runSchemaReconciler = (everyMillis: number): Effect.Effect<never, n
         )
       )
     )
-    return yield* Effect.forever(Effect.andThen(round, Effect.sleep(everyMillis)))
+    return yield* Effect.forever(Effect.delay(round, everyMillis))
   })

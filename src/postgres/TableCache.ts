@@ -59,7 +59,13 @@ export class TableCache {
   store(table: TableInfo, seenAt: number): void {
     const before = this.entries.get(table.oid)
     if (before !== undefined && before.seenAt > seenAt) return
-    this.put({ table, seenAt, doubtedAt: before?.doubtedAt ?? 0 })
+    const doubtedAt = before?.doubtedAt ?? 0
+    // What was made from the description stays good as long as nothing in it has changed.
+    if (before !== undefined && JSON.stringify(before.table) === JSON.stringify(table)) {
+      this.entries.set(table.oid, { table: before.table, seenAt, doubtedAt })
+      return
+    }
+    this.put({ table, seenAt, doubtedAt })
     if (before === undefined) return
     const difference = compareTables(before.table, table)
     if (difference !== undefined)

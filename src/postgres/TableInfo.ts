@@ -66,14 +66,15 @@ export interface ColumnInfo {
  * renamed, and fields with name, type and modifier. Texts of values change when these do, without a word in the stream.
  */
 export type TypeContents = Readonly<
-  Record<string, Readonly<Record<string, string>> | ReadonlyArray<readonly [string, number, number]>>
+  Record<string, Readonly<Record<string, string>> | ReadonlyArray<readonly [string, number, number]> | null>
 >
 
-const isEnum = (content: TypeContents[string]): content is Readonly<Record<string, string>> =>
-  !Array.isArray(content)
+const isEnum = (content: TypeContents[string] | undefined): content is Readonly<Record<string, string>> =>
+  content != null && !Array.isArray(content)
 
 /**
- * Whether values of the type may read differently than before. Further labels of an enum change nothing.
+ * Whether values of the type may read differently than before. Further labels of an enum change nothing. Total: a type
+ * without labels or fields was once written down as null.
  */
 export const contentsChanged = (
   before: TypeContents | undefined,
@@ -82,6 +83,7 @@ export const contentsChanged = (
   if (before === undefined || after === undefined) return false
   return Object.entries(before).some(([oid, was]) => {
     const is = after[oid]
+    if (was === null) return Array.isArray(is) && is.length > 0
     if (is === undefined || !isEnum(was) || !isEnum(is)) return JSON.stringify(was) !== JSON.stringify(is)
     return Object.entries(was).some(([label, text]) => is[label] !== text)
   })

@@ -53,9 +53,11 @@ SELECT json_build_object(
           ) deeper ON deeper.oid >= ${firstOwnOid}
         )
         SELECT jsonb_object_agg(w.oid::text, CASE w.typtype
-          WHEN 'e' THEN (SELECT jsonb_object_agg(l.oid::text, l.enumlabel) FROM pg_enum l WHERE l.enumtypid = w.oid)
+          WHEN 'e' THEN (
+            SELECT coalesce(jsonb_object_agg(l.oid::text, l.enumlabel), '{}') FROM pg_enum l WHERE l.enumtypid = w.oid
+          )
           ELSE (
-            SELECT jsonb_agg(jsonb_build_array(f.attname, f.atttypid::int8, f.atttypmod) ORDER BY f.attnum)
+            SELECT coalesce(jsonb_agg(jsonb_build_array(f.attname, f.atttypid::int8, f.atttypmod) ORDER BY f.attnum), '[]')
             FROM pg_attribute f WHERE f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
           ) END)
         FROM within JOIN pg_type w ON w.oid = within.oid WHERE w.typtype IN ('c', 'e')

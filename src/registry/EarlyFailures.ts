@@ -4,12 +4,12 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 interface Failure {
   readonly commitLsn: Lsn
   readonly xid: number
-  readonly message: string
+  readonly reason: string
 }
 
 /**
- * Rows for which the condition of a shape fails while nobody knows yet what its snapshot contains: whether they concern the
- * shape shows when that is known. One for each transaction is enough.
+ * Reasons to drop a shape that came with a transaction while nobody knew yet whether its snapshot contains that
+ * transaction: whether they concern the shape shows when that is known. One for each transaction is enough.
  */
 export class EarlyFailures {
   private readonly byShape = new Map<number, Map<Lsn, Failure>>()
@@ -20,12 +20,12 @@ export class EarlyFailures {
     else failures.set(failure.commitLsn, failure)
   }
 
-  /** The snapshot of a shape is known: what failed that is not in it. */
+  /** The snapshot of a shape is known: the reason from a transaction that is not in it. */
   decide(shape: ShapeState): string | undefined {
     const failures = this.byShape.get(shape.id)
     this.byShape.delete(shape.id)
-    for (const { commitLsn, message, xid } of failures?.values() ?? [])
-      if (shape.includes(commitLsn, xid) !== false) return message
+    for (const { commitLsn, reason, xid } of failures?.values() ?? [])
+      if (shape.includes(commitLsn, xid) !== false) return reason
     return undefined
   }
 

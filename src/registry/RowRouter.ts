@@ -3,7 +3,7 @@ import type { Lsn } from "../postgres/Lsn.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import type { Tuple } from "../postgres/Tuple.ts"
 import type { ChangeSink } from "../replication/ChangeSink.ts"
-import { affectedAmong } from "../shapes/SchemaChange.ts"
+import { affectedAmong, isAffectedBy } from "../shapes/SchemaChange.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
@@ -105,7 +105,7 @@ export class RowRouter implements ChangeSink {
     const { leafOids, table } = shape.common
     for (const [oid, route] of this.routes) {
       const target = route.targets.find(({ tableOid }) => tableOid === table.oid)
-      if (target !== undefined) this.enter(target, shape)
+      if (target !== undefined) this.enter(target, route.relation, shape)
       else if (leafOids?.includes(oid) === true) this.attach(route, shape)
     }
   }
@@ -115,8 +115,8 @@ export class RowRouter implements ChangeSink {
     const { oid } = shape.common.table
     const target = new RouteTarget(oid, relation, this.options.makeMatcher)
     this.routes.set(relation.oid, { relation, targets: [...targets, target] })
-    for (const other of this.options.shapes.on(oid)) this.enter(target, other)
-    this.enter(target, shape)
+    for (const other of this.options.shapes.on(oid)) this.enter(target, relation, other)
+    this.enter(target, relation, shape)
   }
 
   /** These are no longer partitions below the table: their rows are none of its rows. */
@@ -129,6 +129,11 @@ export class RowRouter implements ChangeSink {
     }
   }
 
+  /** The table is gone: no more rows of it can come, but for shapes that are gone with it. */
+  forgetTable(oid: number): void {
+    this.routes.delete(oid)
+  }
+
   removeShape(shape: ShapeState): void {
     this.earlyFailures.forget(shape.id)
     for (const route of this.routes.values()) {
@@ -138,8 +143,9 @@ export class RowRouter implements ChangeSink {
     }
   }
 
-  private enter(target: RouteTarget, shape: ShapeState): void {
-    if (!target.add(shape)) this.options.drop([shape], "a column of it is no longer published")
+  /** A relation of the past does not end a shape that is younger: only a row that is for its log does (`judgeMisfits`). */
+  private enter(target: RouteTarget, relation: Relation, shape: ShapeState): void {
+    if (isAffectedBy(shape.definition, relation) || !target.add(shape)) misplace(target, shape)
   }
 
   // Transactions
@@ -220,7 +226,6 @@ export class RowRouter implements ChangeSink {
         new RouteTarget(oid, relation, this.options.makeMatcher)
     )
     this.routes.set(relation.oid, { relation, targets })
-    this.dropAffected(relation, ancestors)
     // A partition that is new, and has had no update yet: its identity is set before one comes without its old row.
     if (
       relation.replicaIdentity !== "f" &&
@@ -228,24 +233,48 @@ export class RowRouter implements ChangeSink {
     ) {
       this.options.identityLost(relation)
     }
-    for (const target of targets)
-      for (const shape of this.options.shapes.on(target.tableOid)) this.enter(target, shape)
+    for (const target of targets) {
+      const shapes = this.options.shapes.on(target.tableOid)
+      const affected = new Set(affectedAmong(shapes, relation))
+      for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
+      this.judgeMisfits(target, relation)
+    }
+    this.dropNamesakes(relation, targets)
   }
 
-  /** Drops the shapes that the table's present definition makes worthless. */
-  private dropAffected(relation: Relation, ancestors: ReadonlyArray<number>): void {
-    const affected: Array<ShapeState> = []
-    for (const { oid, schema, name } of this.options.shapes.tables()) {
-      const concerned =
-        oid === relation.oid ||
-        ancestors.includes(oid) ||
-        (schema === relation.schema && name === relation.name)
-      if (!concerned) continue
-      for (const shape of affectedAmong(this.options.shapes.on(oid), relation)) affected.push(shape)
+  /** Another table has the name of this one now. */
+  private dropNamesakes({ name, oid, schema }: Relation, targets: ReadonlyArray<RouteTarget>): void {
+    for (const other of this.options.shapes.tables()) {
+      if (other.schema !== schema || other.name !== name || other.oid === oid) continue
+      if (targets.some(({ tableOid }) => tableOid === other.oid)) continue
+      this.dropConcerned(this.options.shapes.on(other.oid), `another table has the name ${schema}.${name}`)
     }
-    if (affected.length > 0) {
-      this.options.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
+  }
+
+  /**
+   * The transaction at hand has rows of this relation: it ends the shapes that cannot take them, unless their snapshot
+   * shows the transaction. Those are younger than the relation, or the catalogue tells that they are not.
+   */
+  private judgeMisfits(target: RouteTarget, { name, schema }: Relation): void {
+    if (target.misfitsJudgedAt === this.commitLsn) return
+    target.misfitsJudgedAt = this.commitLsn
+    if (target.misfits.size === 0) return
+    this.dropConcerned(target.misfits, `the definition of table ${schema}.${name} has changed`)
+  }
+
+  /**
+   * Drops those of the shapes that the transaction at hand concerns, for what it brings. What the snapshot of a shape
+   * contains is not for its log; while nobody knows that, the reason is kept until somebody does.
+   */
+  private dropConcerned(shapes: Iterable<ShapeState>, reason: string): void {
+    const { commitLsn, xid } = this
+    const concerned: Array<ShapeState> = []
+    for (const shape of shapes) {
+      const isForLog = shape.includes(commitLsn, xid)
+      if (isForLog === undefined) this.earlyFailures.note(shape.id, { commitLsn, xid, reason })
+      else if (isForLog) concerned.push(shape)
     }
+    if (concerned.length > 0) this.options.drop(concerned, reason)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
@@ -261,12 +290,7 @@ export class RowRouter implements ChangeSink {
 
   /** At the commit, so that a shape made meanwhile is not missed; one whose snapshot shows the truncation stays. */
   private dropTruncated(tables: ReadonlySet<number>): void {
-    for (const oid of tables) {
-      const emptied = Array.from(this.options.shapes.on(oid)).filter(
-        (shape) => shape.includes(this.commitLsn, this.xid) !== false
-      )
-      if (emptied.length > 0) this.options.drop(emptied, "its table was truncated")
-    }
+    for (const oid of tables) this.dropConcerned(this.options.shapes.on(oid), "its table was truncated")
   }
 
   // Rows
@@ -282,6 +306,7 @@ export class RowRouter implements ChangeSink {
     const route = this.replayed ? undefined : this.routes.get(relation.oid)
     if (route === undefined) return undefined
     for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
       if (target.size === 0) continue
       const after = this.after
       clearMatchList(after)
@@ -299,6 +324,7 @@ export class RowRouter implements ChangeSink {
     if (route === undefined) return undefined
     if (!complete) return this.withoutOldRow(relation)
     for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
       if (target.size === 0) continue
       const before = this.before
       clearMatchList(before)
@@ -316,6 +342,7 @@ export class RowRouter implements ChangeSink {
     if (route === undefined) return undefined
     if (oldRow === undefined) return this.withoutOldRow(relation)
     for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
       if (target.size === 0) continue
       const { before, after } = this
       clearMatchList(after)
@@ -341,7 +368,7 @@ export class RowRouter implements ChangeSink {
       route?.targets.flatMap((target) => Array.from(this.options.shapes.on(target.tableOid))) ?? []
     if (shapes.length > 0) {
       this.options.identityLost(relation)
-      this.options.drop(
+      this.dropConcerned(
         shapes,
         `table ${relation.schema}.${relation.name} has lost its REPLICA IDENTITY FULL`
       )
@@ -386,25 +413,18 @@ export class RowRouter implements ChangeSink {
 
   private dropFailed(id: number, message: string): void {
     const shape = this.engine.store.get(id)
-    if (shape === undefined) return
-    const { commitLsn, xid } = this
-    // What a snapshot contains is not for the log: its query has got over the row, or the row was gone by then.
-    const isForLog = shape.includes(commitLsn, xid)
-    if (isForLog === undefined) this.earlyFailures.note(id, { commitLsn, xid, message })
-    else if (isForLog) this.dropFor(shape, message)
+    // The query of a snapshot that contains the row has got over it, or the row was gone by then.
+    if (shape !== undefined)
+      this.dropConcerned(
+        [shape],
+        `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
+      )
   }
 
   /** What the shape's snapshot contains is known from now on. */
   decided(shape: ShapeState): void {
-    const message = this.earlyFailures.decide(shape)
-    if (message !== undefined) this.dropFor(shape, message)
-  }
-
-  private dropFor(shape: ShapeState, message: string): void {
-    this.options.drop(
-      [shape],
-      `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
-    )
+    const reason = this.earlyFailures.decide(shape)
+    if (reason !== undefined) this.options.drop([shape], reason)
   }
 
   /** Postgres has decided: `before` and `after` are the shapes that the old and the new row belong to. */
@@ -416,6 +436,12 @@ export class RowRouter implements ChangeSink {
     }
     this.writer.endOfItems()
   }
+}
+
+const misplace = (target: RouteTarget, shape: ShapeState): void => {
+  target.remove(shape)
+  target.misfits.add(shape)
+  target.misfitsJudgedAt = -1n
 }
 
 const noIds = new IdList()

@@ -5,13 +5,25 @@ import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 /** This instance cannot create or delete shapes now (not active, or draining). Retry after some seconds. */
 export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", { message: Schema.String }) {}
 
+export const snapshotFailures = [
+  "schemaChanged",
+  "conditionOutdated",
+  "conditionFailed",
+  "refused",
+  "unavailable",
+  "unexpected"
+] as const
+
 /** The first rows of a new shape could not be read; the shape is gone again and the next request starts over. */
 export class SnapshotFailed extends Schema.TaggedError<SnapshotFailed>()("SnapshotFailed", {
   /**
-   * `schemaChanged`: 409. `conditionFailed`: 400, Postgres cannot evaluate the shape's condition, or not for the present
-   * rows; `message` is what it says. `refused`: 400, the table is of a kind that has no shapes. `unavailable`: 503, a known and passing condition. `unexpected`: 500.
+   * `schemaChanged`: the table is not what the definition says; the catalogue is read anew and the shape made of what it
+   * says. `conditionOutdated`: Postgres does not know a function, an operator or a type of the condition; the same, and if
+   * it goes on like that a 400 with `message`. `conditionFailed`: 400, Postgres cannot evaluate the condition, or not for
+   * the present rows; `message` is what it says. `refused`: 400, the table is of a kind that has no shapes. `unavailable`:
+   * 503, a known and passing condition. `unexpected`: 500.
    */
-  kind: Schema.Literals(["schemaChanged", "conditionFailed", "refused", "unavailable", "unexpected"]),
+  kind: Schema.Literals(snapshotFailures),
   message: Schema.String
 }) {}
 

@@ -9,7 +9,7 @@ import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 import { RowReader } from "./snapshot/RowReader.ts"
 import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
-import { isPassing, notAvailable } from "./snapshot/snapshotErrors.ts"
+import { isOfCondition, isOutdated, isPassing, notAvailable } from "./snapshot/snapshotErrors.ts"
 import type { StatementFailure } from "./snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "./snapshot/SnapshotTransaction.ts"
@@ -56,6 +56,14 @@ export class SubsetTooLarge extends Schema.TaggedError<SubsetTooLarge>()("Subset
 export class SubsetRefused extends Schema.TaggedError<SubsetRefused>()("SubsetRefused", {
   /** The server's own text; about the client's input, so clients may see it. */
   message: Schema.String
+}) {}
+
+/**
+ * Table or condition are not what they were when the query was made. `refusal` is what Postgres says of the condition, if
+ * that is it: the answer, when the condition was made of what the catalogue says now.
+ */
+export class SubsetOutdated extends Schema.TaggedError<SubsetOutdated>()("SubsetOutdated", {
+  refusal: Schema.UndefinedOr(Schema.String)
 }) {}
 
 /** No connection to the database, or no room for the answer now, or it took too long. Passes by itself. */
@@ -122,6 +130,8 @@ export function makeSubsetReader(
     const { oid } = definition.table
     const begun = beginSnapshot(subsetSessions, oid, statementMillis)
     const { session, snapshot, tableKind } = yield* Effect.mapError(begun, subsetFailed)
+    // Another table may have its name.
+    if (tableKind === undefined) return yield* new SubsetOutdated({ refusal: undefined })
     const sql = rowQuery(definition, tableKind === "p", query)
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
     const reader = new RowReader(session, sql, encoder, Infinity)
@@ -169,7 +179,7 @@ const refusedBySpool = (
   return refusal.report === undefined ? failed : Effect.andThen(Effect.logError(refusal.report), failed)
 }
 
-type SubsetError = SubsetRefused | SubsetTooLarge | SubsetUnavailable | SubsetFailed
+export type SubsetError = SubsetRefused | SubsetOutdated | SubsetTooLarge | SubsetUnavailable | SubsetFailed
 
 /** How a failure before the query shows to the client. */
 const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
@@ -183,6 +193,9 @@ const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
  * could quote one that the shape does not show.
  */
 const subsetQueryFailed = ({ error, pointsAtStatement }: StatementFailure): SubsetError => {
+  if (error.serverMessage !== undefined && isOfCondition(error))
+    return new SubsetOutdated({ refusal: error.serverMessage })
+  if (isOutdated(error)) return new SubsetOutdated({ refusal: undefined })
   if (error.code?.startsWith("22") !== true || error.serverMessage === undefined) return subsetFailed(error)
   return new SubsetRefused({
     message: pointsAtStatement

@@ -1,3 +1,4 @@
+import type { Lsn } from "../postgres/Lsn.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { variantKey, makeWireEncoder, type WireEncoder } from "../shapes/WireEncoder.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
@@ -17,6 +18,13 @@ export interface Variant {
 export class RouteTarget {
   readonly tableOid: number
   readonly matcher: Matcher
+  /**
+   * Shapes of the table that were not made for rows like these. That says nothing about them yet: the relation may be
+   * older than they are, and Postgres describes a table again only with its next row.
+   */
+  readonly misfits = new Set<ShapeState>()
+  /** The transaction whose rows the misfits have been told of. */
+  misfitsJudgedAt: Lsn = -1n
   private readonly relationColumns: ReadonlyArray<string>
   private readonly relationTypes: ReadonlyArray<number>
   private readonly variants = new Map<string, Variant>()
@@ -72,6 +80,7 @@ export class RouteTarget {
   }
 
   remove(shape: ShapeState): void {
+    this.misfits.delete(shape)
     const variant = this.variantOf.get(shape.id)
     if (variant === undefined) return
     this.variantOf.delete(shape.id)

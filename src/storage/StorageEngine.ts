@@ -78,8 +78,8 @@ export class StorageEngine {
     onRotate: () => void
     onDropped: (shape: ShapeState, reason: string) => void
     /** The same, for whoever is not the session that writes: that one sets and resets `onDropped`. */
-    onGone: (shape: ShapeState) => void
-  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {}, onGone: () => {} }
+    readonly onGone: Set<(shape: ShapeState) => void>
+  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {}, onGone: new Set() }
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -98,7 +98,7 @@ export class StorageEngine {
       chunkBytesThreshold: this.options.chunkBytesThreshold,
       onDropped: (shape, reason) => {
         this.hooks.onDropped(shape, reason)
-        this.hooks.onGone(shape)
+        for (const listener of this.hooks.onGone) listener(shape)
       }
     })
   }

@@ -1,4 +1,5 @@
 import { Effect, type Scope } from "effect"
+import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 
 /**
@@ -10,18 +11,22 @@ export const announceDropped = (
   engine: StorageEngine,
   tell: (ids: Uint32Array) => void
 ): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      let gone: Array<number> = []
-      engine.hooks.onGone = (shape) => {
-        if (engine.writer === undefined) return
-        if (gone.push(shape.id) > 1) return
-        queueMicrotask(() => {
-          const ids = Uint32Array.from(gone)
-          gone = []
-          tell(ids)
-        })
-      }
-    }),
-    () => Effect.sync(() => (engine.hooks.onGone = () => {}))
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        let gone: Array<number> = []
+        const listener = (shape: ShapeState) => {
+          if (engine.writer === undefined) return
+          if (gone.push(shape.id) > 1) return
+          queueMicrotask(() => {
+            const ids = Uint32Array.from(gone)
+            gone = []
+            tell(ids)
+          })
+        }
+        engine.hooks.onGone.add(listener)
+        return listener
+      }),
+      (listener) => Effect.sync(() => void engine.hooks.onGone.delete(listener))
+    )
   )

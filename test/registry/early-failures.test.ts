@@ -10,12 +10,12 @@ const outcome = (failures: ReadonlyArray<number>): string | undefined => {
   const shape = store.create(1, "1-1", definitionOf("a"), 1)
   const early = new EarlyFailures()
   for (const [i, xid] of failures.entries())
-    early.note(1, { commitLsn: 10n + BigInt(i), xid, message: `in ${xid}` })
-  early.note(2, { commitLsn: 50n, xid: 200, message: "of another shape" })
+    early.note(1, { commitLsn: 10n + BigInt(i), xid, reason: `in ${xid}` })
+  early.note(2, { commitLsn: 50n, xid: 200, reason: "of another shape" })
   store.setVisibility(shape, { xmin: "90", xmax: "100", xipList: ["90"], containedBefore: "1000" })
-  const message = early.decide(shape)
+  const reason = early.decide(shape)
   assert.isUndefined(early.decide(shape))
-  return message
+  return reason
 }
 
 describe("a condition that fails before it is known what the snapshot contains", () => {
@@ -32,7 +32,7 @@ describe("a condition that fails before it is known what the snapshot contains",
     const store = new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1000 })
     const shape = store.create(1, "1-1", definitionOf("a"), 1)
     const early = new EarlyFailures()
-    early.note(1, { commitLsn: 10n, xid: 90, message: "in 90" })
+    early.note(1, { commitLsn: 10n, xid: 90, reason: "in 90" })
     early.forget(1)
     assert.isUndefined(early.decide(shape))
   })

@@ -106,8 +106,10 @@ describe("a subset", () => {
 
   it.live("fails otherwise without telling clients why, or as something that passes", () =>
     Effect.gen(function* () {
-      const failed = yield* Effect.flip(readSubset({}, { columns: ["id", "gone"] }))
-      assert.strictEqual(failed._tag, "SubsetFailed")
+      const gone = yield* Effect.flip(readSubset({}, { columns: ["id", "gone"] }))
+      assert.strictEqual(gone._tag, "SubsetOutdated")
+      const unknown = yield* Effect.flip(readSubset({ where: condition("gone(id)") }))
+      assert.strictEqual(unknown._tag, "SubsetOutdated")
       const unavailable = yield* Effect.flip(readSubset({}, {}, { target: { host: "127.0.0.1", port: 1 } }))
       assert.strictEqual(unavailable._tag, "SubsetUnavailable")
       assert.strictEqual(unavailable.message, "Database connection not available")

@@ -362,7 +362,6 @@ describe("a snapshot that fails", () => {
       const definition = yield* define("items")
       const gone = [
         { ...definition, columns: ["id", "gone"] },
-        { ...definition, where: { sql: "gone()", expression: {} } },
         { ...definition, table: { ...definition.table, name: "gone" } },
         { ...definition, table: { ...definition.table, oid: 1 } },
         // Another table has the name.
@@ -371,6 +370,12 @@ describe("a snapshot that fails", () => {
       for (const request of gone) {
         const error = yield* Effect.flip(run(new Collected().request(request)))
         assert.strictEqual(error.kind, "schemaChanged", error.message)
+      }
+      for (const sql of ["gone()", "id::gone = 1", "id === 1", "1", "id || true"]) {
+        const error = yield* Effect.flip(
+          run(new Collected().request({ ...definition, where: { sql, expression: {} } }))
+        )
+        assert.strictEqual(error.kind, "conditionOutdated", error.message)
       }
     })
   )

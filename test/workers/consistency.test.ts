@@ -104,6 +104,7 @@ const world = Effect.gen(function* () {
         }),
         Layer.mock(Inspector)({
           table: () => Effect.succeed(items),
+          tableNow: () => Effect.succeed(items),
           remembered: () => items,
           all: () => [items],
           restore: () => {},

@@ -17,6 +17,26 @@ export const notAvailable = "Database connection not available"
 /** The database cannot be used now; another attempt may succeed. */
 export const isPassing = (error: PgError): boolean => error.unreachable || passing.has(error.kind)
 
+/** The table, or something that the query takes from it, is not there, or not as the catalogue said. */
+export const isOutdated = (error: PgError): boolean =>
+  error.kind === "undefined_object" || lookupFailed.test(error.serverMessage ?? "")
+
+/** What went while the query was being planned or executed has no SQLSTATE of its own. */
+const lookupFailed =
+  /^(cache lookup failed for|could not open relation with OID|type with OID \d+ does not exist)/
+
+const ofTable = new Set(["42P01", "42703", "3F000"])
+
+/**
+ * Postgres does not understand a condition that was made from the catalogue: something in it has gone or become another since.
+ * SQLSTATE class 42 without what is about the table, the role, or grammar.
+ */
+export const isOfCondition = (error: PgError): boolean =>
+  error.code?.startsWith("42") === true &&
+  !ofTable.has(error.code) &&
+  error.code !== "42501" &&
+  error.code !== "42601"
+
 export const schemaChanged = (message: string): SnapshotFailed => fail("schemaChanged", message)
 
 /**
@@ -27,7 +47,8 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
   const said = error.serverMessage
   if (hasCondition && said !== undefined && error.kind === "data_exception")
     return fail("conditionFailed", said)
-  if (error.kind === "undefined_object") return schemaChanged(said ?? error.message)
+  if (hasCondition && said !== undefined && isOfCondition(error)) return fail("conditionOutdated", said)
+  if (isOutdated(error)) return schemaChanged(said ?? error.message)
   if (error.kind === "permission_denied")
     return fail("unavailable", `Unable to create initial snapshot: ${said ?? error.message}`)
   if (error.kind === "pool_timeout")
@@ -43,6 +64,11 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
  */
 export const snapshotReport = (error: PgError, { kind }: SnapshotFailed): string => {
   const { serverMessage: said, serverDetail: detail, code } = error
+  if (said !== undefined && kind === "conditionOutdated")
+    return (
+      `Postgres does not understand its condition: ${said} [${code}]. The catalogue is read anew; if it stays like that, ` +
+      "clients that ask for it get a 400 with this reason."
+    )
   if (said === undefined || (error.kind !== "data_exception" && error.kind !== "unknown"))
     return error.message
   const words = `${said}${detail === undefined ? "" : ` (${detail})`} [${code}]`

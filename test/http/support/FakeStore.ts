@@ -28,7 +28,12 @@ export class FakeStore {
   readonly shapes = new Map<string, Stored>()
   /** Undefined: creation works. Otherwise what `getOrCreate` fails with. */
   creationFails: NotActive | SnapshotFailed | undefined
+  /** How often creation fails like that; afterwards it works. */
+  failures = Infinity
   catalogueDown = false
+  /** Tables that are not what is remembered of them, and how often the catalogue was asked. */
+  readonly tablesNow = new Map<string, TableInfo | "gone">()
+  catalogueReads = 0
   /** Entries are served as a stream of pieces of this size instead of one buffer. */
   pieceBytes: number | undefined
   lastSeen = 100n
@@ -193,7 +198,7 @@ export class FakeStore {
       Effect.suspend(() => {
         const existing = this.logs.byIdentity(shapeIdentity(definition))
         if (existing !== undefined && this.logs.isReadable(existing)) return Effect.succeed(existing)
-        return this.creationFails === undefined
+        return this.creationFails === undefined || this.failures-- <= 0
           ? Effect.succeed(this.create(definition))
           : Effect.fail(this.creationFails)
       }),

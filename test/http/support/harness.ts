@@ -89,6 +89,16 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
                 ? Effect.fail(ownPgError("connection_refused", "no connection"))
                 : Effect.succeed(store.tables.get(`${schema}.${name}`))
             ),
+          tableNow: (schema, name) =>
+            Effect.suspend(() => {
+              store.catalogueReads++
+              if (store.catalogueDown) return Effect.fail(ownPgError("connection_refused", "no connection"))
+              const key = `${schema}.${name}`
+              const now = store.tablesNow.get(key)
+              if (now === "gone") store.tables.delete(key)
+              else if (now !== undefined) store.tables.set(key, now)
+              return Effect.succeed(store.tables.get(key))
+            }),
           remembered: (schema, name) => store.tables.get(`${schema}.${name}`),
           isFresh: () => !store.catalogueDown,
           all: () => [...store.tables.values()],

@@ -1,0 +1,161 @@
+import { Effect } from "effect"
+import type { CatalogueNews } from "../postgres/CatalogueLook.ts"
+import type { Inspector } from "../postgres/Inspector.ts"
+import type { PgError } from "../postgres/PgError.ts"
+import type { Publication } from "../postgres/Publication.ts"
+import type { PublicationReport } from "../postgres/PublicationReport.ts"
+import type { TableChange } from "../postgres/TableChange.ts"
+import type { TableInfo } from "../postgres/TableInfo.ts"
+import type { RegistrySession } from "../registry/RegistrySession.ts"
+import { affectedAmong, gainedAttached } from "../shapes/SchemaChange.ts"
+import type { ShapeState } from "../storage/ShapeState.ts"
+import type { Catalogue } from "../where/index.ts"
+
+const attachedWithRows = "a partition with rows of its own was attached"
+const notPublished = "its table was not published for some time, or is gone"
+/** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
+const firstOwnOid = 16384
+
+interface NewsServices {
+  readonly session: RegistrySession
+  readonly inspector: Inspector["Service"]
+  readonly catalogue: Pick<Catalogue["Service"], "loaded" | "reload">
+  readonly publication: Pick<Publication["Service"], "tablesChanged">
+  /** The session is of no use any more: begin another one. */
+  readonly beginAnew: Effect.Effect<void>
+  readonly run: (effect: Effect.Effect<void>) => unknown
+}
+
+/** What is to be done with the shapes of a session when their tables, types or publication turn out to be others. */
+export class TableNews {
+  private readonly session: RegistrySession
+  private readonly inspector: Inspector["Service"]
+  private readonly catalogue: NewsServices["catalogue"]
+  private readonly publication: NewsServices["publication"]
+  private readonly run: NewsServices["run"]
+  /** What the comparison of the publication has to be told, and what becomes of its reports. */
+  readonly check: Parameters<Publication["Service"]["run"]>[0]
+  /** Shapes were dropped for what the publication lacked, and no look since has shown it to be altered. */
+  private tookCareOfPublication = false
+
+  constructor(services: NewsServices) {
+    this.session = services.session
+    this.inspector = services.inspector
+    this.catalogue = services.catalogue
+    this.publication = services.publication
+    this.run = services.run
+    this.check = {
+      tablesInUse: this.tables,
+      onReport: (report) =>
+        Effect.andThen(
+          Effect.sync(() => this.reported(report)),
+          report.isMissing ? services.beginAnew : Effect.void
+        )
+    }
+  }
+
+  /** Tables that have shapes. */
+  readonly tables = (): ReadonlyArray<number> => this.session.shapes.tables().map(({ oid }) => oid)
+
+  /** The types of the database's own make that the columns of these tables have, each with the tables that have it. */
+  readonly types = (): ReadonlyMap<number, ReadonlyArray<number>> => {
+    const inUse = new Set(this.tables())
+    const types = new Map<number, Array<number>>()
+    for (const { columns, oid } of this.inspector.all()) {
+      if (!inUse.has(oid)) continue
+      for (const { baseTypeOid = 0, contents, element, typeOid } of columns) {
+        for (const type of [typeOid, baseTypeOid, element?.typeOid ?? 0, ...Object.keys(contents ?? {})]) {
+          if (Number(type) < firstOwnOid) continue
+          const tables = types.get(Number(type))
+          if (tables === undefined) types.set(Number(type), [oid])
+          else if (!tables.includes(oid)) tables.push(oid)
+        }
+      }
+    }
+    return types
+  }
+
+  /** Shapes from storage may be older than changes that nobody was there to see. */
+  readonly checkTables: Effect.Effect<void, PgError> = Effect.suspend(() =>
+    Effect.forEach(
+      this.tables(),
+      (oid) =>
+        Effect.map(this.inspector.tableByOid(oid), (table) => {
+          this.dropAffected(oid, table)
+          const attached = Array.from(this.session.shapes.on(oid)).filter(
+            ({ common: { leafOids } }) =>
+              table !== undefined && leafOids !== undefined && gainedAttached(leafOids, table)
+          )
+          this.session.drop(attached, attachedWithRows)
+        }),
+      { discard: true }
+    )
+  )
+
+  /** A look at the catalogue, for whatever reason, has shown a table to be another one than was known. */
+  readonly changed = (change: TableChange): void => {
+    const { session } = this
+    this.publication.tablesChanged()
+    if (change._tag === "Vanished") {
+      session.sink.forgetTable(change.before.oid)
+      return this.dropAffected(change.before.oid, undefined)
+    }
+    const { after, difference } = change
+    // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
+    if (difference.columnsAltered.length > 0 && this.catalogue.loaded() !== undefined)
+      this.run(Effect.ignore(this.catalogue.reload))
+    session.sink.detach(after.oid, difference.leavesRemoved)
+    if (difference.leavesAttached.length > 0) session.dropTables(new Set([after.oid]), attachedWithRows)
+    else this.dropAffected(after.oid, after)
+  }
+
+  /** The watch has found something. Fails, to be told again, before anything has been done. */
+  readonly found = (news: CatalogueNews): Effect.Effect<void, PgError> =>
+    Effect.gen({ self: this }, function* () {
+      yield* this.inspector.readAgain([...news.tables])
+      // Shapes may have been made of a description that was outdated, so it is not enough to see what has changed in it.
+      for (const oid of news.tables) this.dropAffected(oid, yield* this.inspector.tableByOid(oid))
+      if (news.unpublished.size > 0) this.session.dropTables(news.unpublished, notPublished)
+      if (news.altered || news.publicationAltered) this.publication.tablesChanged()
+      if (news.publicationAltered) this.publicationAltered(news.publicationIsComplete)
+    })
+
+  /** What was missing meanwhile nobody can tell, when all is well again. What is missing now the comparison finds. */
+  private publicationAltered(isComplete: boolean): void {
+    if (!isComplete) return
+    if (!this.tookCareOfPublication)
+      this.session.purge("the publication was altered, and may have lacked changes for some time")
+    this.tookCareOfPublication = false
+  }
+
+  private dropAffected(oid: number, table: TableInfo | undefined): void {
+    const shapes = this.session.shapes.on(oid)
+    if (table === undefined) this.session.drop(Array.from(shapes), "its table is gone")
+    else this.session.drop(affectedAmong(shapes, table), "the definition of its table has changed")
+  }
+
+  /** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
+  private reported(report: PublicationReport): void {
+    const { session } = this
+    if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
+    if (report.operationsLost.length > 0 || report.generatedColumnsLost) this.tookCareOfPublication = true
+    const stale = report.tables.filter(({ problem }) => problem !== "identityNotFull").map(({ oid }) => oid)
+    // Who comes back at once must not be given the table as it was.
+    for (const oid of stale) this.inspector.invalidate(oid)
+    if (stale.length > 0) session.dropTables(new Set(stale), notPublished)
+    if (report.generatedColumnsLost) this.dropGenerated()
+  }
+
+  private dropGenerated(): void {
+    const affected: Array<ShapeState> = []
+    for (const oid of this.tables()) {
+      for (const shape of this.session.shapes.on(oid)) {
+        const generated = new Set(
+          shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
+        )
+        if (shape.definition.columns.some((name) => generated.has(name))) affected.push(shape)
+      }
+    }
+    this.session.drop(affected, "the publication did not carry generated columns")
+  }
+}
