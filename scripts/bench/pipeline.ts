@@ -218,6 +218,7 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
     makeMatcher: clauseMatcher,
     ancestors: () => Effect.succeed([]),
     decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
+    decisionMillis: 400,
     drop: () => {
       throw new Error("No shape should be dropped.")
     },

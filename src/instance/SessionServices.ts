@@ -5,8 +5,8 @@ import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
-import { decideInPostgres } from "../registry/decideInPostgres.ts"
-import type { DeferredRow } from "../registry/DeferredRows.ts"
+import { type Decide, decideInPostgres, firstStatementShare } from "../registry/deciding/decideInPostgres.ts"
+import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
 import { clauseMatcher } from "../registry/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
@@ -108,28 +108,30 @@ export class SessionServices extends Context.Service<
           )
         )
 
+      const decisionServices = {
+        catalogue: catalogue.get,
+        tableByOid: inspector.tableByOid,
+        clauseOf: (id: number) => engine.store.get(id)?.definition.where,
+        pool: yield* makeDecisionPool(
+          config.database,
+          config,
+          config.limits.decisionMillis * firstStatementShare,
+          engine.timers.nowMillis
+        ),
+        limits: config.limits,
+        nowMillis: engine.timers.nowMillis,
+        losses: new Map<number, number>()
+      }
+
       /** The stream waits for the answer, so it is asked for until there is one. */
-      const decide = (relation: Relation, rows: ReadonlyArray<DeferredRow>): Effect.Effect<void> =>
-        decideInPostgres(
-          {
-            catalogue: catalogue.get,
-            tableByOid: inspector.tableByOid,
-            clauseOf: (id) => engine.store.get(id)?.definition.where,
-            query: (sql, parameters, timeoutMillis) =>
-              admin.transaction((transaction) => transaction.query(sql, parameters.map(arrayLiteral)), {
-                begin: "BEGIN READ ONLY",
-                settings: { statement_timeout: String(timeoutMillis) }
-              })
-          },
-          relation,
-          rows
-        ).pipe(
+      const decide: Decide = (rows, budget) =>
+        decideInPostgres(decisionServices, rows, budget).pipe(
           Effect.catch((error) =>
             Effect.andThen(
               Effect.logWarning(
                 `The stream waits for Postgres to evaluate conditions: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`
               ),
-              Effect.andThen(Effect.sleep(catalogueRetryMillis), decide(relation, rows))
+              Effect.andThen(Effect.sleep(catalogueRetryMillis), decide(rows, budget))
             )
           )
         )
@@ -210,11 +212,13 @@ export class SessionServices extends Context.Service<
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
           makeMatcher: clauseMatcher,
-          decide: (relation, rows) =>
+          decide: (rows, budget) =>
             Effect.suspend(() => {
-              metrics.rowsDecidedByPostgres += rows.length
-              return decide(relation, rows)
+              for (const { askAfter, askBefore } of rows)
+                if (askBefore.length + askAfter.length > 0) metrics.rowsDecidedByPostgres++
+              return decide(rows, budget)
             }),
+          decisionMillis: config.limits.decisionMillis,
           publish,
           ancestors,
           identityLost,
@@ -240,7 +244,3 @@ const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
   }
   return oids
 }
-
-/** A text array as Postgres reads it. */
-const arrayLiteral = (texts: ReadonlyArray<string | null>): string =>
-  `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`

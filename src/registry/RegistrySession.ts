@@ -5,7 +5,7 @@ import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.t
 import type { ShapeState } from "../storage/ShapeState.ts"
 import { isContained, snapshotFilter } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import type { Decide } from "./DeferredRows.ts"
+import type { Decide } from "./deciding/decideInPostgres.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import { RowRouter } from "./RowRouter.ts"
@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly makeMatcher: MakeMatcher
   readonly prepared?: PreparedRoutes
   readonly decide: Decide
+  /** For so long the stream may wait for conditions that only Postgres decides; see `DecisionBudget`. */
+  readonly decisionMillis: number
   readonly maxShapes: number | undefined
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
@@ -89,6 +91,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       ...(options.prepared === undefined ? {} : { prepared: options.prepared }),
       ancestors: options.ancestors,
       decide: options.decide,
+      decisionMillis: options.decisionMillis,
       drop,
       identityLost: options.identityLost,
       onDurable: options.onDurable,

@@ -8,10 +8,12 @@ import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
-import { type DeferredRow, type DeferredRows, makeDeferredRows, takeKnown } from "./DeferredRows.ts"
+import { DecisionBudget } from "./deciding/DecisionBudget.ts"
+import type { Decide } from "./deciding/decideInPostgres.ts"
+import { type DeferredRow, DeferredRows } from "./deciding/DeferredRows.ts"
 import { EarlyFailures } from "./EarlyFailures.ts"
 import { ItemWriter } from "./ItemWriter.ts"
-import { IdList, isSettled, type MakeMatcher } from "./Matcher.ts"
+import { IdList, type Ids, isSettled, type MakeMatcher } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
@@ -29,8 +31,10 @@ export interface RouterOptions {
   readonly prepared?: PreparedRoutes
   /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
-  /** Which of the shapes each row belongs to, as Postgres says; `failed` where it says error. */
-  readonly decide: (relation: Relation, rows: ReadonlyArray<DeferredRow>) => Effect.Effect<void>
+  /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */
+  readonly decide: Decide
+  /** For so long the stream may wait for that; see `DecisionBudget`. */
+  readonly decisionMillis: number
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
   /** A table's rows come without their old values: its identity must be made FULL again. */
   readonly identityLost: (relation: Relation) => void
@@ -53,7 +57,10 @@ export class RowRouter implements ChangeSink {
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
   private readonly items: ItemWriter
-  private deferred: DeferredRows | undefined
+  /** While this holds rows, all that follow wait behind them: a shape's entries stand in the journal in their order. */
+  private readonly deferred = new DeferredRows()
+  private readonly budget: DecisionBudget
+  private hasDeferred = false
   private readonly earlyFailures = new EarlyFailures()
 
   // The transaction at hand.
@@ -70,6 +77,7 @@ export class RowRouter implements ChangeSink {
     this.engine = options.engine
     this.writer = options.writer
     this.items = new ItemWriter(options.engine, options.writer)
+    this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
       engine: options.engine,
       writer: options.writer,
@@ -159,21 +167,17 @@ export class RowRouter implements ChangeSink {
     this.inTransaction = true
     this.replayed = commitLsn <= this.engine.store.lastCommitLsn
     this.truncated = undefined
+    this.hasDeferred = false
     this.engine.store.recentXids.push(xid)
     if (!this.replayed) this.writer.beginTransaction(commitLsn, xid)
   }
 
   commit(endLsn: Lsn): Effect.Effect<void> | undefined {
-    const deferred = this.deferred
-    if (deferred !== undefined) {
-      this.deferred = undefined
-      return Effect.andThen(
-        deferred.resolve(this.options.decide, (row) => this.emitDecided(row)),
-        Effect.sync(() => this.finish(endLsn))
-      )
+    if (this.deferred.isEmpty) {
+      this.finish(endLsn)
+      return undefined
     }
-    this.finish(endLsn)
-    return undefined
+    return Effect.map(this.resolveDeferred(), () => this.finish(endLsn))
   }
 
   private finish(endLsn: Lsn): void {
@@ -311,11 +315,11 @@ export class RowRouter implements ChangeSink {
       const after = this.after
       clearMatchList(after)
       target.matcher.match(row, after)
-      this.settle(target, relation, op, undefined, row, undefined, after)
-      if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
+      if (isSettled(after) && this.deferred.isEmpty) {
+        if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
+      } else this.defer(target, relation, op, undefined, row, undefined, after)
     }
-    this.writer.endOfItems()
-    return undefined
+    return this.afterRow()
   }
 
   delete(relation: Relation, oldRow: Tuple, complete: boolean): Effect.Effect<void> | undefined {
@@ -329,11 +333,11 @@ export class RowRouter implements ChangeSink {
       const before = this.before
       clearMatchList(before)
       target.matcher.match(oldRow, before)
-      this.settle(target, relation, op, oldRow, undefined, before, undefined)
-      if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
+      if (isSettled(before) && this.deferred.isEmpty) {
+        if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
+      } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
     }
-    this.writer.endOfItems()
-    return undefined
+    return this.afterRow()
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, row: Tuple): Effect.Effect<void> | undefined {
@@ -348,18 +352,17 @@ export class RowRouter implements ChangeSink {
       clearMatchList(after)
       target.matcher.match(row, after)
       if (target.matcher.takesAll()) {
-        if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
+        if (!this.deferred.isEmpty) this.defer(target, relation, op, oldRow, row, after, after)
+        else if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
         continue
       }
       clearMatchList(before)
       target.matcher.match(oldRow, before)
-      this.settle(target, relation, op, oldRow, row, before, after)
-      if (before.count + after.count > 0) {
-        this.items.write(target, op, oldRow, row, before, after)
-      }
+      if (isSettled(before) && isSettled(after) && this.deferred.isEmpty) {
+        if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
+      } else this.defer(target, relation, op, oldRow, row, before, after)
     }
-    this.writer.endOfItems()
-    return undefined
+    return this.afterRow()
   }
 
   private withoutOldRow(relation: Relation): undefined {
@@ -376,8 +379,13 @@ export class RowRouter implements ChangeSink {
     return undefined
   }
 
-  /** Takes care of what cannot be decided here: shapes whose condition fails, and those that Postgres decides. */
-  private settle(
+  private afterRow(): Effect.Effect<void> | undefined {
+    this.writer.endOfItems()
+    return this.deferred.isFull ? this.resolveDeferred() : undefined
+  }
+
+  /** For what cannot be written now: shapes whose condition fails are dropped, those that Postgres decides are noted. */
+  private defer(
     target: RouteTarget,
     relation: Relation,
     op: number,
@@ -386,28 +394,43 @@ export class RowRouter implements ChangeSink {
     before: MatchList | undefined,
     after: MatchList | undefined
   ): void {
-    if ((before === undefined || isSettled(before)) && (after === undefined || isSettled(after))) return
-    for (const matches of [before, after]) {
-      if (matches === undefined) continue
-      for (const { shapeId, message } of matches.errors) this.dropFailed(shapeId, message)
+    const askBefore = before === undefined ? none : this.toAsk(before)
+    const askAfter = after === undefined || after === before ? none : this.toAsk(after)
+    const had: Ids = before ?? noIds
+    const has: Ids = after ?? noIds
+    const questions = askBefore.length + askAfter.length
+    if (had.count + has.count + questions === 0) return
+    if (questions === 0 && this.deferred.isEmpty) {
+      this.items.write(target, op, oldRow, row, had, has)
+      return
     }
-    const askedBefore = before?.undecided ?? none
-    const askedAfter = after?.undecided ?? none
-    if (askedBefore.length + askedAfter.length === 0) return
-    this.deferred ??= makeDeferredRows()
-    const ids = new Set([...askedBefore, ...askedAfter])
-    // A condition may be decided here for one of the two rows only: what is known of the other goes along.
-    const known = { before: takeKnown(before, ids), after: takeKnown(after, ids) }
-    this.deferred.add({
-      relation,
-      tableOid: target.tableOid,
-      op,
-      askBefore: [...askedBefore],
-      askAfter: [...askedAfter],
-      knownBefore: known.before,
-      knownAfter: known.after,
-      oldRow,
-      row
+    this.deferred.add({ target, relation, op, oldRow, row, askBefore, askAfter }, had, has)
+  }
+
+  /** Shapes of whose condition only Postgres can tell whether it holds, as far as this transaction is for their logs. */
+  private toAsk({ errors, undecided }: MatchList): ReadonlyArray<number> {
+    for (const { shapeId, message } of errors) this.dropFailed(shapeId, message)
+    return undecided.length === 0
+      ? none
+      : undecided.filter((id) => this.engine.store.get(id)?.includes(this.commitLsn, this.xid) !== false)
+  }
+
+  /** Has the rows decided that wait, and writes them. */
+  private resolveDeferred(): Effect.Effect<void> {
+    if (!this.hasDeferred) {
+      this.hasDeferred = true
+      const committedMillis = Number(this.commitTimeMicros) / 1000
+      this.budget.begin(this.engine.timers.epochMillis() - committedMillis)
+    }
+    const rows = this.deferred.take()
+    return Effect.map(this.options.decide(rows, this.budget), ({ aboveLimit, failed }) => {
+      for (const [id, message] of failed) this.dropFailed(id, message)
+      for (const reason of new Set(aboveLimit.values())) {
+        const ids = Array.from(aboveLimit.keys()).filter((id) => aboveLimit.get(id) === reason)
+        const shapes = ids.flatMap((id) => this.engine.store.get(id) ?? [])
+        this.options.drop(shapes, `${reason}. Only Postgres can evaluate its condition`)
+      }
+      for (const row of rows) this.emitDecided(row)
     })
   }
 
@@ -427,13 +450,8 @@ export class RowRouter implements ChangeSink {
     if (reason !== undefined) this.options.drop([shape], reason)
   }
 
-  /** Postgres has decided: `before` and `after` are the shapes that the old and the new row belong to. */
-  private emitDecided(row: DeferredRow): void {
-    for (const { shapeId, message } of row.failed) this.dropFailed(shapeId, message)
-    const target = this.routes.get(row.relation.oid)?.targets.find((t) => t.tableOid === row.tableOid)
-    if (target !== undefined && row.before.count + row.after.count > 0) {
-      this.items.write(target, row.op, row.oldRow, row.row, row.before, row.after)
-    }
+  private emitDecided({ after, before, oldRow, op, row, target }: DeferredRow): void {
+    if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
     this.writer.endOfItems()
   }
 }

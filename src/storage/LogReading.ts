@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib"
 import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
 import { DamagedFile, type FileIntegrity, type FileSum, openFile } from "./FileIntegrity.ts"
 import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
-import { markedLength, writeMessage } from "./Message.ts"
+import { endOfMessage, markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
@@ -222,10 +222,15 @@ async function* piecesOf(
   }
   if (entries === undefined) return
   for (let i = from; i < to;) {
+    if (entries.length(i) + entryExtraBytes > limit) {
+      yield* largeEntry(source, entries, i++, first, buffer)
+      first = false
+      continue
+    }
     const until = groupEnd(entries, i, to, limit)
     let size = 0
     for (let k = i; k < until; k++) size += entries.length(k) + entryExtraBytes
-    const out = buffer !== undefined && size <= buffer.length ? buffer : Buffer.allocUnsafeSlow(size)
+    const out = buffer ?? Buffer.allocUnsafeSlow(size)
     let at = 0
     while (i < until) {
       const segment = entries.segment(i)
@@ -239,8 +244,7 @@ async function* piecesOf(
       }
       const run = runEnd(entries, i, until)
       const span = Buffer.allocUnsafe(entries.position(run - 1) + entries.length(run - 1) - start)
-      if (!(await source.readSegment(segment, start, span)))
-        throw new Error(`journal segment ${segment} ends before ${start + span.length}`)
+      if (!(await source.readSegment(segment, start, span))) throw endsEarly(segment, start + span.length)
       for (; i < run; i++) {
         const position = entries.position(i) - start
         at = writeMessage(out, at, span, position, entries.length(i), entries.isLast(i), first)
@@ -249,6 +253,36 @@ async function* piecesOf(
     }
     yield out.subarray(0, at)
   }
+}
+
+const endsEarly = (segment: number, position: number): Error =>
+  new Error(`journal segment ${segment} ends before ${position}`)
+
+/** One entry that no piece has room for, in pieces as `MakePieces` says: it may be a gigabyte, and has many readers. */
+async function* largeEntry(
+  source: LogSource,
+  entries: ShapeTail,
+  i: number,
+  isFirst: boolean,
+  buffer: Buffer | undefined
+): AsyncGenerator<Buffer> {
+  const segment = entries.segment(i)
+  const position = entries.position(i)
+  const ending = endOfMessage(entries.isLast(i))
+  const length = entries.length(i) - ending.length
+  for (let done = 0; done < length;) {
+    const room = buffer ?? Buffer.allocUnsafeSlow(pieceBytes)
+    const at = done > 0 || isFirst ? 0 : room.write(",", 0)
+    const bytes = Math.min(room.length - at, length - done)
+    const into = room.subarray(at, at + bytes)
+    const known = source.memory(segment, position + done, bytes)
+    if (known !== undefined) known.copy(into)
+    else if (!(await source.readSegment(segment, position + done, into)))
+      throw endsEarly(segment, position + done + bytes)
+    done += bytes
+    yield room.subarray(0, at + bytes)
+  }
+  if (ending.length > 0) yield ending.written
 }
 
 const startIn = async (index: FileHandle, file: LogFile, after: LogOffset): Promise<number> => {
@@ -277,7 +311,8 @@ const runEnd = (entries: ShapeTail, from: number, until: number): number => {
   const start = entries.position(from)
   let useful = entries.length(from)
   let i = from + 1
-  while (i < until && entries.segment(i) === segment) {
+  // Releases up to now have written entries of one transaction in another order than that of their offsets.
+  while (i < until && entries.segment(i) === segment && entries.position(i) > entries.position(i - 1)) {
     useful += entries.length(i)
     const bytes = entries.position(i) + entries.length(i) - start
     if (bytes > pieceBytes * 2 || bytes > useful * 4 + 4096) break

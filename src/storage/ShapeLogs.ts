@@ -28,7 +28,7 @@ export interface LogSlice {
   readonly body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>
   /**
    * What `body` gives, where that is a stream, for a consumer that is done with one piece when it asks for the next:
-   * pieces are read into its buffer, and are no larger than that (but for a single row that is). Throws `ShapeReadError`.
+   * pieces are read into its buffer, and are no larger than that. Throws `ShapeReadError`.
    * Run one of the two. May be left out.
    */
   readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto"
-import type { LogOffset } from "../shapes/LogOffset.ts"
+import { compareOffsets, type LogOffset } from "../shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import { internDefinition } from "./internDefinition.ts"
 import { PendingItems } from "./PendingItems.ts"
@@ -57,15 +57,21 @@ export class ShapeStore {
   private readonly waiters: Waiters
   private readonly chunkBytesThreshold: number
   private readonly onDropped: (shape: ShapeState, reason: string) => void
+  private readonly onDisorder: (shape: ShapeState) => void
+  /** Shapes that the transaction at hand would put out of order. */
+  private readonly disordered = new Set<ShapeState>()
 
   constructor(options: {
     readonly waiters: Waiters
     readonly chunkBytesThreshold: number
     readonly onDropped?: (shape: ShapeState, reason: string) => void
+    /** Entries came that do not follow those that the shape has, so it was dropped. */
+    readonly onDisorder?: (shape: ShapeState) => void
   }) {
     this.waiters = options.waiters
     this.chunkBytesThreshold = options.chunkBytesThreshold
     this.onDropped = options.onDropped ?? (() => {})
+    this.onDisorder = options.onDisorder ?? (() => {})
   }
 
   get count(): number {
@@ -314,7 +320,10 @@ export class ShapeStore {
           if (shape.files.length > 0 && commitLsn <= shape.filesEnd().tx) continue
           tail = shape.tail = new ShapeTail()
         }
-        tail.push(high, low, op, segment, position, length)
+        if (!tail.push(high, low, op, segment, position, length)) {
+          this.disordered.add(shape)
+          continue
+        }
         entries++
         shape.openChunkBytes += length
         if (shape.openChunkBytes >= threshold) {
@@ -340,6 +349,18 @@ export class ShapeStore {
       this.wake(shape)
     }
     this.touched = []
+    if (this.disordered.size > 0) this.reportDisorder()
+  }
+
+  private reportDisorder(): void {
+    const shapes = Array.from(this.disordered)
+    this.disordered.clear()
+    for (const shape of shapes) if (!shape.dropped) this.dropDisordered(shape)
+  }
+
+  private dropDisordered(shape: ShapeState): void {
+    this.drop(shape.id, "its log is out of order")
+    this.onDisorder(shape)
   }
 
   /**
@@ -363,6 +384,8 @@ export class ShapeStore {
     if (from === added.count) return
     const tail = (shape.tail ??= new ShapeTail())
     const first = tail.count
+    if (first > 0 && compareOffsets(added.offset(from), tail.offset(first - 1)) <= 0)
+      return this.dropDisordered(shape)
     tail.append(added, from, added.count)
     this.countEntries(segment, added.count - from)
     const { chunkBytesThreshold } = this

@@ -34,16 +34,32 @@ export class ShapeTail {
     this.words = words
   }
 
-  push(txHigh: number, txLow: number, op: number, segment: number, position: number, length: number): void {
+  /** Adds an entry. False, and nothing is added, when its offset is not above that of the last one. */
+  push(
+    txHigh: number,
+    txLow: number,
+    op: number,
+    segment: number,
+    position: number,
+    length: number
+  ): boolean {
     if ((this.count + 1) * tailStride > this.words.length) this.grow(0)
-    const at = this.count++ * tailStride
+    const at = this.count * tailStride
     const words = this.words
+    if (
+      at > 0 &&
+      words[at - 6] === txHigh &&
+      (words[at - 5] === txLow ? op <= (words[at - 4] as number) : txLow < (words[at - 5] as number))
+    )
+      return false
+    this.count++
     words[at] = txHigh
     words[at + 1] = txLow
     words[at + 2] = op
     words[at + 3] = segment
     words[at + 4] = position
     words[at + 5] = length
+    return true
   }
 
   /** To twice its size, and at least `words`. */

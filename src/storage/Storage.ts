@@ -15,6 +15,8 @@ import {
   tailInMemory
 } from "./LogReading.ts"
 import { DamagedFile, FileIntegrity } from "./FileIntegrity.ts"
+import { discardDamaged, discardUnreadable } from "./discardShape.ts"
+import { ReadFailures } from "./ReadFailures.ts"
 import { failingWith, piecesToStream } from "./piecesToStream.ts"
 import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
 import type { ShapeState } from "./ShapeState.ts"
@@ -137,13 +139,15 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   }
   const chunks = new SnapshotChunks(source)
 
-  /** Damage costs the shape: whoever asks again is told to start over. */
+  const failures = new ReadFailures(engine.timers.nowMillis)
+
+  /** Damage costs the shape, and so does what cannot be read each time: whoever asks again is told to start over. */
   const failure = (shape: ShapeHandle) => (cause: unknown) => {
-    if (cause instanceof DamagedFile) engine.damaged(shape, cause.message)
-    return new ShapeReadError({
-      handle: shape.handle,
-      message: cause instanceof Error ? cause.message : String(cause)
-    })
+    const message = cause instanceof Error ? cause.message : String(cause)
+    if (cause instanceof DamagedFile) discardDamaged(engine, shape, message)
+    else if (engine.live(shape) !== undefined && failures.isHopeless(shape.id, cause))
+      discardUnreadable(engine, shape, message)
+    return new ShapeReadError({ handle: shape.handle, message })
   }
 
   /** A body that is read as its consumer asks for it. */

@@ -9,6 +9,8 @@ import {
   withdrawClaim
 } from "./Epochs.ts"
 import { loadCheckpoint } from "./CheckpointReader.ts"
+import { discardDisordered } from "./discardShape.ts"
+import { noHooks } from "./EngineHooks.ts"
 import type { EngineOptions, TakenOver } from "./EngineOptions.ts"
 import { JournalReader, readToEnd } from "./JournalReader.ts"
 import { JournalWriter } from "./JournalWriter.ts"
@@ -73,13 +75,7 @@ export class StorageEngine {
   eagerPollMillis = 10
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
-  readonly hooks: {
-    onDurable: (marker: number) => void
-    onRotate: () => void
-    onDropped: (shape: ShapeState, reason: string) => void
-    /** The same, for whoever is not the session that writes: that one sets and resets `onDropped`. */
-    readonly onGone: Set<(shape: ShapeState) => void>
-  } = { onDurable: () => {}, onRotate: () => {}, onDropped: () => {}, onGone: new Set() }
+  readonly hooks = noHooks()
 
   constructor(options: EngineOptions) {
     this.options = options
@@ -99,7 +95,8 @@ export class StorageEngine {
       onDropped: (shape, reason) => {
         this.hooks.onDropped(shape, reason)
         for (const listener of this.hooks.onGone) listener(shape)
-      }
+      },
+      onDisorder: (shape) => discardDisordered(this, shape)
     })
   }
 
@@ -398,20 +395,6 @@ export class StorageEngine {
   write(notice: Notice): void {
     this.writer?.notice(notice)
     this.store.apply(notice)
-  }
-
-  /** A file of the shape does not hold what was written to it: the shape is dropped, by a writer for everybody. */
-  damaged(shape: { readonly id: number; readonly handle: string }, what: string): void {
-    if (this.live(shape) === undefined) return
-    this.warn(
-      `${what}. Shape ${shape.handle} is dropped and its clients fetch it again. Check the disk if this happens again.`
-    )
-    const reason = "a file of it is damaged"
-    if (this.writer === undefined) this.store.drop(shape.id, reason)
-    else {
-      this.write({ t: "dropped", ids: [shape.id], reason })
-      this.writer.flush()
-    }
   }
 
   /**

@@ -24,13 +24,12 @@ export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList
 export { loadParser } from "./parse/parser.ts"
 export { narrowing } from "./print/narrowing.ts"
 export {
-  evaluateInPostgres,
-  slowSql,
-  type Answer,
-  type Question,
+  askPostgres,
+  type AskingQuery,
+  columnsRead,
+  type Questions,
   type RowTexts,
-  type SlowOptions,
-  type SlowQuery
-} from "./slow/evaluateInPostgres.ts"
+  type Verdicts
+} from "./slow/askPostgres.ts"
 export type { Classification, WhereClause } from "./WhereClause.ts"
 export type { WhereError } from "./WhereError.ts"

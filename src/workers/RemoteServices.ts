@@ -68,6 +68,10 @@ export const remoteRegistry = Layer.effect(
     const { engine } = yield* Storage
     const catchUp = Effect.promise(() => engine.catchUp())
 
+    const run = Effect.runForkWith(yield* Effect.context<never>())
+    // Otherwise the main process would go on naming a shape that is not found here any more.
+    engine.hooks.onDiscarded = (handle, reason) =>
+      void run(Effect.ignore(main.ask({ _tag: "Drop", handle, reason })))
     const touched = new Set<number>()
     const timer = setInterval(() => {
       if (touched.size === 0) return

@@ -29,7 +29,8 @@ describe("more shapes than there may be", () => {
         engine,
         snapshotter,
         makeMatcher: clauseMatcher,
-        decide: () => Effect.void,
+        decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
+        decisionMillis: 400,
         get maxShapes() {
           looks++
           return 3

@@ -2,9 +2,9 @@ import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { columnText } from "../../src/postgres/Tuple.ts"
 import {
+  askPostgres,
   clearMatchList,
   compileWhere,
-  evaluateInPostgres,
   FilterIndex,
   loadParser,
   makeMatchList,
@@ -244,17 +244,12 @@ describe("mistakes that are not made here", () => {
       for (const id of out.undecided) {
         const clause = compiled[id]
         if (clause === undefined) continue
-        const [answer] = await Effect.runPromise(
-          evaluateInPostgres([{ row: texts, clause }], {
-            table: table.info,
-            catalogue,
-            timeoutMillis: 1000,
-            isDataError: () => true,
-            messageOf: String,
-            query: (sql, parameters) => Effect.promise(() => session.queryText(sql, parameters))
-          })
+        const isTrue = await Effect.runPromise(
+          askPostgres({ table: table.info, catalogue, clauses: [clause], rows: [texts] }, (sql, parameters) =>
+            Effect.promise(() => session.queryText(sql, parameters))
+          )
         )
-        if (answer?.kind === "true") ids.add(id)
+        if (isTrue(0, 0)) ids.add(id)
       }
       for (const id of clauses.keys()) found[id] += ids.has(id) ? "t" : "."
     }

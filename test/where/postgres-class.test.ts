@@ -2,11 +2,11 @@ import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { columnText, type Tuple } from "../../src/postgres/Tuple.ts"
 import {
+  askPostgres,
   compileWhere,
-  evaluateInPostgres,
   loadParser,
-  type Question,
-  type RowTexts
+  type RowTexts,
+  type WhereClause
 } from "../../src/where/index.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
@@ -42,28 +42,38 @@ describe("clauses that only Postgres evaluates", () => {
   const textsOf = (row: Tuple): RowTexts =>
     Object.fromEntries(oracle.table.columns.map((column, i) => [column.name, columnText(row, i)]))
 
-  const options = (timeoutMillis = 5000) => ({
-    table: oracle.table.info,
-    catalogue: oracle.catalogue,
-    timeoutMillis,
-    isDataError: (error: QueryFailed) => error.code !== "57014",
-    messageOf: (error: QueryFailed) => error.message,
-    query: (sql: string, parameters: ReadonlyArray<ReadonlyArray<string | null>>, limit: number) =>
-      Effect.tryPromise({
-        try: async () => {
-          await oracle.session.queryText(`SET statement_timeout = ${limit}`)
-          try {
-            return await oracle.session.queryText(sql, parameters)
-          } finally {
-            await oracle.session.queryText("SET statement_timeout = 0")
-          }
+  const query = (sql: string, parameters: ReadonlyArray<ReadonlyArray<string | null>>) =>
+    Effect.tryPromise({
+      try: () => oracle.session.queryText(sql, parameters),
+      catch: (error) => {
+        const { message, code } = error as { readonly message: string; readonly code: string }
+        return new QueryFailed(message, code)
+      }
+    })
+  const ask = (
+    asked: ReadonlyArray<WhereClause>,
+    rows: ReadonlyArray<RowTexts>,
+    isAsked?: (row: number, clause: number) => boolean
+  ) =>
+    Effect.result(
+      askPostgres(
+        {
+          table: oracle.table.info,
+          catalogue: oracle.catalogue,
+          clauses: asked,
+          rows,
+          ...(isAsked === undefined ? {} : { isAsked })
         },
-        catch: (error) => {
-          const { message, code } = error as { readonly message: string; readonly code: string }
-          return new QueryFailed(message, code)
-        }
-      })
-  })
+        query
+      )
+    )
+  const compiled = (sql: string) => {
+    const result = compileWhere({ sql, params: {}, table: oracle.table.info, catalogue: oracle.catalogue })
+    if (!Result.isSuccess(result)) throw new Error(result.failure.message)
+    return result.success
+  }
+  const expected = async (sql: string) =>
+    (await oracle.session.queryText("SELECT verdicts('orders', $1) AS v", [sql]))[0]?.["v"] ?? ""
 
   beforeAll(async () => {
     await Effect.runPromise(loadParser)
@@ -80,33 +90,30 @@ CREATE COLLATION ordered (provider = icu, locale = 'en-u-ks-level2', determinist
   afterAll(() => database.drop())
 
   it.for(clauses)("%s: the answers are those of a query over the table", async (sql) => {
-    const result = compileWhere({ sql, params: {}, table: oracle.table.info, catalogue: oracle.catalogue })
-    assert.isTrue(Result.isSuccess(result), Result.isFailure(result) ? result.failure.message : "")
-    if (!Result.isSuccess(result)) return
-    if (!sql.includes("/ quantity")) assert.strictEqual(result.success.classification, "postgres")
-    const questions: ReadonlyArray<Question> = oracle.rows.map((row) => ({
-      row: textsOf(row),
-      clause: result.success
-    }))
-    const answers = await Effect.runPromise(evaluateInPostgres(questions, options()))
-    const expected = (await oracle.session.queryText("SELECT verdicts('orders', $1) AS v", [sql]))[0]?.["v"]
-    // NULL and false are the same to a query, which may stop at either.
-    const letters = { true: "t", false: "f", null: "f", failed: "e" }
-    assert.strictEqual(answers.map((answer) => letters[answer.kind]).join(""), expected?.replaceAll("n", "f"))
+    const clause = compiled(sql)
+    if (!sql.includes("/ quantity")) assert.strictEqual(clause.classification, "postgres")
+    let found = ""
+    for (const row of oracle.rows) {
+      const answer = await Effect.runPromise(ask([clause], [textsOf(row)]))
+      found += answer._tag === "Failure" ? "e" : answer.success(0, 0) ? "t" : "."
+    }
+    assert.strictEqual(found, (await expected(sql)).replaceAll(/[fn]/g, "."))
   })
 
-  it("fail as a whole only when Postgres cannot be asked", async () => {
-    const sql = "length(title) > 2 AND repeat(title, 3000000) ~ '(x+x+)+y' AND shout(title) <> ''"
-    const result = compileWhere({ sql, params: {}, table: oracle.table.info, catalogue: oracle.catalogue })
-    if (!Result.isSuccess(result)) throw new Error("refused")
-    const row = {
-      ...Object.fromEntries(oracle.table.columns.map((column) => [column.name, null])),
-      title: "xxxxxxx"
+  it("all clauses for all rows are one statement, and none is evaluated for a row that it is not asked about", async () => {
+    const verdicts = await Promise.all(clauses.map(expected))
+    const isAsked = (row: number, clause: number) =>
+      (row + clause) % 3 !== 0 && verdicts[clause]?.[row] !== "e"
+    const answer = await Effect.runPromise(ask(clauses.map(compiled), oracle.rows.map(textsOf), isAsked))
+    if (answer._tag === "Failure") throw new Error(answer.failure.message)
+    for (const [clause, sql] of clauses.entries()) {
+      const wanted = oracle.rows.map((_, row) => isAsked(row, clause) && verdicts[clause]?.[row] === "t")
+      assert.deepStrictEqual(
+        oracle.rows.map((_, row) => answer.success(row, clause)),
+        wanted,
+        sql
+      )
     }
-    const outcome = await Effect.runPromise(
-      Effect.result(evaluateInPostgres([{ row, clause: result.success }], options(20)))
-    )
-    assert.strictEqual(outcome._tag, "Failure")
   })
 
   it("see the collation of the column", async () => {
@@ -121,17 +128,17 @@ CREATE COLLATION ordered (provider = icu, locale = 'en-u-ks-level2', determinist
     })
     if (!Result.isSuccess(result)) throw new Error(result.failure.message)
     assert.strictEqual(result.success.classification, "postgres")
-    const questions = ["ABC", "abd"].map((t) => ({ row: { t }, clause: result.success }))
-    const answers = await Effect.runPromise(
-      evaluateInPostgres(questions, {
-        ...options(),
-        table: collated.table.info,
-        catalogue: collated.catalogue
-      })
+    const isTrue = await Effect.runPromise(
+      askPostgres(
+        {
+          table: collated.table.info,
+          catalogue: collated.catalogue,
+          clauses: [result.success],
+          rows: ["ABC", "abd"].map((t) => ({ t }))
+        },
+        query
+      )
     )
-    assert.deepStrictEqual(
-      answers.map((answer) => answer.kind),
-      ["true", "false"]
-    )
+    assert.deepStrictEqual([isTrue(0, 0), isTrue(1, 0)], [true, false])
   })
 })

@@ -1,0 +1,63 @@
+/** Of the time in which the stream does not wait for Postgres, so much is added to what it may wait. */
+const share = 0.5
+/** Whoever lags no more than this behind the best that was seen has caught up. */
+const caughtUpMillis = 200
+/** A transaction may wait for so long even when nothing is left. */
+const leastMillis = 25
+/** For so long the shortest lag counts; then the one of the time after that. Clocks may be set. */
+const lagWindowMillis = 60_000
+
+/**
+ * How long the stream may wait for conditions that only Postgres decides: one transaction no longer than the capacity
+ * and half of the time that its changes take anyway, and all of them together no more than a third of the time once that
+ * makes the stream fall behind. A stream that keeps up may wait whenever it has to.
+ */
+export class DecisionBudget {
+  private readonly capacityMillis: number
+  private readonly nowMillis: () => number
+  private level: number
+  private lastMillis: number
+  private windowEndsMillis = 0
+  private shortestLag = Infinity
+  private shortestLagBefore = Infinity
+
+  constructor(capacityMillis: number, nowMillis: () => number) {
+    this.capacityMillis = capacityMillis
+    this.nowMillis = nowMillis
+    this.level = capacityMillis
+    this.lastMillis = nowMillis()
+  }
+
+  /** A transaction needs to wait for the first time; it was committed so long ago, by two clocks that may differ. */
+  begin(lagMillis: number): void {
+    const now = this.nowMillis()
+    if (now >= this.windowEndsMillis) {
+      this.shortestLagBefore = this.shortestLag
+      this.shortestLag = Infinity
+      this.windowEndsMillis = now + lagWindowMillis
+    }
+    this.shortestLag = Math.min(this.shortestLag, lagMillis)
+    const behind = lagMillis - Math.min(this.shortestLag, this.shortestLagBefore)
+    if (behind <= caughtUpMillis) this.level = this.capacityMillis
+    this.refill(now)
+    this.level = Math.max(this.level, Math.min(leastMillis, this.capacityMillis))
+  }
+
+  private refill(now: number): void {
+    this.level = Math.min(this.capacityMillis, this.level + share * (now - this.lastMillis))
+    this.lastMillis = now
+  }
+
+  /** For so long the transaction at hand may wait from now on. */
+  leftMillis(): number {
+    this.refill(this.nowMillis())
+    return this.level
+  }
+
+  /** The stream has waited since `sinceMillis`. */
+  spend(sinceMillis: number): void {
+    const now = this.nowMillis()
+    this.level -= now - sinceMillis
+    this.lastMillis = now
+  }
+}

@@ -1,0 +1,103 @@
+import { Effect, Fiber, Scope } from "effect"
+import type { DatabaseTarget } from "../../config/BatonConfig.ts"
+import {
+  type ConnectionConfig,
+  connectTimeoutMillis,
+  displaySettings,
+  errorSubject,
+  poolOptions,
+  serverTcpSettings
+} from "../../postgres/ConnectionOptions.ts"
+import { ownPgError, type PgError } from "../../postgres/PgError.ts"
+import { makeSessionPool } from "../../postgres/SessionPool.ts"
+import type { AskingQuery } from "../../where/index.ts"
+
+/**
+ * One is in use at a time. The others are for when Postgres does not end a statement that is over its time: some functions
+ * cannot be stopped.
+ */
+const connections = 3
+const acquireTimeoutMillis = 2000
+/** A statement that Postgres has not ended by itself so long after its time is left to itself. */
+const graceMillis = 250
+
+/** Idle ones are closed after a minute: whoever comes later connects before its time begins. */
+const warmMillis = 30_000
+
+export interface DecisionPool {
+  /** Completes when a statement need not wait for a connection to be made, as far as that can be known. */
+  readonly ready: Effect.Effect<void, PgError>
+  /** Runs statements that take no longer than given, and fails with `statement_timeout` soon after. */
+  readonly query: (limitMillis: number) => AskingQuery<PgError>
+}
+
+/**
+ * Sessions in which Postgres evaluates conditions, opened when there are such conditions and closed when there are none
+ * for a minute. A pool of their own: what is slow there must keep nothing else waiting. They read only. The usual limit,
+ * `statementMillis`, costs no more than the statement itself; others, a transaction.
+ */
+export const makeDecisionPool = (
+  target: DatabaseTarget,
+  config: ConnectionConfig,
+  statementMillis: number,
+  nowMillis: () => number
+): Effect.Effect<DecisionPool, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const pool = yield* makeSessionPool(
+      poolOptions(target, config, {
+        size: connections,
+        applicationName: "baton conditions",
+        settings: {
+          ...displaySettings,
+          ...serverTcpSettings(config),
+          statement_timeout: String(Math.ceil(statementMillis)),
+          default_transaction_read_only: "on"
+        }
+      }),
+      { subject: errorSubject(target), acquireTimeoutMillis, queryTimeoutMillis: undefined }
+    )
+    let warmUntilMillis = -Infinity
+    const ready = Effect.suspend(() =>
+      nowMillis() < warmUntilMillis ? Effect.void : within(pool.query("SELECT"), connectTimeoutMillis, scope)
+    ).pipe(
+      // All are taken by statements that cannot be ended: the next one finds that out.
+      Effect.catch((error) => (error.kind === "pool_timeout" ? Effect.void : Effect.fail(error))),
+      Effect.map(() => void (warmUntilMillis = nowMillis() + warmMillis))
+    )
+    const query: DecisionPool["query"] = (limitMillis) => (sql, texts) => {
+      const parameters = texts.map(arrayLiteral)
+      const statement =
+        limitMillis === statementMillis
+          ? pool.query(sql, parameters)
+          : pool.transaction((transaction) => transaction.query(sql, parameters), {
+              settings: { statement_timeout: String(Math.ceil(limitMillis)) }
+            })
+      return within(statement, limitMillis, scope)
+    }
+    return { ready, query }
+  })
+
+/** Does not wait for the end of what it gives up: that may take as long as it likes. */
+const within = <A>(
+  effect: Effect.Effect<A, PgError>,
+  limitMillis: number,
+  scope: Scope.Scope
+): Effect.Effect<A, PgError> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkIn(effect, scope, { startImmediately: true })
+    return yield* Fiber.join(fiber).pipe(
+      Effect.timeoutOrElse({
+        duration: limitMillis + graceMillis,
+        orElse: () => Effect.fail(overTime(limitMillis))
+      }),
+      Effect.ensuring(Effect.forkIn(Fiber.interrupt(fiber), scope))
+    )
+  })
+
+const overTime = (limitMillis: number): PgError =>
+  ownPgError("statement_timeout", `Postgres did not end a statement within ${Math.ceil(limitMillis)} ms.`)
+
+/** A text array as Postgres reads it. */
+const arrayLiteral = (texts: ReadonlyArray<string | null>): string =>
+  `{${texts.map((text) => (text === null ? "NULL" : `"${text.replace(/[\\"]/g, "\\$&")}"`)).join(",")}}`

@@ -1,0 +1,43 @@
+import { Effect } from "effect"
+import type { StorageEngine } from "./StorageEngine.ts"
+
+interface Named {
+  readonly id: number
+  readonly handle: string
+}
+
+/** Drops a shape that cannot be served any more, with a line in the log: by a writer for everybody, by a follower for itself. */
+export const discardShape = (engine: StorageEngine, shape: Named, what: string, reason: string): void => {
+  engine.options.run(
+    Effect.logWarning(`${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`)
+  )
+  if (engine.writer === undefined) {
+    engine.store.drop(shape.id, reason)
+    engine.hooks.onDiscarded(shape.handle, reason)
+    return
+  }
+  engine.write({ t: "dropped", ids: [shape.id], reason })
+  engine.writer.flush()
+}
+
+/** A file of the shape does not hold what was written to it. */
+export const discardDamaged = (engine: StorageEngine, shape: Named, what: string): void => {
+  if (engine.live(shape) === undefined) return
+  discardShape(engine, shape, `${what}. Check the disk if this happens again`, "a file of it is damaged")
+}
+
+/** Its readers are cut whenever they come. */
+export const discardUnreadable = (engine: StorageEngine, shape: Named, why: string): void => {
+  if (engine.live(shape) === undefined) return
+  const what = `The log of a shape cannot be read, again and again: ${why}`
+  discardShape(engine, shape, `${what}. Please report it if the disk is in order`, "its log cannot be read")
+}
+
+/** The journal holds entries that do not follow those before them: they were not taken over. */
+export const discardDisordered = (engine: StorageEngine, shape: Named): void =>
+  discardShape(
+    engine,
+    shape,
+    "The journal holds entries of a shape that are out of order. Please report it",
+    "its log is out of order"
+  )
