@@ -62,7 +62,11 @@ export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> 
     Effect.gen(function* () {
       const config = yield* Config
       const health = yield* HealthRef
-      const handler = yield* makeNodeHandler({ sendTimeoutMillis: config.tcpSendTimeoutMillis, prefix })
+      const handler = yield* makeNodeHandler({
+        sendTimeoutMillis: config.tcpSendTimeoutMillis,
+        pipelinedRequests: config.limits.pipelinedRequests,
+        prefix
+      })
       const fetch = yield* makeFetchHandler({ prefix })
       yield* Effect.addFinalizer(() =>
         Effect.timeoutOption(Effect.andThen(handler.awaitIdle, fetch.awaitIdle), config.shutdownGraceMillis)

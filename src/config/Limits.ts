@@ -4,7 +4,7 @@ import { defaulted, type Defaulted } from "./Variable.ts"
 /** What happens to whatever is above a limit. */
 export type Above =
   /** The request gets this status, before anything is made for it. */
-  | { readonly _tag: "Refused"; readonly status: 400 | 413 | 429 | 503 }
+  | { readonly _tag: "Refused"; readonly status: 400 | 408 | 413 | 429 | 503 }
   /** The shape is dropped with the reason in the log; its clients get 409 once. */
   | { readonly _tag: "Dropped" }
   /** Something slower but bounded happens instead. */
@@ -39,7 +39,7 @@ export const bytes = limit(size, "bytes")
 export const count = limit(integer(1), "")
 export const millis = limit(time(), "ms")
 
-export const refused = (status: 400 | 413 | 429 | 503): Above => ({ _tag: "Refused", status })
+export const refused = (status: 400 | 408 | 413 | 429 | 503): Above => ({ _tag: "Refused", status })
 export const dropped: Above = { _tag: "Dropped" }
 export const otherwise = (what: string): Above => ({ _tag: "Otherwise", what })
 
@@ -49,6 +49,39 @@ export const limits = {
     subject: "The body of a request",
     above: refused(413),
     about: "It is read whole before it is looked at."
+  }),
+  bodyMillis: millis("BATON_MAX_BODY_TIME", "20s", {
+    subject: "The time in which the body of a request arrives",
+    above: refused(408),
+    about: "More is for clients with large bodies and slow lines."
+  }),
+  openBodies: count("BATON_MAX_OPEN_BODIES", "1000", {
+    subject: "The number of bodies that are being received",
+    above: otherwise("the one that has been on its way for longest is refused with 503"),
+    about: "They do not count as requests before they are complete (`ELECTRIC_MAX_CONCURRENT_REQUESTS`)."
+  }),
+  openBodyBytes: bytes("BATON_MAX_OPEN_BODY_BYTES", "64 MB", {
+    subject: "The size of all bodies that are being received",
+    above: otherwise("the largest of them is refused with 503"),
+    about: "What has arrived of them is in memory."
+  }),
+  connections: count("BATON_MAX_CONNECTIONS", "20000", {
+    subject: "The number of connections of clients",
+    above: otherwise("is closed at once"),
+    about:
+      "Also those that send nothing. Never more than half of the files that the system lets the process open (`ulimit -n`), " +
+      "so that some are left for storage."
+  }),
+  pipelinedRequests: count("BATON_MAX_PIPELINED_REQUESTS", "100", {
+    subject: "The number of requests that wait for the one before them on a connection",
+    above: otherwise("the connection is cut"),
+    about:
+      "One request of an HTTP/1.1 connection is worked on at a time; browsers send no other one before its answer."
+  }),
+  streams: count("BATON_MAX_STREAMS", "500", {
+    subject: "The number of requests at a time on an HTTP/2 connection",
+    above: otherwise("the client waits with them, or makes another connection"),
+    about: "Proxies send the requests of many clients over one connection."
   }),
   clauseBytes: bytes("BATON_MAX_CLAUSE", "65536", {
     subject: "The text of a condition or an order",

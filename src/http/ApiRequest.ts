@@ -24,5 +24,9 @@ export interface ApiRequest {
   readonly header: (name: string) => string | undefined
   /** All headers, lower-case names. Only made when somebody asks (the authorisation hook). */
   readonly headers: () => Readonly<Record<string, string>>
-  readonly body: (maxBytes: number) => Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable | BodyTaken>
+  /** Reads the body. `arrived` is told of pieces as they come, where the server hands them out one by one. */
+  readonly body: (
+    maxBytes: number,
+    arrived?: (bytes: number) => void
+  ) => Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable | BodyTaken>
 }

@@ -8,6 +8,7 @@ import type { Admission } from "./Admission.ts"
 import type { Authorize } from "./Authorize.ts"
 import type { CompressedChunks } from "./CompressedChunks.ts"
 import type { Conditions } from "./Conditions.ts"
+import type { OpenBodies } from "./OpenBodies.ts"
 import type { Replies } from "./Replies.ts"
 import type { ShapeResolver } from "./ResolveShape.ts"
 
@@ -21,6 +22,7 @@ export interface ApiServices {
   readonly conditions: Conditions["Service"]
   readonly resolver: ShapeResolver
   readonly admission: Admission
+  readonly bodies: OpenBodies
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
   readonly replies: Replies

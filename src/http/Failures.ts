@@ -122,6 +122,15 @@ export const bodyTooLarge = (limits: Limits): Failure => ({
   ),
   closeConnection: true
 })
+export const bodyTooSlow = (details: string): Failure => ({
+  ...failure(408, { error: "Request body took too long", details }, [], "unspecific"),
+  closeConnection: true
+})
+/** The connection is closed: the rest of the body is not waited for. */
+export const tooManyBodies = (message: string): Failure => ({
+  ...unavailable(message, 5),
+  closeConnection: true
+})
 export const bodyUnreadable: Failure = {
   ...failure(400, { error: "Failed to read request body" }, [], "unspecific"),
   closeConnection: true

@@ -12,7 +12,7 @@ const advice =
   "body is text, bytes or parsed JSON (with Hono, for example, { body: await context.req.text() })."
 
 /** The body that was handed over, if one was read already, else the request's own. */
-const readBody = (request: Request, given: unknown, maxBytes: number) =>
+const readBody = (request: Request, given: unknown, maxBytes: number, arrived?: (bytes: number) => void) =>
   Effect.gen(function* () {
     if (request.bodyUsed || request.body?.locked === true) {
       const bytes = givenBytes(given)
@@ -30,6 +30,7 @@ const readBody = (request: Request, given: unknown, maxBytes: number) =>
         length += piece.length
         if (length > maxBytes) return Effect.fail(new BodyTooLarge())
         pieces.push(piece)
+        arrived?.(piece.length)
         return Effect.void
       })
     )
@@ -41,7 +42,7 @@ const apiRequest = (request: Request, target: string, given: unknown): ApiReques
   target,
   header: (name) => request.headers.get(name) ?? undefined,
   headers: () => Object.fromEntries(request.headers),
-  body: (maxBytes) => readBody(request, given, maxBytes)
+  body: (maxBytes, arrived) => readBody(request, given, maxBytes, arrived)
 })
 
 /** Everything after the authority, as it was sent: parsing it would normalise what must not be. */

@@ -5,8 +5,10 @@ import type { AddressInfo, Socket } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { countRequest } from "./LastReply.ts"
-import { createServer } from "./nodeHttp.ts"
+import { createServer, Server as PlainServer } from "./nodeHttp.ts"
 import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
+import { connectionLimit, openFilesLimit } from "./OpenFiles.ts"
+import { answerParseError, type ParseError } from "./ParseErrors.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
 /** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
@@ -19,34 +21,6 @@ const maxHeaderBytes = 64 * 1024
 const listenBacklog = 4096
 /** A client in the middle of a conversation has sent its next request by then. */
 const nextRequestMillis = 300
-
-/** A whole answer for a request that Node could not parse: there is no response object yet. */
-const rawAnswer = (status: string): string =>
-  `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
-
-interface ParseError extends Error {
-  readonly code?: string
-  readonly rawPacket?: Buffer
-  /** How much of the packet the parser had taken. */
-  readonly bytesParsed?: number
-}
-
-/** Answers what never became a request, by what the parser says about it. */
-export const answerParseError = (error: ParseError, socket: Socket): void => {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  let status = "400 Bad Request"
-  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") status = "408 Request Timeout"
-  else if (error.code === "HPE_HEADER_OVERFLOW") {
-    const { rawPacket, bytesParsed = 0 } = error
-    // No line end so far: it is the request line that is too long.
-    const inRequestLine = rawPacket !== undefined && rawPacket.lastIndexOf(10, bytesParsed) < 0
-    status = inRequestLine ? "414 URI Too Long" : "431 Request Header Fields Too Large"
-  }
-  socket.end(rawAnswer(status))
-}
 
 const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
   const options = {
@@ -62,6 +36,8 @@ const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
       : createSecureServer({
           ...options,
           allowHTTP1: true,
+          handshakeTimeout: config.tcpReadTimeoutMillis,
+          settings: { maxConcurrentStreams: config.limits.streams },
           cert: readFileSync(config.tlsCertFile),
           key: readFileSync(config.tlsKeyFile)
         })
@@ -103,7 +79,10 @@ export class HttpServer extends Context.Service<
     Effect.gen(function* () {
       const config = yield* Config
       const api = yield* ShapeApi
-      const handler = yield* makeNodeHandler({ sendTimeoutMillis: config.tcpSendTimeoutMillis })
+      const handler = yield* makeNodeHandler({
+        sendTimeoutMillis: config.tcpSendTimeoutMillis,
+        pipelinedRequests: config.limits.pipelinedRequests
+      })
       const secure = config.tlsCertFile !== undefined && config.tlsKeyFile !== undefined
       const server = yield* Effect.try({
         try: () => makeServer(config),
@@ -114,7 +93,10 @@ export class HttpServer extends Context.Service<
               `${error instanceof Error ? error.message : String(error)}. The service cannot start without them.`
           })
       })
-      const closeSessions = trackSessions(server, handler)
+      const { connections: most, problem } = connectionLimit(config, openFilesLimit())
+      if (problem !== undefined) yield* Effect.logWarning(problem)
+      server.maxConnections = most
+      const closeSessions = trackSessions(server, handler, config.tcpReadTimeoutMillis)
       const address = yield* listen(server, config)
 
       yield* Effect.addFinalizer(() =>
@@ -150,16 +132,29 @@ const connections = (server: Server | Http2SecureServer): Effect.Effect<number> 
 /** Connects handler and server. Returns what closes HTTP/2 sessions after their requests, idle connections, or everything. */
 const trackSessions = (
   server: Server | Http2SecureServer,
-  handler: NodeHandler
+  handler: NodeHandler,
+  idleMillis: number
 ): ((which: "afterTheirRequests" | "idle" | "all") => void) => {
   const emitter: Pick<Server, "on"> = server as Server
   emitter.on("request", handler)
-  emitter.on("clientError", answerParseError)
+  // What else a client expects of us than to go on is no reason to send it away.
+  emitter.on("checkExpectation", handler)
+  const plain = server instanceof PlainServer ? server : undefined
+  emitter.on("clientError", (error: ParseError, socket: Socket) => answerParseError(error, socket, plain))
   const sessions = new Set<ServerHttp2Session>()
   const sockets = new Set<Socket>()
   emitter.on("session", (session: ServerHttp2Session) => {
     sessions.add(session)
     session.once("close", () => sessions.delete(session))
+    let open = 0
+    session.on("stream", (stream) => {
+      open++
+      stream.once("close", () => open--)
+    })
+    // As with HTTP/1.1: a connection without a request does not stay for ever.
+    session.setTimeout(idleMillis, () => {
+      if (open === 0) session.close()
+    })
   })
   emitter.on("secureConnection", (socket: Socket) => {
     sockets.add(socket)

@@ -10,7 +10,8 @@ import { givenBytes } from "./givenBytes.ts"
 export const readNodeBody = (
   request: NodeRequest,
   given: unknown,
-  maxBytes: number
+  maxBytes: number,
+  arrived?: (bytes: number) => void
 ): Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable | BodyTaken> =>
   Effect.suspend((): Effect.Effect<Uint8Array, BodyTooLarge | BodyUnreadable | BodyTaken> => {
     const wasRead = request.readableDidRead || request.readableEnded
@@ -20,7 +21,7 @@ export const readNodeBody = (
       if (bytes === undefined) return Effect.fail(new BodyTaken({ advice: `${advice} ${unusable}` }))
       return bytes.length > maxBytes ? Effect.fail(new BodyTooLarge()) : Effect.succeed(bytes)
     }
-    if (!wasRead) return receiveBody(request, maxBytes)
+    if (!wasRead) return receiveBody(request, maxBytes, arrived)
     return request.readableDidRead || announcesBody(request)
       ? Effect.fail(new BodyTaken({ advice }))
       : Effect.succeed(Buffer.alloc(0))
@@ -35,7 +36,11 @@ const unusable = "What was handed over cannot be written as JSON."
 const announcesBody = ({ headers }: NodeRequest): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
 
-const receiveBody = (request: NodeRequest, maxBytes: number) =>
+const receiveBody = (
+  request: NodeRequest,
+  maxBytes: number,
+  arrived: ((bytes: number) => void) | undefined
+) =>
   Effect.callback<Uint8Array, BodyTooLarge | BodyUnreadable>((resume) => {
     // Nothing will come of a request that is gone.
     if (request.destroyed) return resume(Effect.fail(new BodyUnreadable()))
@@ -43,8 +48,9 @@ const receiveBody = (request: NodeRequest, maxBytes: number) =>
     let length = 0
     const onData = (piece: Buffer) => {
       length += piece.length
-      if (length <= maxBytes) pieces.push(piece)
-      else finish(Effect.fail(new BodyTooLarge()))
+      if (length > maxBytes) return finish(Effect.fail(new BodyTooLarge()))
+      pieces.push(piece)
+      arrived?.(piece.length)
     }
     const onEnd = () => finish(Effect.succeed(Buffer.concat(pieces, length)))
     const onError = () => finish(Effect.fail(new BodyUnreadable()))

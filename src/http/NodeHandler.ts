@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { Cause, type Context, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
+import { standardLimits } from "../config/Limits.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
 import { destroyResponse } from "./destroyResponse.ts"
@@ -9,6 +10,7 @@ import { type Held, HeldRequest, type HeldRequests } from "./HeldRequest.ts"
 import { readNodeBody } from "./NodeBody.ts"
 import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
+import { Pipeline } from "./Pipeline.ts"
 import { normalisePrefix, stripPrefix } from "./Prefix.ts"
 import { ShapeApi } from "./ShapeApi.ts"
 
@@ -59,8 +61,8 @@ class NodeApiRequest implements ApiRequest {
     return headers
   }
 
-  body(maxBytes: number) {
-    return readNodeBody(this.source, this.given, maxBytes)
+  body(maxBytes: number, arrived?: (bytes: number) => void) {
+    return readNodeBody(this.source, this.given, maxBytes, arrived)
   }
 }
 
@@ -69,6 +71,8 @@ export interface NodeHandlerOptions {
   readonly sendTimeoutMillis: number
   /** Path under which the API is mounted, such as `/sync`. Not needed where the framework strips it from `url`. */
   readonly prefix?: string
+  /** Above it a connection is cut. Default: the standard limit. */
+  readonly pipelinedRequests?: number
 }
 
 /** What a framework has read of a request before its handler was called. */
@@ -117,11 +121,12 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   const context: Context.Context<never> = yield* Effect.context<never>()
   const run = Effect.runForkWith(context)
   const prefix = normalisePrefix(options.prefix ?? "")
-  const { sendTimeoutMillis } = options
+  const { pipelinedRequests = standardLimits.pipelinedRequests, sendTimeoutMillis } = options
   let running = 0
   let idle: Deferred.Deferred<void> | undefined
   const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   const allHeld = new Set<Held>()
+  const pipeline = new Pipeline(pipelinedRequests)
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
       Effect.sync(() => {
@@ -139,6 +144,13 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
   }
 
   const handler: (...args: Parameters<NodeHandler>) => void = (request, response, given) => {
+    // Node parses whatever has arrived: this request came before the one ahead of it was answered.
+    if (response.socket === null && request.httpVersionMajor === 1)
+      return pipeline.await(request, response, () => begin(request, response, given))
+    begin(request, response, given)
+  }
+
+  const begin: (...args: Parameters<NodeHandler>) => void = (request, response, given) => {
     try {
       answer(request, response, typeof given === "object" ? given.body : undefined)
     } catch (problem) {

@@ -3,18 +3,10 @@ import { abilities } from "../health/HealthState.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { AdmissionClass, Permit } from "./Admission.ts"
 import type { ApiReply } from "./ApiReply.ts"
-import { type ApiRequest, BodyTaken } from "./ApiRequest.ts"
+import type { ApiRequest } from "./ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { AuthorizeRequest } from "./Authorize.ts"
-import {
-  badBody,
-  bodyTaken,
-  bodyTooLarge,
-  bodyUnreadable,
-  invalidRequest,
-  overloaded,
-  type Failure
-} from "./Failures.ts"
+import { invalidRequest, overloaded, type Failure } from "./Failures.ts"
 import { askHook } from "./askHook.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import { type Facts, onFreshFacts } from "./onFreshFacts.ts"
@@ -25,7 +17,7 @@ import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
 import { checkSubset, readSubset } from "./ReadSubset.ts"
 import type { ReplyContext } from "./Replies.ts"
-import { mergeBody, parseBody, type MergedParams } from "./RequestBody.ts"
+import type { MergedParams } from "./RequestBody.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
 import { parseReadParams, type ShapeParams, type ShapeSelection } from "./ShapeParams.ts"
 
@@ -38,13 +30,24 @@ const admissionClass = (services: ApiServices, query: Readonly<Record<string, un
     : "initial"
 }
 
+const tooMany = ({ admission }: ApiServices, kind: AdmissionClass): Failure =>
+  overloaded(kind, admission.limits[kind], 1 + Math.floor(Math.random() * 5))
+
+/** The refusal of a request that could not run now: its body need not be waited for. */
+export const refusedNow = (
+  services: ApiServices,
+  query: Readonly<Record<string, unknown>>
+): Failure | undefined => {
+  const kind = admissionClass(services, query)
+  if (services.admission.hasRoom(kind)) return undefined
+  services.admission.rejected[kind]++
+  return tooMany(services, kind)
+}
+
 /** Lets a request run, or not. The permit is to be released when the response is over. */
 export const admit = (services: ApiServices, query: Readonly<Record<string, unknown>>): Permit | Failure => {
-  const { admission } = services
   const kind = admissionClass(services, query)
-  return (
-    admission.tryAcquire(kind) ?? overloaded(kind, admission.limits[kind], 1 + Math.floor(Math.random() * 5))
-  )
+  return services.admission.tryAcquire(kind) ?? tooMany(services, kind)
 }
 
 /**
@@ -136,54 +139,8 @@ export const authorizeShape = (
         ...asked
       })
 
-/** A length that the connection kept, and no bytes: a server delivers as many as were announced. */
-const isMissing = (request: ApiRequest, bytes: Uint8Array): boolean =>
-  bytes.length === 0 && Number(request.header("content-length") ?? 0) > 0
-
-const toldOfBodies = new WeakSet<ApiServices>()
-
-/** Said once: it is a mistake in the host's program, and every such request makes it. */
-const bodyIsGone = (services: ApiServices, advice: string): Effect.Effect<never, Failure> =>
-  Effect.suspend(() => {
-    if (toldOfBodies.has(services)) return Effect.fail(bodyTaken)
-    toldOfBodies.add(services)
-    return Effect.andThen(
-      Effect.logError(
-        "The body of a POST request had been read before it reached Baton, so it cannot be answered: the client gets a 500, " +
-          `and so do all that come after it. This does not heal by itself. ${advice}`
-      ),
-      Effect.fail(bodyTaken)
-    )
-  })
-
-const readBody = (
-  services: ApiServices,
-  request: ApiRequest,
-  query: MergedParams
-): Effect.Effect<MergedParams, Failure> => {
-  const { limits } = services.config
-  return request.body(limits.bodyBytes).pipe(
-    Effect.flatMap((bytes) =>
-      isMissing(request, bytes)
-        ? new BodyTaken({ advice: "Hand requests to Baton before anything that reads bodies." })
-        : Effect.succeed(bytes)
-    ),
-    Effect.catchTags({
-      BodyTooLarge: () => Effect.fail(bodyTooLarge(limits)),
-      BodyUnreadable: () => Effect.fail(bodyUnreadable),
-      BodyTaken: ({ advice }) => bodyIsGone(services, advice)
-    }),
-    Effect.flatMap((bytes) => {
-      const body = parseBody(bytes)
-      return Result.isFailure(body)
-        ? Effect.fail(badBody(body.failure))
-        : Effect.succeed(mergeBody(query, body.success))
-    })
-  )
-}
-
 /**
- * Answers GET, HEAD and POST of an admitted request: the ordinary log, a live answer, or a subset. With `mayPark`, a live
+ * Answers GET, HEAD and POST of an admitted request, whose parameters are `merged`: the ordinary log, a live answer, or a subset. With `mayPark`, a live
  * request that would be held comes back parked, as `readShapeNow` parks it.
  */
 export const readShape = Effect.fnUntraced(function* (
@@ -191,12 +148,11 @@ export const readShape = Effect.fnUntraced(function* (
   context: ReplyContext,
   request: ApiRequest,
   query: ParsedQuery,
+  merged: MergedParams,
   permit: Permit,
   mayPark: boolean
 ) {
-  const isPost = context.method === "POST"
-  const merged = isPost ? yield* readBody(services, request, query.merged) : query.merged
-  const parsed = isPost ? parseReadParams(merged) : query.params
+  const parsed = merged === query.merged ? query.params : parseReadParams(merged)
   if (Result.isFailure(parsed)) return yield* Effect.fail(invalidRequest(parsed.failure))
   const params = parsed.success
   const { handle } = params

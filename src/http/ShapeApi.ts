@@ -16,15 +16,18 @@ import { Conditions } from "./Conditions.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { failedReply } from "./failedReply.ts"
 import { unauthorized, undecodableQuery, type Failure } from "./Failures.ts"
+import { OpenBodies } from "./OpenBodies.ts"
 import { openApiDocument } from "./OpenApi.ts"
 import { redactQuery } from "./QueryString.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { QueryParser, type ParsedQuery } from "./ParsedQuery.ts"
-import { admit, readShape, readShapeNow } from "./ReadShape.ts"
+import { readBody } from "./ReadBody.ts"
+import { admit, readShape, readShapeNow, refusedNow } from "./ReadShape.ts"
 import { CompressedChunks } from "./CompressedChunks.ts"
 import { type Cors, corsProblem } from "./Cors.ts"
 import { countReply } from "./countReply.ts"
 import { jsonType, Replies, requestIdOf, type ReplyContext } from "./Replies.ts"
+import type { MergedParams } from "./RequestBody.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
 import { rootPage, wantsPage } from "./RootPage.ts"
 import { operationOf, routeOf, splitTarget, type Operation } from "./Route.ts"
@@ -125,6 +128,7 @@ export class ShapeApi extends Context.Service<
           conditions,
           resolver: new ShapeResolver(yield* Inspector, conditions),
           admission: new Admission(config.maxConcurrentRequests),
+          bodies: new OpenBodies(config.limits),
           requests: (yield* Metrics).requests,
           compressed: new CompressedChunks(),
           replies: new Replies(
@@ -199,17 +203,24 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
     if (!query.authorized) return Effect.fail(unauthorized)
     if (!query.wellFormed) return Effect.fail(undecodableQuery)
     if (context.method === "DELETE") return deleteShape(services, context, request, query.merged)
-    return Effect.flatMap(Effect.scope, (scope) => {
-      const permit = admit(services, query.values)
-      if ("_tag" in permit) return Effect.fail(permit)
-      return Effect.andThen(
-        Scope.addFinalizer(
-          scope,
-          Effect.sync(() => admission.release(permit))
-        ),
-        readShape(services, context, request, query, permit, mayPark)
-      )
-    })
+    const run = (merged: MergedParams) =>
+      Effect.flatMap(Effect.scope, (scope) => {
+        const permit = admit(services, query.values)
+        if ("_tag" in permit) return Effect.fail(permit)
+        return Effect.andThen(
+          Scope.addFinalizer(
+            scope,
+            Effect.sync(() => admission.release(permit))
+          ),
+          readShape(services, context, request, query, merged, permit, mayPark)
+        )
+      })
+    if (context.method !== "POST") return run(query.merged)
+    // Only what has arrived whole takes a place: a client may send its body as slowly as it likes.
+    const refused = refusedNow(services, query.values)
+    return refused === undefined
+      ? Effect.flatMap(readBody(services, request, query.merged), run)
+      : Effect.fail(refused)
   }
 
   const page = (context: ReplyContext): ApiReply =>

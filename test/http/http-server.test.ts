@@ -164,6 +164,70 @@ describe("the server", () => {
     )
   )
 
+  it.live(
+    "raw UTF-8 in a request line is what it would be escaped; the connection ends with the answer",
+    () =>
+      withServer(({ server, store, handle }) =>
+        Effect.gen(function* () {
+          const sent = Effect.fnUntraced(function* (bytes: Buffer) {
+            const connection = yield* rawConnection(server.port)
+            connection.socket.write(bytes)
+            const answer = yield* Effect.promise(() => connection.response())
+            yield* eventually(() => connection.ended, "the connection is closed")
+            return answer
+          })
+          const rest = "host: test\r\nconnection: keep-alive\r\n\r\n"
+          const named = (name: string) =>
+            Buffer.from(`GET /v1/shape?table=${name}&offset=-1 HTTP/1.1\r\n${rest}`)
+          const missing = yield* sent(named("中ü🎉"))
+          assert.strictEqual(missing.status, 400)
+          assert.include(missing.body, "中ü🎉")
+          assert.strictEqual((yield* sent(named("items&x=é"))).status, 200)
+          const body = '{"columns":["id"]}'
+          const post = yield* sent(
+            Buffer.from(
+              `POST /v1/shape?table=items&offset=-1&x=é HTTP/1.1\r\ncontent-length: ${body.length}\r\n${rest}${body}`
+            )
+          )
+          assert.strictEqual(post.status, 200)
+          assert.include(post.headers["electric-schema"] ?? "", '"id"')
+          assert.strictEqual(
+            (yield* sent(Buffer.from(`GET /\xff HTTP/1.1\r\n${rest}`, "latin1"))).status,
+            404
+          )
+          const notText = yield* sent(Buffer.from(`GET /v1/shape?table=\xff HTTP/1.1\r\n${rest}`, "latin1"))
+          assert.strictEqual(notText.status, 400)
+          assert.strictEqual((yield* sent(Buffer.from(`GET /é\x01 HTTP/1.1\r\n${rest}`))).status, 400)
+          assert.strictEqual((yield* sent(named("é".repeat(5000)))).status, 414)
+
+          const live = yield* rawConnection(server.port)
+          const target = `${shape}&handle=${handle}&offset=0_inf&live=true&x=é`
+          live.socket.write(Buffer.from(`GET ${target} HTTP/1.1\r\n${rest}`))
+          yield* eventually(() => store.waiting === 1, "it is held")
+          live.socket.destroy()
+          yield* eventually(() => server.running() === 0, "and ends with its client")
+        })
+      )
+  )
+
+  it.live("a method that nobody has is a 404; what a client expects is no reason to send it away", () =>
+    withServer(({ server }) =>
+      Effect.gen(function* () {
+        for (const method of ["FOO", "GETT", "X-Y", "get"]) {
+          const connection = yield* rawConnection(server.port)
+          connection.send(`${method} /v1/shape HTTP/1.1\r\nhost: test\r\n\r\n`)
+          const answer = yield* Effect.promise(() => connection.response())
+          assert.deepStrictEqual([answer.status, answer.body], [404, "Not found"], method)
+        }
+        const connection = yield* rawConnection(server.port)
+        assert.strictEqual(
+          (yield* Effect.promise(() => connection.get("/v1/health", "expect: x\r\n"))).status,
+          200
+        )
+      })
+    )
+  )
+
   it.live("a connection is closed after its last allowed request", () =>
     withServer(
       ({ server }) =>
@@ -380,7 +444,7 @@ describe("held requests", () => {
         const connection = yield* rawConnection(server.port)
         const live = `GET ${url}&offset=0_inf&live=true HTTP/1.1\r\nhost: test\r\n\r\n`
         connection.send(live + live)
-        yield* eventually(() => store.waiting === 2, "both held")
+        yield* eventually(() => store.waiting === 1, "the first is held, and the second waits for it")
         store.append(handle, 500n, [change(1)])
         for (let i = 0; i < 2; i++)
           assert.strictEqual((yield* Effect.promise(() => connection.response())).status, 200)

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net"
 import { Effect, Exit } from "effect"
 import { afterEach, assert, describe, it } from "vitest"
 import type { ApiReply, ReplyBody } from "../../src/http/ApiReply.ts"
-import { largeBytes, PieceBuffers, smallBytes } from "../../src/http/PieceBuffers.ts"
+import { bufferSizes, PieceBuffers } from "../../src/http/PieceBuffers.ts"
 import { sendReply } from "../../src/http/NodeReply.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 
@@ -171,16 +171,16 @@ describe("a body that is read into a buffer again and again", () => {
 })
 
 describe("the buffers that bodies are read through", () => {
-  it("are large for the first sixty-four and small for the rest, and are used again", () => {
+  it("are large for the first sixty-four, smaller for the next and small for the rest, and are used again", () => {
     const buffers = new PieceBuffers()
     const taken = Array.from({ length: 2000 }, () => buffers.take())
     const bytes = taken.reduce((sum, buffer) => sum + buffer.length, 0)
-    assert.strictEqual(bytes, 64 * largeBytes + 1936 * smallBytes)
+    assert.strictEqual(bytes, 64 * 256 * 1024 + 448 * 64 * 1024 + 1488 * 16 * 1024)
     assert.strictEqual(new Set(taken).size, 2000)
     for (const buffer of taken) buffers.give(buffer, true)
     const again = Array.from({ length: 16 }, () => buffers.take())
     for (const buffer of again) {
-      assert.strictEqual(buffer.length, largeBytes)
+      assert.strictEqual(buffer.length, bufferSizes[0]?.bytes)
       assert.include(taken, buffer)
     }
   })
