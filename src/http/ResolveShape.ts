@@ -9,10 +9,12 @@ import {
   type TableName
 } from "../postgres/Identifiers.ts"
 import type { Inspector } from "../postgres/Inspector.ts"
+import type { PgError } from "../postgres/PgError.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import { makeDefinition } from "../shapes/makeDefinition.ts"
 import { shapeIdentity, type ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { columnsOf } from "../where/index.ts"
+import { Notices } from "../telemetry/Notices.ts"
 import type { Conditions } from "./Conditions.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "./Failures.ts"
 import { type Facts, type Outdated, outdatedTable } from "./onFreshFacts.ts"
@@ -95,6 +97,7 @@ const storedMatches = (
 export class ShapeResolver {
   private readonly lookup: TableLookup
   private readonly conditions: Conditions["Service"]
+  private readonly notices = new Notices()
   private readonly cache = new Map<string, Cached>()
   private readonly selected = new WeakMap<TableInfo, Map<string, Selected>>()
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
@@ -159,7 +162,8 @@ export class ShapeResolver {
   ): Effect.Effect<ResolvedShape, Failure | Outdated> {
     if (facts !== "remembered") return this.lookUpNow(selection, name, known, facts)
     return Effect.matchEffect(this.lookup.table(name.schema, name.name), {
-      onFailure: () => this.withoutCatalogue(selection, name, known),
+      onFailure: (error) =>
+        Effect.andThen(this.tellOperator(error), this.withoutCatalogue(selection, name, known)),
       onSuccess: (table) => {
         if (table === undefined || table.columns.length === 0)
           return Effect.fail(one("table", tableDoesNotExist(name)))
@@ -173,6 +177,10 @@ export class ShapeResolver {
     })
   }
 
+  private tellOperator({ message }: PgError): Effect.Effect<void> {
+    return this.notices.warn(`The catalogue cannot be read: ${message}`)
+  }
+
   private lookUpNow(
     selection: ShapeSelection,
     name: TableName,
@@ -180,8 +188,11 @@ export class ShapeResolver {
     facts: "table" | "condition"
   ): Effect.Effect<ResolvedShape, Failure> {
     return Effect.matchEffect(this.lookup.tableNow(name.schema, name.name), {
-      onFailure: () =>
-        Effect.catch(this.withoutCatalogue(selection, name, known), () => Effect.fail(catalogueUnreadable)),
+      onFailure: (error) =>
+        Effect.andThen(
+          this.tellOperator(error),
+          Effect.catch(this.withoutCatalogue(selection, name, known), () => Effect.fail(catalogueUnreadable))
+        ),
       onSuccess: (table) =>
         table === undefined || table.columns.length === 0
           ? Effect.fail(one("table", tableDoesNotExist(name)))

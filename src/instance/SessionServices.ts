@@ -16,8 +16,11 @@ import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { isAffectedBy } from "../shapes/SchemaChange.ts"
 import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
+import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
+import type { PublicationError } from "../postgres/PublicationError.ts"
 import { Storage } from "../storage/Storage.ts"
 import { keepGoing } from "../telemetry/keepGoing.ts"
+import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
 import { CatalogueAhead } from "./CatalogueAhead.ts"
@@ -64,6 +67,7 @@ export class SessionServices extends Context.Service<
       const metrics = yield* Metrics
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const ahead = new CatalogueAhead(inspector, engine.timers)
+      const notices = new Notices()
       let lastTransactionMillis = 0
       /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
       let watched: RegistrySession["shapes"] | undefined
@@ -95,9 +99,10 @@ export class SessionServices extends Context.Service<
           const generatedColumns = table.columns.some(
             (column) => column.generated !== "no" && definition.columns.includes(column.name)
           )
-          yield* publication
-            .publish(table, { generatedColumns })
-            .pipe(Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message })))
+          yield* publication.publish(table, { generatedColumns }).pipe(
+            Effect.tapError((error) => tellOperator(notices, table, error)),
+            Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
+          )
           // That may have taken long, and shapes that are made are only told of what comes later.
           yield* tableOf(definition)
         }).pipe(
@@ -234,6 +239,20 @@ export class SessionServices extends Context.Service<
     })
   )
 }
+
+/** Who asks for a shape of the table is told to come back: who can mend it has to know. */
+const tellOperator = (
+  notices: Notices,
+  table: TableName,
+  { advice, kind, message, reason }: PublicationError
+): Effect.Effect<void> =>
+  kind === "schemaChanged"
+    ? Effect.void
+    : notices.warn(
+        `Shapes of the table ${quoteTable(table)} cannot be made: ${message}.`.replace(/([.;])\.$/, "$1") +
+          `${advice === undefined ? "" : ` ${advice}`} Clients ${kind === "refused" ? "get a 400" : "are told to come back (503)"}.`,
+        `${quoteTable(table)} ${reason}`
+      )
 
 /** Tables whose rows shapes are made of. */
 const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {

@@ -28,6 +28,13 @@ export const displaySettings: Readonly<Record<string, string>> = {
   IntervalStyle: "iso_8601"
 }
 
+/**
+ * For everything that reads the rows of shapes: where a policy would hide some of them from the role, Postgres refuses the
+ * query instead. The stream holds the changes of all rows, whatever policies say.
+ * Source: PostgreSQL documentation, "Row Security Policies".
+ */
+export const allRowsOrNone: Readonly<Record<string, string>> = { row_security: "off" }
+
 /** Bound on connecting, logging in included, before an attempt counts as failed. */
 export const connectTimeoutMillis = 10_000
 
@@ -71,10 +78,11 @@ export const transportOptions = (target: DatabaseTarget, config: ConnectionConfi
 })
 
 /** What messages call this database. */
-export const errorSubject = ({ host, port, database }: DatabaseTarget): ErrorSubject => ({
+export const errorSubject = ({ host, port, database, username }: DatabaseTarget): ErrorSubject => ({
   host,
   port,
-  database
+  database,
+  role: username
 })
 
 /**

@@ -87,7 +87,9 @@ export class PgError extends Schema.TaggedError<PgError>()("PgError", {
   serverMessage: Schema.UndefinedOr(Schema.String),
   serverDetail: Schema.UndefinedOr(Schema.String),
   /** Function of the server's source that raised the error. */
-  routine: Schema.UndefinedOr(Schema.String)
+  routine: Schema.UndefinedOr(Schema.String),
+  /** Who was connected, where that is known. */
+  role: Schema.optionalKey(Schema.String)
 }) {
   get recovery(): Recovery {
     return kindFacts[this.kind].recovery

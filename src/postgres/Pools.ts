@@ -2,6 +2,7 @@ import { Context, Effect, Layer } from "effect"
 import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
 import { Config } from "../config/BatonConfig.ts"
 import {
+  allRowsOrNone,
   type ConnectionConfig,
   displaySettings,
   errorSubject,
@@ -62,7 +63,7 @@ export class SnapshotPool extends Context.Service<SnapshotPool, SessionPool>()(
  */
 export const snapshotTransaction: TransactionOptions = {
   begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-  settings: displaySettings
+  settings: { ...displaySettings, ...allRowsOrNone }
 }
 
 export const makeAdminPool = (

@@ -27,6 +27,7 @@ import {
   type TableState
 } from "./publicationState.ts"
 import { makePublicationWatch } from "./publicationWatch.ts"
+import { createPublicationSql, letCreate } from "./roleSql.ts"
 import type { SessionPool } from "./SessionPool.ts"
 import { makeSingleFlight } from "./singleFlight.ts"
 import { TableLedger } from "./TableLedger.ts"
@@ -274,14 +275,17 @@ export const makePublication = (
       tables.forget()
       const found = yield* read
       if (found === undefined) {
-        const [server] = yield* pool.query<{ version: number }>(
-          "SELECT current_setting('server_version_num')::int4 AS version"
+        const [server] = yield* pool.query<{ version: number; role: string; database: string }>(
+          `SELECT current_setting('server_version_num')::int4 AS version, current_user::text AS role,
+             current_database()::text AS database`
         )
         const version = server?.version ?? 0
         const created = yield* Effect.result(createPublication(pool, publicationName, version))
         if (Result.isSuccess(created)) return { created: true, repaired: false }
         const error = created.failure
-        if (error.kind === "permission_denied") return yield* notUsable(publicationProblem(undefined, mode))
+        if (error.kind === "permission_denied") {
+          return yield* mayNotCreate(publicationName, server?.role ?? "…", server?.database ?? "…", version)
+        }
         // Anything but: somebody else made it just now.
         if (error.code !== "42710" && error.code !== "23505") return yield* error
       }
@@ -444,6 +448,14 @@ const nothingFound: PublicationReport = {
   tables: [],
   removed: []
 }
+
+const mayNotCreate = (name: string, role: string, database: string, serverVersionNum: number): PgError =>
+  explainedPgError(
+    "config_error",
+    `Publication "${name}" not found in the database, and the role "${role}" may not create it. Run ` +
+      `${letCreate(database, role)} Or create it, if you publish tables yourself: ` +
+      createPublicationSql(name, serverVersionNum >= 180000)
+  )
 
 const notUsable = (problem: PublicationError | undefined): PgError =>
   explainedPgError("config_error", problem?.message ?? "The publication cannot be used")

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { type PgError } from "./PgError.ts"
 import type { TableName } from "./Identifiers.ts"
+import { privilegeAdvice } from "./privilegeAdvice.ts"
 
 const reasons = [
   /** The table could not be locked in time to change it. Heals when whoever holds it is done. */
@@ -40,7 +41,9 @@ const reasons = [
 export class PublicationError extends Schema.TaggedError<PublicationError>()("PublicationError", {
   kind: Schema.Literals(["unavailable", "schemaChanged", "refused"]),
   reason: Schema.Literals(reasons),
-  message: Schema.String
+  message: Schema.String,
+  /** For the log only: SQL that names roles, or whom to ask. */
+  advice: Schema.optionalKey(Schema.String)
 }) {}
 
 export type PublicationErrorReason = PublicationError["reason"]
@@ -50,14 +53,22 @@ const kindOf = (reason: PublicationErrorReason): PublicationError["kind"] => {
   return reason === "virtualColumn" || reason === "unlogged" ? "refused" : "unavailable"
 }
 
-export const publicationError = (reason: PublicationErrorReason, message: string): PublicationError =>
-  new PublicationError({ kind: kindOf(reason), reason, message })
+export const publicationError = (
+  reason: PublicationErrorReason,
+  message: string,
+  advice?: string
+): PublicationError =>
+  new PublicationError({ kind: kindOf(reason), reason, message, ...(advice === undefined ? {} : { advice }) })
 
 /** The table as messages write it. */
 export const shown = ({ schema, name }: TableName): string => `${schema}.${name}`
 
 export const lockTimedOut = (): PublicationError =>
-  publicationError("lockTimeout", "Snapshot timed out while waiting for a table lock")
+  publicationError(
+    "lockTimeout",
+    "Snapshot timed out while waiting for a table lock",
+    "It heals when whoever holds a lock on the table is done: SELECT * FROM pg_stat_activity WHERE xact_start < now() - interval '5 s'"
+  )
 
 export const tableChanged = (table: TableName): PublicationError =>
   publicationError("tableChanged", `Database table "${shown(table)}" was changed or dropped meanwhile`)
@@ -75,7 +86,16 @@ export const fromPgError = (table: TableName, error: PgError): PublicationError 
     case "statement_timeout":
       return lockTimedOut()
     case "permission_denied":
-      return publicationError("permission", `Unable to create initial snapshot: ${words}`)
+      return new PublicationError({
+        kind: "unavailable",
+        reason: "permission",
+        message: `Unable to create initial snapshot: ${words}`,
+        advice: privilegeAdvice({
+          said: error.serverMessage ?? "",
+          role: error.role ?? "…",
+          table
+        })
+      })
     case "undefined_object":
       return tableChanged(table)
     default:

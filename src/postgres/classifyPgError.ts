@@ -28,7 +28,8 @@ export const classifyPgError = (error: unknown, subject: ErrorSubject = {}): PgE
     code: facts.code,
     serverMessage: facts.fromServer ? facts.message : undefined,
     serverDetail: facts.fromServer ? facts.detail : undefined,
-    routine: facts.routine
+    routine: facts.routine,
+    ...(subject.role === undefined ? {} : { role: subject.role })
   })
 }
 

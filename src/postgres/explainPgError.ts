@@ -1,10 +1,14 @@
 import type { PgErrorKind } from "./PgError.ts"
+import { privilegeAdvice } from "./privilegeAdvice.ts"
+import { letReplicate } from "./roleSql.ts"
 
 /** The database that a message is about; what is unknown is left out of the text. */
 export interface ErrorSubject {
   readonly host?: string
   readonly port?: number
   readonly database?: string
+  /** Who connects. */
+  readonly role?: string
 }
 
 interface Said {
@@ -21,7 +25,7 @@ interface Text {
   /** What happened. */
   readonly what: (subject: string, said: Said) => string
   /** Whether it heals by itself, and what to do. */
-  readonly outlook: string
+  readonly outlook: string | ((said: Said, subject: ErrorSubject) => string)
   /** Whether the server's own words belong into the text: not when they say the same. */
   readonly quote?: boolean
 }
@@ -42,7 +46,10 @@ export const explain = (kind: PgErrorKind, said: Said, subject: ErrorSubject): s
     quote === false ? "" : said.detail === undefined ? said.message : `${said.message} (${said.detail})`
   const code = said.code === undefined || quoted === "" ? "" : ` [${said.code}]`
   const words = quoted === "" || quoted === head ? head : `${head}: ${quoted}`
-  return `${words.replace(/\.$/, "")}${code}. ${outlook}`
+  const advice = typeof outlook === "string" ? outlook : outlook(said, subject)
+  // SQL ends with a semicolon.
+  const end = code === "" && words.endsWith(";") ? "" : "."
+  return `${words.replace(/\.$/, "")}${code}${end} ${advice}`
 }
 
 const place = ({ host, port }: ErrorSubject): string => {
@@ -109,7 +116,9 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
   },
   insufficient_privileges: {
     what: fixed("User does not have the REPLICATION attribute"),
-    outlook: `${stays} Run ALTER ROLE … WITH REPLICATION for the user of the database URL, or grant it your provider's replication role.`
+    outlook: (_, { role }) =>
+      `${stays} Run ${letReplicate(role ?? "…")} At providers that do not allow it, grant the role their replication role ` +
+      '(GRANT rds_replication … on RDS; the page "The database role" has the others).'
   },
   database_does_not_exist: {
     what: fixed("The database does not exist"),
@@ -145,7 +154,13 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     outlook: `${heals} Check the pooler's configuration and log if it does not.`
   },
   server_connection_crashed: { what: fixed("Server connection crashed"), outlook: heals },
-  database_server_shutting_down: { what: (at) => `Postgres at ${at} is shutting down`, outlook: heals },
+  database_server_shutting_down: {
+    what: (at, { code, message }) =>
+      code === "57P01" && message.startsWith("terminating connection")
+        ? `Postgres at ${at} ended the connection: it is shutting down, or somebody ended this session with pg_terminate_backend`
+        : `Postgres at ${at} is shutting down`,
+    outlook: heals
+  },
   database_server_unavailable: {
     what: (at) => `Postgres at ${at} is not accepting connections`,
     outlook: heals
@@ -221,7 +236,10 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
   transaction_conflict: { what: fixed("The transaction conflicted with another one"), outlook: heals },
   permission_denied: {
     what: fixed("The user of the database URL lacks a privilege"),
-    outlook: `${stays} Grant it, or make that user the owner.`
+    outlook: ({ message }, { database, role }) =>
+      role === undefined
+        ? `${stays} Grant it, or make that user the owner.`
+        : `${stays} ${privilegeAdvice({ said: message, role, database })}.`.replace(/;\.$/, ";")
   },
   undefined_object: {
     what: fixed("Something that the statement names is not in the database"),

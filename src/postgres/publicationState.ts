@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { PgError } from "./PgError.ts"
 import { quoteTable } from "./Identifiers.ts"
+import { addTable, carryEverything, carryGeneratedColumns, identityFull, ownPublication } from "./roleSql.ts"
 import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
 import { refusalsOf, refusingLeaf, type WriteRefusal, whyWritesAreRefused } from "./refusedWrites.ts"
 import type { Queryable } from "./SessionPool.ts"
@@ -11,6 +12,8 @@ export type Operation = (typeof requiredOperations)[number]
 
 /** One row of `pg_publication`. */
 export interface PublicationState {
+  /** Whose privileges count. */
+  readonly role: string
   /** The current role may alter it. */
   readonly isOurs: boolean
   readonly allTables: boolean
@@ -54,6 +57,7 @@ export interface TableState {
 }
 
 interface PublicationRow {
+  readonly role: string
   readonly ours: boolean
   readonly alltables: boolean
   readonly viaroot: boolean
@@ -69,7 +73,7 @@ export const readPublication = (
 ): Effect.Effect<PublicationState | undefined, PgError> =>
   Effect.map(
     database.query<PublicationRow>(
-      `SELECT pg_has_role(p.pubowner, 'USAGE') AS ours, p.puballtables AS alltables, p.pubviaroot AS viaroot,
+      `SELECT current_user::text AS role, pg_has_role(p.pubowner, 'USAGE') AS ours, p.puballtables AS alltables, p.pubviaroot AS viaroot,
          concat_ws(',', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
            CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END) AS operations,
          to_jsonb(p) ->> 'pubgencols' AS generated, current_setting('server_version_num')::int4 AS version
@@ -80,6 +84,7 @@ export const readPublication = (
       if (row === undefined) return undefined
       const operations = row.operations.split(",")
       return {
+        role: row.role,
         isOurs: row.ours,
         allTables: row.alltables,
         viaRoot: row.viaroot,
@@ -189,7 +194,8 @@ export const publicationProblem = (
   return publication.missingOperations.length > 0
     ? publicationError(
         "publication",
-        `Publication "${publicationName}" does not publish all required operations: INSERT, UPDATE, DELETE, TRUNCATE`
+        `Publication "${publicationName}" does not publish all required operations: INSERT, UPDATE, DELETE, TRUNCATE. ` +
+          `Run ${carryEverything(publicationName)}`
       )
     : undefined
 }
@@ -209,7 +215,7 @@ export const planTable = (
       "generatedColumns",
       `${named} has generated columns in this shape but ${inPublication} does not publish generated columns. ` +
         (publication.generatedColumns === "none"
-          ? "Run ALTER PUBLICATION … SET (publish_generated_columns = stored), or leave those columns out"
+          ? `Run ${carryGeneratedColumns(mode.publicationName)} Or leave those columns out`
           : "This needs Postgres 18; leave those columns out")
     )
   }
@@ -249,7 +255,8 @@ export const planTable = (
       `${named} is missing from ${inPublication} and ` +
         (mode.manual
           ? "the ELECTRIC_MANUAL_TABLE_PUBLISHING setting prevents Electric from adding it"
-          : "Electric lacks privileges to add it")
+          : "Electric lacks privileges to add it"),
+      `Run ${addTable(mode.publicationName, table)}${mode.manual ? "" : ` Or let the role do it: ${ownPublication(mode.publicationName, publication.role)}`}`
     )
   }
   const setIdentity = table.identities.filter((identity) => !identity.isFull)
@@ -257,7 +264,8 @@ export const planTable = (
   if (first !== undefined && !mayAlter) {
     return publicationError(
       "identityNotFull",
-      `Database table "${shown(first)}" does not have its replica identity set to FULL`
+      `Database table "${shown(first)}" does not have its replica identity set to FULL`,
+      `Run ${identityFull(first)}`
     )
   }
   return { add, setIdentity }

@@ -9,6 +9,7 @@ import { schemaChanged, snapshotFailed, snapshotReport, snapshotTooSlow } from "
 import { SharedTransactions, type SharedTransaction } from "./snapshot/SharedTransactions.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { type DatabaseSnapshot, isNamed, nameQuery } from "./snapshot/SnapshotTransaction.ts"
+import { Notices } from "../telemetry/Notices.ts"
 import { SnapshotFailed } from "./ShapeRegistry.ts"
 
 /**
@@ -161,7 +162,9 @@ const writeRows = Effect.fnUntraced(function* <E>(
 
 /** Clients learn what concerns them; operators, in the log, what happened and what to do. */
 const report = (table: ShapeDefinition["table"], message: string): Effect.Effect<void> =>
-  Effect.logWarning(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+  notices.warn(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+
+const notices = new Notices()
 
 const failing = <A, R>(
   { table, where }: ShapeDefinition,
@@ -169,7 +172,7 @@ const failing = <A, R>(
 ): Effect.Effect<A, SnapshotFailed, R> =>
   Effect.catch(effect, (error) => {
     const failed = snapshotFailed(error, where !== undefined)
-    return Effect.andThen(report(table, snapshotReport(error, failed)), Effect.fail(failed))
+    return Effect.andThen(report(table, snapshotReport(error, failed, table)), Effect.fail(failed))
   })
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>

@@ -5,6 +5,9 @@ import { Config } from "../config/BatonConfig.ts"
 import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { Lsn } from "../postgres/Lsn.ts"
 import type { PgError } from "../postgres/PgError.ts"
+import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
+import { privilegeAdvice } from "../postgres/privilegeAdvice.ts"
+import { Notices } from "../telemetry/Notices.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 import { RowReader } from "./snapshot/RowReader.ts"
@@ -129,13 +132,19 @@ export function makeSubsetReader(
   ) {
     const { oid } = definition.table
     const begun = beginSnapshot(subsetSessions, oid, statementMillis)
-    const { session, snapshot, tableKind } = yield* Effect.mapError(begun, subsetFailed)
+    const { session, snapshot, tableKind } = yield* Effect.mapError(
+      Effect.tapError(begun, (error) => tellOperator(definition.table, error)),
+      subsetFailed
+    )
     // Another table may have its name.
     if (tableKind === undefined) return yield* new SubsetOutdated({ refusal: undefined })
     const sql = rowQuery(definition, tableKind === "p", query)
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
     const reader = new RowReader(session, sql, encoder, Infinity)
-    const next = Effect.mapError(reader.next, subsetQueryFailed)
+    const next = Effect.mapError(
+      Effect.tapError(reader.next, ({ error }) => tellOperator(definition.table, error)),
+      subsetQueryFailed
+    )
     const copy = Effect.gen(function* () {
       for (let piece = yield* next; piece !== undefined; piece = yield* next)
         yield* Effect.catch(spool.write(piece.bytes), refusedBySpool)
@@ -181,9 +190,23 @@ const refusedBySpool = (
 
 export type SubsetError = SubsetRefused | SubsetOutdated | SubsetTooLarge | SubsetUnavailable | SubsetFailed
 
+const notices = new Notices()
+
+/** Clients are told to come back, and the operator what has to be done before that helps. */
+const tellOperator = (table: TableName, error: PgError): Effect.Effect<void> =>
+  isPassing(error) || error.kind === "permission_denied"
+    ? notices.warn(
+        `Subsets of the table ${quoteTable(table)} cannot be read: ${
+          error.kind === "permission_denied" && error.role !== undefined && error.serverMessage !== undefined
+            ? `${error.serverMessage}. ${privilegeAdvice({ said: error.serverMessage, role: error.role, table })}`
+            : error.message
+        }`
+      )
+    : Effect.void
+
 /** How a failure before the query shows to the client. */
 const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
-  isPassing(error)
+  isPassing(error) || error.kind === "permission_denied"
     ? new SubsetUnavailable({ message: error.serverMessage ?? notAvailable })
     : new SubsetFailed({ message: error.message })
 

@@ -10,6 +10,8 @@ export interface SlotInfo {
   readonly plugin: string | null
   readonly temporary: boolean
   readonly ofThisDatabase: boolean
+  /** Null for a physical slot. */
+  readonly database: string | null
   readonly activePid: number | null
   /** Null while a backend is still creating the slot. */
   readonly confirmedFlushLsn: Lsn | null
@@ -115,6 +117,7 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
     plugin: text("plugin"),
     temporary: row["temporary"] === true,
     ofThisDatabase: row["ours"] === true,
+    database: text("database"),
     activePid: typeof row["active_pid"] === "number" ? row["active_pid"] : null,
     confirmedFlushLsn: lsn("confirmed_flush_lsn"),
     restartLsn: lsn("restart_lsn"),
@@ -125,13 +128,21 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
 
 const isForeign = (slot: SlotInfo): boolean => slot.plugin !== "pgoutput" || !slot.ofThisDatabase
 
+const whoseItIs = ({ database, plugin }: SlotInfo): string => {
+  if (plugin === null) return "it is a physical one, for a standby or a backup"
+  return plugin === "pgoutput"
+    ? `it belongs to the database "${database}": slots are named for the whole cluster`
+    : `it is of the output plugin ${plugin} (database "${database}")`
+}
+
 /** Why this slot cannot be streamed from, if so. */
 export const slotProblem = (slot: SlotInfo, slotName: string): PgError | undefined => {
   if (isForeign(slot)) {
     return ownPgError(
       "config_error",
-      `There is a replication slot ${slotName}, but it is not ours: it belongs to another database or to another output ` +
-        "plugin. This does not heal by itself. Drop it, or choose another ELECTRIC_REPLICATION_STREAM_ID."
+      `There is a replication slot ${slotName} that is not ours, and it is left alone: ${whoseItIs(slot)}. This does not ` +
+        "heal by itself. Choose another ELECTRIC_REPLICATION_STREAM_ID for this service. Only if nobody needs that slot " +
+        `any more: SELECT pg_drop_replication_slot(${quoteLiteral(slotName)});`
     )
   }
   const removed = slot.invalidationReason === "wal_removed" || slot.invalidationReason === null
@@ -231,9 +242,23 @@ const helpWaitingCreation = (options: EnsureSlotOptions, serverVersion: number):
     }
   })
 
-/** Drops the slot; fine when there is none. Waits up to 5 s for a walsender that is just ending. */
+/**
+ * Drops the slot if it is one of this database and of our plugin; fine when there is none. One of somebody else is left
+ * alone, which is a fatal failure. Waits up to 5 s for a walsender that is just ending.
+ */
 export const dropSlot = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
-  run(`SELECT pg_catalog.pg_drop_replication_slot(${quoteLiteral(slotName)})`).pipe(
+  Effect.flatMap(readSlot(run, slotName), (slot) => {
+    if (slot === undefined) return Effect.void
+    if (isForeign(slot)) return slotProblem(slot, slotName) ?? Effect.void
+    return dropOwn(run, slotName)
+  })
+
+/** The condition stands in the same statement: what was looked at may be another one by now. */
+const dropOwn = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
+  run(
+    "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots " +
+      `WHERE slot_name = ${quoteLiteral(slotName)} AND plugin = 'pgoutput' AND database = current_database()`
+  ).pipe(
     Effect.asVoid,
     Effect.retry({
       times: 50,

@@ -13,7 +13,9 @@ describe("a role without what it needs", () => {
     assert.deepStrictEqual(await refused.ended, { code: 1, signal: null })
     assert.match(
       refused.logs(),
-      /REPLICATION attribute.*does not heal by itself\. Run ALTER ROLE … WITH REPLICATION/
+      new RegExp(
+        `REPLICATION attribute.*does not heal by itself\\. Run ALTER ROLE "${role.name}" REPLICATION;`
+      )
     )
     assert.notInclude(refused.logs(), "first@")
     await database.query(
@@ -96,18 +98,29 @@ describe("publishing by hand", () => {
         }
       })
       const publication = database.publicationName
-      const refused = async (message: RegExp) => {
-        const answer = await ask(service.url, { table: "items" })
-        assert.strictEqual(answer.status, 503)
-        assert.match(answer.body, message)
+      const refused = async (message: RegExp, advice: RegExp) => {
+        for (let i = 0; i < 3; i++) {
+          const answer = await ask(service.url, { table: "items" })
+          assert.strictEqual(answer.status, 503)
+          assert.match(answer.body, message)
+        }
+        await service.untilLogged(advice)
+        assert.strictEqual(service.logs().split(advice).length, 2, "told once, not for each request")
       }
       await refused(
-        /items\\" is missing from the publication .*ELECTRIC_MANUAL_TABLE_PUBLISHING setting prevents/
+        /items\\" is missing from the publication .*ELECTRIC_MANUAL_TABLE_PUBLISHING setting prevents/,
+        new RegExp(`Run ALTER PUBLICATION "${publication}" ADD TABLE "public"."items"; Clients are told`)
       )
       await database.query(`ALTER PUBLICATION ${publication} ADD TABLE items`)
-      await refused(/does not have its replica identity set to FULL/)
+      await refused(
+        /does not have its replica identity set to FULL/,
+        /Run ALTER TABLE "public"."items" REPLICA IDENTITY FULL; Clients are told/
+      )
       await database.query("ALTER TABLE items REPLICA IDENTITY FULL")
-      await refused(/permission denied/)
+      await refused(
+        /permission denied/,
+        new RegExp(`Run GRANT SELECT ON "public"."items" TO "${role.name}";`)
+      )
       await database.query(`GRANT SELECT ON items TO ${role.name}`)
       const { handle, status } = await ask(service.url, { table: "items" })
       assert.strictEqual(status, 200)
@@ -132,10 +145,17 @@ describe("publishing by hand", () => {
     const start = { database, env: { DATABASE_URL: role.url }, until: false } as const
     const publication = database.publicationName
     for (const [sql, message] of [
-      ["SELECT 1", /Publication ".*" not found in the database.*does not heal by itself/],
+      [
+        "SELECT 1",
+        new RegExp(
+          `Publication "${publication}" not found in the database, and the role "${role.name}" may not create it\\. ` +
+            `Run GRANT CREATE ON DATABASE "${database.name}" TO "${role.name}"; Or create it, if you publish tables ` +
+            `yourself: CREATE PUBLICATION "${publication}".*; This does not heal by itself`
+        )
+      ],
       [
         `CREATE PUBLICATION ${publication} WITH (publish = 'insert')`,
-        /does not publish all required operations/
+        /does not publish all required operations.*Run ALTER PUBLICATION .* SET \(publish = 'insert, update, delete, truncate'\);/
       ]
     ] as const) {
       await database.query(sql)
@@ -167,7 +187,120 @@ describe("publishing by hand", () => {
     const refused = await ask(service.url, { table: "items" })
     assert.strictEqual(refused.status, 503)
     assert.match(refused.body, /must be owner of table items/)
+    await service.untilLogged(
+      new RegExp(
+        `must be owner of table items\\. Run ALTER TABLE "public"."items" OWNER TO "${role.name}"; Or set ELECTRIC_MANUAL_TABLE_PUBLISHING=true`
+      )
+    )
     await database.query(`ALTER TABLE items OWNER TO ${role.name}`)
     assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
+  })
+})
+
+describe("row level security", () => {
+  const secured = (mode: string) =>
+    `CREATE TABLE docs (id int PRIMARY KEY, tenant int, v text);
+     INSERT INTO docs SELECT n, n % 2, 'x' FROM generate_series(1, 10) n;
+     ALTER TABLE docs ENABLE ROW LEVEL SECURITY${mode};
+     CREATE POLICY p ON docs USING (tenant = 1)`
+
+  it(
+    "is an error for a role that would see a part of the rows, in first rows and subsets, and never fewer rows",
+    { timeout: 90_000 },
+    async () => {
+      const database = await databaseForTest()
+      const role = await roleForTest(database, "REPLICATION")
+      await database.query(
+        `${secured(", FORCE ROW LEVEL SECURITY")}; ALTER TABLE docs OWNER TO ${role.name};
+         CREATE TABLE no_policy (id int PRIMARY KEY); INSERT INTO no_policy VALUES (1);
+         ALTER TABLE no_policy ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; ALTER TABLE no_policy OWNER TO ${role.name};
+         CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10); INSERT INTO parts VALUES (1), (2);
+         ALTER TABLE parts_1 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON parts_1 USING (id = 1);
+         ALTER TABLE parts OWNER TO ${role.name}; ALTER TABLE parts_1 OWNER TO ${role.name};
+         GRANT CREATE ON DATABASE ${database.name} TO ${role.name}`
+      )
+      const service = await serviceForTest({ database, env: { DATABASE_URL: role.url } })
+      const message =
+        /Unable to create initial snapshot: query would be affected by row-level security policy/
+      for (const table of ["docs", "no_policy", "parts_1"]) {
+        const refused = await ask(service.url, { table })
+        assert.deepStrictEqual([refused.status, message.test(refused.body)], [503, true], refused.body)
+      }
+      await service.untilLogged(
+        new RegExp(
+          `"public"."docs" failed: query would be affected.*Run ALTER ROLE "${role.name}" BYPASSRLS; .*` +
+            `ALTER TABLE "public"."docs" NO FORCE ROW LEVEL SECURITY;`
+        )
+      )
+      // Policies of a partition do not count for whoever asks the partitioned table, in Postgres as here.
+      const whole = await ask(service.url, { table: "parts" })
+      assert.strictEqual(whole.body.match(/"operation":"insert"/g)?.length, 2)
+
+      await database.query("ALTER TABLE docs NO FORCE ROW LEVEL SECURITY")
+      const owners = await ask(service.url, { table: "docs" })
+      assert.strictEqual(owners.body.match(/"operation":"insert"/g)?.length, 10)
+      // The shape is there, and a subset of it is a query of its own.
+      await database.query("ALTER TABLE docs FORCE ROW LEVEL SECURITY")
+      const subset = await ask(service.url, { table: "docs", subset__where: "id < 5" })
+      assert.strictEqual(subset.status, 503, subset.body)
+      assert.include(subset.body, "row-level security")
+      await service.untilLogged(/Subsets of the table "public"."docs" cannot be read: .*BYPASSRLS;/)
+
+      await database.query(`ALTER ROLE ${role.name} BYPASSRLS`)
+      const all = await ask(service.url, { table: "docs", subset__where: "id < 5" })
+      assert.strictEqual(all.body.match(/"operation":"insert"/g)?.length, 4)
+      assert.strictEqual((await ask(service.url, { table: "no_policy" })).status, 200)
+    }
+  )
+})
+
+describe("a replication slot of somebody else", () => {
+  it(
+    "of that name in another database is left alone, by a service with empty storage too",
+    { timeout: 90_000 },
+    async () => {
+      const first = await databaseForTest()
+      const second = await databaseForTest()
+      await first.query(items)
+      await second.query(items)
+      const env = { ELECTRIC_REPLICATION_STREAM_ID: first.streamId }
+      const owner = await serviceForTest({ database: first })
+      const { handle } = await ask(owner.url, { table: "items" })
+      const refuse = async () => {
+        const intruder = await serviceForTest({ database: second, env, until: false })
+        assert.deepStrictEqual(await intruder.ended, { code: 1, signal: null })
+        assert.match(
+          intruder.logs(),
+          new RegExp(
+            `replication slot ${first.slotName} that is not ours, and it is left alone: it belongs to the database "${first.name}".*` +
+              "Choose another ELECTRIC_REPLICATION_STREAM_ID"
+          )
+        )
+      }
+      await refuse()
+      await owner.stop()
+      await refuse()
+      await refuse()
+      await first.query("INSERT INTO items VALUES (2, 2)")
+      const again = await serviceForTest({ database: first, storageDir: owner.storageDir })
+      await eventually("it goes on where it was", async () => {
+        const more = await ask(again.url, { table: "items", handle: handle ?? "", offset: "0_0" })
+        return more.body.includes('"id":"2"')
+      })
+    }
+  )
+
+  it("of another kind in the same database is left alone", { timeout: 60_000 }, async () => {
+    const database = await databaseForTest()
+    await database.query(`SELECT pg_create_physical_replication_slot('${database.slotName}')`)
+    const service = await serviceForTest({ database, until: false })
+    assert.deepStrictEqual(await service.ended, { code: 1, signal: null })
+    assert.match(service.logs(), /that is not ours, and it is left alone: it is a physical one/)
+    assert.lengthOf(
+      await database.query("SELECT FROM pg_replication_slots WHERE slot_name = $1", [database.slotName]),
+      1
+    )
+    await database.query(`SELECT pg_drop_replication_slot('${database.slotName}')`)
   })
 })

@@ -163,6 +163,7 @@ describe("replication slot", () => {
       plugin: "pgoutput",
       temporary: false,
       ofThisDatabase: true,
+      database: "d",
       activePid: null,
       confirmedFlushLsn: 2n ** 63n + 5n,
       restartLsn: 1n,

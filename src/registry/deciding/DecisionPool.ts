@@ -1,6 +1,7 @@
 import { Effect, Fiber, Scope } from "effect"
 import type { DatabaseTarget } from "../../config/BatonConfig.ts"
 import {
+  allRowsOrNone,
   type ConnectionConfig,
   connectTimeoutMillis,
   displaySettings,
@@ -50,6 +51,7 @@ export const makeDecisionPool = (
         applicationName: "baton conditions",
         settings: {
           ...displaySettings,
+          ...allRowsOrNone,
           ...serverTcpSettings(config),
           statement_timeout: String(Math.ceil(statementMillis)),
           default_transaction_read_only: "on"

@@ -1,5 +1,5 @@
 import { Effect, Exit, Scope } from "effect"
-import { displaySettings } from "../../postgres/ConnectionOptions.ts"
+import { allRowsOrNone, displaySettings } from "../../postgres/ConnectionOptions.ts"
 import { quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
 import { type Lsn, parseLsn } from "../../postgres/Lsn.ts"
 import { ownPgError, type PgError } from "../../postgres/PgError.ts"
@@ -44,7 +44,7 @@ export const parsePgSnapshot = (
 
 /** All in one message: the first statement that needs a snapshot is the one that reports it, and the rest it does besides. */
 export const beginSql = (tableOid: number, statementMillis: number | undefined): string => {
-  const settings = Object.entries(displaySettings).map(
+  const settings = Object.entries({ ...displaySettings, ...allRowsOrNone }).map(
     ([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
   )
   return (

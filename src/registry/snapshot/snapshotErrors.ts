@@ -1,4 +1,6 @@
 import type { PgError, PgErrorKind } from "../../postgres/PgError.ts"
+import type { TableName } from "../../postgres/Identifiers.ts"
+import { privilegeAdvice } from "../../postgres/privilegeAdvice.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 
 /** Conditions of the server, besides being unreachable, that pass by themselves. */
@@ -62,13 +64,16 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
  * What the log says of a failure. No snapshot is tried again before a client asks for the shape again, so the texts that
  * promise that are replaced.
  */
-export const snapshotReport = (error: PgError, { kind }: SnapshotFailed): string => {
+export const snapshotReport = (error: PgError, { kind }: SnapshotFailed, table: TableName): string => {
   const { serverMessage: said, serverDetail: detail, code } = error
   if (said !== undefined && kind === "conditionOutdated")
     return (
       `Postgres does not understand its condition: ${said} [${code}]. The catalogue is read anew; if it stays like that, ` +
       "clients that ask for it get a 400 with this reason."
     )
+  if (said !== undefined && error.kind === "permission_denied" && error.role !== undefined) {
+    return `${said} [${code}]. This does not heal by itself. ${privilegeAdvice({ said, role: error.role, table })}`
+  }
   if (said === undefined || (error.kind !== "data_exception" && error.kind !== "unknown"))
     return error.message
   const words = `${said}${detail === undefined ? "" : ` (${detail})`} [${code}]`

@@ -21,7 +21,11 @@ export const ask = async (url: string, parameters: Readonly<Record<string, strin
   const query = new URLSearchParams({ offset: "-1", ...parameters })
   const response = await fetch(`${url}/v1/shape?${query}`, { signal: AbortSignal.timeout(patient(30_000)) })
   const body = await response.text()
-  const messages = response.status === 200 ? (JSON.parse(body) as ReadonlyArray<{ value?: unknown }>) : []
+  const parsed: unknown = response.status === 200 ? JSON.parse(body) : []
+  // A subset stands in an object, with its snapshot.
+  const messages = (Array.isArray(parsed) ? parsed : (parsed as { data: unknown }).data) as ReadonlyArray<{
+    value?: unknown
+  }>
   return {
     status: response.status,
     handle: response.headers.get("electric-handle"),

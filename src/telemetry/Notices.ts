@@ -1,0 +1,31 @@
+import { Clock, Effect } from "effect"
+
+/** The same thing is told again after so long, if it still happens. */
+const againMillis = 60_000
+/** Things that are remembered. Beyond it the oldest is forgotten, and may be told again early. */
+const mostRemembered = 1000
+
+/**
+ * Warnings about what clients meet again and again until an operator mends it: a line for each thing, not for each request,
+ * and another one a minute later if it goes on.
+ */
+export class Notices {
+  private readonly toldAt = new Map<string, number>()
+
+  /** `what` tells one thing from another; by default the line itself does. */
+  warn(line: string, what: string = line): Effect.Effect<void> {
+    return Effect.flatMap(Clock.currentTimeMillis, (nowMillis) =>
+      this.isDue(what, nowMillis) ? Effect.logWarning(line) : Effect.void
+    )
+  }
+
+  private isDue(what: string, nowMillis: number): boolean {
+    const told = this.toldAt.get(what)
+    if (told !== undefined && nowMillis - told < againMillis) return false
+    this.toldAt.delete(what)
+    this.toldAt.set(what, nowMillis)
+    const oldest = this.toldAt.size > mostRemembered ? this.toldAt.keys().next().value : undefined
+    if (oldest !== undefined) this.toldAt.delete(oldest)
+    return true
+  }
+}
