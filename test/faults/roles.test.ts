@@ -197,13 +197,13 @@ describe("publishing by hand", () => {
   })
 })
 
-describe("row level security", () => {
-  const secured = (mode: string) =>
-    `CREATE TABLE docs (id int PRIMARY KEY, tenant int, v text);
-     INSERT INTO docs SELECT n, n % 2, 'x' FROM generate_series(1, 10) n;
-     ALTER TABLE docs ENABLE ROW LEVEL SECURITY${mode};
-     CREATE POLICY p ON docs USING (tenant = 1)`
+const secured = (mode: string) =>
+  `CREATE TABLE docs (id int PRIMARY KEY, tenant int, v text);
+   INSERT INTO docs SELECT n, n % 2, 'x' FROM generate_series(1, 10) n;
+   ALTER TABLE docs ENABLE ROW LEVEL SECURITY${mode};
+   CREATE POLICY p ON docs USING (tenant = 1)`
 
+describe("row level security", () => {
   it(
     "is an error for a role that would see a part of the rows, in first rows and subsets, and never fewer rows",
     { timeout: 90_000 },
