@@ -135,6 +135,29 @@ export const limits = {
     subject: "What a condition that only Postgres can evaluate reads of a changed row",
     above: dropped,
     about: "It is sent to Postgres again."
+  }),
+  clauseSteps: count("BATON_MAX_CLAUSE_STEPS", "500000", {
+    subject: "The work of a condition for one changed row",
+    above: otherwise("Postgres decides the row"),
+    about:
+      "In steps: what one character costs in a loop, some 10 ns. Comparisons cost nothing; what makes or searches texts, arrays, JSON and numbers of many digits does, and so do regular expressions."
+  }),
+  clauseValueLength: bytes("BATON_MAX_CLAUSE_VALUE", "1 MB", {
+    subject: "A value that a condition makes on its way",
+    above: otherwise("Postgres decides the row"),
+    about:
+      "Counted in characters, or 8 for each element of an array. Values of the row itself may be as large as they are."
+  }),
+  rowSteps: count("BATON_MAX_ROW_STEPS", "2000000", {
+    subject: "The work of all conditions together for one changed row",
+    above: otherwise("Postgres decides the row for those that cost more than a comparison"),
+    about: "Nothing else is done meanwhile: neither requests are answered nor other rows are looked at."
+  }),
+  burstSteps: count("BATON_MAX_BURST_STEPS", "50000000", {
+    subject: "The work of costly conditions, beyond what the rows themselves take",
+    above: dropped,
+    about:
+      "Only evaluations count that take more than 2,000 steps and one for each byte of the row. A tenth of a second of work in each second is always allowed, and this much may have been saved for a large transaction. Above it the shapes with the costliest conditions are dropped."
   })
 } as const
 

@@ -5,7 +5,7 @@ import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
 import { type EnsuredPublication, Publication } from "../postgres/Publication.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
-import { clauseMatcher } from "../registry/Matcher.ts"
+import { makeClauseMatcher } from "../registry/Matcher.ts"
 import { PreparedRoutes } from "../registry/PreparedRoutes.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
@@ -77,7 +77,7 @@ export class Instance extends Context.Service<
       const stopping = yield* Deferred.make<void>()
       let everActive = false
 
-      const routes = new PreparedRoutes(clauseMatcher)
+      const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
       const getReady = Effect.all(
         [

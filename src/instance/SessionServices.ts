@@ -7,7 +7,7 @@ import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import { type Decide, decideInPostgres, firstStatementShare } from "../registry/deciding/decideInPostgres.ts"
 import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
-import { clauseMatcher } from "../registry/Matcher.ts"
+import { makeClauseMatcher } from "../registry/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/Snapshotter.ts"
@@ -216,7 +216,7 @@ export class SessionServices extends Context.Service<
         lookAhead: Effect.suspend(() => ahead.begin(tablesOf(engine.store.all()))),
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
-          makeMatcher: clauseMatcher,
+          makeMatcher: makeClauseMatcher(config.limits),
           decide: (rows, budget) =>
             Effect.suspend(() => {
               for (const { askAfter, askBefore } of rows)

@@ -1,5 +1,6 @@
 import type { Tuple } from "../postgres/Tuple.ts"
-import { ClauseOutdated, FilterIndex, makeRunnable, type MatchList } from "../where/index.ts"
+import { standardLimits, type Limits } from "../config/Limits.ts"
+import { Burst, ClauseOutdated, FilterIndex, makeRunnable, type MatchList } from "../where/index.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 
 /** Ids of shapes: the first `count` of `ids`. */
@@ -23,17 +24,17 @@ export class IdList implements Ids {
   }
 }
 
-/** Nothing failed, and nothing is left for Postgres to decide. */
+/** Nothing failed, nothing is left for Postgres to decide, and nothing has become too costly. */
 export const isSettled = (matches: MatchList): boolean =>
-  matches.errors.length === 0 && matches.undecided.length === 0
+  matches.errors.length === 0 && matches.undecided.length === 0 && matches.costly.length === 0
 
 /** Knows which shapes of one table a row belongs to. */
 export interface Matcher {
   /** False when the rows lack what the condition needs. */
   readonly add: (id: number, clause: WhereClause | undefined) => boolean
   readonly remove: (id: number) => void
-  /** Appends to `out`. */
-  readonly match: (row: Tuple, out: MatchList) => void
+  /** Appends to `out`. Returns what it has cost, in steps of some ten nanoseconds. */
+  readonly match: (row: Tuple, out: MatchList) => number
   /** Every shape takes every row: the old row need not be asked about when the new one was. */
   readonly takesAll: () => boolean
 }
@@ -42,9 +43,16 @@ export type MakeMatcher = (
   columns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
 ) => Matcher
 
-/** A matcher for rows with these columns. */
-export const clauseMatcher: MakeMatcher = (columns) => {
-  const index = new FilterIndex(columns)
+/** Makes matchers whose conditions together keep to these limits. */
+export const makeClauseMatcher = (limits: Limits): MakeMatcher => {
+  const burst = new Burst(limits)
+  return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst))
+}
+
+/** A matcher for rows with these columns, within the standard limits. */
+export const clauseMatcher: MakeMatcher = makeClauseMatcher(standardLimits)
+
+const matcherOver = (columns: Parameters<MakeMatcher>[0], index: FilterIndex): Matcher => {
   return {
     add: (id, clause) => {
       if (clause === undefined) {

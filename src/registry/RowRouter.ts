@@ -19,6 +19,9 @@ import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 import { StreamPosition } from "./StreamPosition.ts"
 
+/** Work of conditions, in steps of some ten nanoseconds, after which everything else gets its turn. */
+const turnSteps = 500_000
+
 /** Composed but not yet written bytes above which the stream waits. */
 const backlogBytes = 8 << 20
 
@@ -62,6 +65,8 @@ export class RowRouter implements ChangeSink {
   private readonly budget: DecisionBudget
   private hasDeferred = false
   private readonly earlyFailures = new EarlyFailures()
+  /** What conditions have cost since others had their turn. */
+  private steps = 0
 
   // The transaction at hand.
   private commitLsn: Lsn = 0n
@@ -314,7 +319,7 @@ export class RowRouter implements ChangeSink {
       if (target.size === 0) continue
       const after = this.after
       clearMatchList(after)
-      target.matcher.match(row, after)
+      this.steps += target.matcher.match(row, after)
       if (isSettled(after) && this.deferred.isEmpty) {
         if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
       } else this.defer(target, relation, op, undefined, row, undefined, after)
@@ -332,7 +337,7 @@ export class RowRouter implements ChangeSink {
       if (target.size === 0) continue
       const before = this.before
       clearMatchList(before)
-      target.matcher.match(oldRow, before)
+      this.steps += target.matcher.match(oldRow, before)
       if (isSettled(before) && this.deferred.isEmpty) {
         if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
       } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
@@ -350,14 +355,14 @@ export class RowRouter implements ChangeSink {
       if (target.size === 0) continue
       const { before, after } = this
       clearMatchList(after)
-      target.matcher.match(row, after)
+      this.steps += target.matcher.match(row, after)
       if (target.matcher.takesAll()) {
         if (!this.deferred.isEmpty) this.defer(target, relation, op, oldRow, row, after, after)
         else if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
         continue
       }
       clearMatchList(before)
-      target.matcher.match(oldRow, before)
+      this.steps += target.matcher.match(oldRow, before)
       if (isSettled(before) && isSettled(after) && this.deferred.isEmpty) {
         if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
       } else this.defer(target, relation, op, oldRow, row, before, after)
@@ -381,7 +386,11 @@ export class RowRouter implements ChangeSink {
 
   private afterRow(): Effect.Effect<void> | undefined {
     this.writer.endOfItems()
-    return this.deferred.isFull ? this.resolveDeferred() : undefined
+    if (this.deferred.isFull) return this.resolveDeferred()
+    if (this.steps < turnSteps) return undefined
+    // Conditions have taken long enough: everything else gets its turn.
+    this.steps = 0
+    return othersTurn
   }
 
   /** For what cannot be written now: shapes whose condition fails are dropped, those that Postgres decides are noted. */
@@ -408,7 +417,8 @@ export class RowRouter implements ChangeSink {
   }
 
   /** Shapes of whose condition only Postgres can tell whether it holds, as far as this transaction is for their logs. */
-  private toAsk({ errors, undecided }: MatchList): ReadonlyArray<number> {
+  private toAsk({ costly, errors, undecided }: MatchList): ReadonlyArray<number> {
+    for (const { shapeId, message } of costly) this.dropCostly(shapeId, message)
     for (const { shapeId, message } of errors) this.dropFailed(shapeId, message)
     return undecided.length === 0
       ? none
@@ -432,6 +442,11 @@ export class RowRouter implements ChangeSink {
       }
       for (const row of rows) this.emitDecided(row)
     })
+  }
+
+  private dropCostly(id: number, message: string): void {
+    const shape = this.engine.store.get(id)
+    if (shape !== undefined) this.options.drop([shape], message)
   }
 
   private dropFailed(id: number, message: string): void {
@@ -461,6 +476,11 @@ const misplace = (target: RouteTarget, shape: ShapeState): void => {
   target.misfits.add(shape)
   target.misfitsJudgedAt = -1n
 }
+
+const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
+  const soon = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(soon))
+})
 
 const noIds = new IdList()
 const none: ReadonlyArray<number> = []

@@ -13,6 +13,7 @@ import { coerce } from "./resolve/coerce.ts"
 import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
 import { accessPaths } from "./index/accessPaths.ts"
 import type { Classification, WhereClause } from "./WhereClause.ts"
+import { allow } from "./values/work.ts"
 import { refuse, refuseAt, Refusal, type WhereError } from "./WhereError.ts"
 
 /** A clause whose cost is known. */
@@ -43,6 +44,18 @@ const limitsOf = (request: WhereRequest): Limits => request.limits ?? standardLi
  * be stored, and made runnable without parser or catalogue.
  */
 export const compileWhere = (request: WhereRequest): Result.Result<CompiledWhere, WhereError> => {
+  allow(compileSteps, limitsOf(request).clauseValueLength)
+  try {
+    return compileTwice(request)
+  } finally {
+    allow(Infinity, Infinity)
+  }
+}
+
+/** What constant parts may cost that are computed once and for all; after that they are left as they are. */
+const compileSteps = 5_000_000
+
+const compileTwice = (request: WhereRequest): Result.Result<CompiledWhere, WhereError> => {
   try {
     return Result.succeed(compile(request, parseLikeBefore(request.sql, limitsOf(request))))
   } catch (failure) {
@@ -107,14 +120,19 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
   return { sql, expression: stored, ...ordered, classification, reason: shared(reason) }
 }
 
-const maxTexts = 1000
+const maxCharacters = 4_000_000
 const texts = new Map<string, string>()
+let characters = 0
 
 /** The same text, in memory once: clauses that differ in constants only share all but those. */
 const shared = (text: string): string => {
   const known = texts.get(text)
   if (known !== undefined) return known
-  if (texts.size >= maxTexts) texts.clear()
+  characters += text.length
+  if (characters > maxCharacters) {
+    texts.clear()
+    characters = text.length
+  }
   texts.set(text, text)
   return text
 }

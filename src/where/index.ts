@@ -19,6 +19,7 @@ export {
   type RunnableClause,
   type Verdict
 } from "./evaluate/RunnableClause.ts"
+export { Burst } from "./index/Costs.ts"
 export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
 export { loadParser } from "./parse/parser.ts"

@@ -22,7 +22,7 @@ const counting = () => {
       return true
     },
     remove: (id) => void members.delete(id),
-    match: () => {},
+    match: () => 0,
     takesAll: () => false
   })
   return { makeMatcher, members, compiled: () => compiled }

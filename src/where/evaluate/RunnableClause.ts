@@ -1,5 +1,7 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
+import { allow } from "../values/work.ts"
+import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { WhereClause } from "../WhereClause.ts"
 import { compilePlan, type Compiled } from "./compile.ts"
 import { isStoredExpression, type Plan } from "./Form.ts"
@@ -40,7 +42,11 @@ export class ClauseOutdated {
 interface Bound {
   readonly reader: RowReader
   readonly plans: Map<string, Compiled>
+  planCharacters: number
 }
+
+/** Texts of plans that are kept compiled for one list of columns, in characters. */
+const maxPlanCharacters = 8_000_000
 
 const bySignature = new Map<string, WeakRef<Bound>>()
 const byColumns = new WeakMap<ReadonlyArray<ClauseColumn>, Bound>()
@@ -55,7 +61,7 @@ const boundTo = (columns: ReadonlyArray<ClauseColumn>): Bound => {
   const signature = JSON.stringify(columns.map((column) => [column.name, column.typeOid]))
   let bound = bySignature.get(signature)?.deref()
   if (bound === undefined) {
-    bound = { reader: new RowReader(), plans: new Map() }
+    bound = { reader: new RowReader(), plans: new Map(), planCharacters: 0 }
     if (bySignature.size > 10_000) bySignature.clear()
     bySignature.set(signature, new WeakRef(bound))
   }
@@ -87,15 +93,25 @@ export const makeRunnable = (
     })
     compiled = compilePlan(plan, bound.reader, indexes)
     // Plans are few; a bound keeps clients that invent a new form per request from filling the memory.
-    if (bound.plans.size >= 50_000) bound.plans.clear()
+    bound.planCharacters += expression.plan.length
+    if (bound.planCharacters > maxPlanCharacters) {
+      bound.plans.clear()
+      bound.planCharacters = expression.plan.length
+    }
     bound.plans.set(expression.plan, compiled)
   }
-  return { compiled, constants: compiled.load(expression.constants), reader: bound.reader }
+  try {
+    return { compiled, constants: compiled.load(expression.constants), reader: bound.reader }
+  } catch (failure) {
+    if (failure instanceof Undecided) throw new ClauseOutdated("(a constant)")
+    throw failure
+  }
 }
 
 /** Evaluates one clause against one row: for tests and single rows; the filter index does it in bulk. */
-export const evaluate = (clause: RunnableClause, row: Tuple): Verdict => {
+export const evaluate = (clause: RunnableClause, row: Tuple, limits: Limits = standardLimits): Verdict => {
   clause.reader.load(row)
+  allow(limits.clauseSteps, limits.clauseValueLength)
   try {
     const value = clause.compiled.root(clause.constants)
     if (value === undefined)
@@ -105,5 +121,7 @@ export const evaluate = (clause: RunnableClause, row: Tuple): Verdict => {
     if (failure instanceof Undecided) return { kind: "undecided", reason: failure.reason }
     if (failure instanceof EvaluationError) return { kind: "failed", message: failure.message }
     throw failure
+  } finally {
+    allow(Infinity, Infinity)
   }
 }

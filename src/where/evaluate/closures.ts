@@ -1,6 +1,7 @@
 import { nestArrays, vector, type ArrayValue } from "../values/arrays.ts"
 import type { Implementation } from "../native/index.ts"
-import { EvaluationError } from "../values/Failure.ts"
+import { EvaluationError, Undecided } from "../values/Failure.ts"
+import { TooCostly } from "../values/work.ts"
 import type { Form, FormOf } from "./Form.ts"
 
 /**
@@ -9,13 +10,23 @@ import type { Form, FormOf } from "./Form.ts"
  */
 export type Closure = (constants: ReadonlyArray<unknown>) => unknown
 
-/** Computed at the first use and kept; a clause that is never evaluated costs nothing. */
+/**
+ * Computed at the first use and kept, what is undecided as well; a clause that is never evaluated costs nothing. What was
+ * too costly for one row is tried again for the next.
+ */
 export const lazily = (compute: () => unknown): (() => unknown) => {
   let done = false
   let value: unknown
+  let failure: Undecided | undefined
   return () => {
+    if (failure !== undefined) throw failure
     if (!done) {
-      value = compute()
+      try {
+        value = compute()
+      } catch (error) {
+        if (error instanceof Undecided && !(error instanceof TooCostly)) failure = error
+        throw error
+      }
       done = true
     }
     return value
@@ -43,12 +54,25 @@ export const binary = (
   }
 }
 
+const open = new WeakMap<object, boolean>()
+
+/** Some part of it, however deep, is left to Postgres. */
+const hasOpenPart = (form: unknown): boolean => {
+  if (typeof form !== "object" || form === null) return false
+  let known = open.get(form)
+  if (known === undefined) {
+    known = "slow" in form || Object.values(form).some(hasOpenPart)
+    open.set(form, known)
+  }
+  return known
+}
+
 export const logic = (
   forms: ReadonlyArray<Form>,
   parts: ReadonlyArray<Closure>,
   deciding: boolean
 ): Closure => {
-  if (forms.some((form) => JSON.stringify(form).includes('"slow":'))) return openLogic(parts, deciding)
+  if (forms.some(hasOpenPart)) return openLogic(parts, deciding)
   return deciding ? or(parts) : and(parts)
 }
 

@@ -1,8 +1,10 @@
 import * as arrays from "../values/arrays.ts"
 import type { ArrayValue } from "../values/arrays.ts"
 import { natives, type Implementation, type Signature } from "../native/index.ts"
+import type { Codec } from "../values/Codec.ts"
 import { codecOf } from "../values/codecs.ts"
 import { undecided } from "../values/Failure.ts"
+import { spend, spendElements } from "../values/work.ts"
 import { jsonbPath, type Json } from "../values/json.ts"
 import { arrayOf, binary, booleanTest, coalesce, lazily, logic, rootLogic, type Closure } from "./closures.ts"
 import type { Form, FormOf, Plan } from "./Form.ts"
@@ -11,8 +13,8 @@ import type { RowReader } from "./RowReader.ts"
 /** A clause form compiled for one relation; shared by all clauses of that form. */
 export interface Compiled {
   readonly root: Closure
-  /** Turns the texts of a clause's constants into what `root` takes. */
-  readonly load: (texts: ReadonlyArray<string>) => ReadonlyArray<unknown>
+  /** Turns the texts of a clause's constants into what `root` takes; of those in `only`, if it is given. */
+  readonly load: (texts: ReadonlyArray<string>, only?: ReadonlySet<number>) => ReadonlyArray<unknown>
   readonly plan: Plan
   /** Closures of parts of the form, for indexes. */
   readonly closureOf: (form: Form) => Closure
@@ -31,14 +33,20 @@ export const compilePlan = (
 ): Compiled => {
   const compiler = new Compiler(plan, reader, columnIndexes)
   const root = compiler.compileRoot(plan.root)
-  const readers = plan.constants.map((type) => codecOf(type, undefined).read)
+  let readers: ReadonlyArray<Codec["read"]> | undefined
   const { derived } = compiler
-  const load = (texts: ReadonlyArray<string>): ReadonlyArray<unknown> => {
-    const values: Array<unknown> = Array.from({ length: readers.length + derived.length })
-    for (let i = 0; i < readers.length; i++) values[i] = readers[i]?.(texts[i] ?? "")
+  const count = plan.constants.length
+  const load: Compiled["load"] = (texts, only) => {
+    const values: Array<unknown> = Array.from({ length: count + derived.length })
+    if (only !== undefined)
+      for (const i of only) values[i] = codecOf(plan.constants[i] ?? "text", undefined).read(texts[i] ?? "")
+    else {
+      readers ??= plan.constants.map((type) => codecOf(type, undefined).read)
+      for (let i = 0; i < count; i++) values[i] = readers[i]?.(texts[i] ?? "")
+    }
     for (let i = 0; i < derived.length; i++) {
       const step = derived[i]
-      if (step !== undefined) values[readers.length + i] = step.derive(values[step.from])
+      if (step !== undefined) values[count + i] = step.derive(values[step.from])
     }
     return values
   }
@@ -319,6 +327,7 @@ class Compiler {
       if (array === null) return null
       if (array.elements.length === 0) return !deciding
       if (a === null) return null
+      if (array.elements.length > 16) spend(array.elements.length >> 1)
       let sawNull = false
       const [savedLeft, savedRight] = operands
       operands[0] = a
@@ -418,6 +427,7 @@ class Compiler {
     return (constants) => {
       const array = source(constants) as ArrayValue | null
       if (array === null) return null
+      spendElements(array.elements.length * 2)
       const [saved] = operands
       const elements = array.elements.map((element) => {
         if (element === null) return null

@@ -1,3 +1,4 @@
+import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ArrayValue } from "../values/arrays.ts"
 import type { Closure } from "../evaluate/closures.ts"
@@ -5,9 +6,11 @@ import type { Compiled } from "../evaluate/compile.ts"
 import { readerOf, type ClauseColumn, type RunnableClause } from "../evaluate/RunnableClause.ts"
 import type { RowReader } from "../evaluate/RowReader.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
+import { spend } from "../values/work.ts"
 import type { Codec } from "../values/Codec.ts"
 import { CellMap, Group, type Cell } from "./Cell.ts"
 import { IntervalTree, type Interval } from "./IntervalTree.ts"
+import { Burst, RowCosts } from "./Costs.ts"
 import { pushMatch, type MatchList } from "./MatchList.ts"
 import {
   alternativesFor,
@@ -42,6 +45,8 @@ const noConstants: ReadonlyArray<unknown> = []
  * shapes does not matter. What remains of a clause is evaluated for those found, and clauses without such a
  * comparison for every row. The result is exactly that of evaluating every clause, except that an error in a
  * part of a clause goes unnoticed when another part already rules the row out.
+ *
+ * What a row may cost is bounded: whatever is above it is undecided, and `burst` says which shapes have to go.
  */
 export class FilterIndex {
   private readonly reader: RowReader
@@ -53,8 +58,17 @@ export class FilterIndex {
   private readonly repeated = new Set<number>()
   private readonly seen = new Set<number>()
 
-  constructor(relationColumns: ReadonlyArray<ClauseColumn>) {
+  private readonly costs: RowCosts
+  private readonly burst: Burst
+
+  constructor(
+    relationColumns: ReadonlyArray<ClauseColumn>,
+    limits: Limits = standardLimits,
+    burst = new Burst(limits)
+  ) {
     this.reader = readerOf(relationColumns)
+    this.costs = new RowCosts(limits, burst)
+    this.burst = burst
   }
 
   get size(): number {
@@ -127,14 +141,26 @@ export class FilterIndex {
     }
   }
 
-  /** Appends all shapes whose clause is true for the row, and notes errors and what only Postgres can decide. */
-  match(row: Tuple, out: MatchList): void {
+  /**
+   * Appends all shapes whose clause is true for the row, and notes errors and what only Postgres can decide. Returns what
+   * it has cost, in steps of some ten nanoseconds; what costs no more than a comparison does not count.
+   */
+  match(row: Tuple, out: MatchList): number {
     for (const id of this.everyRow) pushMatch(out, id)
-    if (this.registrations.size === 0) return
+    if (this.registrations.size === 0) return 0
+    const { costs } = this
     this.reader.load(row)
+    costs.begin(row)
     if (this.seen.size > 0) this.seen.clear()
     for (const probe of this.probes.values()) this.lookUp(probe, out)
     for (const group of this.scanned.values()) this.evaluateGroup(group, out)
+    costs.end()
+    return costs.steps
+  }
+
+  private pay(shapeId: number, out: MatchList): void {
+    const gone = this.costs.settle(shapeId)
+    for (const id of gone) out.costly.push({ shapeId: id, message: this.burst.message })
   }
 
   /** An estimate of what the index holds in memory, for metrics. */
@@ -226,12 +252,14 @@ export class FilterIndex {
     const intervals: Array<Interval> = []
     try {
       const value = probe.value(noConstants)
+      if (this.costs.owes) this.pay(-1, out)
       if (value === null) cells.push(nulls.map.get(nullKey))
       else {
         if (equal.map.size > 0) cells.push(equal.map.get(codec.key?.(value)))
         if (ranges.size > 0) ranges.find(value, (interval) => intervals.push(interval))
         if (elements.map.size > 0) {
           const keys = new Set<unknown>()
+          spend((value as ArrayValue).elements.length * 4)
           for (const element of (value as ArrayValue).elements)
             if (element !== null) keys.add(codec.key?.(element))
           for (const key of keys) cells.push(elements.map.get(key))
@@ -239,9 +267,11 @@ export class FilterIndex {
       }
     } catch (failure) {
       if (!(failure instanceof Undecided) && !(failure instanceof EvaluationError)) throw failure
+      if (this.costs.owes) this.pay(-1, out)
       this.evaluateAll(probe, out)
       return
     }
+    if (this.costs.owes) this.pay(-1, out)
     for (const cell of cells) this.visit(cell, out)
     for (const interval of intervals) this.visitInterval(interval, out)
   }
@@ -283,6 +313,7 @@ export class FilterIndex {
   private evaluateGroup(group: Group, out: MatchList): void {
     const { ids, constants, compiled } = group
     const { root } = compiled
+    const { costs } = this
     if (this.repeated.size > 0) {
       for (let i = 0; i < ids.length; i++)
         this.evaluateOnce(ids[i] ?? 0, compiled, constants[i] ?? noConstants, out)
@@ -293,11 +324,13 @@ export class FilterIndex {
       try {
         for (; i < ids.length; i++) {
           const verdict = root(constants[i] ?? noConstants)
+          if (costs.owes) this.pay(ids[i] ?? 0, out)
           if (verdict === true) pushMatch(out, ids[i] ?? 0)
           else if (verdict === undefined) out.undecided.push(ids[i] ?? 0)
         }
       } catch (failure) {
         report(failure, ids[i] ?? 0, out)
+        if (costs.owes) this.pay(ids[i] ?? 0, out)
         i++
       }
     }
@@ -329,6 +362,7 @@ export class FilterIndex {
     } catch (failure) {
       report(failure, id, out)
     }
+    if (this.costs.owes) this.pay(id, out)
   }
 }
 

@@ -7,13 +7,16 @@ export interface MatchList {
   readonly errors: Array<{ readonly shapeId: number; readonly message: string }>
   /** Shapes for which only Postgres can tell. */
   readonly undecided: Array<number>
+  /** Shapes whose evaluation has come to cost too much, this row's included: they are to be dropped. */
+  readonly costly: Array<{ readonly shapeId: number; readonly message: string }>
 }
 
 export const makeMatchList = (capacity = 64): MatchList => ({
   ids: new Uint32Array(capacity),
   count: 0,
   errors: [],
-  undecided: []
+  undecided: [],
+  costly: []
 })
 
 export const clearMatchList = (list: MatchList): void => {
@@ -21,6 +24,7 @@ export const clearMatchList = (list: MatchList): void => {
   // Setting the length of an array costs more than looking at it, and these are nearly always empty.
   if (list.errors.length > 0) list.errors.length = 0
   if (list.undecided.length > 0) list.undecided.length = 0
+  if (list.costly.length > 0) list.costly.length = 0
 }
 
 export const pushMatch = (list: MatchList, shapeId: number): void => {

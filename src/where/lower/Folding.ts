@@ -19,6 +19,9 @@ export const foreign = (reason: string): never => {
   throw new Foreign(reason)
 }
 
+/** Longer results take more memory than it takes work to make them again. */
+const maxFoldedText = 4096
+
 /** The constants of a clause while it is lowered, and how calls over them are folded. */
 export class Folding {
   readonly catalogue: TypeCatalogue
@@ -61,13 +64,28 @@ export class Folding {
     }
     // A NULL or boolean would be taken for one that Postgres knew while planning.
     if (soft && (value === null || typeof value === "boolean")) return form
+    const decided = value === null || value === undefined || typeof value === "boolean"
+    const spec = this.spec(at.type)
+    let text = ""
+    try {
+      text = decided ? "" : codecOf(spec, undefined).write(value)
+    } catch (failure) {
+      if (failure instanceof Undecided) return form
+      throw failure
+    }
+    if (text.length > maxFoldedText + this.lengthOf(args)) return form
     this.release(args)
     if (value === null || value === undefined) return { b: null }
     if (typeof value === "boolean") return { b: value }
-    const spec = this.spec(at.type)
-    const slot = this.slot(codecOf(spec, undefined).write(value), spec)
+    const slot = this.slot(text, spec)
     if (soft && "k" in slot) this.soft.add(slot.k)
     return slot
+  }
+
+  private lengthOf(args: ReadonlyArray<Form>): number {
+    let length = 0
+    for (const arg of args) if ("k" in arg) length += this.constants[arg.k]?.length ?? 0
+    return length
   }
 
   /** Gives back the slots of constants that were folded away, if they are the last ones. */

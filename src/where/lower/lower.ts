@@ -83,7 +83,8 @@ class Lowering extends Folding {
     const run = (): unknown => {
       const plan: Plan = { columns: [], constants: this.types, root: form }
       const compiled = compilePlan(plan, new RowReader(), [])
-      return compiled.root(compiled.load(this.constants))
+      const only = new Set(children.flatMap((child) => ("k" in child ? [child.k] : [])))
+      return compiled.root(compiled.load(this.constants, only))
     }
     return this.folded(form, expression, run, children)
   }

@@ -6,6 +6,8 @@ import { fail } from "../values/Failure.ts"
 import * as rg from "../values/ranges.ts"
 import type { Range, RangeSubtype } from "../values/ranges.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
+import { splitText } from "../values/text.ts"
+import { spend, spendElements, spendText } from "../values/work.ts"
 import { define, defineNullable, defineTyped, group, type Implementation, type Signature } from "./Native.ts"
 
 group("arrays")
@@ -72,6 +74,7 @@ defineNullable(
     const { lengths, lowerBounds, elements } = a as ArrayValue
     if (lengths.length > 1) return fail("searching for elements in multidimensional arrays is not supported")
     const target = wanted === null ? null : key(wanted)
+    spend(elements.length * 2)
     const at = elements.findIndex((element) =>
       element === null || wanted === null ? element === wanted : sameKey(key(element), target)
     )
@@ -86,6 +89,7 @@ defineNullable(
     if (array.lengths.length > 1)
       return fail("removing elements from multidimensional arrays is not supported")
     const target = wanted === null ? null : key(wanted)
+    spendElements(array.elements.length * 2)
     const kept = array.elements.filter((element) =>
       element === null || wanted === null ? element !== wanted : !sameKey(key(element), target)
     )
@@ -98,17 +102,31 @@ defineTyped("array_to_text", (signature) => {
   const element = arrayElement(signature)
   if (element === undefined) return undefined
   const codec = codecOf(element, "c")
-  return (array, separator) =>
-    (array as ArrayValue).elements
-      .filter((one) => one !== null)
-      .map((one) => codec.write(one))
-      .join(String(separator))
+  return (array, separator) => {
+    const between = String(separator)
+    const { elements } = array as ArrayValue
+    spend(elements.length * 4)
+    const texts: Array<string> = []
+    for (const one of elements) {
+      if (one === null) continue
+      const text = codec.write(one)
+      spendText(text.length + between.length)
+      texts.push(text)
+    }
+    spendText(texts.reduce((length, text) => length + text.length + between.length, 0))
+    return texts.join(between)
+  }
 })
 defineNullable("text_to_array", () => (text, separator) => {
   if (text === null) return null
   if (text === "") return arr.emptyArray
-  if (separator === null) return arr.vector(Array.from(String(text)))
-  return arr.vector(separator === "" ? [text] : String(text).split(String(separator)))
+  if (separator === null) {
+    spendElements(String(text).length * 4)
+    return arr.vector(Array.from(String(text)))
+  }
+  const pieces = separator === "" ? [text] : splitText(String(text), String(separator))
+  spendElements(pieces.length)
+  return arr.vector(pieces)
 })
 
 group("ranges")

@@ -8,6 +8,7 @@ import { jsonbEqual, type Json } from "../values/json.ts"
 import { compareIntervals, type Interval } from "../values/interval.ts"
 import { compareNumeric, type Numeric } from "../values/numeric.ts"
 import { compareCodePoints, trimBlanks } from "../values/text.ts"
+import { spend } from "../values/work.ts"
 import { compareTimetz, isInfinite, microsPerDay, type TimeTz } from "../values/timestamps.ts"
 import { normalise } from "../values/integer.ts"
 import { isForeign } from "../values/TypeSpec.ts"
@@ -82,9 +83,19 @@ byOrder<Inet>("network", "_", compareInet)
 
 const deterministic = (signature: Signature): boolean => signature.collation !== undefined
 
+/** Up to here a comparison of texts is free. */
+const longText = 1000
+
+const paid = (text: string): string => {
+  if (text.length > longText) spend(text.length >> 6)
+  return text
+}
+
 /** Text: equality is bytewise under every deterministic collation, order only where it is that of code points. */
 const textual = (eq: string, ne: string, order: ReadonlyArray<string>, trim: boolean): void => {
-  const value = trim ? (text: unknown) => trimBlanks(String(text)) : (text: unknown) => text as string
+  const value = trim
+    ? (text: unknown) => paid(trimBlanks(String(text)))
+    : (text: unknown) => paid(text as string)
   defineComparison(eq, "=", true, (signature) =>
     deterministic(signature) ? (a, b) => value(a) === value(b) : undefined
   )

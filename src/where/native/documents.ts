@@ -5,6 +5,7 @@ import * as js from "../values/json.ts"
 import type { Json } from "../values/json.ts"
 import { parseFloat4, parseFloat8 } from "../values/float.ts"
 import { printNumeric, toInteger, type Numeric } from "../values/numeric.ts"
+import { spendText } from "../values/work.ts"
 import { define, group } from "./Native.ts"
 
 group("JSON")
@@ -90,4 +91,7 @@ define("network_network", (a: Inet): Inet => ({ ...a, address: networkOf(a) }))
 
 group("bytea")
 define("byteaoctetlen", (value: string) => value.length / 2)
-define("byteacat", (a: string, b: string) => a + b)
+define("byteacat", (a: string, b: string) => {
+  spendText(a.length + b.length)
+  return a + b
+})

@@ -4,7 +4,7 @@ import { compileLike, likeEscape, type LikeMatcher } from "../values/like.ts"
 import { compileRegex, similarToRegex, type RegexMatcher } from "../values/regex.ts"
 import {
   characterCount,
-  checkLength,
+  findText,
   cutVarchar,
   assignVarchar,
   hasSurrogates,
@@ -12,9 +12,11 @@ import {
   lowerText,
   padBpchar,
   sliceCharacters,
+  splitText,
   trimBlanks,
   upperText
 } from "../values/text.ts"
+import { spend, spendText } from "../values/work.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
 import { toText } from "../values/toText.ts"
 import { createHash } from "node:crypto"
@@ -22,14 +24,19 @@ import { define, defineNullable, definePrepared, defineTyped, group, type Signat
 
 group("pattern matching")
 
+/** Patterns that are longer are compiled each time. */
+const maxRemembered = 500
+
 /** A small memory of compiled patterns, for patterns that come from the row. */
 export const remember = <A>(compile: (pattern: string) => A): ((pattern: unknown) => A) => {
   const known = new Map<unknown, A>()
   return (pattern) => {
-    let found = known.get(pattern)
+    const text = String(pattern)
+    if (text.length > maxRemembered) return compile(text)
+    let found = known.get(text)
     if (found === undefined) {
-      if (known.size >= 100) known.clear()
-      known.set(pattern, (found = compile(String(pattern))))
+      if (known.size >= 20) known.clear()
+      known.set(text, (found = compile(text)))
     }
     return found
   }
@@ -109,15 +116,25 @@ cased("lower", lowerText)
 cased("upper", upperText)
 cased("initcap", initcapText)
 
-define("textcat", (a: string, b: string) => a + b)
+const join = (a: string, b: string): string => {
+  spendText(a.length + b.length)
+  return a + b
+}
+define("textcat", join)
 define("textlen", characterCount)
 define("bpcharlen", (text: string) => characterCount(trimBlanks(text)))
-define("textoctetlen bpcharoctetlen", (text: string) => Buffer.byteLength(text))
+define("textoctetlen bpcharoctetlen", (text: string) => {
+  spend(text.length >> 3)
+  return Buffer.byteLength(text)
+})
 define("textpos", (text: string, part: string) => {
-  const at = text.indexOf(part)
+  const at = findText(text, part)
   return at < 0 ? 0 : characterCount(text.slice(0, at)) + 1
 })
-define("text_starts_with", (text: string, prefix: string) => text.startsWith(prefix))
+define("text_starts_with", (text: string, prefix: string) => {
+  spend(prefix.length >> 5)
+  return text.startsWith(prefix)
+})
 define("text_substr", (text: string, start: number, length: number) => {
   if (length < 0) return fail("negative substring length not allowed")
   return sliceCharacters(text, Math.max(0, start - 1), Math.max(0, start - 1 + length))
@@ -133,27 +150,32 @@ define("text_right", (text: string, count: number) =>
 )
 define("replace_text", (text: string, from: string, to: string) => {
   if (from === "") return text
-  const parts = text.split(from)
-  checkLength(text.length + (parts.length - 1) * to.length)
+  const parts = splitText(text, from)
+  spendText(text.length + (parts.length - 1) * to.length)
   return parts.join(to)
 })
 define("split_part", (text: string, separator: string, field: number) => {
   if (field === 0) return fail("field position must not be zero")
   if (text === "") return ""
-  const parts = separator === "" ? [text] : text.split(separator)
+  const parts = separator === "" ? [text] : splitText(text, separator)
   return parts[field > 0 ? field - 1 : parts.length + field] ?? ""
 })
-define("text_reverse", (text: string) =>
-  (hasSurrogates(text) ? Array.from(text) : text.split("")).toReversed().join("")
-)
+define("text_reverse", (text: string) => {
+  spend(text.length * 4)
+  return (hasSurrogates(text) ? Array.from(text) : text.split("")).toReversed().join("")
+})
 define("repeat", (text: string, count: number) => {
   if (count <= 0) return ""
-  checkLength(text.length * count)
+  spendText(text.length * count)
   return text.repeat(count)
 })
 define("ascii", (text: string) => text.codePointAt(0) ?? 0)
-define("md5_text", (text: string) => createHash("md5").update(text).digest("hex"))
+define("md5_text", (text: string) => {
+  spend(text.length + 100)
+  return createHash("md5").update(text).digest("hex")
+})
 define("translate", (text: string, from: string, to: string) => {
+  spend((text.length + from.length + to.length) * 8)
   const target = Array.from(to)
   const map = new Map<string, string>()
   for (const [i, character] of Array.from(from).entries()) {
@@ -163,6 +185,7 @@ define("translate", (text: string, from: string, to: string) => {
 })
 
 const trim = (text: string, set: string, start: boolean, end: boolean): string => {
+  spend((text.length + set.length) * 5)
   const characters = new Set(Array.from(set))
   const source = Array.from(text)
   let from = 0
@@ -179,14 +202,14 @@ define("ltrim1", (text: string) => trim(text, " ", true, false))
 define("rtrim1", (text: string) => trimBlanks(text))
 
 const pad = (text: string, length: number, fill: string, left: boolean): string => {
-  const source = Array.from(text)
   const wanted = Math.max(0, length)
-  checkLength(wanted)
-  if (source.length >= wanted) return source.slice(0, wanted).join("")
-  const filler = Array.from(fill)
-  if (filler.length === 0) return text
-  const missing = wanted - source.length
-  const padding = Array.from({ length: missing }, (_, i) => filler[i % filler.length] ?? "").join("")
+  const count = characterCount(text)
+  if (count >= wanted) return sliceCharacters(text, 0, wanted)
+  const width = characterCount(fill)
+  if (width === 0) return text
+  const missing = wanted - count
+  spendText(text.length + missing * (fill.length > width ? 2 : 1))
+  const padding = sliceCharacters(fill.repeat(Math.ceil(missing / width)), 0, missing)
   return left ? padding + text : text + padding
 }
 define("lpad", (text: string, length: number, fill: string) => pad(text, length, fill, true))
@@ -199,24 +222,26 @@ const writers = (types: ReadonlyArray<TypeSpec>): ReadonlyArray<(value: unknown)
   types.map((type) => codecOf(type, "c").write)
 defineNullable("text_concat", ({ args }) => {
   const write = writers(args)
-  return (...values) => values.map((value, i) => (value === null ? "" : (write[i]?.(value) ?? ""))).join("")
+  return (...values) =>
+    values.reduce<string>((text, value, i) => join(text, value === null ? "" : (write[i]?.(value) ?? "")), "")
 })
 defineNullable("text_concat_ws", ({ args }) => {
   const write = writers(args)
   return (separator, ...values) => {
     if (separator === null) return null
-    return values
-      .flatMap((value, i) => (value === null ? [] : [write[i + 1]?.(value) ?? ""]))
-      .join(String(separator))
+    const parts = values.flatMap((value, i) => (value === null ? [] : [write[i + 1]?.(value) ?? ""]))
+    const between = Math.max(0, parts.length - 1) * String(separator).length
+    spendText(parts.reduce((length, part) => length + part.length, between))
+    return parts.join(String(separator))
   }
 })
 defineTyped("textanycat(text,anynonarray)", ({ args }) => {
   const write = toText(args[1] ?? "text")
-  return write === undefined ? undefined : (a, b) => String(a) + write(b)
+  return write === undefined ? undefined : (a, b) => join(String(a), write(b))
 })
 defineTyped("anytextcat(anynonarray,text)", ({ args }) => {
   const write = toText(args[0] ?? "text")
-  return write === undefined ? undefined : (a, b) => write(a) + String(b)
+  return write === undefined ? undefined : (a, b) => join(write(a), String(b))
 })
 
 group("casts of text")

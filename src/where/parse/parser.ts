@@ -114,8 +114,9 @@ const onlyKeys = (object: object, allowed: ReadonlySet<string>): boolean =>
 const wherePrefix = "SELECT 1 WHERE "
 const whereKeys = new Set(["targetList", "whereClause", "limitOption", "op"])
 
-/** Forms that are remembered. */
-const maxForms = 500
+/** Forms that are remembered, by the length of their texts together: some 200 bytes of memory a character. */
+const maxFormCharacters = 100_000
+let formCharacters = 0
 const forms = new Map<string, ReturnType<typeof templateOf>>()
 
 /**
@@ -133,8 +134,12 @@ export const parseLikeBefore = (text: string, limits: Limits): ParsedExpression 
   const parsed = parseCondition(text, limits)
   // A zero does not show whether a sign before it is part of the number.
   if (!forms.has(form) && !literals.includes(0)) {
-    const oldest = forms.size < maxForms ? undefined : forms.keys().next().value
-    if (oldest !== undefined) forms.delete(oldest)
+    formCharacters += form.length
+    for (const oldest of forms.keys()) {
+      if (formCharacters <= maxFormCharacters) break
+      forms.delete(oldest)
+      formCharacters -= oldest.length
+    }
     forms.set(form, templateOf(parsed.node, literals))
   }
   return parsed

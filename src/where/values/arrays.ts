@@ -1,5 +1,6 @@
 import { fail, undecided } from "./Failure.ts"
 import type { Codec } from "./Codec.ts"
+import { spend, spendElements, spendText } from "./work.ts"
 
 /**
  * An array value: elements in row-major order, the length and lower bound of each dimension.
@@ -20,6 +21,7 @@ const isSpace = (code: number): boolean => code === 32 || (code >= 9 && code <= 
 
 /** Postgres' array input: bounds, nesting, quotes, NULL. What it would call malformed raises an error. */
 export const parseArray = (text: string, codec: Codec, delimiter: string): ArrayValue => {
+  spend(text.length * 2)
   let at = 0
   const malformed = (): never => fail(`malformed array literal: "${text}"`)
   const skip = (): void => {
@@ -137,6 +139,7 @@ const needsQuotes = (text: string, delimiter: string): boolean =>
 
 export const printArray = (value: ArrayValue, codec: Codec, delimiter: string): string => {
   if (value.elements.length === 0) return "{}"
+  spend(value.elements.length * 10)
   let index = 0
   const level = (depth: number): string => {
     const parts: Array<string> = []
@@ -146,6 +149,7 @@ export const printArray = (value: ArrayValue, codec: Codec, delimiter: string): 
       else {
         const element = value.elements[index++]
         const text = element === null ? null : codec.write(element)
+        spendText(text?.length ?? 4)
         parts.push(
           text === null
             ? "NULL"
@@ -174,6 +178,7 @@ export const arraysEqual = (
   equal: (x: unknown, y: unknown) => boolean
 ): boolean => {
   if (!sameShape(a, b)) return false
+  spend(a.elements.length)
   for (let i = 0; i < a.elements.length; i++) {
     const left = a.elements[i]
     const right = b.elements[i]
@@ -191,6 +196,7 @@ export const compareArrays = (
   compare: (x: unknown, y: unknown) => number
 ): number => {
   const length = Math.min(a.elements.length, b.elements.length)
+  spend(length)
   for (let i = 0; i < length; i++) {
     const left = a.elements[i]
     const right = b.elements[i]
@@ -216,6 +222,7 @@ export const compareArrays = (
 
 export const containsAll = (whole: ArrayValue, part: ArrayValue, key: (x: unknown) => unknown): boolean => {
   if (part.elements.length === 0) return true
+  spend((whole.elements.length + part.elements.length) * 4)
   const keys = new Set<unknown>()
   for (const element of whole.elements) if (element !== null) keys.add(key(element))
   for (const element of part.elements) if (element === null || !keys.has(key(element))) return false
@@ -223,6 +230,7 @@ export const containsAll = (whole: ArrayValue, part: ArrayValue, key: (x: unknow
 }
 
 export const overlaps = (a: ArrayValue, b: ArrayValue, key: (x: unknown) => unknown): boolean => {
+  spend((a.elements.length + b.elements.length) * 4)
   const keys = new Set<unknown>()
   for (const element of a.elements) if (element !== null) keys.add(key(element))
   for (const element of b.elements) if (element !== null && keys.has(key(element))) return true
@@ -261,6 +269,7 @@ export const sliceArray = (
     from.push(start - low)
     lengths.push(end - start + 1)
   }
+  spendElements(lengths.reduce((product, length) => product * length, 1) * 2)
   const elements: Array<unknown> = []
   const walk = (depth: number, offset: number): void => {
     if (depth === dimensions) {
@@ -281,6 +290,7 @@ const incompatible = (): never => fail("cannot concatenate incompatible arrays")
 export const concatenate = (a: ArrayValue, b: ArrayValue): ArrayValue => {
   if (a.lengths.length === 0) return b
   if (b.lengths.length === 0) return a
+  spendElements(a.elements.length + b.elements.length)
   const elements = [...a.elements, ...b.elements]
   if (a.lengths.length === b.lengths.length) {
     if (inner(a, 1) !== inner(b, 1) || a.lowerBounds.slice(1).join() !== b.lowerBounds.slice(1).join()) {
@@ -306,12 +316,14 @@ export const concatenate = (a: ArrayValue, b: ArrayValue): ArrayValue => {
 export const appendElement = (array: ArrayValue | null, element: unknown): ArrayValue => {
   if (array === null || array.lengths.length === 0) return vector([element])
   if (array.lengths.length !== 1) return fail("argument must be empty or one-dimensional array")
+  spendElements(array.elements.length + 1)
   return { ...array, lengths: [(array.lengths[0] ?? 0) + 1], elements: [...array.elements, element] }
 }
 
 export const prependElement = (element: unknown, array: ArrayValue | null): ArrayValue => {
   if (array === null || array.lengths.length === 0) return vector([element])
   if (array.lengths.length !== 1) return fail("argument must be empty or one-dimensional array")
+  spendElements(array.elements.length + 1)
   return { ...array, lengths: [(array.lengths[0] ?? 0) + 1], elements: [element, ...array.elements] }
 }
 
@@ -324,6 +336,7 @@ export const nestArrays = (parts: ReadonlyArray<ArrayValue | null>): ArrayValue 
       return fail("multidimensional arrays must have array expressions with matching dimensions")
     }
   }
+  spendElements(parts.length * first.elements.length)
   return {
     lengths: [parts.length, ...first.lengths],
     lowerBounds: [1, ...first.lowerBounds],

@@ -10,6 +10,7 @@ import { checkJson, jsonbKey, parseJsonb, printJsonb, type Json } from "./json.t
 import { compareNumeric, numericKey, parseNumeric, printNumeric, type Numeric } from "./numeric.ts"
 import { compareRanges, parseRange, printRange, type Range, type RangeSubtype } from "./ranges.ts"
 import { compareCodePoints, trimBlanks, type CollationKind } from "./text.ts"
+import { spend } from "./work.ts"
 import {
   compareTimetz,
   parseDate,
@@ -59,6 +60,7 @@ const parseUuid = (text: string): string => {
 
 /** The value of a `bytea` is its lower-case hexadecimal text: same order, same identity as the bytes. */
 const parseBytea = (text: string): string => {
+  spend(text.length * 2)
   if (text.startsWith("\\x")) {
     const hex = text.slice(2).replaceAll(/[ \t\n\r]/g, "")
     if (hex.length % 2 === 1) return fail("invalid hexadecimal data: odd number of digits")
@@ -164,8 +166,28 @@ export const codecOf = (spec: TypeSpec, collation: CollationKind | undefined): C
   return known
 }
 
+/** Types whose values are as long as one likes. */
+const unbounded: ReadonlySet<ScalarName> = new Set([
+  "text",
+  "varchar",
+  "bpchar",
+  "bytea",
+  "json",
+  "jsonb",
+  "numeric"
+] as const)
+/** No value of the other types is written longer, but for blanks and zeros. */
+const maxScalarText = 1000
+
+const bounded = (inner: Codec): Codec => ({
+  ...inner,
+  read: (text) =>
+    text.length > maxScalarText ? undecided("a very long form of a short value") : inner.read(text)
+})
+
 const makeCodec = (spec: TypeSpec, collation: CollationKind | undefined): Codec => {
-  if (typeof spec === "string") return scalars[spec](collation)
+  if (typeof spec === "string")
+    return unbounded.has(spec) ? scalars[spec](collation) : bounded(scalars[spec](collation))
   if ("array" in spec) return arrayCodec(codecOf(spec.array, collation), spec.delimiter ?? ",")
   if ("enum" in spec) return enumCodec(spec.enum)
   if ("range" in spec) return rangeCodec(rangeSubtype(spec, collation))
@@ -186,8 +208,9 @@ const arrayCodec = (element: Codec, delimiter: string): Codec => {
     compare === undefined ? undefined : (a, b) => compareArrays(a, b, compare),
     key === undefined
       ? undefined
-      : (value) =>
-          JSON.stringify([
+      : (value) => {
+          spend(value.elements.length * 10)
+          return JSON.stringify([
             value.lengths,
             value.lowerBounds,
             value.elements.map((part) => {
@@ -195,6 +218,7 @@ const arrayCodec = (element: Codec, delimiter: string): Codec => {
               return typeof id === "bigint" ? `n${id}` : typeof id === "number" ? `n${id}` : id
             })
           ])
+        }
   )
 }
 

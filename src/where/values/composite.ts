@@ -1,9 +1,11 @@
 import type { Codec } from "./Codec.ts"
 import { fail } from "./Failure.ts"
+import { spend } from "./work.ts"
 
 /** Reads `(a,"b c",)`: an empty field is NULL, `""` is the empty string. */
 export const parseComposite = (text: string, fields: ReadonlyArray<Codec>): ReadonlyArray<unknown> => {
   const malformed = (): never => fail(`malformed record literal: "${text}"`)
+  spend(text.length * 2)
   const source = text.trim()
   if (!source.startsWith("(")) return malformed()
   let at = 1
@@ -41,6 +43,7 @@ export const printComposite = (values: ReadonlyArray<unknown>, fields: ReadonlyA
     .map((value, i) => {
       if (value === null) return ""
       const text = fields[i]?.write(value) ?? ""
+      spend(text.length)
       return text === "" || /["\\(),\s]/.test(text) ? `"${text.replaceAll(/["\\]/g, "$&$&")}"` : text
     })
     .join(",")})`

@@ -1,6 +1,7 @@
 import { fail, undecided } from "./Failure.ts"
 import { compareNumeric, numericKey, parseNumeric, printNumeric, type Numeric } from "./numeric.ts"
 import { compareCodePoints } from "./text.ts"
+import { spend } from "./work.ts"
 
 /**
  * A `jsonb` value. Objects keep their keys in jsonb's order (shorter first, then bytewise), the last duplicate
@@ -169,6 +170,7 @@ const objectOf = (members: ReadonlyArray<readonly [string, Json]>): ReadonlyMap<
   new Map([...new Map(members)].toSorted((a, b) => compareKeys(a[0], b[0])))
 
 export const parseJsonb = (text: string): Json => {
+  spend(text.length * 2)
   const reader = new JsonReader(text)
   const value = reader.value()
   reader.end()
@@ -184,6 +186,7 @@ export const checkJson = (text: string): string => {
 }
 
 export const printJsonString = (text: string): string => {
+  spend(text.length * 2)
   let out = '"'
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
@@ -204,6 +207,7 @@ const isArray = (value: Json): value is ReadonlyArray<Json> => Array.isArray(val
 const isObject = (value: Json): value is ReadonlyMap<string, Json> => value instanceof Map
 
 export const printJsonb = (value: Json): string => {
+  spend(10)
   if (value === jsonNull) return "null"
   if (typeof value === "boolean") return value ? "true" : "false"
   if (typeof value === "string") return printJsonString(value)
@@ -219,6 +223,7 @@ export const jsonbText = (value: Json): string | null =>
 
 /** Equal for equal values only: numbers without trailing zeros. */
 export const jsonbKey = (value: Json): string => {
+  spend(10)
   if (value instanceof JsonNumber) return numericKey(value.value)
   if (isArray(value)) return `[${value.map(jsonbKey).join(",")}]`
   if (isObject(value)) {
@@ -248,18 +253,21 @@ const isScalar = (value: Json): boolean => typeof value !== "object" || value in
 export const jsonbContains = (a: Json, b: Json): boolean => {
   if (isArray(a)) {
     if (isArray(b)) return b.every((part) => arrayHolds(a, part))
+    spend(a.length * 2)
     return isScalar(b) && a.some((element) => isScalar(element) && jsonbEqual(element, b))
   }
   return contains(a, b)
 }
 
 const arrayHolds = (elements: ReadonlyArray<Json>, part: Json): boolean =>
-  elements.some((element) =>
-    isScalar(part) ? isScalar(element) && jsonbEqual(element, part) : contains(element, part)
-  )
+  elements.some((element) => {
+    spend(3)
+    return isScalar(part) ? isScalar(element) && jsonbEqual(element, part) : contains(element, part)
+  })
 
 const contains = (a: Json, b: Json): boolean => {
   if (isObject(a) && isObject(b)) {
+    spend(b.size * 8)
     for (const [key, part] of b) {
       const member = a.get(key)
       if (member === undefined || !contains(member, part)) return false
@@ -273,7 +281,10 @@ const contains = (a: Json, b: Json): boolean => {
 /** `value ? key` */
 export const jsonbExists = (value: Json, key: string): boolean => {
   if (isObject(value)) return value.has(key)
-  if (isArray(value)) return value.includes(key)
+  if (isArray(value)) {
+    spend(value.length)
+    return value.includes(key)
+  }
   return value === key
 }
 
@@ -292,6 +303,7 @@ const pathIndex = /^[ \t\n\v\f\r]*[+-]?\d+$/
 /** `#>` with a path of texts. */
 export const jsonbPath = (value: Json, path: ReadonlyArray<unknown>): Json | undefined => {
   let current: Json | undefined = value
+  spend(path.length * 4)
   for (const step of path) {
     if (step === null || current === undefined) return undefined
     const text = String(step)
@@ -307,6 +319,7 @@ export const jsonbPath = (value: Json, path: ReadonlyArray<unknown>): Json | und
 
 /** One step into `json` text: the member's own text, white space included. */
 export const jsonTextMember = (text: string, key: string): string | undefined => {
+  spend(text.length * 2)
   const reader = new JsonReader(text)
   reader.skip()
   if (text.charCodeAt(reader.at) !== 123) return undefined
@@ -317,6 +330,7 @@ export const jsonTextMember = (text: string, key: string): string | undefined =>
 }
 
 export const jsonTextElement = (text: string, index: number): string | undefined => {
+  spend(text.length * 2)
   const reader = new JsonReader(text)
   reader.skip()
   if (text.charCodeAt(reader.at) !== 91) return undefined

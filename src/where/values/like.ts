@@ -1,9 +1,10 @@
 import { undecided } from "./Failure.ts"
-import { hasSurrogates } from "./text.ts"
+import { findText, hasSurrogates } from "./text.ts"
+import { spend } from "./work.ts"
 
 /**
  * LIKE without regular expressions: the pattern is cut at `%` into pieces, each piece is found at the leftmost
- * place after the one before. Linear for plain pieces, at worst pattern times text for pieces with `_`.
+ * place after the one before. Linear for plain pieces, at worst pattern times text for pieces with `_`, which is paid for.
  */
 export type LikeMatcher = (text: string) => boolean
 
@@ -16,10 +17,9 @@ interface Piece {
   readonly literal: string | undefined
 }
 
-const workLimit = 20_000_000
-
 /** Compiles a pattern with the escape character `\`. A pattern that ends in a lone `\` is left to Postgres. */
 export const compileLike = (pattern: string): LikeMatcher => {
+  spend(pattern.length * 4)
   const pieces: Array<Piece> = []
   let codes: Array<number> = []
   let literal = ""
@@ -68,7 +68,7 @@ const matcherOf = (pieces: ReadonlyArray<Piece>): LikeMatcher => {
     const needles = middle.map((piece) => piece.literal ?? "")
     if (head === "" && tail === "" && needles.length === 1) {
       const needle = needles[0] ?? ""
-      return (text) => text.includes(needle)
+      return (text) => findText(text, needle) >= 0
     }
     return (text) => {
       if (text.length < head.length + tail.length || !text.startsWith(head) || !text.endsWith(tail))
@@ -76,7 +76,7 @@ const matcherOf = (pieces: ReadonlyArray<Piece>): LikeMatcher => {
       let at = head.length
       const end = text.length - tail.length
       for (const needle of needles) {
-        const found = text.indexOf(needle, at)
+        const found = findText(text, needle, at)
         if (found < 0 || found + needle.length > end) return false
         at = found + needle.length
       }
@@ -87,6 +87,7 @@ const matcherOf = (pieces: ReadonlyArray<Piece>): LikeMatcher => {
 }
 
 const codesOf = (text: string): ArrayLike<number> => {
+  spend(text.length)
   if (hasSurrogates(text)) return Array.from(text, (character) => character.codePointAt(0) ?? 0)
   const codes = new Uint16Array(text.length)
   for (let i = 0; i < text.length; i++) codes[i] = text.charCodeAt(i)
@@ -96,8 +97,12 @@ const codesOf = (text: string): ArrayLike<number> => {
 const fits = (piece: ReadonlyArray<number>, text: ArrayLike<number>, at: number): boolean => {
   for (let i = 0; i < piece.length; i++) {
     const code = piece[i]
-    if (code !== anyCharacter && code !== text[at + i]) return false
+    if (code !== anyCharacter && code !== text[at + i]) {
+      spend((i >> 3) + 1)
+      return false
+    }
   }
+  spend(piece.length >> 3)
   return true
 }
 
@@ -112,10 +117,7 @@ const matchGeneral = (
   const end = text.length - tail.length
   if (head.length > end || !fits(head, text, 0) || !fits(tail, text, end)) return false
   let at = head.length
-  let work = 0
   for (const { codes } of middle) {
-    work += codes.length * text.length
-    if (work > workLimit) return undecided("a LIKE pattern too long for this text")
     while (at + codes.length <= end && !fits(codes, text, at)) at++
     if (at + codes.length > end) return false
     at += codes.length
@@ -125,6 +127,7 @@ const matchGeneral = (
 
 /** Rewrites a pattern with another escape character (`ESCAPE 'x'`) into one that uses `\`. */
 export const likeEscape = (pattern: string, escape: string): string => {
+  spend(pattern.length * 4 + escape.length)
   const characters = Array.from(escape)
   if (characters.length > 1) return undecided("an escape string of several characters")
   let out = ""

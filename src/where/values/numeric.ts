@@ -1,4 +1,5 @@
-import { fail, invalidSyntax } from "./Failure.ts"
+import { fail, invalidSyntax, undecided } from "./Failure.ts"
+import { spend } from "./work.ts"
 import { normalise, type Integer } from "./integer.ts"
 
 /**
@@ -18,10 +19,24 @@ export const infinity: Numeric = { digits: 0n, scale: 0, special: "Infinity" }
 export const minusInfinity: Numeric = { digits: 0n, scale: 0, special: "-Infinity" }
 const zero = finite(0n, 0)
 
+/** Numbers below it are computed with for nothing; those with more digits than `maxDigits` are Postgres'. */
+const ordinary = 10n ** 60n
+const maxDigits = 5000
+const huge = 10n ** BigInt(maxDigits)
+
+/** Pays for long numbers. Throws `Undecided` for those that only Postgres computes with. */
+const bounded = (digits: bigint): bigint => {
+  if (digits < ordinary && digits > -ordinary) return digits
+  if (digits > huge || digits < -huge) return undecided(`a number of more than ${maxDigits} digits`)
+  spend(1000)
+  return digits
+}
+
 const powers: Array<bigint> = [1n]
 export const pow10 = (n: number): bigint => {
   const known = powers[n]
   if (known !== undefined) return known
+  if (n > 60) spend(n)
   const value = 10n ** BigInt(n)
   if (n < 2000) powers[n] = value
   return value
@@ -43,11 +58,13 @@ export const parseNumeric = (text: string): Numeric => {
   const simple = plain.exec(text)
   if (simple !== null) {
     const [, sign, whole = "", fraction = ""] = simple
-    if (whole.length + fraction.length < 200) {
+    if (whole.length + fraction.length < 60) {
       const magnitude = BigInt(whole + fraction)
       return finite(sign === "-" ? -magnitude : magnitude, fraction.length)
     }
   }
+  if (text.length > maxDigits) return undecided(`a number of more than ${maxDigits} digits`)
+  spend(text.length * 2)
   const match = general.exec(text)
   if (match === null) {
     const special = specials.exec(text)
@@ -58,7 +75,7 @@ export const parseNumeric = (text: string): Numeric => {
     }
     const base = based.exec(text)
     if (base === null) return invalidSyntax("numeric", text)
-    const magnitude = BigInt((base[2] ?? "").replaceAll("_", ""))
+    const magnitude = bounded(BigInt((base[2] ?? "").replaceAll("_", "")))
     return finite(base[1] === "-" ? -magnitude : magnitude, 0)
   }
   const whole = (match[2] ?? "").replaceAll("_", "")
@@ -71,12 +88,14 @@ export const parseNumeric = (text: string): Numeric => {
   }
   const magnitude = BigInt(whole + fraction)
   const signed = match[1] === "-" ? -magnitude : magnitude
-  return scale >= 0 ? finite(signed, scale) : finite(signed * pow10(-scale), 0)
+  if (scale < -maxDigits) return undecided(`a number of more than ${maxDigits} digits`)
+  return scale >= 0 ? finite(signed, scale) : finite(bounded(signed * pow10(-scale)), 0)
 }
 
 export const printNumeric = (value: Numeric): string => {
   if (value.special !== undefined) return value.special
   const negative = value.digits < 0n
+  bounded(value.digits)
   const digits = (negative ? -value.digits : value.digits).toString()
   const { scale } = value
   if (scale === 0) return negative ? `-${digits}` : digits
@@ -96,15 +115,15 @@ export const compareNumeric = (a: Numeric, b: Numeric): number => {
   if (rankA !== 0 || rankB !== 0) return rankA - rankB
   let left = a.digits
   let right = b.digits
-  if (a.scale < b.scale) left *= pow10(b.scale - a.scale)
-  else if (b.scale < a.scale) right *= pow10(a.scale - b.scale)
+  if (a.scale < b.scale) left = bounded(left * pow10(b.scale - a.scale))
+  else if (b.scale < a.scale) right = bounded(right * pow10(a.scale - b.scale))
   return left < right ? -1 : left > right ? 1 : 0
 }
 
 /** Text that is the same for equal values and only for them, whatever their scales. */
 export const numericKey = (value: Numeric): string => {
   if (value.special !== undefined) return value.special
-  if (value.scale === 0) return value.digits.toString()
+  if (value.scale === 0) return bounded(value.digits).toString()
   const text = printNumeric(value)
   let end = text.length
   while (text.charCodeAt(end - 1) === 48) end--
@@ -125,7 +144,7 @@ export const addNumeric = (a: Numeric, b: Numeric): Numeric => {
     return a.special === undefined ? b : a
   }
   const scale = Math.max(a.scale, b.scale)
-  return finite(a.digits * pow10(scale - a.scale) + b.digits * pow10(scale - b.scale), scale)
+  return finite(bounded(a.digits * pow10(scale - a.scale) + b.digits * pow10(scale - b.scale)), scale)
 }
 
 export const negateNumeric = (a: Numeric): Numeric =>
@@ -148,7 +167,7 @@ export const mulNumeric = (a: Numeric, b: Numeric): Numeric => {
     const sign = signOf(a) * signOf(b)
     return sign === 0 ? nan : sign > 0 ? infinity : minusInfinity
   }
-  return checked(finite(a.digits * b.digits, a.scale + b.scale))
+  return checked(finite(bounded(a.digits * b.digits), a.scale + b.scale))
 }
 
 const absolute = (n: bigint): bigint => (n < 0n ? -n : n)
@@ -164,14 +183,14 @@ const divideRounded = (a: bigint, b: bigint): bigint => {
 /** Rounds half away from zero to `scale` digits after the point (may be negative). */
 export const rescale = (a: Numeric, scale: number): Numeric => {
   if (a.special !== undefined || a.scale === scale) return a
-  if (scale > a.scale) return finite(a.digits * pow10(scale - a.scale), scale)
+  if (scale > a.scale) return finite(bounded(a.digits * pow10(scale - a.scale)), scale)
   const rounded = divideRounded(a.digits, pow10(a.scale - scale))
   return scale >= 0 ? finite(rounded, scale) : finite(rounded * pow10(-scale), 0)
 }
 
 export const truncate = (a: Numeric, scale: number): Numeric => {
   if (a.special !== undefined || a.scale === scale) return a
-  if (scale > a.scale) return finite(a.digits * pow10(scale - a.scale), scale)
+  if (scale > a.scale) return finite(bounded(a.digits * pow10(scale - a.scale)), scale)
   const cut = a.digits / pow10(a.scale - scale)
   return scale >= 0 ? finite(cut, scale) : finite(cut * pow10(-scale), 0)
 }
@@ -209,7 +228,7 @@ export const divNumeric = (a: Numeric, b: Numeric): Numeric => {
   if (b.digits === 0n) return fail("division by zero")
   const scale = divisionScale(a, b)
   const shift = scale + b.scale - a.scale
-  const dividend = shift >= 0 ? a.digits * pow10(shift) : a.digits
+  const dividend = bounded(shift >= 0 ? a.digits * pow10(shift) : a.digits)
   const divisor = shift >= 0 ? b.digits : b.digits * pow10(-shift)
   return finite(divideRounded(dividend, divisor), scale)
 }
@@ -223,6 +242,7 @@ export const modNumeric = (a: Numeric, b: Numeric): Numeric => {
   }
   if (b.digits === 0n) return fail("division by zero")
   const scale = Math.max(a.scale, b.scale)
+  bounded(a.digits)
   return finite((a.digits * pow10(scale - a.scale)) % (b.digits * pow10(scale - b.scale)), scale)
 }
 
@@ -230,6 +250,7 @@ export const divTrunc = (a: Numeric, b: Numeric): Numeric => {
   if (a.special !== undefined || b.special !== undefined) return truncate(divNumeric(a, b), 0)
   if (b.digits === 0n) return fail("division by zero")
   const scale = Math.max(a.scale, b.scale)
+  bounded(a.digits)
   return finite((a.digits * pow10(scale - a.scale)) / (b.digits * pow10(scale - b.scale)), 0)
 }
 

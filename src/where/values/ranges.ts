@@ -1,5 +1,6 @@
 import { fail, undecided } from "./Failure.ts"
 import type { Codec } from "./Codec.ts"
+import { spend } from "./work.ts"
 
 /** A range value; `null` bounds are infinite. Discrete types are always in the form `[a,b)`. */
 export interface Range {
@@ -79,6 +80,7 @@ export const makeRange = (
 
 export const parseRange = (text: string, type: RangeSubtype): Range => {
   const malformed = (): never => fail(`malformed range literal: "${text}"`)
+  spend(text.length * 2)
   const trimmed = text.trim()
   if (trimmed.toLowerCase() === "empty") return emptyRange
   const open = trimmed[0]
@@ -196,6 +198,7 @@ export const rangeIntersection = (a: Range, b: Range, type: RangeSubtype): Range
 
 /** Splits the text of a multirange into ranges; `undecided` where the text is unusual. */
 export const parseMultirange = (text: string, type: RangeSubtype): ReadonlyArray<Range> => {
+  spend(text.length * 2)
   const trimmed = text.trim()
   if (!trimmed.startsWith("{") || !trimmed.endsWith("}"))
     return fail(`malformed multirange literal: "${text}"`)

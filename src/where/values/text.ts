@@ -1,4 +1,5 @@
 import { fail, undecided } from "./Failure.ts"
+import { spend, spendText } from "./work.ts"
 
 /**
  * How a collation behaves as far as this evaluator can follow it exactly.
@@ -36,7 +37,9 @@ export const isAscii = (text: string): boolean => !nonAscii.test(text)
 
 /** Number of characters, which are code points. */
 export const characterCount = (text: string): number => {
+  spend(text.length >> 3)
   if (!surrogate.test(text)) return text.length
+  spend(text.length)
   let count = 0
   for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) !== 0xdc00) count++
   return count
@@ -45,7 +48,9 @@ export const characterCount = (text: string): number => {
 /** UTF-16 index of character `n` (zero-based); the length of the text when there are fewer. */
 export const characterIndex = (text: string, n: number): number => {
   if (n >= text.length) return text.length
+  spend(text.length >> 3)
   if (!surrogate.test(text)) return n
+  spend(Math.min(n, text.length))
   let i = 0
   for (let seen = 0; seen < n && i < text.length; seen++)
     i += (text.charCodeAt(i) & 0xfc00) === 0xd800 ? 2 : 1
@@ -73,6 +78,7 @@ const isSafeLetter = (code: number): boolean =>
   (code >= 0x400 && code <= 0x481)
 
 const checkCase = (text: string): void => {
+  spend(text.length * 4)
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0
     if (code < 0x80 || isSafeLetter(code)) continue
@@ -86,6 +92,7 @@ const asciiLower = /[a-z]+/g
 
 export const lowerText = (text: string, kind: CollationKind): string => {
   if (kind === "opaque") return undecided("upper and lower case of this language")
+  spend(text.length >> 2)
   if (isAscii(text)) return text.toLowerCase()
   if (kind === "c") return text.replace(asciiUpper, (run) => run.toLowerCase())
   checkCase(text)
@@ -94,6 +101,7 @@ export const lowerText = (text: string, kind: CollationKind): string => {
 
 export const upperText = (text: string, kind: CollationKind): string => {
   if (kind === "opaque") return undecided("upper and lower case of this language")
+  spend(text.length >> 2)
   if (isAscii(text)) return text.toUpperCase()
   if (kind === "c") return text.replace(asciiLower, (run) => run.toUpperCase())
   checkCase(text)
@@ -102,6 +110,7 @@ export const upperText = (text: string, kind: CollationKind): string => {
 
 export const initcapText = (text: string, kind: CollationKind): string => {
   if (kind === "opaque" || !isAscii(text)) return undecided("initcap of letters beyond ASCII")
+  spend(text.length * 8)
   return text.toLowerCase().replace(/[a-z0-9]+/g, (word) => word.slice(0, 1).toUpperCase() + word.slice(1))
 }
 
@@ -109,6 +118,7 @@ export const initcapText = (text: string, kind: CollationKind): string => {
 export const trimBlanks = (text: string): string => {
   let end = text.length
   while (end > 0 && text.charCodeAt(end - 1) === 32) end--
+  if (text.length - end > 64) spend(text.length - end)
   return end === text.length ? text : text.slice(0, end)
 }
 
@@ -120,6 +130,7 @@ export const padBpchar = (text: string, typmod: number): string => {
   if (typmod < 4) return text
   const limit = typmod - 4
   const count = characterCount(text)
+  if (limit > count) spendText(limit)
   return count >= limit ? sliceCharacters(text, 0, limit) : text + " ".repeat(limit - count)
 }
 
@@ -132,8 +143,34 @@ export const assignVarchar = (text: string, typmod: number): string => {
   return cut
 }
 
-const limit = 1 << 26
+/** Up to here the search of the language is linear, whatever the part looks like. */
+const shortPart = 200
 
-export const checkLength = (length: number): void => {
-  if (length > limit) undecided("a text longer than 64 MiB")
+/** Where `part` begins in `text`, from `from` on; -1 if nowhere. Linear, or paid for. */
+export const findText = (text: string, part: string, from = 0): number => {
+  if (part.length <= shortPart) {
+    const found = text.indexOf(part, from)
+    spend(((found < 0 ? text.length : found) - from) >> 5)
+    return found
+  }
+  spend((text.length - from) >> 5)
+  const head = part.slice(0, shortPart)
+  for (let at = text.indexOf(head, from); at >= 0; at = text.indexOf(head, at + 1)) {
+    spend((part.length >> 4) + 10)
+    if (text.startsWith(part, at)) return at
+  }
+  return -1
+}
+
+/** The pieces of `text` between occurrences of `separator`, which is not empty. */
+export const splitText = (text: string, separator: string): ReadonlyArray<string> => {
+  const pieces: Array<string> = []
+  let from = 0
+  for (let at = findText(text, separator); at >= 0; at = findText(text, separator, from)) {
+    spend(6)
+    pieces.push(text.slice(from, at))
+    from = at + separator.length
+  }
+  pieces.push(text.slice(from))
+  return pieces
 }

@@ -2,6 +2,7 @@ import { civilOf, daysOf } from "./calendar.ts"
 import { fail, undecided } from "./Failure.ts"
 import { type Integer } from "./integer.ts"
 import { isInfinite, joinTimestamp, shift, splitTimestamp } from "./timestamps.ts"
+import { spend } from "./work.ts"
 
 /**
  * Time zones by IANA name, from the data that ships with the runtime. Postgres may carry another edition of
@@ -18,6 +19,7 @@ const last = 2145916800
 const fixed = /^(?:utc|gmt|z|zulu|etc\/utc|universal)$/i
 
 const iana = (name: string): Zone => {
+  spend(20_000)
   let format: Intl.DateTimeFormat
   try {
     format = new Intl.DateTimeFormat("en-US", {
@@ -34,6 +36,7 @@ const iana = (name: string): Zone => {
     return undecided(`time zone "${name.slice(0, 60)}" is known to Postgres only`)
   }
   const exact = (unixSeconds: number): number => {
+    spend(1000)
     let year = 0
     let month = 0
     let day = 0
@@ -70,6 +73,7 @@ const iana = (name: string): Zone => {
 }
 
 export const zoneNamed = (name: string): Zone => {
+  if (name.length > 100) return undecided("a very long name of a time zone")
   const key = name.toLowerCase()
   const known = zones.get(key)
   if (known !== undefined) return known
@@ -78,7 +82,7 @@ export const zoneNamed = (name: string): Zone => {
   else if (/^[A-Za-z]+\/[A-Za-z_/+-]+$/.test(name) && !/^etc\//i.test(name)) zone = iana(name)
   else if (name.trim() === "") return fail(`time zone "${name}" not recognized`)
   else return undecided(`time zone "${name.slice(0, 60)}" is known to Postgres only`)
-  if (zones.size > 1000) zones.clear()
+  if (zones.size > 200) zones.clear()
   zones.set(key, zone)
   return zone
 }

@@ -1,0 +1,117 @@
+import { aboveLimit, type Limits } from "../../config/Limits.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import { allow, stepsLeft } from "../values/work.ts"
+
+/** Evaluations that take no more are ordinary: nobody keeps an account of them. */
+const lightSteps = 2000
+/** Steps of costly conditions that are always allowed: a tenth of a second in each second. */
+const regainedPerMilli = 10_000
+
+/**
+ * The account of what costly conditions take from the stream, of all tables together: a bucket that fills with their work
+ * and empties with time. When it overflows the costliest shapes have to go. Time is asked for by costly work only.
+ */
+export class Burst {
+  private readonly limits: Limits
+  private readonly now: () => number
+  private level = 0
+  private at = 0
+  private readonly byShape = new Map<number, number>()
+
+  constructor(limits: Limits, now: () => number = () => performance.now()) {
+    this.limits = limits
+    this.now = now
+  }
+
+  /** Notes work of a shape; returns the shapes that have to go now, if any. */
+  note(shapeId: number, steps: number): ReadonlyArray<number> {
+    const now = this.now()
+    this.level = Math.max(0, this.level - (now - this.at) * regainedPerMilli)
+    this.at = now
+    if (this.level === 0) this.byShape.clear()
+    this.level += steps
+    this.byShape.set(shapeId, (this.byShape.get(shapeId) ?? 0) + steps)
+    return this.level <= this.limits.burstSteps ? none : this.takeCostliest()
+  }
+
+  get message(): string {
+    return aboveLimit("burstSteps", this.limits)
+  }
+
+  /** Those that make up half of the work, the costliest first. */
+  private takeCostliest(): ReadonlyArray<number> {
+    const shapes = [...this.byShape].toSorted((a, b) => b[1] - a[1])
+    const half = shapes.reduce((total, [, steps]) => total + steps, 0) / 2
+    const taken: Array<number> = []
+    let gone = 0
+    for (const [id, steps] of shapes) {
+      if (gone >= half) break
+      gone += steps
+      taken.push(id)
+      this.byShape.delete(id)
+    }
+    this.level = Math.max(0, this.level - gone)
+    return taken
+  }
+}
+
+const none: ReadonlyArray<number> = []
+
+const bytesOf = (row: Tuple | undefined): number => {
+  let bytes = 0
+  for (let i = 0; i < (row?.columnCount ?? 0); i++) bytes += Math.max(0, row?.lengths[i] ?? 0)
+  return bytes
+}
+
+/** What the conditions of one table may cost, and have cost, for the row at hand. */
+export class RowCosts {
+  private readonly limits: Limits
+  private readonly burst: Burst
+  /** What the next evaluation is allowed. The evaluator is set to it, between evaluations. */
+  private budget = 0
+  private costly = 0
+  private row: Tuple | undefined
+  /** All that the row has taken. */
+  steps = 0
+
+  constructor(limits: Limits, burst: Burst) {
+    this.limits = limits
+    this.burst = burst
+  }
+
+  begin(row: Tuple): void {
+    this.steps = 0
+    this.costly = 0
+    this.row = row
+    this.allowNext()
+  }
+
+  end(): void {
+    allow(Infinity, Infinity)
+  }
+
+  /** The evaluation that is over was not free. */
+  get owes(): boolean {
+    return stepsLeft() !== this.budget
+  }
+
+  /** Settles what an evaluation has cost; returns the shapes that have to go, if any. */
+  settle(shapeId: number): ReadonlyArray<number> {
+    const spent = this.budget - stepsLeft()
+    this.steps += spent
+    if (spent > lightSteps) this.costly += spent
+    this.allowNext()
+    const beyond = spent <= lightSteps ? 0 : spent - lightSteps - bytesOf(this.row)
+    return beyond > 0 && shapeId >= 0 ? this.burst.note(shapeId, beyond) : none
+  }
+
+  /** Costly conditions share half of the row's steps; the other half is for those that cost little. */
+  private allowNext(): void {
+    const { clauseSteps, rowSteps, clauseValueLength } = this.limits
+    const left = rowSteps - this.steps
+    const forCostly = rowSteps / 2 - this.costly
+    const most = forCostly > lightSteps ? Math.min(clauseSteps, forCostly) : lightSteps
+    this.budget = Math.max(0, Math.min(most, left))
+    allow(this.budget, clauseValueLength)
+  }
+}

@@ -1,0 +1,47 @@
+import { Undecided } from "./Failure.ts"
+
+/**
+ * What the evaluation at hand may still cost. Whoever evaluates a clause sets it, and every operation that can loop or
+ * whose result can grow pays before it begins; what costs no more than a comparison is free. A step is about what one
+ * character costs in a loop: some ten nanoseconds. One evaluation runs at a time, so this is the state of the module.
+ */
+let left = Infinity
+let valueLength = Infinity
+
+/** This row has cost too much, or has made too large a value: Postgres decides it. Another row may cost less. */
+export class TooCostly extends Undecided {}
+
+const tooCostly = (): never => {
+  throw new TooCostly("more work for one row than a condition may cause here")
+}
+
+const tooLong = (): never => {
+  throw new TooCostly("a value longer than a condition may make here")
+}
+
+/** Lets the next evaluation take so many steps and make values of so many characters. */
+export const allow = (steps: number, valueCharacters: number): void => {
+  left = steps
+  valueLength = valueCharacters
+}
+
+/** Steps that are left of those that were allowed. */
+export const stepsLeft = (): number => left
+
+/** Pays for work that is about to be done. Throws `TooCostly`. */
+export const spend = (steps: number): void => {
+  if (left < steps) tooCostly()
+  left -= steps
+}
+
+/** Pays for a text that is about to be made. Throws `TooCostly`. */
+export const spendText = (length: number): void => {
+  if (length > valueLength) tooLong()
+  spend(length >> 2)
+}
+
+/** Pays for an array that is about to be made: a reference for each element. */
+export const spendElements = (count: number): void => {
+  if (count > valueLength >> 3) tooLong()
+  spend(count)
+}
