@@ -15,6 +15,7 @@ import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { keepGoing } from "../telemetry/keepGoing.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { loadParser } from "../where/index.ts"
@@ -148,8 +149,8 @@ export class Instance extends Context.Service<
             yield* prepareSource(connection, session, ensured, steps)
             yield* Effect.forkScoped(services.lookAhead)
             const idle = yield* Deferred.make<TurnEnd>()
-            yield* Effect.forkScoped(maintenance)
-            yield* Effect.forkScoped(watchFence(idle))
+            yield* Effect.forkScoped(keepGoing("Tidying up storage", maintenance))
+            yield* Effect.forkScoped(keepGoing("The look for later epochs", watchFence(idle)))
             const started = yield* Deferred.make<void>()
             const stream = replication.stream(connection, {
               sink: session.sink,
@@ -171,7 +172,10 @@ export class Instance extends Context.Service<
             yield* Effect.forkScoped(
               Effect.andThen(
                 Deferred.await(started),
-                services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
+                keepGoing(
+                  "Looking after tables and publication",
+                  services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
+                )
               )
             )
             if (config.replicationIdleTimeoutMillis !== undefined) {

@@ -24,6 +24,8 @@ const reasons = [
   "writesRefused",
   /** The table, or a partition of it, is not in the WAL. Only another definition changes that. */
   "unlogged",
+  /** A partition is a foreign table. */
+  "foreignPartition",
   /** The publication is gone, or does not carry all operations. */
   "publication",
   /** The role lacks a privilege on the table. */
@@ -50,7 +52,9 @@ export type PublicationErrorReason = PublicationError["reason"]
 
 const kindOf = (reason: PublicationErrorReason): PublicationError["kind"] => {
   if (reason === "tableChanged") return "schemaChanged"
-  return reason === "virtualColumn" || reason === "unlogged" ? "refused" : "unavailable"
+  return reason === "virtualColumn" || reason === "unlogged" || reason === "foreignPartition"
+    ? "refused"
+    : "unavailable"
 }
 
 export const publicationError = (

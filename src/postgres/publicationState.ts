@@ -50,6 +50,9 @@ export interface TableState {
   readonly isMemberBySchema: boolean
   /** Published because a partitioned table above it is. */
   readonly isMemberByAncestor: boolean
+  readonly isPartitioned: boolean
+  /** A foreign table below it: nobody hears of changes there. */
+  readonly foreignPartition: string | null
   /** With a row filter or a column list. */
   readonly isFiltered: boolean
   /** The table itself, or the leaves of a partitioned table. */
@@ -127,6 +130,16 @@ export const readTables = (
            )
            SELECT FROM above JOIN pg_publication_rel of_above ON of_above.prrelid = above.oid
            WHERE of_above.prpubid = p.oid
+         ),
+         'isPartitioned', c.relkind = 'p',
+         'foreignPartition', (
+           WITH RECURSIVE tree AS (
+             SELECT c.oid, c.relkind WHERE c.relkind = 'p'
+             UNION ALL
+             SELECT child.oid, child.relkind FROM tree
+             JOIN pg_inherits i ON i.inhparent = tree.oid JOIN pg_class child ON child.oid = i.inhrelid
+           )
+           SELECT min(tree.oid::regclass::text) FROM tree WHERE tree.relkind = 'f'
          ),
          'isFiltered', coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL,
          'identities', (
@@ -230,6 +243,20 @@ export const planTable = (
       "publishedAsRoot",
       `${named} is a partition, and ${inPublication} publishes its changes as those of the partitioned table. ` +
         "Set publish_via_partition_root = false, or use the partitioned table instead"
+    )
+  }
+  if (table.isPartitioned && publication.viaRoot) {
+    return publicationError(
+      "publishedAsRoot",
+      `${named} is partitioned, and ${inPublication} publishes changes of its partitions as its own, but not that a ` +
+        "partition was truncated. Set publish_via_partition_root = false"
+    )
+  }
+  if (table.foreignPartition !== null) {
+    return publicationError(
+      "foreignPartition",
+      `${named} has the partition ${table.foreignPartition}, which is a foreign table: Postgres does not replicate changes ` +
+        "of those. Use the other partitions, or detach it"
     )
   }
   const unlogged = table.identities.find(({ isUnlogged }) => isUnlogged)

@@ -3,6 +3,7 @@ import type { Relation } from "../postgres/Relation.ts"
 import { handleMicros, makeHandles } from "../shapes/Handle.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
+import { keepGoing } from "../telemetry/keepGoing.ts"
 import { isContained, snapshotFilter } from "../storage/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Decide } from "./deciding/decideInPostgres.ts"
@@ -180,7 +181,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       )
     })
     if (options.maxShapes !== undefined) {
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("1 second"), evict)))
+      const evictions = Effect.forever(Effect.andThen(Effect.sleep("1 second"), evict))
+      yield* Effect.forkScoped(keepGoing("Dropping the shapes that are too many", evictions))
     }
 
     const create = (definition: ShapeDefinition) =>

@@ -1,18 +1,24 @@
 import { Effect } from "effect"
 
-const pauseMillis = 1000
+const pauseMillis = { first: 1000, longest: 60_000 }
 
 /**
- * Work in a fiber of its own that must not end because of a mistake in it, without anybody noticing: a defect is logged,
- * and the work begins anew after a second. Errors that were to be expected are the work's own business.
+ * Work in a fiber of its own that must not end without anybody noticing: when it stumbles over something that nobody has
+ * foreseen, that is logged and the work begins anew, after a second at first and after a minute at most. Errors that were
+ * to be expected are the work's own business.
  */
-export const keepGoing = <A, E, R>(what: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const keepGoing = <A, E, R>(
+  what: string,
+  work: Effect.Effect<A, E, R>,
+  pause = pauseMillis.first
+): Effect.Effect<A, E, R> =>
   Effect.catchDefect(work, (defect) =>
     Effect.logError(
-      `${what} stumbled over a mistake in Baton: ${defect instanceof Error ? (defect.stack ?? defect.message) : String(defect)}. ` +
-        "It begins anew in a second, and nothing else is affected. Please report it."
+      `${what} stumbled: ${defect instanceof Error ? (defect.stack ?? defect.message) : String(defect)}. ` +
+        `It begins anew in ${pause / 1000} s, and nothing else is affected. If it does not get over it, mend what the ` +
+        "message names (a disk, say), or report it."
     ).pipe(
-      Effect.andThen(Effect.sleep(pauseMillis)),
-      Effect.andThen(Effect.suspend(() => keepGoing(what, work)))
+      Effect.andThen(Effect.sleep(pause)),
+      Effect.andThen(Effect.suspend(() => keepGoing(what, work, Math.min(2 * pause, pauseMillis.longest))))
     )
   )

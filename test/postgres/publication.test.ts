@@ -422,6 +422,27 @@ describe("a table that a shape needs", () => {
       assert.strictEqual(yield* isPublished(items), "notPublished")
       yield* sql(`ALTER PUBLICATION ${name} SET (publish_via_partition_root = true)`)
       assert.strictEqual(yield* isPublished(leaf), "publishedAsRoot")
+      // Nothing tells that one of its partitions was truncated.
+      assert.strictEqual(yield* isPublished(yield* table("root")), "publishedAsRoot")
+      yield* sql(`ALTER PUBLICATION ${name} SET (publish_via_partition_root = false)`)
+      assert.strictEqual(yield* isPublished(yield* table("root")), "published")
+    })
+  )
+
+  it.live("is not taken with a partition that is a foreign table", () =>
+    Effect.gen(function* () {
+      const { publication, sql, table, publicationName } = yield* fixture()
+      yield* sql(
+        `CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER there FOREIGN DATA WRAPPER elsewhere;
+         CREATE TABLE root (id int) PARTITION BY RANGE (id);
+         CREATE TABLE near PARTITION OF root FOR VALUES FROM (0) TO (10);
+         CREATE FOREIGN TABLE far PARTITION OF root FOR VALUES FROM (10) TO (20) SERVER there;
+         CREATE PUBLICATION ${publicationName}`
+      )
+      const error = yield* Effect.flip(publication.ensureTable(yield* table("root")))
+      assert.deepStrictEqual([error.reason, error.kind], ["foreignPartition", "refused"])
+      assert.include(error.message, "far")
+      yield* publication.ensureTable(yield* table("near"))
     })
   )
 
