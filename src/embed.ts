@@ -1,7 +1,7 @@
-import { Context, Effect, Layer, ManagedRuntime } from "effect"
+import { Context, Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { Baton } from "./Baton.ts"
 import { Config } from "./config/BatonConfig.ts"
-import { configFromEnvironment } from "./config/configFromEnvironment.ts"
+import { readConfiguration } from "./config/configFromEnvironment.ts"
 import type { Environment } from "./config/EnvironmentReader.ts"
 import { HealthRef } from "./health/HealthRef.ts"
 import type { HealthState } from "./health/HealthState.ts"
@@ -9,8 +9,13 @@ import { type AuthorizedShape, type AuthorizeRequest, Refused } from "./http/Aut
 import { type FetchHandler, makeFetchHandler } from "./http/FetchHandler.ts"
 import { makeNodeHandler, type NodeHandler } from "./http/NodeHandler.ts"
 import type { ShapeApiOptions } from "./http/ShapeApi.ts"
-import { instanceInBackground } from "./instance/Background.ts"
+import { instanceInBackgroundWith } from "./instance/Background.ts"
+import type { InstanceFailed } from "./instance/Instance.ts"
+import { type HostLogger, hostLoggerLayer } from "./telemetry/HostLogger.ts"
 import * as Logs from "./telemetry/Logs.ts"
+
+/** The state of an embedded instance; `failed` while an operator has to mend something before it can become active. */
+export type EmbeddedHealth = HealthState | "failed"
 
 export interface EmbedOptions extends Omit<ShapeApiOptions, "authorize"> {
   /** The variables of `docs/configuration.md`; `process.env` by default. */
@@ -22,6 +27,15 @@ export interface EmbedOptions extends Omit<ShapeApiOptions, "authorize"> {
    * or throws `Refused` or a `Response`. Whatever else it throws is a 500.
    */
   readonly authorize?: (request: AuthorizeRequest) => AuthorizedShape | Promise<AuthorizedShape>
+  /** Where Baton's log goes, from `ELECTRIC_LOG_LEVEL` on; to standard output in Baton's own form by default. */
+  readonly logger?: HostLogger
+  /** Called with the state at the start and after every change of it. */
+  readonly onHealth?: (health: EmbeddedHealth) => void
+  /**
+   * Called when the instance meets what somebody has to mend: a wrong password, `wal_level`, a storage directory that cannot
+   * be used. It goes on trying, so a program that should end instead ends itself here.
+   */
+  readonly onFailure?: (error: InstanceFailed) => void
 }
 
 /** A running service without a port. */
@@ -30,7 +44,9 @@ export interface EmbeddedBaton {
   readonly handler: NodeHandler
   /** For Hono, Next.js and all that speak the Fetch API. */
   readonly fetch: FetchHandler
-  readonly health: () => HealthState
+  readonly health: () => EmbeddedHealth
+  /** Resolves with what `onFailure` is called with first; never, where nothing goes wrong. Never rejects. */
+  readonly failed: Promise<InstanceFailed>
   /**
    * Gives the lock back at once, then waits for the requests that `handler` and `fetch` are still answering,
    * `BATON_SHUTDOWN_GRACE` at most. Stop listening after that.
@@ -38,14 +54,52 @@ export interface EmbeddedBaton {
   readonly close: () => Promise<void>
 }
 
-class Embedded extends Context.Service<Embedded, Omit<EmbeddedBaton, "close">>()("baton/Embedded") {}
+type Inner = Pick<EmbeddedBaton, "handler" | "fetch" | "health">
+
+class Embedded extends Context.Service<Embedded, Inner>()("baton/Embedded") {}
+
+/** A function of the program: when it throws, that is said, and nothing else comes of it. */
+const calling = (name: string, call: () => void): Effect.Effect<void> =>
+  Effect.catchDefect(Effect.sync(call), (defect) =>
+    Effect.logError(`The function ${name} of this program failed.`, defect)
+  )
+
+const healthOf = (health: HealthRef["Service"]): EmbeddedHealth => {
+  const state = health.current()
+  return health.failure() !== undefined && state !== "active" ? "failed" : state
+}
+
+/** Everything but the instance, which tells of its failures through `told`. */
+const handlersLayer = (prefix: string, tellHealth: (health: HealthRef["Service"]) => Effect.Effect<void>) =>
+  Layer.effect(
+    Embedded,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const health = yield* HealthRef
+      const handler = yield* makeNodeHandler({
+        sendTimeoutMillis: config.tcpSendTimeoutMillis,
+        pipelinedRequests: config.limits.pipelinedRequests,
+        prefix
+      })
+      const fetch = yield* makeFetchHandler({ prefix })
+      yield* Effect.forkScoped(Stream.runForEach(health.changes, () => tellHealth(health)))
+      yield* Effect.addFinalizer(() =>
+        Effect.timeoutOption(Effect.andThen(handler.awaitIdle, fetch.awaitIdle), config.shutdownGraceMillis)
+      )
+      return { handler, fetch, health: () => healthOf(health) }
+    })
+  )
 
 /**
  * Starts the service inside a program that is not written with Effect. Resolves when requests can be answered, which is
- * before this instance is active; rejects with a `ConfigError` when the configuration cannot be used.
+ * before this instance is active; rejects with a `ConfigError` when the configuration cannot be used. What goes wrong later
+ * is told by `onFailure`, `failed` and `/v1/health`.
  */
 export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> => {
-  const { authorize, environment, prefix = "", ...apiOptions } = options
+  const { authorize, environment, logger, onFailure, onHealth, prefix = "", ...apiOptions } = options
+  const { config, warnings } = await Effect.runPromise(
+    readConfiguration(environment ?? process.env, { guarded: authorize !== undefined })
+  )
   const api = Baton.layer({
     ...apiOptions,
     ...(authorize === undefined
@@ -57,31 +111,36 @@ export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> 
             )
         })
   })
-  const handlers = Layer.effect(
-    Embedded,
-    Effect.gen(function* () {
-      const config = yield* Config
-      const health = yield* HealthRef
-      const handler = yield* makeNodeHandler({
-        sendTimeoutMillis: config.tcpSendTimeoutMillis,
-        pipelinedRequests: config.limits.pipelinedRequests,
-        prefix
-      })
-      const fetch = yield* makeFetchHandler({ prefix })
-      yield* Effect.addFinalizer(() =>
-        Effect.timeoutOption(Effect.andThen(handler.awaitIdle, fetch.awaitIdle), config.shutdownGraceMillis)
-      )
-      return { handler, fetch, health: health.current }
+  let lastTold: EmbeddedHealth | undefined
+  const tellHealth = (health: HealthRef["Service"]) =>
+    Effect.suspend(() => {
+      const now = healthOf(health)
+      if (onHealth === undefined || now === lastTold) return Effect.void
+      lastTold = now
+      return calling("onHealth", () => onHealth(now))
     })
-  )
+  const failure = Promise.withResolvers<InstanceFailed>()
+  const instance = instanceInBackgroundWith({
+    onFailure: (error) => {
+      failure.resolve(error)
+      return Effect.andThen(
+        Effect.flatMap(HealthRef, tellHealth),
+        onFailure === undefined ? Effect.void : calling("onFailure", () => onFailure(error))
+      )
+    },
+    onHealed: Effect.flatMap(HealthRef, tellHealth)
+  })
+  const saidAtStart = Layer.effectDiscard(Effect.forEach(warnings, (warning) => Effect.logWarning(warning)))
+  const logs = logger === undefined ? Logs.layerFromConfig : hostLoggerLayer(logger, config.logLevel)
   const runtime = ManagedRuntime.make(
-    instanceInBackground.pipe(
-      Layer.provideMerge(handlers),
+    instance.pipe(
+      Layer.provideMerge(handlersLayer(prefix, tellHealth)),
       Layer.provide(api),
-      Layer.provide(Logs.layerFromConfig),
-      Layer.provide(configFromEnvironment(environment))
+      Layer.provide(saidAtStart),
+      Layer.provide(logs),
+      Layer.provide(Layer.succeed(Config, config))
     )
   )
-  const { handler, fetch, health } = await runtime.runPromise(Embedded)
-  return { handler, fetch, health, close: () => runtime.dispose() }
+  const inner = await runtime.runPromise(Embedded)
+  return { ...inner, failed: failure.promise, close: () => runtime.dispose() }
 }

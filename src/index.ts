@@ -5,7 +5,7 @@
 
 // All of it.
 export { Baton } from "./Baton.ts"
-export { embed, type EmbeddedBaton, type EmbedOptions } from "./embed.ts"
+export { embed, type EmbeddedBaton, type EmbeddedHealth, type EmbedOptions } from "./embed.ts"
 export { batonVersion } from "./http/serverIdentity.ts"
 
 // Configuration.
@@ -15,12 +15,17 @@ export { ConfigError } from "./config/ConfigError.ts"
 export {
   parseConfig,
   type CompleteConfig,
+  type HostFacts,
   type ConfigWithoutDatabase,
   type Randomness
 } from "./config/parseConfig.ts"
 
 // An instance: lock, takeover, stream, shutdown, and its state.
-export { instanceInBackground } from "./instance/Background.ts"
+export {
+  instanceInBackground,
+  instanceInBackgroundWith,
+  type InstanceInBackgroundOptions
+} from "./instance/Background.ts"
 export { Instance, InstanceFailed } from "./instance/Instance.ts"
 export { runUntil } from "./instance/Process.ts"
 export { SessionServices } from "./instance/SessionServices.ts"
@@ -116,3 +121,9 @@ export type { ColumnInfo, TableInfo } from "./postgres/TableInfo.ts"
 
 // Log lines as the command line writes them.
 export * as Logs from "./telemetry/Logs.ts"
+export {
+  hostLoggerLayer,
+  type HostLogger,
+  type HostLogLevel,
+  type HostLogLine
+} from "./telemetry/HostLogger.ts"

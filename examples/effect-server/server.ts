@@ -72,7 +72,7 @@ const program = instanceInBackground.pipe(
   Layer.provide(server),
   Layer.provide(api),
   Layer.provide(Sessions.layer),
-  Layer.provide(configFromEnvironment())
+  Layer.provide(configFromEnvironment(process.env, { guarded: true }))
 )
 
 NodeRuntime.runMain(Layer.launch(program))

@@ -31,6 +31,12 @@ export interface Randomness {
   readonly uuid: () => string
 }
 
+/** What the environment cannot say of the program that it configures. */
+export interface HostFacts {
+  /** Something in this program decides who may ask: an `authorize` hook, or a server in front of the API. */
+  readonly guarded: boolean
+}
+
 /** What a configuration consists of beside the database. */
 type Settings = Omit<BatonConfig, "database" | "pooledDatabase">
 
@@ -40,12 +46,14 @@ type Settings = Omit<BatonConfig, "database" | "pooledDatabase">
  */
 export const parseConfig = (
   env: Environment,
-  random: Randomness = { uuid: randomUUID }
+  random: Randomness = { uuid: randomUUID },
+  host: HostFacts = { guarded: false }
 ): Result.Result<CompleteConfig | ConfigWithoutDatabase, ConfigError> => {
   const reader = new EnvironmentReader(env)
   const database = reader.optional(variables.databaseUrl)
   const pooledDatabase = readPooledDatabase(reader)
-  const settings = readSettings(reader, random, reader.isSet(variables.databaseUrl))
+  const access = readAccess(reader, reader.isSet(variables.databaseUrl), host)
+  const settings = readSettings(reader, random, access)
   const developmentDir = reader.read(variables.devDir)
   reader.optional(variables.devPostgres)
   checkTogether(reader, settings, database)
@@ -74,14 +82,13 @@ export const parseConfig = (
   })
 }
 
-const readSettings = (reader: EnvironmentReader, random: Randomness, ownDatabase: boolean): Settings => {
+const readSettings = (reader: EnvironmentReader, random: Randomness, access: Access): Settings => {
   const v = variables
   const replicationStreamId = reader.read(v.replicationStreamId)
   const temporarySlot = reader.read(v.temporarySlot)
   const randomName = reader.read(v.randomSlotName) && temporarySlot
   const idleTimeoutMillis = reader.optional(v.replicationIdleTimeout)
   const listenOnIpv6 = reader.read(v.listenOnIpv6)
-  const access = readAccess(reader, ownDatabase)
   return {
     databaseUseIpv6: reader.read(v.databaseUseIpv6),
     databaseCaCertificateFile: reader.optional(v.databaseCaCertificateFile),
@@ -149,11 +156,13 @@ const readPooledDatabase = (reader: EnvironmentReader): DatabaseTarget | undefin
   return pooled
 }
 
+interface Access {
+  readonly secret: Redacted.Redacted<string> | undefined
+  readonly loopbackOnly: boolean
+}
+
 /** Who may ask. Without a secret only an explicit word opens the service, or a database made for this very process. */
-const readAccess = (
-  reader: EnvironmentReader,
-  ownDatabase: boolean
-): { readonly secret: Redacted.Redacted<string> | undefined; readonly loopbackOnly: boolean } => {
+const readAccess = (reader: EnvironmentReader, ownDatabase: boolean, { guarded }: HostFacts): Access => {
   const { secret: secretVariable, insecure: insecureVariable } = variables
   const secret = reader.optional(secretVariable)
   const insecure = reader.read(insecureVariable)
@@ -161,12 +170,12 @@ const readAccess = (
     reader.problem(
       `${secretVariable.name} and ${insecureVariable.name}=true exclude each other: remove one of them`
     )
-  } else if (insecure) {
+  } else if (insecure && !guarded) {
     reader.warn(
       `${insecureVariable.name}=true: whoever reaches the port of this service can read every table. ` +
         "Use it only for development, or when something in front of the service decides who may ask"
     )
-  } else if (!reader.isSet(secretVariable) && !reader.isBad(insecureVariable)) {
+  } else if (!insecure && !reader.isSet(secretVariable) && !reader.isBad(insecureVariable)) {
     if (ownDatabase || reader.isSet(insecureVariable)) {
       reader.problem(
         `${secretVariable.name} is not set: choose a secret that every request has to carry, or set ` +

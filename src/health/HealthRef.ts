@@ -16,6 +16,9 @@ export class HealthRef extends Context.Service<
      * changes nothing.
      */
     readonly send: (event: HealthEvent) => Effect.Effect<HealthState>
+    /** What an operator has to mend before this instance can go on, as long as it is so: then it answers 503 as well. */
+    readonly failure: () => string | undefined
+    readonly setFailure: (message: string | undefined) => Effect.Effect<void>
     /** The present state first, then every change of it. */
     readonly changes: Stream.Stream<HealthState>
     /** The first state, the present one included, that `accepts` holds for; `None` when there was none in time. */
@@ -47,7 +50,9 @@ export class HealthRef extends Context.Service<
         return after
       })
 
-      return HealthRef.of({ ...observed(ref), send })
+      let failure: string | undefined
+      const setFailure = (message: string | undefined) => Effect.sync(() => void (failure = message))
+      return HealthRef.of({ ...observed(ref), send, failure: () => failure, setFailure })
     })
   )
 }
@@ -55,7 +60,7 @@ export class HealthRef extends Context.Service<
 /** What can be seen of a state that somebody else sets. */
 export const observed = (
   ref: SubscriptionRef.SubscriptionRef<HealthState>
-): Omit<HealthRef["Service"], "send"> => {
+): Omit<HealthRef["Service"], "send" | "failure" | "setFailure"> => {
   const changes = Stream.changes(SubscriptionRef.changes(ref))
   return {
     current: () => SubscriptionRef.getUnsafe(ref),

@@ -196,7 +196,7 @@ export const transition = (state: HealthState, event: HealthEvent): HealthState 
 /** What `/v1/health` answers. */
 export interface HealthAnswer {
   readonly status: 200 | 202 | 503
-  readonly body: { readonly status: "active" | "waiting" | "starting" | "stopping" }
+  readonly body: { readonly status: "active" | "waiting" | "starting" | "stopping" | "failed" }
 }
 
 export interface Abilities {
@@ -215,7 +215,8 @@ const answers = {
   active: { status: 200, body: { status: "active" } },
   waiting: { status: 202, body: { status: "waiting" } },
   starting: { status: 202, body: { status: "starting" } },
-  stopping: { status: 503, body: { status: "stopping" } }
+  stopping: { status: 503, body: { status: "stopping" } },
+  failed: { status: 503, body: { status: "failed" } }
 } as const satisfies Record<string, HealthAnswer>
 
 const reader: Abilities = {
@@ -242,3 +243,9 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
 /** The instance was asked to stop, and nothing takes that back. */
 export const isStopping = (state: HealthState): boolean =>
   state === "releasing" || state === "draining" || state === "stopped"
+
+/** What an instance says in a state; `failed` where an operator has to mend something before it can become active. */
+export const healthAnswer = (state: HealthState, hasFailed: boolean): HealthAnswer => {
+  const answer = abilities[state].health
+  return hasFailed && answer.status === 202 ? answers.failed : answer
+}

@@ -1,7 +1,7 @@
 import { Clock, Context, Effect, Layer, Redacted, Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
-import { abilities } from "../health/HealthState.ts"
+import { healthAnswer } from "../health/HealthState.ts"
 import { Inspector } from "../postgres/Inspector.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../registry/SubsetReader.ts"
@@ -238,7 +238,10 @@ const makeApi = (services: ApiServices): ShapeApi["Service"] => {
       case "preflight":
         return replies.preflight(context, request.header("access-control-request-headers"))
       case "health": {
-        const { status, body } = abilities[services.health.current()].health
+        const { status, body } = healthAnswer(
+          services.health.current(),
+          services.health.failure() !== undefined
+        )
         return replies.text(context, status, "health", jsonType, JSON.stringify(body))
       }
       case "openapi":

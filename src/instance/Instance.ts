@@ -52,7 +52,7 @@ type TurnEnd = "idle" | "fenced" | "beginAnew"
 export class Instance extends Context.Service<
   Instance,
   {
-    /** Never succeeds before `shutdown`; fails with what an operator has to mend. */
+    /** Never succeeds before `shutdown`; fails with what an operator has to mend. May be run again after that. */
     readonly run: Effect.Effect<void, InstanceFailed>
     /**
      * Gives the lock back first (what was received is made durable and acknowledged), then goes on as a follower so that
@@ -77,6 +77,7 @@ export class Instance extends Context.Service<
       const { engine } = storage
       const stopping = yield* Deferred.make<void>()
       let everActive = false
+      let isLoaded = false
 
       const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
@@ -315,8 +316,11 @@ export class Instance extends Context.Service<
 
       /** The loop over turns. */
       const run = Effect.gen(function* () {
-        yield* storage.load.pipe(Effect.mapError((error) => new InstanceFailed({ message: error.message })))
-        yield* health.send("storageLoaded")
+        if (!isLoaded) {
+          yield* storage.load.pipe(Effect.mapError(({ message }) => new InstanceFailed({ message })))
+          isLoaded = true
+          yield* health.send("storageLoaded")
+        }
         let failures = noFailures
         while (!isStopping(health.current())) {
           const began = engine.timers.nowMillis()

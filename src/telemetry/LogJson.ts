@@ -31,21 +31,38 @@ const failures = (cause: Cause.Cause<unknown>): { readonly error?: string; reado
   }
 }
 
-/**
- * One event as one line of JSON: `time` (UTC, ISO 8601), `level`, `message`, then `error` or `stack`, and under `fields`
- * what belongs to it, log spans in milliseconds among them. Values are text. No line feed at the end, and no secrets.
- */
-export const formatLogJson = (event: LogEvent): string => {
+/** One event as plain data, without secrets. Values are text, log spans in milliseconds. */
+export interface LogRecord {
+  readonly level: string
+  readonly message: string
+  readonly error?: string
+  readonly stack?: string
+  readonly fields: Readonly<Record<string, string>>
+}
+
+export const logRecord = (event: LogEvent): LogRecord => {
   const messages = Array.isArray(event.message) ? event.message : [event.message]
   const fields: Record<string, string> = {}
   for (const [name, value] of Object.entries(event.annotations))
     fields[name] = isSecretName(name) ? "[REDACTED]" : text(value)
   for (const [name, start] of event.spans) fields[`${name}Millis`] = String(event.date.getTime() - start)
-  return JSON.stringify({
-    time: event.date.toISOString(),
+  return {
     level: names[event.level],
     message: text(messages.map(plainText).join(" ")),
     ...failures(event.cause),
+    fields
+  }
+}
+
+/**
+ * One event as one line of JSON: `time` (UTC, ISO 8601), `level`, `message`, then `error` or `stack`, and under `fields`
+ * what belongs to it, log spans in milliseconds among them. Values are text. No line feed at the end, and no secrets.
+ */
+export const formatLogJson = (event: LogEvent): string => {
+  const { fields, ...rest } = logRecord(event)
+  return JSON.stringify({
+    time: event.date.toISOString(),
+    ...rest,
     ...(Object.keys(fields).length === 0 ? {} : { fields })
   })
 }

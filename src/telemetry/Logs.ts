@@ -16,7 +16,7 @@ export interface LogOptions {
   readonly fd?: number
 }
 
-const minimumLevel: Readonly<Record<BatonConfig["logLevel"], LogLevel.LogLevel>> = {
+export const minimumLevel: Readonly<Record<BatonConfig["logLevel"], LogLevel.LogLevel>> = {
   error: "Error",
   warning: "Warn",
   info: "Info",
@@ -26,19 +26,18 @@ const minimumLevel: Readonly<Record<BatonConfig["logLevel"], LogLevel.LogLevel>>
 /** How long the end of the program waits for a slow reader of the log. */
 const flushMillis = 1_000
 
+/** What Effect tells its loggers, taken out of the fiber that logs. */
+export const eventOf = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknown>): LogEvent => ({
+  date,
+  level: logLevel,
+  message,
+  cause,
+  annotations: fiber.getRef(References.CurrentLogAnnotations),
+  spans: fiber.getRef(References.CurrentLogSpans)
+})
+
 const logger = (writer: LineWriter, format: (event: LogEvent) => string): Logger.Logger<unknown, void> =>
-  Logger.make(({ cause, date, fiber, logLevel, message }) => {
-    writer.offer(
-      format({
-        date,
-        level: logLevel,
-        message,
-        cause,
-        annotations: fiber.getRef(References.CurrentLogAnnotations),
-        spans: fiber.getRef(References.CurrentLogSpans)
-      })
-    )
-  })
+  Logger.make((options) => writer.offer(format(eventOf(options))))
 
 const formatter = (options: LogOptions, fd: number): ((event: LogEvent) => string) => {
   if (options.format === "json") return formatLogJson

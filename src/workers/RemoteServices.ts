@@ -24,6 +24,9 @@ export const remoteHealth = Layer.effect(
   Effect.map(Main, (main) =>
     HealthRef.of({
       ...observed(main.state),
+      // The command has workers, and ends where a program that Baton is part of would go on.
+      failure: () => undefined,
+      setFailure: () => Effect.void,
       send: (event) =>
         Effect.suspend(() => {
           if (event === "woken") main.send({ _tag: "Wake" })
