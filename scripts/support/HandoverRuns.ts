@@ -30,6 +30,8 @@ export interface HandoverOptions {
   readonly databaseUrl: string
   readonly streamId: string
   readonly storageDir: string
+  /** See `InstancesOptions`. */
+  readonly seenAt?: (place: number) => string
   readonly kinds: ReadonlyArray<HandoverKind>
   readonly instances: number
   readonly clients: number
@@ -83,6 +85,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     databaseUrl: options.databaseUrl,
     streamId: options.streamId,
     storageDir: options.storageDir,
+    ...(options.seenAt === undefined ? {} : { seenAt: options.seenAt }),
     places: options.instances + 1,
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,

@@ -18,6 +18,8 @@ export interface InstancesOptions {
   readonly databaseUrl: string
   readonly streamId: string
   readonly storageDir: string
+  /** Where an instance sees that directory, by its place: mounts of their own, as on machines of their own. */
+  readonly seenAt?: (place: number) => string
   readonly places: number
   readonly env: Readonly<Record<string, string>>
 }
@@ -63,7 +65,7 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
     if (place === undefined) throw new Error("Every place is taken.")
     const service = await startService({
       port: place.port,
-      storageDir: options.storageDir,
+      storageDir: options.seenAt?.(places.indexOf(place)) ?? options.storageDir,
       until: false,
       env: {
         DATABASE_URL: place.wire.url(options.databaseUrl),

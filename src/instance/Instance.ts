@@ -11,6 +11,7 @@ import { openSession, type RegistrySession } from "../registry/RegistrySession.t
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
 import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
+import { readSlot } from "../replication/Slot.ts"
 import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
@@ -127,7 +128,7 @@ export class Instance extends Context.Service<
               return held
             }
             const taken = yield* Effect.acquireRelease(
-              Effect.promise(() => engine.takeOver(stillHeld, steps)),
+              Effect.promise(() => engine.takeOver(stillHeld, steps, () => runNow(confirmed(connection)))),
               () => Effect.promise(() => engine.release(handBackMillis))
             )
             if (taken === undefined) return yield* lockGone
@@ -204,6 +205,21 @@ export class Instance extends Context.Service<
             .pipe(Effect.timeout(lockCheckMillis), Effect.exit, Effect.map(Exit.isSuccess)),
           Effect.as(Deferred.await(stopping), false)
         )
+
+      /** What the slot was told is safe, where storage goes on from it: storage that is not behind it has been read whole. */
+      const confirmed = ({ query, systemId, timeline }: ReplicationConnection) => {
+        const { source } = engine.store
+        const isOurs = source?.systemId === systemId && source.timeline === timeline
+        return isOurs && source.slot === config.slotName
+          ? readSlot(query, config.slotName).pipe(
+              Effect.timeout(lockCheckMillis),
+              Effect.match({
+                onFailure: () => undefined,
+                onSuccess: (slot) => slot?.confirmedFlushLsn ?? undefined
+              })
+            )
+          : Effect.succeed(undefined)
+      }
 
       /** No more shapes; what was received is made durable and acknowledged; then the lock is free. */
       const handBack = (connection: ReplicationConnection, session: RegistrySession) =>

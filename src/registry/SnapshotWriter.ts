@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { recordKind } from "../storage/Records.ts"
 import { RunningSnapshot } from "../storage/RunningSnapshot.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
-import { shapeDir, snapshotChunkFile, syncDirectory } from "../storage/StorageDir.ts"
+import { directoryMode, fileMode, shapeDir, snapshotChunkFile, syncDirectory } from "../storage/StorageDir.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import type { SnapshotSink } from "./Snapshotter.ts"
@@ -62,10 +62,10 @@ export const makeSnapshotWriter = (
     io(async () => {
       if (file === undefined) {
         if (index === 0) {
-          await mkdir(shapeDir(engine.paths, shape.handle), { recursive: true })
+          await mkdir(shapeDir(engine.paths, shape.handle), { recursive: true, mode: directoryMode })
           if (engine.options.durableWrites) await syncDirectory(engine.paths.shapes)
         }
-        file = await open(snapshotChunkFile(engine.paths, shape.handle, index), "w")
+        file = await open(snapshotChunkFile(engine.paths, shape.handle, index), "w", fileMode)
         position = 0
         crc = 0
       }

@@ -1,12 +1,9 @@
-import { cp, mkdtemp, rm } from "node:fs/promises"
-import { existsSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
+import { withCopy } from "./CheckpointCopy.ts"
 import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
 import { internDefinition, withClause } from "./internDefinition.ts"
 import type { LogFile } from "./Records.ts"
@@ -59,7 +56,7 @@ export const loadCheckpoint = (
 ): Effect.Effect<CheckpointHead | undefined> =>
   Effect.gen(function* () {
     for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
-      const loaded = yield* contentOf(path).pipe(
+      const loaded = yield* contentOf(paths, path).pipe(
         Effect.mapError(failing("read", path)),
         Effect.catch((error) =>
           Effect.as(
@@ -113,10 +110,14 @@ interface Content {
 
 /**
  * Waits while the file is being written. Where its writer died in the middle of that, SQLite has to take the half of it
- * back, for which it writes: into a copy, because the file may be another instance's by now.
+ * back, for which it writes: into a copy, because the file may be another instance's by now. Where the file system is not
+ * this machine's own, locks do not tell either, and it is a copy in any case.
  */
-const contentOf = (path: string): Effect.Effect<Content | undefined, unknown> =>
+const contentOf = (paths: StoragePaths, path: string): Effect.Effect<Content | undefined, unknown> =>
   Effect.gen(function* () {
+    const { sight } = paths
+    const inCopy = withCopy(sight, path, (copy) => readIn(copy, false))
+    if (sight.mayBeLate) return yield* inCopy
     const began = performance.now()
     while (true) {
       const read = yield* Effect.result(readIn(path, true))
@@ -124,28 +125,10 @@ const contentOf = (path: string): Effect.Effect<Content | undefined, unknown> =>
       const code = (read.failure as { readonly errcode?: number }).errcode ?? 0
       const isBusy = (code & 0xff) === sqliteBusy
       if (isBusy && performance.now() - began < lockedMillis) yield* Effect.sleep(pauseMillis)
-      else if (isBusy || code === sqliteReadonlyRollback) return yield* readCopy(path)
+      else if (isBusy || code === sqliteReadonlyRollback) return yield* inCopy
       else return yield* Effect.fail(read.failure)
     }
   })
-
-const readCopy = (path: string): Effect.Effect<Content | undefined, unknown> =>
-  Effect.acquireUseRelease(
-    Effect.promise(() => mkdtemp(join(tmpdir(), "baton-checkpoint-"))),
-    (directory) =>
-      Effect.gen(function* () {
-        const copy = join(directory, "checkpoint.sqlite")
-        yield* Effect.tryPromise({
-          try: async () => {
-            await cp(path, copy)
-            if (existsSync(`${path}-journal`)) await cp(`${path}-journal`, `${copy}-journal`)
-          },
-          catch: (cause) => cause
-        })
-        return yield* readIn(copy, false)
-      }),
-    (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
-  )
 
 const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefined, unknown> =>
   Effect.scoped(

@@ -3,10 +3,11 @@ import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { frameHeaderBytes, scanFrame } from "./Frame.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
+import { isGone } from "./Sight.ts"
 import {
   allDone,
   epochFile,
-  listDirectory,
+  fileMode,
   parseSegmentFile,
   segmentFile,
   type StoragePaths,
@@ -40,28 +41,29 @@ const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(p
 /** The highest number claimed so far, 0 when there is none. */
 export const highestClaim = async (paths: StoragePaths): Promise<number> => {
   let highest = 0
-  for (const name of await listDirectory(paths.epochs)) {
+  for (const name of await paths.sight.list(paths.epochs)) {
     const match = fileName.exec(name)
     if (match !== null) highest = Math.max(highest, parseInt(match[1] ?? "0", 16))
   }
   return highest
 }
 
-/** Takes the next epoch number for this process alone. */
-export const claimEpoch = async (paths: StoragePaths): Promise<number> => {
+/** Takes the next epoch number, above every one seen and above `known`, for this process alone. */
+export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number> => {
   // After a crash of the system the journal may be there of an epoch whose own files were lost.
-  let written = 0
-  for (const name of await listDirectory(paths.journal))
+  let written = known
+  for (const name of await paths.sight.list(paths.journal))
     written = Math.max(written, parseSegmentFile(name)?.epoch ?? 0)
-  for (;;) {
-    const epoch = Math.max(written, await highestClaim(paths)) + 1
+  for (let taken = written; ;) {
+    const epoch = Math.max(taken, await highestClaim(paths)) + 1
     try {
-      const handle = await open(claimFile(paths, epoch), "wx")
+      const handle = await open(claimFile(paths, epoch), "wx", fileMode)
       await handle.close()
       return epoch
     } catch (error) {
-      // Somebody else was faster: their claim is seen in the next round.
+      // Somebody else was faster, whether their claim can be seen yet or not.
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+      taken = epoch
     }
   }
 }
@@ -114,7 +116,7 @@ const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
   try {
     return await work
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
+    if (isGone(error)) return undefined
     throw error
   }
 }
@@ -126,7 +128,7 @@ const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
 export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
   const numbers: Array<string> = []
   let newer = false
-  for (const name of await listDirectory(paths.epochs)) {
+  for (const name of await paths.sight.list(paths.epochs)) {
     if (!/^[0-9a-f]{8}$/.test(name)) continue
     const number = parseInt(name, 16)
     if (number > epoch) newer = true
@@ -141,7 +143,7 @@ export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<Re
       if (record !== undefined) records.push(record)
     } catch (error) {
       // Removed by the active instance between listing and reading: too old to matter.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+      if (!isGone(error)) throw error
     }
   }
   return records
@@ -157,7 +159,7 @@ const soundRecord = (text: string): EpochRecord | undefined => {
 
 /** Where the file of an epoch is damaged: its journal begins with a record that says the same. */
 const recordInJournal = async (paths: StoragePaths, epoch: number): Promise<EpochRecord | undefined> => {
-  const [first] = (await listDirectory(paths.journal))
+  const [first] = (await paths.sight.list(paths.journal))
     .toSorted()
     .filter((name) => parseSegmentFile(name)?.epoch === epoch)
   if (first === undefined) return undefined
@@ -196,7 +198,7 @@ export const successor = (
 
 /** Removes what is older than `epoch`; only for the holder of the newest epoch. */
 export const removeEpochsBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
-  for (const name of await listDirectory(paths.epochs)) {
+  for (const name of await paths.sight.list(paths.epochs)) {
     const match = fileName.exec(name)
     if (match !== null && parseInt(match[1] ?? "0", 16) < epoch)
       await unlink(join(paths.epochs, name)).catch(() => {})

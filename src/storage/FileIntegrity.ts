@@ -1,14 +1,18 @@
 import type { Stats } from "node:fs"
-import { type FileHandle, open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
 import { crc32 } from "node:zlib"
+import type { Sight } from "./Sight.ts"
 
 /** A file of a shape does not hold what was written: a damaged disk, or somebody changed it. */
 export class DamagedFile extends Error {
   readonly path: string
-  constructor(path: string, what: string) {
+  /** What is wrong is that bytes are missing: they may only be seen late, where that can be. */
+  readonly isShort: boolean
+  constructor(path: string, what: string, isShort = false) {
     super(`${path} is damaged: ${what}`)
     this.name = "DamagedFile"
     this.path = path
+    this.isShort = isShort
   }
 }
 
@@ -36,6 +40,18 @@ const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp
 export class FileIntegrity {
   private readonly sound = new Map<string, Promise<void>>()
   private readonly stamps = new Map<string, string>()
+  private readonly sight: Pick<Sight, "mayBeLate" | "open">
+
+  constructor(sight: Pick<Sight, "mayBeLate" | "open">) {
+    this.sight = sight
+  }
+
+  /** Opens a file that must be there, as it is now. */
+  async open(path: string): Promise<FileHandle> {
+    const file = await this.sight.open(path)
+    if (file === undefined) throw new DamagedFile(path, "it is missing", true)
+    return file
+  }
 
   /** Whether all of this file was read before, and was what it must be. */
   isSound(path: string, sum: FileSum, stamp: FileStamp): boolean {
@@ -54,39 +70,29 @@ export class FileIntegrity {
     const key = `${path} ${sum.bytes} ${sum.crc}`
     const known = this.sound.get(key)
     if (known !== undefined) return known
-    const looking = checkFile(path, sum)
+    const looking = this.look(path, sum)
     if (this.sound.size >= rememberedFiles) this.sound.clear()
     this.sound.set(key, looking)
     looking.catch((error: unknown) => {
-      if (!(error instanceof DamagedFile)) this.sound.delete(key)
+      if (!(error instanceof DamagedFile) || (error.isShort && this.sight.mayBeLate)) this.sound.delete(key)
     })
     return looking
   }
-}
 
-/** Opens a file that must be there. */
-export const openFile = async (path: string): Promise<FileHandle> => {
-  try {
-    return await open(path, "r")
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new DamagedFile(path, "it is missing")
-    throw error
-  }
-}
-
-const checkFile = async (path: string, sum: FileSum): Promise<void> => {
-  const file = await openFile(path)
-  try {
-    const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(readBytes, sum.bytes)))
-    let crc = 0
-    for (let at = 0; at < sum.bytes;) {
-      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, sum.bytes - at), at)
-      if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${sum.bytes} bytes`)
-      crc = crc32(buffer.subarray(0, bytesRead), crc)
-      at += bytesRead
+  private async look(path: string, sum: FileSum): Promise<void> {
+    const file = await this.open(path)
+    try {
+      const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(readBytes, sum.bytes)))
+      let crc = 0
+      for (let at = 0; at < sum.bytes;) {
+        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, sum.bytes - at), at)
+        if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${sum.bytes} bytes`, true)
+        crc = crc32(buffer.subarray(0, bytesRead), crc)
+        at += bytesRead
+      }
+      if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong")
+    } finally {
+      await file.close()
     }
-    if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong")
-  } finally {
-    await file.close()
   }
 }

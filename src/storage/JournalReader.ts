@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
+import { basename } from "node:path"
 import { CreatedDecoder } from "./CreatedRecords.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "./Frame.ts"
@@ -7,7 +8,9 @@ import { xidLookup } from "./SegmentIndex.ts"
 import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "./SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "./Records.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
+import { isGone, longestLateMillis } from "./Sight.ts"
 import { segmentFile, type StoragePaths } from "./StorageDir.ts"
+import { systemTimers } from "./Timers.ts"
 import { shapesOfDamagedPart, visitPart } from "./TransactionPart.ts"
 
 /** Memory that is read into before it is replaced by fresh memory, and what must be left of it for one more read. */
@@ -16,7 +19,7 @@ const leastReadBytes = 64 * 1024
 
 /** The first record of a segment is not longer. */
 const longestHeadBytes = 1024
-/** After so many looks bytes that should be there are taken for lost. */
+/** After so many looks bytes that should be there are taken for lost; later where they may just be seen late. */
 const patientPolls = 100
 
 export type PollResult =
@@ -49,6 +52,7 @@ export class JournalReader {
   private next: EpochRecord | undefined
   private lost = false
   private pollsBehind = 0
+  private behindSinceMillis = 0
   private epochsRead = false
   /** Whether the present segment has an index has been looked at. */
   private indexTried = false
@@ -64,6 +68,7 @@ export class JournalReader {
   private readonly onDamage: (message: string) => void
   private readonly onSegment: (epoch: number, segment: number) => void
   private readonly trust: IndexTrust | undefined
+  private readonly nowMillis: () => number
 
   constructor(options: {
     readonly paths: StoragePaths
@@ -75,6 +80,8 @@ export class JournalReader {
     readonly onSegment: (epoch: number, segment: number) => void
     /** Absent: an index counts only once the bytes that it stands for have been read. */
     readonly trust?: IndexTrust
+    /** Of a clock that is never set. */
+    readonly nowMillis?: () => number
   }) {
     this.paths = options.paths
     this.store = options.store
@@ -85,6 +92,7 @@ export class JournalReader {
     this.onDamage = options.onDamage
     this.onSegment = options.onSegment
     this.trust = options.trust
+    this.nowMillis = options.nowMillis ?? systemTimers.nowMillis
     if (this.epoch > 0) this.onSegment(this.epoch, this.segment)
   }
 
@@ -94,6 +102,17 @@ export class JournalReader {
 
   /** Applies what there is, up to about a megabyte. */
   async poll(): Promise<PollResult> {
+    try {
+      return await this.look()
+    } catch (error) {
+      // A network file system says so of an open file that its owner has removed.
+      if (!isGone(error)) throw error
+      await this.closeFile()
+      return "stale"
+    }
+  }
+
+  private async look(): Promise<PollResult> {
     // What stands after the end of an epoch that is over must not be read: its writer did not know that it was over.
     if (!this.epochsRead) await this.readEpochs()
     if (this.epoch > 0 && !this.lost) {
@@ -188,7 +207,7 @@ export class JournalReader {
 
   /** Where the present segment ends, as the next one of its epoch says; `undefined` as long as there is none. */
   private async announcedEnd(): Promise<number | undefined> {
-    const next = await openIfThere(segmentFile(this.paths, this.epoch, this.segment + 1))
+    const next = await this.openNew(segmentFile(this.paths, this.epoch, this.segment + 1))
     if (next === undefined) return undefined
     try {
       const start = Buffer.alloc(longestHeadBytes)
@@ -216,7 +235,7 @@ export class JournalReader {
       this.pollsBehind = 0
       return applied
     }
-    if (!isAllThere && this.pollsBehind++ < patientPolls) {
+    if (!isAllThere && this.isPatient()) {
       // Opened anew it may show more.
       await this.closeFile()
       return "behind"
@@ -224,6 +243,12 @@ export class JournalReader {
     this.pollsBehind = 0
     await this.skipTo(end)
     return "progress"
+  }
+
+  private isPatient(): boolean {
+    if (this.pollsBehind++ === 0) this.behindSinceMillis = this.nowMillis()
+    if (this.pollsBehind <= patientPolls) return true
+    return this.paths.sight.mayBeLate && this.nowMillis() - this.behindSinceMillis < longestLateMillis
   }
 
   /** Gives up what stands between here and the end of the segment. */
@@ -262,9 +287,30 @@ export class JournalReader {
     const path = segmentFile(this.paths, this.epoch, this.segment)
     if (this.handleOf !== path) {
       await this.closeFile()
-      this.handle = await openIfThere(path)
+      this.handle = await this.openNew(path)
       if (this.handle !== undefined) this.handleOf = path
     }
+    return this.handle
+  }
+
+  /**
+   * Opens a file that may not be there yet. Where the system remembers what is not there, nobody asks for it before the
+   * directory shows it.
+   */
+  private async openNew(path: string): Promise<FileHandle | undefined> {
+    const { journal, sight } = this.paths
+    if (sight.mayBeLate && !(await sight.list(journal)).includes(basename(path))) return undefined
+    return sight.open(path)
+  }
+
+  /** Nothing new is seen through the open file, which may be because it was opened before: opens it anew. */
+  private async renew(): Promise<FileHandle | undefined> {
+    const path = this.handleOf
+    // First, because an open file may be a reason not to ask the server again.
+    await this.closeFile()
+    if (path === undefined) return undefined
+    this.handle = await this.paths.sight.open(path)
+    if (this.handle !== undefined) this.handleOf = path
     return this.handle
   }
 
@@ -276,7 +322,8 @@ export class JournalReader {
   }
 
   private async readSome(limit: number): Promise<PollResult> {
-    const file = await this.file()
+    let file = await this.file()
+    let isNew = !this.paths.sight.mayBeLate
     if (file === undefined) {
       // The very first segment of an epoch appears a moment after the epoch's own file; anything else is gone for good.
       return this.position === 0 ? "idle" : "stale"
@@ -287,7 +334,13 @@ export class JournalReader {
       const room = this.room(wanted)
       const length = Math.min(room.length, limit - this.position)
       const { bytesRead } = await file.read(room, 0, length, this.position)
-      if (bytesRead === 0) return "idle"
+      if (bytesRead === 0) {
+        if (isNew) return "idle"
+        isNew = true
+        file = await this.renew()
+        if (file === undefined) return "stale"
+        continue
+      }
       this.buffer = room
       const from = this.position
       const need = this.recent.with(this.segment, from, room.subarray(0, bytesRead), () =>
@@ -299,8 +352,13 @@ export class JournalReader {
         this.arenaUsed += applied
         return "progress"
       }
-      if (need <= bytesRead || bytesRead < length || from + need > (await file.stat()).size) return "idle"
-      wanted = need
+      if (need > bytesRead && bytesRead === length && from + need <= (await file.stat()).size) wanted = need
+      else if (isNew) return "idle"
+      else {
+        isNew = true
+        file = await this.renew()
+        if (file === undefined) return "stale"
+      }
     }
   }
 
@@ -410,15 +468,6 @@ export class JournalReader {
 }
 
 const nothing = new Uint32Array(0)
-
-const openIfThere = async (path: string): Promise<FileHandle | undefined> => {
-  try {
-    return await open(path, "r")
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
-    throw error
-  }
-}
 
 /** Reads all that is there now; gives why there is no more. */
 export const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {

@@ -5,7 +5,7 @@ import { CreatedEncoder } from "./CreatedRecords.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "./Records.ts"
-import { allDone, segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
+import { allDone, fileMode, segmentFile, type StoragePaths, syncDirectory } from "./StorageDir.ts"
 import { pause, type Timers } from "./Timers.ts"
 import { itemHeaderBytes, partHeaderBytes, writeItemHeader, writePartHeader } from "./TransactionPart.ts"
 
@@ -113,7 +113,7 @@ export class JournalWriter {
     return openSync(
       segmentFile(this.paths, this.epoch, this.segment),
       constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
-      0o644
+      fileMode
     )
   }
 

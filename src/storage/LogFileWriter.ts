@@ -8,6 +8,8 @@ import type { SegmentFiles } from "./SegmentFiles.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeTail } from "./ShapeTail.ts"
 import {
+  directoryMode,
+  fileMode,
   logChunkFile,
   segmentFile,
   shapeDir,
@@ -80,7 +82,9 @@ const openSource = async ({ paths, first, last, segments }: MovedSegments): Prom
     whole: (segment) => wholes.get(segment),
     take: async (segment, position, length) => {
       const whole = wholes.get(segment)
-      if (whole !== undefined) return whole.subarray(position, position + length)
+      // Where files are seen late, it may have been read when it was shorter.
+      if (whole !== undefined && position + length <= whole.length)
+        return whole.subarray(position, position + length)
       const taken = Buffer.allocUnsafe(length)
       if (!(await segments.read(segment, position, taken)))
         throw new Error(`journal segment ${segment} is shorter than its entries`)
@@ -102,12 +106,12 @@ const moveShape = async (
   shape: ShapeState,
   source: Source
 ): Promise<Moved | undefined> => {
-  await mkdir(shapeDir(options.paths, shape.handle), { recursive: true })
+  await mkdir(shapeDir(options.paths, shape.handle), { recursive: true, mode: directoryMode })
   const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
-    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace)
+    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace, fileMode)
     const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
     try {
       await writeFully(file, content, 0)
@@ -156,7 +160,7 @@ const moveShape = async (
       const position = tail.position(k)
       const whole = source.whole(segment)
       at =
-        whole === undefined
+        whole === undefined || position + length > whole.length
           ? writeMessage(
               bytes,
               at,
@@ -171,7 +175,7 @@ const moveShape = async (
       entryBytes += length
     }
     if (before.entries === 0) isNamed = false
-    const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace)
+    const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace, fileMode)
     try {
       await writeFully(log, bytes.subarray(0, at), before.bytes)
       if (options.durableWrites) await log.datasync()
@@ -179,7 +183,7 @@ const moveShape = async (
       await log.close()
     }
     const indexPath = `${logChunkFile(options.paths, shape.handle, before.index)}.idx`
-    const index = await open(indexPath, inPlace)
+    const index = await open(indexPath, inPlace, fileMode)
     try {
       await writeFully(index, rows, before.entries * indexRowBytes)
       if (options.durableWrites) await index.datasync()

@@ -1,7 +1,7 @@
-import { type FileHandle, open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 import { compareOffsets, isVirtual, type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
-import { DamagedFile, type FileIntegrity, type FileSum, openFile } from "./FileIntegrity.ts"
+import { DamagedFile, type FileIntegrity, type FileSum } from "./FileIntegrity.ts"
 import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { endOfMessage, markedLength, writeMessage } from "./Message.ts"
 import type { LogFile } from "./Records.ts"
@@ -121,13 +121,14 @@ const entryExtraBytes = 16
 
 /** Bytes of a file from `position` to `end`, in pieces: in `buffer` if one is given, otherwise each in one of its own. */
 async function* filePieces(
+  integrity: FileIntegrity,
   path: string,
   position: number,
   end: number,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
   if (position >= end) return
-  const file = await openFile(path)
+  const file = await integrity.open(path)
   try {
     for (let at = position; at < end;) {
       const piece = await readPiece(file, path, at, end, buffer)
@@ -148,7 +149,7 @@ const readPiece = async (
 ): Promise<Buffer> => {
   const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
   const { bytesRead } = await file.read(into, 0, Math.min(into.length, end - at), at)
-  if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`)
+  if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`, true)
   return bytesRead === into.length ? into : into.subarray(0, bytesRead)
 }
 
@@ -163,7 +164,7 @@ export async function* wholeFile(
   sum: FileSum,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
-  const file = await openFile(path)
+  const file = await integrity.open(path)
   try {
     const state = await file.stat()
     const isSound = integrity.isSound(path, sum, state)
@@ -213,9 +214,9 @@ async function* piecesOf(
     const path = logChunkFile(source.paths, handle, file.index)
     await source.integrity.check(path, file)
     await source.integrity.check(`${path}.idx`, { bytes: file.entries * indexRowBytes, crc: file.indexCrc })
-    const index = await open(`${path}.idx`, "r")
+    const index = await source.integrity.open(`${path}.idx`)
     const position = await startIn(index, file, after)
-    for await (const piece of filePieces(path, position, file.bytes, buffer)) {
+    for await (const piece of filePieces(source.integrity, path, position, file.bytes, buffer)) {
       first = false
       yield piece
     }
@@ -336,7 +337,7 @@ export async function* snapshotPieces(
       if (chunk._tag === "File") {
         yield* at === 0
           ? wholeFile(source.integrity, path, chunk, buffer)
-          : filePieces(path, at, chunk.bytes, buffer)
+          : filePieces(source.integrity, path, at, chunk.bytes, buffer)
         return
       }
       const bytes = source.memory(chunk.segment, chunk.position, chunk.bytes)
@@ -355,7 +356,7 @@ export async function* snapshotPieces(
     const progress = running.progress()
     if (running.index === index && running.writtenBytes > at) {
       const end = running.writtenBytes
-      yield* filePieces(path, at, end, buffer)
+      yield* filePieces(source.integrity, path, at, end, buffer)
       at = end
       continue
     }

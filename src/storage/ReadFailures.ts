@@ -1,3 +1,5 @@
+import { longestLateMillis } from "./Sight.ts"
+
 /** A log that could not be read so often, and for so long, will not be readable the next time. */
 const mostFailures = 3
 const leastMillis = 2000
@@ -23,9 +25,12 @@ const isPassing = (cause: unknown): boolean =>
 export class ReadFailures {
   private readonly known = new Map<number, { count: number; readonly sinceMillis: number }>()
   private readonly nowMillis: () => number
+  private readonly mayBeLate: () => boolean
 
-  constructor(nowMillis: () => number) {
+  /** `mayBeLate`: see `Sight`. */
+  constructor(nowMillis: () => number, mayBeLate: () => boolean = () => false) {
     this.nowMillis = nowMillis
+    this.mayBeLate = mayBeLate
   }
 
   /** True when there is no hope left: the shape has to be dropped, or its readers are cut for ever. */
@@ -39,7 +44,8 @@ export class ReadFailures {
       this.known.set(shapeId, entry)
     }
     entry.count++
-    if (entry.count < mostFailures || now - entry.sinceMillis < leastMillis) return false
+    const patienceMillis = this.mayBeLate() ? longestLateMillis : leastMillis
+    if (entry.count < mostFailures || now - entry.sinceMillis < patienceMillis) return false
     this.known.delete(shapeId)
     return true
   }

@@ -1,8 +1,8 @@
-import { type FileHandle, open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
 import type { JournalEnd } from "./Records.ts"
 import type { SegmentSum } from "./SegmentIndexFiles.ts"
 import type { SegmentProofs } from "./SegmentProofs.ts"
-import { listDirectory, parseSegmentFile, segmentFile, type StoragePaths } from "./StorageDir.ts"
+import { parseSegmentFile, segmentFile, type StoragePaths } from "./StorageDir.ts"
 
 interface Segment {
   readonly epoch: number
@@ -22,7 +22,7 @@ export const fill = async (file: FileHandle, position: number, into: Buffer): Pr
 /** Where to begin without a checkpoint: at the oldest segment there is, or with each failed attempt the next one. */
 export const firstOnDisk = async (paths: StoragePaths, attempt: number): Promise<JournalEnd> => {
   const found: Array<JournalEnd> = []
-  for (const name of await listDirectory(paths.journal)) {
+  for (const name of await paths.sight.list(paths.journal)) {
     const parsed = parseSegmentFile(name)
     if (parsed !== undefined) found.push({ ...parsed, position: 0 })
   }
@@ -93,7 +93,7 @@ export class SegmentFiles {
     const found = this.segments.get(segment)
     if (found === undefined) return Promise.reject(new Error(`journal segment ${segment} is not known`))
     if (found.handle === undefined) {
-      const opening = open(segmentFile(this.paths, found.epoch, segment), "r")
+      const opening = this.open(segmentFile(this.paths, found.epoch, segment))
       found.handle = opening
       opening.catch(() => {
         if (found.handle === opening) found.handle = undefined
@@ -102,15 +102,33 @@ export class SegmentFiles {
     return found.handle
   }
 
+  private async open(path: string): Promise<FileHandle> {
+    const file = await this.paths.sight.open(path)
+    if (file === undefined) throw new Error(`${path} is gone`)
+    return file
+  }
+
+  /** Through a file of its own, which shows the segment as it is now: the other one may have been opened when it was shorter. */
+  private async anew<A>(segment: number, use: (file: FileHandle) => Promise<A>): Promise<A> {
+    const file = await this.open(segmentFile(this.paths, this.epochOf(segment) ?? 0, segment))
+    try {
+      return await use(file)
+    } finally {
+      await file.close()
+    }
+  }
+
   async sizeOf(segment: number): Promise<number> {
-    return (await (await this.handle(segment)).stat()).size
+    const size = async (file: FileHandle) => (await file.stat()).size
+    return this.paths.sight.mayBeLate ? this.anew(segment, size) : size(await this.handle(segment))
   }
 
   /** Fills `into` from `position` on; false when the file ends before. */
   async read(segment: number, position: number, into: Buffer): Promise<boolean> {
     if (this.trusted.has(segment) && !(await this.prove(segment)))
       throw new Error(`journal segment ${segment} is damaged, and is read again`)
-    return fill(await this.handle(segment), position, into)
+    if (await fill(await this.handle(segment), position, into)) return true
+    return this.paths.sight.mayBeLate ? this.anew(segment, (file) => fill(file, position, into)) : false
   }
 
   /** The segment's entries stand elsewhere now. Readers that are in the middle of it keep their file. */

@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, open } from "node:fs/promises"
+import { type FileHandle, mkdir } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 import { fill } from "./SegmentFiles.ts"
 import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
-import { indexFile, segmentFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
+import type { Sight } from "./Sight.ts"
+import { directoryMode, indexFile, segmentFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
 
 /** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
 const pieceBytes = 1 << 20
@@ -23,13 +24,13 @@ export const writeIndex = async (
   segment: number,
   words: Uint32Array
 ): Promise<void> => {
-  await mkdir(paths.indexes, { recursive: true })
+  await mkdir(paths.indexes, { recursive: true, mode: directoryMode })
   await writeWhole(indexFile(paths, epoch, segment), bytesOf(words))
 }
 
 /** Bytes of the segment that its index, if there is one, says it stands for. */
 export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: number): Promise<number> => {
-  const index = await readMain(indexFile(paths, epoch, segment), epoch, segment)
+  const index = await readMain(paths.sight, indexFile(paths, epoch, segment), epoch, segment)
   return index?.end ?? 0
 }
 
@@ -81,25 +82,26 @@ export const loadIndex = async (
   trust: Pick<IndexTrust, "isRefuted"> | undefined
 ): Promise<LoadedIndex | undefined> => {
   const path = indexFile(paths, epoch, segment)
-  const index = await readMain(path, epoch, segment, memory)
+  const index = await readMain(paths.sight, path, epoch, segment, memory)
   if (index === undefined || index.end > limit) return undefined
   const file = segmentFile(paths, epoch, segment)
   const { end, segmentCrc } = index
   const sum: SegmentSum = { epoch, segment, bytes: end, crc: segmentCrc }
   const counts =
     trust === undefined
-      ? await holds(file, end, segmentCrc, memory.pieces)
-      : !trust.isRefuted(sum) && (await withFile(file, async (_, size) => size >= end))
-  return counts === true ? { index, sum, table: () => readTable(path, index) } : undefined
+      ? await holds(paths.sight, file, end, segmentCrc, memory.pieces)
+      : !trust.isRefuted(sum) && (await withFile(paths.sight, file, async (_, size) => size >= end))
+  return counts === true ? { index, sum, table: () => readTable(paths.sight, path, index) } : undefined
 }
 
 const readMain = (
+  sight: Sight,
   path: string,
   epoch: number,
   segment: number,
   memory?: IndexMemory
 ): Promise<SegmentIndex | undefined> =>
-  withFile(path, async (file, size) => {
+  withFile(sight, path, async (file, size) => {
     const head = await readWords(file, 0, new Uint32Array(headWords))
     const bytes = head === undefined ? undefined : indexBytes(head, epoch, segment)
     if (bytes === undefined || bytes.main + bytes.table !== size) return undefined
@@ -109,21 +111,22 @@ const readMain = (
     return index?.isSound === true ? index : undefined
   })
 
-const readTable = (path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
-  withFile(path, async (file) => {
+const readTable = (sight: Sight, path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
+  withFile(sight, path, async (file) => {
     const words = await readWords(file, index.bytes, new Uint32Array(index.tableBytes / 4))
     return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
   })
 
 /** Whether the first `bytes` bytes of a file have this checksum. Gives up when nobody wants to know any more. */
 export const holds = async (
+  sight: Sight,
   path: string,
   bytes: number,
   crc: number,
   pieces: readonly [Buffer, Buffer],
   isWanted = () => true
 ): Promise<boolean> => {
-  const found = await withFile(path, async (file, size) => {
+  const found = await withFile(sight, path, async (file, size) => {
     if (size < bytes) return undefined
     const read = async (at: number): Promise<Buffer | undefined> => {
       const piece = pieces[((at / pieceBytes) & 1) as 0 | 1].subarray(0, Math.min(pieceBytes, bytes - at))
@@ -151,15 +154,17 @@ const readWords = async (
 
 /** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
 const withFile = async <A>(
+  sight: Sight,
   path: string,
   use: (file: FileHandle, size: number) => Promise<A | undefined>
 ): Promise<A | undefined> => {
-  let file: FileHandle
+  let file: FileHandle | undefined
   try {
-    file = await open(path, "r")
+    file = await sight.open(path)
   } catch {
     return undefined
   }
+  if (file === undefined) return undefined
   try {
     return await use(file, (await file.stat()).size)
   } catch {

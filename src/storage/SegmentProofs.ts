@@ -30,7 +30,8 @@ export class SegmentProofs {
 
   private async find(sum: SegmentSum, key: string): Promise<boolean> {
     const path = segmentFile(this.paths, sum.epoch, sum.segment)
-    if (await holds(path, sum.bytes, sum.crc, piecesForSums(), () => !this.isOver)) return true
+    if (await holds(this.paths.sight, path, sum.bytes, sum.crc, piecesForSums(), () => !this.isOver))
+      return true
     if (this.isOver || !existsSync(path)) return true
     this.refuted.add(key)
     return false

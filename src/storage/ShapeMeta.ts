@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs"
-import { rm } from "node:fs/promises"
+import { open, rm } from "node:fs/promises"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import { Effect, Schema, type Scope } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
@@ -9,7 +10,7 @@ import type { ShapeState } from "./ShapeState.ts"
 import type { ShapeStore, StreamSource } from "./ShapeStore.ts"
 import { removeNamesBefore, ShapeNames } from "./ShapeNames.ts"
 import { make, type SqliteClient } from "./SqliteClient.ts"
-import { listDirectory, metaFile, type StoragePaths } from "./StorageDir.ts"
+import { fileMode, metaFile, type StoragePaths } from "./StorageDir.ts"
 
 /** The checkpoint cannot be read or written now. Shapes are safe: the journal holds what the checkpoint lacks. */
 export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
@@ -50,7 +51,7 @@ export const failing = (what: string, path: string) => (cause: unknown) =>
 
 /** Checkpoint files, newest epoch first. */
 export const checkpointFiles = async (paths: StoragePaths): Promise<ReadonlyArray<string>> =>
-  (await listDirectory(paths.meta))
+  (await paths.sight.list(paths.meta))
     .filter((name) => /^meta-[0-9a-f]{8}\.sqlite$/.test(name))
     .toSorted()
     .toReversed()
@@ -85,6 +86,13 @@ export interface CheckpointWriter {
   ) => Effect.Effect<boolean, CheckpointError>
 }
 
+/**
+ * Nobody else writes the file, whose name has our epoch in it, and where it may be on a network file system its readers do
+ * not go by locks: so none are taken, which not every server has (SQLite documentation, "The OS Backend (VFS)").
+ */
+const withoutLocks = (path: string): string =>
+  process.platform === "linux" ? `${pathToFileURL(path).href}?vfs=unix-none` : path
+
 export const openCheckpointWriter = (
   paths: StoragePaths,
   epoch: number,
@@ -92,7 +100,13 @@ export const openCheckpointWriter = (
 ): Effect.Effect<CheckpointWriter, CheckpointError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = metaFile(paths, epoch)
-    const client = yield* openMeta(path, { readonly: false, meta: options })
+    // SQLite would make it readable for everybody. Its rollback journal is as private as this file.
+    yield* Effect.tryPromise({
+      try: async () => (await open(path, "a", fileMode)).close(),
+      catch: failing("create", path)
+    })
+    const filename = paths.sight.mayBeLate ? withoutLocks(path) : path
+    const client = yield* openMeta(filename, { readonly: false, meta: options })
     yield* Effect.try({
       try: () => {
         for (const statement of checkpointTables) client.db.exec(statement)

@@ -1,5 +1,5 @@
 import { appendFile, readFile, rm } from "node:fs/promises"
-import { listDirectory, namesFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
+import { fileMode, listDirectory, namesFile, type StoragePaths, writeWhole } from "./StorageDir.ts"
 
 /** Handles that have gone stay in the file until it says so many more than there are. */
 const slack = 10_000
@@ -41,7 +41,7 @@ export class ShapeNames {
     const lines = this.pending.splice(0)
     this.lines += lines.length
     if (this.whole && this.lines <= 2 * count + slack) {
-      if (lines.length > 0) await appendFile(path, lines.join(""))
+      if (lines.length > 0) await appendFile(path, lines.join(""), { mode: fileMode })
       return
     }
     let text = ""

@@ -24,6 +24,7 @@ import { SnapshotChunks } from "./SnapshotChunks.ts"
 import { digestOf } from "./ShapeStore.ts"
 import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
 import { StorageEngine } from "./StorageEngine.ts"
+import { longestLateMillis } from "./Sight.ts"
 import { timersOf } from "./Timers.ts"
 import { Watch } from "./Watch.ts"
 
@@ -39,6 +40,7 @@ const recentMillis = 10_000
 const sharingMillis = 50
 /** A snapshot chunk that does not come for so long is given up on. */
 const chunkWaitMillis = 60_000
+const rememberedDoubts = 1000
 
 /** The storage of one replication stream. Empty until `load` has been run; closed with its scope. */
 export class Storage extends Context.Service<
@@ -135,17 +137,31 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     paths: engine.paths,
     memory: (segment, position, length) => engine.memory(segment, position, length),
     readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
-    integrity: new FileIntegrity()
+    integrity: new FileIntegrity(engine.paths.sight)
   }
   const chunks = new SnapshotChunks(source)
 
-  const failures = new ReadFailures(engine.timers.nowMillis)
+  const failures = new ReadFailures(engine.timers.nowMillis, () => engine.paths.sight.mayBeLate)
+
+  /** When files were first found to be short that may only be seen late. */
+  const doubts = new Map<string, number>()
+
+  /** It is damaged, and not only seen late. Whoever reads it meanwhile gets an error, and may come again. */
+  const isSure = ({ isShort, path }: DamagedFile): boolean => {
+    if (!isShort || !engine.paths.sight.mayBeLate) return true
+    const nowMillis = engine.timers.nowMillis()
+    const sinceMillis = doubts.get(path) ?? nowMillis
+    if (doubts.size >= rememberedDoubts) doubts.clear()
+    doubts.set(path, sinceMillis)
+    return nowMillis - sinceMillis >= longestLateMillis
+  }
 
   /** Damage costs the shape, and so does what cannot be read each time: whoever asks again is told to start over. */
   const failure = (shape: ShapeHandle) => (cause: unknown) => {
     const message = cause instanceof Error ? cause.message : String(cause)
-    if (cause instanceof DamagedFile) discardDamaged(engine, shape, message)
-    else if (engine.live(shape) !== undefined && failures.isHopeless(shape.id, cause))
+    if (cause instanceof DamagedFile) {
+      if (isSure(cause)) discardDamaged(engine, shape, message)
+    } else if (engine.live(shape) !== undefined && failures.isHopeless(shape.id, cause))
       discardUnreadable(engine, shape, message)
     return new ShapeReadError({ handle: shape.handle, message })
   }

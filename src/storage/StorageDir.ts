@@ -1,5 +1,8 @@
-import { mkdir, open, readdir, rename } from "node:fs/promises"
+import { mkdir, open, rename } from "node:fs/promises"
 import { join } from "node:path"
+import { FileSight, listDirectory, type Sight } from "./Sight.ts"
+
+export { listDirectory } from "./Sight.ts"
 
 /**
  * Version of the layout below. Every version has a folder of its own, so that an instance never reads, changes or
@@ -7,6 +10,10 @@ import { join } from "node:path"
  * of existing shapes get 409 once and fetch again, and nothing else happens.
  */
 export const formatVersion = 2
+
+/** Rows of an application are for its own user only, whatever the umask says. Directories that are there are left alone. */
+export const fileMode = 0o600
+export const directoryMode = 0o700
 
 /**
  * Where everything of one replication stream lives, `<storage dir>/<stream id>/v<format version>/`:
@@ -26,6 +33,8 @@ export interface StoragePaths {
   readonly indexes: string
   readonly shapes: string
   readonly meta: string
+  /** How all of it is looked at. */
+  readonly sight: Sight
 }
 
 export const storagePaths = (storageDir: string, streamId: string, metaDir?: string): StoragePaths => {
@@ -36,7 +45,8 @@ export const storagePaths = (storageDir: string, streamId: string, metaDir?: str
     journal: join(root, "journal"),
     indexes: join(root, "indexes"),
     shapes: join(root, "shapes"),
-    meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`)
+    meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`),
+    sight: new FileSight()
   }
 }
 
@@ -100,7 +110,7 @@ export const syncFile = async (path: string): Promise<void> => {
  */
 export const writeWhole = async (path: string, content: string | Uint8Array): Promise<void> => {
   const temporary = `${path}.${process.pid}.tmp`
-  const handle = await open(temporary, "w")
+  const handle = await open(temporary, "w", fileMode)
   try {
     await handle.writeFile(content)
   } finally {
@@ -111,21 +121,11 @@ export const writeWhole = async (path: string, content: string | Uint8Array): Pr
 
 /** Creates what is missing of the layout. Only for whoever holds the lock. */
 export const createLayout = async (paths: StoragePaths): Promise<void> => {
-  await mkdir(paths.epochs, { recursive: true })
-  await mkdir(paths.journal, { recursive: true })
-  await mkdir(paths.shapes, { recursive: true })
-  await mkdir(paths.meta, { recursive: true })
+  await mkdir(paths.epochs, { recursive: true, mode: directoryMode })
+  await mkdir(paths.journal, { recursive: true, mode: directoryMode })
+  await mkdir(paths.shapes, { recursive: true, mode: directoryMode })
+  await mkdir(paths.meta, { recursive: true, mode: directoryMode })
   await syncDirectory(paths.root)
-}
-
-/** Names in a directory; empty when it does not exist. */
-export const listDirectory = async (path: string): Promise<ReadonlyArray<string>> => {
-  try {
-    return await readdir(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return []
-    throw error
-  }
 }
 
 /** Format versions other than ours that have a folder for this stream. */

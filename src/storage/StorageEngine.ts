@@ -8,17 +8,18 @@ import {
   secureEpoch,
   withdrawClaim
 } from "./Epochs.ts"
-import { loadCheckpoint } from "./CheckpointReader.ts"
 import { discardDisordered } from "./discardShape.ts"
 import { noHooks } from "./EngineHooks.ts"
 import type { EngineOptions, TakenOver } from "./EngineOptions.ts"
-import { JournalReader, readToEnd } from "./JournalReader.ts"
+import { JournalReader } from "./JournalReader.ts"
+import { loadStorage, type SegmentEnds } from "./loadStorage.ts"
+import { type Certainty, readEverything } from "./readEverything.ts"
 import { JournalWriter } from "./JournalWriter.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { RecentBytes } from "./RecentBytes.ts"
 import type { JournalEnd, Notice } from "./Records.ts"
 import { SegmentProofs } from "./SegmentProofs.ts"
-import { firstOnDisk, SegmentFiles } from "./SegmentFiles.ts"
+import { SegmentFiles } from "./SegmentFiles.ts"
 import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
 import { createLayout, type StoragePaths } from "./StorageDir.ts"
@@ -28,11 +29,10 @@ import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
 
 const always = () => Promise.resolve(true)
+const nobodyKnows = () => Promise.resolve(undefined)
 
 /** How often a follower looks for new records while nobody waits for them. */
 const idlePollMillis = 100
-/** How often whoever takes over looks for what must be there. */
-const behindMillis = 20
 const secureMillis = 100
 /**
  * The shapes of a storage directory, kept up to date by reading its journal (following) or by writing it. At any time
@@ -49,12 +49,11 @@ export class StorageEngine {
   /** An index counted that should not have. */
   private isRefuted = false
   store: ShapeStore
-  /** Positions at the end of each segment, for the checkpoint that drops it. */
-  segmentEnds = new Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>()
+  segmentEnds: SegmentEnds = new Map()
   private withoutCheckpoint = true
   /** The first segment that was read when storage was loaded. */
   firstSegment = 1
-  private reader: JournalReader | undefined
+  reader: JournalReader | undefined
   writer: JournalWriter | undefined
   /** A writer that is on its way out: what it has composed is still in its memory. */
   leaving: JournalWriter | undefined
@@ -105,64 +104,35 @@ export class StorageEngine {
     return Math.max(this.firstSegment, this.store.movedSegment + 1)
   }
 
-  private readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
+  readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
 
-  /**
-   * Loads the checkpoint and reads the journal to its end. Writes nothing. Of a segment that has an index that is enough for
-   * now; `proved` is when its bytes have been read as well.
-   */
+  /** See `loadStorage`; `proved` is when the bytes of indexed segments have been read as well. */
   async load(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      const store = this.freshStore()
-      const recent = new RecentBytes(this.options.recentBytes)
-      const segments = new SegmentFiles(this.paths, this.proofs)
-      const segmentEnds: typeof this.segmentEnds = new Map()
-      const head = await Effect.runPromise(
-        loadCheckpoint(this.paths, store, this.options.chunkBytesThreshold)
-      )
-      const from =
-        head === undefined
-          ? await firstOnDisk(this.paths, attempt)
-          : { epoch: head.epoch, segment: head.segment, position: 0 }
-      const reader = new JournalReader({
-        paths: this.paths,
-        store,
-        recent,
-        from,
-        onDamage: this.warn,
-        onSegment: (epoch, segment) => {
-          segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
-          segments.readingFrom(epoch, segment)
-        },
-        trust: {
-          isRefuted: (sum) => this.proofs.isRefuted(sum),
-          onTrusted: (sum) => segments.trust(sum)
-        }
-      })
-      const result = await readToEnd(reader)
-      if (result !== "stale" || attempt >= 20) {
-        const before = this.store
-        const oldSegments = this.segments
-        await this.reader?.close()
-        this.store = store
-        this.recent = recent
-        this.segments = segments
-        this.segmentEnds = segmentEnds
-        this.reader = reader
-        this.firstSegment = from.segment
-        this.withoutCheckpoint = head === undefined
-        for (const shape of before.all()) if (store.get(shape.id) === undefined) shape.dropped = true
-        this.isRefuted = false
-        this.waiters.wakeAll()
-        if (this.following) void this.proveBehind()
-        await oldSegments.close()
-        return
-      }
-      // Files went away while they were read: the active instance has moved on, and so has its checkpoint.
-      await reader.close()
-      await segments.close()
-      await pause(this.timers, 20 * (attempt + 1))
-    }
+    const loaded = await loadStorage({
+      paths: this.paths,
+      proofs: this.proofs,
+      timers: this.timers,
+      recentBytes: this.options.recentBytes,
+      chunkBytesThreshold: this.options.chunkBytesThreshold,
+      freshStore: () => this.freshStore(),
+      warn: this.warn
+    })
+    const before = this.store
+    const oldSegments = this.segments
+    const oldReader = this.reader
+    this.store = loaded.store
+    this.recent = loaded.recent
+    this.segments = loaded.segments
+    this.segmentEnds = loaded.segmentEnds
+    this.reader = loaded.reader
+    this.firstSegment = loaded.firstSegment
+    this.withoutCheckpoint = loaded.withoutCheckpoint
+    for (const shape of before.all()) if (loaded.store.get(shape.id) === undefined) shape.dropped = true
+    this.isRefuted = false
+    this.waiters.wakeAll()
+    if (this.following) void this.proveBehind()
+    await oldReader?.close()
+    await oldSegments.close()
   }
 
   /** Keeps reading what the active instance writes, until `stopFollowing`. */
@@ -274,13 +244,14 @@ export class StorageEngine {
    */
   async takeOver(
     holdsLock: () => Promise<boolean> = always,
-    steps = new Steps(this.timers.nowMillis)
+    steps = new Steps(this.timers.nowMillis),
+    confirmedLsn: Certainty["confirmedLsn"] = nobodyKnows
   ): Promise<TakenOver | undefined> {
     this.takingOver = true
     await this.stopFollowing()
     steps.done("unfollow")
     try {
-      const taken = await this.becomeWriter(holdsLock, steps)
+      const taken = await this.becomeWriter({ holdsLock, confirmedLsn }, steps)
       if (taken === undefined) this.follow()
       return taken
     } catch (error) {
@@ -292,30 +263,25 @@ export class StorageEngine {
     }
   }
 
-  private async becomeWriter(
-    holdsLock: () => Promise<boolean>,
-    steps: Steps
-  ): Promise<TakenOver | undefined> {
+  private async becomeWriter(certainty: Certainty, steps: Steps): Promise<TakenOver | undefined> {
+    const { holdsLock } = certainty
     if (!(await holdsLock())) return undefined
     steps.done("lock")
     // Somebody has written here before, who made it first.
     if ((this.reader?.epoch ?? 0) === 0) await createLayout(this.paths)
     steps.done("layout")
-    const epoch = await claimEpoch(this.paths)
+    const epoch = await claimEpoch(this.paths, this.reader?.epoch)
     steps.done("claim")
     if (this.reader === undefined) await this.load()
-    for (;;) {
-      const reader = this.reader
-      if (reader === undefined) throw new Error("no journal to continue")
-      const result = await readToEnd(reader)
-      if (result === "idle" && (await this.segments.proveAll())) break
-      if (result === "behind") await pause(this.timers, behindMillis)
-      else await this.load()
-    }
+    const isWhole = await readEverything(this, certainty).catch(async (error: unknown) => {
+      // It is tried again, and each claim that stays would be one more to look past.
+      await withdrawClaim(this.paths, epoch)
+      throw error
+    })
     steps.done("journal")
     const reader = this.reader
     const previous = reader === undefined || reader.epoch === 0 ? null : reader.end
-    if (!(await holdsLock())) {
+    if (!isWhole || !(await holdsLock())) {
       await withdrawClaim(this.paths, epoch)
       return undefined
     }

@@ -7,6 +7,7 @@ import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
 import { ChunkCache } from "../../src/storage/ChunkCache.ts"
 import { DamagedFile, FileIntegrity } from "../../src/storage/FileIntegrity.ts"
 import { wholeFile } from "../../src/storage/LogReading.ts"
+import { FileSight } from "../../src/storage/Sight.ts"
 import { makeShapeLogs } from "../../src/storage/Storage.ts"
 import { snapshotChunkFile } from "../../src/storage/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -100,7 +101,7 @@ describe("finished snapshot chunks", () => {
 
   it("are looked at as a whole once, and again when somebody has touched the file", async () => {
     const path = join(directory, "chunk")
-    const integrity = new FileIntegrity()
+    const integrity = new FileIntegrity(new FileSight())
     const bytes = Buffer.alloc(700_000, "content ")
     const sum = { bytes: bytes.length, crc: crc32(bytes) }
     const buffer = Buffer.alloc(256 * 1024)
