@@ -4,6 +4,7 @@
  * `starting`      storage is being loaded; nothing can be answered from it yet
  * `waiting`       serves existing shapes and waits for the lock; also after the lock was lost or another instance was seen
  * `disconnected`  the same, with the database out of reach
+ * `unwritable`    the same, after it had the lock and could not write storage; it tries again
  * `takingOver`    holds the lock, not yet streaming
  * `active`        streams, creates shapes
  * `asleep`        was idle for so long that it gave up its database connections; the next request wakes it
@@ -15,6 +16,7 @@ export const healthStates = [
   "starting",
   "waiting",
   "disconnected",
+  "unwritable",
   "takingOver",
   "active",
   "asleep",
@@ -30,6 +32,7 @@ export type HealthState = (typeof healthStates)[number]
  * `storageLoaded`  every shape that storage holds is known
  * `databaseUp`     a connection was made, `databaseDown`: it could not be made, or was lost with the database
  * `lockGranted`    this instance's connection holds the advisory lock, `lockLost`: that connection is gone
+ * `storageFailed`  storage could not be taken over, and the lock was given back
  * `streamStarted`  Postgres streams changes to it
  * `fenced`         another instance was seen to have opened a newer epoch in storage
  * `slept`          the database connections were given up after a time without changes, `woken`: a request came
@@ -41,6 +44,7 @@ export const healthEvents = [
   "databaseDown",
   "lockGranted",
   "lockLost",
+  "storageFailed",
   "streamStarted",
   "fenced",
   "slept",
@@ -65,6 +69,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     // The lock is asked for only when storage is loaded, or its holder could do nothing with it.
     lockGranted: null,
     lockLost: "starting",
+    storageFailed: null,
     streamStarted: null,
     fenced: "starting",
     slept: null,
@@ -79,6 +84,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "disconnected",
     lockGranted: "takingOver",
     lockLost: "waiting",
+    storageFailed: "unwritable",
     streamStarted: null,
     // A waiting instance sees other instances take over all the time.
     fenced: "waiting",
@@ -94,10 +100,26 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "disconnected",
     lockGranted: "takingOver",
     lockLost: "disconnected",
+    storageFailed: "disconnected",
     streamStarted: null,
     fenced: "disconnected",
     slept: null,
     woken: "disconnected",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
+  unwritable: {
+    storageLoaded: null,
+    databaseUp: "unwritable",
+    databaseDown: "disconnected",
+    lockGranted: "takingOver",
+    lockLost: "unwritable",
+    storageFailed: "unwritable",
+    streamStarted: null,
+    fenced: "unwritable",
+    slept: null,
+    woken: "unwritable",
     shutdown: "draining",
     lockReleased: null,
     drained: null
@@ -108,6 +130,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "disconnected",
     lockGranted: null,
     lockLost: "waiting",
+    storageFailed: "unwritable",
     streamStarted: "active",
     fenced: "waiting",
     slept: null,
@@ -122,6 +145,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "disconnected",
     lockGranted: null,
     lockLost: "waiting",
+    storageFailed: "unwritable",
     streamStarted: null,
     fenced: "waiting",
     slept: "asleep",
@@ -136,6 +160,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "asleep",
     lockGranted: null,
     lockLost: "asleep",
+    storageFailed: "asleep",
     streamStarted: null,
     fenced: "asleep",
     slept: "asleep",
@@ -150,6 +175,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "draining",
     lockGranted: null,
     lockLost: "draining",
+    storageFailed: "draining",
     streamStarted: "releasing",
     fenced: "draining",
     slept: "draining",
@@ -165,6 +191,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     // Granted while the shutdown was on its way: the connection is being closed, and the lock goes with it.
     lockGranted: "draining",
     lockLost: "draining",
+    storageFailed: "draining",
     streamStarted: null,
     fenced: "draining",
     slept: null,
@@ -179,6 +206,7 @@ export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEve
     databaseDown: "stopped",
     lockGranted: "stopped",
     lockLost: "stopped",
+    storageFailed: "stopped",
     streamStarted: "stopped",
     fenced: "stopped",
     slept: "stopped",
@@ -196,7 +224,10 @@ export const transition = (state: HealthState, event: HealthEvent): HealthState 
 /** What `/v1/health` answers. */
 export interface HealthAnswer {
   readonly status: 200 | 202 | 503
-  readonly body: { readonly status: "active" | "waiting" | "starting" | "stopping" | "failed" }
+  readonly body: {
+    readonly status: "active" | "waiting" | "starting" | "stopping" | "failed"
+    readonly reason?: string
+  }
 }
 
 export interface Abilities {
@@ -214,6 +245,7 @@ export interface Abilities {
 const answers = {
   active: { status: 200, body: { status: "active" } },
   waiting: { status: 202, body: { status: "waiting" } },
+  unwritable: { status: 202, body: { status: "waiting", reason: "storage cannot be written" } },
   starting: { status: 202, body: { status: "starting" } },
   stopping: { status: 503, body: { status: "stopping" } },
   failed: { status: 503, body: { status: "failed" } }
@@ -232,6 +264,7 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
   starting: { ...reader, health: answers.starting, servesExistingShapes: false },
   waiting: reader,
   disconnected: reader,
+  unwritable: { ...reader, health: answers.unwritable },
   takingOver: { ...reader, health: answers.starting, mayAppend: true },
   active: { ...reader, health: answers.active, createsShapes: true, mayAppend: true },
   asleep: { ...reader, health: answers.active, wakesOnRequest: true },

@@ -8,7 +8,7 @@ import {
   invalidRequest,
   noSuchShape,
   unavailable,
-  waitingForLock
+  whyNotActive
 } from "./Failures.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { awaitActive } from "./LocateShape.ts"
@@ -57,7 +57,9 @@ export const deleteShape = Effect.fnUntraced(function* (
     .pipe(
       Effect.catchTag("NotActive", () =>
         Effect.fail(
-          isStopping(services.health.current()) ? unavailable(handedOver, 1) : unavailable(waitingForLock, 5)
+          isStopping(services.health.current())
+            ? unavailable(handedOver, 1)
+            : unavailable(whyNotActive(services.health.current()), 5)
         )
       )
     )

@@ -1,3 +1,4 @@
+import type { HealthState } from "../health/HealthState.ts"
 import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { CacheClass } from "./CacheControl.ts"
 import { conflictEtag } from "./Etag.ts"
@@ -70,7 +71,13 @@ export const catalogueUnreadable: Failure = unavailable(
   1
 )
 
-export const waitingForLock = "Timeout waiting for Postgres lock acquisition"
+const waitingForLock = "Timeout waiting for Postgres lock acquisition"
+const waitingForStorage =
+  "Storage cannot be written, so this instance can make no shapes. An operator has to mend that: the log says what is wrong"
+
+/** Why an instance in this state makes no shapes. */
+export const whyNotActive = (state: HealthState): string =>
+  state === "unwritable" ? waitingForStorage : waitingForLock
 export const waitingForShapes = "Timeout waiting for shape metadata to be loaded"
 export const handedOver = "This instance is shutting down; its successor takes new shapes"
 

@@ -11,7 +11,7 @@ import {
   knownUnavailable,
   mustRefetch,
   unavailable,
-  waitingForLock,
+  whyNotActive,
   waitingForShapes,
   type Failure
 } from "./Failures.ts"
@@ -69,7 +69,7 @@ export const awaitActive = (services: ApiServices): Effect.Effect<void, Failure>
   return (abilities[state].wakesOnRequest ? services.health.send("woken") : Effect.void).pipe(
     Effect.andThen(services.health.awaitState((next) => abilities[next].createsShapes, readinessMillis)),
     Effect.flatMap((next) =>
-      Option.isSome(next) ? Effect.void : Effect.fail(unavailable(waitingForLock, 5))
+      Option.isSome(next) ? Effect.void : Effect.fail(unavailable(whyNotActive(services.health.current()), 5))
     )
   )
 }
@@ -98,7 +98,7 @@ const findOrCreate = Effect.fnUntraced(function* (
     const state = health.current()
     if (isStopping(state)) return yield* Effect.fail(unavailable(handedOver, 1))
     const remaining = deadline - clock.currentTimeMillisUnsafe()
-    if (remaining <= 0) return yield* Effect.fail(unavailable(waitingForLock, 5))
+    if (remaining <= 0) return yield* Effect.fail(unavailable(whyNotActive(state), 5))
     if (abilities[state].wakesOnRequest) yield* health.send("woken")
     const pause = Math.min(lookAgainMillis, remaining)
     // An instance that is active and refuses all the same is about to change its state.

@@ -1,4 +1,4 @@
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import { Cause, Context, Data, Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
@@ -13,14 +13,15 @@ import type { ReplicationConnection } from "../replication/ReplicationConnection
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
 import { readSlot } from "../replication/Slot.ts"
 import { ReplicationStream } from "../replication/ReplicationStream.ts"
-import { Maintenance } from "../storage/Maintenance.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { writeProblem } from "../storage/WriteCheck.ts"
 import { keepGoing } from "../telemetry/keepGoing.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { loadParser } from "../where/index.ts"
 import { SessionServices } from "./SessionServices.ts"
+import { maintainStorage, type TurnEnd, watchStorage } from "./StorageDuties.ts"
 import { reasonToPurge } from "./Takeover.ts"
 import { Warmth } from "./Warmth.ts"
 
@@ -32,19 +33,11 @@ export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("Instan
 /** Flushing and acknowledging before the lock is given back may take this long. */
 const handBackMillis = 2000
 const lockCheckMillis = 5000
-const longestMaintenanceMillis = 1000
-const fenceCheckMillis = 2000
-/** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
-const retainedSegments = 4
-const retainedEntries = 4_000_000
-/** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
-const removalDelayIntervals = 3
-
 /** How often a waiting instance looks for shapes whose conditions it does not know. */
 const preparingMillis = 500
 
-/** How a turn as holder of the lock ended. */
-type TurnEnd = "idle" | "fenced" | "beginAnew"
+/** Storage cannot be taken over now: what an operator has to mend. */
+class StorageFailed extends Data.TaggedError("StorageFailed")<{ readonly message: string }> {}
 
 /**
  * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
@@ -128,7 +121,16 @@ export class Instance extends Context.Service<
               return held
             }
             const taken = yield* Effect.acquireRelease(
-              Effect.promise(() => engine.takeOver(stillHeld, steps, () => runNow(confirmed(connection)))),
+              Effect.tryPromise({
+                try: () => engine.takeOver(stillHeld, steps, () => runNow(confirmed(connection))),
+                catch: (cause) =>
+                  new StorageFailed({
+                    message: writeProblem(
+                      { variable: "ELECTRIC_STORAGE_DIR", path: config.storageDir },
+                      cause
+                    ).message
+                  })
+              }),
               () => Effect.promise(() => engine.release(handBackMillis))
             )
             if (taken === undefined) return yield* lockGone
@@ -151,8 +153,10 @@ export class Instance extends Context.Service<
             yield* prepareSource(connection, session, ensured, steps)
             yield* Effect.forkScoped(services.lookAhead)
             const idle = yield* Deferred.make<TurnEnd>()
-            yield* Effect.forkScoped(keepGoing("Tidying up storage", maintenance))
-            yield* Effect.forkScoped(keepGoing("The look for later epochs", watchFence(idle)))
+            yield* Effect.forkScoped(keepGoing("Tidying up storage", maintainStorage(engine, config)))
+            yield* Effect.forkScoped(
+              keepGoing("The look for later epochs", watchStorage(engine, health, idle))
+            )
             const started = yield* Deferred.make<void>()
             const stream = replication.stream(connection, {
               sink: session.sink,
@@ -293,43 +297,6 @@ export class Instance extends Context.Service<
           steps.done("position")
         })
 
-      const maintenance = Effect.scoped(
-        Effect.gen(function* () {
-          const work = new Maintenance(engine, {
-            retainedSegments,
-            retainedEntries,
-            // A checkpoint is rare, and journal segments go once it is there: it is always durable.
-            meta: { synchronous: "FULL", cacheBytes: config.shapeDbCacheBytes },
-            removalDelayMillis: removalDelayIntervals * config.cleanupIntervalMillis
-          })
-          while (true) {
-            yield* Effect.sleep(Math.min(longestMaintenanceMillis, config.cleanupIntervalMillis))
-            yield* work
-              .round()
-              .pipe(
-                Effect.catchTag("CheckpointError", (error) =>
-                  Effect.logWarning(`${error.message}. Tried again later; the journal holds everything.`)
-                )
-              )
-          }
-        })
-      )
-
-      const watchFence = (ended: Deferred.Deferred<TurnEnd>) =>
-        Effect.gen(function* () {
-          while (true) {
-            yield* Effect.sleep(fenceCheckMillis)
-            if (yield* Effect.promise(() => engine.isFenced())) {
-              yield* health.send("fenced")
-              yield* Effect.logWarning(
-                "Another instance has taken over storage. This one has written nothing that counts since, gives up the lock and waits for its turn."
-              )
-              yield* Deferred.succeed(ended, "fenced")
-              return
-            }
-          }
-        })
-
       /** The loop over turns. */
       const run = Effect.gen(function* () {
         if (!isLoaded) {
@@ -369,19 +336,24 @@ export class Instance extends Context.Service<
           failures = afterFailure(failures, streamed)
           const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
           if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) break
-          const error =
-            failure ??
-            ownPgError("unknown", `The instance stumbled: ${Cause.pretty(exit.cause)}. It is tried again.`)
-          yield* health.send(error.unreachable ? "databaseDown" : "lockLost")
-          if (error.recovery === "fatal" && !everActive)
-            return yield* new InstanceFailed({ message: error.message })
-          yield* Effect.logWarning(
-            needsNewSlot(error)
-              ? error.message
-              : `Database connection in replication mode failed: ${error.message}`
-          )
           const delay = reconnectDelayMillis(failures)
-          yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
+          if (failure instanceof StorageFailed) {
+            yield* health.send("storageFailed")
+            yield* Effect.logWarning(
+              `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again in ${delay} ms; shapes that exist are served, new ones cannot be made.`
+            )
+          } else {
+            const error = failure ?? ownPgError("unknown", stumbled(exit.cause))
+            yield* health.send(error.unreachable ? "databaseDown" : "lockLost")
+            if (error.recovery === "fatal" && !everActive)
+              return yield* new InstanceFailed({ message: error.message })
+            yield* Effect.logWarning(
+              failure === undefined || needsNewSlot(error)
+                ? error.message
+                : `Database connection in replication mode failed: ${error.message}`
+            )
+            yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
+          }
           yield* Effect.raceFirst(Effect.sleep(delay), Deferred.await(stopping))
         }
         if (health.current() === "releasing") yield* health.send("lockReleased")
@@ -415,7 +387,11 @@ const hasConditions = ({ store }: StorageEngine): boolean => {
   return false
 }
 
-const needsNewSlot = (error: PgError): boolean => error.recovery === "recreateSlot"
+const stumbled = (cause: Cause.Cause<unknown>): string =>
+  `The instance stumbled: ${Cause.pretty(cause)}. It is tried again.`
+
+const needsNewSlot = (error: PgError | StorageFailed): boolean =>
+  error._tag === "PgError" && error.recovery === "recreateSlot"
 
 const watchIdle = (
   timeoutMillis: number,

@@ -111,8 +111,11 @@ export const makeSnapshotWriter = (
     const done = file
     file = undefined
     yield* io(async () => {
-      if (engine.options.durableWrites) await done?.datasync()
-      await done?.close()
+      try {
+        if (engine.options.durableWrites) await done?.datasync()
+      } finally {
+        await done?.close()
+      }
       if (engine.options.durableWrites) await syncDirectory(shapeDir(engine.paths, shape.handle))
     })
     if (engine.writer === undefined) return yield* takenOver

@@ -7,7 +7,14 @@ import { withCopy } from "./CheckpointCopy.ts"
 import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
 import { internDefinition, withClause } from "./internDefinition.ts"
 import type { LogFile } from "./Records.ts"
-import { checkpointFiles, type CheckpointHead, failing, openMeta, type StoredHead } from "./ShapeMeta.ts"
+import {
+  CheckpointError,
+  checkpointFiles,
+  type CheckpointHead,
+  failing,
+  openMeta,
+  type StoredHead
+} from "./ShapeMeta.ts"
 import { type ShapeState, ShapeState as State } from "./ShapeState.ts"
 import type { ShapeStore } from "./ShapeStore.ts"
 import { readShapeNames } from "./ShapeNames.ts"
@@ -21,6 +28,11 @@ const rowsPerTurn = 500
 /** SQLite result codes. Source: SQLite documentation, "Result and Error Codes". */
 const sqliteBusy = 5
 const sqliteReadonlyRollback = 776
+/** The file is shorter than its header says. */
+const sqliteShortRead = 522
+/** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN: not what damage looks like. */
+const passingResults: ReadonlySet<number> = new Set([7, 10, 14])
+const passingRetries = 5
 
 const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
   const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
@@ -56,7 +68,7 @@ export const loadCheckpoint = (
 ): Effect.Effect<CheckpointHead | undefined> =>
   Effect.gen(function* () {
     for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
-      const loaded = yield* contentOf(paths, path).pipe(
+      const loaded = yield* readPatiently(contentOf(paths, path), passingRetries, pauseMillis).pipe(
         Effect.mapError(failing("read", path)),
         Effect.catch((error) =>
           Effect.as(
@@ -98,6 +110,27 @@ const whatIsLost = (
   const unnamed = missing === 0 ? "" : ` ${missing} more cannot be found${which}.`
   return `The checkpoint ${path} is damaged, and shapes are lost with it.${named}${unnamed} Their clients fetch them again; nothing is to be done, but check the disk.`
 }
+
+/** An error of the disk, or of this process, that may not come again. What is read and is wrong stays wrong. */
+const isPassing = (error: unknown): boolean => {
+  const { code, errcode } = error as { readonly code?: unknown; readonly errcode?: number }
+  if (error instanceof CheckpointError) return true
+  if (errcode === sqliteShortRead) return false
+  if (errcode !== undefined) return passingResults.has(errcode & 0xff)
+  return typeof code === "string" && code.startsWith("E") && !code.startsWith("ERR_")
+}
+
+/** A checkpoint that is passed over costs its shapes, so one error of a disk is no reason for that. */
+const readPatiently = (
+  reading: Effect.Effect<Content | undefined, unknown>,
+  retries: number,
+  delayMillis: number
+): Effect.Effect<Content | undefined, unknown> =>
+  Effect.catch(reading, (error) =>
+    retries === 0 || !isPassing(error)
+      ? Effect.fail(error)
+      : Effect.andThen(Effect.sleep(delayMillis), readPatiently(reading, retries - 1, 2 * delayMillis))
+  )
 
 interface Content {
   readonly head: CheckpointHead

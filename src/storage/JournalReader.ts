@@ -1,4 +1,4 @@
-import type { FileHandle } from "node:fs/promises"
+import { type FileHandle, stat } from "node:fs/promises"
 import { basename } from "node:path"
 import { CreatedDecoder } from "./CreatedRecords.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
@@ -21,6 +21,8 @@ const leastReadBytes = 64 * 1024
 const longestHeadBytes = 1024
 /** After so many looks bytes that should be there are taken for lost; later where they may just be seen late. */
 const patientPolls = 100
+/** How often it is looked at whether the file that is open is still the one of its name. */
+const placeMillis = 1000
 
 export type PollResult =
   /** Records were applied; there may be more. */
@@ -53,6 +55,7 @@ export class JournalReader {
   private lost = false
   private pollsBehind = 0
   private behindSinceMillis = 0
+  private placeSeenMillis = 0
   private epochsRead = false
   /** Whether the present segment has an index has been looked at. */
   private indexTried = false
@@ -199,10 +202,21 @@ export class JournalReader {
       return "progress"
     }
     const segmentEnd = this.epoch > 0 ? await this.announcedEnd() : undefined
-    if (segmentEnd === undefined) return "idle"
+    if (segmentEnd === undefined) return (await this.isReplaced()) ? "stale" : "idle"
     if (this.position < segmentEnd) return this.readTo(segmentEnd)
     this.goTo(this.epoch, this.segment + 1)
     return "progress"
+  }
+
+  /** Whether the file that is being read has lost its name: its directory was removed. Looked at from time to time. */
+  private async isReplaced(): Promise<boolean> {
+    const { handle, handleOf } = this
+    // Where files may be seen late, each look is at a file that was just opened.
+    if (handle === undefined || handleOf === undefined || this.paths.sight.mayBeLate) return false
+    if (this.nowMillis() - this.placeSeenMillis < placeMillis) return false
+    this.placeSeenMillis = this.nowMillis()
+    const [open, named] = await Promise.all([handle.stat(), stat(handleOf)])
+    return open.ino !== named.ino
   }
 
   /** Where the present segment ends, as the next one of its epoch says; `undefined` as long as there is none. */

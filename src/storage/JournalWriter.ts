@@ -2,6 +2,7 @@ import { close, constants, fdatasync, openSync, write } from "node:fs"
 import { promisify } from "node:util"
 import { ByteWriter } from "../shapes/ByteWriter.ts"
 import { CreatedEncoder } from "./CreatedRecords.ts"
+import { isInPlace, isLinked } from "./fileInPlace.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "./Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "./Records.ts"
@@ -68,6 +69,8 @@ export class JournalWriter {
   private queue: Array<Range> = []
   private writing = false
   private failing = false
+  /** After a failure to begin a segment: when to try again. */
+  private beginAgainMillis = 0
   private waiting: Array<{ readonly marker: number; readonly resolve: (durable: boolean) => void }> = []
   /** The segment whose directory entry is durable. */
   private namedSegment = -1
@@ -82,7 +85,7 @@ export class JournalWriter {
   private readonly listeners: {
     readonly onDurable: (marker: number) => void
     readonly onRotate: (segment: number) => void
-    readonly onTrouble: (message: string) => void
+    readonly onTrouble: (topic: string, message: string) => void
   }
 
   constructor(options: {
@@ -95,7 +98,7 @@ export class JournalWriter {
     readonly timers: Timers
     readonly onDurable: (marker: number) => void
     readonly onRotate: (segment: number) => void
-    readonly onTrouble: (message: string) => void
+    readonly onTrouble: (topic: string, message: string) => void
   }) {
     this.paths = options.paths
     this.epoch = options.epoch
@@ -114,6 +117,23 @@ export class JournalWriter {
       segmentFile(this.paths, this.epoch, this.segment),
       constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
       fileMode
+    )
+  }
+
+  /** Whether the file that is written to is there for others. With `thorough` also whether it stands where they look for it. */
+  async isThere(thorough: boolean): Promise<boolean> {
+    const { fd } = this
+    const path = segmentFile(this.paths, this.epoch, this.segment)
+    const isThere = isLinked(fd).then(
+      (linked) => linked && (!thorough || isInPlace(this.paths.sight, fd, path))
+    )
+    // Once the next segment is begun, this one may be closed.
+    return isThere.then(
+      (there) => there || this.fd !== fd || this.closed,
+      (error: unknown) => {
+        if (this.fd !== fd || this.closed) return true
+        throw error
+      }
     )
   }
 
@@ -305,6 +325,7 @@ export class JournalWriter {
       this.openTransaction !== undefined
     )
       return
+    if (this.timers.nowMillis() < this.beginAgainMillis) return
     let next: number
     const previous = { fd: this.fd, segment: this.segment }
     this.segment++
@@ -313,7 +334,11 @@ export class JournalWriter {
     } catch (error) {
       // The old segment simply goes on growing until the disk accepts a new one.
       this.segment = previous.segment
-      this.listeners.onTrouble(`cannot begin journal segment ${previous.segment + 1}: ${String(error)}`)
+      this.beginAgainMillis = this.timers.nowMillis() + retryMillis
+      this.listeners.onTrouble(
+        "segment",
+        `cannot begin journal segment ${previous.segment + 1}: ${String(error)}; the one before it goes on growing`
+      )
       return
     }
     this.segment = previous.segment
@@ -430,13 +455,15 @@ export class JournalWriter {
       } catch (error) {
         this.failing = true
         this.listeners.onTrouble(
+          "writing",
           `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${retryMillis} ms`
         )
         await pause(this.timers, retryMillis)
       }
     }
     this.failing = false
-    if (range.closeAfter) await closeFile(range.fd)
+    // All of it is durable: what a file system may say when it is closed does not matter any more.
+    if (range.closeAfter) await closeFile(range.fd).catch(() => {})
     this.durableMarker = range.marker
     if (this.waiting.length > 0) {
       const due = this.waiting.filter((w) => w.marker <= range.marker)

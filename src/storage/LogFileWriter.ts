@@ -111,8 +111,8 @@ const moveShape = async (
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
-    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace, fileMode)
     const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
+    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace, fileMode)
     try {
       await writeFully(file, content, 0)
       if (options.durableWrites) await file.datasync()

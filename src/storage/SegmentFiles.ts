@@ -119,8 +119,9 @@ export class SegmentFiles {
   }
 
   async sizeOf(segment: number): Promise<number> {
-    const size = async (file: FileHandle) => (await file.stat()).size
-    return this.paths.sight.mayBeLate ? this.anew(segment, size) : size(await this.handle(segment))
+    return this.paths.sight.mayBeLate
+      ? this.anew(segment, sizeOfFile)
+      : sizeOfFile(await this.handle(segment))
   }
 
   /** Fills `into` from `position` on; false when the file ends before. */
@@ -156,6 +157,8 @@ export class SegmentFiles {
     for (const segment of this.numbers()) await this.forget(segment)
   }
 }
+
+const sizeOfFile = async (file: FileHandle): Promise<number> => (await file.stat()).size
 
 const closeQuietly = async (handle: Promise<FileHandle> | undefined): Promise<void> => {
   try {

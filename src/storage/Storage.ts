@@ -27,11 +27,16 @@ import { StorageEngine } from "./StorageEngine.ts"
 import { longestLateMillis } from "./Sight.ts"
 import { timersOf } from "./Timers.ts"
 import { Watch } from "./Watch.ts"
+import { checkWritable } from "./WriteCheck.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
   message: Schema.String
 }) {}
+
+/** A disk that refuses once is asked again so often, after so many milliseconds and twice as many each time. */
+const loadRetries = 5
+const loadRetryMillis = 100
 
 const recentBytes = 32 << 20
 /** The latest bytes of the journal stay in memory for one to two times as long. */
@@ -47,7 +52,10 @@ export class Storage extends Context.Service<
   Storage,
   {
     readonly engine: StorageEngine
-    /** Reads what storage holds, then follows it. Every shape is readable when this succeeds. */
+    /**
+     * Finds out whether storage can be written, reads what it holds, then follows it. Every shape is readable when this
+     * succeeds.
+     */
     readonly load: Effect.Effect<void, StorageUnusable>
   }
 >()("baton/storage/Storage") {
@@ -79,20 +87,47 @@ export class Storage extends Context.Service<
         ),
         (opened) => Effect.promise(() => opened.close())
       )
+      const storageDir = { variable: "ELECTRIC_STORAGE_DIR", path: directory }
+      const directories =
+        metaDir === undefined
+          ? [storageDir]
+          : [storageDir, { variable: "ELECTRIC_SHAPE_DB_STORAGE_DIR", path: metaDir }]
+      const loading = Effect.tryPromise({
+        try: () => engine.load(),
+        catch: (cause) =>
+          new StorageUnusable({
+            message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`
+          })
+      })
+      /** One error of a disk does not end a start. */
+      const loadPatiently = (retries: number, delayMillis: number): typeof loading =>
+        Effect.catch(loading, (error) =>
+          retries === 0
+            ? Effect.fail(error)
+            : Effect.logWarning(`${error.message} It is tried again in ${delayMillis} ms.`).pipe(
+                Effect.andThen(Effect.sleep(delayMillis)),
+                Effect.andThen(loadPatiently(retries - 1, 2 * delayMillis))
+              )
+        )
+      const checkWriting = Effect.gen(function* () {
+        const problem = yield* Effect.promise(() => checkWritable(directories, engine.paths))
+        if (problem === undefined) return
+        // A full disk may have room again by itself, and what it holds can be served until then.
+        if (problem.isFull && existsSync(engine.paths.root))
+          return yield* Effect.logWarning(`${problem.message}. Until then this instance can only read.`)
+        return yield* new StorageUnusable({ message: `${problem.message}. Then start again.` })
+      })
       const load = Effect.gen(function* () {
-        const others = yield* Effect.promise(() => otherFormatVersions(directory, config.replicationStreamId))
+        if (!memory) yield* checkWriting
+        const others = yield* Effect.promise(() =>
+          otherFormatVersions(directory, config.replicationStreamId).catch(() => [])
+        )
         if (others.length > 0) {
           yield* Effect.logInfo(
             `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
           )
         }
-        yield* Effect.tryPromise({
-          try: () => engine.load(),
-          catch: (cause) =>
-            new StorageUnusable({
-              message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`
-            })
-        })
+        yield* loadPatiently(loadRetries, loadRetryMillis)
         engine.follow()
       })
       const age = Effect.sync(() => {

@@ -8,6 +8,7 @@ import {
   secureEpoch,
   withdrawClaim
 } from "./Epochs.ts"
+import { Complaints } from "./Complaints.ts"
 import { discardDisordered } from "./discardShape.ts"
 import { noHooks } from "./EngineHooks.ts"
 import type { EngineOptions, TakenOver } from "./EngineOptions.ts"
@@ -24,6 +25,7 @@ import type { ShapeState } from "./ShapeState.ts"
 import { ShapeStore } from "./ShapeStore.ts"
 import { createLayout, type StoragePaths } from "./StorageDir.ts"
 import { nameLostShapes } from "./lostShapes.ts"
+import { isGone } from "./Sight.ts"
 import { SharedLook } from "./SharedLook.ts"
 import { pause, systemTimers, type Timers } from "./Timers.ts"
 import { Waiters } from "./Waiters.ts"
@@ -85,6 +87,7 @@ export class StorageEngine {
     this.proofs = new SegmentProofs(this.paths)
     this.segments = new SegmentFiles(this.paths, this.proofs)
     this.store = this.freshStore()
+    this.complaints = new Complaints(this.timers, this.warn)
   }
 
   private freshStore(): ShapeStore {
@@ -103,6 +106,12 @@ export class StorageEngine {
   get oldestSegment(): number {
     return Math.max(this.firstSegment, this.store.movedSegment + 1)
   }
+
+  readonly complaints: Complaints
+  /** The directory that is written to is not there any more, or another one stands in its place. */
+  isGone = false
+  /** The highest epoch that was read or written here: a storage that is begun anew goes on behind it. */
+  private highestEpoch = 0
 
   readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
 
@@ -170,7 +179,10 @@ export class StorageEngine {
         // A segment that has lost its end: what comes behind it is read in a while.
         if (result !== "behind") for (const resolve of this.asking.splice(0, asked)) resolve()
       } catch (error) {
-        this.warn(`Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`)
+        this.complaints.about(
+          "reading",
+          `Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`
+        )
         this.backingOff = true
         await this.sleep(1000)
         this.backingOff = false
@@ -256,6 +268,8 @@ export class StorageEngine {
       return taken
     } catch (error) {
       this.follow()
+      // Part of it may have been removed: the next attempt finds it whole.
+      if (isGone(error)) await createLayout(this.paths)
       throw error
     } finally {
       this.takingOver = false
@@ -270,7 +284,8 @@ export class StorageEngine {
     // Somebody has written here before, who made it first.
     if ((this.reader?.epoch ?? 0) === 0) await createLayout(this.paths)
     steps.done("layout")
-    const epoch = await claimEpoch(this.paths, this.reader?.epoch)
+    this.highestEpoch = Math.max(this.highestEpoch, this.reader?.epoch ?? 0)
+    const epoch = await claimEpoch(this.paths, this.highestEpoch)
     steps.done("claim")
     if (this.reader === undefined) await this.load()
     const isWhole = await readEverything(this, certainty).catch(async (error: unknown) => {
@@ -307,11 +322,13 @@ export class StorageEngine {
         this.segments.known(epoch, next)
         this.hooks.onRotate()
       },
-      onTrouble: this.warn
+      onTrouble: (topic, message) => this.complaints.about(topic, message)
     })
     this.segments.known(epoch, segment)
     if (previous === null) this.firstSegment = segment
     this.writer = writer
+    this.isGone = false
+    this.highestEpoch = epoch
     this.secured = this.options.durableWrites ? this.secure(writer, { epoch, previous }) : Promise.resolve()
     writer.notice({ t: "epoch", epoch, previous })
     // What came before the first segment stands in a checkpoint that is gone: readers elsewhere may believe in its shapes.
@@ -340,9 +357,12 @@ export class StorageEngine {
       try {
         return await secureEpoch(this.paths, record)
       } catch (error) {
-        this.warn(
+        this.complaints.about(
+          "epoch",
           `Cannot make epoch ${record.epoch} durable: ${String(error)}; retrying every ${secureMillis} ms. Nothing is acknowledged and no shape is made meanwhile.`
         )
+        await this.checkPlace().catch(() => {})
+        if (this.isGone) return
         await pause(this.timers, secureMillis)
       }
     }
@@ -372,9 +392,21 @@ export class StorageEngine {
   private async lookForClaims(): Promise<boolean> {
     const { writer } = this
     if (writer === undefined) return true
-    const highest = await highestClaim(this.paths)
-    if (highest <= writer.epoch) await this.secured
-    return this.writer !== writer || highest > writer.epoch
+    const [highest, isThere] = await Promise.all([highestClaim(this.paths), writer.isThere(false)])
+    if (highest < writer.epoch || !isThere) this.lost(writer)
+    if (highest <= writer.epoch && !this.isGone) await this.secured
+    return this.writer !== writer || highest > writer.epoch || this.isGone
+  }
+
+  /** Our own claim, or the file that is written to, has been removed: nothing that goes there is there for anybody. */
+  private lost(writer: JournalWriter): void {
+    if (this.writer === writer) this.isGone = true
+  }
+
+  /** Looks whether what is written still stands where a successor would look for it. For the writer, from time to time. */
+  async checkPlace(): Promise<void> {
+    const { writer } = this
+    if (writer !== undefined && !(await writer.isThere(true))) this.lost(writer)
   }
 
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
@@ -401,7 +433,7 @@ export class StorageEngine {
       })
     })
     const closing = writer.close()
-    if (!whole || writer.isFailing) {
+    if (!whole || writer.isFailing || this.isGone) {
       // A disk that hangs must not hold up anything else; what it has is what counts, and is read when it can be.
       this.options.run(Effect.promise(() => closing))
       this.leaving = undefined

@@ -22,6 +22,7 @@ const possible = ({ state, lockHeld, storageLoaded }: World): ReadonlyArray<Heal
     if (event === "storageLoaded") return !storageLoaded
     if (event === "lockGranted") return !lockHeld && storageLoaded && state !== "asleep"
     if (event === "streamStarted") return lockHeld && (state === "takingOver" || state === "releasing")
+    if (event === "storageFailed") return lockHeld
     if (event === "slept") return lockHeld && (state === "active" || state === "releasing")
     if (event === "lockReleased") return state === "releasing"
     if (event === "drained") return state === "draining"
@@ -32,6 +33,7 @@ const lockAfter: Partial<Record<HealthEvent, boolean>> = {
   lockGranted: true,
   lockLost: false,
   lockReleased: false,
+  storageFailed: false,
   databaseDown: false,
   slept: false
 }
@@ -116,6 +118,7 @@ describe("health states", () => {
     assert.deepStrictEqual(Object.fromEntries(healthStates.map((state) => [state, answer(state)])), {
       starting: '202 {"status":"starting"}',
       waiting: '202 {"status":"waiting"}',
+      unwritable: '202 {"status":"waiting","reason":"storage cannot be written"}',
       disconnected: '202 {"status":"waiting"}',
       takingOver: '202 {"status":"starting"}',
       active: '200 {"status":"active"}',

@@ -1,0 +1,85 @@
+import { Deferred, Effect } from "effect"
+import type { BatonConfig } from "../config/BatonConfig.ts"
+import type { HealthRef } from "../health/HealthRef.ts"
+import { Maintenance } from "../storage/Maintenance.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+
+const longestMaintenanceMillis = 1000
+const fenceCheckMillis = 2000
+/** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
+const retainedSegments = 4
+const retainedEntries = 4_000_000
+/** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
+const removalDelayIntervals = 3
+
+/** How a turn as holder of the lock ended. */
+export type TurnEnd = "idle" | "fenced" | "storageGone" | "beginAnew"
+
+/** Housekeeping of storage, for as long as this instance writes it. Dies of a disk that refuses: begin it anew then. */
+export const maintainStorage = (engine: StorageEngine, config: BatonConfig): Effect.Effect<never> => {
+  const pauseMillis = Math.min(longestMaintenanceMillis, config.cleanupIntervalMillis)
+  return Effect.scoped(
+    Effect.suspend(() => {
+      const work = new Maintenance(engine, {
+        retainedSegments,
+        retainedEntries,
+        // A checkpoint is rare, and journal segments go once it is there: it is always durable.
+        meta: { synchronous: "FULL", cacheBytes: config.shapeDbCacheBytes },
+        removalDelayMillis: removalDelayIntervals * config.cleanupIntervalMillis
+      })
+      return Effect.forever(
+        Effect.andThen(
+          Effect.sleep(pauseMillis),
+          work
+            .round()
+            .pipe(
+              Effect.catchTag("CheckpointError", (error) =>
+                Effect.logWarning(`${error.message}. Tried again later; the journal holds everything.`)
+              )
+            )
+        )
+      )
+    })
+  )
+}
+
+/** Ends the turn when another instance has taken over storage, or when storage is not there any more. */
+export const watchStorage = (
+  engine: StorageEngine,
+  health: HealthRef["Service"],
+  ended: Deferred.Deferred<TurnEnd>
+): Effect.Effect<void> => {
+  const look = Effect.gen(function* () {
+    yield* Effect.promise(() => engine.checkPlace())
+    if (!(yield* Effect.promise(() => engine.isFenced()))) return false
+    if (engine.isGone) {
+      yield* Effect.logError(
+        `The storage directory ${engine.paths.root} was removed or replaced while this instance was writing to it. What it held is lost, and nothing has been acknowledged since that was noticed. All shapes are dropped and everything is made anew; clients fetch again. Nothing is to be done, but find out who removes it.`
+      )
+      yield* Deferred.succeed(ended, "storageGone")
+      return true
+    }
+    yield* health.send("fenced")
+    yield* Effect.logWarning(
+      "Another instance has taken over storage. This one has written nothing that counts since, gives up the lock and waits for its turn."
+    )
+    yield* Deferred.succeed(ended, "fenced")
+    return true
+  })
+  const step: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.sleep(fenceCheckMillis).pipe(
+      Effect.andThen(look),
+      Effect.catchDefect((defect) =>
+        Effect.sync(() => {
+          engine.complaints.about(
+            "fence",
+            `It cannot be seen whether another instance has taken over storage: ${String(defect)}. It is tried again; nothing is acknowledged meanwhile.`
+          )
+          return false
+        })
+      ),
+      Effect.flatMap((isOver) => (isOver ? Effect.void : step))
+    )
+  )
+  return step
+}

@@ -1,0 +1,32 @@
+import type { Timers } from "./Timers.ts"
+
+/** The same trouble is said this often while it lasts. */
+const everyMillis = 10_000
+
+/**
+ * Says trouble that comes again and again: at once when it begins, then from time to time with the number of times that it
+ * has come since. A disk that is full for an hour must not fill the log, too.
+ */
+export class Complaints {
+  private readonly topics = new Map<string, { saidAtMillis: number; unsaid: number }>()
+  private readonly timers: Pick<Timers, "nowMillis">
+  private readonly say: (message: string) => void
+
+  constructor(timers: Pick<Timers, "nowMillis">, say: (message: string) => void) {
+    this.timers = timers
+    this.say = say
+  }
+
+  /** `topic` is what the trouble is with, without what differs from one time to the next. */
+  about(topic: string, message: string): void {
+    const nowMillis = this.timers.nowMillis()
+    const known = this.topics.get(topic)
+    if (known !== undefined && nowMillis - known.saidAtMillis < everyMillis) {
+      known.unsaid++
+      return
+    }
+    const unsaid = known?.unsaid ?? 0
+    this.say(unsaid === 0 ? message : `${message} (and ${unsaid} times more since this was last said)`)
+    this.topics.set(topic, { saidAtMillis: nowMillis, unsaid: 0 })
+  }
+}
