@@ -6,6 +6,8 @@ import { eventually } from "../support/eventually.ts"
 import { mountLate } from "../support/lateMounts.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
 
+const mount = (...options: ReadonlyArray<string>): boolean => spawnSync("mount", options).status === 0
+
 const cannotMount = "no file system can be mounted here"
 
 describe("storage that cannot be written", () => {
@@ -32,7 +34,6 @@ describe("storage that cannot be written", () => {
     async (test) => {
       const storageDir = storageForTest()
       const seen = storageForTest()
-      const mount = (...options: ReadonlyArray<string>) => spawnSync("mount", options).status === 0
       if (!mount("--bind", storageDir, seen)) return test.skip(cannotMount)
       onTestFinished(() => void spawnSync("umount", ["-l", seen]))
       const database = await databaseForTest()
@@ -81,7 +82,12 @@ describe("storage that cannot be written", () => {
       /The storage directory .* was removed or replaced while this instance was writing/,
       10_000
     )
-    for (const service of [active, waiting]) {
+    const next = await eventually("one of them to be active", async () => {
+      const answers = await Promise.all([active.health(), waiting.health()])
+      return [active, waiting].find((_, i) => answers[i]?.status === 200)
+    })
+    // Whoever is active makes the shape anew, the other one follows.
+    for (const service of [next, next === active ? waiting : active]) {
       await eventually("the old handle to be refused, and the row to be there", async () => {
         const old = await ask(service.url, { table: "items", handle: handle ?? "", offset: "0_0" })
         const anew = await ask(service.url, { table: "items" })
@@ -89,9 +95,6 @@ describe("storage that cannot be written", () => {
       })
     }
     assert.isAbove(readdirSync(storageDir, { recursive: true }).length, 5)
-    await eventually("somebody to be active", async () =>
-      (await Promise.all([active.health(), waiting.health()])).some((health) => health?.status === 200)
-    )
   })
 })
 

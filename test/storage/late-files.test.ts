@@ -145,22 +145,23 @@ describe("a follower of files that another machine writes", () => {
   })
 })
 
-describe("whoever takes over while even files that are opened are seen late", () => {
-  const late = async (timers: Timers) => {
-    const made = setting(timers)
-    const { follower, sight, writer } = made
-    await writer.takeOver()
-    const shape = createShape(writer, "a")
-    await writer.writer?.durable()
-    await follower.load()
-    sight.isFrozen = true
-    await follower.catchUp()
-    for (let i = 0; i < 30; i++)
-      writeTransaction(writer, 1000n + BigInt(i), [{ op: 0, ids: [shape.id], padding: 100 }])
-    await writer.writer?.durable()
-    return { ...made, shape }
-  }
+/** A follower to which nothing that was written lately is shown. */
+const late = async (timers: Timers) => {
+  const made = setting(timers)
+  const { follower, sight, writer } = made
+  await writer.takeOver()
+  const shape = createShape(writer, "a")
+  await writer.writer?.durable()
+  await follower.load()
+  sight.isFrozen = true
+  await follower.catchUp()
+  for (let i = 0; i < 30; i++)
+    writeTransaction(writer, 1000n + BigInt(i), [{ op: 0, ids: [shape.id], padding: 100 }])
+  await writer.writer?.durable()
+  return { ...made, shape }
+}
 
+describe("whoever takes over while even files that are opened are seen late", () => {
   it("looks again until storage has what Postgres was told is safe", async () => {
     const { follower, said, shape, sight } = await late(systemTimers)
     setTimeout(() => (sight.isFrozen = false), 700)
