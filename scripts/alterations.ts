@@ -2,8 +2,9 @@
  * Tables that are altered at random while official clients follow them: no client is told to fetch again and again, and each
  * shows within seconds what Postgres selects, with and without writes after what was altered.
  *
- *   npx node scripts/alterations.ts [--sequences 100] [--steps 12] [--seed N]
+ *   npx node scripts/alterations.ts [--sequences 100] [--steps 12] [--seed N] [--workers 2] [--waiting]
  *
+ * With `--waiting` there is a second instance, which waits and has clients of its own.
  * Each sequence has a seed of its own, which is printed when it fails: `--seed` of it with `--sequences 1` replays it.
  */
 import { mkdtempSync, rmSync } from "node:fs"
@@ -20,6 +21,8 @@ const { values: options } = parseArgs({
   options: {
     sequences: { type: "string", default: "100" },
     steps: { type: "string", default: "12" },
+    workers: { type: "string", default: "0" },
+    waiting: { type: "boolean", default: false },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -37,17 +40,25 @@ let steps = 0
 let refetches = 0
 let slowestMillis = 0
 const admin = await connectTo(cluster.url("postgres"))
-const service = await startService({
-  storageDir: path.join(directory, "storage"),
-  env: { DATABASE_URL: cluster.url("postgres"), ELECTRIC_REPLICATION_STREAM_ID: "alterations" }
-})
+const start = (until: "active" | "waiting") =>
+  startService({
+    storageDir: path.join(directory, "storage"),
+    until,
+    env: {
+      DATABASE_URL: cluster.url("postgres"),
+      ELECTRIC_REPLICATION_STREAM_ID: "alterations",
+      BATON_HTTP_WORKERS: options.workers
+    }
+  })
+const service = await start("active")
+const others = options.waiting ? [await start("waiting")] : []
 try {
   for (let i = 0; i < Number(options.sequences); i++) {
     const seed = first + i
     await admin.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     const report = await followAlterations({
       databaseUrl: cluster.url("postgres"),
-      serviceUrl: service.url,
+      serviceUrls: [service, ...others].map(({ url }) => url),
       random: makeRandom(seed),
       steps: Number(options.steps)
     })
@@ -63,6 +74,7 @@ try {
       say(`${i + 1} sequences, ${steps} steps, ${refetches} must-refetch, slowest ${slowestMillis} ms`)
   }
 } finally {
+  for (const other of others) await other.dispose()
   await service.dispose()
   await admin.end()
   await cluster.destroy()

@@ -153,8 +153,7 @@ export class TableNews {
         const generated = new Set(
           shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
         )
-        const { columns, whereColumns = [] } = shape.definition
-        if ([...columns, ...whereColumns].some((name) => generated.has(name))) affected.push(shape)
+        if (shape.definition.columns.some((name) => generated.has(name))) affected.push(shape)
       }
     }
     this.session.drop(affected, "the publication did not carry generated columns")

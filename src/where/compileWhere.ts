@@ -59,28 +59,24 @@ const compileTwice = (request: WhereRequest): Result.Result<CompiledWhere, Where
   try {
     return Result.succeed(compile(request, parseLikeBefore(request.sql, limitsOf(request))))
   } catch (failure) {
-    if (!(failure instanceof Refusal)) return refused(failure, true)
+    if (!(failure instanceof Refusal)) return refused(failure)
   }
   // What is wrong with it, and where in this very text.
-  let isParsed = false
   try {
-    const parsed = parseCondition(request.sql, limitsOf(request))
-    isParsed = true
-    return Result.succeed(compile(request, parsed))
+    return Result.succeed(compile(request, parseCondition(request.sql, limitsOf(request))))
   } catch (failure) {
-    return refused(failure, !isParsed)
+    return refused(failure)
   }
 }
 
-const refused = (failure: unknown, final: boolean): Result.Result<never, WhereError> => {
-  if (failure instanceof Refusal)
-    return Result.fail({ ...failure.error, final: final || failure.error.final })
+const refused = (failure: unknown): Result.Result<never, WhereError> => {
+  if (failure instanceof Refusal) return Result.fail(failure.error)
   if (failure instanceof RangeError) {
     return Result.fail({
       message: "the clause is nested too deep",
       position: undefined,
       parameter: "where",
-      final: true
+      unknownName: false
     })
   }
   throw failure

@@ -18,7 +18,7 @@ describe("tables that are altered at random", () => {
         await database.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         const report = await followAlterations({
           databaseUrl: database.url,
-          serviceUrl: service.url,
+          serviceUrls: [service.url],
           random: makeRandom(first + i),
           steps
         })

@@ -17,10 +17,13 @@ export interface AlterationsReport {
 }
 
 interface Client {
+  readonly url: string
   readonly followed: Followed
   /** Undefined while what it follows cannot be had: it was refused for good, as it should be. */
   synced: SyncedShape | undefined
   refetches: number
+  /** What it was told when it was refused last. */
+  refusedWith: string
 }
 
 /** As long as a client may show something else than there is. */
@@ -34,20 +37,25 @@ const refetchesPerStep = 4
  */
 export const followAlterations = async (options: {
   readonly databaseUrl: string
-  readonly serviceUrl: string
+  /** Each is asked by clients of its own. The first one can make shapes. */
+  readonly serviceUrls: ReadonlyArray<string>
   readonly random: Random
   readonly steps: number
 }): Promise<AlterationsReport> => {
-  const { databaseUrl, random, serviceUrl, steps } = options
+  const { databaseUrl, random, serviceUrls, steps } = options
   const tables = new AlteredTables(random)
   const session = await connectForText(databaseUrl)
   const history: Array<string> = []
   const problems: Array<string> = []
-  const clients: Array<Client> = tables.followed.map((followed) => ({
-    followed,
-    synced: undefined,
-    refetches: 0
-  }))
+  const clients: Array<Client> = serviceUrls.flatMap((url) =>
+    tables.followed.map((followed) => ({
+      url,
+      followed,
+      synced: undefined,
+      refusedWith: "nothing",
+      refetches: 0
+    }))
+  )
   let comparisons = 0
   let slowestMillis = 0
   let refetches = 0
@@ -82,6 +90,7 @@ export const followAlterations = async (options: {
     for (const error of synced.errors)
       if (!isRefusal(error)) problems.push(`${JSON.stringify(client.followed.params)}: ${String(error)}`)
     if (synced.errors.length === 0) return
+    client.refusedWith = synced.errors.map(String).join("; ")
     client.refetches += synced.refetches()
     synced.stop()
     client.synced = undefined
@@ -89,18 +98,19 @@ export const followAlterations = async (options: {
 
   const compare = async (since: number, stepsSince: number) => {
     for (const client of clients) {
-      const name = JSON.stringify(client.followed.params)
+      const name = `${client.url}: ${JSON.stringify(client.followed.params)}`
       const before = client.refetches + (client.synced?.refetches() ?? 0)
       const check = async () => {
         const expected = await select(client.followed.sql)
         settle(client)
         if (expected === undefined) return true
         client.synced ??= syncShape({
-          url: serviceUrl,
+          url: client.url,
           params: { ...client.followed.params }
         })
         const difference = differenceOfRows(expected, client.synced.rows(), { collapse: true })
-        if (difference !== undefined) throw new Error(difference)
+        if (difference !== undefined)
+          throw new Error(`${difference}\nlast refused with ${client.refusedWith}`)
         return true
       }
       await eventually(name, check, deadlineMillis).catch((error: unknown) => {
