@@ -2,6 +2,8 @@ import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "./Baton.ts"
 import { parseCommandLine } from "./commandLine.ts"
 import { Config, type BatonConfig } from "./config/BatonConfig.ts"
+import { fileProblems } from "./config/checkFiles.ts"
+import { ConfigError } from "./config/ConfigError.ts"
 import { parseConfig } from "./config/parseConfig.ts"
 import { EnvironmentReader } from "./config/EnvironmentReader.ts"
 import { variables } from "./config/Variables.ts"
@@ -53,6 +55,8 @@ const configure = Effect.gen(function* () {
   const parsed = parseConfig(process.env)
   if (Result.isFailure(parsed)) return yield* Effect.fail(new CannotStart(parsed.failure.message))
   const result = parsed.success
+  const problems = result._tag === "Complete" ? fileProblems(result.config) : []
+  if (problems.length > 0) return yield* Effect.fail(new CannotStart(new ConfigError({ problems }).message))
   if (result._tag === "Complete") return { ...result, development: undefined } satisfies Start
   const database = yield* devDatabase({ directory: result.developmentDir }).pipe(
     Effect.mapError((error) => new CannotStart(error.message))

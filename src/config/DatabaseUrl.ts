@@ -22,13 +22,14 @@ const unescapedCharacters =
   "characters such as @ / ? # % in a user name or password must be percent-encoded, @ as %40 for example"
 
 /**
- * Reads a Postgres URL. `sslmode` defaults to `prefer`, the port to 5432, the database to the user name; other query
+ * Reads a Postgres URL; blanks around it do not count. `sslmode` defaults to `prefer`, the port to 5432, the database to the user name; other query
  * parameters are ignored. A reason never shows more of the URL than its scheme or its `sslmode`, since any other part
  * may turn out to be a piece of a password.
  * Source: Postgres docs, "Connection URIs".
  */
-export const parseDatabaseUrl = (text: string): Result.Result<DatabaseTarget, string> => {
-  const match = parts.exec(text)
+export const parseDatabaseUrl = (given: string): Result.Result<DatabaseTarget, string> => {
+  // A secret that was written with `echo` ends with a line break.
+  const match = parts.exec(given.trim())
   const scheme = match?.[1] ?? ""
   if (match === null || (scheme !== "postgres" && scheme !== "postgresql")) {
     return Result.fail(
@@ -40,6 +41,12 @@ export const parseDatabaseUrl = (text: string): Result.Result<DatabaseTarget, st
   const userInfo = at < 0 ? "" : authority.slice(0, at)
   const address = authority.slice(at + 1)
 
+  if (address.includes(",")) {
+    return Result.fail(
+      "several hosts are not supported: name the primary, or one name that always leads to it (your provider's endpoint, a " +
+        "DNS name, HAProxy)"
+    )
+  }
   const hostAndPort = /^(\[[0-9A-Fa-f:.%]*\]|[^:]*)(?::(.*))?$/s.exec(address)
   const host = decoded((hostAndPort?.[1] ?? "").replace(/^\[(.*)\]$/, "$1"))
   if (address === "" || host === undefined || host === "") return Result.fail("missing host")

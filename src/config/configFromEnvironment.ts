@@ -1,5 +1,6 @@
 import { Effect, Layer } from "effect"
 import { Config } from "./BatonConfig.ts"
+import { fileProblems } from "./checkFiles.ts"
 import { ConfigError } from "./ConfigError.ts"
 import type { Environment } from "./EnvironmentReader.ts"
 import { type CompleteConfig, type HostFacts, parseConfig } from "./parseConfig.ts"
@@ -12,11 +13,13 @@ export const readConfiguration = (
   environment: Environment,
   host: HostFacts
 ): Effect.Effect<CompleteConfig, ConfigError> =>
-  Effect.flatMap(Effect.fromResult(parseConfig(environment, undefined, host)), (parsed) =>
-    parsed._tag === "NeedsDatabase"
-      ? Effect.fail(new ConfigError({ problems: ["DATABASE_URL is not set"] }))
+  Effect.flatMap(Effect.fromResult(parseConfig(environment, undefined, host)), (parsed) => {
+    const problems =
+      parsed._tag === "NeedsDatabase" ? ["DATABASE_URL is not set"] : fileProblems(parsed.config)
+    return parsed._tag === "NeedsDatabase" || problems.length > 0
+      ? Effect.fail(new ConfigError({ problems }))
       : Effect.succeed(parsed)
-  )
+  })
 
 /**
  * The configuration of a service that is part of another program: the variables of `docs/configuration.md`, from the

@@ -33,7 +33,7 @@ export interface ResolvedShape {
 /** What resolving asks of the catalogue. */
 export type TableLookup = Pick<
   Inspector["Service"],
-  "table" | "tableNow" | "remembered" | "isFresh" | "serverVersionNum"
+  "table" | "tableNow" | "whyAbsent" | "remembered" | "isFresh" | "serverVersionNum"
 >
 
 /** What all shapes have in common that select alike from one table: made, and held in memory, once. */
@@ -165,8 +165,7 @@ export class ShapeResolver {
       onFailure: (error) =>
         Effect.andThen(this.tellOperator(error), this.withoutCatalogue(selection, name, known)),
       onSuccess: (table) => {
-        if (table === undefined || table.columns.length === 0)
-          return Effect.fail(one("table", tableDoesNotExist(name)))
+        if (table === undefined || table.columns.length === 0) return this.absent(name)
         return Effect.mapError(this.withTable(selection, name, table), (refusal) => {
           // What asks to come back has nothing to do with the table.
           if (refusal.status !== 400) return refusal
@@ -175,6 +174,13 @@ export class ShapeResolver {
         })
       }
     })
+  }
+
+  private absent(name: TableName): Effect.Effect<never, Failure> {
+    return Effect.flatMap(
+      Effect.catch(this.lookup.whyAbsent(name.schema, name.name), () => Effect.succeed(undefined)),
+      (reason) => Effect.fail(one("table", reason ?? tableDoesNotExist(name)))
+    )
   }
 
   private tellOperator({ message }: PgError): Effect.Effect<void> {
@@ -195,7 +201,7 @@ export class ShapeResolver {
         ),
       onSuccess: (table) =>
         table === undefined || table.columns.length === 0
-          ? Effect.fail(one("table", tableDoesNotExist(name)))
+          ? this.absent(name)
           : this.withTableNow(selection, name, table, facts)
     })
   }

@@ -3,6 +3,7 @@ import { Redacted } from "effect"
 import type { ClientConfig } from "pg"
 import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
 import type { ErrorSubject } from "./explainPgError.ts"
+import { saslPrep } from "./saslPrep.ts"
 import { Transport, type TransportOptions } from "./Transport.ts"
 
 /** The settings that decide how to connect, of whichever of the two database URLs. */
@@ -105,7 +106,9 @@ export const poolOptions = (
     port: target.port,
     database: target.database,
     username: target.username,
-    password: target.password,
+    // `pg` does this by itself. With MD5 or plain passwords it would be the other form; nobody has such passwords there.
+    password:
+      target.password === undefined ? undefined : Redacted.make(saslPrep(Redacted.value(target.password))),
     ssl: false, // the stream below negotiates TLS itself
     stream: () => new Transport(transport),
     applicationName: options.applicationName,

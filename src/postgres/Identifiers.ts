@@ -95,9 +95,13 @@ export const checkColumnNames = (
   names.includes("") ? Result.fail("Invalid zero-length identifier") : Result.succeed(names)
 
 /** The answer for a table that is not there (HTTP API, error of `table`). */
-export const tableDoesNotExist = ({ schema, name }: TableName): string =>
-  `Table "${escapeQuotes(schema)}"."${escapeQuotes(name)}" does not exist. ` +
+export const tableDoesNotExist = (table: TableName): string =>
+  `Table ${shownTable(table)} does not exist. ` +
   "If the table name contains capitals or special characters you must quote it."
+
+/** The table as messages to clients write it. */
+export const shownTable = ({ schema, name }: TableName): string =>
+  `"${escapeQuotes(schema)}"."${escapeQuotes(name)}"`
 
 const escapeQuotes = (name: string): string => name.replaceAll('"', '\\"')
 

@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
+import { whyAbsent } from "./absentTable.ts"
 import { describeByName, describeByOid, type Descriptions } from "./catalogue.ts"
 import type { TableName } from "./Identifiers.ts"
 import { ownPgError, type PgError } from "./PgError.ts"
@@ -27,6 +28,8 @@ export class Inspector extends Context.Service<
      * there is no answer within two seconds.
      */
     readonly tableNow: (schema: string, name: string) => Effect.Effect<TableInfo | undefined, PgError>
+    /** What there is of that name instead, for clients; `undefined` when there is nothing. */
+    readonly whyAbsent: (schema: string, name: string) => Effect.Effect<string | undefined, PgError>
     readonly tableByOid: (oid: number) => Effect.Effect<TableInfo | undefined, PgError>
     /** From memory only, in question or not. */
     readonly remembered: (schema: string, name: string) => TableInfo | undefined
@@ -158,6 +161,7 @@ export class Inspector extends Context.Service<
             joined ? Effect.map(read, (again) => again.value) : Effect.succeed(value)
           ).pipe(Effect.timeoutOrElse({ duration: answerMillis, orElse: () => Effect.fail(noAnswer) }))
         },
+        whyAbsent: (schema, name) => turns.withPermit(whyAbsent(database, { schema, name })),
         tableByOid: (oid) =>
           lookUp(
             String(oid),

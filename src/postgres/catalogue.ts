@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { orElseAbsent } from "./absentTable.ts"
 import { couldBeName, type TableName } from "./Identifiers.ts"
 import type { PgError } from "./PgError.ts"
 import type { Queryable } from "./SessionPool.ts"
@@ -176,7 +177,7 @@ export const describeByName = (
   { schema, name }: TableName
 ): Effect.Effect<Descriptions, PgError> =>
   couldBeName(schema) && couldBeName(name)
-    ? Effect.map(database.query<Row>(byName, [schema, name]), descriptionsOf)
+    ? orElseAbsent(Effect.map(database.query<Row>(byName, [schema, name]), descriptionsOf), none)
     : Effect.succeed(none)
 
 /** Those of the tables that exist, in no particular order, all as of one moment. */

@@ -38,7 +38,14 @@ describe("database URLs", () => {
     assert.strictEqual(target("postgres://u:p@ss:word@h/d").password, "p@ss:word")
   })
 
+  it("may have blanks and line breaks around them, as secrets from files do", () => {
+    assert.deepStrictEqual(target(" postgres://u:p@h/d\n"), target("postgres://u:p@h/d"))
+    assert.strictEqual(target("\tpostgres://u:p@h/d?sslmode=require\r\n").sslMode, "require")
+  })
+
   it.each([
+    ["postgres://u:hunter2@h1,h2:5432/d", "several hosts are not supported: name the primary"],
+    ["postgres://u:hunter2@h1:5432,h2:5433/d", "several hosts are not supported"],
     ["", 'invalid URL scheme: ""'],
     ["shop", 'invalid URL scheme: ""'],
     ["u:hunter2@h/d", 'invalid URL scheme: ""'],

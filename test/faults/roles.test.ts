@@ -81,6 +81,18 @@ describe("a role without what it needs", () => {
   })
 })
 
+describe("a password that is not in its simplest form", () => {
+  it("logs in, as it does with libpq, however the session is opened", { timeout: 60_000 }, async () => {
+    const database = await databaseForTest()
+    const role = await roleForTest(database, "SUPERUSER")
+    await database.query(`${items}; ALTER ROLE ${role.name} PASSWORD 'a\u00a0b\u00adc\u00aa'`)
+    const url = `${role.withPassword(encodeURIComponent("a\u00a0b\u00adc\u00aa"))}\n`
+    const service = await serviceForTest({ database, env: { DATABASE_URL: url } })
+    assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
+    assert.notMatch(service.logs(), /28P01/)
+  })
+})
+
 describe("publishing by hand", () => {
   it(
     "every step that lacks is answered with 503 and what to do, until there is none",

@@ -104,6 +104,7 @@ const world = Effect.gen(function* () {
         }),
         Layer.mock(Inspector)({
           table: () => Effect.succeed(items),
+          whyAbsent: () => Effect.succeed(undefined),
           tableNow: () => Effect.succeed(items),
           remembered: () => items,
           all: () => [items],

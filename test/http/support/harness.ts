@@ -89,6 +89,7 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
                 ? Effect.fail(ownPgError("connection_refused", "no connection"))
                 : Effect.succeed(store.tables.get(`${schema}.${name}`))
             ),
+          whyAbsent: () => Effect.succeed(undefined),
           tableNow: (schema, name) =>
             Effect.suspend(() => {
               store.catalogueReads++

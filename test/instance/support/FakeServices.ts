@@ -308,6 +308,7 @@ const publication = ({ server, peer }: Reach) =>
 
 const inspector = (): Inspector["Service"] => ({
   table: (_schema, name) => Effect.succeed(tableInfo(Number(name.slice(1)))),
+  whyAbsent: () => Effect.succeed(undefined),
   tableNow: (_schema, name) => Effect.succeed(tableInfo(Number(name.slice(1)))),
   tableByOid: (oid) => Effect.succeed(tableInfo(oid)),
   remembered: (_schema, name) => tableInfo(Number(name.slice(1))),
