@@ -10,6 +10,8 @@ export interface ConditionRefused {
   /** `where`, `params`, `order_by`; `table` when a sub-select names a table that does not exist. */
   readonly parameter: string
   readonly message: string
+  /** No newer description of the table could make it right. */
+  readonly final: boolean
 }
 
 /** The catalogue had to be asked and could not. */
@@ -17,10 +19,11 @@ export interface CatalogueUnavailable {
   readonly _tag: "CatalogueUnavailable"
 }
 
-export const conditionRefused = (parameter: string, message: string): ConditionRefused => ({
+export const conditionRefused = (parameter: string, message: string, final = true): ConditionRefused => ({
   _tag: "ConditionRefused",
   parameter,
-  message
+  message,
+  final
 })
 
 export const catalogueUnavailable: CatalogueUnavailable = { _tag: "CatalogueUnavailable" }
@@ -34,7 +37,7 @@ export class Conditions extends Context.Service<
       sql: string,
       params: Readonly<Record<string, string>>
     ) => Effect.Effect<WhereClause, ConditionRefused | CatalogueUnavailable>
-    /** What is known of types, functions and operators is outdated: the next condition is checked against what there is now. */
+    /** Makes sure that types, functions and operators are known as they are now. Does nothing while that cannot be asked. */
     readonly renew?: Effect.Effect<void>
     /** `queryable`: the only columns that condition and order may name. */
     readonly subset: (

@@ -17,6 +17,9 @@ import {
   Conditions
 } from "./Conditions.ts"
 
+/** Values of stored generated columns can be in the stream. */
+const generatedColumnsSince = 180000
+
 /** Conditions by the expression engine of `src/where`. */
 export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config> = Layer.effect(
   Conditions,
@@ -24,21 +27,25 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
     const catalogue = yield* Catalogue
     const { limits } = yield* Config
 
-    /** A name that is not known may be younger than the catalogue: it is read again once. */
+    /**
+     * What the catalogue of the last look does not know, or knows otherwise, may be younger: nothing is refused before it
+     * was made sure that nothing has changed.
+     */
     const compile = <A>(
       run: (types: TypeCatalogue) => Result.Result<A, WhereError>
     ): Effect.Effect<A, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
       Effect.gen(function* () {
         // The parser takes memory that a service without conditions never needs.
         yield* loadParser
-        const first = run(yield* Effect.mapError(catalogue.get, () => catalogueUnavailable))
-        if (Result.isSuccess(first)) return first.success
-        const error = first.failure
-        const second = error.unknownName
-          ? run(yield* Effect.mapError(catalogue.reload, () => catalogueUnavailable))
-          : first
-        if (Result.isSuccess(second)) return second.success
-        return yield* Effect.fail(conditionRefused(second.failure.parameter, second.failure.message))
+        const known = yield* Effect.mapError(catalogue.get, () => catalogueUnavailable)
+        let result = run(known)
+        if (Result.isFailure(result) && !result.failure.final) {
+          const now = yield* Effect.mapError(catalogue.renewed, () => catalogueUnavailable)
+          if (now !== known) result = run(now)
+        }
+        if (Result.isSuccess(result)) return result.success
+        const { final, message, parameter } = result.failure
+        return yield* Effect.fail(conditionRefused(parameter, message, final))
       })
 
     const where = (
@@ -47,11 +54,22 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
       params: Readonly<Record<string, string>>,
       more: { readonly queryableColumns?: ReadonlyArray<string>; readonly onlyInQueries?: boolean } = {}
     ): Effect.Effect<CompiledWhere, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
-      compile((types) => compileWhere({ sql, params, table, catalogue: types, limits, ...more }))
+      compile((types) =>
+        compileWhere({
+          sql,
+          params,
+          table,
+          catalogue: types,
+          limits,
+          // The publication is looked at when the shape is made, and sees to it if it may.
+          generatedColumnsReplicated: types.serverVersion >= generatedColumnsSince,
+          ...more
+        })
+      )
 
     return Conditions.of({
       where,
-      renew: Effect.ignore(catalogue.reload),
+      renew: Effect.ignore(catalogue.renewed),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
           const condition =

@@ -3,7 +3,7 @@ import { maxLsn, type Lsn } from "../postgres/Lsn.ts"
 import type { LogRead, LogSlice } from "../storage/ShapeLogs.ts"
 import type { ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { droppedWhileRead, invalidRequest, type Failure } from "./Failures.ts"
+import { droppedWhileRead, invalidRequest, unavailable, type Failure } from "./Failures.ts"
 import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
@@ -14,7 +14,20 @@ export type LogStep =
   | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
-const outOfBounds = invalidRequest({ offset: ["out of bounds for this shape"] })
+/** Final for clients, so only whoever knows the whole log may say it: see `isBehind`. */
+export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
+
+/** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */
+export const behind: Failure = unavailable("This instance has not read this far yet", 1)
+
+/**
+ * Whether the log of this instance may lack what clients have been told elsewhere. Whoever writes the journal lacks
+ * nothing; a worker of its process does not either, once it has settled.
+ */
+export const isBehind = ({ health }: ApiServices): boolean => {
+  const state = health.current()
+  return state !== "active" && state !== "releasing"
+}
 
 /**
  * The whole decision of a log request, made again after every look at the log. `lsn` was taken before the look:
@@ -38,7 +51,7 @@ export const nextStep = (
       if (params.sse) return { _tag: "Events", first: undefined }
       const untilMillis = startMillis + longPollTimeoutMillis / 2
       return nowMillis >= untilMillis
-        ? { _tag: "Fail", failure: outOfBounds }
+        ? { _tag: "Fail", failure: isBehind(services) ? behind : outOfBounds }
         : { _tag: "Wait", after: services.logs.lastOffset(shape), untilMillis }
     }
     case "Slice": {

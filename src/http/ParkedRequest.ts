@@ -11,7 +11,7 @@ import { failedReply } from "./failedReply.ts"
 import type { LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "./LogBody.ts"
 import { droppedWhileRead } from "./Failures.ts"
-import { nextStep } from "./LogStep.ts"
+import { nextStep, outOfBounds } from "./LogStep.ts"
 import { readLog } from "./ReadLog.ts"
 
 /** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */
@@ -78,7 +78,9 @@ export class ParkedRequest {
   /** The reply, where it takes waiting for a disk, or for the client to take pieces of it. */
   finish(): Effect.Effect<ApiReply> {
     const { services, request } = this
-    return readLog(services, request).pipe(
+    // Whoever was told that its time is over has not been told that it may be refused for that.
+    const startMillis = this.startMillis === -Infinity ? undefined : this.startMillis
+    return readLog(services, request, undefined, startMillis).pipe(
       Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
       Effect.tap((reply) => Effect.sync(() => countReply(services.requests, reply, true)))
     )
@@ -95,7 +97,10 @@ export class ParkedRequest {
     if (found._tag === "Ahead" && this.startMillis === -Infinity) return this
     const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
     if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
-    if (step._tag === "Fail") return replies.failure(request.context, step.failure)
+    if (step._tag === "Fail")
+      return step.failure === outOfBounds && services.registry.settle !== undefined
+        ? undefined
+        : replies.failure(request.context, step.failure)
     if (step._tag === "Events") return undefined
     this.after = step.after
     this.untilMillis = step.untilMillis

@@ -5,7 +5,7 @@ import type { ShapeReadError } from "../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { droppedWhileRead, failed } from "./Failures.ts"
 import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
-import { nextStep } from "./LogStep.ts"
+import { nextStep, outOfBounds } from "./LogStep.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
 const unreadable = (error: ShapeReadError) =>
@@ -16,18 +16,20 @@ const unreadable = (error: ShapeReadError) =>
 /**
  * Answers a request for log entries: at once if there are any after its offset, or if it is not live; otherwise
  * when there are, when the shape is dropped, or when the long poll is over. Where it would wait, the caller may have it
- * parked instead.
+ * parked instead. `startMillis`: when the request came, if that was before.
  */
 export const readLog = Effect.fnUntraced(function* <P = never>(
   services: ApiServices,
   request: LogRequest,
-  park?: (startMillis: number, after: LogOffset, untilMillis: number) => P
+  park?: (startMillis: number, after: LogOffset, untilMillis: number) => P,
+  startMillis?: number
 ) {
   const { logs } = services
   const { params, shape } = request
   const { position } = params
   const clock = yield* Clock.Clock
-  const start = clock.currentTimeMillisUnsafe()
+  const start = startMillis ?? clock.currentTimeMillisUnsafe()
+  let { settle } = services.registry
   let lsn = logs.lastSeenLsn()
   if (position.now) {
     const last = logs.lastOffset(shape)
@@ -42,6 +44,11 @@ export const readLog = Effect.fnUntraced(function* <P = never>(
     const step = nextStep(services, request, found, lsn, start, now)
     if (step._tag === "Reply") return step.reply
     if (step._tag === "Events") return eventReply(services, request, step.first, now)
+    if (step._tag === "Fail" && step.failure === outOfBounds && settle !== undefined) {
+      yield* settle // once: what it does not know after that, it will not know later
+      settle = undefined
+      continue
+    }
     if (step._tag === "Fail") return yield* Effect.fail(step.failure)
     if (park !== undefined) return park(start, step.after, step.untilMillis)
     const wake = yield* logs.awaitChange(shape, step.after, step.untilMillis - now)

@@ -97,7 +97,9 @@ export class SessionServices extends Context.Service<
           if (watched === undefined || watched.on(oid).size === 0) inspector.invalidate(oid)
           const table = yield* tableOf(definition)
           const generatedColumns = table.columns.some(
-            (column) => column.generated !== "no" && definition.columns.includes(column.name)
+            ({ generated, name }) =>
+              generated !== "no" &&
+              (definition.columns.includes(name) || definition.whereColumns?.includes(name) === true)
           )
           yield* publication.publish(table, { generatedColumns }).pipe(
             Effect.tapError((error) => tellOperator(notices, table, error)),

@@ -153,7 +153,8 @@ export class TableNews {
         const generated = new Set(
           shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
         )
-        if (shape.definition.columns.some((name) => generated.has(name))) affected.push(shape)
+        const { columns, whereColumns = [] } = shape.definition
+        if ([...columns, ...whereColumns].some((name) => generated.has(name))) affected.push(shape)
       }
     }
     this.session.drop(affected, "the publication did not carry generated columns")

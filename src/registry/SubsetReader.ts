@@ -12,7 +12,13 @@ import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 import { RowReader } from "./snapshot/RowReader.ts"
 import { makeRowEncoder, rowQuery } from "./snapshot/rowQuery.ts"
-import { isOfCondition, isOutdated, isPassing, notAvailable } from "./snapshot/snapshotErrors.ts"
+import {
+  isAboutValues,
+  isOfCondition,
+  isOutdated,
+  isPassing,
+  notAvailable
+} from "./snapshot/snapshotErrors.ts"
 import type { StatementFailure } from "./snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "./snapshot/SnapshotTransaction.ts"
@@ -211,15 +217,15 @@ const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
     : new SubsetFailed({ message: error.message })
 
 /**
- * How a failure of the query shows to the client. SQLSTATE class 22, a value that a type or function does not accept, is
- * the client's doing. The server's words are repeated only if they are about the condition itself: those about a row
+ * How a failure of the query shows to the client. A value that a type or function does not accept is the
+ * client's doing. The server's words are repeated only if they are about the condition itself: those about a row
  * could quote one that the shape does not show.
  */
 const subsetQueryFailed = ({ error, pointsAtStatement }: StatementFailure): SubsetError => {
   if (error.serverMessage !== undefined && isOfCondition(error))
     return new SubsetOutdated({ refusal: error.serverMessage })
   if (isOutdated(error)) return new SubsetOutdated({ refusal: undefined })
-  if (error.code?.startsWith("22") !== true || error.serverMessage === undefined) return subsetFailed(error)
+  if (error.serverMessage === undefined || !isAboutValues(error)) return subsetFailed(error)
   return new SubsetRefused({
     message: pointsAtStatement
       ? error.serverMessage

@@ -7,8 +7,11 @@ export interface WhereError {
   readonly message: string
   readonly position: number | undefined
   readonly parameter: "where" | "params" | "order_by"
-  /** A name was not found in the catalogue: reloading it may help when it was created after the last load. */
-  readonly unknownName: boolean
+  /**
+   * The text itself is at fault. Otherwise it may be all right for a newer catalogue: with a type, label, function or column
+   * that was made after the last look.
+   */
+  readonly final: boolean
 }
 
 /** Thrown inside this folder only; every public function turns it into a `WhereError`. */
@@ -25,20 +28,10 @@ export const refuseAt = (position: number, text: string): never => {
     message: position < 0 ? text : `At location ${position}: ${text}`,
     position: position < 0 ? undefined : position,
     parameter: "where",
-    unknownName: false
-  })
-}
-
-/** Like `refuseAt` for a name that the catalogue does not know (yet). */
-export const refuseUnknown = (position: number, text: string): never => {
-  throw new Refusal({
-    message: position < 0 ? text : `At location ${position}: ${text}`,
-    position: position < 0 ? undefined : position,
-    parameter: "where",
-    unknownName: true
+    final: false
   })
 }
 
 export const refuse = (text: string, parameter: WhereError["parameter"] = "where"): never => {
-  throw new Refusal({ message: text, position: undefined, parameter, unknownName: false })
+  throw new Refusal({ message: text, position: undefined, parameter, final: parameter === "params" })
 }

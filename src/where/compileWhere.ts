@@ -59,24 +59,28 @@ const compileTwice = (request: WhereRequest): Result.Result<CompiledWhere, Where
   try {
     return Result.succeed(compile(request, parseLikeBefore(request.sql, limitsOf(request))))
   } catch (failure) {
-    if (!(failure instanceof Refusal)) return refused(failure)
+    if (!(failure instanceof Refusal)) return refused(failure, true)
   }
   // What is wrong with it, and where in this very text.
+  let isParsed = false
   try {
-    return Result.succeed(compile(request, parseCondition(request.sql, limitsOf(request))))
+    const parsed = parseCondition(request.sql, limitsOf(request))
+    isParsed = true
+    return Result.succeed(compile(request, parsed))
   } catch (failure) {
-    return refused(failure)
+    return refused(failure, !isParsed)
   }
 }
 
-const refused = (failure: unknown): Result.Result<never, WhereError> => {
-  if (failure instanceof Refusal) return Result.fail(failure.error)
+const refused = (failure: unknown, final: boolean): Result.Result<never, WhereError> => {
+  if (failure instanceof Refusal)
+    return Result.fail({ ...failure.error, final: final || failure.error.final })
   if (failure instanceof RangeError) {
     return Result.fail({
       message: "the clause is nested too deep",
       position: undefined,
       parameter: "where",
-      unknownName: false
+      final: true
     })
   }
   throw failure

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import { HealthRef } from "../../src/health/HealthRef.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
 
@@ -8,7 +9,10 @@ const change = (id: number) => `{"key":"k${id}","value":{"id":"${id}"},"headers"
 const shape = "/v1/shape?table=items"
 
 const withShape = <E>(
-  body: (store: FakeStore, url: string) => Effect.Effect<void, E, Effect.Services<ReturnType<typeof ask>>>,
+  body: (
+    store: FakeStore,
+    url: string
+  ) => Effect.Effect<void, E, Effect.Services<ReturnType<typeof ask>> | HealthRef>,
   options: HarnessOptions = {}
 ) => {
   const store = new FakeStore()
@@ -157,6 +161,23 @@ describe("an offset beyond the end of the log", () => {
           })
         })
       )
+    )
+
+  for (const live of ["", "&live=true"])
+    it.effect(
+      `is no reason to send a client away for good where another instance writes the log (${live === "" ? "catch-up" : "live"})`,
+      () =>
+        withShape((_store, url) =>
+          Effect.gen(function* () {
+            const health = yield* HealthRef
+            yield* health.send("lockLost")
+            const held = yield* start(`${url}&offset=999_0${live}`)
+            yield* TestClock.adjust("10 seconds")
+            const received = yield* Fiber.join(held)
+            assert.strictEqual(received.status, 503)
+            assert.strictEqual(received.header("retry-after"), "1")
+          })
+        )
     )
 
   it.effect("becomes an ordinary request as soon as the log has caught up", () =>

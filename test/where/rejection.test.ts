@@ -7,11 +7,11 @@ import { shopTable } from "./support/shop.ts"
 
 /** Clause and the message clients get. */
 const refused: ReadonlyArray<readonly [string, string]> = [
-  ["quantity >", "At location 10: syntax error at end of input"],
-  ["quantity > )", 'At location 11: syntax error at or near ")"'],
-  ["(quantity = 1", "At location 13: syntax error at end of input"],
+  ["quantity >", "At location 25: syntax error at end of input"],
+  ["quantity > )", 'At location 26: syntax error at or near ")"'],
+  ["(quantity = 1", "At location 28: syntax error at end of input"],
   ["id = 1; DROP TABLE orders", 'unescaped ";" causing statement split'],
-  ["id = 1; id = 2", 'At location 8: syntax error at or near "id"'],
+  ["id = 1; id = 2", 'At location 23: syntax error at or near "id"'],
   ["id = 1 ORDER BY id", "malformed query ending with SQL clauses"],
   ["id = 1 GROUP BY id", "malformed query ending with SQL clauses"],
   ["id = 1 LIMIT 1", "malformed query ending with SQL clauses"],

@@ -155,7 +155,7 @@ describe("texts that the parser could not bear", () => {
     assert.isDefined(parseCondition("id = 7 OR title ~* 'a form of its own'", standardLimits).node)
     assert.strictEqual(
       refusalOf(() => parseCondition("id = ", standardLimits)),
-      "At location 5: syntax error at end of input"
+      "At location 20: syntax error at end of input"
     )
   })
 })

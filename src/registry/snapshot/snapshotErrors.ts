@@ -42,13 +42,19 @@ export const isOfCondition = (error: PgError): boolean =>
 export const schemaChanged = (message: string): SnapshotFailed => fail("schemaChanged", message)
 
 /**
+ * A query over rows that exist fails by a value only in its condition: data exceptions, what a function of the user's own
+ * raises, constraints of domains, limits of the program, and what is not implemented. By SQLSTATE class.
+ * Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+ */
+export const isAboutValues = ({ code = "" }: PgError): boolean => /^(?:0A|22|23|2F|38|39|54|P0)/.test(code)
+
+/**
  * How a failure of Postgres shows to the clients that wait for a snapshot. Source: HTTP API, failures of snapshots.
  * Stored values can always be printed: with a condition, data exceptions are the condition's.
  */
 export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotFailed => {
   const said = error.serverMessage
-  if (hasCondition && said !== undefined && error.kind === "data_exception")
-    return fail("conditionFailed", said)
+  if (hasCondition && said !== undefined && isAboutValues(error)) return fail("conditionFailed", said)
   if (hasCondition && said !== undefined && isOfCondition(error)) return fail("conditionOutdated", said)
   if (isOutdated(error)) return schemaChanged(said ?? error.message)
   if (error.kind === "permission_denied")

@@ -1,4 +1,5 @@
 import { Context, Deferred, Effect, Exit, Schema } from "effect"
+import { makeFreshLook } from "../../postgres/freshLook.ts"
 import * as queries from "./queries.ts"
 import {
   TypeCatalogue,
@@ -32,8 +33,13 @@ export class Catalogue extends Context.Service<
     readonly get: Effect.Effect<TypeCatalogue, CatalogueUnavailable>
     /** The catalogue if it was loaded in this process. */
     readonly loaded: () => TypeCatalogue | undefined
-    /** Loads again, for names that were created after the last load. Concurrent calls share one load. */
+    /** Loads again. Concurrent calls share one load. */
     readonly reload: Effect.Effect<TypeCatalogue, CatalogueUnavailable>
+    /**
+     * The catalogue as it is now, for what `get` does not know: asks whether anything has changed (some milliseconds, ten
+     * times a second at most, for all who ask at once), and loads again if so. The object that `get` gives otherwise.
+     */
+    readonly renewed: Effect.Effect<TypeCatalogue, CatalogueUnavailable>
   }
 >()("baton/where/Catalogue") {}
 
@@ -45,30 +51,37 @@ interface Settings {
   readonly locale: string
 }
 
-/** Reads all of the catalogue that clauses need: six queries, some hundred milliseconds at most. */
+const list = <A>(query: CatalogueQuery, sql: string): Effect.Effect<ReadonlyArray<A>, CatalogueUnavailable> =>
+  query(sql).pipe(
+    Effect.map((rows) => JSON.parse(String(rows[0]?.["payload"] ?? "[]")) as ReadonlyArray<A>),
+    Effect.mapError(
+      (cause) =>
+        new CatalogueUnavailable({
+          message:
+            "The type catalogue could not be read from the database. It is tried again with the next request.",
+          cause
+        })
+    )
+  )
+
+const versionOf = (query: CatalogueQuery): Effect.Effect<string | undefined, CatalogueUnavailable> =>
+  Effect.map(list<string>(query, queries.versionQuery), ([version]) => version)
+
+/** Reads all of the catalogue that clauses need: seven queries, some hundred milliseconds at most. */
 export const loadTypeCatalogue = (
   query: CatalogueQuery
-): Effect.Effect<TypeCatalogue, CatalogueUnavailable> => {
-  const list = <A>(sql: string): Effect.Effect<ReadonlyArray<A>, CatalogueUnavailable> =>
-    query(sql).pipe(
-      Effect.map((rows) => JSON.parse(String(rows[0]?.["payload"] ?? "[]")) as ReadonlyArray<A>),
-      Effect.mapError(
-        (cause) =>
-          new CatalogueUnavailable({
-            message:
-              "The type catalogue could not be read from the database. It is tried again with the next request.",
-            cause
-          })
-      )
-    )
-  return Effect.gen(function* () {
-    const settings = (yield* list<Settings>(queries.settingsQuery))[0]
-    const types = yield* list<TypeEntry>(queries.typesQuery)
-    const operators = yield* list<OperatorEntry>(queries.operatorsQuery)
-    const functions = yield* list<FunctionEntry>(queries.functionsQuery)
-    const casts = yield* list<CastEntry>(queries.castsQuery)
-    const collations = yield* list<CollationEntry>(queries.collationsQuery)
+): Effect.Effect<TypeCatalogue, CatalogueUnavailable> =>
+  Effect.gen(function* () {
+    // First: what changes while the rest is read shows at the next look.
+    const version = yield* versionOf(query)
+    const settings = (yield* list<Settings>(query, queries.settingsQuery))[0]
+    const types = yield* list<TypeEntry>(query, queries.typesQuery)
+    const operators = yield* list<OperatorEntry>(query, queries.operatorsQuery)
+    const functions = yield* list<FunctionEntry>(query, queries.functionsQuery)
+    const casts = yield* list<CastEntry>(query, queries.castsQuery)
+    const collations = yield* list<CollationEntry>(query, queries.collationsQuery)
     return new TypeCatalogue({
+      ...(version === undefined ? {} : { version }),
       serverVersion: settings?.serverVersion ?? 0,
       searchPath: settings?.searchPath ?? ["pg_catalog"],
       encoding: settings?.encoding ?? "UTF8",
@@ -80,7 +93,9 @@ export const loadTypeCatalogue = (
       collations
     })
   })
-}
+
+/** Between two looks whether the catalogue has changed. */
+const lookSpacingMillis = 100
 
 /** How long the catalogue is waited for when one from before can stand in for it. */
 const patienceMillis = 2000
@@ -132,5 +147,13 @@ export const makeTypeCatalogue = (
       )
       return Effect.raceFirst(asked, impatient)
     })
-    return Catalogue.of({ get, loaded: () => current, reload: load })
+    const renewed = makeFreshLook(
+      Effect.flatMap(versionOf(query), (version) =>
+        current !== undefined && version !== undefined && version === current.data.version
+          ? Effect.succeed(current)
+          : load
+      ),
+      lookSpacingMillis
+    )
+    return Catalogue.of({ get, loaded: () => current, reload: load, renewed })
   })

@@ -99,6 +99,8 @@ export interface CollationEntry {
 }
 
 export interface CatalogueData {
+  /** What `versionQuery` said before the rest was read. Left out by earlier versions. */
+  readonly version?: string
   readonly serverVersion: number
   readonly searchPath: ReadonlyArray<string>
   /** The collation that oid 100 (`default`) stands for in this database. */

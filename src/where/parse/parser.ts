@@ -73,11 +73,13 @@ const parse = (text: string, prefix: string): ReturnType<Library["parseSync"]> =
     }
     const { message, cursorPosition } = failure.sqlDetails
     const position = Math.max(0, Math.min(cursorPosition - prefix.length, text.length))
+    // Clients know places of syntax errors in conditions counted with what the reference service puts in front.
+    const shown = prefix === wherePrefix ? position + prefix.length : position
     throw new Refusal({
-      message: `At location ${position}: ${message}`,
+      message: `At location ${shown}: ${message}`,
       position,
       parameter: "where",
-      unknownName: false
+      final: true
     })
   }
 }

@@ -1,6 +1,6 @@
 import type { FunctionEntry, OperatorEntry } from "../catalogue/TypeCatalogue.ts"
 import { oids, type Call, type Expression, type OperatorName } from "../expression/Expression.ts"
-import { refuseAt, refuseUnknown } from "../WhereError.ts"
+import { refuseAt } from "../WhereError.ts"
 import { selectCandidate } from "./candidates.ts"
 import { coerce, castTo } from "./coerce.ts"
 import { castPathway, isPolymorphic, resolvePolymorphic } from "./coercion.ts"
@@ -25,7 +25,7 @@ export const findOperator = (
     .operatorsNamed(schema, name)
     .filter((entry) => (entry.left === 0) === (left === undefined))
   if (all.length === 0) {
-    return refuseUnknown(at, `unknown ${left === undefined ? "unary" : "binary"} operator "${name}"`)
+    return refuseAt(at, `unknown ${left === undefined ? "unary" : "binary"} operator "${name}"`)
   }
   const exact = (a: number, b: number): OperatorEntry | undefined =>
     all.find((entry) => entry.left === a && entry.right === b)
@@ -54,7 +54,7 @@ export const findOperator = (
 /** Refuses functions whose result is not a matter of their arguments. */
 export const requireSettled = (scope: Scope, oid: number, at: number, shown: string): FunctionEntry => {
   const entry = scope.catalogue.function(oid)
-  if (entry === undefined) return refuseUnknown(at, `unknown or unsupported function ${shown}`)
+  if (entry === undefined) return refuseAt(at, `unknown or unsupported function ${shown}`)
   if (!isSettled(scope.catalogue, entry)) {
     return refuseAt(
       at,
@@ -216,7 +216,7 @@ export const functionCall = (
     const cast = asTypeName(scope, schema, name, args[0], at)
     if (cast !== undefined) return cast
   }
-  if (candidates.length === 0) return refuseUnknown(at, `unknown or unsupported function ${shown}`)
+  if (candidates.length === 0) return refuseAt(at, `unknown or unsupported function ${shown}`)
   const chosen = exact ?? selectCandidate(catalogue, given, candidates, (one) => one.parameters)
   const types = given.map((type) => describeType(catalogue, type)).join(", ")
   const noMatch = (): never => refuseAt(at, `Could not select a function overload for ${name}(${types})`)

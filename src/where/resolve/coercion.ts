@@ -158,7 +158,8 @@ export const resolvePolymorphic = (
       case oids.anyelement:
       case oids.anynonarray:
       case oids.anyenum:
-        if (wanted === oids.anyenum && base.kind !== "e") return undefined
+        // A domain over an enum is none: Postgres knows no operator for it either.
+        if (wanted === oids.anyenum && catalogue.type(given)?.kind !== "e") return undefined
         if (wanted === oids.anynonarray && base.element !== 0) return undefined
         element = agree(element, given)
         break

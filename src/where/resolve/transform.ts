@@ -10,7 +10,7 @@ import type {
 } from "libpg-query"
 import { oids, type Expression, type Typed } from "../expression/Expression.ts"
 import { parseInteger } from "../values/integer.ts"
-import { refuseAt, refuseUnknown } from "../WhereError.ts"
+import { refuseAt } from "../WhereError.ts"
 import { functionCall, operatorCall } from "./calls.ts"
 import { castTo, coerce, settledRow } from "./coerce.ts"
 import { commonType } from "./coercion.ts"
@@ -120,7 +120,7 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
     const at = scope.position(node.CollateClause.location)
     const { schema, name } = qualified(node.CollateClause.collname)
     const found = scope.catalogue.collationNamed(schema, name)
-    if (found === undefined) return refuseUnknown(at, `unknown collation ${quoteIfNeeded(name)}`)
+    if (found === undefined) return refuseAt(at, `unknown collation ${quoteIfNeeded(name)}`)
     const arg = literalAsText(scope, inner(node.CollateClause.arg))
     if ((scope.catalogue.type(arg.type)?.collation ?? 0) === 0) {
       return refuseAt(at, `collations are not supported by type ${describeType(scope.catalogue, arg.type)}`)

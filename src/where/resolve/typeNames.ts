@@ -1,6 +1,6 @@
 import type { Node, TypeName } from "libpg-query"
 import type { TypeCatalogue, TypeEntry } from "../catalogue/TypeCatalogue.ts"
-import { refuseAt, refuseUnknown } from "../WhereError.ts"
+import { refuseAt } from "../WhereError.ts"
 import { quoteIfNeeded, type Scope } from "./Scope.ts"
 
 export const stringOf = (node: Node | undefined): string =>
@@ -79,7 +79,7 @@ export const resolveTypeName = (scope: Scope, typeName: TypeName, at: number): N
   const { schema, name } = qualified(typeName.names)
   if (typeName.setof === true || typeName.pct_type === true) return refuseAt(at, `unsupported type ${name}`)
   const found = lookUp(scope.catalogue, schema, name)
-  if (found === undefined) return refuseUnknown(at, `unsupported type ${quoteIfNeeded(name)}`)
+  if (found === undefined) return refuseAt(at, `unsupported type ${quoteIfNeeded(name)}`)
   if (found.schema === "pg_catalog" && catalogNames.has(found.name)) {
     return refuseAt(
       at,

@@ -373,7 +373,8 @@ export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
       Context.add(Catalogue, {
         loaded: () => undefined,
         get: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
-        reload: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined }))
+        reload: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
+        renewed: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined }))
       })
     )
   )
