@@ -21,6 +21,8 @@ import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { loadParser } from "../where/index.ts"
 import { SessionServices } from "./SessionServices.ts"
+import { passOverFault } from "./passOverFault.ts"
+import { afterStreamFailure, isCertain, type StreamFault } from "./StreamFaults.ts"
 import { maintainStorage, type TurnEnd, watchStorage } from "./StorageDuties.ts"
 import { reasonToPurge } from "./Takeover.ts"
 import { Warmth } from "./Warmth.ts"
@@ -72,6 +74,7 @@ export class Instance extends Context.Service<
       const stopping = yield* Deferred.make<void>()
       let everActive = false
       let isLoaded = false
+      let fault: StreamFault | undefined
 
       const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
@@ -140,8 +143,9 @@ export class Instance extends Context.Service<
                 `Dropped ${droppedIncomplete.length} shapes whose snapshot was cut off when the last holder of the lock ended. Clients fetch them again. ${droppedIncomplete.slice(0, 20).join(", ")}${droppedIncomplete.length > 20 ? ", ..." : ""}`
               )
             }
+            const own = services.forSession()
             const session = yield* openSession({
-              ...services.forSession(),
+              ...own,
               engine,
               maxShapes: config.maxShapes,
               prepared: routes,
@@ -151,6 +155,7 @@ export class Instance extends Context.Service<
             const ensured = yield* Fiber.join(ensuring)
             steps.done("publication")
             yield* prepareSource(connection, session, ensured, steps)
+            if (isCertain(fault)) return yield* getPast(connection, session, own.ancestors, fault)
             yield* Effect.forkScoped(services.lookAhead)
             const idle = yield* Deferred.make<TurnEnd>()
             yield* Effect.forkScoped(keepGoing("Tidying up storage", maintainStorage(engine, config)))
@@ -190,14 +195,37 @@ export class Instance extends Context.Service<
               )
             }
             return yield* Effect.raceFirst(stream, Deferred.await(idle)).pipe(
-              // In the journal, because the next holder of the lock may be another instance.
               Effect.tapError((error) =>
                 Effect.sync(() => {
-                  if (needsNewSlot(error)) engine.write({ t: "slotLost" })
+                  const { positionLsn } = engine.store
+                  fault = afterStreamFailure(fault, error, session.sink.openTransaction, positionLsn)
                 })
               ),
+              Effect.tapError(noteLostSlot),
               Effect.ensuring(handBack(connection, session))
             )
+          })
+        )
+
+      /** In the journal, because the next holder of the lock may be another instance. */
+      const noteLostSlot = (error: PgError) =>
+        Effect.sync(() => {
+          if (needsNewSlot(error)) engine.write({ t: "slotLost" })
+        })
+
+      /** The stream has stopped at the same change more than once: it goes on behind it. */
+      const getPast = (
+        connection: ReplicationConnection,
+        session: RegistrySession,
+        ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>,
+        certain: StreamFault
+      ) =>
+        passOverFault({ replication, store: engine.store, ancestors }, connection, session, certain).pipe(
+          Effect.tapError(noteLostSlot),
+          Effect.ensuring(handBack(connection, session)),
+          Effect.map((): TurnEnd => {
+            fault = undefined
+            return "beginAnew"
           })
         )
 

@@ -57,6 +57,7 @@ const kindFacts = {
   database_slot_invalidated: { recovery: "recreateSlot" },
   exceeded_max_tx_size: { recovery: "recreateSlot" },
   replica_not_full: { recovery: "recreateSlot" },
+  change_not_given: { recovery: "recreateSlot" },
   config_error: { recovery: "fatal" },
   // one statement
   query_canceled: { recovery: "retry" },

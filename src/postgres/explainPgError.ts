@@ -220,6 +220,10 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     outlook:
       "A new slot is created and all shapes are fetched again. Leave REPLICA IDENTITY FULL on published tables."
   },
+  change_not_given: {
+    what: (_, said) => said.message,
+    outlook: "A new slot is created and all shapes are fetched again. Correct the row."
+  },
   config_error: {
     what: (_, said) => said.message,
     outlook: `${stays} Change the database as said and start again.`

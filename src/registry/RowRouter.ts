@@ -7,7 +7,7 @@ import { affectedAmong, isAffectedBy } from "../shapes/SchemaChange.ts"
 import type { JournalWriter } from "../storage/JournalWriter.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import { clearMatchList, makeMatchList, type MatchList } from "../where/index.ts"
+import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../where/index.ts"
 import { DecisionBudget } from "./deciding/DecisionBudget.ts"
 import type { Decide } from "./deciding/decideInPostgres.ts"
 import { type DeferredRow, DeferredRows } from "./deciding/DeferredRows.ts"
@@ -105,6 +105,11 @@ export class RowRouter implements ChangeSink {
   handBack(): Promise<void> {
     this.position.record()
     return this.position.settle()
+  }
+
+  /** Where the transaction commits that has begun and not ended. */
+  get openTransaction(): Lsn | undefined {
+    return this.inTransaction ? this.commitLsn : undefined
   }
 
   durableLsn(): Lsn {
@@ -368,6 +373,23 @@ export class RowRouter implements ChangeSink {
       } else this.defer(target, relation, op, oldRow, row, before, after)
     }
     return this.afterRow()
+  }
+
+  /** Not for shapes that do without these columns. */
+  unreadable({ name, oid, schema }: Relation, columns: ReadonlyArray<string>): void {
+    if (this.replayed) return
+    const affected: Array<ShapeState> = []
+    for (const target of this.routes.get(oid)?.targets ?? []) {
+      for (const shape of this.options.shapes.on(target.tableOid)) {
+        if (shape.includes(this.commitLsn, this.xid) === false) continue
+        const { where, ...definition } = shape.definition
+        const read = where === undefined ? [] : columnsOf(where)
+        if (columns.some((column) => definition.columns.includes(column) || read.includes(column)))
+          affected.push(shape)
+      }
+    }
+    const what = `${columns.join(", ")} of a row of table ${schema}.${name} is not UTF-8, as JSON must be`
+    if (affected.length > 0) this.options.drop(affected, what)
   }
 
   private withoutOldRow(relation: Relation): undefined {

@@ -24,6 +24,8 @@ export interface ChangeSink {
   readonly delete: (relation: Relation, oldRow: Tuple, complete: boolean) => Effect.Effect<void> | undefined
   readonly truncate: (relations: ReadonlyArray<Relation>) => Effect.Effect<void> | undefined
   /** `endLsn` is the end of the commit record: what may be acknowledged once the transaction is durable. */
+  /** The row that comes next has text in these columns that is not UTF-8. Only in databases that do not see to that. */
+  readonly unreadable: (relation: Relation, columns: ReadonlyArray<string>) => void
   readonly commit: (endLsn: Lsn) => Effect.Effect<void> | undefined
   /** A keepalive outside a transaction: the server has sent everything up to `walEnd`. */
   readonly keepalive: (walEnd: Lsn) => void

@@ -9,9 +9,13 @@ import {
 } from "../postgres/ConnectionOptions.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import { applicationName, heartbeatMillis } from "./holderProtocol.ts"
+import { quoteLiteral } from "../postgres/Identifiers.ts"
+import type { Lsn } from "../postgres/Lsn.ts"
+import { guardEncoding } from "./EncodingGuard.ts"
+import { passOver, type PassedOver, type PassOverOptions } from "./passOver.ts"
 import { connectTimedOut, openSession, type ReplicationSession, type TextRow } from "./ReplicationSession.ts"
-import { runStream, type StreamOptions } from "./runStream.ts"
-import type { StreamPump } from "./StreamPump.ts"
+import { runStream, statusIntervalMillis, type StreamOptions } from "./runStream.ts"
+import { StatusSender } from "./StatusSender.ts"
 
 /**
  * One connection in walsender mode: it takes the lock, makes the slot and streams, so that losing it loses all three
@@ -31,6 +35,10 @@ export interface ReplicationConnection {
   readonly query: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
   /** Streams until it fails or is interrupted; see `runStream`. */
   readonly stream: (options: StreamOptions) => Effect.Effect<never, PgError>
+  /** Reads a transaction without its values, in place of `stream`; see `passOver`. Acknowledges like `stream`. */
+  readonly passOver: (
+    options: PassOverOptions & { readonly durableLsn: () => Lsn }
+  ) => Effect.Effect<PassedOver, PgError>
   /** Tells the stream that `sink.durableLsn()` may have moved. May be called at any time, from anywhere. */
   readonly notifyDurable: () => void
   /** Fails when the connection is lost; never succeeds. */
@@ -80,7 +88,7 @@ export const connect = (
     const turn = yield* Semaphore.make(1)
     let usedAtMillis = performance.now()
     let busy = false
-    let pump: StreamPump | undefined
+    let status: StatusSender | undefined
 
     const run = (sql: string) =>
       Effect.suspend(() => {
@@ -96,20 +104,40 @@ export const connect = (
       )
     const query = (sql: string) =>
       Effect.suspend(() =>
-        pump === undefined
+        status === undefined
           ? turn.withPermits(1)(run(sql))
           : Effect.die(new Error("A streaming replication connection takes no statements"))
       )
 
     const stream = (streamOptions: StreamOptions) =>
       turn.withPermits(1)(
-        runStream(session, facts.walSenderTimeoutMillis, streamOptions, (started) => (pump = started))
+        runStream(
+          session,
+          facts.walSenderTimeoutMillis,
+          facts.isRaw ? { ...streamOptions, sink: guardEncoding(streamOptions.sink) } : streamOptions,
+          (started) => (status = started.status)
+        )
+      )
+
+    const passOverNow: ReplicationConnection["passOver"] = ({ durableLsn, ...passOptions }) =>
+      turn.withPermits(1)(
+        Effect.gen(function* () {
+          yield* session.query(`SET client_encoding = ${quoteLiteral(facts.encoding)}`)
+          const sender = new StatusSender(
+            (frame) => void (session.stream.writable && session.stream.write(frame)),
+            durableLsn,
+            () => session.destroy()
+          )
+          status = sender
+          sender.start(statusIntervalMillis(facts.walSenderTimeoutMillis))
+          return yield* passOver(session, sender, passOptions)
+        })
       )
 
     /** The last status update; none when the sink cannot say what is durable, which is safe. */
     const lastStatus = (): Buffer | undefined => {
       try {
-        return pump?.status.encode(false)
+        return status?.encode(false)
       } catch {
         return undefined
       }
@@ -128,7 +156,7 @@ export const connect = (
       heartbeat(
         turn.withPermitsIfAvailable(1)(run("SELECT")),
         () => performance.now() - usedAtMillis,
-        () => pump !== undefined
+        () => status !== undefined
       )
     )
     return {
@@ -136,7 +164,8 @@ export const connect = (
       backendPid: session.backendPid,
       query,
       stream,
-      notifyDurable: () => pump?.status.notify(),
+      passOver: passOverNow,
+      notifyDurable: () => status?.notify(),
       closed: Deferred.await(closed),
       close
     }
@@ -154,6 +183,10 @@ interface SessionFacts {
   readonly timeline: number
   readonly serverVersion: number
   readonly walSenderTimeoutMillis: number
+  /** Of the database, as Postgres names it. */
+  readonly encoding: string
+  /** Text comes as it is stored, in whatever encoding that may be. */
+  readonly isRaw: boolean
 }
 
 type Query = ReplicationConnection["query"]
@@ -163,15 +196,19 @@ const prepare = Effect.fnUntraced(function* (query: Query, { config }: ConnectOp
   const configured = config.walSenderTimeoutMillis
   if (configured !== undefined) yield* query(`SET wal_sender_timeout = ${configured}`)
   const [server] = yield* query(
-    "SELECT current_setting('server_version_num') AS version, " +
+    "SELECT current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding, " +
       "(SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS timeout"
   )
   const facts: SessionFacts = {
     systemId: system?.["systemid"] ?? "",
     timeline: Number(system?.["timeline"]),
     serverVersion: Number(server?.["version"]),
-    walSenderTimeoutMillis: Number(server?.["timeout"])
+    walSenderTimeoutMillis: Number(server?.["timeout"]),
+    encoding: server?.["encoding"] ?? "UTF8",
+    isRaw: server?.["encoding"] === "SQL_ASCII"
   }
+  // Postgres would refuse to give out what is not UTF-8, and with it everything behind it.
+  if (facts.isRaw) yield* query("SET client_encoding = 'SQL_ASCII'")
   yield* endWithoutClient(query, facts, config)
   return facts
 })

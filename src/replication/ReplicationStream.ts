@@ -2,6 +2,7 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
+import type { PassedOver } from "./passOver.ts"
 import { connect, type ReplicationConnection } from "./ReplicationConnection.ts"
 import type { StreamOptions } from "./runStream.ts"
 import { dropSlot, ensureSlot, type EnsuredSlot, readSlot } from "./Slot.ts"
@@ -20,6 +21,11 @@ export class ReplicationStream extends Context.Service<
     readonly ensureSlot: (connection: ReplicationConnection) => Effect.Effect<EnsuredSlot, PgError>
     /** Drops a slot that is of no use any more (`PgError.recovery` is `recreateSlot`). Only with the lock. */
     readonly dropSlot: (connection: ReplicationConnection) => Effect.Effect<void, PgError>
+    /** Reads a transaction that cannot be streamed, without its values; see `ReplicationConnection.passOver`. */
+    readonly passOver: (
+      connection: ReplicationConnection,
+      options: Pick<Parameters<ReplicationConnection["passOver"]>[0], "isNew" | "until" | "durableLsn">
+    ) => Effect.Effect<PassedOver, PgError>
     /** Streams into the sink until that fails or is interrupted. */
     readonly stream: (
       connection: ReplicationConnection,
@@ -40,6 +46,7 @@ export class ReplicationStream extends Context.Service<
         ),
         ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
         dropSlot: (connection) => dropSlot(connection.query, slotName),
+        passOver: (connection, options) => connection.passOver({ ...options, slotName, publicationName }),
         stream: (connection, options) =>
           connection.stream({ ...options, slotName, publicationName, maxTransactionBytes, admin })
       })

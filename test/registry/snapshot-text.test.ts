@@ -123,6 +123,7 @@ const streamed = async (
       commit: nothing,
       keepalive: nothing,
       batchEnd: nothing,
+      unreadable: nothing,
       durableLsn: () => 0n
     },
     { maxTransactionBytes: Infinity }

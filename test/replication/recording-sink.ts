@@ -57,6 +57,7 @@ export const recordingSink = (options: {
     commit: (lsn) => note({ call: "commit", lsn }),
     keepalive: (lsn) => void note({ call: "keepalive", lsn }),
     batchEnd: () => note({ call: "batchEnd" }),
+    unreadable: () => {},
     durableLsn: () => options.durable?.() ?? 0n
   }
   return { sink, events }

@@ -209,6 +209,7 @@ const makeConnection = ({
       walSenderTimeoutMillis: server.walSenderTimeoutMillis,
       query,
       stream,
+      passOver: () => Effect.die(new Error("nothing here cannot be given out")),
       notifyDurable: acknowledge,
       closed: inbox.take<never>(() => undefined),
       close: hangUp
@@ -231,6 +232,7 @@ const replicationStream = (reach: Reach) => {
         if (slot.lost) return yield* pgError("database_slot_exceeded_max_size")
         return { created: false, confirmedFlushLsn: slot.confirmed }
       }),
+    passOver: (connection, passOptions) => connection.passOver({ ...options, ...passOptions }),
     dropSlot: (connection) =>
       Effect.andThen(
         connection.query("SELECT drop"),

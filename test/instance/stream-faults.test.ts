@@ -1,0 +1,37 @@
+import { assert, describe, it } from "vitest"
+import { afterStreamFailure, isCertain, type StreamFault } from "../../src/instance/StreamFaults.ts"
+import { classifyPgError } from "../../src/postgres/classifyPgError.ts"
+
+const fromServer = (code: string, message = `error ${code}`) =>
+  classifyPgError(Object.assign(new Error(message), { code, severity: "ERROR" }))
+const lost = classifyPgError(Object.assign(new Error("gone"), { code: "ECONNRESET" }))
+
+/** What is known after failures, each in the transaction that commits there. */
+const after = (...failures: ReadonlyArray<readonly [ReturnType<typeof fromServer>, bigint | undefined]>) => {
+  let fault: StreamFault | undefined
+  for (const [error, commitLsn] of failures) fault = afterStreamFailure(fault, error, commitLsn, 5n)
+  return fault
+}
+
+describe("a failure of the stream that has to do with what it carries", () => {
+  it("is certain when Postgres says the same at the same place again", () => {
+    const bad = fromServer("22021")
+    assert.isFalse(isCertain(after([bad, 7n])))
+    assert.isTrue(isCertain(after([bad, 7n], [bad, 7n])))
+    assert.isTrue(isCertain(after([bad, undefined], [bad, undefined])))
+    assert.isFalse(isCertain(after([bad, 7n], [bad, 8n])))
+    assert.isFalse(isCertain(after([bad, 7n], [fromServer("22021", "another"), 7n])))
+    assert.isTrue(isCertain(after([bad, 7n], [lost, 7n], [bad, 7n])))
+  })
+
+  it("is no other failure", () => {
+    for (const code of ["57P01", "55006", "58P01", "53300", "28P01", "42704"]) {
+      const error = fromServer(code, `slot or publication ${code}`)
+      const isSure = isCertain(after([error, 7n], [error, 7n]))
+      assert.isFalse(isSure, code)
+    }
+    assert.isFalse(isCertain(after([lost, 7n], [lost, 7n])))
+    for (const code of ["XX000", "22P05", "53200", "54000"])
+      assert.isTrue(isCertain(after([fromServer(code), 7n], [fromServer(code), 7n])), code)
+  })
+})
