@@ -50,6 +50,12 @@ export const limits = {
     above: refused(413),
     about: "It is read whole before it is looked at."
   }),
+  bodyItems: count("BATON_MAX_BODY_ITEMS", "100000", {
+    subject: "The number of values, names and lists in the body of a request",
+    above: refused(400),
+    about:
+      "They are counted before it is parsed. A long text is one of them, and so is an array written as a text."
+  }),
   bodyMillis: millis("BATON_MAX_BODY_TIME", "20s", {
     subject: "The time in which the body of a request arrives",
     above: refused(408),

@@ -44,7 +44,7 @@ export const readBody = (
       BodyTaken: ({ advice }) => bodyIsGone(services, advice)
     }),
     Effect.flatMap((bytes) => {
-      const body = parseBody(bytes)
+      const body = parseBody(bytes, limits)
       return Result.isFailure(body)
         ? Effect.fail(badBody(body.failure))
         : Effect.succeed(mergeBody(query, body.success))

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
+import { aboveLimit, type Limits } from "../config/Limits.ts"
 
 /** Query parameters and body together: the main parameters, with those of a subset under `subset`. */
 export type MergedParams = Record<string, unknown>
@@ -45,12 +46,41 @@ export const gatherSubset = (query: Readonly<Record<string, unknown>>): MergedPa
 
 const notJson = (details: string) => Result.fail({ error: "Invalid JSON in request body", details })
 
+const quote = 0x22
+const backslash = 0x5c
+const comma = 0x2c
+const colon = 0x3a
+const bracket = 0x5b
+const brace = 0x7b
+
+/**
+ * Whether a JSON text has more values and members than this, by its commas, colons and opening brackets outside of texts.
+ * A parser takes seconds for a few megabytes of brackets; counting them takes milliseconds.
+ */
+export const hasMoreItems = (json: Uint8Array, most: number): boolean => {
+  let items = 0
+  let inText = false
+  for (let i = 0; i < json.length; i++) {
+    const byte = json[i] as number
+    if (byte === quote) inText = !inText
+    else if (inText) {
+      if (byte === backslash) i++
+    } else if (byte === comma || byte === colon || byte === bracket || byte === brace) {
+      if (++items > most) return true
+    }
+  }
+  return false
+}
+
 /** The JSON object of a request body; `undefined` for an empty one. The error is a reply body. */
 export const parseBody = (
-  bytes: Uint8Array
+  bytes: Uint8Array,
+  limits: Limits
 ): Result.Result<Readonly<Record<string, unknown>> | undefined, { readonly [key: string]: string }> => {
   if (bytes.length === 0) return Result.succeed(undefined)
   if (!isUtf8(bytes)) return notJson("the body is not UTF-8")
+  if (hasMoreItems(bytes, limits.bodyItems))
+    return Result.fail({ error: "Request body too large", details: aboveLimit("bodyItems", limits) })
   let value: unknown
   try {
     value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"))
