@@ -27,6 +27,7 @@ import {
   type TableState
 } from "./publicationState.ts"
 import { makePublicationWatch } from "./publicationWatch.ts"
+import { identityIndex, possibleIdentityIndex } from "./refusedWrites.ts"
 import { createPublicationSql, letCreate } from "./roleSql.ts"
 import type { SessionPool } from "./SessionPool.ts"
 import { makeSingleFlight } from "./singleFlight.ts"
@@ -162,7 +163,9 @@ export const makePublication = (
     /** Reads the table as it is now, under the name by which it was looked up. */
     const readTable = (publication: PublicationState, table: TableInfo) =>
       Effect.gen(function* () {
-        const [state] = yield* readTables(pool, publicationName, publication, [table.oid])
+        const [state] = yield* readTables(pool, publicationName, publication, [table.oid], {
+          generatedColumns: table.columns.some(({ generated }) => generated !== "no")
+        })
         if (state === undefined || state.name !== table.name || state.schema !== table.schema) {
           return yield* tableChanged(table)
         }
@@ -180,7 +183,11 @@ export const makePublication = (
         tables.unsettle(state.oid)
         for (const leaf of state.identities) {
           if (!leaf.isFull || leaf.refusals.length === 0) continue
-          const index = indexesBefore.get(leaf.oid) ?? leaf.possibleIndex ?? undefined
+          const index =
+            indexesBefore.get(leaf.oid) ??
+            (yield* Effect.mapError(possibleIdentityIndex(pool, leaf.oid), (error) =>
+              fromPgError(leaf, error)
+            ))
           const identity: PlainIdentity = index === undefined ? "DEFAULT" : { index }
           yield* restoreIdentity(alter, leaf, identity)
           yield* Effect.logWarning(
@@ -212,7 +219,10 @@ export const makePublication = (
           yield* turns.withPermit(
             Effect.gen(function* () {
               for (const identity of plan.setIdentity) {
-                if (identity.identityIndex !== null) indexesBefore.set(identity.oid, identity.identityIndex)
+                const index = yield* Effect.mapError(identityIndex(pool, identity.oid), (error) =>
+                  fromPgError(state, error)
+                )
+                if (index !== undefined) indexesBefore.set(identity.oid, index)
                 yield* setIdentityFull(alter, identity)
               }
               if (plan.add) yield* addToPublication(alter, state, publication.serverVersionNum)
@@ -381,7 +391,7 @@ export const makePublication = (
           repaired = true
           toldOfGeneratedColumns = false
         }
-        const states = yield* readTables(pool, publicationName, publication, [...inUse], true)
+        const states = yield* readTables(pool, publicationName, publication, [...inUse], { andMembers: true })
         const found = new Set(states.map((state) => state.oid))
         const problems: Array<TableProblem> = []
         const removed: Array<number> = []

@@ -3,7 +3,13 @@ import type { PgError } from "./PgError.ts"
 import { quoteTable } from "./Identifiers.ts"
 import { addTable, carryEverything, carryGeneratedColumns, identityFull, ownPublication } from "./roleSql.ts"
 import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
-import { refusalsOf, refusingLeaf, type WriteRefusal, whyWritesAreRefused } from "./refusedWrites.ts"
+import {
+  refusalsOf,
+  refusingLeaf,
+  refusingPublications,
+  type WriteRefusal,
+  whyWritesAreRefused
+} from "./refusedWrites.ts"
 import type { Queryable } from "./SessionPool.ts"
 
 /** What every publication of ours has to carry, in the words of `CREATE PUBLICATION`. */
@@ -22,6 +28,9 @@ export interface PublicationState {
   /** `unsupported` before Postgres 18: then no publication carries them. */
   readonly generatedColumns: "stored" | "none" | "unsupported"
   readonly serverVersionNum: number
+  /** What `PossibleRefusals` says of publications. */
+  readonly listsElsewhere: boolean
+  readonly generatedLeftOut: boolean
 }
 
 /** A table or partition whose REPLICA IDENTITY is looked after. */
@@ -30,10 +39,6 @@ export interface IdentityState {
   readonly schema: string
   readonly name: string
   readonly isFull: boolean
-  /** Index that is the identity at present, if one is. */
-  readonly identityIndex: string | null
-  /** Another index that could be it; null as well when the primary key can. */
-  readonly possibleIndex: string | null
   readonly isUnlogged: boolean
   /** Why Postgres refuses UPDATE or DELETE once the identity is FULL and the table is published. */
   readonly refusals: ReadonlyArray<WriteRefusal>
@@ -67,6 +72,8 @@ interface PublicationRow {
   readonly operations: string
   readonly generated: string | null
   readonly version: number
+  readonly lists: boolean
+  readonly leftout: boolean
 }
 
 /** `undefined` when there is no publication of that name. */
@@ -79,7 +86,8 @@ export const readPublication = (
       `SELECT current_user::text AS role, pg_has_role(p.pubowner, 'USAGE') AS ours, p.puballtables AS alltables, p.pubviaroot AS viaroot,
          concat_ws(',', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
            CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END) AS operations,
-         to_jsonb(p) ->> 'pubgencols' AS generated, current_setting('server_version_num')::int4 AS version
+         to_jsonb(p) ->> 'pubgencols' AS generated, current_setting('server_version_num')::int4 AS version,
+         ${refusingPublications}
        FROM pg_publication p WHERE p.pubname = $1`,
       [name]
     ),
@@ -93,7 +101,9 @@ export const readPublication = (
         viaRoot: row.viaroot,
         missingOperations: requiredOperations.filter((operation) => !operations.includes(operation)),
         generatedColumns: row.generated === null ? "unsupported" : row.generated === "s" ? "stored" : "none",
-        serverVersionNum: row.version
+        serverVersionNum: row.version,
+        listsElsewhere: row.lists,
+        generatedLeftOut: row.leftout
       }
     }
   )
@@ -107,7 +117,11 @@ export const readTables = (
   publicationName: string,
   publication: PublicationState,
   oids: ReadonlyArray<number>,
-  andMembers = false
+  options: {
+    readonly andMembers?: boolean
+    /** False: the tables have no generated columns, which saves a question. */
+    readonly generatedColumns?: boolean
+  } = {}
 ): Effect.Effect<ReadonlyArray<TableState>, PgError> => {
   // Schemas became members in Postgres 15.
   const bySchema =
@@ -153,20 +167,7 @@ export const readTables = (
            SELECT coalesce(json_agg(json_build_object(
              'oid', l.oid::int8, 'schema', ln.nspname, 'name', l.relname, 'isFull', l.relreplident = 'f',
              'isUnlogged', l.relpersistence = 'u',
-             'identityIndex', (
-               SELECT ic.relname FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
-               WHERE x.indrelid = l.oid AND x.indisreplident AND l.relreplident = 'i'
-             ),
-             'possibleIndex', (
-               SELECT min(ic.relname::text) FROM pg_index x JOIN pg_class ic ON ic.oid = x.indexrelid
-               WHERE x.indrelid = l.oid AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL
-                 AND x.indexprs IS NULL AND NOT EXISTS (SELECT FROM pg_index k WHERE k.indrelid = l.oid AND k.indisprimary)
-                 AND NOT EXISTS (
-                   SELECT FROM pg_attribute a
-                   WHERE a.attrelid = l.oid AND a.attnum = ANY (x.indkey) AND NOT a.attnotnull
-                 )
-             ),
-             'refusals', ${refusalsOf(publication.serverVersionNum)}
+             'refusals', ${refusalsOf({ ...publication, generatedColumns: options.generatedColumns ?? true })}
            ) ORDER BY l.oid), '[]')
            FROM tree JOIN pg_class l ON l.oid = tree.oid JOIN pg_namespace ln ON ln.oid = l.relnamespace
            WHERE l.relkind = 'r'
@@ -177,7 +178,7 @@ export const readTables = (
        JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
        WHERE p.pubname = $1 AND c.relkind IN ('r', 'p')
-         AND (c.oid = ANY ($2::oid[]) ${andMembers ? "OR r.oid IS NOT NULL" : ""})
+         AND (c.oid = ANY ($2::oid[]) ${options.andMembers === true ? "OR r.oid IS NOT NULL" : ""})
        ORDER BY c.oid`,
       [publicationName, `{${oids.join(",")}}`]
     ),

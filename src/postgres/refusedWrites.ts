@@ -1,6 +1,9 @@
+import { Effect } from "effect"
 import type { TableName } from "./Identifiers.ts"
+import type { PgError } from "./PgError.ts"
 import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
 import { carryGeneratedColumns, removeTable } from "./roleSql.ts"
+import type { Queryable } from "./SessionPool.ts"
 
 /**
  * Something under which Postgres refuses every UPDATE, DELETE or both of a published table whose replica identity is
@@ -46,11 +49,12 @@ const columnLists = `
     SELECT oid FROM above WHERE distance = 0 OR ${publishes} ORDER BY distance DESC LIMIT 1
   ) ELSE l.oid END`
 
-const generatedColumns = `
-  SELECT 'virtualColumn', a.attname::text, NULL FROM pg_attribute a
-  WHERE a.attrelid = l.oid AND a.attgenerated = 'v' AND NOT a.attisdropped
-  UNION ALL
-  SELECT 'storedColumn', o.pubname::text, NULL FROM pg_publication o
+const virtualColumns = `
+  SELECT 'virtualColumn' AS kind, a.attname::text AS by, NULL::json AS listed FROM pg_attribute a
+  WHERE a.attrelid = l.oid AND a.attgenerated = 'v' AND NOT a.attisdropped`
+
+const storedColumns = `
+  SELECT 'storedColumn' AS kind, o.pubname::text AS by, NULL::json AS listed FROM pg_publication o
   WHERE EXISTS (
       SELECT FROM pg_attribute a WHERE a.attrelid = l.oid AND a.attgenerated = 's' AND NOT a.attisdropped
     )
@@ -59,22 +63,78 @@ const generatedColumns = `
       WITH RECURSIVE above AS (${above}) SELECT FROM above WHERE ${publishes}
     ))`
 
+/** What can be a reason at all. Whoever makes a shape waits for the query, and planning it takes longer than its run. */
+export interface PossibleRefusals {
+  readonly serverVersionNum: number
+  /** Another publication has a table with a column list. */
+  readonly listsElsewhere: boolean
+  /** A publication that carries updates or deletions leaves stored generated columns out. */
+  readonly generatedLeftOut: boolean
+  /** The tables in question may have generated columns. */
+  readonly generatedColumns: boolean
+}
+
+/** SQL for one row of `pg_publication`, `p`: the reasons that publications can be. */
+export const refusingPublications = `
+  EXISTS (
+    SELECT FROM pg_publication o JOIN pg_publication_rel r ON r.prpubid = o.oid
+    WHERE o.oid <> p.oid AND (o.pubupdate OR o.pubdelete) AND to_jsonb(r) ->> 'prattrs' IS NOT NULL
+  ) AS lists,
+  EXISTS (
+    SELECT FROM pg_publication o WHERE (o.pubupdate OR o.pubdelete) AND to_jsonb(o) ->> 'pubgencols' = 'n'
+  ) AS leftout`
+
 /**
  * SQL for the refusals, as JSON, of the table `l` (a row of `pg_class`) if it were published by the publication `p` (a row
  * of `pg_publication`) and had the replica identity FULL.
  * Source: what Postgres 14 to 18 do, and `CheckCmdReplicaIdentity` in its source.
  */
-export const refusalsOf = (serverVersionNum: number): string => {
-  if (serverVersionNum < columnListsSince) return `'[]'::json`
-  const reasons =
-    serverVersionNum < generatedColumnsSince ? columnLists : `${columnLists} UNION ALL ${generatedColumns}`
-  return `(
+export const refusalsOf = (possible: PossibleRefusals): string => {
+  const { serverVersionNum } = possible
+  const generated = serverVersionNum >= generatedColumnsSince && possible.generatedColumns
+  const reasons = [
+    ...(serverVersionNum >= columnListsSince && possible.listsElsewhere ? [columnLists] : []),
+    ...(generated ? [virtualColumns] : []),
+    ...(generated && possible.generatedLeftOut ? [storedColumns] : [])
+  ]
+  return reasons.length === 0
+    ? `'[]'::json`
+    : `(
     SELECT coalesce(json_agg(
       json_build_object('kind', reason.kind, 'by', reason.by, 'listed', reason.listed) ORDER BY reason.kind, reason.by
     ), '[]')
-    FROM (${reasons}) AS reason
+    FROM (${reasons.join(" UNION ALL ")}) AS reason
   )`
 }
+
+/** Index that is the replica identity of a table at present, if one is. */
+export const identityIndex = (database: Queryable, oid: number): Effect.Effect<string | undefined, PgError> =>
+  firstIndex(database, "x.indisreplident AND c.relreplident = 'i'", oid)
+
+/** Index that could be the replica identity of a table without primary key. */
+export const possibleIdentityIndex = (
+  database: Queryable,
+  oid: number
+): Effect.Effect<string | undefined, PgError> =>
+  firstIndex(
+    database,
+    `x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+     AND NOT EXISTS (SELECT FROM pg_index k WHERE k.indrelid = c.oid AND k.indisprimary)
+     AND NOT EXISTS (
+       SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (x.indkey) AND NOT a.attnotnull
+     )`,
+    oid
+  )
+
+const firstIndex = (database: Queryable, condition: string, oid: number) =>
+  Effect.map(
+    database.query<{ readonly name: string }>(
+      `SELECT i.relname::text AS name FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid
+       JOIN pg_class i ON i.oid = x.indexrelid WHERE c.oid = $1::oid AND ${condition} ORDER BY 1 LIMIT 1`,
+      [oid]
+    ),
+    ([row]) => row?.name
+  )
 
 export interface RefusingLeaf<Leaf> {
   readonly leaf: Leaf
