@@ -70,15 +70,15 @@ const fast: Timers = {
   after: (millis, work) => systemTimers.after(millis / 1000, work)
 }
 
-const setting = (timers: Timers = systemTimers) => {
+const setting = (timers: Timers = systemTimers, segmentBytes = 2000) => {
   const directory = temporaryDirectory()
   const sight = new LateSight()
   const said: Array<string> = []
-  const writer = engineAt(directory, { segmentBytes: 2000 })
+  const writer = engineAt(directory, { segmentBytes })
   const follower = new StorageEngine({
     paths: { ...storagePaths(directory, "default"), sight },
     chunkBytesThreshold: 10 << 20,
-    segmentBytes: 2000,
+    segmentBytes,
     recentBytes: 1 << 20,
     durableWrites: false,
     removeOnClose: false,
@@ -129,7 +129,8 @@ describe("a follower of files that another machine writes", () => {
   })
 
   it("takes over with everything that was written, and goes on behind it", async () => {
-    const { follower, writer } = setting()
+    // In one file, whose end alone says that there is more.
+    const { follower, writer } = setting(systemTimers, 1 << 20)
     await writer.takeOver()
     const shape = createShape(writer, "a")
     await writer.writer?.durable()
