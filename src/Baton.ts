@@ -1,11 +1,13 @@
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import { HealthRef } from "./health/HealthRef.ts"
+import { Conditions } from "./http/Conditions.ts"
 import { conditionsLayer } from "./http/ConditionsLive.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
 import { Warmth } from "./instance/Warmth.ts"
 import { schemaMemoryLayer } from "./instance/schemaMemoryLayer.ts"
+import type { Config } from "./config/BatonConfig.ts"
 import { Inspector } from "./postgres/Inspector.ts"
 import { SchemaMemory } from "./postgres/SchemaMemory.ts"
 import { AdminPool } from "./postgres/Pools.ts"
@@ -13,16 +15,18 @@ import { Publication } from "./postgres/Publication.ts"
 import { LockService } from "./lock/LockService.ts"
 import { ReplicationStream } from "./replication/ReplicationStream.ts"
 import { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
+import { ShapeRegistry } from "./registry/ShapeRegistry.ts"
 import { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "./registry/Snapshotter.ts"
 import { SubsetReader } from "./registry/SubsetReader.ts"
 import { Catalogue, makeTypeCatalogue } from "./where/index.ts"
+import { ShapeLogs } from "./storage/ShapeLogs.ts"
 import { shapeLogsLayer, Storage } from "./storage/Storage.ts"
 import { MetricsServer } from "./telemetry/MetricsServer.ts"
 import { HttpWorkers } from "./workers/HttpWorkers.ts"
 
 /** The types, operators and functions that conditions may use. */
-const catalogueLayer = Layer.effect(
+export const catalogueLayer = Layer.effect(
   Catalogue,
   Effect.gen(function* () {
     const admin = yield* AdminPool
@@ -30,36 +34,106 @@ const catalogueLayer = Layer.effect(
   })
 )
 
-const postgres = Layer.mergeAll(Publication.layer, catalogueLayer).pipe(
-  Layer.provideMerge(Inspector.layer),
-  Layer.provideMerge(AdminPool.layer),
+/** The services in whose place a program may put its own. */
+export type Part =
+  | Catalogue
+  | Conditions
+  | HealthRef
+  | Inspector
+  | Instance
+  | LockService
+  | Publication
+  | ReplicationStream
+  | SessionServices
+  | ShapeLogs
+  | ShapeRegistry
+  | Snapshotter
+  | Storage
+  | SubsetReader
+  | Warmth
+
+/** What a replacement may be made of without providing it: what Baton has in any case. */
+export type PartBase = AdminPool | CurrentSession | SnapshotSessions
+
+export interface BatonOptions<
+  R = never,
+  P extends Part = never,
+  E = never,
+  RP = never
+> extends ShapeApiOptions<R> {
+  /**
+   * Services that take the place of Baton's own: one layer, or several merged. It may be made of the services of
+   * `PartBase`, and of Baton's own layer of the same service, which is then built only for it.
+   */
+  readonly parts?: Layer.Layer<P, E, RP>
+}
+
+/** The replacements, and nothing else of what surrounds Baton: another Baton in the same program is not a replacement. */
+class GivenParts extends Context.Service<GivenParts, Context.Context<never>>()("baton/GivenParts") {}
+
+/** The program's own service, if it has one, else ours. */
+const part = <I extends Part, S, E, R>(
+  tag: Context.Key<I, S>,
+  own: Layer.Layer<I, E, R>
+): Layer.Layer<I, E, R | GivenParts> =>
+  Layer.unwrap(
+    Effect.map(GivenParts, (given) =>
+      Option.match(Context.getOption(given as Context.Context<I>, tag), {
+        onNone: () => own,
+        onSome: (service) => Layer.succeed(tag, service)
+      })
+    )
+  )
+
+const base = Layer.merge(CurrentSession.layer, SnapshotSessions.layer).pipe(
+  Layer.provideMerge(AdminPool.layer)
+)
+
+const postgres = Layer.mergeAll(part(Publication, Publication.layer), part(Catalogue, catalogueLayer)).pipe(
+  Layer.provideMerge(part(Inspector, Inspector.layer)),
   Layer.provide(schemaMemoryLayer)
 )
 
-const reading = Layer.mergeAll(Snapshotter.layer, SubsetReader.layer).pipe(
-  Layer.provideMerge(SnapshotSessions.layer)
+const reading = Layer.mergeAll(part(Snapshotter, Snapshotter.layer), part(SubsetReader, SubsetReader.layer))
+
+const shapes = Layer.mergeAll(part(ShapeLogs, shapeLogsLayer), part(ShapeRegistry, shapeRegistryLayer)).pipe(
+  Layer.provideMerge(part(Storage, Storage.layer))
 )
 
-const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
-  Layer.provideMerge(Layer.mergeAll(Storage.layer, CurrentSession.layer))
+const core = Layer.mergeAll(postgres, reading, shapes, part(HealthRef, HealthRef.layer)).pipe(
+  Layer.provideMerge(base)
 )
 
-const core = Layer.mergeAll(postgres, reading, shapes, HealthRef.layer)
-
-const instance = Instance.layer.pipe(
+const instance = part(Instance, Instance.layer).pipe(
   Layer.provide(
-    Layer.mergeAll(SessionServices.layer, LockService.layer, ReplicationStream.layer, Warmth.layer)
+    Layer.mergeAll(
+      part(SessionServices, SessionServices.layer),
+      part(LockService, LockService.layer),
+      part(ReplicationStream, ReplicationStream.layer),
+      part(Warmth, Warmth.layer)
+    )
   )
 )
+
+const noParts = Layer.succeed(GivenParts, Context.empty())
 
 /** Compositions of all services. Everything is configured by `Config`. */
 export const Baton = {
   /** The API without a server, and the instance that feeds it: to be mounted in a server of your own. */
-  layer: <R = never>(options: ShapeApiOptions<R> = {}) =>
-    Layer.mergeAll(ShapeApi.layer(options), instance).pipe(
-      Layer.provideMerge(conditionsLayer),
-      Layer.provideMerge(core)
-    ),
+  layer: <R = never, P extends Part = never, E = never, RP = never>(
+    options: BatonOptions<R, P, E, RP> = {}
+  ) => {
+    const { parts, ...apiOptions } = options
+    const given: Layer.Layer<GivenParts, E, Exclude<RP, PartBase> | Config> =
+      parts === undefined
+        ? noParts
+        : Layer.flatMap(parts, (context) => Layer.succeed(GivenParts, context)).pipe(Layer.provide(base))
+    return Layer.mergeAll(ShapeApi.layer(apiOptions), instance).pipe(
+      Layer.provideMerge(part(Conditions, conditionsLayer)),
+      Layer.provideMerge(core),
+      Layer.provide(given)
+    )
+  },
   /** The whole service on a port of its own, as the command line runs it. */
   get layerServer() {
     return MetricsServer.layer.pipe(

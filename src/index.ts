@@ -4,7 +4,7 @@
  */
 
 // All of it.
-export { Baton } from "./Baton.ts"
+export { Baton, catalogueLayer, type BatonOptions, type Part, type PartBase } from "./Baton.ts"
 export { embed, type EmbeddedBaton, type EmbeddedHealth, type EmbedOptions } from "./embed.ts"
 export { batonVersion } from "./http/serverIdentity.ts"
 
@@ -28,7 +28,9 @@ export {
 } from "./instance/Background.ts"
 export { Instance, InstanceFailed } from "./instance/Instance.ts"
 export { runUntil } from "./instance/Process.ts"
+export { schemaMemoryLayer } from "./instance/schemaMemoryLayer.ts"
 export { SessionServices } from "./instance/SessionServices.ts"
+export { Warmth } from "./instance/Warmth.ts"
 export { HealthRef } from "./health/HealthRef.ts"
 export {
   abilities,
@@ -56,6 +58,7 @@ export {
 } from "./http/Authorize.ts"
 export type { Cors, NamedOrigins } from "./http/Cors.ts"
 export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./http/Conditions.ts"
+export { conditionsLayer } from "./http/ConditionsLive.ts"
 export { makeFetchHandler, type FetchHandler } from "./http/FetchHandler.ts"
 export { HttpServer, ListenError } from "./http/HttpServer.ts"
 export {
@@ -115,9 +118,18 @@ export { Inspector } from "./postgres/Inspector.ts"
 export { formatLsn, parseLsn, type Lsn } from "./postgres/Lsn.ts"
 export { PgError, type PgErrorKind } from "./postgres/PgError.ts"
 export { AdminPool, SnapshotPool } from "./postgres/Pools.ts"
-export { Publication } from "./postgres/Publication.ts"
+export { Publication, type EnsuredPublication, type EnsuredTable } from "./postgres/Publication.ts"
+export { PublicationError } from "./postgres/PublicationError.ts"
+export { SchemaMemory, type RememberedSchema } from "./postgres/SchemaMemory.ts"
 export type { Relation, RelationColumn } from "./postgres/Relation.ts"
 export type { ColumnInfo, TableInfo } from "./postgres/TableInfo.ts"
+
+// Conditions: what types, operators and functions there are.
+export { Catalogue } from "./where/index.ts"
+
+// Metrics, and the port for them.
+export { makeMetrics, Metrics, type MetricsRecord } from "./telemetry/Metrics.ts"
+export { MetricsServer } from "./telemetry/MetricsServer.ts"
 
 // Log lines as the command line writes them.
 export * as Logs from "./telemetry/Logs.ts"

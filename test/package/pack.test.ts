@@ -133,28 +133,48 @@ describe("the published package", () => {
   })
 })
 
-/** Replaces two services by others and says what is left to provide: nothing but the configuration. */
+/**
+ * Replaces a service, and puts all of them together by hand: nothing but the configuration is left to provide. What each
+ * layer needs is what docs/library.md says.
+ */
 const composition = `
 import { Effect, Layer } from "effect"
 import {
-  AdminPool, Baton, Config, Conditions, CurrentSession, HealthRef, HttpServer, Inspector, Instance, LockService, Logs,
-  Publication, ReplicationStream, ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader,
+  AdminPool, Baton, Catalogue, catalogueLayer, Conditions, conditionsLayer, Config, CurrentSession, HealthRef, HttpServer,
+  Inspector, Instance, LockService, Logs, MetricsServer, Publication, ReplicationStream, schemaMemoryLayer, SessionServices,
+  ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader, Warmth, HttpWorkers,
   loadCheckpoint, makeNodeHandler, openCheckpointWriter, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
 } from "pgbaton"
 
 const followed: ShapeLogs["Service"]["byHandle"] = (handle): ShapeHandle | undefined => undefined
-const logs: Layer.Layer<ShapeLogs, never, Storage> = shapeLogsLayer
-const registry: Layer.Layer<ShapeRegistry, never, Storage | CurrentSession> = shapeRegistryLayer
-const storage: Layer.Layer<Storage, never, Config> = Storage.layer
-const lock: Layer.Layer<LockService, never, Config | AdminPool> = LockService.layer
-const health: Layer.Layer<HealthRef> = HealthRef.layer
+export const own = {
+  health: HealthRef.layer satisfies Layer.Layer<HealthRef>,
+  inspector: Inspector.layer satisfies Layer.Layer<Inspector, never, AdminPool>,
+  catalogue: catalogueLayer satisfies Layer.Layer<Catalogue, never, AdminPool>,
+  conditions: conditionsLayer satisfies Layer.Layer<Conditions, never, Catalogue | Config>,
+  publication: Publication.layer satisfies Layer.Layer<Publication, never, Config | AdminPool | Inspector>,
+  lock: LockService.layer satisfies Layer.Layer<LockService, never, Config | AdminPool>,
+  stream: ReplicationStream.layer satisfies Layer.Layer<ReplicationStream, never, Config | AdminPool>,
+  snapshots: Snapshotter.layer satisfies Layer.Layer<Snapshotter, never, Config | SnapshotSessions>,
+  subsets: SubsetReader.layer satisfies Layer.Layer<SubsetReader, never, Config | SnapshotSessions>,
+  storage: Storage.layer satisfies Layer.Layer<Storage, unknown, Config>,
+  logs: shapeLogsLayer satisfies Layer.Layer<ShapeLogs, never, Storage>,
+  registry: shapeRegistryLayer satisfies Layer.Layer<ShapeRegistry, never, Storage | CurrentSession>
+}
 const noLock = Layer.succeed(LockService, { acquire: () => Effect.void })
+const replaced: Layer.Layer<ShapeApi | Instance, unknown, Config> = Baton.layer({ parts: noLock })
 const handler = Effect.scoped(makeNodeHandler({ sendTimeoutMillis: 1000 })).pipe(Effect.provide(Baton.layer()))
 const needs: Effect.Effect<unknown, unknown, Config> = handler
 const whole: Layer.Layer<HttpServer | ShapeApi | Instance, unknown, Config> = Baton.layerServer
-const configured = (config: BatonConfig) => whole.pipe(Layer.provide(Layer.succeed(Config, config)), Layer.provide(noLock))
-export { followed, logs, registry, storage, lock, health, needs, configured, loadCheckpoint, openCheckpointWriter,
-  Conditions, Inspector, Logs, Publication, ReplicationStream, SnapshotSessions, Snapshotter, SubsetReader }
+const configured = (config: BatonConfig) => whole.pipe(Layer.provide(Layer.succeed(Config, config)))
+const byHand: Layer.Layer<ShapeApi | Instance, unknown, Config> = Layer.mergeAll(ShapeApi.layer(), Instance.layer).pipe(
+  Layer.provide([SessionServices.layer, LockService.layer, ReplicationStream.layer, Warmth.layer]),
+  Layer.provide(conditionsLayer),
+  Layer.provide([Publication.layer, catalogueLayer, Snapshotter.layer, SubsetReader.layer, shapeLogsLayer, shapeRegistryLayer]),
+  Layer.provide([HealthRef.layer, Inspector.layer, Storage.layer, SnapshotSessions.layer, CurrentSession.layer]),
+  Layer.provide([AdminPool.layer, schemaMemoryLayer])
+)
+export { followed, replaced, needs, configured, byHand, loadCheckpoint, openCheckpointWriter, Logs, MetricsServer, HttpWorkers }
 `
 
 const mistake = `import { Effect } from "effect"
@@ -297,8 +317,23 @@ describe("the examples of docs/library.md", () => {
       env: { DATABASE_URL: db().url, ELECTRIC_STORAGE_DIR: directory }
     })
     assert.strictEqual(ended.code, 0, ended.output)
-    assert.match(ended.output, /reached .*active/)
+    assert.match(ended.output, /reached active/)
     assert.isFalse(existsSync(directory))
+  })
+
+  it("a part of one's own: it takes the place of Baton's", async () => {
+    const ended = await runToEnd(process.execPath, ["own-part.ts"], {
+      cwd: consumer.directory,
+      env: {
+        DATABASE_URL: db().url,
+        ELECTRIC_STORAGE_DIR: path.join(consumer.directory, "own-part"),
+        ELECTRIC_REPLICATION_STREAM_ID: `${db().streamId}_part`,
+        ELECTRIC_INSECURE: "true",
+        ELECTRIC_PORT: String(await freePort())
+      }
+    })
+    assert.strictEqual(ended.code, 0, ended.output)
+    assert.match(ended.output, /info public\.issues: \d+ ms/)
   })
 })
 
