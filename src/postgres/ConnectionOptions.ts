@@ -18,7 +18,7 @@ export type ConnectionConfig = Pick<
 >
 
 /**
- * Settings under which Postgres writes values as the HTTP API promises them. In force on the replication connection,
+ * Settings under which Postgres writes values as the HTTP API promises them, and reads the texts of conditions as we do. In force on the replication connection,
  * in every snapshot transaction and on administrative connections, so that one value has one text everywhere.
  */
 export const displaySettings: Readonly<Record<string, string>> = {
@@ -26,7 +26,14 @@ export const displaySettings: Readonly<Record<string, string>> = {
   DateStyle: "ISO, DMY",
   TimeZone: "UTC",
   extra_float_digits: "1",
-  IntervalStyle: "iso_8601"
+  IntervalStyle: "iso_8601",
+  // What roles and databases may set otherwise, and what literals and operators in conditions would then mean.
+  array_nulls: "on",
+  backslash_quote: "safe_encoding",
+  standard_conforming_strings: "on",
+  transform_null_equals: "off",
+  xmlbinary: "base64",
+  xmloption: "content"
 }
 
 /**

@@ -210,6 +210,11 @@ export class TypeCatalogue {
     return [...this.functionsByOid.values()]
   }
 
+  /** Another schema is searched before `pg_catalog`: what is Postgres' own has to be called so. */
+  get shadowsBuiltins(): boolean {
+    return this.searchPath[0] !== "pg_catalog"
+  }
+
   /** Whether the unqualified name of an object in `schema` can be found at all. */
   onSearchPath(schema: string): boolean {
     return this.pathRank.has(schema)

@@ -64,7 +64,9 @@ class Printer {
   }
 
   operator({ schema, name }: OperatorName): string {
-    return schema === "pg_catalog" ? name : `OPERATOR(${identifier(schema)}.${name})`
+    return schema === "pg_catalog" && !this.catalogue.shadowsBuiltins
+      ? name
+      : `OPERATOR(${identifier(schema)}.${name})`
   }
 
   constant({ value, type, typmod }: Constant): string {
@@ -87,7 +89,7 @@ class Printer {
     }
     const entry = this.catalogue.function(expression.function)
     if (entry === undefined) return refuse("a function disappeared from the catalogue")
-    const name = `${entry.schema === "pg_catalog" ? "" : `${identifier(entry.schema)}.`}${identifier(entry.name)}`
+    const name = `${entry.schema === "pg_catalog" && !this.catalogue.shadowsBuiltins ? "" : `${identifier(entry.schema)}.`}${identifier(entry.name)}`
     const args = expression.args.map((arg, i) => {
       const given = expression.names?.[i] ?? ""
       const variadic = expression.variadicArray && i === expression.args.length - 1 ? "VARIADIC " : ""

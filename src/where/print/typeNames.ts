@@ -79,5 +79,6 @@ export const typeName = (catalogue: TypeCatalogue, oid: number, typmod: number):
   if (entry.element !== 0) return `${typeName(catalogue, entry.element, typmod)}[]`
   if (entry.schema !== "pg_catalog") return `${identifier(entry.schema)}.${identifier(entry.name)}`
   if (Object.hasOwn(builtin, entry.name)) return withModifier(entry.name, typmod)
-  return entry.name === "char" ? '"char"' : identifier(entry.name)
+  const name = entry.name === "char" ? '"char"' : identifier(entry.name)
+  return catalogue.shadowsBuiltins ? `pg_catalog.${name}` : name
 }
