@@ -238,5 +238,23 @@ export const castTo = (
       `unknown cast from type ${describeType(scope.catalogue, arg.type)} to type ${describeType(scope.catalogue, type)}`
     )
   }
+  const applied = typmod < 0 ? undefined : byConversion(scope, converted, typmod)
+  if (applied !== undefined) return { ...applied, at }
   return withTypmod(scope, { ...converted, at }, typmod, true)
+}
+
+/** Some conversions are told the modifier themselves, and another value comes out than by applying it afterwards: `5::bit(3)`. */
+const byConversion = (scope: Scope, converted: Expression, typmod: number): Expression | undefined => {
+  if (converted.kind !== "cast") return undefined
+  const applied = (steps: ReadonlyArray<CastStep>): ReadonlyArray<CastStep> | undefined => {
+    const last = steps.at(-1)
+    if (last?.kind === "function" && (scope.catalogue.function(last.function)?.args.length ?? 0) > 1)
+      return [...steps.slice(0, -1), { ...last, typmod }]
+    const inner = last?.kind === "array" ? applied(last.steps) : undefined
+    return last?.kind === "array" && inner !== undefined
+      ? [...steps.slice(0, -1), { ...last, steps: inner }]
+      : undefined
+  }
+  const steps = applied(converted.steps)
+  return steps === undefined ? undefined : { ...converted, steps, typmod }
 }

@@ -1,6 +1,8 @@
 import type { Random } from "./random.ts"
 import { columnName, edgeValues, oracleTypes, type OracleType } from "./values.ts"
 
+const escaped = (text: string): string => text.replaceAll("'", "''")
+
 /** Writes random well-typed SQL expressions over the table `oracle`. */
 export class Generator {
   private readonly random: Random
@@ -16,6 +18,8 @@ export class Generator {
     const { random } = this
     if (random.chance(0.06)) return `NULL::${type}`
     const value = random.pick<string>(edgeValues[type])
+    if (type.startsWith("bit") && !type.endsWith("]") && random.chance(0.6)) return `B'${value}'`
+    if (random.chance(0.1)) return `${this.spelled(value)}::${type === "bpchar" ? "char(8)" : type}`
     if (random.chance(0.3)) {
       if ((type === "int4" || type === "numeric") && /^\d{1,9}(\.\d+)?$/.test(value)) return value
       if (type === "bool") return value
@@ -23,10 +27,23 @@ export class Generator {
     return `'${value.replaceAll("'", "''")}'::${type === "bpchar" ? "char(8)" : type}`
   }
 
+  /** A string in one of the other ways to write one. */
+  private spelled(value: string): string {
+    return this.random.pick([
+      () => `E'${escaped(value.replaceAll("\\", "\\\\"))}'`,
+      () => `$q$${value}$q$`,
+      () => `U&'${escaped(value.replaceAll("\\", "\\\\"))}'`,
+      () =>
+        `E'${Array.from(value, (character) => `\\U${character.codePointAt(0)?.toString(16).padStart(8, "0") ?? ""}`).join("")}'`
+    ])()
+  }
+
   /** A literal without a type, for places where the context gives one. */
   untyped(type: OracleType): string {
     const { random } = this
-    return random.chance(0.05) ? "NULL" : `'${random.pick<string>(edgeValues[type]).replaceAll("'", "''")}'`
+    if (random.chance(0.05)) return "NULL"
+    const value = random.pick<string>(edgeValues[type])
+    return random.chance(0.1) ? this.spelled(value) : `'${value.replaceAll("'", "''")}'`
   }
 
   column(type: OracleType): string {
@@ -48,7 +65,7 @@ export class Generator {
 
   private compared(): OracleType {
     return this.random.pick(
-      oracleTypes.filter((type) => type !== "json" && type !== "posint" && type !== "pair")
+      oracleTypes.filter((type) => type !== "json" && type !== "posint" && type !== "pair" && type !== "bits")
     )
   }
 
@@ -157,7 +174,7 @@ export class Generator {
         () =>
           `date_trunc('${random.pick(["day", "month", "year", "hour", "week", "quarter", "second"])}', ${g("timestamp")})`,
         () =>
-          `(${g("timestamptz")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])}')`,
+          `(${g("timestamptz")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/St_Johns", "Asia/Kathmandu", "Africa/Monrovia", "Australia/Lord_Howe"])}')`,
         () => `(${g("timestamp")})::timestamp(${random.pick(["0", "3"])})`
       ],
       timestamptz: [
@@ -165,7 +182,7 @@ export class Generator {
         () => `(${g("timestamp")})::timestamptz`,
         () => `date_trunc('${random.pick(["day", "month", "hour"])}', ${g("timestamptz")})`,
         () =>
-          `(${g("timestamp")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney"])}')`
+          `(${g("timestamp")} AT TIME ZONE '${random.pick(["UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney", "America/St_Johns", "Africa/Monrovia"])}')`
       ],
       interval: [
         () => `(${g("interval")} ${random.pick(["+", "-"])} ${g("interval")})`,
@@ -209,10 +226,30 @@ export class Generator {
         () => `int4range(${g("int4")}, ${g("int4")})`,
         () => `(${g("int4range")} * ${g("int4range")})`
       ],
+      "bit(3)": [
+        () => `(${g("bit(3)")} ${random.pick(["&", "|", "#"])} ${g("bit(3)")})`,
+        () => `(~ ${g("bit(3)")})`,
+        () => `(${g("bit(3)")} ${random.pick(["<<", ">>"])} ${random.below(3)})`,
+        () => `(${g("int4")})::bit(3)`,
+        () => `(${g("bit varying(5)")})::bit(3)`,
+        () => `(${g("bit(3)[]")})[1]`,
+        () => `${this.column("bits")}`
+      ],
+      "bit varying(5)": [
+        () => `(${g("bit(3)")} || ${g("bit varying(5)")})`,
+        () => `(${g("bit(3)")})::bit varying(2)`,
+        () => `(${g("bit(3)")})::varbit`
+      ],
+      "bit(3)[]": [() => `ARRAY[${g("bit(3)")}, ${g("bit(3)")}]`],
+      "numeric(6,2)": [() => `(${g("numeric")})::numeric(6,2)`],
+      "timestamp(0)": [() => `(${g("timestamp")})::timestamp(0)`],
+      "time(1)": [() => `(${g("time")})::time(1)`],
+      "varchar(3)[]": [() => `(${g("text[]")})::varchar(3)[]`],
       numrange: [() => `numrange(${g("numeric")}, ${g("numeric")}, '[]')`]
     }
     const own = byType[type]
-    if (own === undefined) return type === "json" || type === "pair" || type === "posint" ? [] : general
+    if (own === undefined)
+      return type === "json" || type === "pair" || type === "posint" || type === "bits" ? [] : general
     return [...own, ...own, ...general]
   }
 
@@ -319,6 +356,26 @@ export class Generator {
       () => `(${g("numrange")} ${random.pick(["@>", "&&", "-|-", "="])} ${g("numrange")})`,
       () => `(${g("inet")} ${random.pick(["<<", "<<=", ">>", ">>=", "&&"])} ${g("inet")})`,
       () => `((${g("int4")}, ${g("text")}) ${comparison()} (${g("int4")}, ${g("text")}))`,
+      () => {
+        const [a, b] = [this.compared(), this.compared()]
+        return `((${g(a)}, ${g(b)}) ${comparison()} (${this.untyped(a)}, ${random.chance(0.5) ? this.untyped(b) : g(b)}))`
+      },
+      () => {
+        const [a, b] = [this.compared(), this.compared()]
+        const row = (): string => `(${this.untyped(a)}, ${random.chance(0.7) ? this.untyped(b) : g(b)})`
+        return `((${g(a)}, ${g(b)}) ${random.pick(["", "NOT "])}IN (${row()}, ${row()}))`
+      },
+      () => {
+        const a = this.compared()
+        return `(ROW(${g(a)}) ${random.pick(["=", "<>", "<", "IS DISTINCT FROM"])} ROW(${this.untyped(a)}))`
+      },
+      () => `(${g("bit(3)[]")} ${random.pick(["@>", "&&", "=", "<"])} ${g("bit(3)[]")})`,
+      () => `(${g("bit(3)")} = ANY (${g("bit(3)[]")}))`,
+      () =>
+        `(extract(hour from (${this.leaf("timestamptz")} AT TIME ZONE '${random.pick(["America/St_Johns", "Europe/Berlin", "Africa/Monrovia", "Asia/Kathmandu"])}')) IN (${random.pick(["0", "1", "23", "2"])}, ${random.pick(["4", "5", "12"])}))`,
+      () =>
+        `(${this.column("bits")} ${comparison()} ${random.pick(["B'101'", "'101'", "'100'::bit(3)", "B'100'"])})`,
+      () => `(${this.column("varchar(3)[]")} ${random.pick(["@>", "&&", "="])} ${g("varchar(3)[]")})`,
       () => `(${g("text")})::bool`,
       () => `((${g("text")})::${random.pick(["int4", "numeric", "date", "float8"])} IS NOT NULL)`,
       () => `(${g("text[]")} ${random.pick(["<", ">=", "<>"])} ${g("text[]")})`,

@@ -129,6 +129,9 @@ export const edgeValues = {
     "1970-01-01 00:00:00"
   ],
   timestamptz: [
+    "2010-11-07 02:35:00+00",
+    "1990-04-01 03:35:59+00",
+    "1971-06-01 00:44:45+00",
     "2000-01-01 00:00:00+00",
     "2024-02-29 12:34:56.789+00",
     "2024-03-31 01:30:00+00",
@@ -188,7 +191,15 @@ export const edgeValues = {
   name: ["abc", "Hello", "", "b"],
   "mood[]": ["{}", "{sad,ok}", "{happy,NULL}"],
   posint: ["1", "7", "42"],
-  pair: ["(1,a)", '(2,"b c")', "(,)", '(7,"x""y")']
+  pair: ["(1,a)", '(2,"b c")', "(,)", '(7,"x""y")'],
+  "bit(3)": ["101", "100", "001", "000", "111"],
+  "bit varying(5)": ["", "1", "101", "00001", "10100"],
+  "bit(3)[]": ["{}", "{101,100}", "{001,NULL}", "{111}"],
+  bits: ["101", "100", "000"],
+  "numeric(6,2)": ["0", "1.5", "-0.01", "9999.99", "12.34", "NaN"],
+  "timestamp(0)": ["2024-01-01 00:00:00", "2024-02-29 23:59:59.7", "infinity"],
+  "time(1)": ["10:00:00", "10:00:00.04", "23:59:59.96"],
+  "varchar(3)[]": ["{}", "{abc,a}", "{NULL}", '{"NULL","a b"}']
 } as const
 
 export type OracleType = keyof typeof edgeValues
@@ -206,6 +217,7 @@ export const oracleSchema = (): string => {
   return `
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
     CREATE TYPE pair AS (x int, y text);
+    CREATE DOMAIN bits AS bit(3);
     CREATE DOMAIN posint AS int CHECK (VALUE > 0);
     CREATE TABLE oracle (id int PRIMARY KEY, ${columns.join(", ")})`
 }
