@@ -238,7 +238,7 @@ export const castTo = (
       `unknown cast from type ${describeType(scope.catalogue, arg.type)} to type ${describeType(scope.catalogue, type)}`
     )
   }
-  const applied = typmod < 0 ? undefined : byConversion(scope, converted, typmod)
+  const applied = typmod < 0 || converted === arg ? undefined : byConversion(scope, converted, typmod)
   if (applied !== undefined) return { ...applied, at }
   return withTypmod(scope, { ...converted, at }, typmod, true)
 }
