@@ -78,24 +78,22 @@ export class Instance extends Context.Service<
 
       const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
-      const getReady = Effect.all(
-        [
-          warmth.keep,
-          Effect.suspend(() => (hasConditions(engine) ? loadParser : Effect.void)),
-          Effect.forever(
-            Effect.andThen(
-              Effect.suspend(() => routes.prepare(engine.store.all())),
-              Effect.sleep(preparingMillis)
+      const getReady = keepGoing(
+        "The preparation of a takeover, which may take longer now,",
+        Effect.all(
+          [
+            warmth.keep,
+            Effect.suspend(() => (hasConditions(engine) ? loadParser : Effect.void)),
+            Effect.forever(
+              Effect.andThen(
+                Effect.suspend(() => routes.prepare(engine.store.all())),
+                Effect.sleep(preparingMillis)
+              )
             )
-          )
-        ],
-        { concurrency: "unbounded" }
-      ).pipe(
-        Effect.catchDefect((defect) =>
-          Effect.logWarning(`A takeover cannot be prepared, and may take longer: ${String(defect)}`)
-        ),
-        Effect.andThen(Effect.never)
-      )
+          ],
+          { concurrency: "unbounded" }
+        )
+      ).pipe(Effect.andThen(Effect.never))
 
       /** Connection, lock, takeover, stream; fails when any of it does. */
       const turn = Effect.gen(function* () {

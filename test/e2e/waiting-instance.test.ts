@@ -220,7 +220,7 @@ describe("a waiting instance", () => {
     await instances.untilHealth(waiting, "waiting")
   })
 
-  it("writes nothing to storage, whatever it is asked", { timeout: 40_000 }, async () => {
+  it("writes nothing to storage, whatever it is asked", { timeout: 150_000 }, async () => {
     await waiting.service?.stop()
     waiting.service = undefined
     const position = await endOf(active)
