@@ -186,6 +186,9 @@ export async function* wholeFile(
 /** Makes the pieces of a body. They lie in `buffer`, if one is given, and each is valid until the next one is asked for. */
 export type MakePieces = (buffer: Buffer | undefined) => AsyncGenerator<Buffer>
 
+/** What is in memory is there without waiting, and a socket may take it at once: many readers of much would let nobody else in. */
+const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 /**
  * The planned part of the log, in pieces. The entries are noted when this is called: what is appended, or moved to
  * files, while the reader takes its time changes nothing.
@@ -253,6 +256,7 @@ async function* piecesOf(
       }
     }
     yield out.subarray(0, at)
+    if (i < to) await othersTurn()
   }
 }
 
@@ -277,8 +281,10 @@ async function* largeEntry(
     const bytes = Math.min(room.length - at, length - done)
     const into = room.subarray(at, at + bytes)
     const known = source.memory(segment, position + done, bytes)
-    if (known !== undefined) known.copy(into)
-    else if (!(await source.readSegment(segment, position + done, into)))
+    if (known !== undefined) {
+      known.copy(into)
+      await othersTurn()
+    } else if (!(await source.readSegment(segment, position + done, into)))
       throw endsEarly(segment, position + done + bytes)
     done += bytes
     yield room.subarray(0, at + bytes)

@@ -48,8 +48,11 @@ export class ShapeTail {
     const words = this.words
     if (
       at > 0 &&
-      words[at - 6] === txHigh &&
-      (words[at - 5] === txLow ? op <= (words[at - 4] as number) : txLow < (words[at - 5] as number))
+      (words[at - 6] !== txHigh
+        ? txHigh < (words[at - 6] as number)
+        : words[at - 5] !== txLow
+          ? txLow < (words[at - 5] as number)
+          : op <= (words[at - 4] as number))
     )
       return false
     this.count++
