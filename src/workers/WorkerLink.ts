@@ -1,8 +1,11 @@
-import { type ChildProcess, fork } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { extname, join } from "node:path"
 import { Effect, Option } from "effect"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { ToMain, ToWorker } from "./Protocol.ts"
+
+/** Not imported: bundlers of programs that Baton is part of take `fork` for a module to be bundled, and fail. */
+const { fork } = process.getBuiltinModule("node:child_process")
 
 /** Bound on what one worker's report may take: metrics come without it then. */
 const reportMillis = 1000

@@ -11,7 +11,8 @@ import { startService, type TestService } from "../support/service.ts"
 import { type Consumer, examplesOf, installPackage, root, runToEnd } from "./consumer.ts"
 
 const db = databaseForFile((database) => database.query(demoData))
-const examples = examplesOf("docs/library.md")
+// Those for Next.js are run by `scripts/check-next.ts`.
+const examples = examplesOf("docs/library.md").filter(({ file }) => /^[\w-]+\.ts$/.test(file))
 const exampleServers = ["effect-server", "express"].map((name) => ({
   file: `example-${name}.ts`,
   code: readFileSync(path.join(root, "examples", name, "server.ts"), "utf8")
