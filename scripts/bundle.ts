@@ -21,7 +21,11 @@ await build({
     minify: false,
     outDir: path.join(dist, "bundle"),
     rolldownOptions: {
-      input: { service: path.join(dist, "service.js"), worker: path.join(dist, "workers/worker.js") },
+      input: {
+        service: path.join(dist, "service.js"),
+        worker: path.join(dist, "workers/worker.js"),
+        compileThread: path.join(dist, "where/aside/compileThread.js")
+      },
       external: ["pg-native"],
       output: { entryFileNames: "[name].js", chunkFileNames: "[name].js" }
     }

@@ -45,7 +45,7 @@ export const otherwise = (what: string): Above => ({ _tag: "Otherwise", what })
 
 /** Every budget, by the name under which the configuration has it (`config.limits`). */
 export const limits = {
-  bodyBytes: bytes("BATON_MAX_BODY", "8 MB", {
+  bodyBytes: bytes("BATON_MAX_BODY", "3 MB", {
     subject: "The body of a request",
     above: refused(413),
     about: "It is read whole before it is looked at."
@@ -142,6 +142,29 @@ export const limits = {
     above: dropped,
     about: "It is sent to Postgres again."
   }),
+  paramsBytes: bytes("BATON_MAX_PARAMS", "1 MB", {
+    subject: "The size of a condition's parameters",
+    above: refused(400),
+    about:
+      "They are measured before they are read as arrays, JSON and so on. Each counts 8 bytes more than its text."
+  }),
+  clauseMemory: bytes("BATON_MAX_CLAUSE_MEMORY", "32 MB", {
+    subject: "The memory of a condition",
+    above: refused(400),
+    about:
+      "Estimated: the text four times, an array or JSON 24 times. Parameters that are used several times count each time."
+  }),
+  compileMillis: millis("BATON_MAX_COMPILE_TIME", "20s", {
+    subject: "The time in which a condition is checked",
+    above: refused(400),
+    about: "Large ones are checked one after the other, in a thread of their own: nobody else waits for them."
+  }),
+  conditionsMemory: bytes("BATON_MAX_CONDITIONS_MEMORY", "512 MB", {
+    subject: "The memory of the conditions of all shapes",
+    above: refused(503),
+    about:
+      "Estimated in the same way. Shapes that there are live on, and new ones without a condition can be made."
+  }),
   clauseSteps: count("BATON_MAX_CLAUSE_STEPS", "500000", {
     subject: "The work of a condition for one changed row",
     above: otherwise("Postgres decides the row"),
@@ -159,7 +182,7 @@ export const limits = {
     above: otherwise("Postgres decides the row for those that cost more than a comparison"),
     about: "Nothing else is done meanwhile: neither requests are answered nor other rows are looked at."
   }),
-  burstSteps: count("BATON_MAX_BURST_STEPS", "50000000", {
+  burstSteps: count("BATON_MAX_BURST_STEPS", "20000000", {
     subject: "The work of costly conditions, beyond what the rows themselves take",
     above: dropped,
     about:

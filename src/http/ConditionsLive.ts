@@ -3,9 +3,9 @@ import { Config } from "../config/BatonConfig.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import {
   Catalogue,
+  CompileAside,
   type CompiledWhere,
   compileOrderBy,
-  compileWhere,
   loadParser,
   type TypeCatalogue,
   type WhereError
@@ -26,22 +26,21 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
   Effect.gen(function* () {
     const catalogue = yield* Catalogue
     const { limits } = yield* Config
+    const aside = yield* CompileAside.make
 
     /**
      * What the catalogue of the last look does not know, or knows otherwise, may be younger: nothing is refused before it
      * was made sure that nothing has changed.
      */
     const compile = <A>(
-      run: (types: TypeCatalogue) => Result.Result<A, WhereError>
+      run: (types: TypeCatalogue) => Effect.Effect<Result.Result<A, WhereError>>
     ): Effect.Effect<A, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
       Effect.gen(function* () {
-        // The parser takes memory that a service without conditions never needs.
-        yield* loadParser
         const known = yield* Effect.mapError(catalogue.get, () => catalogueUnavailable)
-        let result = run(known)
+        let result = yield* run(known)
         if (Result.isFailure(result) && !result.failure.final) {
           const now = yield* Effect.mapError(catalogue.renewed, () => catalogueUnavailable)
-          if (now !== known) result = run(now)
+          if (now !== known) result = yield* run(now)
         }
         if (Result.isSuccess(result)) return result.success
         const { final, message, parameter } = result.failure
@@ -55,7 +54,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
       more: { readonly queryableColumns?: ReadonlyArray<string>; readonly onlyInQueries?: boolean } = {}
     ): Effect.Effect<CompiledWhere, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
       compile((types) =>
-        compileWhere({
+        aside.compile({
           sql,
           params,
           table,
@@ -83,7 +82,9 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
           const order =
             orderBy === undefined
               ? undefined
-              : yield* compile(() => compileOrderBy(orderBy, table, queryable, limits))
+              : yield* compile(() =>
+                  Effect.map(loadParser, () => compileOrderBy(orderBy, table, queryable, limits))
+                )
           return { where: condition, orderBy: order, limit: subset.limit, offset: subset.offset }
         })
     })

@@ -25,7 +25,7 @@ export const checkSubset = (
   values: Readonly<Record<string, unknown>>,
   facts: Facts
 ): Effect.Effect<SubsetQuery, Failure | Outdated> => {
-  const params = parseSubsetParams(values)
+  const params = parseSubsetParams(values, services.config.limits)
   if (Result.isFailure(params)) return Effect.fail(invalidRequest({ subset: params.failure }))
   // Without the catalogue nothing can be said about columns and types, and the query could not run either.
   const { table } = resolved

@@ -51,6 +51,8 @@ interface Cached {
 }
 
 const cacheSize = 4096
+/** Of what is remembered, in characters: conditions may be long. */
+const cacheCharacters = 16_000_000
 /** Ways to select from one table that are remembered. */
 const selectionsPerTable = 256
 const subselectFreshMillis = 5000
@@ -99,6 +101,7 @@ export class ShapeResolver {
   private readonly conditions: Conditions["Service"]
   private readonly notices = new Notices()
   private readonly cache = new Map<string, Cached>()
+  private cached = 0
   private readonly selected = new WeakMap<TableInfo, Map<string, Selected>>()
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
   private readonly recent = new WeakMap<ShapeSelection, Cached>()
@@ -218,7 +221,7 @@ export class ShapeResolver {
       return refused?.table === table ? Effect.fail(refused.refusal) : this.withTable(selection, name, table)
     }
     this.recent.delete(selection)
-    this.cache.delete(cacheKey(selection))
+    this.forget(cacheKey(selection))
     return Effect.andThen(this.conditions.renew ?? Effect.void, this.withTable(selection, name, table))
   }
 
@@ -314,13 +317,26 @@ export class ShapeResolver {
   }
 
   private remember(key: string, entry: Cached): void {
-    this.cache.delete(key)
+    this.forget(key)
     this.cache.set(key, entry)
-    if (this.cache.size <= cacheSize) return
-    const oldest = this.cache.keys().next().value
-    if (oldest !== undefined) this.cache.delete(oldest)
+    this.cached += charactersOf(key, entry)
+    for (const oldest of this.cache.keys()) {
+      if ((this.cache.size <= cacheSize && this.cached <= cacheCharacters) || this.cache.size === 1) return
+      this.forget(oldest)
+    }
+  }
+
+  private forget(key: string): void {
+    const entry = this.cache.get(key)
+    if (entry === undefined) return
+    this.cache.delete(key)
+    this.cached -= charactersOf(key, entry)
   }
 }
+
+/** The key, and the condition as text and as constants. */
+const charactersOf = (key: string, { resolved }: Cached): number =>
+  key.length + 2 * (resolved.definition.where?.sql.length ?? 0)
 
 const isFresh = (cached: Cached, table: TableInfo): boolean =>
   cached.table === table && (cached.freshUntil === Infinity || cached.freshUntil > Date.now())

@@ -1,4 +1,5 @@
 import { Result } from "effect"
+import { aboveLimit, standardLimits, type Limits } from "../config/Limits.ts"
 import { coerceAll, integer, invalid, text, type Parameter, type ParameterErrors } from "./Parameters.ts"
 
 /** Parameters of a subset request that passed every check that needs no catalogue. */
@@ -41,10 +42,13 @@ export const checkNumbering = (params: Readonly<Record<string, string>>): string
 const one = (name: string, message: string) => Result.fail<ParameterErrors>({ [name]: [message] })
 
 const readParams = (
-  given: string | Record<string, unknown> | undefined
+  given: string | Record<string, unknown> | undefined,
+  limits: Limits
 ): Result.Result<Readonly<Record<string, string>>, ParameterErrors> => {
   let value: unknown = given ?? {}
   if (typeof value === "string") {
+    // Quotes and escapes may make twice as much of them.
+    if (value.length > 2 * limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits))
     try {
       value = JSON.parse(value)
     } catch {
@@ -66,11 +70,12 @@ const readParams = (
 
 /** Checks a subset's parameters; errors are keyed by their names without prefix. */
 export const parseSubsetParams = (
-  values: Readonly<Record<string, unknown>>
+  values: Readonly<Record<string, unknown>>,
+  limits: Limits = standardLimits
 ): Result.Result<SubsetParams, ParameterErrors> => {
   const { values: given, errors } = coerceAll(subsetParameters, values)
   if (errors !== undefined) return Result.fail(errors)
-  const params = readParams(given.params)
+  const params = readParams(given.params, limits)
   if (Result.isFailure(params)) return Result.fail(params.failure)
   const found: ParameterErrors = {}
   if (given.limit !== undefined && given.limit <= 0) found["limit"] = ["must be greater than 0"]

@@ -226,6 +226,7 @@ export class SessionServices extends Context.Service<
               return decide(rows, budget)
             }),
           decisionMillis: config.limits.decisionMillis,
+          limits: config.limits,
           publish,
           ancestors,
           identityLost,

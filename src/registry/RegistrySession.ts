@@ -1,4 +1,5 @@
 import { Deferred, Effect, FiberSet, type Scope } from "effect"
+import type { Limits } from "../config/Limits.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { handleMicros, makeHandles } from "../shapes/Handle.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
@@ -12,6 +13,7 @@ import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import { RowRouter } from "./RowRouter.ts"
 import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import { ShapesByTable } from "./ShapesByTable.ts"
+import { ConditionsMemory } from "./ConditionsMemory.ts"
 import { makeSnapshotWriter } from "./SnapshotWriter.ts"
 import type { Snapshotter } from "./Snapshotter.ts"
 
@@ -24,6 +26,7 @@ export interface SessionOptions {
   /** For so long the stream may wait for conditions that only Postgres decides; see `DecisionBudget`. */
   readonly decisionMillis: number
   readonly maxShapes: number | undefined
+  readonly limits: Limits
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
@@ -31,6 +34,9 @@ export interface SessionOptions {
   readonly onDurable: () => void
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }
+
+/** Shapes looked at before other work has its turn. */
+const sliceShapes = 256
 
 /** A shape that was made this recently is not evicted: somebody is just about to read it. */
 const evictionGraceMillis = 10_000
@@ -63,11 +69,21 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const shapes = new ShapesByTable()
     const creations = new Map<string, Creation>()
     let newest = 0
+    const memory = new ConditionsMemory(options.limits)
     for (const shape of engine.store.all()) {
       shapes.add(shape)
       newest = Math.max(newest, handleMicros(shape.handle) ?? 0)
     }
     const makeHandle = makeHandles(newest)
+    yield* Effect.forkScoped(
+      Effect.gen(function* () {
+        let inSlice = 0
+        for (const shape of Array.from(engine.store.all())) {
+          if (!shape.dropped) memory.add(shape)
+          if (++inSlice % sliceShapes === 0) yield* Effect.yieldNow
+        }
+      })
+    )
 
     const drop = (dropped: ReadonlyArray<ShapeState>, reason: string): void => {
       const live = dropped.filter((shape) => !shape.dropped)
@@ -101,6 +117,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
 
     engine.hooks.onDropped = (shape) => {
       shapes.remove(shape)
+      memory.remove(shape.id)
       router.removeShape(shape)
     }
     yield* Effect.addFinalizer(() =>
@@ -118,6 +135,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       Effect.gen(function* () {
         yield* options.publish(definition)
         if (engine.writer !== writer) return yield* notActive("This instance has given up the lock")
+        const refusal = memory.refusal(definition)
+        if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })
         const id = engine.store.nextId
         const handle = makeHandle(identity)
         engine.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
@@ -125,6 +144,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         if (shape === undefined) return yield* Effect.die(new Error("a shape that was just made is gone"))
         shape.unannounced = true
         shapes.add(shape)
+        memory.add(shape)
         router.addShape(shape)
         const { recentXids } = engine.store
         const point = recentXids.point

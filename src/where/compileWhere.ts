@@ -1,5 +1,5 @@
 import { Result } from "effect"
-import { standardLimits, type Limits } from "../config/Limits.ts"
+import { aboveLimit, standardLimits, type Limits } from "../config/Limits.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
 import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 import type { Form, StoredExpression } from "./evaluate/Form.ts"
@@ -11,6 +11,7 @@ import { printExpression } from "./print/printExpression.ts"
 import { transform } from "./resolve/transform.ts"
 import { coerce } from "./resolve/coerce.ts"
 import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
+import { memoryOf, sizeOfParams } from "./memoryOf.ts"
 import { accessPaths } from "./index/accessPaths.ts"
 import type { Classification, WhereClause } from "./WhereClause.ts"
 import { allow } from "./values/work.ts"
@@ -88,6 +89,9 @@ const refused = (failure: unknown, final: boolean): Result.Result<never, WhereEr
 
 const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere => {
   const { catalogue } = request
+  const limits = limitsOf(request)
+  const size = sizeOfParams(request.params)
+  if (size > limits.paramsBytes) refuse(aboveLimit("paramsBytes", limits, size), "params")
   checkParams(request.params)
   const scope: Scope = {
     catalogue,
@@ -119,6 +123,8 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     constants: lowered.constants,
     columns: [...scope.used]
   }
+  const memory = memoryOf({ sql, expression: stored })
+  if (memory > limits.clauseMemory) refuse(aboveLimit("clauseMemory", limits, memory))
   const { classification, reason } = classify(lowered)
   const ordered = request.onlyInQueries === true || needsOrder(order) ? { order: shared(order) } : {}
   return { sql, expression: stored, ...ordered, classification, reason: shared(reason) }

@@ -8,6 +8,7 @@ export {
 } from "./catalogue/Catalogue.ts"
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 export { isStoredExpression, type StoredExpression } from "./evaluate/Form.ts"
+export { CompileAside } from "./aside/CompileAside.ts"
 export { columnsOf } from "./columnsOf.ts"
 export { compileOrderBy } from "./compileOrderBy.ts"
 export { compileWhere, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
@@ -22,6 +23,7 @@ export {
 export { Burst } from "./index/Costs.ts"
 export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
+export { memoryOf } from "./memoryOf.ts"
 export { loadParser } from "./parse/parser.ts"
 export { narrowing } from "./print/narrowing.ts"
 export {

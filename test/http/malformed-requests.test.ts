@@ -245,7 +245,7 @@ const bodies: ReadonlyArray<readonly [string, string, number, unknown]> = [
     413,
     {
       error: "Request body too large",
-      details: "The body of a request is above the limit of 8000000 bytes (BATON_MAX_BODY)"
+      details: "The body of a request is above the limit of 3000000 bytes (BATON_MAX_BODY)"
     }
   ],
   ['{"table":"items","offset":"-1"}', "", 400, { message: "Invalid request", errors: { offset: blank } }],

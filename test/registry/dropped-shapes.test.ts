@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import { tupleOf } from "../../src/postgres/Tuple.ts"
+import { standardLimits } from "../../src/config/Limits.ts"
 import { clauseMatcher } from "../../src/registry/Matcher.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
@@ -63,6 +64,7 @@ describe("shapes that are dropped", () => {
         makeMatcher: clauseMatcher,
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
+        limits: standardLimits,
         maxShapes: undefined,
         publish: () => Effect.void,
         ancestors: () => Effect.succeed([]),

@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { standardLimits } from "../../src/config/Limits.ts"
 import { clauseMatcher } from "../../src/registry/Matcher.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { systemTimers } from "../../src/storage/Timers.ts"
@@ -31,6 +32,7 @@ describe("more shapes than there may be", () => {
         makeMatcher: clauseMatcher,
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
+        limits: standardLimits,
         get maxShapes() {
           looks++
           return 3

@@ -4,8 +4,12 @@ import { allow, stepsLeft } from "../values/work.ts"
 
 /** Evaluations that take no more are ordinary: nobody keeps an account of them. */
 const lightSteps = 2000
+/** Steps that a processor takes which has nothing else to do, by and large. */
+const stepsPerMilli = 100_000
 /** Steps of costly conditions that are always allowed: a tenth of a second in each second. */
-const regainedPerMilli = 10_000
+const regainedPerMilli = stepsPerMilli / 10
+/** On a slow or busy machine a step counts for as long as it takes, up to so many times of what it should. */
+const mostTimes = 10
 
 /**
  * The account of what costly conditions take from the stream, of all tables together: a bucket that fills with their work
@@ -13,7 +17,7 @@ const regainedPerMilli = 10_000
  */
 export class Burst {
   private readonly limits: Limits
-  private readonly now: () => number
+  readonly now: () => number
   private level = 0
   private at = 0
   private readonly byShape = new Map<number, number>()
@@ -24,8 +28,7 @@ export class Burst {
   }
 
   /** Notes work of a shape; returns the shapes that have to go now, if any. */
-  note(shapeId: number, steps: number): ReadonlyArray<number> {
-    const now = this.now()
+  note(shapeId: number, steps: number, now: number): ReadonlyArray<number> {
     this.level = Math.max(0, this.level - (now - this.at) * regainedPerMilli)
     this.at = now
     if (this.level === 0) this.byShape.clear()
@@ -71,6 +74,8 @@ export class RowCosts {
   private budget = 0
   private costly = 0
   private row: Tuple | undefined
+  /** When the evaluation at hand began, as far as anybody looked: after one that was costly. */
+  private mark: number | undefined
   /** All that the row has taken. */
   steps = 0
 
@@ -80,6 +85,7 @@ export class RowCosts {
   }
 
   begin(row: Tuple): void {
+    this.mark = this.costly > 0 ? this.burst.now() : undefined
     this.steps = 0
     this.costly = 0
     this.row = row
@@ -99,10 +105,18 @@ export class RowCosts {
   settle(shapeId: number): ReadonlyArray<number> {
     const spent = this.budget - stepsLeft()
     this.steps += spent
-    if (spent > lightSteps) this.costly += spent
+    if (spent <= lightSteps) {
+      this.allowNext()
+      return none
+    }
+    this.costly += spent
     this.allowNext()
-    const beyond = spent <= lightSteps ? 0 : spent - lightSteps - bytesOf(this.row)
-    return beyond > 0 && shapeId >= 0 ? this.burst.note(shapeId, beyond) : none
+    const now = this.burst.now()
+    const taken = this.mark === undefined ? spent : (now - this.mark) * stepsPerMilli
+    this.mark = now
+    const beyond = spent - lightSteps - bytesOf(this.row)
+    if (beyond <= 0 || shapeId < 0) return none
+    return this.burst.note(shapeId, beyond * Math.min(mostTimes, Math.max(1, taken / spent)), now)
   }
 
   /** Costly conditions share half of the row's steps; the other half is for those that cost little. */

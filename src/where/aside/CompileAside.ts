@@ -1,0 +1,162 @@
+import { extname, join } from "node:path"
+import { Worker } from "node:worker_threads"
+import { Effect, Result, type Scope } from "effect"
+import { aboveLimit, standardLimits } from "../../config/Limits.ts"
+import type { CatalogueData } from "../catalogue/TypeCatalogue.ts"
+import { compileWhere, type CompiledWhere, type WhereRequest } from "../compileWhere.ts"
+import { sizeOfParams } from "../memoryOf.ts"
+import { loadParser } from "../parse/parser.ts"
+import type { WhereError } from "../WhereError.ts"
+import type { FromThread, ToThread } from "./protocol.ts"
+
+/** Clauses up to this size take a few milliseconds: no thread is worth that. */
+const smallClause = 2048
+const smallParams = 16_384
+/** A thread that nobody needs takes memory. */
+const idleMillis = 30_000
+const heapMegabytes = 256
+
+type Outcome = Result.Result<CompiledWhere, WhereError>
+
+interface Task {
+  readonly request: WhereRequest
+  readonly done: (outcome: Outcome) => void
+  given: boolean
+}
+
+const refused = (message: string): Outcome =>
+  Result.fail({ message, position: undefined, parameter: "where", final: true })
+
+/**
+ * Checks clauses: small ones at once, large ones in a thread of their own, one after the other, because tens of thousands
+ * of literals or a megabyte of parameters take the processor for longer than the event loop may be held.
+ *
+ * A clause that takes longer than `compileMillis`, or more memory than a thread has, is refused; the thread ends with it,
+ * and with it whatever state the parser was in. Where no thread can be had (the program has been put into one file, for
+ * example) large clauses are checked at once as well.
+ */
+export class CompileAside {
+  private worker: Worker | undefined
+  private ready = false
+  private unavailable = false
+  private told: CatalogueData | undefined
+  private readonly tasks: Array<Task> = []
+  private running: Task | undefined
+  private timer: NodeJS.Timeout | undefined
+  private nextId = 0
+
+  static readonly make: Effect.Effect<CompileAside, never, Scope.Scope> = Effect.acquireRelease(
+    Effect.sync(() => new CompileAside()),
+    (aside) => Effect.sync(() => aside.end())
+  )
+
+  /** What `compileWhere` gives. Loads the parser when it is needed here. */
+  compile(request: WhereRequest): Effect.Effect<Outcome> {
+    const isSmall = request.sql.length <= smallClause && sizeOfParams(request.params) <= smallParams
+    if (isSmall || this.unavailable) return this.compileHere(request)
+    return Effect.flatMap(
+      Effect.callback<Outcome | "here">((resume) => {
+        const task: Task = {
+          request,
+          given: false,
+          done: (outcome) => resume(Effect.succeed(this.unavailable ? "here" : outcome))
+        }
+        this.tasks.push(task)
+        this.next()
+        return Effect.sync(() => {
+          const at = this.tasks.indexOf(task)
+          if (at >= 0) this.tasks.splice(at, 1)
+        })
+      }),
+      (outcome) => (outcome === "here" ? this.compileHere(request) : Effect.succeed(outcome))
+    )
+  }
+
+  private compileHere(request: WhereRequest): Effect.Effect<Outcome> {
+    return Effect.map(loadParser, () => compileWhere(request))
+  }
+
+  private next(): void {
+    if (this.running !== undefined) return
+    clearTimeout(this.timer)
+    const task = this.tasks.shift()
+    if (task === undefined) {
+      this.timer = setTimeout(() => this.stop(), idleMillis)
+      this.timer.unref()
+      return
+    }
+    this.running = task
+    this.start()
+    this.give()
+  }
+
+  /** Gives the thread its task, once it has begun. */
+  private give(): void {
+    const { running, worker } = this
+    if (!this.ready || running === undefined || worker === undefined || running.given) return
+    running.given = true
+    const { catalogue, ...request } = running.request
+    const data = this.told === catalogue.data ? undefined : catalogue.data
+    this.told = catalogue.data
+    const message: ToThread = { id: ++this.nextId, data, request }
+    const limits = request.limits ?? standardLimits
+    this.timer = setTimeout(() => {
+      this.stop()
+      this.finish(refused(aboveLimit("compileMillis", limits)))
+    }, limits.compileMillis)
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    worker.postMessage(message)
+  }
+
+  private finish(outcome: Outcome): void {
+    const { running } = this
+    this.running = undefined
+    clearTimeout(this.timer)
+    running?.done(outcome)
+    this.next()
+  }
+
+  private start(): void {
+    if (this.worker !== undefined) return
+    // The same kind of file as this one: TypeScript in the sources, JavaScript in what was built from them.
+    const file = join(import.meta.dirname, `compileThread${extname(import.meta.filename)}`)
+    const worker = new Worker(file, { resourceLimits: { maxOldGenerationSizeMb: heapMegabytes } })
+    worker.unref()
+    this.worker = worker
+    worker.on("message", (message: FromThread) => {
+      if (worker !== this.worker) return
+      if (message === "ready") {
+        this.ready = true
+        this.give()
+      } else if (message.id === this.nextId) {
+        this.finish(
+          message.compiled === undefined ? Result.fail(message.refused) : Result.succeed(message.compiled)
+        )
+      }
+    })
+    worker.on("error", () => this.lost(worker))
+    worker.on("exit", () => this.lost(worker))
+  }
+
+  /** The thread has ended by itself: it never began, or its memory was not enough. */
+  private lost(worker: Worker): void {
+    if (worker !== this.worker) return
+    if (!this.ready) this.unavailable = true
+    this.stop()
+    if (this.running !== undefined) this.finish(refused("the clause takes too much memory"))
+  }
+
+  private stop(): void {
+    clearTimeout(this.timer)
+    const { worker } = this
+    this.worker = undefined
+    this.ready = false
+    this.told = undefined
+    void worker?.terminate()
+  }
+
+  private end(): void {
+    this.stop()
+    this.tasks.length = 0
+  }
+}
