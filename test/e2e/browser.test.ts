@@ -69,7 +69,7 @@ describe.skipIf(executablePath === undefined)("a page in Chromium", () => {
     rmSync(home, { recursive: true, force: true })
   })
 
-  it("follows 20 live shapes at once over one HTTP/2 connection", { timeout: 60_000 }, async () => {
+  it("follows 20 live shapes at once over one HTTP/2 connection", async () => {
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     const tab = await context.newPage()
     const origin = `https://localhost:${service.port}`

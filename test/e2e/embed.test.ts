@@ -8,6 +8,7 @@ import type { HostLogLine } from "../../src/telemetry/HostLogger.ts"
 import { databaseForTest, roleForTest } from "../faults/support/faults.ts"
 import type { TestDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v int); INSERT INTO items VALUES (1, 1)"
 
@@ -42,7 +43,7 @@ const health = (baton: EmbeddedBaton) => ask(baton, "/v1/health")
 describe("an embedded instance", () => {
   it(
     "tells of what somebody has to mend, and goes on by itself once that is done",
-    { timeout: 120_000 },
+    { timeout: patient(120_000) },
     async () => {
       const database = await databaseForTest()
       const role = await roleForTest(database, "SUPERUSER")
@@ -95,24 +96,28 @@ describe("an embedded instance", () => {
     }
   )
 
-  it("that waits for another one's lock has not failed, though it had", { timeout: 120_000 }, async () => {
-    const database = await databaseForTest()
-    await database.query(items)
-    const first = await embedded(database, { logger: () => {} })
-    await eventually("active", () => first.health() === "active")
-    const role = await roleForTest(database, "SUPERUSER")
-    const second = await embedded(
-      database,
-      { logger: () => {} },
-      { DATABASE_URL: role.withPassword("other") }
-    )
-    await second.failed
-    await database.query(`ALTER ROLE ${role.name} PASSWORD 'other'`)
-    await eventually("waiting", () => second.health() === "waiting", 40_000)
-    assert.deepStrictEqual(await health(second), { status: 202, text: '{"status":"waiting"}' })
-    await first.close()
-    await eventually("active", () => second.health() === "active", 40_000)
-  })
+  it(
+    "that waits for another one's lock has not failed, though it had",
+    { timeout: patient(120_000) },
+    async () => {
+      const database = await databaseForTest()
+      await database.query(items)
+      const first = await embedded(database, { logger: () => {} })
+      await eventually("active", () => first.health() === "active")
+      const role = await roleForTest(database, "SUPERUSER")
+      const second = await embedded(
+        database,
+        { logger: () => {} },
+        { DATABASE_URL: role.withPassword("other") }
+      )
+      await second.failed
+      await database.query(`ALTER ROLE ${role.name} PASSWORD 'other'`)
+      await eventually("waiting", () => second.health() === "waiting", 40_000)
+      assert.deepStrictEqual(await health(second), { status: 202, text: '{"status":"waiting"}' })
+      await first.close()
+      await eventually("active", () => second.health() === "active", 40_000)
+    }
+  )
 
   it("rejects with everything that is wrong in its configuration", async () => {
     const error = await embed({ environment: { ELECTRIC_PORT: "http" } }).then(

@@ -6,6 +6,7 @@ import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { startService, type TestService } from "../support/service.ts"
 import { requestLog } from "../support/shape-log.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query("CREATE TABLE items (id int PRIMARY KEY, t text); INSERT INTO items VALUES (1, 'first')")
@@ -40,7 +41,7 @@ const follow = async (service: TestService) => {
 
 it(
   "streams go on at a waiting instance, at a draining one, and at the one that takes over",
-  { timeout: 60_000 },
+  { timeout: patient(60_000) },
   async () => {
     const storageDir = mkdtempSync(path.join(tmpdir(), "baton-events-"))
     onTestFinished(() => rmSync(storageDir, { recursive: true, force: true }))

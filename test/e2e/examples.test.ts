@@ -7,6 +7,7 @@ import { build, preview } from "vite"
 import { afterAll, afterEach, assert, beforeAll, describe, it, onTestFinished } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((file) => existsSync(file))
 if (executablePath === undefined)
@@ -76,7 +77,7 @@ describe.skipIf(executablePath === undefined)("the example pages, against what `
     await page.goto(server.resolvedUrls?.local[0] ?? "")
     return page
   }
-  it("React: a shape for each project, live", { timeout: 60_000 }, async () => {
+  it("React: a shape for each project, live", async () => {
     const page = await open("react")
     await shows(page, /\d+ open of 40/)
     await screenshot(page, "react")
@@ -97,7 +98,7 @@ describe.skipIf(executablePath === undefined)("the example pages, against what `
 
   it(
     "TanStack DB: loads what is asked for, shows a write at once, and keeps it",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const page = await open("tanstack-db")
       const rows = async (project: number) => {

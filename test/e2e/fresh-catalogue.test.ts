@@ -1,6 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 describe("a condition is judged by the catalogue as it is when it is asked", () => {
   let database: TestDatabase
@@ -15,7 +16,7 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
     service = await startService({ database })
     // The catalogue is loaded with the first condition.
     assert.strictEqual((await ask({ table: "warm", where: "t = 'a'" })).status, 200)
-  }, 60_000)
+  })
   afterAll(async () => {
     await service?.dispose()
     await database?.drop()
@@ -61,7 +62,7 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
     ["ALTER TABLE lamps ADD note text", "lamps", "note = 'x'"]
   ]
 
-  it("whatever came to it a moment ago: of a shape, and of a subset", { timeout: 60_000 }, async () => {
+  it("whatever came to it a moment ago: of a shape, and of a subset", async () => {
     await database.query("CREATE DOMAIN citext_like AS text")
     for (const [sql, table, where] of younger) {
       const before = table === "lamps" && sql.startsWith("CREATE") ? undefined : await ask({ table, where })
@@ -77,7 +78,7 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
 
   it(
     "what Postgres knows no longer is refused with 400, for good, in its words",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       await database.query(`
       CREATE FUNCTION gone(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 1';
@@ -106,7 +107,7 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
     }
   )
 
-  it("bad conditions in a loop share the looks at the catalogue", { timeout: 60_000 }, async () => {
+  it("bad conditions in a loop share the looks at the catalogue", async () => {
     const began = performance.now()
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, i) => ask({ table: "warm", where: `p = 'none ${i}'` }))

@@ -6,6 +6,7 @@ import { type HandoverKind, handoverRuns } from "../../scripts/support/HandoverR
 import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { createDatabase } from "../support/database.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 // Of its own, because it is restarted.
 let cluster: Cluster
@@ -56,17 +57,20 @@ const hands = async (
 }
 
 describe("instances behind a balancer, with writers and official clients", () => {
-  it("upgrade, kills, a freeze and a restart of Postgres: no client notices", { timeout: 240_000 }, () =>
-    hands(
-      ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
-      2,
-      20,
-      8,
-      smallSegmentBytes
-    )
+  it(
+    "upgrade, kills, a freeze and a restart of Postgres: no client notices",
+    { timeout: patient(240_000) },
+    () =>
+      hands(
+        ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
+        2,
+        20,
+        8,
+        smallSegmentBytes
+      )
   )
 
-  it("three instances, and a database that cannot be reached", { timeout: 180_000 }, () =>
+  it("three instances, and a database that cannot be reached", { timeout: patient(180_000) }, () =>
     hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4, usualSegmentBytes)
   )
 })

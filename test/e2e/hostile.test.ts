@@ -5,6 +5,7 @@ import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { startService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query("CREATE TABLE victims (id int PRIMARY KEY, t text); INSERT INTO victims VALUES (1, 'kept')")
@@ -12,7 +13,7 @@ const db = databaseForFile((database) =>
 
 it(
   "hostile requests of every kind get a 4xx that tells nothing, and leave nothing behind",
-  { timeout: 60_000 },
+  { timeout: patient(60_000) },
   async () => {
     const seed = freshSeed()
     const secret = "the-secret-of-the-house"

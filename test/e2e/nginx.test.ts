@@ -6,6 +6,7 @@ import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { nginxPath, startNginx, type Nginx } from "../support/nginx.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 if (nginxPath === undefined)
   console.warn("Skipped: the tests with a caching proxy need nginx (Debian: apt-get install nginx-light).")
@@ -82,38 +83,42 @@ describe.skipIf(nginxPath === undefined)("behind nginx as a caching, collapsing 
     assert.strictEqual(answered(/table=shared&offset=-1:/), 2)
   })
 
-  it(`${clients} live clients cost the service one request per round`, { timeout: 90_000 }, async () => {
-    const first = await ask("table=shared&offset=-1")
-    const handle = first.header("electric-handle")
-    const caughtUp = await ask(`table=shared&handle=${handle}&offset=${first.header("electric-offset")}`)
-    let offset = caughtUp.header("electric-offset")
-    let cursor = ""
-    for (let round = 1; round <= rounds; round++) {
-      const before = answered(/live=true/)
-      const query = `table=shared&handle=${handle}&offset=${offset}&live=true${cursor === "" ? "" : `&cursor=${cursor}`}`
-      let arrived = 0
-      const held = Array.from({ length: clients }, async () => {
-        const answer = await ask(query)
-        arrived++
-        return answer
-      })
-      // Nobody is answered before there is something to say, so a change now reaches them all.
-      await db().query("INSERT INTO shared VALUES ($1, 'new')", [1000 + round])
-      const all = await Promise.all(held)
-      assert.strictEqual(arrived, clients)
-      for (const { status, body } of all) {
-        assert.strictEqual(status, 200)
-        assert.include(body.toString(), `"id":"${1000 + round}"`)
+  it(
+    `${clients} live clients cost the service one request per round`,
+    { timeout: patient(90_000) },
+    async () => {
+      const first = await ask("table=shared&offset=-1")
+      const handle = first.header("electric-handle")
+      const caughtUp = await ask(`table=shared&handle=${handle}&offset=${first.header("electric-offset")}`)
+      let offset = caughtUp.header("electric-offset")
+      let cursor = ""
+      for (let round = 1; round <= rounds; round++) {
+        const before = answered(/live=true/)
+        const query = `table=shared&handle=${handle}&offset=${offset}&live=true${cursor === "" ? "" : `&cursor=${cursor}`}`
+        let arrived = 0
+        const held = Array.from({ length: clients }, async () => {
+          const answer = await ask(query)
+          arrived++
+          return answer
+        })
+        // Nobody is answered before there is something to say, so a change now reaches them all.
+        await db().query("INSERT INTO shared VALUES ($1, 'new')", [1000 + round])
+        const all = await Promise.all(held)
+        assert.strictEqual(arrived, clients)
+        for (const { status, body } of all) {
+          assert.strictEqual(status, 200)
+          assert.include(body.toString(), `"id":"${1000 + round}"`)
+        }
+        assert.strictEqual(answered(/live=true/) - before, 1)
+        offset = all[0]?.header("electric-offset") ?? ""
+        cursor = all[0]?.header("electric-cursor") ?? ""
       }
-      assert.strictEqual(answered(/live=true/) - before, 1)
-      offset = all[0]?.header("electric-offset") ?? ""
-      cursor = all[0]?.header("electric-cursor") ?? ""
     }
-  })
+  )
 
   it(
     "clients of a shape that is gone are sent to the new one once, and follow it",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const params = { table: "turned" }
       const followers = Array.from({ length: 5 }, () =>

@@ -2,6 +2,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** Whatever may stand in ALTER ROLE and ALTER DATABASE and changes what texts mean or how values are written. */
 const settings = `
@@ -133,7 +134,7 @@ describe("a role's and a database's own settings change nothing", () => {
     for (const setting of settings.split(";"))
       await database.query(`ALTER DATABASE ${database.name} SET ${setting}`)
     service = await startService({ database })
-  }, 60_000)
+  })
   afterAll(async () => {
     await service?.dispose()
     await database?.drop()
@@ -147,7 +148,7 @@ describe("a role's and a database's own settings change nothing", () => {
 
   it(
     "first rows, subsets and the stream agree with each other, and with Postgres' own defaults",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const all = { columns: "id,a,t,n,d,i,f,z,b,v" }
       const whole = await read({ offset: "-1", ...all })

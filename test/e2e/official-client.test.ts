@@ -17,6 +17,7 @@ import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { differenceOfRows, selectRows } from "../support/rows.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile((database) => database.query(ownTypes))
 let service: TestService
@@ -76,7 +77,7 @@ describe("the official client, while the table changes", () => {
 
   it(
     "has 10,000 rows of every type, then 1,000 changes in random transactions",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const seed = freshSeed()
       const random = makeRandom(seed)

@@ -7,6 +7,7 @@ import { freshSeed, makeRandom, type Random } from "../../scripts/support/Random
 import { databaseForFile } from "../support/database.ts"
 import { startService } from "../support/service.ts"
 import { type LogMessage, requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile()
 
@@ -94,7 +95,7 @@ const isChange = (message: LogMessage) => message.headers.operation !== undefine
 describe("offsets", () => {
   it(
     "each continues the log exactly where it stands, whatever the size of the chunks",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const seed = freshSeed()
       const random = makeRandom(seed)

@@ -21,6 +21,7 @@ import { createFilled, randomTransactions } from "../../scripts/support/RandomTr
 import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { startService, type TestService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile()
 let service: TestService
@@ -124,7 +125,7 @@ const untilRows = (what: string, sql: string, found: () => Iterable<Row>) =>
 describe("collections of TanStack DB", () => {
   it(
     "in every sync mode and live mode: the rows of Postgres, before, while and after it changes",
-    { timeout: 120_000 },
+    { timeout: patient(120_000) },
     async () => {
       const seed = freshSeed()
       const random = makeRandom(seed)

@@ -9,6 +9,7 @@ import { databaseForFile } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { differenceOfRows, selectRows } from "../support/rows.ts"
 import { type LogResponse, type Position, requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query(
@@ -220,7 +221,7 @@ describe("a waiting instance", () => {
     await instances.untilHealth(waiting, "waiting")
   })
 
-  it("writes nothing to storage, whatever it is asked", { timeout: 150_000 }, async () => {
+  it("writes nothing to storage, whatever it is asked", { timeout: patient(150_000) }, async () => {
     await waiting.service?.stop()
     waiting.service = undefined
     const position = await endOf(active)

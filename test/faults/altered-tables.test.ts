@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 interface Case {
   /** Has a shape of each of the selections, and a change that has been streamed, before anything is altered. */
@@ -94,48 +95,52 @@ const read = async (url: string, parameters: Readonly<Record<string, string>>): 
 }
 
 describe("a table that is altered and not written to", () => {
-  it("is there again within seconds, and its clients fetch it again once", { timeout: 120_000 }, async () => {
-    const database = await databaseForTest()
-    const tables = Object.entries(cases)
-    for (const [, { setUp }] of tables) await database.query(setUp)
-    const { url, logs } = await serviceForTest({ database })
-    for (const [table, { change }] of tables) {
-      assert.strictEqual((await ask(url, { table })).status, 200)
-      assert.strictEqual((await ask(url, { table, columns: "id" })).status, 200)
-      await database.query(change)
+  it(
+    "is there again within seconds, and its clients fetch it again once",
+    { timeout: patient(120_000) },
+    async () => {
+      const database = await databaseForTest()
+      const tables = Object.entries(cases)
+      for (const [, { setUp }] of tables) await database.query(setUp)
+      const { url, logs } = await serviceForTest({ database })
+      for (const [table, { change }] of tables) {
+        assert.strictEqual((await ask(url, { table })).status, 200)
+        assert.strictEqual((await ask(url, { table, columns: "id" })).status, 200)
+        await database.query(change)
+      }
+      for (const [table] of tables)
+        await eventually(`the change of ${table}`, async () => {
+          const { rows } = await read(url, { table, columns: "id" })
+          return rows.includes('{"id":"2"}')
+        })
+      await Promise.all(
+        tables.map(async ([table, { alter, columns, later }]) => {
+          const parameters: Readonly<Record<string, string>> =
+            columns === undefined ? { table } : { table, columns }
+          const session = await database.connect()
+          const selected = async () => {
+            const { rows } = await session.query<Record<string, unknown>>(
+              `SELECT row_to_json(t)::text AS row FROM (SELECT ${columns ?? "*"} FROM ${table}) t`
+            )
+            return rows.map(({ row }) => String(row)).toSorted()
+          }
+          await session.query(alter)
+          let conflicts = 0
+          const agrees = (what: string) =>
+            eventually(`${table} ${what}`, async () => {
+              const now = await read(url, parameters)
+              conflicts += now.conflicts
+              assert.deepStrictEqual(now.rows, (await selected()).map(asTexts))
+              return true
+            })
+          await agrees("as it was altered")
+          if (later !== undefined) await session.query(later)
+          await agrees("with a later change")
+          assert.isAtMost(conflicts, 3, `must-refetch for ${table}\n${logs()}`)
+        })
+      )
     }
-    for (const [table] of tables)
-      await eventually(`the change of ${table}`, async () => {
-        const { rows } = await read(url, { table, columns: "id" })
-        return rows.includes('{"id":"2"}')
-      })
-    await Promise.all(
-      tables.map(async ([table, { alter, columns, later }]) => {
-        const parameters: Readonly<Record<string, string>> =
-          columns === undefined ? { table } : { table, columns }
-        const session = await database.connect()
-        const selected = async () => {
-          const { rows } = await session.query<Record<string, unknown>>(
-            `SELECT row_to_json(t)::text AS row FROM (SELECT ${columns ?? "*"} FROM ${table}) t`
-          )
-          return rows.map(({ row }) => String(row)).toSorted()
-        }
-        await session.query(alter)
-        let conflicts = 0
-        const agrees = (what: string) =>
-          eventually(`${table} ${what}`, async () => {
-            const now = await read(url, parameters)
-            conflicts += now.conflicts
-            assert.deepStrictEqual(now.rows, (await selected()).map(asTexts))
-            return true
-          })
-        await agrees("as it was altered")
-        if (later !== undefined) await session.query(later)
-        await agrees("with a later change")
-        assert.isAtMost(conflicts, 3, `must-refetch for ${table}\n${logs()}`)
-      })
-    )
-  })
+  )
 })
 
 describe("what becomes of a table", () => {
@@ -211,7 +216,7 @@ describe("what becomes of a table", () => {
     }
   )
 
-  it("is noticed when it leaves the publication and comes back", { timeout: 120_000 }, async () => {
+  it("is noticed when it leaves the publication and comes back", { timeout: patient(120_000) }, async () => {
     const database = await databaseForTest()
     await database.query(`
       CREATE TABLE left_it (id int PRIMARY KEY); CREATE TABLE lacked (id int PRIMARY KEY);

@@ -3,6 +3,7 @@ import { assert, describe, inject, it, onTestFinished } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** A database with an encoding of its own, and a session in that encoding: its bytes go in as they are. */
 const encodedDatabase = async (encoding: string) => {
@@ -51,7 +52,7 @@ const isDropped = (url: string, table: string, handle: string) =>
   })
 
 describe("a value that Postgres cannot give out as UTF-8", () => {
-  it("costs nobody the stream in a database without an encoding", { timeout: 90_000 }, async () => {
+  it("costs nobody the stream in a database without an encoding", { timeout: patient(90_000) }, async () => {
     const { env, query } = await encodedDatabase("SQL_ASCII")
     await query("CREATE TABLE a (id int PRIMARY KEY, t text, n int); CREATE TABLE b (id int PRIMARY KEY)")
     const service = await serviceForTest({ env })
@@ -76,7 +77,7 @@ describe("a value that Postgres cannot give out as UTF-8", () => {
     await again.has("4")
   })
 
-  it("costs the shapes of its transaction's tables in any other", { timeout: 90_000 }, async () => {
+  it("costs the shapes of its transaction's tables in any other", { timeout: patient(90_000) }, async () => {
     const { env, query } = await encodedDatabase("WIN1252")
     await query(
       `CREATE TABLE a (id int PRIMARY KEY, t text); CREATE TABLE b (id int PRIMARY KEY);

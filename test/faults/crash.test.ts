@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { crashRuns } from "../../scripts/support/CrashRuns.ts"
 import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { createDatabase } from "../support/database.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const runs = async (count: number, damages: boolean) => {
   const database = await createDatabase()
@@ -31,8 +32,12 @@ const runs = async (count: number, damages: boolean) => {
 }
 
 describe("kill -9 under writes, on the same storage and slot", () => {
-  it("no gap, no duplicate, nothing lost, nobody starts over", { timeout: 240_000 }, () => runs(12, false))
-  it("a damaged file costs at most the shapes in it, and the log names them", { timeout: 240_000 }, () =>
-    runs(6, true)
+  it("no gap, no duplicate, nothing lost, nobody starts over", { timeout: patient(240_000) }, () =>
+    runs(12, false)
+  )
+  it(
+    "a damaged file costs at most the shapes in it, and the log names them",
+    { timeout: patient(240_000) },
+    () => runs(6, true)
   )
 })

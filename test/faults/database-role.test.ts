@@ -4,6 +4,7 @@ import { assert, describe, inject, it } from "vitest"
 import type { TestDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, roleForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const page = readFileSync(path.resolve(import.meta.dirname, "../../docs/database-role.md"), "utf8")
 
@@ -62,7 +63,7 @@ const cases: ReadonlyArray<Case> = [
 
 describe('the SQL of the page "The database role"', () => {
   for (const given of cases) {
-    it(`is all that is needed: ${given.block}`, { timeout: 60_000 }, async () => {
+    it(`is all that is needed: ${given.block}`, async () => {
       const { database, start } = await prepare(given, undefined)
       const service = await serviceForTest(start)
       await service.until("active")
@@ -79,7 +80,7 @@ describe('the SQL of the page "The database role"', () => {
       })
     })
 
-    it(`is told by the log when it lacks: ${given.block}`, { timeout: 120_000 }, async () => {
+    it(`is told by the log when it lacks: ${given.block}`, { timeout: patient(120_000) }, async () => {
       await Promise.all(
         statementsOf(given.block).map(async (_, without) => {
           const { missing, start } = await prepare(given, without)
@@ -96,7 +97,7 @@ describe('the SQL of the page "The database role"', () => {
     })
   }
 
-  it("lets a role read tables with row level security", { timeout: 60_000 }, async () => {
+  it("lets a role read tables with row level security", async () => {
     const database = await databaseForTest()
     const role = await roleForTest(database, "")
     const run = async (block: string) => {

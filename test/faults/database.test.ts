@@ -1,13 +1,14 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (1, 'a')"
 
 describe("what happens in the database while the service runs", () => {
   it(
     "the publication is dropped: it is made again, and every shape is fetched again",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const database = await databaseForTest()
       await database.query(items)
@@ -37,7 +38,7 @@ describe("what happens in the database while the service runs", () => {
 
   it(
     "a transaction larger than allowed: it is said, and every shape is fetched again",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const database = await databaseForTest()
       await database.query(items)
@@ -57,7 +58,7 @@ describe("what happens in the database while the service runs", () => {
 
   it(
     "the database is dropped: shapes stay, and a new one of that name is another database",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const database = await databaseForTest()
       const admin = await databaseForTest()
@@ -96,45 +97,49 @@ describe("what happens in the database while the service runs", () => {
 })
 
 describe("a transaction that is open when the slot is made", () => {
-  it("is waited for, also by who comes next, and is in the way only once", { timeout: 120_000 }, async () => {
-    const database = await databaseForTest()
-    await database.query(items)
-    const storageDir = storageForTest()
-    const open = async () => {
-      const client = await database.connect()
-      await client.query("BEGIN; INSERT INTO items VALUES ((SELECT max(id) + 1 FROM items), 'open')")
-      return client
+  it(
+    "is waited for, also by who comes next, and is in the way only once",
+    { timeout: patient(120_000) },
+    async () => {
+      const database = await databaseForTest()
+      await database.query(items)
+      const storageDir = storageForTest()
+      const open = async () => {
+        const client = await database.connect()
+        await client.query("BEGIN; INSERT INTO items VALUES ((SELECT max(id) + 1 FROM items), 'open')")
+        return client
+      }
+      const pending = await open()
+      const start = () => serviceForTest({ database, storageDir, until: false })
+      const first = await start()
+      await first.untilLogged(
+        /Creating the replication slot .* waits for transactions that are open.*pg_stat_activity/
+      )
+      assert.deepStrictEqual(await first.health(), { status: 202, body: '{"status":"starting"}' })
+      assert.strictEqual((await ask(first.url, { table: "items" })).status, 503)
+      // Postgres notices the death of whoever waits: the next one gets the lock, and waits in its turn.
+      await first.stop("SIGKILL")
+      const second = await start()
+      await second.untilLogged(/Acquired the lock/)
+      const third = await start()
+      await third.until("waiting")
+      await pending.query("COMMIT")
+      await pending.end()
+      // Nobody else writes: the service asks for the record that the creation needs.
+      await second.until("active", 30_000)
+      const shape = await ask(second.url, { table: "items" })
+      assert.strictEqual(shape.rows.length, 2)
+      // There is a slot now, so an open transaction is in nobody's way.
+      const other = await open()
+      await second.stop("SIGKILL")
+      await third.until("active")
+      assert.strictEqual((await ask(third.url, { table: "items" })).handle, shape.handle)
+      await other.query("COMMIT")
+      await other.end()
+      await eventually("its row arrives", async () => {
+        const more = await ask(third.url, { table: "items", handle: shape.handle ?? "", offset: "0_0" })
+        return more.body.includes('"id":"3"')
+      })
     }
-    const pending = await open()
-    const start = () => serviceForTest({ database, storageDir, until: false })
-    const first = await start()
-    await first.untilLogged(
-      /Creating the replication slot .* waits for transactions that are open.*pg_stat_activity/
-    )
-    assert.deepStrictEqual(await first.health(), { status: 202, body: '{"status":"starting"}' })
-    assert.strictEqual((await ask(first.url, { table: "items" })).status, 503)
-    // Postgres notices the death of whoever waits: the next one gets the lock, and waits in its turn.
-    await first.stop("SIGKILL")
-    const second = await start()
-    await second.untilLogged(/Acquired the lock/)
-    const third = await start()
-    await third.until("waiting")
-    await pending.query("COMMIT")
-    await pending.end()
-    // Nobody else writes: the service asks for the record that the creation needs.
-    await second.until("active", 30_000)
-    const shape = await ask(second.url, { table: "items" })
-    assert.strictEqual(shape.rows.length, 2)
-    // There is a slot now, so an open transaction is in nobody's way.
-    const other = await open()
-    await second.stop("SIGKILL")
-    await third.until("active")
-    assert.strictEqual((await ask(third.url, { table: "items" })).handle, shape.handle)
-    await other.query("COMMIT")
-    await other.end()
-    await eventually("its row arrives", async () => {
-      const more = await ask(third.url, { table: "items", handle: shape.handle ?? "", offset: "0_0" })
-      return more.body.includes('"id":"3"')
-    })
-  })
+  )
 })

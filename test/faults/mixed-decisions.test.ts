@@ -6,6 +6,7 @@ import { ShapeLogReader, requestLog } from "../support/shape-log.ts"
 import type { TestDatabase } from "../support/database.ts"
 import { Random } from "../where/support/random.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** For each of them some rows are decided here, and others by Postgres. */
 const mixed = [
@@ -68,7 +69,7 @@ const readWhole = async (
 describe("a transaction of which some rows are decided here and some by Postgres", () => {
   it(
     "is one log whose entries rise, on every instance, after restarts and moves, and from every offset",
-    { timeout: 180_000 },
+    { timeout: patient(180_000) },
     async () => {
       const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31))
       const random = new Random(seed)

@@ -8,6 +8,7 @@ import { startDatabaseProxy } from "../../scripts/support/DatabaseProxy.ts"
 import { createDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { startService } from "../support/service.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const shapes: ReadonlyArray<Readonly<Record<string, string>>> = [
   { table: "items" },
@@ -30,7 +31,7 @@ const ask = async (url: string, parameters: Readonly<Record<string, string>>) =>
 describe("an instance that starts while the database is down", () => {
   it(
     "serves every shape that storage holds, and goes on under the same handles afterwards",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const database = await createDatabase()
       const wire = await startDatabaseProxy(() => database.port)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** Ids that a client has who fetches the shape from its beginning. */
 const idsOf = async (url: string, table: string): Promise<ReadonlyArray<string>> => {
@@ -24,7 +25,7 @@ const idsOf = async (url: string, table: string): Promise<ReadonlyArray<string>>
 describe("a partition with shapes of its own", () => {
   it(
     "counts for its root from the moment it is attached, and no longer once it is detached",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const database = await databaseForTest()
       await database.query(

@@ -2,6 +2,7 @@ import { assert, describe, it } from "vitest"
 import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { databaseForTest, serviceForTest } from "./support/faults.ts"
 import { followAlterations } from "./support/followAlterations.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const sequences = 3
 const steps = 8
@@ -9,7 +10,7 @@ const steps = 8
 describe("tables that are altered at random", () => {
   it(
     "are shown by official clients as they are, within seconds and without fetching again and again",
-    { timeout: 180_000 },
+    { timeout: patient(180_000) },
     async () => {
       const database = await databaseForTest()
       const service = await serviceForTest({ database })

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, endSessions, roleForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v int); INSERT INTO items VALUES (1, 1)"
 
 describe("a role without what it needs", () => {
-  it("REPLICATION: start-up ends with what to do, and works afterwards", { timeout: 60_000 }, async () => {
+  it("REPLICATION: start-up ends with what to do, and works afterwards", async () => {
     const database = await databaseForTest()
     const role = await roleForTest(database, "NOREPLICATION")
     const start = { database, env: { DATABASE_URL: role.url }, until: false } as const
@@ -27,7 +28,7 @@ describe("a role without what it needs", () => {
 
   it(
     "another password or no REPLICATION at run time: shapes stay, and it goes on when that is mended",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const database = await databaseForTest()
       const role = await roleForTest(database, "SUPERUSER")
@@ -61,7 +62,7 @@ describe("a role without what it needs", () => {
     }
   )
 
-  it("connections: it is tried again until there are some", { timeout: 60_000 }, async () => {
+  it("connections: it is tried again until there are some", async () => {
     const database = await databaseForTest()
     await database.query(items)
     const role = await roleForTest(database, `REPLICATION CONNECTION LIMIT 0`)
@@ -82,7 +83,7 @@ describe("a role without what it needs", () => {
 })
 
 describe("a password that is not in its simplest form", () => {
-  it("logs in, as it does with libpq, however the session is opened", { timeout: 60_000 }, async () => {
+  it("logs in, as it does with libpq, however the session is opened", async () => {
     const database = await databaseForTest()
     const role = await roleForTest(database, "SUPERUSER")
     await database.query(`${items}; ALTER ROLE ${role.name} PASSWORD 'a\u00a0b\u00adc\u00aa'`)
@@ -96,7 +97,7 @@ describe("a password that is not in its simplest form", () => {
 describe("publishing by hand", () => {
   it(
     "every step that lacks is answered with 503 and what to do, until there is none",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const database = await databaseForTest()
       const role = await roleForTest(database, "REPLICATION")
@@ -151,7 +152,7 @@ describe("publishing by hand", () => {
     }
   )
 
-  it("a publication that is not ours, absent or incomplete, ends start-up", { timeout: 60_000 }, async () => {
+  it("a publication that is not ours, absent or incomplete, ends start-up", async () => {
     const database = await databaseForTest()
     const role = await roleForTest(database, "REPLICATION")
     const start = { database, env: { DATABASE_URL: role.url }, until: false } as const
@@ -189,7 +190,7 @@ describe("publishing by hand", () => {
     assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
   })
 
-  it("a table of somebody else is refused as such", { timeout: 60_000 }, async () => {
+  it("a table of somebody else is refused as such", async () => {
     const database = await databaseForTest()
     const role = await roleForTest(database, "REPLICATION")
     await database.query(
@@ -218,7 +219,7 @@ const secured = (mode: string) =>
 describe("row level security", () => {
   it(
     "is an error for a role that would see a part of the rows, in first rows and subsets, and never fewer rows",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const database = await databaseForTest()
       const role = await roleForTest(database, "REPLICATION")
@@ -270,7 +271,7 @@ describe("row level security", () => {
 describe("a replication slot of somebody else", () => {
   it(
     "of that name in another database is left alone, by a service with empty storage too",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       const first = await databaseForTest()
       const second = await databaseForTest()
@@ -303,7 +304,7 @@ describe("a replication slot of somebody else", () => {
     }
   )
 
-  it("of another kind in the same database is left alone", { timeout: 60_000 }, async () => {
+  it("of another kind in the same database is left alone", async () => {
     const database = await databaseForTest()
     await database.query(`SELECT pg_create_physical_replication_slot('${database.slotName}')`)
     const service = await serviceForTest({ database, until: false })

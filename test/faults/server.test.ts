@@ -2,6 +2,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** One server for all tests of this file, which start it again with other settings. */
 let cluster: Cluster
@@ -21,7 +22,7 @@ afterAll(() => cluster.destroy())
 const items = "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (1, 'a')"
 
 describe("a server", () => {
-  it("that is not set up for it ends start-up, or is waited for", { timeout: 120_000 }, async () => {
+  it("that is not set up for it ends start-up, or is waited for", { timeout: patient(120_000) }, async () => {
     const database = await databaseForTest(cluster)
     await database.query(items)
     const start = { database, until: false } as const
@@ -43,39 +44,43 @@ describe("a server", () => {
     assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
   })
 
-  it("that is down for a while: shapes stay, and go on where they were", { timeout: 90_000 }, async () => {
-    await cluster.restart(usual)
-    const database = await databaseForTest(cluster)
-    await database.query(items)
-    const service = await serviceForTest({ database })
-    const shape = { table: "items", where: "id > 0" }
-    const { handle } = await ask(service.url, shape)
-    const live = () =>
-      ask(service.url, { ...shape, handle: handle ?? "", offset: "0_inf", live: "true", cursor: "1" })
-    for (const [n, stop] of (["fast", "kill"] as const).entries()) {
-      const held = live()
-      await (stop === "kill" ? cluster.kill() : cluster.stop(stop))
-      await service.untilLogged(
-        /Database connection in replication mode failed: .*It is tried again until it succeeds/
-      )
-      await service.until("waiting")
-      assert.strictEqual((await ask(service.url, shape)).handle, handle)
-      await cluster.start()
-      await service.until("active", 30_000)
-      await database.query("INSERT INTO items VALUES ($1, 'new')", [n + 2])
-      if (n === 0) assert.include((await held).body, '"id":"2"')
-      else await held
-      await eventually("the row is in the log", async () =>
-        (await ask(service.url, { ...shape, handle: handle ?? "", offset: "0_0" })).body.includes(
-          `"id":"${n + 2}"`
+  it(
+    "that is down for a while: shapes stay, and go on where they were",
+    { timeout: patient(90_000) },
+    async () => {
+      await cluster.restart(usual)
+      const database = await databaseForTest(cluster)
+      await database.query(items)
+      const service = await serviceForTest({ database })
+      const shape = { table: "items", where: "id > 0" }
+      const { handle } = await ask(service.url, shape)
+      const live = () =>
+        ask(service.url, { ...shape, handle: handle ?? "", offset: "0_inf", live: "true", cursor: "1" })
+      for (const [n, stop] of (["fast", "kill"] as const).entries()) {
+        const held = live()
+        await (stop === "kill" ? cluster.kill() : cluster.stop(stop))
+        await service.untilLogged(
+          /Database connection in replication mode failed: .*It is tried again until it succeeds/
         )
-      )
+        await service.until("waiting")
+        assert.strictEqual((await ask(service.url, shape)).handle, handle)
+        await cluster.start()
+        await service.until("active", 30_000)
+        await database.query("INSERT INTO items VALUES ($1, 'new')", [n + 2])
+        if (n === 0) assert.include((await held).body, '"id":"2"')
+        else await held
+        await eventually("the row is in the log", async () =>
+          (await ask(service.url, { ...shape, handle: handle ?? "", offset: "0_0" })).body.includes(
+            `"id":"${n + 2}"`
+          )
+        )
+      }
     }
-  })
+  )
 
   it(
     "that gives up the slot: it is said, and every shape is fetched again",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async () => {
       await cluster.restart({
         ...usual,

@@ -65,7 +65,7 @@ const othersAreServed = async (service: TestService, database: TestDatabase) => 
 }
 
 describe("clients that are slow on purpose", () => {
-  it("hold no database connection while they read a subset", { timeout: 120_000 }, async () => {
+  it("hold no database connection while they read a subset", { timeout: patient(120_000) }, async () => {
     const { database, service } = await setUp({ ELECTRIC_DB_POOL_SIZE: "4" })
     await othersAreServed(service, database)
     const readers = Array.from({ length: 12 }, (_, i) =>
@@ -97,7 +97,7 @@ describe("clients that are slow on purpose", () => {
     }
   })
 
-  it("take no place with bodies that do not come", { timeout: 120_000 }, async () => {
+  it("take no place with bodies that do not come", { timeout: patient(120_000) }, async () => {
     const { database, service } = await setUp({
       ELECTRIC_MAX_CONCURRENT_REQUESTS: '{"initial":20,"existing":100}',
       BATON_MAX_BODY_TIME: "10s"
@@ -118,21 +118,25 @@ describe("clients that are slow on purpose", () => {
     for (const socket of senders) assert.match(String(socket.read()), /^HTTP\/1.1 408 .*BATON_MAX_BODY_TIME/s)
   })
 
-  it("have what one answer takes, however many they ask for at once", { timeout: 120_000 }, async () => {
-    const { database, service } = await setUp()
-    assert.strictEqual((await requestLog(service.url, { table: "big" }, { offset: "-1" })).status, 200)
-    await othersAreServed(service, database)
-    const before = openFiles(service)
-    const request = "GET /v1/shape?table=big&offset=-1 HTTP/1.1\r\nhost: test\r\n\r\n"
-    const patientOnes = Array.from({ length: 100 }, () => silentClient(service, request.repeat(90)))
-    await eventually("all are connected", () => openFiles(service) >= before + 100)
-    for (let i = 0; i < 3; i++) await othersAreServed(service, database)
-    assert.isBelow(openFiles(service) - before, 250)
-    assert.isBelow(memoryMB(service), 1000)
-    for (const socket of patientOnes) socket.destroy()
-    for (let i = 0; i < 100; i++) silentClient(service, request.repeat(200))
-    for (let i = 0; i < 3; i++) await othersAreServed(service, database)
-    await eventually("nothing is left of them", () => openFiles(service) < before + 20)
-    assert.isBelow(memoryMB(service), 1000)
-  })
+  it(
+    "have what one answer takes, however many they ask for at once",
+    { timeout: patient(120_000) },
+    async () => {
+      const { database, service } = await setUp()
+      assert.strictEqual((await requestLog(service.url, { table: "big" }, { offset: "-1" })).status, 200)
+      await othersAreServed(service, database)
+      const before = openFiles(service)
+      const request = "GET /v1/shape?table=big&offset=-1 HTTP/1.1\r\nhost: test\r\n\r\n"
+      const patientOnes = Array.from({ length: 100 }, () => silentClient(service, request.repeat(90)))
+      await eventually("all are connected", () => openFiles(service) >= before + 100)
+      for (let i = 0; i < 3; i++) await othersAreServed(service, database)
+      assert.isBelow(openFiles(service) - before, 250)
+      assert.isBelow(memoryMB(service), 1000)
+      for (const socket of patientOnes) socket.destroy()
+      for (let i = 0; i < 100; i++) silentClient(service, request.repeat(200))
+      for (let i = 0; i < 3; i++) await othersAreServed(service, database)
+      await eventually("nothing is left of them", () => openFiles(service) < before + 20)
+      assert.isBelow(memoryMB(service), 1000)
+    }
+  )
 })

@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { eventually } from "../support/eventually.ts"
 import { mountLate } from "../support/lateMounts.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const mount = (...options: ReadonlyArray<string>): boolean => spawnSync("mount", options).status === 0
 
@@ -13,7 +14,7 @@ const cannotMount = "no file system can be mounted here"
 describe("storage that cannot be written", () => {
   it(
     "ends a start before it says waiting, with the reason and the way out",
-    { timeout: 60_000 },
+    { timeout: patient(60_000) },
     async () => {
       const database = await databaseForTest()
       const file = path.join(storageForTest(), "file")
@@ -30,7 +31,7 @@ describe("storage that cannot be written", () => {
 
   it(
     "when the lock comes: is called by its name everywhere, and heals",
-    { timeout: 90_000 },
+    { timeout: patient(90_000) },
     async (test) => {
       const storageDir = storageForTest()
       const seen = storageForTest()
@@ -65,74 +66,82 @@ describe("storage that cannot be written", () => {
     }
   )
 
-  it("removed while it is written to: nothing goes on as if it were there", { timeout: 90_000 }, async () => {
-    const database = await databaseForTest()
-    await database.query("CREATE TABLE items (id int PRIMARY KEY)")
-    const storageDir = storageForTest()
-    const active = await serviceForTest({ database, storageDir })
-    const waiting = await serviceForTest({ database, storageDir, until: "waiting" })
-    const { handle } = await ask(active.url, { table: "items" })
-    await eventually("the waiting one to know it", async () => {
-      const { status } = await ask(waiting.url, { table: "items", handle: handle ?? "", offset: "0_0" })
-      return status === 200
-    })
-    rmSync(storageDir, { recursive: true })
-    await database.query("INSERT INTO items VALUES (1)")
-    await active.untilLogged(
-      /The storage directory .* was removed or replaced while this instance was writing/,
-      10_000
-    )
-    const next = await eventually("one of them to be active", async () => {
-      const answers = await Promise.all([active.health(), waiting.health()])
-      return [active, waiting].find((_, i) => answers[i]?.status === 200)
-    })
-    // Whoever is active makes the shape anew, the other one follows.
-    for (const service of [next, next === active ? waiting : active]) {
-      await eventually("the old handle to be refused, and the row to be there", async () => {
-        const old = await ask(service.url, { table: "items", handle: handle ?? "", offset: "0_0" })
-        const anew = await ask(service.url, { table: "items" })
-        return old.status === 409 && anew.status === 200 && anew.rows.length === 1 && anew.handle !== handle
+  it(
+    "removed while it is written to: nothing goes on as if it were there",
+    { timeout: patient(90_000) },
+    async () => {
+      const database = await databaseForTest()
+      await database.query("CREATE TABLE items (id int PRIMARY KEY)")
+      const storageDir = storageForTest()
+      const active = await serviceForTest({ database, storageDir })
+      const waiting = await serviceForTest({ database, storageDir, until: "waiting" })
+      const { handle } = await ask(active.url, { table: "items" })
+      await eventually("the waiting one to know it", async () => {
+        const { status } = await ask(waiting.url, { table: "items", handle: handle ?? "", offset: "0_0" })
+        return status === 200
       })
+      rmSync(storageDir, { recursive: true })
+      await database.query("INSERT INTO items VALUES (1)")
+      await active.untilLogged(
+        /The storage directory .* was removed or replaced while this instance was writing/,
+        10_000
+      )
+      const next = await eventually("one of them to be active", async () => {
+        const answers = await Promise.all([active.health(), waiting.health()])
+        return [active, waiting].find((_, i) => answers[i]?.status === 200)
+      })
+      // Whoever is active makes the shape anew, the other one follows.
+      for (const service of [next, next === active ? waiting : active]) {
+        await eventually("the old handle to be refused, and the row to be there", async () => {
+          const old = await ask(service.url, { table: "items", handle: handle ?? "", offset: "0_0" })
+          const anew = await ask(service.url, { table: "items" })
+          return old.status === 409 && anew.status === 200 && anew.rows.length === 1 && anew.handle !== handle
+        })
+      }
+      assert.isAbove(readdirSync(storageDir, { recursive: true }).length, 5)
     }
-    assert.isAbove(readdirSync(storageDir, { recursive: true }).length, 5)
-  })
+  )
 })
 
 describe("storage on a file system that shows late what another machine writes", () => {
-  it("lags by much less than that, and hands over without a refetch", { timeout: 120_000 }, async (test) => {
-    const mounts = mountLate(storageForTest(), 3, { attributeSeconds: 30 })
-    if (mounts === undefined) return test.skip(`${cannotMount}: bindfs and FUSE are needed`)
-    onTestFinished(mounts.unmount)
-    const [first, second, third] = mounts.directories
-    const database = await databaseForTest()
-    await database.query("CREATE TABLE items (id int PRIMARY KEY)")
-    const start = (storageDir: string | undefined, until: "active" | "waiting") =>
-      serviceForTest({ database, storageDir: storageDir ?? "", until })
-    const one = await start(first, "active")
-    const { handle } = await ask(one.url, { table: "items" })
-    const two = await start(second, "waiting")
-    const rowsAt = async (url: string): Promise<number> => {
-      const { rows, status } = await ask(url, { table: "items", handle: handle ?? "", offset: "0_0" })
-      assert.strictEqual(status, 200, "nobody has to fetch again")
-      return rows.length
+  it(
+    "lags by much less than that, and hands over without a refetch",
+    { timeout: patient(120_000) },
+    async (test) => {
+      const mounts = mountLate(storageForTest(), 3, { attributeSeconds: 30 })
+      if (mounts === undefined) return test.skip(`${cannotMount}: bindfs and FUSE are needed`)
+      onTestFinished(mounts.unmount)
+      const [first, second, third] = mounts.directories
+      const database = await databaseForTest()
+      await database.query("CREATE TABLE items (id int PRIMARY KEY)")
+      const start = (storageDir: string | undefined, until: "active" | "waiting") =>
+        serviceForTest({ database, storageDir: storageDir ?? "", until })
+      const one = await start(first, "active")
+      const { handle } = await ask(one.url, { table: "items" })
+      const two = await start(second, "waiting")
+      const rowsAt = async (url: string): Promise<number> => {
+        const { rows, status } = await ask(url, { table: "items", handle: handle ?? "", offset: "0_0" })
+        assert.strictEqual(status, 200, "nobody has to fetch again")
+        return rows.length
+      }
+      const lags: Array<number> = []
+      const insert = async (url: string, id: number) => {
+        await database.query("INSERT INTO items VALUES ($1)", [id])
+        const began = performance.now()
+        await eventually("the row to be seen", async () => (await rowsAt(url)) === id)
+        lags.push(performance.now() - began)
+      }
+      for (let id = 1; id <= 20; id++) await insert(two.url, id)
+      assert.isBelow(lags.toSorted((a, b) => a - b)[10] ?? Infinity, 1000)
+      const ending = one.stop()
+      await two.until("active")
+      await ending
+      const three = await start(third, "waiting")
+      for (let id = 21; id <= 30; id++) await insert(three.url, id)
+      await two.stop("SIGKILL")
+      await three.until("active")
+      await insert(three.url, 31)
+      assert.notMatch(three.logs() + two.logs(), /Dropped all/)
     }
-    const lags: Array<number> = []
-    const insert = async (url: string, id: number) => {
-      await database.query("INSERT INTO items VALUES ($1)", [id])
-      const began = performance.now()
-      await eventually("the row to be seen", async () => (await rowsAt(url)) === id)
-      lags.push(performance.now() - began)
-    }
-    for (let id = 1; id <= 20; id++) await insert(two.url, id)
-    assert.isBelow(lags.toSorted((a, b) => a - b)[10] ?? Infinity, 1000)
-    const ending = one.stop()
-    await two.until("active")
-    await ending
-    const three = await start(third, "waiting")
-    for (let id = 21; id <= 30; id++) await insert(three.url, id)
-    await two.stop("SIGKILL")
-    await three.until("active")
-    await insert(three.url, 31)
-    assert.notMatch(three.logs() + two.logs(), /Dropped all/)
-  })
+  )
 })

@@ -2,9 +2,10 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 describe("the oldest Postgres that is supported", () => {
-  it("is served like any other", { timeout: 90_000 }, async (test) => {
+  it("is served like any other", { timeout: patient(90_000) }, async (test) => {
     const cluster = await startCluster({ version: 14, settings: { fsync: "off" } }).catch((error: unknown) =>
       test.skip(`there is no Postgres 14 here: ${String(error)}`)
     )

@@ -2,6 +2,7 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { startService, type TestService } from "../support/service.ts"
 import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const start = async (setUp: string): Promise<{ database: TestDatabase; service: TestService }> => {
   const database = await createDatabase()
@@ -41,7 +42,7 @@ const follow = async (service: TestService, where: string): Promise<ShapeLogRead
 const has = (reader: ShapeLogReader, id: number, n: number) => () =>
   reader.rows.get(`"public"."numbers"/"${id}"`)?.["n"] === String(n)
 
-describe("a row for which a condition cannot be evaluated", { timeout: 90_000 }, () => {
+describe("a row for which a condition cannot be evaluated", { timeout: patient(90_000) }, () => {
   it("ends the shapes of that condition and no others; they are refused with the reason until it is gone", async () => {
     const { database, service } = await start(numbers)
     const ended = await Promise.all(failing.map((where) => follow(service, where)))
@@ -176,7 +177,7 @@ describe("a row for which a condition cannot be evaluated", { timeout: 90_000 },
   })
 })
 
-describe("shapes with a condition", { timeout: 90_000 }, () => {
+describe("shapes with a condition", { timeout: patient(90_000) }, () => {
   it.for(["SIGTERM", "SIGKILL"] as const)("go on after %s with handle and offset", async (signal) => {
     const { database, service } = await start(numbers)
     const readers = await Promise.all([...failing, ...sound].map((where) => follow(service, where)))

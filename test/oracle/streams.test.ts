@@ -5,11 +5,12 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
 import { createDatabase } from "../support/database.ts"
 import { streamOracle } from "./support/streamOracle.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 describe("random shapes over random transactions and restarts", () => {
   it(
     "hold what Postgres selects with the same clause, and nobody starts over",
-    { timeout: 150_000 },
+    { timeout: patient(150_000) },
     async () => {
       const database = await createDatabase()
       const storageDir = mkdtempSync(path.join(tmpdir(), "baton-oracle-"))

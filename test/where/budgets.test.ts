@@ -20,6 +20,7 @@ import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { HeavyGenerator, heavyRows, heavyTable, tryHeavy } from "./support/heavy.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const titleRow = (title: string): Tuple =>
   tupleOf(["1", title, "x", ...Array.from({ length: 11 }, () => null)])
@@ -182,7 +183,7 @@ describe("what a condition may cost", () => {
     })
   })
 
-  it("nothing takes long in some hundred random heavy clauses", { timeout: 120_000 }, () => {
+  it("nothing takes long in some hundred random heavy clauses", { timeout: patient(120_000) }, () => {
     const seed = Date.now() % 1_000_000
     const rows = heavyRows(new Random(seed), 0.2)
     const on = { ...heavy.table, table: heavy.table.info, catalogue: heavy.catalogue }

@@ -30,7 +30,7 @@ describe("clauses joined so that a later one can only narrow", () => {
   })
   afterAll(() => database.drop())
 
-  it("a normalised clause comes apart at its own ANDs", { timeout: 60_000 }, async () => {
+  it("a normalised clause comes apart at its own ANDs", async () => {
     const oracle = await makeOracle(database)
     await fillRows(oracle, new Random(seed), 10)
     for (let i = 0; i < 200; i++) {

@@ -3,6 +3,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { loadParser } from "../../src/where/index.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { makeOracle, runOracle, type Oracle, type RunResult } from "./support/oracle.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** `WHERE_SEED=n` replays a run; without it every run tries other clauses. */
 const firstSeed = Number(process.env["WHERE_SEED"] ?? Math.floor(Date.now() / 1000) % 100_000_000)
@@ -23,7 +24,7 @@ describe("random expressions mean what Postgres says", () => {
   })
   afterAll(() => database.drop())
 
-  it("on 20,000 pairs of a clause and a row", { timeout: 120_000 }, async () => {
+  it("on 20,000 pairs of a clause and a row", { timeout: patient(120_000) }, async () => {
     const result = await runOracle(oracle, firstSeed, 20_000, 60, 5)
     assert.strictEqual(explain(result), "", "replay with the seed above")
     assert.isAbove(result.comparisons, 19_999)

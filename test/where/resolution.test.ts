@@ -5,6 +5,7 @@ import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { makeOracle, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"
 import { columnName, edgeValues, oracleTypes, type OracleType } from "./support/values.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const firstSeed = Number(process.env["WHERE_SEED"] ?? 7)
 
@@ -138,7 +139,7 @@ describe("what is accepted", () => {
   })
   afterAll(() => database.drop())
 
-  it("is what Postgres accepts, with the same types", { timeout: 120_000 }, async () => {
+  it("is what Postgres accepts, with the same types", { timeout: patient(120_000) }, async () => {
     let accepted = 0
     let refused = 0
     const differences: Array<string> = []

@@ -221,7 +221,7 @@ describe("a service with two workers", () => {
     const answer = await second.shape({ ...shape, offset: "-1" })
     assert.deepStrictEqual([answer.status, handleOf(answer)], [200, handleOf(made)])
     assert.strictEqual((await service.health())?.status, 200)
-  }, 60_000)
+  })
 
   it("leaves no process behind when it is killed", async () => {
     const workers = [...workersOf(service).values()]
