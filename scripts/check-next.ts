@@ -34,11 +34,15 @@ const check = (holds: boolean, what: string): void => {
 }
 
 const directory = mkdtempSync(path.join(tmpdir(), "baton-next-"))
+/** How npm reaches its registry is the user's business; of Baton's configuration the build must not know anything. */
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(DATABASE_URL$|ELECTRIC_|BATON_)/.test(name))
+)
 const run = (command: string, args: ReadonlyArray<string>, cwd: string): void => {
   execFileSync(command, args, {
     cwd,
     stdio: ["ignore", "ignore", "inherit"],
-    env: { PATH: process.env["PATH"], HOME: directory, NEXT_TELEMETRY_DISABLED: "1" }
+    env: { ...environment, NEXT_TELEMETRY_DISABLED: "1" }
   })
 }
 
@@ -70,7 +74,7 @@ const serve = async (databaseUrl: string): Promise<void> => {
     cwd: directory,
     stdio: ["ignore", "inherit", "inherit"],
     env: {
-      PATH: process.env["PATH"],
+      ...environment,
       NODE_ENV: "production",
       NEXT_MANUAL_SIG_HANDLE: "true",
       DATABASE_URL: databaseUrl,
