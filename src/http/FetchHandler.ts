@@ -107,7 +107,9 @@ const stopped = () =>
  */
 export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly prefix?: string } = {}) {
   const api = yield* ShapeApi
-  const outer = yield* Effect.scope
+  // Closed when the caller's scope reaches this handler, and not before: what the caller adds after it, such as waiting
+  // until no request is running, comes first.
+  const outer = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const prefix = normalisePrefix(options.prefix ?? "")
   /** Ends the bodies that are still being read when the service ends, and not as if they were complete. */

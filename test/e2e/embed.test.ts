@@ -119,6 +119,25 @@ describe("an embedded instance", () => {
     }
   )
 
+  it("answers what is held before it ends", { timeout: 60_000 }, async () => {
+    const database = await databaseForTest()
+    await database.query(items)
+    const grace = { BATON_SHUTDOWN_GRACE: "25s", ELECTRIC_LONG_POLL_TIMEOUT: "2000" }
+    const baton = await embedded(database, { logger: () => {} }, grace)
+    await eventually("active", () => baton.health() === "active")
+    const target = "http://app.example/v1/shape?table=items"
+    const first = await baton.fetch(new Request(`${target}&offset=-1`))
+    await first.text()
+    const live = `${target}&offset=0_inf&live=true&handle=${first.headers.get("electric-handle")}`
+    const held = baton.fetch(new Request(live))
+    await eventually("held", () => baton.fetch.running() === 1)
+    await baton.close()
+    const response = await held
+    assert.strictEqual(response.status, 200)
+    assert.include(await response.text(), "up-to-date")
+    assert.strictEqual((await baton.fetch(new Request(live))).status, 503, "and nothing after that")
+  })
+
   it("rejects with everything that is wrong in its configuration", async () => {
     const error = await embed({ environment: { ELECTRIC_PORT: "http" } }).then(
       () => assert.fail("it started"),
