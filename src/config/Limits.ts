@@ -152,7 +152,7 @@ export const limits = {
     subject: "The memory of a condition",
     above: refused(400),
     about:
-      "Estimated: the text four times, an array or JSON 24 times. Parameters that are used several times count each time."
+      "Estimated: the text four times, an array or JSON 24 times. Parameters that are used several times count each time. The values that its constants make it build for a row are measured against this too, all together."
   }),
   compileMillis: millis("BATON_MAX_COMPILE_TIME", "20s", {
     subject: "The time in which a condition is checked",
@@ -173,7 +173,9 @@ export const limits = {
   }),
   clauseValueLength: bytes("BATON_MAX_CLAUSE_VALUE", "1 MB", {
     subject: "A value that a condition makes on its way",
-    above: otherwise("Postgres decides the row"),
+    above: otherwise(
+      "refused with 400 if constants alone make it so large; Postgres decides a row that does; the shape is dropped if a text is also more than 8 times as large as the row"
+    ),
     about:
       "Counted in characters, or 8 for each element of an array. Values of the row itself may be as large as they are."
   }),

@@ -51,3 +51,10 @@ export const tupleOf = (values: ReadonlyArray<string | null>): Tuple => {
   tuple.columnCount = values.length
   return tuple
 }
+
+/** Bytes of all its values, NULLs and those that the change left out aside. */
+export const bytesOf = (row: Tuple | undefined): number => {
+  let bytes = 0
+  for (let i = 0; i < (row?.columnCount ?? 0); i++) bytes += Math.max(0, row?.lengths[i] ?? 0)
+  return bytes
+}

@@ -5,6 +5,7 @@ import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 import type { Form, StoredExpression } from "./evaluate/Form.ts"
 import { oids } from "./expression/Expression.ts"
 import { lowerExpression, type Lowered } from "./lower/lower.ts"
+import { refuseLargeValues } from "./lower/madeSize.ts"
 import { parseCondition, parseLikeBefore, type ParsedExpression } from "./parse/parser.ts"
 import { needsOrder, orderOf } from "./print/narrowing.ts"
 import { printExpression } from "./print/printExpression.ts"
@@ -110,6 +111,7 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
   if (expression === undefined || catalogue.baseType(expression.type) !== oids.bool) {
     return refuse("WHERE clause must return a boolean")
   }
+  refuseLargeValues(catalogue, expression, limits)
   const sql = printExpression(catalogue, expression)
   const computed = new Set(
     request.table.columns.filter(({ generated }) => generated === "virtual").map(({ name }) => name)

@@ -35,9 +35,11 @@ const terms = (count: number, term: (i: number) => string): string =>
 
 /** Conditions that would hold the process up for seconds, and the title that they meet. */
 const stalls: ReadonlyArray<readonly [string, string, Verdict["kind"]]> = [
-  [terms(150, (i) => `lpad(title,${66_000_000 + i},'ab')='x'`), "one ordinary row", "undecided"],
-  ["rpad(title, 60000000, 'ab') = 'x'", "x", "undecided"],
-  ["reverse(repeat(title, 20000000)) = 'x'", "abc", "undecided"],
+  [terms(150, (i) => `lpad(title,${66_000_000 + i}+length(title),'ab')='x'`), "one ordinary row", "failed"],
+  ["rpad(title, length(title) * 60000000, 'ab') = 'x'", "x", "failed"],
+  ["reverse(repeat(title, length(title) * 7000000)) = 'x'", "abc", "failed"],
+  ["reverse(repeat(title, 900000)) = 'x'", "abc", "failed"],
+  ["reverse(repeat(title, 15)) = 'x'", "x".repeat(100_000), "undecided"],
   ["array_length(string_to_array(repeat(title, 900000), NULL), 1) > 1", "x", "undecided"],
   [
     `array_length(${Array.from({ length: 10 }, () => "string_to_array(repeat(title, 90000), NULL)").join(" || ")}, 1) > 1`,
@@ -52,13 +54,42 @@ const stalls: ReadonlyArray<readonly [string, string, Verdict["kind"]]> = [
   [`title LIKE '%${"_a".repeat(1000)}c%'`, "a".repeat(200_000), "undecided"],
   [`position('${"a".repeat(3000)}b' in title) > 0`, "a".repeat(1_000_000), "undecided"],
   ["translate(repeat(title, 900000), 'a', 'b') = ''", "a", "undecided"],
-  [`${Array.from({ length: 100 }, () => "repeat(title, 900000)").join(" || ")} = 'x'`, "a", "undecided"],
+  [
+    `${Array.from({ length: 100 }, () => "repeat(title, length(title) * 900000)").join(" || ")} = 'x'`,
+    "a",
+    "failed"
+  ],
   ["length(title) * 1e16000 * 1e16000 * 1e16000 > 1", "x", "undecided"],
   [`${Array.from({ length: 300 }, () => "(length(title) + 1e900)").join(" * ")} > 1`, "x", "undecided"],
   ["(repeat('[', 900) || repeat(']', 900))::jsonb = to_jsonb(title)", "x", "undecided"],
   [`(${"9".repeat(3000)} / 7.0)::text = title`, "x", "false"],
   ["title::interval > '1 day'", "1s ".repeat(20_000), "undecided"],
-  ["title::char(10000000) = 'x'", "x", "undecided"]
+  ["title::char(1000000) = 'x'", "x", "undecided"]
+]
+
+/** Conditions whose constants alone make values that nobody is to compute, and where that is. */
+const large: ReadonlyArray<readonly [string, number]> = [
+  [terms(150, (i) => `lpad(title,${66_000_000 + i},'ab')='x'`), 0],
+  ["id = 1 OR rpad(title, 60000000) = 'x'", 10],
+  ["reverse(repeat(title, 20000000)) = 'x'", 8],
+  ["repeat(title, 20000 * 1000) = 'x'", 0],
+  ["repeat(title, length(lpad('x', 900)) * 2000) = 'x'", 0],
+  ["repeat('abcdefghij', 200000) = title", 0],
+  ["repeat(upper(repeat(title, 1000)), 2000) = 'x'", 0],
+  ["CASE WHEN id > 1 THEN repeat(title, 2000000) ELSE '' END = 'x'", 22],
+  ["coalesce(title, lpad('', 2000000)) = 'x'", 16],
+  ["title LIKE lpad('%', 2000000)", 11],
+  ["title IN ('x', repeat(title, 2000000))", 15],
+  ["title::char(10000000) = 'x'", 5],
+  ["pg_catalog.bpchar(title, 10000000, true) = 'x'", 0],
+  ["id::bit(80000000) = B'1'", 2],
+  ["ARRAY[title]::char(5000000)[] = ARRAY['x'::char(5)]", 12],
+  ["array_length(array_fill(id, ARRAY[1000, 1000]), 1) = 1", 13],
+  ["format('%1000001s', title) = 'x'", 0],
+  ["format('%-600000s%2$600000s', title, title) = 'x'", 0],
+  ["format('%*s', 2000000, title) = 'x'", 0],
+  ["npoints(polygon(100000, circle(point(id, 1), 2))) = 1", 8],
+  [`${Array.from({ length: 2 }, () => "repeat(title, 900000)").join(" || ")} = 'x'`, 22]
 ]
 
 describe("what a condition may cost", () => {
@@ -92,6 +123,40 @@ describe("what a condition may cost", () => {
     assert.isBelow((user + system) / 1000, 500)
   })
 
+  it.for(large)("is refused where constants alone exceed it: %s", ([sql, position]) => {
+    for (const onlyInQueries of [false, true]) {
+      const { catalogue, table } = heavy
+      const result = compileWhere({ sql, params: {}, table: table.info, catalogue, onlyInQueries })
+      if (Result.isSuccess(result)) return assert.fail(sql)
+      assert.match(result.failure.message, /limit of 1000000 bytes \(BATON_MAX_CLAUSE_VALUE\)$/)
+      assert.strictEqual(result.failure.position, position)
+    }
+    return undefined
+  })
+
+  it("is refused where constants make many values that are too much together, and not below", () => {
+    const { catalogue, table } = heavy
+    const [fitting, result] = [35, 36].map((count) => {
+      const sql = terms(count, (i) => `lpad(title, ${900_000 + i}) = 'x'`)
+      return compileWhere({ sql, params: {}, table: table.info, catalogue })
+    })
+    assert.isTrue(fitting !== undefined && Result.isSuccess(fitting))
+    assert.match(
+      result !== undefined && Result.isFailure(result) ? result.failure.message : "",
+      /BATON_MAX_CLAUSE_MEMORY/
+    )
+    for (const sql of [
+      "lpad(title, 1000000, 'ab') = 'x'",
+      "lpad(title, 66000000, '') = 'x'",
+      "repeat(title, -66000000) = ''",
+      "left(repeat(title, 900000), 5) || repeat(title, 900000) = 'x'",
+      "title::varchar(10000000) = 'x'",
+      "to_char(id, '999,999') = '1'",
+      "format('%10s', title) = 'x'"
+    ])
+      assert.doesNotThrow(() => clauseOf(sql), sql)
+  })
+
   it("is not counted for what costs no more than a comparison", () => {
     allow(10, 10)
     for (const sql of [
@@ -119,7 +184,7 @@ describe("what a condition may cost", () => {
   })
 
   it("leaves nothing behind: afterwards work is free again", () => {
-    evaluate(clauseOf("lpad(title, 66000000, 'ab') = 'x'"), titleRow("x"))
+    evaluate(clauseOf("lpad(title, length(title) * 66000000, 'ab') = 'x'"), titleRow("x"))
     assert.strictEqual(stepsLeft(), Infinity)
     compileWhere({
       sql: "title = repeat('x', 60000000)",

@@ -1,4 +1,4 @@
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { allow } from "../values/work.ts"
 import { standardLimits, type Limits } from "../../config/Limits.ts"
@@ -111,7 +111,7 @@ export const makeRunnable = (
 /** Evaluates one clause against one row: for tests and single rows; the filter index does it in bulk. */
 export const evaluate = (clause: RunnableClause, row: Tuple, limits: Limits = standardLimits): Verdict => {
   clause.reader.load(row)
-  allow(limits.clauseSteps, limits.clauseValueLength)
+  allow(limits.clauseSteps, limits.clauseValueLength, () => bytesOf(row))
   try {
     const value = clause.compiled.root(clause.constants)
     if (value === undefined)

@@ -1,5 +1,5 @@
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { allow, stepsLeft } from "../values/work.ts"
 
 /** Evaluations that take no more are ordinary: nobody keeps an account of them. */
@@ -60,12 +60,6 @@ export class Burst {
 
 const none: ReadonlyArray<number> = []
 
-const bytesOf = (row: Tuple | undefined): number => {
-  let bytes = 0
-  for (let i = 0; i < (row?.columnCount ?? 0); i++) bytes += Math.max(0, row?.lengths[i] ?? 0)
-  return bytes
-}
-
 /** What the conditions of one table may cost, and have cost, for the row at hand. */
 export class RowCosts {
   private readonly limits: Limits
@@ -74,6 +68,7 @@ export class RowCosts {
   private budget = 0
   private costly = 0
   private row: Tuple | undefined
+  private readonly bytesOfRow = () => bytesOf(this.row)
   /** When the evaluation at hand began, as far as anybody looked: after one that was costly. */
   private mark: number | undefined
   /** All that the row has taken. */
@@ -126,6 +121,6 @@ export class RowCosts {
     const forCostly = rowSteps / 2 - this.costly
     const most = forCostly > lightSteps ? Math.min(clauseSteps, forCostly) : lightSteps
     this.budget = Math.max(0, Math.min(most, left))
-    allow(this.budget, clauseValueLength)
+    allow(this.budget, clauseValueLength, this.bytesOfRow)
   }
 }

@@ -1,4 +1,5 @@
-import { Undecided } from "./Failure.ts"
+import { aboveLimit, standardLimits } from "../../config/Limits.ts"
+import { EvaluationError, Undecided } from "./Failure.ts"
 
 /**
  * What the evaluation at hand may still cost. Whoever evaluates a clause sets it, and every operation that can loop or
@@ -7,6 +8,10 @@ import { Undecided } from "./Failure.ts"
  */
 let left = Infinity
 let valueLength = Infinity
+let rowBytes: (() => number) | undefined
+
+/** Postgres is asked about values that are so many times as large as the row, but about none that are larger. */
+const timesRow = 8
 
 /** This row has cost too much, or has made too large a value: Postgres decides it. Another row may cost less. */
 export class TooCostly extends Undecided {}
@@ -15,14 +20,24 @@ const tooCostly = (): never => {
   throw new TooCostly("more work for one row than a condition may cause here")
 }
 
-const tooLong = (): never => {
-  throw new TooCostly("a value longer than a condition may make here")
+const longValue = "a value longer than a condition may make here"
+
+const tooLong = (length: number): never => {
+  if (rowBytes !== undefined && length > valueLength + timesRow * rowBytes()) {
+    const inForce = { ...standardLimits, clauseValueLength: valueLength }
+    throw new EvaluationError(aboveLimit("clauseValueLength", inForce, length))
+  }
+  throw new TooCostly(longValue)
 }
 
-/** Lets the next evaluation take so many steps and make values of so many characters. */
-export const allow = (steps: number, valueCharacters: number): void => {
+/**
+ * Lets the next evaluation take so many steps and make values of so many characters. Where the size of the row is given,
+ * texts that are out of all proportion to it are an error: Postgres is not to make them either.
+ */
+export const allow = (steps: number, valueCharacters: number, bytesOfRow?: () => number): void => {
   left = steps
   valueLength = valueCharacters
+  rowBytes = bytesOfRow
 }
 
 /** Steps that are left of those that were allowed. */
@@ -34,14 +49,14 @@ export const spend = (steps: number): void => {
   left -= steps
 }
 
-/** Pays for a text that is about to be made. Throws `TooCostly`. */
+/** Pays for a text that is about to be made. Throws `TooCostly`, or `EvaluationError` when it is out of all proportion. */
 export const spendText = (length: number): void => {
-  if (length > valueLength) tooLong()
+  if (length > valueLength) tooLong(length)
   spend(length >> 2)
 }
 
 /** Pays for an array that is about to be made: a reference for each element. */
 export const spendElements = (count: number): void => {
-  if (count > valueLength >> 3) tooLong()
+  if (count > valueLength >> 3) throw new TooCostly(longValue)
   spend(count)
 }
