@@ -135,7 +135,7 @@ export const limits = {
     subject: "The time that a transaction waits until Postgres has evaluated conditions for its rows",
     above: dropped,
     about:
-      "Everybody's changes wait meanwhile. Half of the time that the transaction takes anyway comes on top. Raise it if such shapes are dropped by imports, and their table is large."
+      "Everybody's changes wait meanwhile. Where Postgres is slow at everything it may be up to ten times as long. Half of the time that the transaction takes anyway comes on top. Raise it if such shapes are dropped by imports, and their table is large."
   }),
   decisionBytes: bytes("BATON_MAX_DECISION_SIZE", "16 MB", {
     subject: "What a condition that only Postgres can evaluate reads of a changed row",

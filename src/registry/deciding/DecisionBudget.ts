@@ -4,6 +4,10 @@ const share = 0.5
 const caughtUpMillis = 200
 /** A transaction may wait for so long even when nothing is left. */
 const leastMillis = 25
+/** A statement about nothing that takes no longer than this says that Postgres has time. */
+const quickMillis = 10
+/** Where Postgres is slow at everything, conditions may take so many times longer at most. */
+const mostStretch = 10
 /** For so long the shortest lag counts; then the one of the time after that. Clocks may be set. */
 const lagWindowMillis = 60_000
 
@@ -11,11 +15,16 @@ const lagWindowMillis = 60_000
  * How long the stream may wait for conditions that only Postgres decides: one transaction no longer than the capacity
  * and half of the time that its changes take anyway, and all of them together no more than a third of the time once that
  * makes the stream fall behind. A stream that keeps up may wait whenever it has to.
+ *
+ * Conditions are slow by comparison: when a statement about nothing is slow as well, it is Postgres that is (a checkpoint,
+ * a busy machine), and no shape is to blame for that. The transaction may then wait as many times longer.
  */
 export class DecisionBudget {
   private readonly capacityMillis: number
   private readonly nowMillis: () => number
   private level: number
+  /** The capacity of the transaction at hand. */
+  private ceilingMillis: number
   private lastMillis: number
   private windowEndsMillis = 0
   private shortestLag = Infinity
@@ -25,12 +34,14 @@ export class DecisionBudget {
     this.capacityMillis = capacityMillis
     this.nowMillis = nowMillis
     this.level = capacityMillis
+    this.ceilingMillis = capacityMillis
     this.lastMillis = nowMillis()
   }
 
   /** A transaction needs to wait for the first time; it was committed so long ago, by two clocks that may differ. */
   begin(lagMillis: number): void {
     const now = this.nowMillis()
+    this.ceilingMillis = this.capacityMillis
     if (now >= this.windowEndsMillis) {
       this.shortestLagBefore = this.shortestLag
       this.shortestLag = Infinity
@@ -44,8 +55,17 @@ export class DecisionBudget {
   }
 
   private refill(now: number): void {
-    this.level = Math.min(this.capacityMillis, this.level + share * (now - this.lastMillis))
+    this.level = Math.min(this.ceilingMillis, this.level + share * (now - this.lastMillis))
     this.lastMillis = now
+  }
+
+  /** A statement about nothing took so long, when one about conditions was over its time. */
+  stretch(nothingMillis: number): void {
+    const times = Math.min(mostStretch, Math.max(1, nothingMillis / quickMillis))
+    const ceiling = this.capacityMillis * times
+    if (ceiling <= this.ceilingMillis) return
+    this.level += ceiling - this.ceilingMillis
+    this.ceilingMillis = ceiling
   }
 
   /** For so long the transaction at hand may wait from now on. */

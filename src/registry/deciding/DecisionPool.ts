@@ -28,6 +28,8 @@ const warmMillis = 30_000
 export interface DecisionPool {
   /** Completes when a statement need not wait for a connection to be made, as far as that can be known. */
   readonly ready: Effect.Effect<void, PgError>
+  /** Milliseconds that Postgres needs for a statement about nothing: how busy it is. Never fails, and is bounded. */
+  readonly nothingMillis: Effect.Effect<number>
   /** Runs statements that take no longer than given, and fails with `statement_timeout` soon after. */
   readonly query: (limitMillis: number) => AskingQuery<PgError>
 }
@@ -77,7 +79,14 @@ export const makeDecisionPool = (
             })
       return within(statement, limitMillis, scope)
     }
-    return { ready, query }
+    const nothingMillis = Effect.suspend(() => {
+      const began = nowMillis()
+      return within(pool.query("SELECT"), connectTimeoutMillis, scope).pipe(
+        Effect.ignore,
+        Effect.map(() => nowMillis() - began)
+      )
+    })
+    return { ready, nothingMillis, query }
   })
 
 /** Does not wait for the end of what it gives up: that may take as long as it likes. */

@@ -141,6 +141,11 @@ const decideFaces = (
     const verdicts = faces.map(() => new Set<number>())
 
     const shapesOf = (number: number): ReadonlyArray<number> => conditions[number]?.shapes ?? []
+    /** A statement was over its time: that tells of its conditions only where Postgres has time for others. */
+    const tooSlow = Effect.map(services.pool.nothingMillis, (millis): Answer => {
+      budget.stretch(millis)
+      return { _tag: "TooSlow" }
+    })
     const ask = (numbers: ReadonlyArray<number>, limitMillis: number): Effect.Effect<Answer, PgError> => {
       const query = services.pool.query(limitMillis)
       const numberAt = (clause: number) => numbers[clause] ?? -1
@@ -163,7 +168,7 @@ const decideFaces = (
           return { _tag: "Answered", isTrue }
         }),
         Effect.catch((error) => {
-          if (isTooSlow(error)) return Effect.succeed<Answer>({ _tag: "TooSlow" })
+          if (isTooSlow(error)) return tooSlow
           if (error.unreachable && !isOutOfResources(error)) {
             if (isLoss(error)) noteLoss(services, numbers.flatMap(shapesOf))
             return Effect.fail(error)

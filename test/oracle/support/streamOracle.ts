@@ -109,6 +109,8 @@ export const streamOracle = async (options: StreamOracleOptions): Promise<Stream
       env: {
         DATABASE_URL: options.databaseUrl,
         ELECTRIC_REPLICATION_STREAM_ID: options.streamId,
+        // What is right is looked at here, not how fast it is on a machine that others use, too.
+        BATON_MAX_DECISION_TIME: "20s",
         ...settings
       }
     })

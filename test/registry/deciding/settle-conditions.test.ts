@@ -123,6 +123,24 @@ describe("the time that the stream may wait", () => {
     assert.isBelow(waited / now, 0.36)
   })
 
+  it("is longer for a transaction in which Postgres is slow at everything, and for no other one", () => {
+    let now = 0
+    const budget = new DecisionBudget(400, () => now)
+    const left = (nothingMillis: number): number => {
+      budget.begin(0)
+      now += 400
+      budget.spend(now - 400)
+      budget.stretch(nothingMillis)
+      return budget.leftMillis()
+    }
+    assert.strictEqual(left(2), 0)
+    assert.strictEqual(left(50), 1600)
+    assert.strictEqual(left(10), 0)
+    assert.strictEqual(left(60_000), 3600)
+    budget.begin(0)
+    assert.strictEqual(budget.leftMillis(), 400)
+  })
+
   it("does not stay short when a clock is set", () => {
     let now = 0
     const budget = new DecisionBudget(400, () => now)
