@@ -1,5 +1,6 @@
 import { Result } from "effect"
 import { aboveLimit, standardLimits, type Limits } from "../config/Limits.ts"
+import { sizeOfParams } from "../where/index.ts"
 import { coerceAll, integer, invalid, text, type Parameter, type ParameterErrors } from "./Parameters.ts"
 
 /** Parameters of a subset request that passed every check that needs no catalogue. */
@@ -64,6 +65,9 @@ const readParams = (
     else if (typeof item === "number" || typeof item === "boolean") texts[key] = String(item)
     else return one("params", "is invalid")
   }
+  // Whoever compiles the condition would say the same, after they have been sent to its thread.
+  const size = sizeOfParams(texts)
+  if (size > limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits, size))
   const problem = checkNumbering(texts)
   return problem === undefined ? Result.succeed(texts) : one("params", problem)
 }

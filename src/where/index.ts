@@ -23,7 +23,7 @@ export {
 export { Burst } from "./index/Costs.ts"
 export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
-export { memoryOf } from "./memoryOf.ts"
+export { memoryOf, sizeOfParams } from "./memoryOf.ts"
 export { loadParser } from "./parse/parser.ts"
 export { narrowing } from "./print/narrowing.ts"
 export {
