@@ -9,14 +9,12 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../where/index.ts"
 import { DecisionBudget } from "./deciding/DecisionBudget.ts"
-import type { Decide } from "./deciding/decideInPostgres.ts"
 import { type DeferredRow, DeferredRows } from "./deciding/DeferredRows.ts"
 import { EarlyFailures } from "./EarlyFailures.ts"
 import { ItemWriter } from "./ItemWriter.ts"
-import { IdList, type Ids, isSettled, type MakeMatcher } from "./Matcher.ts"
+import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
-import type { PreparedRoutes } from "./PreparedRoutes.ts"
-import type { ShapesByTable } from "./ShapesByTable.ts"
+import type { RouterOptions } from "./RouterOptions.ts"
 import { StreamPosition } from "./StreamPosition.ts"
 
 /** Work of conditions, in steps of some ten nanoseconds, after which everything else gets its turn. */
@@ -24,27 +22,6 @@ const turnSteps = 500_000
 
 /** Composed but not yet written bytes above which the stream waits. */
 const backlogBytes = 8 << 20
-
-export interface RouterOptions {
-  readonly engine: StorageEngine
-  readonly writer: JournalWriter
-  readonly shapes: ShapesByTable
-  readonly makeMatcher: MakeMatcher
-  /** What was made ready before this session began. */
-  readonly prepared?: PreparedRoutes
-  /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
-  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
-  /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */
-  readonly decide: Decide
-  /** For so long the stream may wait for that; see `DecisionBudget`. */
-  readonly decisionMillis: number
-  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
-  /** A table's rows come without their old values: its identity must be made FULL again. */
-  readonly identityLost: (relation: Relation) => void
-  /** More may be acknowledged. */
-  readonly onDurable: () => void
-  readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
-}
 
 /**
  * Routes every change of the replication stream to the shapes it belongs to, and composes the journal's records: each
