@@ -13,6 +13,8 @@ const largestBytes = 64 << 20
 /** A result that is larger than this is not kept, and therefore not made: it would push out everything else. */
 const largestResultBytes = 8 << 20
 const capacityBytes = 32 << 20
+/** Chunks that are compressed at a time: each may hold as much as the largest result. */
+const mostRunning = 8
 const level = 5
 
 /** Stands in the cache for a chunk that is not worth compressing. */
@@ -39,7 +41,8 @@ export class CompressedChunks {
   }
 
   /**
-   * Compresses a chunk unless somebody does so already, and waits for the end of that. Never fails: a chunk that cannot
+   * Compresses a chunk unless somebody does so already, and waits for the end of that. Too many at once are left plain:
+   * who asks for many chunks gets no memory of others for that. Never fails: a chunk that cannot
    * be read is not there afterwards, and its reader learns why from the plain body. The work goes on when the reader
    * that asked first goes away.
    */
@@ -48,6 +51,8 @@ export class CompressedChunks {
       const key = keyOf(shape, slice)
       const running = this.running.get(key)
       if (running !== undefined) return Deferred.await(running)
+      // Its reader gets the plain form, sooner than it would get its turn here.
+      if (this.running.size >= mostRunning) return Effect.void
       const done = Deferred.makeUnsafe<void>()
       this.running.set(key, done)
       const work = compressed(logBody(slice, undefined), (slice.finishedBytes ?? 0) * 0.9).pipe(

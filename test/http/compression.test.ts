@@ -36,6 +36,9 @@ const slice = (body: LogSlice["body"], finishedBytes: number): LogSlice => ({
   finishedBytes
 })
 
+/** A chunk whose bytes never come. */
+const unread = (index: number): LogSlice => ({ ...slice(Stream.never, 10_000), next: snapshotChunk(index) })
+
 describe("compression", () => {
   it("is what the client has to accept", () => {
     for (const line of ["gzip", "br, GZIP;q=0.5", "*", "x-gzip", "deflate, gzip;q=1.0", "*;q=0, gzip"])
@@ -126,6 +129,19 @@ describe("compression", () => {
       const found = chunks.find(anyShape, slice(body, 100_000))
       assert.strictEqual(gunzipSync(found ?? Buffer.alloc(0)).length, 100_002)
     })
+  )
+
+  it.live(
+    "no more than a few chunks are compressed at a time; the others are sent as they are, at once",
+    () =>
+      Effect.gen(function* () {
+        const chunks = new CompressedChunks()
+        for (let i = 0; i < 8; i++)
+          yield* Effect.forkChild(chunks.prepare(anyShape, unread(i)), { startImmediately: true })
+        yield* chunks.prepare(anyShape, unread(8))
+        assert.isTrue(chunks.isMissing(anyShape, unread(8)))
+        assert.isUndefined(chunks.find(anyShape, unread(8)))
+      })
   )
 
   it.live("what does not get smaller is sent as it is, and not tried again", () =>
