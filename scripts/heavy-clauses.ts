@@ -8,11 +8,10 @@
  * it may is printed with the seed that makes it again.
  */
 import { Effect } from "effect"
-import pg from "pg"
-import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { loadParser, replacedParsers } from "../src/where/parse/parser.ts"
+import { openScratchSchema } from "./support/ScratchSchema.ts"
 import { HeavyGenerator, heavyRows, heavyTable, tryHeavy } from "../test/where/support/heavy.ts"
-import { oracleOver, type Session } from "../test/where/support/oracle.ts"
+import { oracleOver } from "../test/where/support/oracle.ts"
 import { Random } from "../test/where/support/random.ts"
 
 /** Processor time that is allowed, for checking a clause and for a row; of several tries, since others use it too. */
@@ -23,78 +22,49 @@ const wanted = Number(process.argv[2] ?? "100000")
 const firstSeed = Number(process.argv[3] ?? "1")
 const givenUrl = process.argv[4] ?? process.env["DATABASE_URL"]
 
-const cluster = givenUrl === undefined ? await startCluster({ settings: { fsync: "off" } }) : undefined
-const client = new pg.Client(
-  cluster === undefined
-    ? { connectionString: givenUrl }
-    : {
-        host: cluster.host,
-        port: cluster.port,
-        user: cluster.user,
-        password: cluster.password,
-        database: "postgres"
-      }
-)
-await client.connect()
-const schema = `heavy_clauses_${process.pid}`
-await client.query(`CREATE SCHEMA ${schema}; SET search_path = ${schema}`)
-const session: Session = {
-  queryText: async (text, values) => {
-    const result = await client.query<Record<string, string | null>>({
-      text,
-      types: { getTypeParser: () => (value: unknown) => value },
-      ...(values === undefined ? {} : { values: [...values] })
-    })
-    return result.rows
-  }
-}
-try {
-  await Effect.runPromise(loadParser)
-  const heavy = await oracleOver(session, "heavy", heavyTable)
-  const rows = heavyRows(new Random(firstSeed))
-  const counts = { refused: 0, undecided: 0, decided: 0, failed: 0, slow: 0 }
-  let costliest = 0
-  let printed = 0
-  for (let seed = firstSeed; seed < firstSeed + wanted; seed++) {
-    const generator = new HeavyGenerator(new Random(seed))
-    const sql = generator.clause()
-    let most = Infinity
-    for (let attempt = 0; attempt < tries && most > mostMillis; attempt++) {
-      const outcome = tryHeavy(
-        { ...heavy.table, table: heavy.table.info, catalogue: heavy.catalogue },
-        rows,
-        sql,
-        generator.params
-      )
-      await Effect.runPromise(loadParser)
-      const millis = Math.max(outcome.compileMillis, outcome.rowMillis)
-      if (attempt === 0) {
-        if (outcome.refused !== undefined) counts.refused++
-        for (const verdict of outcome.verdicts)
-          if (verdict === "undecided") counts.undecided++
-          else if (verdict === "failed") counts.failed++
-          else counts.decided++
-      }
-      if (millis < most) most = millis
-      if (attempt === tries - 1 && most > mostMillis) {
-        counts.slow++
-        console.log(
-          `seed ${seed}: compile ${outcome.compileMillis.toFixed(0)} ms, row ${outcome.rowMillis.toFixed(0)} ms: ${sql.slice(0, 300)}`
-        )
-      }
+await using scratch = await openScratchSchema("heavy_clauses", givenUrl)
+const { session } = scratch
+await Effect.runPromise(loadParser)
+const heavy = await oracleOver(session, "heavy", heavyTable)
+const rows = heavyRows(new Random(firstSeed))
+const counts = { refused: 0, undecided: 0, decided: 0, failed: 0, slow: 0 }
+let costliest = 0
+let printed = 0
+for (let seed = firstSeed; seed < firstSeed + wanted; seed++) {
+  const generator = new HeavyGenerator(new Random(seed))
+  const sql = generator.clause()
+  let most = Infinity
+  for (let attempt = 0; attempt < tries && most > mostMillis; attempt++) {
+    const outcome = tryHeavy(
+      { ...heavy.table, table: heavy.table.info, catalogue: heavy.catalogue },
+      rows,
+      sql,
+      generator.params
+    )
+    await Effect.runPromise(loadParser)
+    const millis = Math.max(outcome.compileMillis, outcome.rowMillis)
+    if (attempt === 0) {
+      if (outcome.refused !== undefined) counts.refused++
+      for (const verdict of outcome.verdicts)
+        if (verdict === "undecided") counts.undecided++
+        else if (verdict === "failed") counts.failed++
+        else counts.decided++
     }
-    costliest = Math.max(costliest, most)
-    if (Math.floor(((seed - firstSeed + 1) * 20) / wanted) > printed) {
-      printed++
+    if (millis < most) most = millis
+    if (attempt === tries - 1 && most > mostMillis) {
+      counts.slow++
       console.log(
-        `${seed - firstSeed + 1} clauses, ${JSON.stringify(counts)}, costliest ${costliest.toFixed(1)} ms, ` +
-          `${Math.round(process.memoryUsage.rss() / 1e6)} MB, ${replacedParsers()} parsers replaced`
+        `seed ${seed}: compile ${outcome.compileMillis.toFixed(0)} ms, row ${outcome.rowMillis.toFixed(0)} ms: ${sql.slice(0, 300)}`
       )
     }
   }
-  if (counts.slow > 0 || replacedParsers() > 0) process.exitCode = 1
-} finally {
-  await client.query(`DROP SCHEMA ${schema} CASCADE`)
-  await client.end()
-  await cluster?.destroy()
+  costliest = Math.max(costliest, most)
+  if (Math.floor(((seed - firstSeed + 1) * 20) / wanted) > printed) {
+    printed++
+    console.log(
+      `${seed - firstSeed + 1} clauses, ${JSON.stringify(counts)}, costliest ${costliest.toFixed(1)} ms, ` +
+        `${Math.round(process.memoryUsage.rss() / 1e6)} MB, ${replacedParsers()} parsers replaced`
+    )
+  }
 }
+if (counts.slow > 0 || replacedParsers() > 0) process.exitCode = 1

@@ -7,56 +7,26 @@
  * reproduces it: `npx node scripts/where-soak.ts 1 <seed>` runs that clause again on the same rows.
  */
 import { Effect } from "effect"
-import pg from "pg"
-import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { loadParser } from "../src/where/parse/parser.ts"
-import { makeOracle, runOracle, type Session } from "../test/where/support/oracle.ts"
+import { openScratchSchema } from "./support/ScratchSchema.ts"
+import { makeOracle, runOracle } from "../test/where/support/oracle.ts"
 
 const wanted = Number(process.argv[2] ?? "1000000")
 const firstSeed = Number(process.argv[3] ?? "1")
 const givenUrl = process.argv[4] ?? process.env["DATABASE_URL"]
 
-const cluster = givenUrl === undefined ? await startCluster({ settings: { fsync: "off" } }) : undefined
-const client = new pg.Client(
-  cluster === undefined
-    ? { connectionString: givenUrl }
-    : {
-        host: cluster.host,
-        port: cluster.port,
-        user: cluster.user,
-        password: cluster.password,
-        database: "postgres"
-      }
+await using scratch = await openScratchSchema("where_soak", givenUrl)
+const { session } = scratch
+await Effect.runPromise(loadParser)
+const oracle = await makeOracle(session)
+const started = performance.now()
+const result = await runOracle(oracle, firstSeed, wanted, 60, 50)
+for (const one of result.differences) {
+  console.log(`seed ${one.seed}: ${one.clause}\n  ${one.difference}`)
+}
+const seconds = ((performance.now() - started) / 1000).toFixed(1)
+console.log(
+  `${result.comparisons} comparisons, ${result.clauses} clauses, ${result.refused} refused, ` +
+    `${result.undecided} left to Postgres, ${result.differences.length} differences, ${seconds} s`
 )
-await client.connect()
-const schema = `where_soak_${process.pid}`
-await client.query(`CREATE SCHEMA ${schema}; SET search_path = ${schema}`)
-const session: Session = {
-  queryText: async (text, values) => {
-    const result = await client.query<Record<string, string | null>>({
-      text,
-      types: { getTypeParser: () => (value: unknown) => value },
-      ...(values === undefined ? {} : { values: [...values] })
-    })
-    return result.rows
-  }
-}
-try {
-  await Effect.runPromise(loadParser)
-  const oracle = await makeOracle(session)
-  const started = performance.now()
-  const result = await runOracle(oracle, firstSeed, wanted, 60, 50)
-  for (const one of result.differences) {
-    console.log(`seed ${one.seed}: ${one.clause}\n  ${one.difference}`)
-  }
-  const seconds = ((performance.now() - started) / 1000).toFixed(1)
-  console.log(
-    `${result.comparisons} comparisons, ${result.clauses} clauses, ${result.refused} refused, ` +
-      `${result.undecided} left to Postgres, ${result.differences.length} differences, ${seconds} s`
-  )
-  if (result.differences.length > 0) process.exitCode = 1
-} finally {
-  await client.query(`DROP SCHEMA ${schema} CASCADE`)
-  await client.end()
-  await cluster?.destroy()
-}
+if (result.differences.length > 0) process.exitCode = 1
