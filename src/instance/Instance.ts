@@ -114,7 +114,10 @@ export class Instance extends Context.Service<
             // Storage and database have nothing to do with each other until both have been looked at.
             const sure = yield* Deferred.make<void>()
             const ensuring = yield* Effect.forkScoped(
-              Effect.andThen(Deferred.await(sure), publication.ensureExists)
+              Effect.andThen(
+                Deferred.await(sure),
+                Effect.andThen(services.published.load, publication.ensureExists)
+              )
             )
             const stillHeld = async () => {
               const held = await runNow(holdsLock(connection))
@@ -305,6 +308,8 @@ export class Instance extends Context.Service<
           const stale =
             reason ?? (ensured.repaired ? "the publication did not carry all operations" : undefined)
           if (stale !== undefined) session.purge(stale)
+          // What it was like before counts for shapes from before.
+          services.published.begin(session.shapes)
           const stored = store.source
           const isNew =
             store.slotIsLost ||

@@ -1,5 +1,6 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
+import { lookAtCatalogue } from "../postgres/CatalogueLook.ts"
 import { Inspector } from "../postgres/Inspector.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
@@ -18,7 +19,9 @@ import { Publication } from "../postgres/Publication.ts"
 import { AdminPool } from "../postgres/Pools.ts"
 import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
 import type { PublicationError } from "../postgres/PublicationError.ts"
+import { schemaFileReader, writeSchemaFile } from "../storage/SchemaFiles.ts"
 import { Storage } from "../storage/Storage.ts"
+import type { StoragePaths } from "../storage/StorageDir.ts"
 import { keepGoing } from "../telemetry/keepGoing.ts"
 import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
@@ -26,6 +29,7 @@ import { Catalogue } from "../where/index.ts"
 import { CatalogueAhead } from "./CatalogueAhead.ts"
 import { keepSchema } from "./keepSchema.ts"
 import { measuredSnapshotter } from "./measuredSnapshotter.ts"
+import { PublicationRecord, type RecordFile } from "./PublicationRecord.ts"
 import { TableNews } from "./TableNews.ts"
 import { watchTables } from "./TableWatch.ts"
 
@@ -43,6 +47,8 @@ export class SessionServices extends Context.Service<
      * fiber of its own; its scope is that of the session.
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
+    /** How the tables of shapes are published: to be loaded with the lock held, and begun with the session. */
+    readonly published: Pick<PublicationRecord, "load" | "begin">
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
@@ -68,6 +74,9 @@ export class SessionServices extends Context.Service<
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const notices = new Notices()
+      const published = new PublicationRecord(
+        config.storage === "memory" ? undefined : recordFile(engine.paths)
+      )
       let lastTransactionMillis = 0
       /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
       let watched: RegistrySession["shapes"] | undefined
@@ -91,6 +100,17 @@ export class SessionServices extends Context.Service<
           )
         )
 
+      /** The rows of a shape are read after this: a table that is not published from then on is found out. */
+      const notePublished = (oid: number): Effect.Effect<void, SnapshotFailed> => {
+        if (watched !== undefined && watched.on(oid).size > 0 && published.membersOf(oid) !== undefined)
+          return Effect.void
+        const at = { publicationName: config.publicationName, tables: [oid], types: [] }
+        return lookAtCatalogue(admin, at, inspector.serverVersionNum()).pipe(
+          Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
+          Effect.flatMap((look) => published.add(oid, look))
+        )
+      }
+
       const publish = (definition: ShapeDefinition) =>
         Effect.gen(function* () {
           const { oid } = definition.table
@@ -106,7 +126,7 @@ export class SessionServices extends Context.Service<
             Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
           )
           // That may have taken long, and shapes that are made are only told of what comes later.
-          yield* tableOf(definition)
+          yield* Effect.all([tableOf(definition), notePublished(oid)], { concurrency: 2, discard: true })
         }).pipe(
           Effect.tapError(({ kind }) =>
             Effect.sync(() => {
@@ -194,9 +214,11 @@ export class SessionServices extends Context.Service<
               timers: engine.timers,
               publicationName: config.publicationName,
               serverVersionNum: inspector.serverVersionNum,
+              record: published,
               tables: news.tables,
               types: news.types,
-              found: news.found
+              found: (what) =>
+                Effect.tap(news.found(what), () => Effect.promise(async () => engine.writer?.durable()))
             })
             yield* Effect.forkScoped(keepGoing("The watch over tables", watch))
             if (config.storage !== "memory") {
@@ -215,6 +237,7 @@ export class SessionServices extends Context.Service<
 
       return SessionServices.of({
         lastTransactionMillis: () => lastTransactionMillis,
+        published,
         lookAhead: Effect.suspend(() => ahead.begin(tablesOf(engine.store.all()))),
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
@@ -242,6 +265,17 @@ export class SessionServices extends Context.Service<
     })
   )
 }
+
+const recordFile = (paths: StoragePaths): RecordFile => ({
+  read: Effect.suspend(() => schemaFileReader(paths, "published")),
+  write: (content) =>
+    Effect.tryPromise(() => writeSchemaFile(paths, "published", content)).pipe(
+      Effect.as(true),
+      Effect.catch((error) =>
+        Effect.as(Effect.logDebug(`How tables are published was not kept: ${String(error.cause)}`), false)
+      )
+    )
+})
 
 /** Who asks for a shape of the table is told to come back: who can mend it has to know. */
 const tellOperator = (

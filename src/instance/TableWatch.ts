@@ -9,6 +9,7 @@ import {
 import type { PgError } from "../postgres/PgError.ts"
 import type { Queryable } from "../postgres/SessionPool.ts"
 import type { Timers } from "../storage/Timers.ts"
+import type { PublicationRecord } from "./PublicationRecord.ts"
 
 /** A look takes at most this share of the time: with thousands of tables they are further apart. */
 const shareOfTime = 1 / 20
@@ -29,6 +30,8 @@ export const watchTables = (options: {
   readonly timers: Pick<Timers, "nowMillis">
   readonly publicationName: string
   readonly serverVersionNum: () => number
+  /** How tables were published before: what is found is compared with it, and stands in it afterwards. */
+  readonly record: PublicationRecord
   readonly tables: () => ReadonlyArray<number>
   /** OIDs of types, each with the tables that use it. */
   readonly types: () => ReadonlyMap<number, ReadonlyArray<number>>
@@ -63,9 +66,10 @@ export const watchTables = (options: {
         )
         pauseMillis = Math.max(pauseMillis, (options.timers.nowMillis() - began) / shareOfTime)
         if (look !== before?.look) {
-          const news = withTablesOf(newsBetween(before?.look, look, at), users)
+          const news = withTablesOf(newsBetween(before?.look, look, at, options.record), users)
           if (news.publicationAltered || news.tables.size + news.unpublished.size > 0)
             yield* options.found(news)
+          yield* options.record.replace(look)
         }
         before = { at, look }
       })

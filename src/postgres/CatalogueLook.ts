@@ -157,11 +157,28 @@ export interface CatalogueNews {
   readonly publicationIsComplete: boolean
 }
 
-/** What has happened between two looks. Whatever was not in the first one counts as changed. */
+/** How tables were published at the time from which on their shapes need every change. */
+export interface KnownPublished {
+  /** `CatalogueLook.publication`; empty when it is not known. */
+  readonly publication: string
+  /** `undefined` when it is not known of the table. */
+  readonly membersOf: (oid: number) => ReadonlyArray<string> | undefined
+}
+
+const asOf = (look: CatalogueLook | undefined): KnownPublished => ({
+  publication: look?.publication ?? "",
+  membersOf: (oid) => look?.tables.get(oid)?.members
+})
+
+/**
+ * What has happened between two looks. Whatever was not in the first one counts as changed; what is published of it is
+ * compared with what is known from before.
+ */
 export const newsBetween = (
   before: CatalogueLook | undefined,
   now: CatalogueLook,
-  at: LookedAt
+  at: LookedAt,
+  known: KnownPublished = asOf(before)
 ): CatalogueNews => {
   const tables = new Set<number>()
   const unpublished = new Set<number>()
@@ -171,8 +188,9 @@ export const newsBetween = (
     const is = now.tables.get(oid)
     if (was === undefined || is === undefined || was.definition !== is.definition) tables.add(oid)
     if (was !== undefined && was.definition !== is?.definition) altered = true
-    if (was === undefined || is === undefined || was.members.length === 0) continue
-    if (!was.members.some((member) => is.members.includes(member))) unpublished.add(oid)
+    const members = known.membersOf(oid) ?? []
+    if (is === undefined || members.length === 0) continue
+    if (!members.some((member) => is.members.includes(member))) unpublished.add(oid)
   }
   const types = new Set(
     at.types.filter((oid) => {
@@ -185,7 +203,7 @@ export const newsBetween = (
     altered,
     types,
     unpublished,
-    publicationAltered: before !== undefined && before.publication !== now.publication,
+    publicationAltered: known.publication !== "" && known.publication !== now.publication,
     publicationIsComplete: now.isComplete
   }
 }

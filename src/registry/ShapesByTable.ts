@@ -23,6 +23,10 @@ export class ShapesByTable {
     return this.byOid.get(tableOid) ?? none
   }
 
+  get isEmpty(): boolean {
+    return this.byOid.size === 0
+  }
+
   /** Tables that have shapes. */
   tables(): ReadonlyArray<{ readonly oid: number; readonly schema: string; readonly name: string }> {
     const tables: Array<{ readonly oid: number; readonly schema: string; readonly name: string }> = []

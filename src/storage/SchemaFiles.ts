@@ -5,14 +5,18 @@ import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
 import { type StoragePaths, writeWhole } from "./StorageDir.ts"
 
-/** `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions. */
-export type SchemaFile = "tables" | "types"
+/**
+ * `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions.
+ * `published`: how the tables are published.
+ */
+export type SchemaFile = "tables" | "types" | "published"
 
 const pathOf = (paths: StoragePaths, file: SchemaFile): string => join(paths.root, `${file}.json.gz`)
 
 /**
- * Keeps what the catalogue said beside the shapes, for instances that start while the database is down. Only the holder
- * of the lock writes, but nothing depends on it: what is read here is asked of the catalogue again as soon as possible.
+ * Keeps what the catalogue said beside the shapes, for instances that start while the database is down, and to compare with
+ * it later. Only the holder of the lock writes, but nothing depends on it: without the file, what the catalogue says now
+ * takes its place.
  * A reader sees the file of before or the new one. Fails when the disk does.
  */
 export const writeSchemaFile = async (

@@ -24,7 +24,7 @@ export const directoryMode = 0o700
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
  * - `meta-<epoch>.sqlite`: the checkpoint, see `ShapeMeta.ts` (may be placed elsewhere)
  * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`
- * - `tables.json.gz`, `types.json.gz`: what the catalogue said, see `SchemaFiles.ts`
+ * - `tables.json.gz`, `types.json.gz`, `published.json.gz`: what the catalogue said, see `SchemaFiles.ts`
  */
 export interface StoragePaths {
   readonly root: string

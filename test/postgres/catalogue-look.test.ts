@@ -60,6 +60,23 @@ describe("two looks at the catalogue", () => {
   })
 })
 
+describe("a look, and what is known from before it", () => {
+  it.each([
+    ["is as it was", "9/1:t", ["m"], [], false],
+    ["left the publication and came back", "9/1:t", ["l"], [1], false],
+    ["is in a publication that was altered", "9/0:t", ["m"], [], true],
+    ["is in another publication of the name", "8/1:t", ["l"], [1], true],
+    ["was never looked at", "", undefined, [], false],
+    ["was published with all tables", "9/1:t", [], [], false]
+  ] as const)("tell that a table %s", (_, publication, members, unpublished, isAltered) => {
+    const before = { publication, membersOf: () => members }
+    for (const earlier of [undefined, look({ 1: "a m" })]) {
+      const news = newsBetween(earlier, look({ 1: "a m" }), at([1]), before)
+      assert.deepStrictEqual([[...news.unpublished], news.publicationAltered], [[...unpublished], isAltered])
+    }
+  })
+})
+
 describe("a look at the catalogue", () => {
   let database: TestDatabase
   beforeAll(async () => {

@@ -1,0 +1,119 @@
+import { Effect, Semaphore } from "effect"
+import type { CatalogueLook, KnownPublished } from "../postgres/CatalogueLook.ts"
+import type { ShapesByTable } from "../registry/ShapesByTable.ts"
+
+/** Where a record outlives the process. */
+export interface RecordFile {
+  /** `undefined` when there is none, or it is damaged. */
+  readonly read: Effect.Effect<unknown>
+  /** Says whether it has succeeded. */
+  readonly write: (content: unknown) => Effect.Effect<boolean>
+}
+
+interface Content {
+  readonly publication: string
+  readonly members: ReadonlyArray<readonly [oid: number, members: ReadonlyArray<string>]>
+}
+
+/**
+ * How tables were published when their first shapes were made, and at every look since then: rows of the catalogue, by
+ * their identities, so that a table that left the publication and came back, or a publication that was altered and altered
+ * back, is told from one to which nothing has happened. Outlives session and process, because nobody looks in between. What
+ * it does not know counts as unchanged.
+ */
+export class PublicationRecord implements KnownPublished {
+  private readonly file: RecordFile | undefined
+  private readonly members = new Map<number, ReadonlyArray<string>>()
+  private shapes: ShapesByTable | undefined
+  private current = ""
+  private readonly turn = Semaphore.makeUnsafe(1)
+  private isKept = true
+  private isWriting = false
+
+  /** Without a file it lasts as long as the process, as shapes in memory do. */
+  constructor(file: RecordFile | undefined) {
+    this.file = file
+  }
+
+  get publication(): string {
+    return this.current
+  }
+
+  readonly membersOf = (oid: number): ReadonlyArray<string> | undefined => this.members.get(oid)
+
+  /** Takes what the holder of the lock before has left. Call with the lock held. */
+  readonly load: Effect.Effect<void> = Effect.suspend(() =>
+    this.file === undefined
+      ? Effect.void
+      : Effect.map(this.file.read, (content) => {
+          this.members.clear()
+          const { members = [], publication = "" } = isContent(content) ? content : {}
+          this.current = publication
+          for (const [oid, of] of members) this.members.set(oid, of)
+          this.isKept = true
+        })
+  )
+
+  /** The session begins: only what concerns its shapes counts on. */
+  begin(shapes: ShapesByTable): void {
+    this.shapes = shapes
+    if (this.isUnused) this.current = ""
+    for (const oid of this.members.keys()) if (shapes.on(oid).size === 0) this.members.delete(oid)
+  }
+
+  /**
+   * A look at a table of which a shape is about to be made, before the shape's rows are read. What shapes that are there
+   * already have to be compared with stays as it is.
+   */
+  add(oid: number, look: CatalogueLook): Effect.Effect<void> {
+    const members = look.tables.get(oid)?.members
+    if (this.current === "" || this.isUnused) this.setPublication(look.publication)
+    if (members !== undefined && (!this.members.has(oid) || this.shapes?.on(oid).size === 0))
+      this.setMembers(oid, members)
+    return this.keep
+  }
+
+  /** Everything that a look has found has been taken care of, durably. */
+  replace(look: CatalogueLook): Effect.Effect<void> {
+    this.setPublication(look.publication)
+    for (const [oid, { members }] of look.tables) this.setMembers(oid, members)
+    return this.keep
+  }
+
+  private get isUnused(): boolean {
+    return this.shapes === undefined || this.shapes.isEmpty
+  }
+
+  private setPublication(publication: string): void {
+    if (publication === this.current) return
+    this.current = publication
+    this.isKept = false
+  }
+
+  private setMembers(oid: number, members: ReadonlyArray<string>): void {
+    if (String(this.members.get(oid)) === String(members)) return
+    this.members.set(oid, members)
+    this.isKept = false
+  }
+
+  /** Completes when the file has it, or the disk refuses: then it is tried again with the next addition or look. */
+  private readonly keep: Effect.Effect<void> = Effect.suspend(() => {
+    const { file } = this
+    return file === undefined || (this.isKept && !this.isWriting)
+      ? Effect.void
+      : this.turn.withPermit(Effect.suspend(() => (this.isKept ? Effect.void : this.writeTo(file))))
+  })
+
+  private writeTo(file: RecordFile): Effect.Effect<void> {
+    this.isKept = true
+    this.isWriting = true
+    const content: Content = { publication: this.current, members: [...this.members] }
+    return Effect.map(file.write(content), (isWritten) => {
+      this.isWriting = false
+      if (!isWritten) this.isKept = false
+    })
+  }
+}
+
+const isContent = (content: unknown): content is Content =>
+  typeof content === "object" && content !== null && "publication" in content && "members" in content

@@ -1,0 +1,149 @@
+import { assert, describe, it, onTestFinished } from "vitest"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { createDatabase } from "../support/database.ts"
+import { eventually } from "../support/eventually.ts"
+import { startService } from "../support/service.ts"
+
+interface Answer {
+  readonly status: number
+  readonly handle: string
+  readonly offset: string
+  readonly ids: ReadonlyArray<unknown>
+}
+
+const ask = async (url: string, parameters: Readonly<Record<string, string>>): Promise<Answer> => {
+  const response = await fetch(`${url}/v1/shape?${new URLSearchParams(parameters)}`)
+  const body: unknown = await response.json()
+  const messages = Array.isArray(body)
+    ? (body as ReadonlyArray<{ readonly value?: { readonly id?: unknown } }>)
+    : []
+  return {
+    status: response.status,
+    handle: response.headers.get("electric-handle") ?? "",
+    offset: response.headers.get("electric-offset") ?? "",
+    ids: messages.flatMap(({ value }) => (value === undefined ? [] : [value.id]))
+  }
+}
+
+const tables = ["a", "b", "c"] as const
+
+const firstRows = async (url: string) => {
+  const shapes = new Map<string, Answer>()
+  for (const table of tables) shapes.set(table, await ask(url, { table, offset: "-1" }))
+  return shapes
+}
+
+/** The client of a shape is told to fetch again, and then has what a query has. */
+const expectFetchedAgain = (url: string, table: string, before: Answer) =>
+  eventually(`${table} is fetched again`, async () => {
+    const conflict = await ask(url, { table, handle: before.handle, offset: before.offset })
+    assert.strictEqual(conflict.status, 409)
+    const now = await ask(url, { table, offset: "-1" })
+    assert.notStrictEqual(now.handle, before.handle)
+    assert.deepStrictEqual(now.ids.toSorted(), ["1", "2"])
+    return true
+  })
+
+/** The shape goes on, after the looks that could have dropped it. */
+const expectKept = async (url: string, table: string, before: Answer) => {
+  const until = Date.now() + 2500
+  await eventually("looks are over", () => Date.now() > until)
+  const now = await ask(url, { table, handle: before.handle, offset: before.offset })
+  assert.strictEqual(now.status, 200, table)
+  assert.strictEqual(now.handle, before.handle, table)
+}
+
+const prepare = async () => {
+  const database = await createDatabase()
+  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-unpublished-"))
+  onTestFinished(async () => {
+    await database.drop()
+    rmSync(storageDir, { recursive: true, force: true })
+  })
+  for (const table of [...tables, "other"])
+    await database.query(`CREATE TABLE ${table} (id int PRIMARY KEY); INSERT INTO ${table} VALUES (1)`)
+  const start = async (env: Readonly<Record<string, string>> = {}) => {
+    const service = await startService({ database, storageDir, env })
+    onTestFinished(service.dispose)
+    return service
+  }
+  return { database, start, name: database.publicationName }
+}
+
+const answerOf = (shapes: ReadonlyMap<string, Answer>, table: string): Answer => {
+  const answer = shapes.get(table)
+  if (answer === undefined) throw new Error(`no shape of ${table}`)
+  return answer
+}
+
+describe("a table that was not published for some time while nobody looked", () => {
+  it.each(["SIGTERM", "SIGKILL"] as const)(
+    "is fetched again after a start that follows a %s, and no other one is",
+    async (signal) => {
+      const { database, name, start } = await prepare()
+      const first = await start()
+      const shapes = await firstRows(first.url)
+      await first.stop(signal)
+      await database.query(`ALTER PUBLICATION ${name} DROP TABLE a`)
+      await database.query("INSERT INTO a VALUES (2)")
+      await database.query(`ALTER PUBLICATION ${name} ADD TABLE a`)
+      await database.query(`ALTER PUBLICATION ${name} ADD TABLE other`)
+      const second = await start()
+      await expectFetchedAgain(second.url, "a", answerOf(shapes, "a"))
+      await expectKept(second.url, "b", answerOf(shapes, "b"))
+    }
+  )
+
+  it("is fetched again with all others when the publication lacked an operation, or was another one", async () => {
+    const { database, name, start } = await prepare()
+    const first = await start()
+    const shapes = await firstRows(first.url)
+    await first.stop("SIGTERM")
+    await database.query(`ALTER PUBLICATION ${name} SET (publish = 'update')`)
+    for (const table of tables) await database.query(`INSERT INTO ${table} VALUES (2)`)
+    await database.query(`ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate')`)
+    const second = await start()
+    for (const table of tables) await expectFetchedAgain(second.url, table, answerOf(shapes, table))
+  })
+
+  it("is fetched again when that was right after its first shape was made", async () => {
+    const { database, name, start } = await prepare()
+    const { url } = await start()
+    const before = await ask(url, { table: "a", offset: "-1" })
+    await database.query(`ALTER PUBLICATION ${name} DROP TABLE a`)
+    await database.query("INSERT INTO a VALUES (2)")
+    await database.query(`ALTER PUBLICATION ${name} ADD TABLE a`)
+    await expectFetchedAgain(url, "a", before)
+    const other = await ask(url, { table: "b", offset: "-1" })
+    await database.query(`ALTER PUBLICATION ${name} SET (publish = 'update')`)
+    await database.query("INSERT INTO b VALUES (2)")
+    await database.query(`ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate')`)
+    await expectFetchedAgain(url, "b", other)
+  })
+})
+
+describe("a publication that nobody has altered", () => {
+  it("costs no shape, whatever else happens to the catalogue", async () => {
+    const { database, name, start } = await prepare()
+    const first = await start()
+    const shapes = await firstRows(first.url)
+    // Once right after the shapes were made.
+    for (const round of ["SIGKILL", "SIGTERM"] as const) {
+      const running = round === "SIGKILL" ? first : await start()
+      await running.stop(round)
+      await database.query(`ALTER PUBLICATION ${name} ${round === "SIGKILL" ? "ADD" : "DROP"} TABLE other`)
+      await database.query("CREATE PUBLICATION p_" + round + " FOR TABLE a")
+      for (const table of ["pg_publication", "pg_publication_rel", "pg_class"]) {
+        await database.query(`VACUUM FULL pg_catalog.${table}`)
+        await database.query(`VACUUM FREEZE pg_catalog.${table}`)
+      }
+      await database.query(`ANALYZE; COMMENT ON PUBLICATION ${name} IS 'ours'`)
+      await database.query("UPDATE a SET id = id")
+    }
+    const last = await start()
+    for (const table of tables) await expectKept(last.url, table, answerOf(shapes, table))
+    assert.notMatch(last.logs(), /Dropped/)
+  })
+})
