@@ -119,6 +119,15 @@ export const limits = {
       "Until its last row; how fast the client takes the answer does not count. Meanwhile it has a connection, and its " +
       "snapshot holds up VACUUM."
   }),
+  contendedMillis: millis("BATON_MAX_QUERY_TIME_UNDER_LOAD", "10s", {
+    subject:
+      "The time of a query for rows, while others wait for a connection and such queries have more than half of them",
+    above: otherwise(
+      "the youngest of them is ended: 503 for a subset or a new shape, whose client asks again; 409 once if first rows were being sent"
+    ),
+    about:
+      "Both first rows of shapes and subsets, these first. So long queries, however many, keep a short one waiting for so long. More is for databases where many large shapes are made at once; less than 30 s, which is how long a request waits."
+  }),
   subsetBytes: bytes("BATON_MAX_SUBSET_ANSWER", "512 MB", {
     subject: "The answer to a subset's query",
     above: refused(400),

@@ -61,6 +61,7 @@ const kindFacts = {
   config_error: { recovery: "fatal" },
   // one statement
   query_canceled: { recovery: "retry" },
+  gave_way: { recovery: "retry" },
   statement_timeout: { recovery: "retry" },
   lock_timeout: { recovery: "retry" },
   transaction_conflict: { recovery: "retry" },

@@ -228,6 +228,7 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     what: (_, said) => said.message,
     outlook: `${stays} Change the database as said and start again.`
   },
+  gave_way: { what: fixed("A long query was ended because others wait for its connection"), outlook: heals },
   query_canceled: { what: fixed("The statement was cancelled"), outlook: heals },
   statement_timeout: {
     what: fixed("The statement took longer than statement_timeout allows"),

@@ -125,19 +125,18 @@ export function makeSubsetReader(
   directories: ReadonlyArray<string>
 ): SubsetReader["Service"] {
   const spools = new AnswerSpools(limits, directories)
-  const subsetSessions = { acquire: sessions.acquireForSubset }
   const statementMillis = limits.subsetMillis + statementGraceMillis
   const tooSlow = () => new SubsetUnavailable({ message: aboveLimit("subsetMillis", limits) })
 
   /** Everything that needs a connection. */
   const fill = Effect.fnUntraced(function* (
-    { definition }: ShapeHandle,
+    { definition, handle }: ShapeHandle,
     query: SubsetQuery,
     snapshotMark: number,
     spool: AnswerSpool
   ) {
     const { oid } = definition.table
-    const begun = beginSnapshot(subsetSessions, oid, statementMillis)
+    const begun = beginSnapshot({ acquire: sessions.acquireForSubset(handle) }, oid, statementMillis)
     const { session, snapshot, tableKind } = yield* Effect.mapError(
       Effect.tapError(begun, (error) => tellOperator(definition.table, error)),
       subsetFailed
@@ -213,7 +212,9 @@ const tellOperator = (table: TableName, error: PgError): Effect.Effect<void> =>
 /** How a failure before the query shows to the client. */
 const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
   isPassing(error) || error.kind === "permission_denied"
-    ? new SubsetUnavailable({ message: error.serverMessage ?? notAvailable })
+    ? new SubsetUnavailable({
+        message: error.kind === "gave_way" ? error.message : (error.serverMessage ?? notAvailable)
+      })
     : new SubsetFailed({ message: error.message })
 
 /**

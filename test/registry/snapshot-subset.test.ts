@@ -228,4 +228,39 @@ describe("a subset", () => {
       yield* Fiber.interrupt(slow)
     })
   )
+
+  it.live("is not kept waiting by long ones: one of them gives way, and says so", () =>
+    Effect.gen(function* () {
+      const sessions = yield* sessionsOf(db(), { size: 4, subsets: 3, contendedMillis: 500 })
+      const definition = yield* Effect.promise(() => definitionOf(db(), "items"))
+      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()])
+      const read = (id: number, where: string) =>
+        Effect.scoped(
+          reader.read({ id, handle: `${id}-1`, definition }, { ...everything, where: condition(where) })
+        )
+      const failures: Array<{ readonly _tag: string; readonly message: string }> = []
+      const slow = yield* Effect.forkChild(
+        Effect.forEach(
+          Array.from({ length: 12 }),
+          () =>
+            Effect.catch(read(1, "pg_sleep(60) IS NOT NULL"), (error) =>
+              Effect.sync(() => failures.push({ _tag: error._tag, message: String(error) }))
+            ),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* Effect.promise(() =>
+        eventually("the queries to start", async () => (await active()).length === 3)
+      )
+      // Three have the connections, and nine came before it: it is another shape's turn all the same.
+      yield* Effect.timeout(read(2, "id = 1"), 10_000)
+      assert.isAtLeast(failures.length, 1)
+      for (const { _tag, message } of failures) {
+        assert.strictEqual(_tag, "SubsetUnavailable")
+        assert.match(message, /above the limit of 500 ms \(BATON_MAX_QUERY_TIME_UNDER_LOAD\)/)
+      }
+      yield* Fiber.interrupt(slow)
+      yield* Effect.promise(() => eventually("the queries to end", async () => (await active()).length === 0))
+    })
+  )
 })

@@ -16,6 +16,8 @@ export const sessionsOf = (
     readonly subsets?: number
     readonly target?: Partial<DatabaseTarget>
     readonly acquireTimeoutMillis?: number
+    /** From then on a query may be ended for others. */
+    readonly contendedMillis?: number
   } = {}
 ): Effect.Effect<SnapshotSessions["Service"], never, Scope.Scope> =>
   makeSnapshotSessions({
@@ -26,6 +28,9 @@ export const sessionsOf = (
     }),
     subject: {},
     ...(options.subsets === undefined ? {} : { subsets: options.subsets }),
+    ...(options.contendedMillis === undefined
+      ? {}
+      : { limits: { contendedMillis: options.contendedMillis } }),
     ...(options.acquireTimeoutMillis === undefined
       ? {}
       : { acquireTimeoutMillis: options.acquireTimeoutMillis })

@@ -259,11 +259,16 @@ describe("what a condition may cost", () => {
       const attempt = () => tryHeavy(on, rows, sql, generator.params)
       let outcome = attempt()
       // The collector of garbage works on the same thread.
-      for (let n = 0; n < 2 && Math.max(outcome.compileMillis, outcome.rowMillis) > 500; n++)
+      for (
+        let n = 0;
+        n < 2 && Math.max(outcome.hereMillis, outcome.asideMillis, outcome.rowMillis) > 500;
+        n++
+      )
         outcome = attempt()
       const shown = `seed ${seed + i}: ${sql.slice(0, 500)}`
       assert.isBelow(outcome.rowMillis, 500, shown)
-      assert.isBelow(outcome.compileMillis, 1000, shown)
+      assert.isBelow(outcome.hereMillis, 500, shown)
+      assert.isBelow(outcome.asideMillis, 2000, shown)
       undecided += outcome.verdicts.filter((verdict) => verdict === "undecided").length
     }
     assert.isAbove(undecided, 100)

@@ -53,6 +53,7 @@ export class SnapshotSession {
   private onBatch: (() => void) | undefined
   /** What ended the session while no statement was running. */
   private lostWith: PgError | undefined
+  private gaveUpWith: PgError | undefined
   /** A statement failed, and what Postgres says of the transaction since then has not arrived. */
   private hasFailed = false
 
@@ -149,7 +150,7 @@ export class SnapshotSession {
       handleReadyForQuery: () => end(undefined),
       handleError: (error: unknown) =>
         end({
-          error: this.classify(error),
+          error: this.gaveUpWith ?? this.classify(error),
           pointsAtStatement: (error as { readonly position?: string }).position !== undefined
         })
     }
@@ -164,7 +165,11 @@ export class SnapshotSession {
   }
 
   private loss(): PgError {
-    return this.lostWith ?? ownPgError("connection_closed", "The connection to the database was closed.")
+    return (
+      this.gaveUpWith ??
+      this.lostWith ??
+      ownPgError("connection_closed", "The connection to the database was closed.")
+    )
   }
 
   /** Stops reading: Postgres is made to wait as soon as the buffers in between are full. */
@@ -176,8 +181,12 @@ export class SnapshotSession {
     this.client.connection.stream.resume()
   }
 
-  /** Ends the session at once. A running statement is cancelled in Postgres too, on a connection of its own. */
-  giveUp(): void {
+  /**
+   * Ends the session at once. A running statement is cancelled in Postgres too, on a connection of its own; here it fails
+   * with `reason`.
+   */
+  giveUp(reason?: PgError): void {
+    this.gaveUpWith ??= reason
     if (this.busy && this.usable) this.requestCancel()
     this.usable = false
     this.client.connection.stream.destroy()

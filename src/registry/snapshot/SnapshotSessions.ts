@@ -1,13 +1,17 @@
-import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import type { ClientConfig } from "pg"
 import { Config } from "../../config/BatonConfig.ts"
+import { aboveLimit, type Limits, standardLimits } from "../../config/Limits.ts"
 import { classifyPgError } from "../../postgres/classifyPgError.ts"
 import { clientOptions, errorSubject } from "../../postgres/ConnectionOptions.ts"
 import type { ErrorSubject } from "../../postgres/explainPgError.ts"
 import { ownPgError, type PgError } from "../../postgres/PgError.ts"
 import { shareSnapshotPool } from "../../postgres/Pools.ts"
+import { type Place, SessionPlaces } from "./SessionPlaces.ts"
 import { SnapshotSession } from "./SnapshotSession.ts"
 
+/** How often somebody who waits looks for a query that has to end. */
+const lookMillis = 250
 /** A request is told to come back when it has waited this long; its own limit is 45 s. */
 const acquireTimeoutMillis = 30_000
 const idleMillis = 60_000
@@ -23,6 +27,9 @@ export interface AcquiredSession {
 /**
  * Sessions of the pooled database URL for snapshots and subset queries, at most `size` at a time. Connects when one is
  * needed, keeps idle ones for a minute, replaces lost ones: an outage fails who needs a session now and nobody later.
+ *
+ * Long queries do not keep everybody else out: while somebody waits they have half of the sessions, and those beyond are
+ * ended with `gave_way` (`SessionPlaces`).
  */
 export class SnapshotSessions extends Context.Service<
   SnapshotSessions,
@@ -30,8 +37,11 @@ export class SnapshotSessions extends Context.Service<
     readonly size: number
     /** A session until the scope closes, which ends whatever transaction or query it is in. */
     readonly acquire: Effect.Effect<AcquiredSession, PgError, Scope.Scope>
-    /** The same for a subset query. They never have all sessions: some stay for the shapes of others. */
-    readonly acquireForSubset: Effect.Effect<AcquiredSession, PgError, Scope.Scope>
+    /**
+     * The same for a subset query of a shape. They never have all sessions: some stay for new shapes. Shapes take turns,
+     * so that many queries of one keep a query of another waiting for one of them at most.
+     */
+    readonly acquireForSubset: (shape: string) => Effect.Effect<AcquiredSession, PgError, Scope.Scope>
   }
 >()("baton/registry/SnapshotSessions") {
   static readonly layer = Layer.effect(
@@ -62,6 +72,7 @@ function configuredSessions(
     return yield* makeSnapshotSessions({
       size: all,
       subsets: Math.min(forSubsets(all), config.limits.subsetQueries),
+      limits: config.limits,
       // Settings travel inside the transactions: a pooler would refuse or forget those of the session.
       options: clientOptions(target, config, { applicationName: "baton snapshot", settings: {} }),
       subject: errorSubject(target)
@@ -73,6 +84,7 @@ export interface SnapshotSessionsOptions {
   readonly size: number
   /** How many of them subset queries may have; all by default. */
   readonly subsets?: number
+  readonly limits?: Pick<Limits, "contendedMillis">
   readonly options: ClientConfig
   /** Names the database in messages. */
   readonly subject: ErrorSubject
@@ -86,8 +98,13 @@ export const makeSnapshotSessions = (
     const { options, size, subject } = settings
     const waitMillis = settings.acquireTimeoutMillis ?? acquireTimeoutMillis
     const subsets = settings.subsets ?? size
-    const permits = yield* Semaphore.make(size)
-    const subsetPermits = yield* Semaphore.make(subsets)
+    const limits = { ...standardLimits, ...settings.limits }
+    const places = new SessionPlaces({
+      size,
+      subsets,
+      longMillis: limits.contendedMillis,
+      now: () => performance.now()
+    })
     const idle = new Map<SnapshotSession, NodeJS.Timeout>()
     let closed = false
     const classify = (error: unknown) => classifyPgError(error, subject)
@@ -114,17 +131,44 @@ export const makeSnapshotSessions = (
       })
     )
 
-    const permitOf = (semaphore: Semaphore.Semaphore, count: number) =>
-      Effect.acquireRelease(
-        semaphore.take(1).pipe(
-          Effect.timeoutOrElse({
-            duration: waitMillis,
-            orElse: () => Effect.fail(poolTimeout(waitMillis, count))
+    let looking: NodeJS.Timeout | undefined
+    const look = () => {
+      looking = undefined
+      places.makeRoom()
+      if (!places.isAwaited) return
+      looking = setTimeout(look, lookMillis)
+      looking.unref()
+    }
+    const wait = (shape: string | undefined): Effect.Effect<Place, PgError> =>
+      Effect.suspend(() => {
+        let place: Place | undefined
+        let timer: NodeJS.Timeout | undefined
+        return Effect.callback<Place, PgError>((resume) => {
+          const withdraw = places.take(shape, (granted) => {
+            clearTimeout(timer)
+            place = granted
+            resume(Effect.succeed(granted))
           })
-        ),
-        () => semaphore.release(1),
-        { interruptible: true }
-      )
+          if (place !== undefined) return undefined
+          timer = setTimeout(() => {
+            withdraw()
+            resume(Effect.fail(poolTimeout(waitMillis, shape === undefined ? size : subsets)))
+          }, waitMillis)
+          looking ??= setTimeout(look, lookMillis)
+          looking.unref()
+          return Effect.sync(() => {
+            clearTimeout(timer)
+            withdraw()
+          })
+        }).pipe(
+          // Given just when its wish was withdrawn.
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              if (place !== undefined) places.release(place)
+            })
+          )
+        )
+      })
 
     const obtain = Effect.suspend((): Effect.Effect<AcquiredSession, PgError> => {
       // The one used last: the others get a chance to become old enough to be closed.
@@ -151,12 +195,23 @@ export const makeSnapshotSessions = (
         else keep(session)
       })
 
-    const acquire = Effect.gen(function* () {
-      yield* permitOf(permits, size)
-      return yield* Effect.acquireRelease(obtain, giveBack, { interruptible: true })
+    const acquireFor = Effect.fnUntraced(function* (shape: string | undefined) {
+      const place = yield* Effect.acquireRelease(
+        wait(shape),
+        (held) => Effect.sync(() => places.release(held)),
+        {
+          interruptible: true
+        }
+      )
+      const acquired = yield* Effect.acquireRelease(obtain, giveBack, { interruptible: true })
+      place.end = () => acquired.session.giveUp(gaveWay(limits))
+      return acquired
     })
-    return { size, acquire, acquireForSubset: Effect.andThen(permitOf(subsetPermits, subsets), acquire) }
+    return { size, acquire: acquireFor(undefined), acquireForSubset: acquireFor }
   })
+
+const gaveWay = (limits: Limits): PgError =>
+  ownPgError("gave_way", `${aboveLimit("contendedMillis", limits)}.`)
 
 const poolTimeout = (millis: number, size: number): PgError =>
   ownPgError(

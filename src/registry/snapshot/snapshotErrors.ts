@@ -6,6 +6,7 @@ import { SnapshotFailed } from "../ShapeRegistry.ts"
 /** Conditions of the server, besides being unreachable, that pass by themselves. */
 const passing: ReadonlySet<PgErrorKind> = new Set<PgErrorKind>([
   "query_canceled",
+  "gave_way",
   "disk_full",
   "read_only",
   "transaction_conflict"
@@ -61,6 +62,7 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
     return fail("unavailable", `Unable to create initial snapshot: ${said ?? error.message}`)
   if (error.kind === "pool_timeout")
     return fail("unavailable", "Snapshot creation failed because of a connection pool queue timeout")
+  if (error.kind === "gave_way") return fail("unavailable", error.message)
   // Without words of the server it is our own text, which names hosts: not for clients.
   if (isPassing(error)) return fail("unavailable", said ?? notAvailable)
   return fail("unexpected", said ?? error.message)

@@ -3,15 +3,12 @@ import { Worker } from "node:worker_threads"
 import { Effect, Result, type Scope } from "effect"
 import { aboveLimit, standardLimits } from "../../config/Limits.ts"
 import type { CatalogueData } from "../catalogue/TypeCatalogue.ts"
-import { compileWhere, type CompiledWhere, type WhereRequest } from "../compileWhere.ts"
-import { sizeOfParams } from "../memoryOf.ts"
+import { compileQuickly, compileWhere, type CompiledWhere, type WhereRequest } from "../compileWhere.ts"
 import { loadParser } from "../parse/parser.ts"
 import type { WhereError } from "../WhereError.ts"
+import { isSmall } from "./isSmall.ts"
 import type { FromThread, ToThread } from "./protocol.ts"
 
-/** Clauses up to this size take a few milliseconds: no thread is worth that. */
-const smallClause = 2048
-const smallParams = 16_384
 /** A thread that nobody needs takes memory. */
 const idleMillis = 30_000
 const heapMegabytes = 256
@@ -28,8 +25,9 @@ const refused = (message: string): Outcome =>
   Result.fail({ message, position: undefined, parameter: "where", final: true })
 
 /**
- * Checks clauses: small ones at once, large ones in a thread of their own, one after the other, because tens of thousands
- * of literals or a megabyte of parameters take the processor for longer than the event loop may be held.
+ * Checks clauses: small ones at once, large and costly ones in a thread of their own, one after the other, because tens of
+ * thousands of literals or a megabyte of parameters take the processor for longer than the event loop may be held, and so
+ * do some constants: a long text that is searched for something many times.
  *
  * A clause that takes longer than `compileMillis`, or more memory than a thread has, is refused; the thread ends with it,
  * and with it whatever state the parser was in. Where no thread can be had (the program has been put into one file, for
@@ -52,8 +50,15 @@ export class CompileAside {
 
   /** What `compileWhere` gives. Loads the parser when it is needed here. */
   compile(request: WhereRequest): Effect.Effect<Outcome> {
-    const isSmall = request.sql.length <= smallClause && sizeOfParams(request.params) <= smallParams
-    if (isSmall || this.unavailable) return this.compileHere(request)
+    if (this.unavailable) return this.compileHere(request)
+    if (!isSmall(request)) return this.compileThere(request)
+    return Effect.flatMap(loadParser, () => {
+      const outcome = compileQuickly(request)
+      return outcome === undefined ? this.compileThere(request) : Effect.succeed(outcome)
+    })
+  }
+
+  private compileThere(request: WhereRequest): Effect.Effect<Outcome> {
     return Effect.flatMap(
       Effect.callback<Outcome | "here">((resume) => {
         const task: Task = {

@@ -137,6 +137,11 @@ export const parseArray = (text: string, codec: Codec, delimiter: string): Array
 const needsQuotes = (text: string, delimiter: string): boolean =>
   text === "" || text.toUpperCase() === "NULL" || /[{}"\\\s]/.test(text) || text.includes(delimiter)
 
+const quoted = (text: string): string => {
+  spend(40 + text.length)
+  return `"${text.replaceAll(/["\\]/g, "\\$&")}"`
+}
+
 export const printArray = (value: ArrayValue, codec: Codec, delimiter: string): string => {
   if (value.elements.length === 0) return "{}"
   spend(value.elements.length * 10)
@@ -150,13 +155,7 @@ export const printArray = (value: ArrayValue, codec: Codec, delimiter: string): 
         const element = value.elements[index++]
         const text = element === null ? null : codec.write(element)
         spendText(text?.length ?? 4)
-        parts.push(
-          text === null
-            ? "NULL"
-            : needsQuotes(text, delimiter)
-              ? `"${text.replaceAll(/["\\]/g, "\\$&")}"`
-              : text
-        )
+        parts.push(text === null ? "NULL" : needsQuotes(text, delimiter) ? quoted(text) : text)
       }
     }
     return `{${parts.join(delimiter)}}`

@@ -9,6 +9,7 @@ import { EvaluationError, Undecided } from "./Failure.ts"
 let left = Infinity
 let valueLength = Infinity
 let rowBytes: (() => number) | undefined
+let exhausted = false
 
 /** Postgres is asked about values that are so many times as large as the row, but about none that are larger. */
 const timesRow = 8
@@ -17,6 +18,7 @@ const timesRow = 8
 export class TooCostly extends Undecided {}
 
 const tooCostly = (): never => {
+  exhausted = true
   throw new TooCostly("more work for one row than a condition may cause here")
 }
 
@@ -38,7 +40,11 @@ export const allow = (steps: number, valueCharacters: number, bytesOfRow?: () =>
   left = steps
   valueLength = valueCharacters
   rowBytes = bytesOfRow
+  exhausted = false
 }
+
+/** Something was left undone since the last `allow` because it would have taken more steps than were left. */
+export const ranOut = (): boolean => exhausted
 
 /** Steps that are left of those that were allowed. */
 export const stepsLeft = (): number => left
