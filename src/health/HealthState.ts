@@ -1,3 +1,5 @@
+import { type Refusal, type RefusalReason, refusals } from "./Refusal.ts"
+
 /**
  * The states of an instance and what each allows, as data.
  *
@@ -232,6 +234,8 @@ export interface HealthAnswer {
 
 export interface Abilities {
   readonly health: HealthAnswer
+  /** What is said where the state is the reason; nearly never in `active`. */
+  readonly refusal: Refusal
   /** Requests for shapes that storage holds are answered at once. In `starting` they have to wait for `storageLoaded`. */
   readonly servesExistingShapes: boolean
   /** New shapes are created and shapes are deleted. */
@@ -253,6 +257,7 @@ const answers = {
 
 const reader: Abilities = {
   health: answers.waiting,
+  refusal: refusals.waiting,
   servesExistingShapes: true,
   createsShapes: false,
   mayAppend: false,
@@ -261,16 +266,32 @@ const reader: Abilities = {
 
 /** What an instance does in each state, in one place. */
 export const abilities: Readonly<Record<HealthState, Abilities>> = {
-  starting: { ...reader, health: answers.starting, servesExistingShapes: false },
+  starting: {
+    ...reader,
+    health: answers.starting,
+    refusal: refusals.starting,
+    servesExistingShapes: false
+  },
   waiting: reader,
-  disconnected: reader,
-  unwritable: { ...reader, health: answers.unwritable },
-  takingOver: { ...reader, health: answers.starting, mayAppend: true },
-  active: { ...reader, health: answers.active, createsShapes: true, mayAppend: true },
+  disconnected: { ...reader, refusal: refusals.disconnected },
+  unwritable: { ...reader, health: answers.unwritable, refusal: refusals.unwritable },
+  takingOver: { ...reader, health: answers.starting, refusal: refusals.takingOver, mayAppend: true },
+  active: {
+    ...reader,
+    health: answers.active,
+    refusal: refusals.active,
+    createsShapes: true,
+    mayAppend: true
+  },
   asleep: { ...reader, health: answers.active, wakesOnRequest: true },
-  releasing: { ...reader, health: answers.stopping, mayAppend: true },
-  draining: { ...reader, health: answers.stopping },
-  stopped: { ...reader, health: answers.stopping, servesExistingShapes: false }
+  releasing: { ...reader, health: answers.stopping, refusal: refusals.stopping, mayAppend: true },
+  draining: { ...reader, health: answers.stopping, refusal: refusals.stopping },
+  stopped: {
+    ...reader,
+    health: answers.stopping,
+    refusal: refusals.stopping,
+    servesExistingShapes: false
+  }
 }
 
 /** The instance was asked to stop, and nothing takes that back. */
@@ -281,4 +302,19 @@ export const isStopping = (state: HealthState): boolean =>
 export const healthAnswer = (state: HealthState, hasFailed: boolean): HealthAnswer => {
   const answer = abilities[state].health
   return hasFailed && answer.status === 202 ? answers.failed : answer
+}
+
+/**
+ * What a request is told that this instance cannot serve. `why` is what was seen on the way, if it was seen there: it says
+ * more than the state, but for one that nothing takes back.
+ */
+export const refusalOf = (
+  state: HealthState,
+  hasFailed: boolean,
+  why: RefusalReason = "waiting"
+): Refusal => {
+  const { health, refusal } = abilities[state]
+  if (refusal.why === "stopping") return refusal
+  if (why !== "waiting") return refusals[why]
+  return hasFailed && health.status === 202 ? refusals.failed : refusal
 }

@@ -1,16 +1,7 @@
 import { Effect, Result } from "effect"
 import { emptyBody, type ApiReply } from "./ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import {
-  deleteNotAllowed,
-  handedOver,
-  handleMismatch,
-  invalidRequest,
-  noSuchShape,
-  unavailable,
-  whyNotActive
-} from "./Failures.ts"
-import { isStopping } from "../health/HealthState.ts"
+import { deleteNotAllowed, handleMismatch, invalidRequest, noSuchShape, notNow } from "./Failures.ts"
 import { awaitActive } from "./LocateShape.ts"
 import { authorizeShape } from "./ReadShape.ts"
 import type { ApiRequest } from "./ApiRequest.ts"
@@ -54,15 +45,7 @@ export const deleteShape = Effect.fnUntraced(function* (
   if (shape === undefined) return yield* Effect.fail(noSuchShape)
   const dropped = yield* services.registry
     .drop(shape.handle, "deleted through the API")
-    .pipe(
-      Effect.catchTag("NotActive", () =>
-        Effect.fail(
-          isStopping(services.health.current())
-            ? unavailable(handedOver, 1)
-            : unavailable(whyNotActive(services.health.current()), 5)
-        )
-      )
-    )
+    .pipe(Effect.catchTag("NotActive", ({ why }) => Effect.fail(notNow(services.health, why))))
   if (!dropped) return yield* Effect.fail(noSuchShape)
   const headers = services.replies.headers(context, "deletion", jsonType)
   headers.push("electric-has-data", "true")

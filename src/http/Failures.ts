@@ -1,4 +1,6 @@
-import type { HealthState } from "../health/HealthState.ts"
+import type { HealthRef } from "../health/HealthRef.ts"
+import { refusalOf } from "../health/HealthState.ts"
+import type { RefusalReason } from "../health/Refusal.ts"
 import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { CacheClass } from "./CacheControl.ts"
 import { conflictEtag } from "./Etag.ts"
@@ -71,15 +73,11 @@ export const catalogueUnreadable: Failure = unavailable(
   1
 )
 
-const waitingForLock = "Timeout waiting for Postgres lock acquisition"
-const waitingForStorage =
-  "Storage cannot be written, so this instance can make no shapes. An operator has to mend that: the log says what is wrong"
-
-/** Why an instance in this state makes no shapes. */
-export const whyNotActive = (state: HealthState): string =>
-  state === "unwritable" ? waitingForStorage : waitingForLock
-export const waitingForShapes = "Timeout waiting for shape metadata to be loaded"
-export const handedOver = "This instance is shutting down; its successor takes new shapes"
+/** Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state. */
+export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failure => {
+  const { message, retryAfterSeconds } = refusalOf(health.current(), health.failure() !== undefined, why)
+  return unavailable(message, retryAfterSeconds)
+}
 
 /** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
 export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>

@@ -1,20 +1,11 @@
 import { Clock, Effect, Option } from "effect"
 import { abilities, isStopping } from "../health/HealthState.ts"
+import type { RefusalReason } from "../health/Refusal.ts"
 import type { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 import { readinessMillis, type ApiServices } from "./ApiServices.ts"
-import {
-  failed,
-  handedOver,
-  invalidRequest,
-  knownUnavailable,
-  mustRefetch,
-  unavailable,
-  whyNotActive,
-  waitingForShapes,
-  type Failure
-} from "./Failures.ts"
+import { failed, invalidRequest, knownUnavailable, mustRefetch, notNow, type Failure } from "./Failures.ts"
 import { type Facts, type Outdated, outdatedCondition, outdatedTable } from "./onFreshFacts.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
 
@@ -54,23 +45,18 @@ export const awaitReadiness = (services: ApiServices): Effect.Effect<void, Failu
     )
   return health
     .awaitState((state) => abilities[state].servesExistingShapes, readinessMillis)
-    .pipe(
-      Effect.flatMap((state) =>
-        Option.isSome(state) ? Effect.void : Effect.fail(unavailable(waitingForShapes, 5))
-      )
-    )
+    .pipe(Effect.flatMap((state) => (Option.isSome(state) ? Effect.void : Effect.fail(notNow(health)))))
 }
 
 /** Fails unless this instance can create and delete shapes within the readiness time. */
 export const awaitActive = (services: ApiServices): Effect.Effect<void, Failure> => {
-  const state = services.health.current()
+  const { health } = services
+  const state = health.current()
   if (abilities[state].createsShapes) return Effect.void
-  if (isStopping(state)) return Effect.fail(unavailable(handedOver, 1))
-  return (abilities[state].wakesOnRequest ? services.health.send("woken") : Effect.void).pipe(
-    Effect.andThen(services.health.awaitState((next) => abilities[next].createsShapes, readinessMillis)),
-    Effect.flatMap((next) =>
-      Option.isSome(next) ? Effect.void : Effect.fail(unavailable(whyNotActive(services.health.current()), 5))
-    )
+  if (isStopping(state)) return Effect.fail(notNow(health))
+  return (abilities[state].wakesOnRequest ? health.send("woken") : Effect.void).pipe(
+    Effect.andThen(health.awaitState((next) => abilities[next].createsShapes, readinessMillis)),
+    Effect.flatMap((next) => (Option.isSome(next) ? Effect.void : Effect.fail(notNow(health))))
   )
 }
 
@@ -83,12 +69,13 @@ const findOrCreate = Effect.fnUntraced(function* (
   const { health, logs, registry } = services
   const clock = yield* Clock.Clock
   const deadline = clock.currentTimeMillisUnsafe() + readinessMillis
+  let why: RefusalReason | undefined
   while (true) {
     const existing = logs.byIdentity(resolved.identity)
     if (existing !== undefined && logs.isReadable(existing)) return existing
     const made = yield* registry.getOrCreate(resolved.definition).pipe(
       Effect.catchTags({
-        NotActive: () => Effect.succeed(undefined),
+        NotActive: (error) => Effect.sync(() => void (why = error.why)),
         SnapshotFailed: (error) => Effect.fail(snapshotFailure(error))
       })
     )
@@ -96,9 +83,8 @@ const findOrCreate = Effect.fnUntraced(function* (
     // Nobody watches tables on an instance that waits: the active one may have made the shape of another definition.
     if (facts === "remembered") return yield* Effect.fail(outdatedTable)
     const state = health.current()
-    if (isStopping(state)) return yield* Effect.fail(unavailable(handedOver, 1))
     const remaining = deadline - clock.currentTimeMillisUnsafe()
-    if (remaining <= 0) return yield* Effect.fail(unavailable(whyNotActive(state), 5))
+    if (isStopping(state) || remaining <= 0) return yield* Effect.fail(notNow(health, why))
     if (abilities[state].wakesOnRequest) yield* health.send("woken")
     const pause = Math.min(lookAgainMillis, remaining)
     // An instance that is active and refuses all the same is about to change its state.

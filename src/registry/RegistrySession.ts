@@ -11,7 +11,7 @@ import type { Decide } from "./deciding/decideInPostgres.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import { RowRouter } from "./RowRouter.ts"
-import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
+import { type NotActive, notActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import { ShapesByTable } from "./ShapesByTable.ts"
 import { ConditionsMemory } from "./ConditionsMemory.ts"
 import { makeSnapshotWriter } from "./SnapshotWriter.ts"
@@ -41,7 +41,7 @@ const sliceShapes = 256
 /** A shape that was made this recently is not evicted: somebody is just about to read it. */
 const evictionGraceMillis = 10_000
 
-export const notActive = (why: string): NotActive => new NotActive({ message: why })
+const gaveUp = notActive("waiting", "This instance has given up the lock")
 
 type Creation = Deferred.Deferred<ShapeState, NotActive | SnapshotFailed>
 
@@ -125,7 +125,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         router.close()
         engine.hooks.onDropped = () => {}
         for (const creation of creations.values()) {
-          Deferred.doneUnsafe(creation, Effect.fail(notActive("This instance has given up the lock")))
+          Deferred.doneUnsafe(creation, Effect.fail(gaveUp))
         }
       })
     )
@@ -134,7 +134,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const makeShape = (definition: ShapeDefinition, identity: string, ready: Creation) =>
       Effect.gen(function* () {
         yield* options.publish(definition)
-        if (engine.writer !== writer) return yield* notActive("This instance has given up the lock")
+        if (engine.writer !== writer) return yield* gaveUp
         const refusal = memory.refusal(definition)
         if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })
         const id = engine.store.nextId

@@ -1,9 +1,17 @@
 import { Context, type Effect, Schema } from "effect"
+import { refusalFor, type RefusalReason, refusalReasons } from "../health/Refusal.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../storage/ShapeLogs.ts"
 
-/** This instance cannot create or delete shapes now (not active, or draining). Retry after some seconds. */
-export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", { message: Schema.String }) {}
+/** This instance cannot create or delete shapes now, for the reason that `why` names. Retry after some seconds. */
+export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", {
+  why: Schema.Literals(refusalReasons),
+  message: Schema.String
+}) {}
+
+/** `message`: for what the reason alone does not say. */
+export const notActive = (why: RefusalReason, message: string = refusalFor(why).message): NotActive =>
+  new NotActive({ why, message })
 
 export const snapshotFailures = [
   "schemaChanged",

@@ -4,8 +4,8 @@ import type { ShapeState } from "../storage/ShapeState.ts"
 import { digestOf } from "../storage/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import { notActive, type RegistrySession } from "./RegistrySession.ts"
-import { type NotActive, ShapeRegistry } from "./ShapeRegistry.ts"
+import type { RegistrySession } from "./RegistrySession.ts"
+import { type NotActive, notActive, ShapeRegistry } from "./ShapeRegistry.ts"
 
 /** How long a request waits for a shape that another instance is making. */
 const readableMillis = 45_000
@@ -31,7 +31,9 @@ export class CurrentSession extends Context.Service<
   })
 }
 
-const waiting = notActive("Timeout waiting for Postgres lock acquisition")
+const waiting = notActive("waiting")
+const notDurable = notActive("notDurable")
+const notReadable = notActive("notReadable")
 
 /** The registry on storage: looks shapes up in any state, makes and drops them only with a session. */
 export const shapeRegistryLayer = Layer.effect(
@@ -58,7 +60,7 @@ export const shapeRegistryLayer = Layer.effect(
           session.drop([shape], reason)
           return Effect.flatMap(
             Effect.promise(() => engine.settled()),
-            (settled) => (settled ? Effect.succeed(true) : Effect.fail(waiting))
+            (settled) => (settled ? Effect.succeed(true) : Effect.fail(notDurable))
           )
         }),
       touch: (shape) => {
@@ -84,7 +86,9 @@ export const awaitReadable = (
   const step: Effect.Effect<ShapeState, NotActive> = Effect.suspend(() => {
     const live = engine.live(shape)
     if (live?.readable === true) return Effect.succeed(live)
-    if (live === undefined || engine.timers.nowMillis() > deadline) return Effect.fail(waiting)
+    // Dropped again: whoever asks again finds what took its place, or makes it.
+    if (live === undefined) return Effect.fail(waiting)
+    if (engine.timers.nowMillis() > deadline) return Effect.fail(notReadable)
     return Effect.andThen(
       engine.waiters.wait(() => {
         const now = engine.live(shape)

@@ -6,7 +6,7 @@ import { RunningSnapshot } from "../storage/RunningSnapshot.ts"
 import type { ShapeState } from "../storage/ShapeState.ts"
 import { directoryMode, fileMode, shapeDir, snapshotChunkFile, syncDirectory } from "../storage/StorageDir.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
+import { type NotActive, notActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import type { SnapshotSink } from "./Snapshotter.ts"
 
 /** A snapshot up to this size goes into the journal, together with everything else of the moment: no file, no extra sync. */
@@ -14,9 +14,10 @@ const inlineBytes = 32 * 1024
 
 type Failure = SnapshotFailed | NotActive
 
-export const takenOver = new NotActive({
-  message: "Another instance has taken over while the shape was being created"
-})
+export const takenOver = notActive(
+  "notDurable",
+  "Another instance has taken over while the shape was being created"
+)
 
 const io = <A>(run: () => Promise<A>): Effect.Effect<A, Failure> =>
   Effect.tryPromise({

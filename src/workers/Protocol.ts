@@ -1,4 +1,4 @@
-import type { SnapshotFailed } from "../registry/ShapeRegistry.ts"
+import type { NotActive, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { PgErrorKind } from "../postgres/PgError.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
@@ -60,7 +60,11 @@ export type Question =
   /** A statement for the catalogue. */
   | { readonly _tag: "Query"; readonly sql: string; readonly params: ReadonlyArray<unknown> }
 
-export type NotActiveAnswer = { readonly _tag: "NotActive"; readonly message: string }
+export type NotActiveAnswer = {
+  readonly _tag: "NotActive"
+  readonly why: NotActive["why"]
+  readonly message: string
+}
 
 export interface Answers {
   readonly Create:

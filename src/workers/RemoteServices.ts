@@ -3,8 +3,7 @@ import { HealthRef, observed } from "../health/HealthRef.ts"
 import { Inspector } from "../postgres/Inspector.ts"
 import { ownPgError, PgError } from "../postgres/PgError.ts"
 import { AdminPool } from "../postgres/Pools.ts"
-import { notActive } from "../registry/RegistrySession.ts"
-import { NotActive, ShapeRegistry, SnapshotFailed } from "../registry/ShapeRegistry.ts"
+import { notActive, ShapeRegistry, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { awaitReadable } from "../registry/ShapeRegistryLive.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import { digestOf } from "../storage/ShapeStore.ts"
@@ -16,7 +15,7 @@ import { makeRounds } from "./Rounds.ts"
 const settleMillis = 5000
 const touchedMillis = 1000
 
-const silent = ({ message }: { readonly message: string }) => notActive(message)
+const silent = ({ message }: { readonly message: string }) => notActive("silent", message)
 
 /** The state of the main process is the state of the instance. */
 export const remoteHealth = Layer.effect(
@@ -88,7 +87,7 @@ export const remoteRegistry = Layer.effect(
         const answer = yield* main
           .ask({ _tag: "Create", definition: JSON.stringify(definition) })
           .pipe(Effect.mapError(silent))
-        if (answer._tag === "NotActive") return yield* new NotActive({ message: answer.message })
+        if (answer._tag === "NotActive") return yield* notActive(answer.why, answer.message)
         if (answer._tag === "SnapshotFailed") {
           // What the definition was made from may be out of date here.
           if (answer.kind === "schemaChanged") inspector.invalidate(definition.table.oid)
@@ -98,7 +97,7 @@ export const remoteRegistry = Layer.effect(
         const shape = engine.store.byHandle(answer.handle)
         // Gone again already: the next round makes another one.
         return shape === undefined
-          ? yield* notActive("The shape was dropped meanwhile")
+          ? yield* notActive("waiting", "The shape was dropped meanwhile")
           : yield* awaitReadable(engine, shape)
       })
 
@@ -111,7 +110,7 @@ export const remoteRegistry = Layer.effect(
       drop: (handle, reason) =>
         Effect.gen(function* () {
           const answer = yield* main.ask({ _tag: "Drop", handle, reason }).pipe(Effect.mapError(silent))
-          if (answer._tag === "NotActive") return yield* new NotActive({ message: answer.message })
+          if (answer._tag === "NotActive") return yield* notActive(answer.why, answer.message)
           yield* catchUp
           return answer.found
         }),

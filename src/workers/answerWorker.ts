@@ -1,6 +1,6 @@
 import { Cause, Effect } from "effect"
 import type { AdminPool } from "../postgres/Pools.ts"
-import type { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Answers, Question } from "./Protocol.ts"
@@ -16,13 +16,17 @@ export interface MainServices {
 
 type Answer = Answers[keyof Answers]
 
-const notActive = (message: string): Answer => ({ _tag: "NotActive", message })
+const notActive = ({ message, why }: Pick<NotActive, "message" | "why">): Answer => ({
+  _tag: "NotActive",
+  why,
+  message
+})
 
 const create = (services: MainServices, definition: ShapeDefinition): Effect.Effect<Answer> =>
   services.registry.getOrCreate(definition).pipe(
     Effect.map((shape): Answer => ({ _tag: "Created", handle: shape.handle })),
     Effect.catchTags({
-      NotActive: ({ message }) => Effect.succeed(notActive(message)),
+      NotActive: (error) => Effect.succeed(notActive(error)),
       SnapshotFailed: ({ kind, message }) => Effect.succeed<Answer>({ _tag: "SnapshotFailed", kind, message })
     })
   )
@@ -30,7 +34,7 @@ const create = (services: MainServices, definition: ShapeDefinition): Effect.Eff
 const drop = (services: MainServices, handle: string, reason: string): Effect.Effect<Answer> =>
   services.registry.drop(handle, reason).pipe(
     Effect.map((found): Answer => ({ _tag: "Dropped", found })),
-    Effect.catchTag("NotActive", ({ message }) => Effect.succeed(notActive(message)))
+    Effect.catchTag("NotActive", (error) => Effect.succeed(notActive(error)))
   )
 
 const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
@@ -69,7 +73,7 @@ const afterDefect = (question: Question, reason: string): Answer => {
     case "Create":
       return { _tag: "SnapshotFailed", kind: "unexpected", message: "The shape could not be made" }
     case "Drop":
-      return notActive(reason)
+      return notActive({ why: "silent", message: reason })
     case "Settle":
       return { _tag: "Settled" }
     case "Query":

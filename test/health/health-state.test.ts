@@ -6,8 +6,10 @@ import {
   type HealthState,
   healthStates,
   isStopping,
+  refusalOf,
   transition
 } from "../../src/health/HealthState.ts"
+import { refusalReasons } from "../../src/health/Refusal.ts"
 
 /** What is true of the world, as opposed to what the instance believes. */
 interface World {
@@ -127,6 +129,35 @@ describe("health states", () => {
       draining: '503 {"status":"stopping"}',
       stopped: '503 {"status":"stopping"}'
     })
+  })
+
+  it("say why no shape is made, and when to ask again", () => {
+    const said = (...asked: Parameters<typeof refusalOf>) => {
+      const { message, retryAfterSeconds, why } = refusalOf(...asked)
+      return `${why} ${retryAfterSeconds}: ${message.slice(0, 46)}`
+    }
+    assert.deepStrictEqual(Object.fromEntries(healthStates.map((state) => [state, said(state, false)])), {
+      starting: "waiting 5: Timeout waiting for shape metadata to be loade",
+      waiting: "waiting 5: Timeout waiting for Postgres lock acquisition",
+      disconnected: "waiting 5: Timeout waiting for Postgres lock acquisition:",
+      unwritable: "failed 10: Storage cannot be written, so this instance ca",
+      takingOver: "waiting 5: Timeout waiting for replication client to be r",
+      active: "waiting 1: Failed to create shape, please retry",
+      asleep: "waiting 5: Timeout waiting for Postgres lock acquisition",
+      releasing: "stopping 1: This instance is shutting down; its successor ",
+      draining: "stopping 1: This instance is shutting down; its successor ",
+      stopped: "stopping 1: This instance is shutting down; its successor "
+    })
+    for (const state of healthStates) {
+      for (const why of refusalReasons) {
+        const given = refusalOf(state, true, why).why
+        const expected =
+          why !== "waiting" ? why : abilities[state].health.status === 202 ? "failed" : "waiting"
+        assert.strictEqual(given, isStopping(state) ? "stopping" : expected, `${state} ${why}`)
+      }
+    }
+    assert.match(said("starting", true), /^failed 10: This instance cannot become active/)
+    assert.match(said("active", false, "notDurable"), /^notDurable 1: Another instance has taken over/)
   })
 
   it("lead from active to waiting and back when the lock, the database or the epoch is lost", () => {

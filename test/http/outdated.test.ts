@@ -119,7 +119,7 @@ describe("a column that is not known", () => {
 it.effect("an instance that cannot make shapes looks at the catalogue before it waits for one", () =>
   withApi((store) =>
     Effect.gen(function* () {
-      store.creationFails = new NotActive({ message: "not active" })
+      store.creationFails = new NotActive({ why: "waiting", message: "not active" })
       // Made by the active instance, of columns that nobody here has seen yet.
       const now = table("items", ["id", "fresh"], ["id"])
       store.tables.set("public.items", now)

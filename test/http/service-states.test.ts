@@ -9,7 +9,7 @@ import { activate, apiLayer, ask, type Asked, type HarnessOptions } from "./supp
 
 const shape = "/v1/shape?table=items"
 const newShape = `${shape}&offset=-1&replica=full`
-const notActive = new NotActive({ message: "not active" })
+const notActive = new NotActive({ why: "waiting", message: "not active" })
 
 const start = (url: string, asked?: Asked) => Effect.forkChild(ask(url, asked), { startImmediately: true })
 const send = (...events: ReadonlyArray<HealthEvent>) =>
@@ -147,6 +147,65 @@ describe("a new shape", () => {
       })
     )
   )
+
+  const reasons: ReadonlyArray<
+    readonly [string, ReadonlyArray<HealthEvent>, NotActive["why"], boolean, RegExp, string]
+  > = [
+    ["the lock", ["lockLost"], "waiting", false, /^Timeout waiting for Postgres lock acquisition$/, "5"],
+    ["the database", ["databaseDown"], "waiting", false, /acquisition: the database is out of reach$/, "5"],
+    [
+      "the stream",
+      ["lockLost", "lockGranted"],
+      "waiting",
+      false,
+      /^Timeout waiting for replication client/,
+      "5"
+    ],
+    ["storage", ["storageFailed"], "waiting", false, /^Storage cannot be written/, "10"],
+    ["an operator", ["lockLost"], "waiting", true, /^This instance cannot become active.*the log says/, "10"],
+    ["what another instance took", [], "notDurable", false, /^Another instance has taken over/, "1"],
+    [
+      "another one's first rows",
+      ["lockLost"],
+      "notReadable",
+      false,
+      /^Timeout waiting for the first rows/,
+      "5"
+    ],
+    [
+      "the main process",
+      ["lockLost"],
+      "silent",
+      false,
+      /^The process of this instance .* does not answer$/,
+      "5"
+    ]
+  ]
+  for (const [name, events, why, hasFailed, text, retryAfter] of reasons)
+    it.effect(`that could not be made says what it waited for: ${name}`, () =>
+      withShape(
+        (store, handle) =>
+          Effect.gen(function* () {
+            yield* send(...events)
+            if (hasFailed) yield* (yield* HealthRef).setFailure("a secret of the operator")
+            store.creationFails = new NotActive({ why, message: "not for clients" })
+            const asked = [
+              yield* start(newShape),
+              yield* start(`/v1/shape?handle=${handle}`, { method: "DELETE" })
+            ]
+            yield* TestClock.adjust("6 seconds")
+            for (const one of asked) {
+              const { header, json, status } = yield* Fiber.join(one)
+              assert.strictEqual(status, 503)
+              // Deleting waits for the state alone, and is not even tried before.
+              if (one !== asked[0] && events.length > 0 && why !== "waiting") continue
+              assert.match((json() as { message: string }).message, text)
+              assert.strictEqual(header("retry-after"), retryAfter)
+            }
+          }),
+        { config: { allowShapeDeletion: true } }
+      )
+    )
 
   it.effect("is made as soon as the instance is active", () =>
     withShape((store) =>
