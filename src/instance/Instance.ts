@@ -22,7 +22,13 @@ import { Steps } from "../telemetry/Steps.ts"
 import { loadParser } from "../where/index.ts"
 import { SessionServices } from "./SessionServices.ts"
 import { passOverFault } from "./passOverFault.ts"
-import { afterStreamFailure, isCertain, type StreamFault } from "./StreamFaults.ts"
+import {
+  afterStreamFailure,
+  isCertain,
+  type PassedPosition,
+  type StreamFault,
+  streamFrom
+} from "./StreamFaults.ts"
 import { maintainStorage, type TurnEnd, watchStorage } from "./StorageDuties.ts"
 import { reasonToPurge } from "./Takeover.ts"
 import { Warmth } from "./Warmth.ts"
@@ -75,6 +81,7 @@ export class Instance extends Context.Service<
       let everActive = false
       let isLoaded = false
       let fault: StreamFault | undefined
+      let passed: PassedPosition | undefined
 
       const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
@@ -166,6 +173,7 @@ export class Instance extends Context.Service<
             const started = yield* Deferred.make<void>()
             const stream = replication.stream(connection, {
               sink: session.sink,
+              fromLsn: streamFrom(passed, connection, engine.store.positionLsn),
               onStarted: Effect.gen(function* () {
                 sessions.set(session)
                 everActive = true
@@ -224,7 +232,9 @@ export class Instance extends Context.Service<
         passOverFault({ replication, store: engine.store, ancestors }, connection, session, certain).pipe(
           Effect.tapError(noteLostSlot),
           Effect.ensuring(handBack(connection, session)),
-          Effect.map((): TurnEnd => {
+          Effect.map((lsn): TurnEnd => {
+            const { systemId, timeline } = connection
+            passed = { systemId, timeline, lsn }
             fault = undefined
             return "beginAnew"
           })

@@ -10,6 +10,29 @@ export interface StreamFault {
   readonly message: string
 }
 
+/** Behind the last transaction that was passed over; a position of this system and timeline alone. */
+export interface PassedPosition {
+  readonly systemId: string
+  readonly timeline: number
+  readonly lsn: Lsn
+}
+
+/**
+ * Where a stream begins that must not meet that transaction again: the slot may know nothing of it yet, where the server was
+ * too busy to read the last acknowledgement. Only where storage holds everything up to there.
+ */
+export const streamFrom = (
+  passed: PassedPosition | undefined,
+  now: Pick<PassedPosition, "systemId" | "timeline">,
+  positionLsn: Lsn
+): Lsn | undefined =>
+  passed !== undefined &&
+  passed.systemId === now.systemId &&
+  passed.timeline === now.timeline &&
+  passed.lsn <= positionLsn
+    ? passed.lsn
+    : undefined
+
 /** So often Postgres has to fail with the same words in the same place. */
 const certainTimes = 2
 

@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import type { Lsn } from "../postgres/Lsn.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { PassedOver } from "../replication/passOver.ts"
@@ -9,7 +10,8 @@ import { isAboutData, type StreamFault } from "./StreamFaults.ts"
 
 /**
  * Gets past a transaction that Postgres cannot give out: shapes of the tables that it changes are dropped, and it is
- * acknowledged like any other. Fails with the recovery `recreateSlot` when not even its tables can be learnt.
+ * acknowledged like any other. Succeeds with where it ends; fails with the recovery `recreateSlot` when not even its tables
+ * can be learnt.
  */
 export const passOverFault = (
   services: {
@@ -20,7 +22,7 @@ export const passOverFault = (
   connection: ReplicationConnection,
   session: RegistrySession,
   fault: StreamFault
-): Effect.Effect<void, PgError> =>
+): Effect.Effect<Lsn, PgError> =>
   Effect.gen(function* () {
     const { ancestors, replication, store } = services
     const { relations, transactions } = yield* replication
@@ -39,6 +41,7 @@ export const passOverFault = (
         session.dropTables(oids, `a change of its table could not be read: ${fault.message}`)
       yield* session.sink.commit(endLsn) ?? Effect.void
     }
+    return transactions.at(-1)?.endLsn ?? 0n
   })
 
 const report = ({ message }: StreamFault, { relations, transactions }: PassedOver): string =>

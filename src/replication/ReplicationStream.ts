@@ -29,7 +29,7 @@ export class ReplicationStream extends Context.Service<
     /** Streams into the sink until that fails or is interrupted. */
     readonly stream: (
       connection: ReplicationConnection,
-      options: Pick<StreamOptions, "sink" | "onStarted">
+      options: Pick<StreamOptions, "sink" | "fromLsn" | "onStarted">
     ) => Effect.Effect<never, PgError>
   }
 >()("baton/replication/ReplicationStream") {

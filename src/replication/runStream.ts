@@ -1,5 +1,6 @@
 import { Cause, Effect } from "effect"
 import { quoteIdentifier, quoteLiteral } from "../postgres/Identifiers.ts"
+import { formatLsn, type Lsn } from "../postgres/Lsn.ts"
 import { ownPgError, type PgError } from "../postgres/PgError.ts"
 import type { Queryable } from "../postgres/SessionPool.ts"
 import type { ChangeSink } from "./ChangeSink.ts"
@@ -10,6 +11,8 @@ export interface StreamOptions {
   readonly slotName: string
   readonly publicationName: string
   readonly sink: ChangeSink
+  /** Transactions that commit before this are not sent, and not decoded. Behind what the slot has confirmed it has no effect. */
+  readonly fromLsn?: Lsn | undefined
   /**
    * Runs when Postgres has accepted START_REPLICATION, before the first change reaches the sink. On a silent database
    * that is long before the first message.
@@ -31,7 +34,7 @@ export const statusIntervalMillis = (walSenderTimeoutMillis: number): number =>
 const lookTimeoutMillis = 5_000
 
 /**
- * Streams from the slot's confirmed position into the sink until that ends: by failure, or by interruption. What the
+ * Streams from the slot's confirmed position, or from `fromLsn` where that is later, into the sink until that ends: by failure, or by interruption. What the
  * sink throws or dies with is the failure, as `PgError`; a `PgError` stays the one it is. Changes are handed over one
  * after the other; see `ChangeSink`. The connection is of no use afterwards, but still open: `close` it.
  *
@@ -53,7 +56,7 @@ export const runStream = (
     })
     pumping(pump)
     pump.start(
-      `START_REPLICATION SLOT ${quoteIdentifier(options.slotName)} LOGICAL 0/0 ` +
+      `START_REPLICATION SLOT ${quoteIdentifier(options.slotName)} LOGICAL ${formatLsn(options.fromLsn ?? 0n)} ` +
         `(proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(options.publicationName)).trim()})`
     )
     const handOver = Effect.gen(function* () {

@@ -102,6 +102,7 @@ describe("a value that Postgres cannot give out as UTF-8", () => {
     ] as const)
       await isDropped(service.url, table, handle)
     assert.match(service.logs(), /is passed over, .*: public\.c, public\.a\./)
+    assert.lengthOf(service.logs().match(/in replication mode failed/g) ?? [], 2)
     const ids = await follow(service.url, { table: "a", columns: "id" })
     await ids.has("4")
     const others = await follow(service.url, { table: "c" })

@@ -1,5 +1,10 @@
 import { assert, describe, it } from "vitest"
-import { afterStreamFailure, isCertain, type StreamFault } from "../../src/instance/StreamFaults.ts"
+import {
+  afterStreamFailure,
+  isCertain,
+  type StreamFault,
+  streamFrom
+} from "../../src/instance/StreamFaults.ts"
 import { classifyPgError } from "../../src/postgres/classifyPgError.ts"
 
 const fromServer = (code: string, message = `error ${code}`) =>
@@ -33,5 +38,18 @@ describe("a failure of the stream that has to do with what it carries", () => {
     assert.isFalse(isCertain(after([lost, 7n], [lost, 7n])))
     for (const code of ["XX000", "22P05", "53200", "54000"])
       assert.isTrue(isCertain(after([fromServer(code), 7n], [fromServer(code), 7n])), code)
+  })
+})
+
+describe("the stream behind a transaction that was passed over", () => {
+  const here = { systemId: "1", timeline: 1 }
+  const passed = { ...here, lsn: 70n }
+  it("begins there, in the same history, where storage has come as far", () => {
+    assert.strictEqual(streamFrom(passed, here, 70n), 70n)
+    assert.strictEqual(streamFrom(passed, here, 90n), 70n)
+    assert.isUndefined(streamFrom(passed, here, 69n))
+    assert.isUndefined(streamFrom(passed, { ...here, timeline: 2 }, 90n))
+    assert.isUndefined(streamFrom(passed, { ...here, systemId: "2" }, 90n))
+    assert.isUndefined(streamFrom(undefined, here, 90n))
   })
 })

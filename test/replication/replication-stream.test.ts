@@ -111,6 +111,35 @@ describe("replication stream", () => {
     })
   )
 
+  it.live("begins behind what was acknowledged where it is told to, and nowhere before", () =>
+    Effect.gen(function* () {
+      yield* freshSlot
+      const before = yield* confirmedFlush
+      const firstEnd = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { events } = yield* streamFrom(yield* connectTo(database()))
+          yield* sql("INSERT INTO t VALUES (30, 'a')")
+          yield* sql("INSERT INTO t VALUES (31, 'b')")
+          yield* until("two commits", () => commits(events).length === 2)
+          return commits(events)[0] ?? 0n
+        })
+      )
+      for (const [fromLsn, rows] of [
+        [firstEnd, ["31"]],
+        [before - 1n, ["30", "31"]]
+      ] as const)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const connection = yield* connectTo(database())
+            const { events } = yield* streamFrom(connection, {}, { fromLsn })
+            yield* until("the last row", () => rowsOf(events).includes("31"))
+            assert.deepStrictEqual(rowsOf(events), rows)
+            assert.strictEqual(yield* confirmedFlush, before)
+          })
+        )
+    })
+  )
+
   it.live("loses no transaction that begins where the acknowledged one ends", () =>
     Effect.gen(function* () {
       yield* freshSlot
