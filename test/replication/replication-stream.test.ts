@@ -133,7 +133,7 @@ describe("replication stream", () => {
             const connection = yield* connectTo(database())
             const { events } = yield* streamFrom(connection, {}, { fromLsn })
             yield* until("the last row", () => rowsOf(events).includes("31"))
-            assert.deepStrictEqual(rowsOf(events), rows)
+            assert.deepStrictEqual(rowsOf(events), [...rows])
             assert.strictEqual(yield* confirmedFlush, before)
           })
         )
