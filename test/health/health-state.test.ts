@@ -11,6 +11,11 @@ import {
 } from "../../src/health/HealthState.ts"
 import { refusalReasons } from "../../src/health/Refusal.ts"
 
+const said = (...asked: Parameters<typeof refusalOf>) => {
+  const { message, retryAfterSeconds, why } = refusalOf(...asked)
+  return `${why} ${retryAfterSeconds}: ${message.slice(0, 46)}`
+}
+
 /** What is true of the world, as opposed to what the instance believes. */
 interface World {
   readonly state: HealthState
@@ -132,10 +137,6 @@ describe("health states", () => {
   })
 
   it("say why no shape is made, and when to ask again", () => {
-    const said = (...asked: Parameters<typeof refusalOf>) => {
-      const { message, retryAfterSeconds, why } = refusalOf(...asked)
-      return `${why} ${retryAfterSeconds}: ${message.slice(0, 46)}`
-    }
     assert.deepStrictEqual(Object.fromEntries(healthStates.map((state) => [state, said(state, false)])), {
       starting: "waiting 5: Timeout waiting for shape metadata to be loade",
       waiting: "waiting 5: Timeout waiting for Postgres lock acquisition",
