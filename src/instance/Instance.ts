@@ -123,7 +123,7 @@ export class Instance extends Context.Service<
             const ensuring = yield* Effect.forkScoped(
               Effect.andThen(
                 Deferred.await(sure),
-                Effect.andThen(services.published.load, publication.ensureExists)
+                Effect.andThen(services.record.load, publication.ensureExists)
               )
             )
             const stillHeld = async () => {
@@ -319,7 +319,7 @@ export class Instance extends Context.Service<
             reason ?? (ensured.repaired ? "the publication did not carry all operations" : undefined)
           if (stale !== undefined) session.purge(stale)
           // What it was like before counts for shapes from before.
-          services.published.begin(session.shapes)
+          services.record.begin(session.shapes)
           const stored = store.source
           const isNew =
             store.slotIsLost ||

@@ -2,6 +2,7 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { lookAtCatalogue } from "../postgres/CatalogueLook.ts"
 import { Inspector } from "../postgres/Inspector.ts"
+import { lookAtObjects } from "../postgres/ObjectLook.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { runSchemaReconciler } from "../postgres/SchemaReconciler.ts"
 import type { TableInfo } from "../postgres/TableInfo.ts"
@@ -29,7 +30,7 @@ import { Catalogue } from "../where/index.ts"
 import { CatalogueAhead } from "./CatalogueAhead.ts"
 import { keepSchema } from "./keepSchema.ts"
 import { measuredSnapshotter } from "./measuredSnapshotter.ts"
-import { PublicationRecord, type RecordFile } from "./PublicationRecord.ts"
+import { CatalogueRecord, type RecordFile } from "./CatalogueRecord.ts"
 import { TableNews } from "./TableNews.ts"
 import { watchTables } from "./TableWatch.ts"
 
@@ -47,8 +48,8 @@ export class SessionServices extends Context.Service<
      * fiber of its own; its scope is that of the session.
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
-    /** How the tables of shapes are published: to be loaded with the lock held, and begun with the session. */
-    readonly published: Pick<PublicationRecord, "load" | "begin">
+    /** What nobody may be there to see: to be loaded with the lock held, and begun with the session. */
+    readonly record: Pick<CatalogueRecord, "load" | "begin">
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
@@ -74,9 +75,7 @@ export class SessionServices extends Context.Service<
       const run = Effect.runForkWith(yield* Effect.context<never>())
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const notices = new Notices()
-      const published = new PublicationRecord(
-        config.storage === "memory" ? undefined : recordFile(engine.paths)
-      )
+      const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
       let lastTransactionMillis = 0
       /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
       let watched: RegistrySession["shapes"] | undefined
@@ -100,14 +99,20 @@ export class SessionServices extends Context.Service<
           )
         )
 
-      /** The rows of a shape are read after this: a table that is not published from then on is found out. */
-      const notePublished = (oid: number): Effect.Effect<void, SnapshotFailed> => {
-        if (watched !== undefined && watched.on(oid).size > 0 && published.membersOf(oid) !== undefined)
-          return Effect.void
+      const durable = Effect.promise(async () => engine.writer?.durable())
+
+      /** The rows of a shape are read after this: whatever is altered from then on is found out. */
+      const noteCatalogue = ({
+        table: { oid },
+        where
+      }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> => {
+        const uses = where?.uses ?? []
+        if (record.covers(oid, uses)) return Effect.void
+        const version = inspector.serverVersionNum()
         const at = { publicationName: config.publicationName, tables: [oid], types: [] }
-        return lookAtCatalogue(admin, at, inspector.serverVersionNum()).pipe(
+        return Effect.all([lookAtCatalogue(admin, at, version), lookAtObjects(admin, uses, version)]).pipe(
           Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
-          Effect.flatMap((look) => published.add(oid, look))
+          Effect.flatMap(([look, objects]) => record.add(oid, look, objects))
         )
       }
 
@@ -126,7 +131,10 @@ export class SessionServices extends Context.Service<
             Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
           )
           // That may have taken long, and shapes that are made are only told of what comes later.
-          yield* Effect.all([tableOf(definition), notePublished(oid)], { concurrency: 2, discard: true })
+          yield* Effect.all([tableOf(definition), noteCatalogue(definition)], {
+            concurrency: 2,
+            discard: true
+          })
         }).pipe(
           Effect.tapError(({ kind }) =>
             Effect.sync(() => {
@@ -214,11 +222,12 @@ export class SessionServices extends Context.Service<
               timers: engine.timers,
               publicationName: config.publicationName,
               serverVersionNum: inspector.serverVersionNum,
-              record: published,
+              record,
               tables: news.tables,
               types: news.types,
-              found: (what) =>
-                Effect.tap(news.found(what), () => Effect.promise(async () => engine.writer?.durable()))
+              usedObjects: () => session.shapes.usedObjects(),
+              alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), durable),
+              found: (what) => Effect.andThen(news.found(what), durable)
             })
             yield* Effect.forkScoped(keepGoing("The watch over tables", watch))
             if (config.storage !== "memory") {
@@ -237,7 +246,7 @@ export class SessionServices extends Context.Service<
 
       return SessionServices.of({
         lastTransactionMillis: () => lastTransactionMillis,
-        published,
+        record,
         lookAhead: Effect.suspend(() => ahead.begin(tablesOf(engine.store.all()))),
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
@@ -272,7 +281,10 @@ const recordFile = (paths: StoragePaths): RecordFile => ({
     Effect.tryPromise(() => writeSchemaFile(paths, "published", content)).pipe(
       Effect.as(true),
       Effect.catch((error) =>
-        Effect.as(Effect.logDebug(`How tables are published was not kept: ${String(error.cause)}`), false)
+        Effect.as(
+          Effect.logDebug(`What the catalogue is compared with was not kept: ${String(error.cause)}`),
+          false
+        )
       )
     )
 })

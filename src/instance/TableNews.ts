@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import type { CatalogueNews } from "../postgres/CatalogueLook.ts"
 import type { Inspector } from "../postgres/Inspector.ts"
+import { describeObject } from "../postgres/ObjectLook.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import type { Publication } from "../postgres/Publication.ts"
 import type { PublicationReport } from "../postgres/PublicationReport.ts"
@@ -118,6 +119,20 @@ export class TableNews {
       if (news.unpublished.size > 0) this.session.dropTables(news.unpublished, notPublished)
       if (news.altered || news.publicationAltered) this.publication.tablesChanged()
       if (news.publicationAltered) this.publicationAltered(news.publicationIsComplete)
+    })
+
+  /** Objects that conditions use are not what they were. */
+  readonly alteredObjects = (keys: ReadonlyArray<string>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      if (this.catalogue.loaded() !== undefined) this.run(Effect.ignore(this.catalogue.reload))
+      for (const key of keys) {
+        const shapes = Array.from(this.session.shapes.using(key))
+        for (const { common } of shapes) this.inspector.invalidate(common.table.oid)
+        this.session.drop(
+          shapes,
+          `${describeObject(key)}, which its condition uses, is not what it was when the shape was made`
+        )
+      }
     })
 
   /** What was missing meanwhile nobody can tell, when all is well again. What is missing now the comparison finds. */

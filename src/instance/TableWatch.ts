@@ -6,10 +6,11 @@ import {
   lookAtCatalogue,
   newsBetween
 } from "../postgres/CatalogueLook.ts"
+import { lookAtObjects } from "../postgres/ObjectLook.ts"
 import type { PgError } from "../postgres/PgError.ts"
 import type { Queryable } from "../postgres/SessionPool.ts"
 import type { Timers } from "../storage/Timers.ts"
-import type { PublicationRecord } from "./PublicationRecord.ts"
+import type { CatalogueRecord } from "./CatalogueRecord.ts"
 
 /** A look takes at most this share of the time: with thousands of tables they are further apart. */
 const shareOfTime = 1 / 20
@@ -31,10 +32,14 @@ export const watchTables = (options: {
   readonly publicationName: string
   readonly serverVersionNum: () => number
   /** How tables were published before: what is found is compared with it, and stands in it afterwards. */
-  readonly record: PublicationRecord
+  readonly record: CatalogueRecord
   readonly tables: () => ReadonlyArray<number>
   /** OIDs of types, each with the tables that use it. */
   readonly types: () => ReadonlyMap<number, ReadonlyArray<number>>
+  /** What conditions use besides; see `WhereClause.uses`. */
+  readonly usedObjects: () => ReadonlyArray<string>
+  /** Told which of these are not what they were. */
+  readonly alteredObjects: (keys: ReadonlyArray<string>) => Effect.Effect<unknown>
   /** Told what a look has found, if it found anything. Succeeds when that is taken care of: it is told again otherwise. */
   readonly found: (news: CatalogueNews) => Effect.Effect<unknown, PgError>
 }): Effect.Effect<never> =>
@@ -69,7 +74,11 @@ export const watchTables = (options: {
           const news = withTablesOf(newsBetween(before?.look, look, at, options.record), users)
           if (news.publicationAltered || news.tables.size + news.unpublished.size > 0)
             yield* options.found(news)
-          yield* options.record.replace(look)
+          const keys = options.usedObjects()
+          const objects = yield* lookAtObjects(options.admin, keys, options.serverVersionNum())
+          const altered = options.record.altered(objects)
+          if (altered.length > 0) yield* options.alteredObjects(altered)
+          yield* options.record.replace(look, objects)
         }
         before = { at, look }
       })

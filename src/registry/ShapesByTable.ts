@@ -1,10 +1,16 @@
 import type { ShapeState } from "../storage/ShapeState.ts"
 
-/** Live shapes by the table they are on. */
+/** Live shapes by the table they are on, and by what their conditions use. */
 export class ShapesByTable {
   private readonly byOid = new Map<number, Set<ShapeState>>()
+  private readonly byUse = new Map<string, Set<ShapeState>>()
 
   add(shape: ShapeState): void {
+    for (const key of shape.uses) {
+      const users = this.byUse.get(key)
+      if (users === undefined) this.byUse.set(key, new Set([shape]))
+      else users.add(shape)
+    }
     const { oid } = shape.common.table
     const set = this.byOid.get(oid)
     if (set === undefined) this.byOid.set(oid, new Set([shape]))
@@ -12,6 +18,11 @@ export class ShapesByTable {
   }
 
   remove(shape: ShapeState): void {
+    for (const key of shape.uses) {
+      const users = this.byUse.get(key)
+      users?.delete(shape)
+      if (users?.size === 0) this.byUse.delete(key)
+    }
     const { oid } = shape.common.table
     const set = this.byOid.get(oid)
     if (set === undefined) return
@@ -21,6 +32,15 @@ export class ShapesByTable {
 
   on(tableOid: number): ReadonlySet<ShapeState> {
     return this.byOid.get(tableOid) ?? none
+  }
+
+  /** Shapes whose conditions use the object, which is one of `WhereClause.uses`. */
+  using(key: string): ReadonlySet<ShapeState> {
+    return this.byUse.get(key) ?? none
+  }
+
+  usedObjects(): ReadonlyArray<string> {
+    return [...this.byUse.keys()]
   }
 
   get isEmpty(): boolean {

@@ -114,6 +114,11 @@ export class ShapeState implements ShapeHandle {
     return this.template.common
   }
 
+  /** What its condition depends on in the database besides the table; see `WhereClause.uses`. */
+  get uses(): ReadonlyArray<string> {
+    return (this.template.form ?? this.template.common.where)?.uses ?? []
+  }
+
   /** The first rows can be read, and will stay readable. */
   get readable(): boolean {
     return (

@@ -43,6 +43,7 @@ interface ClauseForm {
   readonly classification: WhereClause["classification"]
   readonly reason: string | undefined
   readonly order: string | undefined
+  readonly uses: ReadonlyArray<string> | undefined
 }
 
 interface ClauseTemplate {
@@ -91,32 +92,41 @@ const isOfForm = (where: WhereClause, { plan }: StoredExpression, form: ClauseFo
   form.plan === plan &&
   form.classification === where.classification &&
   form.reason === where.reason &&
-  form.order === where.order
+  form.order === where.order &&
+  sameNames(form.uses, where.uses)
 
 const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
   const before = byClauseColumns.get(expression.columns)
   if (before?.common === common && isOfForm(where, expression, before.form)) return before.form
   let number = numbers.get(common)
   if (number === undefined) numbers.set(common, (number = ++lastNumber))
-  const key = `${number} ${where.classification} ${where.reason} ${where.order} ${JSON.stringify(expression.columns)} ${expression.plan}`
+  const key = `${number} ${where.classification} ${where.reason} ${where.order} ${JSON.stringify(expression.columns)} ${JSON.stringify(where.uses)} ${expression.plan}`
   const known = forms.get(key)
   if (known !== undefined) return known
-  const { classification, order, reason } = where
+  const { classification, order, reason, uses } = where
   // The columns are its own: they stand for the form, see `templateOf`.
-  const form = { plan: expression.plan, columns: [...expression.columns], classification, reason, order }
+  const form = {
+    plan: expression.plan,
+    columns: [...expression.columns],
+    classification,
+    reason,
+    order,
+    uses
+  }
   byClauseColumns.set(form.columns, { common, form })
   return forms.add(key, form)
 }
 
 const clauseOf = (form: ClauseForm, sql: string, constants: ReadonlyArray<string>): WhereClause => {
-  const { classification, columns, order, plan, reason } = form
+  const { classification, columns, order, plan, reason, uses } = form
   const expression: StoredExpression = { version: 1, plan, constants, columns }
   return {
     sql,
     expression,
     ...(classification === undefined ? {} : { classification }),
     ...(reason === undefined ? {} : { reason }),
-    ...(order === undefined ? {} : { order })
+    ...(order === undefined ? {} : { order }),
+    ...(uses === undefined ? {} : { uses })
   }
 }
 

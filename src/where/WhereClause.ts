@@ -19,6 +19,11 @@ export interface WhereClause {
    * stands in a row, else `q`. Left out where it does not matter.
    */
   readonly order?: string
+  /**
+   * What the clause depends on in the database besides the table; see `usedObjects`. Left out when that is nothing, or the
+   * clause was made by an earlier version.
+   */
+  readonly uses?: ReadonlyArray<string>
   /** What a change costs. Left out by makers that do not judge that. */
   readonly classification?: Classification
   /** Why it is in that class, for operators. */

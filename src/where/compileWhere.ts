@@ -11,6 +11,7 @@ import { needsOrder, orderOf } from "./print/narrowing.ts"
 import { printExpression } from "./print/printExpression.ts"
 import { transform } from "./resolve/transform.ts"
 import { coerce } from "./resolve/coerce.ts"
+import { usedObjects } from "./usedObjects.ts"
 import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
 import { memoryOf, sizeOfParams } from "./memoryOf.ts"
 import { accessPaths } from "./index/accessPaths.ts"
@@ -144,7 +145,18 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
   if (memory > limits.clauseMemory) refuse(aboveLimit("clauseMemory", limits, memory))
   const { classification, reason } = classify(lowered)
   const ordered = request.onlyInQueries === true || needsOrder(order) ? { order: shared(order) } : {}
-  return { sql, expression: stored, ...ordered, classification, reason: shared(reason) }
+  const uses =
+    request.onlyInQueries === true
+      ? []
+      : usedObjects(catalogue, expression, classification === "postgres").map(shared)
+  return {
+    sql,
+    expression: stored,
+    ...ordered,
+    ...(uses.length === 0 ? {} : { uses }),
+    classification,
+    reason: shared(reason)
+  }
 }
 
 const maxCharacters = 4_000_000

@@ -1,5 +1,6 @@
 import { Effect, Semaphore } from "effect"
 import type { CatalogueLook, KnownPublished } from "../postgres/CatalogueLook.ts"
+import { type Facts, isAnother } from "../postgres/ObjectLook.ts"
 import type { ShapesByTable } from "../registry/ShapesByTable.ts"
 
 /** Where a record outlives the process. */
@@ -12,17 +13,19 @@ export interface RecordFile {
 
 interface Content {
   readonly publication: string
+  readonly objects?: ReadonlyArray<readonly [key: string, facts: Facts]>
   readonly members: ReadonlyArray<readonly [oid: number, members: ReadonlyArray<string>]>
 }
 
 /**
  * How tables were published when their first shapes were made, and at every look since then: rows of the catalogue, by
  * their identities, so that a table that left the publication and came back, or a publication that was altered and altered
- * back, is told from one to which nothing has happened. Outlives session and process, because nobody looks in between. What
+ * back, is told from one to which nothing has happened. And what the objects were like that conditions use. Outlives session and process, because nobody looks in between. What
  * it does not know counts as unchanged.
  */
-export class PublicationRecord implements KnownPublished {
+export class CatalogueRecord implements KnownPublished {
   private readonly file: RecordFile | undefined
+  private readonly objects = new Map<string, Facts>()
   private readonly members = new Map<number, ReadonlyArray<string>>()
   private shapes: ShapesByTable | undefined
   private current = ""
@@ -47,7 +50,9 @@ export class PublicationRecord implements KnownPublished {
       ? Effect.void
       : Effect.map(this.file.read, (content) => {
           this.members.clear()
-          const { members = [], publication = "" } = isContent(content) ? content : {}
+          this.objects.clear()
+          const { members = [], objects = [], publication = "" } = isContent(content) ? content : {}
+          for (const [key, facts] of objects) this.objects.set(key, facts)
           this.current = publication
           for (const [oid, of] of members) this.members.set(oid, of)
           this.isKept = true
@@ -59,22 +64,44 @@ export class PublicationRecord implements KnownPublished {
     this.shapes = shapes
     if (this.isUnused) this.current = ""
     for (const oid of this.members.keys()) if (shapes.on(oid).size === 0) this.members.delete(oid)
+    for (const key of this.objects.keys()) if (shapes.using(key).size === 0) this.objects.delete(key)
+  }
+
+  /** Whether everything is known that shapes of the table are to be compared with, whose conditions use these objects. */
+  covers(oid: number, uses: ReadonlyArray<string>): boolean {
+    const { shapes } = this
+    return (
+      shapes !== undefined &&
+      shapes.on(oid).size > 0 &&
+      this.members.has(oid) &&
+      uses.every((key) => this.objects.has(key) && shapes.using(key).size > 0)
+    )
+  }
+
+  /** Those that are not any more what they were. */
+  altered(objects: ReadonlyMap<string, Facts>): ReadonlyArray<string> {
+    return [...objects]
+      .filter(([key, now]) => isAnother(this.objects.get(key) ?? "", now))
+      .map(([key]) => key)
   }
 
   /**
    * A look at a table of which a shape is about to be made, before the shape's rows are read. What shapes that are there
    * already have to be compared with stays as it is.
    */
-  add(oid: number, look: CatalogueLook): Effect.Effect<void> {
+  add(oid: number, look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
     const members = look.tables.get(oid)?.members
     if (this.current === "" || this.isUnused) this.setPublication(look.publication)
     if (members !== undefined && (!this.members.has(oid) || this.shapes?.on(oid).size === 0))
       this.setMembers(oid, members)
+    for (const [key, facts] of objects)
+      if (!this.objects.has(key) || this.shapes?.using(key).size === 0) this.setObject(key, facts)
     return this.keep
   }
 
   /** Everything that a look has found has been taken care of, durably. */
-  replace(look: CatalogueLook): Effect.Effect<void> {
+  replace(look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
+    for (const [key, facts] of objects) this.setObject(key, facts)
     this.setPublication(look.publication)
     for (const [oid, { members }] of look.tables) this.setMembers(oid, members)
     return this.keep
@@ -87,6 +114,12 @@ export class PublicationRecord implements KnownPublished {
   private setPublication(publication: string): void {
     if (publication === this.current) return
     this.current = publication
+    this.isKept = false
+  }
+
+  private setObject(key: string, facts: Facts): void {
+    if (facts === this.objects.get(key)) return
+    this.objects.set(key, facts)
     this.isKept = false
   }
 
@@ -107,7 +140,11 @@ export class PublicationRecord implements KnownPublished {
   private writeTo(file: RecordFile): Effect.Effect<void> {
     this.isKept = true
     this.isWriting = true
-    const content: Content = { publication: this.current, members: [...this.members] }
+    const content: Content = {
+      publication: this.current,
+      members: [...this.members],
+      objects: [...this.objects]
+    }
     return Effect.map(file.write(content), (isWritten) => {
       this.isWriting = false
       if (!isWritten) this.isKept = false
