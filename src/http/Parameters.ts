@@ -5,6 +5,14 @@ export type ParameterErrors = Record<string, ReadonlyArray<string>>
 export const invalid = Symbol("invalid")
 export type Invalid = typeof invalid
 
+/** A parameter that is larger than anything that it could mean, and the message that says so. */
+export class TooLarge {
+  readonly message: string
+  constructor(most: number, what: "character(s)" | "item(s)") {
+    this.message = `should be at most ${most} ${what}`
+  }
+}
+
 /** JSON Schema of a parameter, as far as the API description needs it. */
 export type ParameterSchema = Readonly<Record<string, unknown>>
 
@@ -17,7 +25,7 @@ export interface Parameter<A> {
   readonly schema: ParameterSchema
   /** How the query string spells a parameter that is not a single value. */
   readonly style?: "list" | "map"
-  readonly coerce: (value: unknown) => A | undefined | Invalid
+  readonly coerce: (value: unknown) => A | undefined | Invalid | TooLarge
 }
 
 const isBlank = (value: unknown): boolean =>
@@ -26,12 +34,22 @@ const isBlank = (value: unknown): boolean =>
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Text, used as it is. */
-export const text = (description: string, schema: ParameterSchema = {}): Parameter<string> => ({
-  description,
-  schema: { type: "string", ...schema },
-  coerce: (value) => (isBlank(value) ? undefined : typeof value === "string" ? value : invalid)
-})
+/** Text, used as it is; no longer than the `maxLength` of its schema. */
+export const text = (
+  description: string,
+  schema: ParameterSchema & { readonly maxLength?: number } = {}
+): Parameter<string> => {
+  const { maxLength = Infinity } = schema
+  return {
+    description,
+    schema: { type: "string", ...schema },
+    coerce: (value) => {
+      if (typeof value === "string" && value.length > maxLength)
+        return new TooLarge(maxLength, "character(s)")
+      return isBlank(value) ? undefined : typeof value === "string" ? value : invalid
+    }
+  }
+}
 
 /** Any value but `false` means true, also the empty one. */
 export const flag = (description: string): Parameter<boolean> => ({
@@ -82,6 +100,11 @@ export const integer = (description: string, minimum: number): Parameter<number>
   }
 })
 
+/** A table has no more columns. Source: `MaxHeapAttributeNumber`, PostgreSQL documentation, "PostgreSQL Limits". */
+const mostNames = 1600
+/** As many names of 63 bytes, each of which is a quotation mark that is written twice. */
+const mostNamesCharacters = mostNames * (2 * 63 + 3)
+
 /** Column names: SQL text for the caller to split, or a list of names taken as they are. */
 export const names = (description: string): Parameter<string | ReadonlyArray<string>> => ({
   description,
@@ -89,7 +112,9 @@ export const names = (description: string): Parameter<string | ReadonlyArray<str
   style: "list",
   coerce: (value) => {
     if (isBlank(value)) return undefined
-    if (typeof value === "string") return value
+    if (typeof value === "string")
+      return value.length > mostNamesCharacters ? new TooLarge(mostNamesCharacters, "character(s)") : value
+    if (Array.isArray(value) && value.length > mostNames) return new TooLarge(mostNames, "item(s)")
     return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : invalid
   }
 })
@@ -132,6 +157,7 @@ export const coerceAll = <P extends Parameters>(
     if (parameter === undefined) continue
     const value = parameter.coerce(values[name])
     if (value === invalid) (errors ??= {})[name] = ["is invalid"]
+    else if (value instanceof TooLarge) (errors ??= {})[name] = [value.message]
     else coerced[name] = value
   }
   return { values: coerced as Coerced<P>, errors }

@@ -48,14 +48,15 @@ export interface ShapeParams {
 export const shapeParameters = {
   table: text(
     "Table to sync, `name` or `schema.name`, in SQL identifier syntax; the schema defaults to `public`.",
-    { examples: ["items", 'app."Items"'] }
+    { maxLength: 1000, examples: ["items", 'app."Items"'] }
   ),
   offset: text(
     "Where to read from: `-1` for the beginning, `now` for the end, otherwise the `electric-offset` of the previous response.",
-    { pattern: "^(-1|now|[0-9]+_([0-9]+|inf))$", examples: ["-1", "now", "26800584_4"] }
+    { maxLength: 200, pattern: "^(-1|now|[0-9]+_([0-9]+|inf))$", examples: ["-1", "now", "26800584_4"] }
   ),
   handle: text(
-    "The `electric-handle` of the previous response. Required unless `offset` is `-1` or `now`, where it has no meaning."
+    "The `electric-handle` of the previous response. Required unless `offset` is `-1` or `now`, where it has no meaning.",
+    { maxLength: 1000 }
   ),
   live: flag("Wait for new data instead of answering at once when there is none."),
   live_sse: flag("With `live`: stream server-sent events instead of one answer."),
