@@ -110,6 +110,23 @@ ${table(
     it.about.slice(it.subject.length + 2)
   ])
 )}
+
+## What Postgres itself has to bear
+
+First rows and subsets are queries with the client's condition, and rows that no condition here can decide are judged by
+Postgres as well. What a condition makes of its constants alone is measured before (\`BATON_MAX_CLAUSE_VALUE\`), but a value
+that grows with the row is made: \`lpad(title, width)\` with a column \`width\`, or whatever a function of the database's own
+does. Postgres lets no value be larger than 1 GB, and frees it after the row; an expression may hold several of them at
+once, in as many backends as there are connections for rows (\`ELECTRIC_DB_POOL_SIZE\`). Time is bounded, memory is not, by
+anything that Baton could set. Where clients choose conditions freely, and a table has rows whose numbers they can use
+like that, the database's own means help:
+
+- \`REVOKE EXECUTE ON FUNCTION lpad(text, integer, text), lpad(text, integer), rpad(text, integer, text), rpad(text, integer),
+  repeat(text, integer) FROM PUBLIC\`, and \`GRANT\` it to the roles that need it. A condition with one of them is then refused.
+- \`ALTER ROLE … SET statement_timeout\` for Baton's role: a shorter one than Baton's own stays in force.
+- A limit on the memory of the server (a container's, or \`vm.overcommit_memory = 2\`), so that a backend gets an error
+  instead of the system ending it; that error is the client's, and nothing else is.
+- Conditions of your own making instead: let a proxy or the \`authorize\` hook say what may be asked.
 `
 
 if (import.meta.main) {

@@ -17,6 +17,7 @@ import {
 import { replacedParsers } from "../../src/where/parse/parser.ts"
 import { allow, spend, stepsLeft } from "../../src/where/values/work.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { isSmall } from "../../src/where/aside/isSmall.ts"
 import { HeavyGenerator, heavyRows, heavyTable, tryHeavy } from "./support/heavy.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"
@@ -246,6 +247,31 @@ describe("what a condition may cost", () => {
         assert.strictEqual(out.costly.length, 0)
       }
     })
+  })
+
+  it("a long parameter that is used many times is read once, or not at all", () => {
+    const params = { "1": `[${"1,".repeat(20_000)}1]` }
+    const rows = heavyRows(new Random(1), 0.2)
+    const on = { ...heavy.table, table: heavy.table.info, catalogue: heavy.catalogue }
+    for (const [part, join] of [
+      ["doc @> $1::jsonb", " OR "],
+      ["($1::jsonb)::text", " || "],
+      ["($1::jsonb)::text <> title", " OR "]
+    ] as const)
+      for (const count of [3, 11]) {
+        const all = Array.from({ length: count }, () => part).join(join)
+        const sql = join === " || " ? `${all} = 'x'` : all
+        assert.strictEqual(isSmall({ sql, params }), false, "a thread checks it")
+        const { refused, rowMillis } = tryHeavy(on, rows, sql, params)
+        if (refused !== undefined) assert.match(refused, /BATON_MAX_|too large/)
+        assert.isBelow(rowMillis, 500, sql.slice(0, 100))
+      }
+    // The same parameter of 2 kB is small once and not forty times.
+    const short = { "1": "x".repeat(2000) }
+    assert.isTrue(isSmall({ sql: "title = $1", params: short }))
+    assert.isFalse(
+      isSmall({ sql: Array.from({ length: 40 }, () => "title = $1").join(" OR "), params: short })
+    )
   })
 
   it("nothing takes long in some hundred random heavy clauses", { timeout: patient(120_000) }, () => {

@@ -42,7 +42,8 @@ export const compilePlan = (
       for (const i of only) values[i] = codecOf(plan.constants[i] ?? "text", undefined).read(texts[i] ?? "")
     else {
       readers ??= plan.constants.map((type) => codecOf(type, undefined).read)
-      for (let i = 0; i < count; i++) values[i] = readers[i]?.(texts[i] ?? "")
+      for (let i = 0; i < count; i++)
+        values[i] = sameBefore(texts, readers, values, i) ?? readers[i]?.(texts[i] ?? "")
     }
     for (let i = 0; i < derived.length; i++) {
       const step = derived[i]
@@ -51,6 +52,22 @@ export const compilePlan = (
     return values
   }
   return { root, load, plan, closureOf: (form) => compiler.compile(form) }
+}
+
+/** Shorter texts are read faster than they are looked for. */
+const longText = 1000
+
+/** A long parameter that is used many times is read, and kept, once. Values are never changed. */
+const sameBefore = (
+  texts: ReadonlyArray<string>,
+  readers: ReadonlyArray<Codec["read"]>,
+  values: ReadonlyArray<unknown>,
+  i: number
+): unknown => {
+  const text = texts[i] ?? ""
+  if (text.length < longText) return undefined
+  const before = texts.indexOf(text)
+  return before < i && readers[before] === readers[i] ? values[before] : undefined
 }
 
 class Compiler {

@@ -99,9 +99,15 @@ export class Folding {
     }
   }
 
+  /** The value of a constant. One that costs too much to be read is left to Postgres, as `slot` does. */
   valueOf(form: Form): unknown {
     if ("b" in form) return form.b
     if (!("k" in form)) return null
-    return codecOf(this.types[form.k] ?? "text", undefined).read(this.constants[form.k] ?? "")
+    try {
+      return codecOf(this.types[form.k] ?? "text", undefined).read(this.constants[form.k] ?? "")
+    } catch (failure) {
+      if (failure instanceof Undecided) return foreign(failure.reason)
+      throw failure
+    }
   }
 }

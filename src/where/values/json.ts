@@ -28,6 +28,8 @@ export interface Extent {
 
 const maxDepth = 2000
 
+const numberHere = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
+
 /** Parses JSON text as Postgres does; `onMember` sees the members of the outermost object or array. */
 class JsonReader {
   readonly text: string
@@ -146,9 +148,9 @@ class JsonReader {
   }
 
   number(): Json {
-    const match = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
-    match.lastIndex = this.at
-    const found = match.exec(this.text)
+    spend(15)
+    numberHere.lastIndex = this.at
+    const found = numberHere.exec(this.text)
     if (found === null) return this.invalid()
     this.at += found[0].length
     if (/[\w.+-]/.test(this.text.charAt(this.at))) return this.invalid()
