@@ -12,5 +12,14 @@ export const loadFactor = (): number => {
   return Math.min(mostBusy, Math.max(1, lastMinute / availableParallelism()))
 }
 
+/**
+ * Processor time that this process has had, in milliseconds. How much work something is, on a busy machine too: the
+ * difference is what it took by itself, not how long others kept it waiting.
+ */
+export const workedMillis = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 /** A deadline for an idle machine, as it is now. Ask again when it is over: the load may have come since. */
 export const patient = (millis: number): number => Math.ceil(millis * loadFactor())

@@ -6,7 +6,12 @@ import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { type RowPiece, RowReader, separator } from "./snapshot/RowReader.ts"
 import { rowQuery, snapshotEncoder } from "./snapshot/rowQuery.ts"
 import { schemaChanged, snapshotFailed, snapshotReport, snapshotTooSlow } from "./snapshot/snapshotErrors.ts"
-import { SharedTransactions, type SharedTransaction } from "./snapshot/SharedTransactions.ts"
+import {
+  defaultSharingLimits,
+  SharedTransactions,
+  type SharedTransaction,
+  type SharingLimits
+} from "./snapshot/SharedTransactions.ts"
 import { SnapshotSessions } from "./snapshot/SnapshotSessions.ts"
 import { type DatabaseSnapshot, isNamed, nameQuery } from "./snapshot/SnapshotTransaction.ts"
 import { Notices } from "../telemetry/Notices.ts"
@@ -76,9 +81,10 @@ export class Snapshotter extends Context.Service<
 export const makeSnapshotter = (
   sessions: SnapshotSessions["Service"],
   chunkBytesThreshold: number,
-  limits: SnapshotLimits = defaultSnapshotLimits
+  limits: SnapshotLimits = defaultSnapshotLimits,
+  sharing: SharingLimits = defaultSharingLimits
 ): Snapshotter["Service"] => {
-  const transactions = new SharedTransactions(sessions)
+  const transactions = new SharedTransactions(sessions, sharing)
   return {
     run: Effect.fnUntraced(function* (request) {
       const { sink } = request

@@ -119,7 +119,7 @@ describe("an embedded instance", () => {
     }
   )
 
-  it("answers what is held before it ends", { timeout: 60_000 }, async () => {
+  it("answers what is held before it ends", { timeout: patient(60_000) }, async () => {
     const database = await databaseForTest()
     await database.query(items)
     const grace = { BATON_SHUTDOWN_GRACE: "25s", ELECTRIC_LONG_POLL_TIMEOUT: "2000" }

@@ -147,7 +147,7 @@ describe("what becomes of a table", () => {
   it(
     "is answered at once and for good when it is gone, and followed when it is replaced",
     {
-      timeout: 120_000
+      timeout: patient(120_000)
     },
     async () => {
       const database = await databaseForTest()

@@ -233,7 +233,8 @@ const start = async (file: string): Promise<TestService> => {
     entry: path.join(consumer.directory, file),
     cwd: consumer.directory,
     port,
-    env: { PORT: String(port) },
+    // What is the same for all examples is compiled once.
+    env: { PORT: String(port), NODE_COMPILE_CACHE: path.join(consumer.directory, "compiled") },
     until: false
   })
   await eventually(`${file} to be active`, async () => {

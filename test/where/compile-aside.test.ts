@@ -1,5 +1,6 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { patient } from "../../scripts/support/Load.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { compileWhere, CompileAside, loadParser, type WhereRequest } from "../../src/where/index.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
@@ -13,7 +14,7 @@ const refusal = (one: WhereRequest): string => {
   return Result.isFailure(outcome) ? `${outcome.failure.parameter}: ${outcome.failure.message}` : "accepted"
 }
 
-describe("large conditions are checked in a thread", { timeout: 120_000 }, () => {
+describe("large conditions are checked in a thread", { timeout: patient(120_000) }, () => {
   let database: TestDatabase
   let heavy: Oracle
   beforeAll(async () => {

@@ -12,6 +12,7 @@ import {
   type CompiledWhere,
   type RunnableClause
 } from "../../src/where/index.ts"
+import { workedMillis } from "../../scripts/support/Load.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { Generator } from "./support/generator.ts"
 import { fillRows, makeOracle, oracleOver, type Oracle } from "./support/oracle.ts"
@@ -229,14 +230,14 @@ describe("the filter index", () => {
       )
     )
     const out = makeMatchList()
-    const started = performance.now()
+    const started = workedMillis()
     for (let i = 0; i < 100; i++) {
       clearMatchList(out)
       index.match(row, out)
     }
     assert.deepStrictEqual([...out.ids.subarray(0, out.count)], [77])
     assert.isBelow(
-      performance.now() - started,
+      workedMillis() - started,
       100,
       "2,000 shapes that share a status must not all be evaluated"
     )

@@ -2,6 +2,7 @@ import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { tupleOf } from "../../src/postgres/Tuple.ts"
 import { compileWhere, evaluate, loadParser, makeRunnable } from "../../src/where/index.ts"
+import { workedMillis } from "../../scripts/support/Load.ts"
 import { createDatabase, type TestDatabase } from "../support/database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 
@@ -194,19 +195,19 @@ describe("hostile input", () => {
       ]
     ]
     for (const [name, sql] of cases) {
-      const started = performance.now()
+      const started = workedMillis()
       const result = compile(sql)
       assert.isTrue(Result.isFailure(result), name)
-      assert.isBelow(performance.now() - started, 2000, name)
+      assert.isBelow(workedMillis() - started, 2000, name)
     }
   })
 
   it("of the largest allowed size is still handled", () => {
     const sql = `id IN (${Array.from({ length: 9000 }, (_, i) => i).join(",")})`
-    const started = performance.now()
+    const started = workedMillis()
     const result = compile(sql)
     assert.isTrue(Result.isSuccess(result))
-    assert.isBelow(performance.now() - started, 2000)
+    assert.isBelow(workedMillis() - started, 2000)
   })
 
   it("in the form of patterns that explode elsewhere takes linear time, or is left to Postgres", () => {
@@ -231,9 +232,9 @@ describe("hostile input", () => {
       assert.isTrue(Result.isSuccess(result), sql)
       if (!Result.isSuccess(result)) continue
       const clause = makeRunnable(result.success, oracle.table.columns)
-      const started = performance.now()
+      const started = workedMillis()
       const verdict = evaluate(clause, row)
-      assert.isBelow(performance.now() - started, 1000, sql)
+      assert.isBelow(workedMillis() - started, 1000, sql)
       assert.oneOf(verdict.kind, ["true", "false", "undecided"], sql)
     }
   })

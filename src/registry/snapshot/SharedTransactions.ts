@@ -3,10 +3,15 @@ import type { PgError } from "../../postgres/PgError.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginSnapshot, type SnapshotTransaction } from "./SnapshotTransaction.ts"
 
-/** Who has waited this long gets a transaction of its own. */
-const patienceMillis = 5
-/** A transaction is not handed on when it is older: its snapshot holds up VACUUM, and new shapes want new snapshots. */
-const oldestMillis = 100
+/** Bounds on what sharing may cost those who share. */
+export interface SharingLimits {
+  /** Who has waited this long gets a transaction of its own. */
+  readonly patienceMillis: number
+  /** A transaction is not handed on when it is older: its snapshot holds up VACUUM, and new shapes want new snapshots. */
+  readonly oldestMillis: number
+}
+
+export const defaultSharingLimits: SharingLimits = { patienceMillis: 5, oldestMillis: 100 }
 
 /** A transaction that others may be given next. */
 export interface SharedTransaction extends SnapshotTransaction {
@@ -33,14 +38,16 @@ interface Waiter {
  */
 export class SharedTransactions {
   private readonly sessions: SnapshotSessions["Service"]
+  private readonly limits: SharingLimits
   private waiting: Array<Waiter> = []
   /** Number of transactions by table. */
   private readonly open = new Map<number, number>()
   private order = 0
   private timer: NodeJS.Timeout | undefined
 
-  constructor(sessions: SnapshotSessions["Service"]) {
+  constructor(sessions: SnapshotSessions["Service"], limits: SharingLimits = defaultSharingLimits) {
     this.sessions = sessions
+    this.limits = limits
   }
 
   /** Gives `use` a REPEATABLE READ READ ONLY transaction, as of `beginSnapshot`. */
@@ -125,7 +132,7 @@ export class SharedTransactions {
   }
 
   private indexOfNext(transaction: SharedTransaction): number {
-    if (performance.now() - transaction.beganMillis > oldestMillis) return -1
+    if (performance.now() - transaction.beganMillis > this.limits.oldestMillis) return -1
     return this.waiting.findIndex(
       ({ tableOid, order }) => tableOid === transaction.tableOid && order < transaction.order
     )
@@ -155,9 +162,9 @@ export class SharedTransactions {
       this.timer = undefined
       const [first] = this.waiting
       if (first === undefined) return
-      if (performance.now() - first.sinceMillis >= patienceMillis) this.resumeOne(0)
+      if (performance.now() - first.sinceMillis >= this.limits.patienceMillis) this.resumeOne(0)
       this.watch()
-    }, patienceMillis)
+    }, this.limits.patienceMillis)
     this.timer.unref()
   }
 }
