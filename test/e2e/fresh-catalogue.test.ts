@@ -113,7 +113,7 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
       Array.from({ length: 200 }, (_, i) => ask({ table: "warm", where: `p = 'none ${i}'` }))
     )
     assert.isTrue(answers.every(({ status }) => status === 400))
-    assert.isBelow(performance.now() - began, 15_000)
+    assert.isBelow(performance.now() - began, patient(15_000))
   })
 
   it("stored generated columns of version 18 may be in a condition: their values are in the stream", async (context) => {

@@ -4,6 +4,7 @@ import { freePort } from "../../src/dev/FreePort.ts"
 import { createDatabase } from "../support/database.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** Accepts connections, and never says a word. */
 const silentServer = async (): Promise<number> => {
@@ -26,7 +27,7 @@ it("a database that accepts connections and says nothing holds up neither health
   assert.strictEqual((await refused).status, 503)
   const began = performance.now()
   assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
-  assert.isBelow(performance.now() - began, 5000)
+  assert.isBelow(performance.now() - began, patient(5000))
 })
 
 it("metrics go on while the database cannot be asked, and are whole again afterwards", async () => {
@@ -40,7 +41,9 @@ it("metrics go on while the database cannot be asked, and are whole again afterw
   const service = await serviceForTest({ database, env: { ELECTRIC_PROMETHEUS_PORT: String(port) } })
   assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
   const scrape = async () => {
-    const response = await fetch(`http://127.0.0.1:${port}/metrics`, { signal: AbortSignal.timeout(10_000) })
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`, {
+      signal: AbortSignal.timeout(patient(10_000))
+    })
     assert.strictEqual(response.status, 200)
     const text = await response.text()
     assert.match(text, /^electric_shapes_total_shapes_count 1$/m)

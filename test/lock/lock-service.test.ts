@@ -4,6 +4,7 @@ import { isHeld } from "../../src/lock/lockKey.ts"
 import { connectTo, until } from "../replication/support.ts"
 import { createDatabase, databaseForFile } from "../support/database.ts"
 import { contestOn } from "./contest.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 const database = databaseForFile()
 const { holders, isWaiting, lock, rows } = contestOn(database)
@@ -103,7 +104,7 @@ describe("lock", () => {
       yield* isWaiting(waiter)
       const from = performance.now()
       yield* Fiber.interrupt(waiting)
-      assert.isBelow(performance.now() - from, 1_000)
+      assert.isBelow(performance.now() - from, patient(1_000))
       yield* until(
         "backend is gone",
         () =>

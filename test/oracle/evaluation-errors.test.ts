@@ -27,7 +27,7 @@ const sound = ["n >= 0", "n = 0 OR 10 / n >= 0", "CASE WHEN n = 0 THEN true ELSE
 
 const refusal = { message: "Invalid request", errors: { where: ["division by zero"] } }
 
-const tenSeconds = () => AbortSignal.timeout(10_000)
+const tenSeconds = () => AbortSignal.timeout(patient(10_000))
 
 const follow = async (service: TestService, where: string): Promise<ShapeLogReader> => {
   const reader = new ShapeLogReader({

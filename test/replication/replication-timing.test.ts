@@ -5,6 +5,7 @@ import { connect } from "../../src/replication/ReplicationConnection.ts"
 import { scopedDatabase, type TestDatabase } from "../support/database.ts"
 import { commits, rowsOf, setUpTables, streamsOn } from "./streams.ts"
 import { connectTo, plainConfig, proxyTo, targetOf, until } from "./support.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 /** Each test has a database of its own: most of their time is waiting, so they run side by side. */
 const onDatabase = (
@@ -209,7 +210,7 @@ describe.concurrent("replication connection", () => {
         for (const connection of [streaming, waiting]) {
           const from = performance.now()
           yield* connection.close
-          assert.isBelow(performance.now() - from, 1_500)
+          assert.isBelow(performance.now() - from, patient(1_500))
           yield* until(
             "backend is gone",
             () =>

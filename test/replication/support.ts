@@ -4,6 +4,7 @@ import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
 import { makeAdminPool } from "../../src/postgres/Pools.ts"
 import { connect, type ConnectOptions } from "../../src/replication/ReplicationConnection.ts"
 import type { TestDatabase } from "../support/database.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 export const targetOf = (db: TestDatabase): DatabaseTarget => ({
   host: db.host,
@@ -60,18 +61,19 @@ export const proxyTo = (db: TestDatabase) =>
     (proxy) => Effect.sync(() => proxy.stop())
   )
 
-/** Waits until `check` gives something other than undefined or false; dies after the deadline. */
+/** Waits until `check` gives something other than undefined or false; dies after the deadline, which grows with the load. */
 export const until = <A>(
   what: string,
   check: () => A | undefined | false | Promise<A | undefined | false>,
   deadlineMillis = 10_000
 ): Effect.Effect<A> =>
   Effect.gen(function* () {
-    const deadline = performance.now() + deadlineMillis
+    const began = performance.now()
     while (true) {
       const found = yield* Effect.promise(async () => check())
       if (found !== undefined && found !== false) return found
-      if (performance.now() > deadline) return yield* Effect.die(new Error(`Did not happen in time: ${what}`))
+      if (performance.now() - began > patient(deadlineMillis))
+        return yield* Effect.die(new Error(`Did not happen in time: ${what}`))
       yield* Effect.sleep(5)
     }
   })

@@ -6,6 +6,7 @@ import { freePort } from "../../src/dev/FreePort.ts"
 import { startGuard } from "../../src/dev/Guard.ts"
 import type { TestDatabase } from "./database.ts"
 import { eventually } from "./eventually.ts"
+import { patient } from "../../scripts/support/Load.ts"
 
 export interface ServiceOptions {
   /** Sets `DATABASE_URL` and the stream id. */
@@ -122,7 +123,7 @@ export const startService = async (options: ServiceOptions = {}): Promise<TestSe
 
   const health = async () => {
     try {
-      const response = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(2_000) })
+      const response = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(patient(2_000)) })
       return { status: response.status, body: await response.text() }
     } catch {
       return undefined
