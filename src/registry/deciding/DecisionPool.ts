@@ -18,7 +18,11 @@ import type { AskingQuery } from "../../where/index.ts"
  * cannot be stopped.
  */
 const connections = 3
-const acquireTimeoutMillis = 2000
+/**
+ * For so long a statement may wait for a connection: where statements may take longer, as long as one may take, for it is no
+ * fault of a condition that a busy machine takes seconds to connect. Always less than a network gets that says nothing.
+ */
+const acquireMillis = (statementMillis: number): number => Math.min(8000, Math.max(2000, statementMillis))
 /** A statement that Postgres has not ended by itself so long after its time is left to itself. */
 const graceMillis = 250
 
@@ -59,7 +63,11 @@ export const makeDecisionPool = (
           default_transaction_read_only: "on"
         }
       }),
-      { subject: errorSubject(target), acquireTimeoutMillis, queryTimeoutMillis: undefined }
+      {
+        subject: errorSubject(target),
+        acquireTimeoutMillis: acquireMillis(statementMillis),
+        queryTimeoutMillis: undefined
+      }
     )
     let warmUntilMillis = -Infinity
     const ready = Effect.suspend(() =>
