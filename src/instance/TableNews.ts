@@ -17,6 +17,22 @@ const notPublished = "its table was not published for some time, or is gone"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
 
+/** A description never changes, and is asked for once a second. */
+const ownTypes = new WeakMap<TableInfo, ReadonlyArray<number>>()
+
+const ownTypesOf = (table: TableInfo): ReadonlyArray<number> => {
+  const known = ownTypes.get(table)
+  if (known !== undefined) return known
+  const found = new Set<number>()
+  for (const { baseTypeOid = 0, contents, element, typeOid } of table.columns) {
+    for (const type of [typeOid, baseTypeOid, element?.typeOid ?? 0, ...Object.keys(contents ?? {})])
+      if (Number(type) >= firstOwnOid) found.add(Number(type))
+  }
+  const types = [...found]
+  ownTypes.set(table, types)
+  return types
+}
+
 interface NewsServices {
   readonly session: RegistrySession
   readonly inspector: Inspector["Service"]
@@ -62,15 +78,12 @@ export class TableNews {
   readonly types = (): ReadonlyMap<number, ReadonlyArray<number>> => {
     const inUse = new Set(this.tables())
     const types = new Map<number, Array<number>>()
-    for (const { columns, oid } of this.inspector.all()) {
-      if (!inUse.has(oid)) continue
-      for (const { baseTypeOid = 0, contents, element, typeOid } of columns) {
-        for (const type of [typeOid, baseTypeOid, element?.typeOid ?? 0, ...Object.keys(contents ?? {})]) {
-          if (Number(type) < firstOwnOid) continue
-          const tables = types.get(Number(type))
-          if (tables === undefined) types.set(Number(type), [oid])
-          else if (!tables.includes(oid)) tables.push(oid)
-        }
+    for (const table of this.inspector.all()) {
+      if (!inUse.has(table.oid)) continue
+      for (const type of ownTypesOf(table)) {
+        const tables = types.get(type)
+        if (tables === undefined) types.set(type, [table.oid])
+        else tables.push(table.oid)
       }
     }
     return types

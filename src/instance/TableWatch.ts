@@ -12,7 +12,10 @@ import type { Queryable } from "../postgres/SessionPool.ts"
 import type { Timers } from "../storage/Timers.ts"
 import type { CatalogueRecord } from "./CatalogueRecord.ts"
 
-/** A look takes at most this share of the time: with thousands of tables they are further apart. */
+/**
+ * Looks take at most this share of the time: with thousands of tables they are further apart. Two in a row must have taken
+ * long for that: on a busy machine one may just have waited for its turn.
+ */
 const shareOfTime = 1 / 20
 
 const sameItems = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
@@ -21,9 +24,9 @@ const sameItems = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean 
 /**
  * Looks at the catalogue at once and then every `everyMillis`, whether the tables in use, the types that they use, and what
  * is published of them are still what they were: so whatever is altered is noticed within seconds and without any write.
- * Costs one small query on a database where nothing happens, and one larger one otherwise; the full comparison follows for
- * tables that are new here or altered. Looks at nothing while there are no tables. Never ends; while the database
- * cannot be asked it waits for the next round.
+ * Costs one small query, as long as nothing is altered; the full comparison follows for tables that are new here or
+ * altered. Looks at nothing while there are no tables. Never ends; while the database cannot be asked it waits for the
+ * next round.
  */
 export const watchTables = (options: {
   readonly everyMillis: number
@@ -46,6 +49,7 @@ export const watchTables = (options: {
   Effect.gen(function* () {
     let before: { readonly at: LookedAt; readonly look: CatalogueLook } | undefined
     let pauseMillis = 0
+    let tookBeforeMillis = 0
     for (; ; yield* Effect.sleep(pauseMillis)) {
       pauseMillis = options.everyMillis
       const tables = options.tables()
@@ -69,8 +73,11 @@ export const watchTables = (options: {
           options.serverVersionNum(),
           alike ? before?.look : undefined
         )
-        pauseMillis = Math.max(pauseMillis, (options.timers.nowMillis() - began) / shareOfTime)
-        if (look !== before?.look) {
+        const tookMillis = options.timers.nowMillis() - began
+        pauseMillis = Math.max(pauseMillis, Math.min(tookMillis, tookBeforeMillis) / shareOfTime)
+        tookBeforeMillis = tookMillis
+        // Its tables are the same object where nothing has changed.
+        if (look.tables !== before?.look.tables) {
           const news = withTablesOf(newsBetween(before?.look, look, at, options.record), users)
           if (news.publicationAltered || news.tables.size + news.unpublished.size > 0)
             yield* options.found(news)

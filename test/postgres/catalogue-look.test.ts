@@ -14,6 +14,8 @@ const look = (
   more: Partial<CatalogueLook> = {}
 ): CatalogueLook => ({
   snapshot: "1:1:",
+  version: "",
+  around: [],
   tables: new Map(
     Object.entries(tables).map(([oid, text]) => {
       const [definition = "", ...members] = text.split(" ")
@@ -172,7 +174,26 @@ describe("a look at the catalogue", () => {
     }
   })
 
+  it("is the look before, as long as nothing is altered, however much is written", async () => {
+    const { now: before } = await take()
+    await database.query("INSERT INTO s.t VALUES (2, 'x', 'a', NULL); CREATE INDEX ON s.lone (id)")
+    const { now } = await take(before)
+    assert.notStrictEqual(now.snapshot, before.snapshot)
+    assert.strictEqual(now.tables, before.tables)
+    const { now: quiet } = await take(now)
+    assert.strictEqual(quiet.tables, before.tables)
+    await database.query("ALTER TABLE s.t ALTER COLUMN w SET DEFAULT 'x'")
+    assert.notStrictEqual((await take(quiet)).now.tables, before.tables)
+    // What comes with the new look is what the next one is compared with.
+    const { now: whole } = await take()
+    assert.deepStrictEqual((await take(whole)).now, whole)
+  })
+
   it("sees what was not published meanwhile, by name, root or schema", async () => {
+    const detached = "ALTER TABLE s.tree DETACH PARTITION s.leaf"
+    assert.deepStrictEqual(await published(detached), [["deep"], false])
+    const attached = "ALTER TABLE s.tree ATTACH PARTITION s.leaf FOR VALUES FROM (0) TO (10)"
+    assert.deepStrictEqual(await published(attached), [[], false])
     assert.deepStrictEqual(await published("ALTER PUBLICATION pub ADD TABLE s.lone"), [[], false])
     assert.deepStrictEqual(await published("ALTER PUBLICATION pub DROP TABLE s.t"), [["t"], false])
     assert.deepStrictEqual(await published("ALTER PUBLICATION pub ADD TABLE s.t"), [[], false])
