@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
-import { patient } from "./scripts/support/Load.ts"
+import { patient } from "./testing/Load.ts"
 
 // Each file has a process of its own, and what these load is mostly the same: compiled once for all of them, and kept for
 // the next run where the command keeps what it compiles (src/main.ts). A second of processor time for each file.
@@ -26,13 +26,13 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: ["test/support/pg.global.ts"],
+    globalSetup: ["testing/postgres/PostgresForTests.ts"],
     // Processes rather than threads: tests send signals, measure memory and start the real service.
     pool: "forks",
     // For two cores: about a quarter of the time of two workers is spent waiting for what a test brought about.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
-    setupFiles: ["test/support/deadlines.ts"],
+    setupFiles: ["testing/Deadlines.ts"],
     teardownTimeout: patient(60_000)
   }
 })

@@ -13,9 +13,9 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { followAlterations } from "../test/faults/support/followAlterations.ts"
-import { startService } from "../test/support/service.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
-import { connectTo } from "./support/RowText.ts"
+import { startService } from "../testing/services/Service.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
+import { connectTo } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

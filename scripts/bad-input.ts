@@ -7,10 +7,10 @@
 import { connect } from "node:net"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { startService } from "../test/support/service.ts"
+import { startService } from "../testing/services/Service.ts"
 import { rssBytes } from "./bench/support/ProcessFacts.ts"
-import { freshSeed, makeRandom, type Random } from "./support/Random.ts"
-import { connectTo } from "./support/RowText.ts"
+import { freshSeed, makeRandom, type Random } from "../testing/Random.ts"
+import { connectTo } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

@@ -9,9 +9,9 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { crashRuns } from "./support/CrashRuns.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
-import { connectTo } from "./support/RowText.ts"
+import { crashRuns } from "../testing/runs/CrashRuns.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
+import { connectTo } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

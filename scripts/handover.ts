@@ -15,9 +15,9 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { type HandoverKind, handoverKinds, handoverRuns } from "./support/HandoverRuns.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
-import { connectTo } from "./support/RowText.ts"
+import { type HandoverKind, handoverKinds, handoverRuns } from "../testing/runs/HandoverRuns.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
+import { connectTo } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

@@ -10,8 +10,8 @@
  * `MOST_ASIDE_MILLIS` what one check in a thread may take (2000; others wait for it whose clauses are large, nobody else).
  */
 import { Effect } from "effect"
-import { loadParser, replacedParsers } from "../src/where/parse/parser.ts"
-import { openScratchSchema } from "./support/ScratchSchema.ts"
+import { loadParser, replacedParsers } from "../src/where/parse/Parser.ts"
+import { openScratchSchema } from "../testing/postgres/ScratchSchema.ts"
 import { HeavyGenerator, heavyRows, heavyTable, tryHeavy } from "../test/where/support/heavy.ts"
 import { oracleOver } from "../test/where/support/oracle.ts"
 import { Random } from "../test/where/support/random.ts"

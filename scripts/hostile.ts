@@ -6,11 +6,11 @@
  */
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { createDatabase } from "../test/support/database.ts"
-import { startService } from "../test/support/service.ts"
-import { eventually } from "../test/support/eventually.ts"
-import { hostileRuns, processState } from "./support/HostileRuns.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
+import { createDatabase } from "../testing/postgres/Database.ts"
+import { startService } from "../testing/services/Service.ts"
+import { eventually } from "../testing/Eventually.ts"
+import { hostileRuns, processState } from "../testing/runs/HostileRuns.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
 
 const { values: options } = parseArgs({
   options: {

@@ -1,7 +1,7 @@
 /** Writes `docs/metrics.md` from the metrics that the service has: `npx node scripts/metrics-table.ts`. */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
-import { type MetricFamily, metricFamilies } from "../src/telemetry/MetricsFamilies.ts"
+import { type MetricFamily, metricFamilies } from "../src/metrics/MetricsFamilies.ts"
 
 export const documentPath = path.join(import.meta.dirname, "..", "docs", "metrics.md")
 
@@ -16,7 +16,7 @@ const having = (prefix: string) => metricFamilies.filter(({ name }) => name.star
 /** The whole document, as it should be in the file. */
 export const metricsDocument = (): string => `# Metrics
 
-<!-- Made by scripts/metrics-table.ts from src/telemetry/MetricsFamilies.ts: change it there. -->
+<!-- Made by scripts/metrics-table.ts from src/metrics/MetricsFamilies.ts: change it there. -->
 
 With \`ELECTRIC_PROMETHEUS_PORT=9090\` the service answers \`GET /metrics\` on that port, in the text format of Prometheus.
 There is no secret on it: keep the port inside. Metrics are put together when they are asked for; what is counted in

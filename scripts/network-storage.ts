@@ -15,10 +15,10 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import pg from "pg"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { mountLate } from "../test/support/lateMounts.ts"
-import { startService } from "../test/support/service.ts"
-import { type HandoverKind, handoverRuns } from "./support/HandoverRuns.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
+import { mountLate } from "../testing/services/LateMounts.ts"
+import { startService } from "../testing/services/Service.ts"
+import { type HandoverKind, handoverRuns } from "../testing/runs/HandoverRuns.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
 
 const { values: options } = parseArgs({
   options: {

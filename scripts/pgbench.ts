@@ -10,11 +10,11 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { eventually } from "../test/support/eventually.ts"
-import { differenceOfRows } from "../test/support/rows.ts"
-import { startService } from "../test/support/service.ts"
-import { type RecordingClient, startClient } from "./support/RecordingClient.ts"
-import { connectForText, connectTo, selectText } from "./support/RowText.ts"
+import { eventually } from "../testing/Eventually.ts"
+import { differenceOfRows } from "../testing/postgres/Rows.ts"
+import { startService } from "../testing/services/Service.ts"
+import { type RecordingClient, startClient } from "../testing/readers/RecordingClient.ts"
+import { connectForText, connectTo, selectText } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

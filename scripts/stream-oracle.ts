@@ -10,8 +10,8 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { streamOracle } from "../test/oracle/support/streamOracle.ts"
-import { freshSeed, makeRandom } from "./support/Random.ts"
-import { connectTo } from "./support/RowText.ts"
+import { freshSeed, makeRandom } from "../testing/Random.ts"
+import { connectTo } from "../testing/postgres/RowText.ts"
 
 const { values: options } = parseArgs({
   options: {

@@ -2,7 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises"
 import pg from "pg"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { documentationTables, withTables } from "../src/where/documentation.ts"
+import { documentationTables, withTables } from "./support/WhereDocumentation.ts"
 import { loadCatalogue } from "../test/where/support/oracle.ts"
 
 const path = new URL("../docs/where-clauses.md", import.meta.url)

@@ -7,8 +7,8 @@
  * reproduces it: `npx node scripts/where-soak.ts 1 <seed>` runs that clause again on the same rows.
  */
 import { Effect } from "effect"
-import { loadParser } from "../src/where/parse/parser.ts"
-import { openScratchSchema } from "./support/ScratchSchema.ts"
+import { loadParser } from "../src/where/parse/Parser.ts"
+import { openScratchSchema } from "../testing/postgres/ScratchSchema.ts"
 import { makeOracle, runOracle } from "../test/where/support/oracle.ts"
 
 const wanted = Number(process.argv[2] ?? "1000000")

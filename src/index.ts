@@ -5,12 +5,12 @@
 
 // All of it.
 export { Baton, catalogueLayer, type BatonOptions, type Part, type PartBase } from "./Baton.ts"
-export { embed, type EmbeddedBaton, type EmbeddedHealth, type EmbedOptions } from "./embed.ts"
-export { batonVersion } from "./http/serverIdentity.ts"
+export { embed, type EmbeddedBaton, type EmbeddedHealth, type EmbedOptions } from "./Embed.ts"
+export { batonVersion } from "./shared/ServerIdentity.ts"
 
 // Configuration.
 export { Config, type BatonConfig, type DatabaseTarget } from "./config/BatonConfig.ts"
-export { configFromEnvironment } from "./config/configFromEnvironment.ts"
+export { configFromEnvironment } from "./config/ConfigFromEnvironment.ts"
 export { ConfigError } from "./config/ConfigError.ts"
 export {
   parseConfig,
@@ -18,7 +18,7 @@ export {
   type HostFacts,
   type ConfigWithoutDatabase,
   type Randomness
-} from "./config/parseConfig.ts"
+} from "./config/ParseConfig.ts"
 
 // An instance: lock, takeover, stream, shutdown, and its state.
 export {
@@ -28,7 +28,7 @@ export {
 } from "./instance/Background.ts"
 export { Instance, InstanceFailed } from "./instance/Instance.ts"
 export { runUntil } from "./instance/Process.ts"
-export { schemaMemoryLayer } from "./instance/schemaMemoryLayer.ts"
+export { schemaMemoryLayer } from "./instance/SchemaMemoryLive.ts"
 export { SessionServices } from "./instance/SessionServices.ts"
 export { Warmth } from "./instance/Warmth.ts"
 export { HealthRef } from "./health/HealthRef.ts"
@@ -47,20 +47,20 @@ export {
 export { acquireLock, LockService, type AcquireOptions, type LockConnection } from "./lock/LockService.ts"
 
 // The HTTP API, without a server and with several.
-export { BodyTaken, BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/ApiRequest.ts"
-export { replyHeader, type ApiReply, type ReplyBody, type WritePiece } from "./http/ApiReply.ts"
+export { BodyTaken, BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/request/ApiRequest.ts"
+export { replyHeader, type ApiReply, type ReplyBody, type WritePiece } from "./http/reply/ApiReply.ts"
 export {
   Refused,
   type Authorize,
   type AuthorizedShape,
   type AuthorizeRequest,
   type HookParameter
-} from "./http/Authorize.ts"
-export type { Cors, NamedOrigins } from "./http/Cors.ts"
-export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./http/Conditions.ts"
-export { conditionsLayer } from "./http/ConditionsLive.ts"
-export { makeFetchHandler, type FetchHandler } from "./http/FetchHandler.ts"
-export { HttpServer, ListenError } from "./http/HttpServer.ts"
+} from "./http/hook/Authorize.ts"
+export type { Cors, NamedOrigins } from "./http/reply/Cors.ts"
+export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./http/shape/Conditions.ts"
+export { conditionsLayer } from "./http/shape/ConditionsLive.ts"
+export { makeFetchHandler, type FetchHandler } from "./http/mount/FetchHandler.ts"
+export { HttpServer, ListenError } from "./http/node/HttpServer.ts"
 export {
   makeNodeHandler,
   type GivenBody,
@@ -68,11 +68,11 @@ export {
   type NodeHandlerOptions,
   type NodeRequest,
   type NodeResponse
-} from "./http/NodeHandler.ts"
+} from "./http/node/NodeHandler.ts"
 export { HttpWorkers } from "./workers/HttpWorkers.ts"
-export { mountShapeApi } from "./http/RouterMount.ts"
-export { ShapeApi, type ApiStats, type ShapeApiOptions } from "./http/ShapeApi.ts"
-export type { ReadPosition, ShapeSelection } from "./http/ShapeParams.ts"
+export { mountShapeApi } from "./http/mount/RouterMount.ts"
+export { ShapeApi, type ApiStats, type ShapeApiOptions } from "./http/shape/ShapeApi.ts"
+export type { ReadPosition, ShapeSelection } from "./http/request/ShapeParams.ts"
 
 // Shapes: finding, making and filling them.
 export { compareOffsets, formatOffset, parseOffset, snapshotEnd, type LogOffset } from "./shapes/LogOffset.ts"
@@ -80,8 +80,8 @@ export { shapeIdentity, type ShapeDefinition } from "./shapes/ShapeDefinition.ts
 export { NotActive, ShapeRegistry, SnapshotFailed } from "./registry/ShapeRegistry.ts"
 export { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 export { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
-export { Snapshotter, type SnapshotRequest, type SnapshotSink } from "./registry/Snapshotter.ts"
-export { SubsetReader, type SubsetQuery, type SubsetSnapshot } from "./registry/SubsetReader.ts"
+export { Snapshotter, type SnapshotRequest, type SnapshotSink } from "./registry/snapshot/Snapshotter.ts"
+export { SubsetReader, type SubsetQuery, type SubsetSnapshot } from "./registry/subset/SubsetReader.ts"
 
 // Storage: the journal, the checkpoint, and what readers see of them.
 export {
@@ -91,18 +91,18 @@ export {
   type LogSlice,
   type ShapeHandle
 } from "./storage/ShapeLogs.ts"
-export { loadCheckpoint } from "./storage/CheckpointReader.ts"
+export { loadCheckpoint } from "./storage/checkpoint/CheckpointReader.ts"
 export {
   CheckpointError,
   openCheckpointWriter,
   type CheckpointHead,
   type CheckpointWriter
-} from "./storage/ShapeMeta.ts"
+} from "./storage/checkpoint/CheckpointWriter.ts"
 export { Journal } from "./storage/Journal.ts"
 export { ShapeMeta } from "./storage/ShapeMetaService.ts"
-export * as SqliteClient from "./storage/SqliteClient.ts"
+export * as SqliteClient from "./storage/checkpoint/SqliteClient.ts"
 export { makeShapeLogs, shapeLogsLayer, Storage, StorageUnusable } from "./storage/Storage.ts"
-export { formatVersion, storagePaths, type StoragePaths } from "./storage/StorageDir.ts"
+export { formatVersion, storagePaths, type StoragePaths } from "./storage/disk/StorageDir.ts"
 export type { EngineOptions } from "./storage/EngineOptions.ts"
 export { StorageEngine } from "./storage/StorageEngine.ts"
 
@@ -112,24 +112,28 @@ export {
   connect,
   type ConnectOptions,
   type ReplicationConnection
-} from "./replication/ReplicationConnection.ts"
+} from "./replication/stream/ReplicationConnection.ts"
 export { ReplicationStream } from "./replication/ReplicationStream.ts"
-export { Inspector } from "./postgres/Inspector.ts"
-export { formatLsn, parseLsn, type Lsn } from "./postgres/Lsn.ts"
-export { PgError, type PgErrorKind } from "./postgres/PgError.ts"
-export { AdminPool, SnapshotPool } from "./postgres/Pools.ts"
-export { Publication, type EnsuredPublication, type EnsuredTable } from "./postgres/Publication.ts"
-export { PublicationError } from "./postgres/PublicationError.ts"
-export { SchemaMemory, type RememberedSchema } from "./postgres/SchemaMemory.ts"
+export { Inspector } from "./postgres/catalogue/Inspector.ts"
+export { formatLsn, parseLsn, type Lsn } from "./shared/Lsn.ts"
+export { PgError, type PgErrorKind } from "./postgres/errors/PgError.ts"
+export { AdminPool, SnapshotPool } from "./postgres/connection/Pools.ts"
+export {
+  Publication,
+  type EnsuredPublication,
+  type EnsuredTable
+} from "./postgres/publication/Publication.ts"
+export { PublicationError } from "./postgres/publication/PublicationError.ts"
+export { SchemaMemory, type RememberedSchema } from "./postgres/catalogue/SchemaMemory.ts"
 export type { Relation, RelationColumn } from "./postgres/Relation.ts"
-export type { ColumnInfo, TableInfo } from "./postgres/TableInfo.ts"
+export type { ColumnInfo, TableInfo } from "./postgres/catalogue/TableInfo.ts"
 
 // Conditions: what types, operators and functions there are.
 export { Catalogue } from "./where/index.ts"
 
 // Metrics, and the port for them.
 export { makeMetrics, Metrics, type MetricsRecord } from "./telemetry/Metrics.ts"
-export { MetricsServer } from "./telemetry/MetricsServer.ts"
+export { MetricsServer } from "./metrics/MetricsServer.ts"
 
 // Log lines as the command line writes them.
 export * as Logs from "./telemetry/Logs.ts"

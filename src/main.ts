@@ -10,4 +10,4 @@ import { join } from "node:path"
 process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "..", "node_modules", ".cache", "baton")
 enableCompileCache()
 
-await import("./service.ts")
+await import("./command/Service.ts")

@@ -1,5 +1,5 @@
 import { type Tuple, tupleOf } from "../../src/postgres/Tuple.ts"
-import { ByteWriter } from "../../src/shapes/ByteWriter.ts"
+import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import { type EncodedParts, makeTransactionStamp, makeWireEncoder } from "../../src/shapes/WireEncoder.ts"
 
 /**

@@ -5,7 +5,7 @@
 import { Effect, Result } from "effect"
 import pg from "pg"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import type { TableInfo } from "../../src/postgres/TableInfo.ts"
+import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { tupleOf } from "../../src/postgres/Tuple.ts"
 import {
   clearMatchList,

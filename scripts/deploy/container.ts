@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
-import { healthOf, type Health } from "../support/Balancer.ts"
+import { healthOf, type Health } from "../../testing/services/Balancer.ts"
 import type { Image } from "./Dockerfile.ts"
 
 /** A user without any rights, as containers have one; `undefined` when we have few ourselves. */

@@ -2,7 +2,7 @@ import { Result } from "effect"
 import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import type { BatonConfig } from "../../src/config/BatonConfig.ts"
-import { parseConfig } from "../../src/config/parseConfig.ts"
+import { parseConfig } from "../../src/config/ParseConfig.ts"
 import { parseYaml, type Yaml } from "../support/PlainYaml.ts"
 import type { Image as BuiltImage } from "./Dockerfile.ts"
 

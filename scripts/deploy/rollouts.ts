@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import pg from "pg"
 import { freePort } from "../../src/dev/FreePort.ts"
-import { healthOf, startBalancer } from "../support/Balancer.ts"
-import { type RecordingClient, startClient } from "../support/RecordingClient.ts"
+import { healthOf, startBalancer } from "../../testing/services/Balancer.ts"
+import { type RecordingClient, startClient } from "../../testing/readers/RecordingClient.ts"
 import type { Container } from "./container.ts"
 
 export interface RolloutOptions {

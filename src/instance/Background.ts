@@ -1,7 +1,7 @@
 import { Cause, Deferred, Effect, Exit, Layer, Option } from "effect"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
-import { ShapeApi } from "../http/ShapeApi.ts"
+import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Instance, InstanceFailed } from "./Instance.ts"
 
 /** From a failure to the next attempt; then twice as long each time. */

@@ -1,7 +1,7 @@
 import { Deferred, Effect, type Scope } from "effect"
-import type { Inspector } from "../postgres/Inspector.ts"
-import type { TableChange } from "../postgres/TableChange.ts"
-import type { Timers } from "../storage/Timers.ts"
+import type { Inspector } from "../postgres/catalogue/Inspector.ts"
+import type { TableChange } from "../postgres/catalogue/TableChange.ts"
+import type { Timers } from "../shared/Timers.ts"
 
 /** What is known from ahead counts for so long: a table whose first change comes later is asked about again. */
 const validMillis = 1000

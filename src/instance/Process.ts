@@ -1,7 +1,7 @@
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
-import { HttpServer } from "../http/HttpServer.ts"
+import { HttpServer } from "../http/node/HttpServer.ts"
 import { Instance, type InstanceFailed } from "./Instance.ts"
 
 /** For the answers to requests that were held until the end. */

@@ -1,5 +1,5 @@
-import type { Lsn } from "../postgres/Lsn.ts"
-import type { PgError } from "../postgres/PgError.ts"
+import type { Lsn } from "../shared/Lsn.ts"
+import type { PgError } from "../postgres/errors/PgError.ts"
 
 /** The last failure of the stream that has to do with what it carries. */
 export interface StreamFault {

@@ -1,4 +1,4 @@
-import type { StreamSource } from "../storage/ShapeStore.ts"
+import type { StreamSource } from "../storage/state/ShapeStore.ts"
 
 /** What a new holder of the lock finds. */
 export interface TakeoverFacts {

@@ -1,8 +1,8 @@
 import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
-import { describeByOid } from "../postgres/catalogue.ts"
-import { AdminPool } from "../postgres/Pools.ts"
-import { readPublication } from "../postgres/publicationState.ts"
+import { describeByOid } from "../postgres/catalogue/DescribeTables.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
+import { readPublication } from "../postgres/publication/PublicationState.ts"
 import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
 import { Storage } from "../storage/Storage.ts"
 

@@ -1,8 +1,8 @@
 import { Duration, Effect } from "effect"
 import { quoteLiteral } from "../postgres/Identifiers.ts"
-import { ownPgError, type PgError } from "../postgres/PgError.ts"
-import type { Queryable } from "../postgres/SessionPool.ts"
-import { isHeld } from "./lockKey.ts"
+import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
+import type { Queryable } from "../postgres/connection/SessionPool.ts"
+import { isHeld } from "./LockKey.ts"
 import { type Evidence, type Holder, judge, type Patience, type Silence } from "./LockVerdict.ts"
 
 export interface LockBreakerOptions {

@@ -1,10 +1,10 @@
 import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
-import type { PgError } from "../postgres/PgError.ts"
-import { AdminPool } from "../postgres/Pools.ts"
-import type { ReplicationConnection } from "../replication/ReplicationConnection.ts"
+import type { PgError } from "../postgres/errors/PgError.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
+import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { type LockBreakerOptions, runLockBreaker } from "./LockBreaker.ts"
-import { lockKey } from "./lockKey.ts"
+import { lockKey } from "./LockKey.ts"
 
 /** What the lock is taken on. */
 export type LockConnection = Pick<ReplicationConnection, "query" | "backendPid" | "walSenderTimeoutMillis">

@@ -1,4 +1,4 @@
-import { applicationName } from "../replication/holderProtocol.ts"
+import { applicationName } from "../replication/connection/HolderProtocol.ts"
 
 /** A backend that holds the lock, as `pg_stat_activity` shows it. Times are texts: only compared for equality. */
 export interface Holder {

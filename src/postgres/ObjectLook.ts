@@ -1,6 +1,6 @@
 import { Effect } from "effect"
-import type { PgError } from "./PgError.ts"
-import type { Queryable } from "./SessionPool.ts"
+import type { PgError } from "./errors/PgError.ts"
+import type { Queryable } from "./connection/SessionPool.ts"
 
 /**
  * What is known of an object that a condition uses: hashes of what it is made of, with blanks between; empty when there is no

@@ -1,9 +1,9 @@
 import { Effect } from "effect"
-import { explainedPgError } from "./classifyPgError.ts"
-import { type Lsn, parseLsn } from "./Lsn.ts"
-import type { PgError } from "./PgError.ts"
-import { losesChangesOfAddedTables } from "./publicationAlter.ts"
-import type { Queryable } from "./SessionPool.ts"
+import { explainedPgError } from "./errors/ClassifyPgError.ts"
+import { type Lsn, parseLsn } from "../shared/Lsn.ts"
+import type { PgError } from "./errors/PgError.ts"
+import { losesChangesOfAddedTables } from "./publication/AlterPublication.ts"
+import type { Queryable } from "./connection/SessionPool.ts"
 
 /** What is fixed about a server as long as it is not restarted. */
 export interface ServerInfo {

@@ -1,5 +1,5 @@
 import { quoteIdentifier } from "./Identifiers.ts"
-import type { ColumnInfo } from "./TableInfo.ts"
+import type { ColumnInfo } from "./catalogue/TableInfo.ts"
 
 /** `pg_type` OIDs whose cast to text returns exactly the characters that the output function writes. */
 const castsLikeOutput = new Set([25, 1043]) // text, varchar

@@ -1,5 +1,5 @@
 import type { Effect } from "effect"
-import type { Lsn } from "../postgres/Lsn.ts"
+import type { Lsn } from "../shared/Lsn.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import type { Tuple } from "../postgres/Tuple.ts"
 

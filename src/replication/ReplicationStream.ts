@@ -1,11 +1,11 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
-import type { PgError } from "../postgres/PgError.ts"
-import { AdminPool } from "../postgres/Pools.ts"
-import type { PassedOver } from "./passOver.ts"
-import { connect, type ReplicationConnection } from "./ReplicationConnection.ts"
-import type { StreamOptions } from "./runStream.ts"
-import { dropSlot, ensureSlot, type EnsuredSlot, readSlot } from "./Slot.ts"
+import type { PgError } from "../postgres/errors/PgError.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
+import type { PassedOver } from "./stream/PassOver.ts"
+import { connect, type ReplicationConnection } from "./stream/ReplicationConnection.ts"
+import type { StreamOptions } from "./stream/RunStream.ts"
+import { dropSlot, ensureSlot, type EnsuredSlot, readSlot } from "./connection/Slot.ts"
 
 /**
  * Replication as configured: the slot, publication and limits of this deployment. The steps of one round, in order, on

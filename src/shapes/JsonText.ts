@@ -1,4 +1,4 @@
-import type { ByteWriter } from "./ByteWriter.ts"
+import type { ByteWriter } from "../shared/ByteWriter.ts"
 
 const quote = 0x22
 const backslash = 0x5c

@@ -1,6 +1,6 @@
-import { keyColumns } from "../postgres/ColumnSelection.ts"
+import { keyColumns } from "../postgres/catalogue/ColumnSelection.ts"
 import type { Relation } from "../postgres/Relation.ts"
-import { contentsChanged, type TableInfo } from "../postgres/TableInfo.ts"
+import { contentsChanged, type TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
 
 /**

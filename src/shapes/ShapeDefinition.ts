@@ -1,4 +1,4 @@
-import type { TypeContents } from "../postgres/TableInfo.ts"
+import type { TypeContents } from "../postgres/catalogue/TableInfo.ts"
 import type { WhereClause } from "../where/WhereClause.ts"
 
 /**

@@ -1,7 +1,7 @@
 import { quoteTable } from "../postgres/Identifiers.ts"
-import type { Lsn } from "../postgres/Lsn.ts"
+import type { Lsn } from "../shared/Lsn.ts"
 import { type Tuple, unchangedToastLength } from "../postgres/Tuple.ts"
-import type { ByteWriter } from "./ByteWriter.ts"
+import type { ByteWriter } from "../shared/ByteWriter.ts"
 import { appendJsonText, appendKeyText } from "./JsonText.ts"
 import type { ShapeDefinition } from "./ShapeDefinition.ts"
 

@@ -1,4 +1,4 @@
-import type { Timers } from "./Timers.ts"
+import type { Timers } from "../shared/Timers.ts"
 
 /** The same trouble is said this often while it lasts. */
 const everyMillis = 10_000

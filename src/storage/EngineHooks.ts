@@ -1,4 +1,4 @@
-import type { ShapeState } from "./ShapeState.ts"
+import type { ShapeState } from "./state/ShapeState.ts"
 
 /** What others want to be told by the storage engine. All but `onGone` have one listener at a time, which may be replaced. */
 export interface EngineHooks {

@@ -1,6 +1,6 @@
 import type { Effect } from "effect"
-import type { StoragePaths } from "./StorageDir.ts"
-import type { Timers } from "./Timers.ts"
+import type { StoragePaths } from "./disk/StorageDir.ts"
+import type { Timers } from "../shared/Timers.ts"
 
 export interface EngineOptions {
   readonly paths: StoragePaths

@@ -1,6 +1,6 @@
 import { Context, Effect, Layer } from "effect"
-import type { Lsn } from "../postgres/Lsn.ts"
-import type { JournalEnd } from "./Records.ts"
+import type { Lsn } from "../shared/Lsn.ts"
+import type { JournalEnd } from "./records/Records.ts"
 import { Storage } from "./Storage.ts"
 import type { TakenOver } from "./EngineOptions.ts"
 

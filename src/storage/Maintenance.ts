@@ -1,18 +1,18 @@
 import { rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { removeEpochsBefore } from "./Epochs.ts"
-import type { JournalWriter } from "./JournalWriter.ts"
-import { moveSegments } from "./LogFileWriter.ts"
+import { removeEpochsBefore } from "./journal/Epochs.ts"
+import type { JournalWriter } from "./journal/JournalWriter.ts"
+import { moveSegments } from "./logs/LogFileWriter.ts"
 import {
   type CheckpointError,
   type CheckpointHead,
   type CheckpointWriter,
   type MetaOptions,
   openCheckpointWriter
-} from "./ShapeMeta.ts"
+} from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
-import { listDirectory, parseSegmentFile, shapeDir } from "./StorageDir.ts"
+import { listDirectory, parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
 /**

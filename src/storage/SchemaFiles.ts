@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
-import { type StoragePaths, writeWhole } from "./StorageDir.ts"
+import { type StoragePaths, writeWhole } from "./disk/StorageDir.ts"
 
 /**
  * `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions.

@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
-import { readEpochs } from "./Epochs.ts"
-import { indexedBytes, writeIndex } from "./SegmentIndexFiles.ts"
-import { SegmentScan } from "./SegmentScan.ts"
-import { listDirectory, parseSegmentFile } from "./StorageDir.ts"
+import { readEpochs } from "./journal/Epochs.ts"
+import { indexedBytes, writeIndex } from "./segments/SegmentIndexFiles.ts"
+import { SegmentScan } from "./segments/SegmentScan.ts"
+import { listDirectory, parseSegmentFile } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
 /** Read at a time: other work comes in between. */

@@ -1,8 +1,8 @@
 import { Context, type Effect, Schema, type Stream } from "effect"
-import type { Lsn } from "../postgres/Lsn.ts"
+import type { Lsn } from "../shared/Lsn.ts"
 import type { LogOffset } from "../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import type { WakeReason } from "./Waiters.ts"
+import type { WakeReason } from "./state/Waiters.ts"
 
 /** A shape as its readers know it. Identity of the object is identity of the shape for as long as it lives. */
 export interface ShapeHandle {

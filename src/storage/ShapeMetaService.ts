@@ -1,14 +1,14 @@
 import { Context, Effect, Layer, type Scope } from "effect"
-import { loadCheckpoint } from "./CheckpointReader.ts"
+import { loadCheckpoint } from "./checkpoint/CheckpointReader.ts"
 import {
   type CheckpointError,
   type CheckpointHead,
   type CheckpointWriter,
   type MetaOptions,
   openCheckpointWriter
-} from "./ShapeMeta.ts"
-import type { ShapeStore } from "./ShapeStore.ts"
-import type { StoragePaths } from "./StorageDir.ts"
+} from "./checkpoint/CheckpointWriter.ts"
+import type { ShapeStore } from "./state/ShapeStore.ts"
+import type { StoragePaths } from "./disk/StorageDir.ts"
 
 /** The metadata of one storage directory: checkpoints in SQLite, one file for each epoch that wrote any. */
 export class ShapeMeta extends Context.Service<

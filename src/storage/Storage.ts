@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
-import { maxLsn } from "../postgres/Lsn.ts"
+import { maxLsn } from "../shared/Lsn.ts"
 import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
 import {
   logPieces,
@@ -13,21 +13,21 @@ import {
   type ReadPlan,
   snapshotPieces,
   tailInMemory
-} from "./LogReading.ts"
-import { DamagedFile, FileIntegrity } from "./FileIntegrity.ts"
-import { discardDamaged, discardUnreadable } from "./discardShape.ts"
-import { ReadFailures } from "./ReadFailures.ts"
-import { failingWith, piecesToStream } from "./piecesToStream.ts"
+} from "./logs/LogReading.ts"
+import { DamagedFile, FileIntegrity } from "./disk/FileIntegrity.ts"
+import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
+import { ReadFailures } from "./logs/ReadFailures.ts"
+import { failingWith, piecesToStream } from "./logs/PiecesToStream.ts"
 import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
-import type { ShapeState } from "./ShapeState.ts"
-import { SnapshotChunks } from "./SnapshotChunks.ts"
-import { digestOf } from "./ShapeStore.ts"
-import { otherFormatVersions, storagePaths } from "./StorageDir.ts"
+import type { ShapeState } from "./state/ShapeState.ts"
+import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
+import { digestOf } from "./state/ShapeStore.ts"
+import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { StorageEngine } from "./StorageEngine.ts"
-import { longestLateMillis } from "./Sight.ts"
-import { timersOf } from "./Timers.ts"
-import { Watch } from "./Watch.ts"
-import { checkWritable } from "./WriteCheck.ts"
+import { longestLateMillis } from "./disk/Sight.ts"
+import { timersOf } from "../shared/Timers.ts"
+import { Watch } from "./state/Watch.ts"
+import { checkWritable } from "./disk/WriteCheck.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {

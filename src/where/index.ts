@@ -9,9 +9,9 @@ export {
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
 export { isStoredExpression, type StoredExpression } from "./evaluate/Form.ts"
 export { CompileAside } from "./aside/CompileAside.ts"
-export { columnsOf } from "./columnsOf.ts"
-export { compileOrderBy } from "./compileOrderBy.ts"
-export { compileWhere, type CompiledWhere, type WhereRequest } from "./compileWhere.ts"
+export { columnsOf } from "./ColumnsOf.ts"
+export { compileOrderBy } from "./CompileOrderBy.ts"
+export { compileWhere, type CompiledWhere, type WhereRequest } from "./CompileWhere.ts"
 export {
   ClauseOutdated,
   evaluate,
@@ -23,9 +23,9 @@ export {
 export { Burst } from "./index/Costs.ts"
 export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
-export { memoryOf, sizeOfParams } from "./memoryOf.ts"
-export { loadParser } from "./parse/parser.ts"
-export { narrowing } from "./print/narrowing.ts"
+export { memoryOf, sizeOfParams } from "./MemoryOf.ts"
+export { loadParser } from "./parse/Parser.ts"
+export { narrowing } from "./print/Narrowing.ts"
 export {
   askPostgres,
   type AskingQuery,
@@ -33,6 +33,6 @@ export {
   type Questions,
   type RowTexts,
   type Verdicts
-} from "./slow/askPostgres.ts"
+} from "./evaluate/AskPostgres.ts"
 export type { Classification, WhereClause } from "./WhereClause.ts"
 export type { WhereError } from "./WhereError.ts"

@@ -7,7 +7,7 @@ import {
   silenceMillis,
   type ToMain,
   type ToWorker
-} from "./Protocol.ts"
+} from "./WorkerProtocol.ts"
 
 /** The main process does not answer: it is stuck, or its answer does not matter any more. */
 export class MainSilent extends Data.TaggedError("MainSilent")<{ readonly message: string }> {}

@@ -1,7 +1,7 @@
 import { Redacted } from "effect"
 import { dirname } from "node:path"
 import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
-import type { StoragePaths } from "../storage/StorageDir.ts"
+import type { StoragePaths } from "../storage/disk/StorageDir.ts"
 
 interface PlainTarget extends Omit<DatabaseTarget, "password"> {
   readonly password: string | undefined

@@ -1,15 +1,15 @@
 import { Effect, Layer, SubscriptionRef } from "effect"
 import { HealthRef, observed } from "../health/HealthRef.ts"
-import { Inspector } from "../postgres/Inspector.ts"
-import { ownPgError, PgError } from "../postgres/PgError.ts"
-import { AdminPool } from "../postgres/Pools.ts"
+import { Inspector } from "../postgres/catalogue/Inspector.ts"
+import { ownPgError, PgError } from "../postgres/errors/PgError.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
 import { notActive, ShapeRegistry, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { awaitReadable } from "../registry/ShapeRegistryLive.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
-import { digestOf } from "../storage/ShapeStore.ts"
+import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
-import { makeRounds } from "./Rounds.ts"
+import { makeRounds } from "../shared/Rounds.ts"
 
 /** How long a client waits for the main process to say what is true before it is answered with what is known here. */
 const settleMillis = 5000

@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process"
 import { extname, join } from "node:path"
 import { Effect, Option } from "effect"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
-import type { ToMain, ToWorker } from "./Protocol.ts"
+import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
 
 /** Not imported: bundlers of programs that Baton is part of take `fork` for a module to be bundled, and fail. */
 const { fork } = process.getBuiltinModule("node:child_process")

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "vitest"
 import { spawnSync } from "node:child_process"
 import * as path from "node:path"
-import { parseCommandLine } from "../../src/commandLine.ts"
-import { batonVersion } from "../../src/http/serverIdentity.ts"
+import { parseCommandLine } from "../../src/command/CommandLine.ts"
+import { batonVersion } from "../../src/shared/ServerIdentity.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { onTestFinished } from "vitest"
-import { fileProblems } from "../../src/config/checkFiles.ts"
-import { startService } from "../support/service.ts"
+import { fileProblems } from "../../src/config/CheckFiles.ts"
+import { startService } from "../../testing/services/Service.ts"
 
 const problem = (file: string | undefined) => fileProblems({ databaseCaCertificateFile: file })
 

@@ -3,7 +3,7 @@ import { Redacted, Result } from "effect"
 import * as fc from "fast-check"
 import { acceptedVariables } from "../../src/config/AcceptedVariables.ts"
 import type { BatonConfig } from "../../src/config/BatonConfig.ts"
-import { type CompleteConfig, parseConfig } from "../../src/config/parseConfig.ts"
+import { type CompleteConfig, parseConfig } from "../../src/config/ParseConfig.ts"
 import { variables } from "../../src/config/Variables.ts"
 
 type Env = Readonly<Record<string, string | undefined>>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { redact } from "../../src/config/Redaction.ts"
-import { redactQuery } from "../../src/http/QueryString.ts"
+import { redactQuery } from "../../src/http/request/QueryString.ts"
 
 describe("redaction", () => {
   it.each([

@@ -11,7 +11,7 @@ import { afterAll, beforeAll } from "vitest"
 import { type DevDatabase, devDatabase } from "../../src/dev/DevDatabase.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { isAlive } from "../../src/dev/Processes.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 const query = async (url: string, sql: string): Promise<ReadonlyArray<Record<string, unknown>>> => {
   const client = new pg.Client(url)

@@ -7,8 +7,8 @@ import { createInterface } from "node:readline"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { postgresBinaries, postgresUser } from "../../src/dev/PostgresBinaries.ts"
 import { isAlive } from "../../src/dev/Processes.ts"
-import { createDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { vi } from "vitest"
 
 const using = async (

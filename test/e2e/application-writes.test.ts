@@ -1,7 +1,7 @@
 import { afterAll, assert, beforeAll, describe, inject, it } from "vitest"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 
 /** A table `t` with columns `id`, `a` and perhaps others, and what a request for it has to lead to. */
 interface Kind {

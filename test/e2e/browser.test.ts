@@ -4,9 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { chromium, type Browser } from "playwright-core"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) => existsSync(path))
 if (executablePath === undefined)

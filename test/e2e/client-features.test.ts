@@ -9,9 +9,9 @@ import {
   snakeCamelMapper
 } from "@electric-sql/client"
 import { afterAll, afterEach, assert, beforeAll, describe, it, onTestFinished } from "vitest"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 
 const db = databaseForFile()
 let service: TestService

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, it, onTestFinished } from "vitest"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { requestLog } from "../support/shape-log.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { requestLog } from "../../testing/readers/ShapeLog.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query("CREATE TABLE items (id int PRIMARY KEY, t text); INSERT INTO items VALUES (1, 'first')")

@@ -5,9 +5,9 @@ import pg from "pg"
 import { chromium, type Browser, type Page } from "playwright-core"
 import { build, preview } from "vite"
 import { afterAll, afterEach, assert, beforeAll, describe, it, onTestFinished } from "vitest"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((file) => existsSync(file))
 if (executablePath === undefined)

@@ -1,7 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 describe("a condition is judged by the catalogue as it is when it is asked", () => {
   let database: TestDatabase

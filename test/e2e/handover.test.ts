@@ -2,11 +2,11 @@ import { afterAll, assert, beforeAll, describe, it, onTestFinished } from "vites
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { type HandoverKind, handoverRuns } from "../../scripts/support/HandoverRuns.ts"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
+import { type HandoverKind, handoverRuns } from "../../testing/runs/HandoverRuns.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { createDatabase } from "../support/database.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { patient } from "../../testing/Load.ts"
 
 // Of its own, because it is restarted.
 let cluster: Cluster

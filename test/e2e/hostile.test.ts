@@ -1,11 +1,11 @@
 import { assert, expect, it } from "vitest"
-import { hostileKinds } from "../../scripts/support/HostileRequests.ts"
-import { hostileRuns, processState } from "../../scripts/support/HostileRuns.ts"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { hostileKinds } from "../../testing/runs/HostileRequests.ts"
+import { hostileRuns, processState } from "../../testing/runs/HostileRuns.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query("CREATE TABLE victims (id int PRIMARY KEY, t text); INSERT INTO victims VALUES (1, 'kept')")

@@ -1,12 +1,12 @@
 import { gunzipSync } from "node:zlib"
 import { Agent, get } from "node:http"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { startClient } from "../../scripts/support/RecordingClient.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { nginxPath, startNginx, type Nginx } from "../support/nginx.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { startClient } from "../../testing/readers/RecordingClient.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { nginxPath, startNginx, type Nginx } from "../../testing/services/Nginx.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 if (nginxPath === undefined)
   console.warn("Skipped: the tests with a caching proxy need nginx (Debian: apt-get install nginx-light).")

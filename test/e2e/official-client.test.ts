@@ -5,19 +5,19 @@ import {
   literals,
   ownTypes,
   typesWithoutInput
-} from "../../scripts/support/EveryType.ts"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
-import { columnsOf, createFilled, randomTransactions } from "../../scripts/support/RandomTransactions.ts"
+} from "../../testing/postgres/EveryType.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { columnsOf, createFilled, randomTransactions } from "../../testing/postgres/RandomTransactions.ts"
 import {
   type RecordingClient,
   type RecordingOptions,
   startClient
-} from "../../scripts/support/RecordingClient.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { differenceOfRows, selectRows } from "../support/rows.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+} from "../../testing/readers/RecordingClient.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { differenceOfRows, selectRows } from "../../testing/postgres/Rows.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile((database) => database.query(ownTypes))
 let service: TestService

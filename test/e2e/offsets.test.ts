@@ -3,11 +3,11 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { freshSeed, makeRandom, type Random } from "../../scripts/support/Random.ts"
-import { databaseForFile } from "../support/database.ts"
-import { startService } from "../support/service.ts"
-import { type LogMessage, requestLog, ShapeLogReader } from "../support/shape-log.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { startService } from "../../testing/services/Service.ts"
+import { type LogMessage, requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile()
 

@@ -28,8 +28,8 @@ import {
 import { databaseForTest } from "../faults/support/faults.ts"
 import { ask } from "../http/support/harness.ts"
 import { recordingLogger } from "../storage/support.ts"
-import type { TestDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v int); INSERT INTO items VALUES (1, 1)"
 const target = "/v1/shape?table=items&offset=-1"

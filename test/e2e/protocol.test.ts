@@ -1,8 +1,8 @@
 import { afterAll, afterEach, assert, beforeAll, describe, it } from "vitest"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { type LogMessage, type LogResponse, requestLog } from "../support/shape-log.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { type LogMessage, type LogResponse, requestLog } from "../../testing/readers/ShapeLog.ts"
 
 const db = databaseForFile((database) =>
   database.query(`CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE TABLE beside (id int PRIMARY KEY)`)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { startService } from "../support/service.ts"
+import { startService } from "../../testing/services/Service.ts"
 
 /** From start to end, with what Node says about its compile cache. It needs no database to become healthy. */
 const run = async (): Promise<string> => {

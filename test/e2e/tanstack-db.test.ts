@@ -15,13 +15,13 @@ import {
   or
 } from "@tanstack/db"
 import { afterAll, afterEach, assert, beforeAll, describe, it, onTestFinished } from "vitest"
-import { literals } from "../../scripts/support/EveryType.ts"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
-import { createFilled, randomTransactions } from "../../scripts/support/RandomTransactions.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { literals } from "../../testing/postgres/EveryType.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { createFilled, randomTransactions } from "../../testing/postgres/RandomTransactions.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile()
 let service: TestService

@@ -2,14 +2,19 @@ import { afterAll, assert, beforeAll, describe, it, onTestFinished } from "vites
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { type Instances, makeInstances, type Place } from "../../scripts/support/Instances.ts"
-import { LogFollower } from "../../scripts/support/LogFollower.ts"
-import { treeDigest } from "../../scripts/support/TreeDigest.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { differenceOfRows, selectRows } from "../support/rows.ts"
-import { type LogResponse, type Position, requestLog, ShapeLogReader } from "../support/shape-log.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { type Instances, makeInstances, type Place } from "../../testing/services/Instances.ts"
+import { LogFollower } from "../../testing/readers/LogFollower.ts"
+import { treeDigest } from "../../testing/services/TreeDigest.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { differenceOfRows, selectRows } from "../../testing/postgres/Rows.ts"
+import {
+  type LogResponse,
+  type Position,
+  requestLog,
+  ShapeLogReader
+} from "../../testing/readers/ShapeLog.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 interface Case {
   /** Has a shape of each of the selections, and a change that has been streamed, before anything is altered. */

@@ -1,9 +1,9 @@
 import pg from "pg"
 import { assert, describe, inject, it, onTestFinished } from "vitest"
-import { eventually } from "../support/eventually.ts"
-import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** A database with an encoding of its own, and a session in that encoding: its bytes go in as they are. */
 const encodedDatabase = async (encoding: string) => {

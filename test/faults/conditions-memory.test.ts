@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { patient } from "../../scripts/support/Load.ts"
-import { eventually } from "../support/eventually.ts"
-import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { patient } from "../../testing/Load.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
 
 const mostBytes = 300_000

@@ -2,10 +2,10 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { crashRuns } from "../../scripts/support/CrashRuns.ts"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
-import { createDatabase } from "../support/database.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { crashRuns } from "../../testing/runs/CrashRuns.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { patient } from "../../testing/Load.ts"
 
 const runs = async (count: number, damages: boolean) => {
   const database = await createDatabase()

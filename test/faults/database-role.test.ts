@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, inject, it } from "vitest"
-import type { TestDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, roleForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const page = readFileSync(path.resolve(import.meta.dirname, "../../docs/database-role.md"), "utf8")
 

@@ -2,9 +2,9 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { spawnSync } from "node:child_process"
 import { rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** A file system of 16 MB of its own; `undefined` where none can be mounted. */
 const smallDisk = (): string | undefined => {

@@ -1,12 +1,12 @@
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { eventually } from "../support/eventually.ts"
-import { ShapeLogReader, requestLog } from "../support/shape-log.ts"
-import type { TestDatabase } from "../support/database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { ShapeLogReader, requestLog } from "../../testing/readers/ShapeLog.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
 import { Random } from "../where/support/random.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** For each of them some rows are decided here, and others by Postgres. */
 const mixed = [

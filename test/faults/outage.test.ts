@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { gunzipSync } from "node:zlib"
-import { formatVersion } from "../../src/storage/StorageDir.ts"
-import { startDatabaseProxy } from "../../scripts/support/DatabaseProxy.ts"
-import { createDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { formatVersion } from "../../src/storage/disk/StorageDir.ts"
+import { startDatabaseProxy } from "../../testing/services/DatabaseProxy.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const shapes: ReadonlyArray<Readonly<Record<string, string>>> = [
   { table: "items" },

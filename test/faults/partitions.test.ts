@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** Ids that a client has who fetches the shape from its beginning. */
 const idsOf = async (url: string, table: string): Promise<ReadonlyArray<string>> => {

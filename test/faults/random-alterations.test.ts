@@ -1,8 +1,8 @@
 import { assert, describe, it } from "vitest"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { databaseForTest, serviceForTest } from "./support/faults.ts"
 import { followAlterations } from "./support/followAlterations.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const sequences = 3
 const steps = 8

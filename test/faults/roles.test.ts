@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, endSessions, roleForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v int); INSERT INTO items VALUES (1, 1)"
 

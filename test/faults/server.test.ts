@@ -1,8 +1,8 @@
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** One server for all tests of this file, which start it again with other settings. */
 let cluster: Cluster

@@ -1,10 +1,10 @@
 import { createServer, type AddressInfo, type Socket } from "node:net"
 import { assert, it, onTestFinished } from "vitest"
 import { freePort } from "../../src/dev/FreePort.ts"
-import { createDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** Accepts connections, and never says a word. */
 const silentServer = async (): Promise<number> => {

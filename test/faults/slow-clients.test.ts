@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { connect, type Socket } from "node:net"
 import { afterEach, assert, describe, it } from "vitest"
-import { patient } from "../../scripts/support/Load.ts"
-import type { TestDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import type { TestService } from "../support/service.ts"
-import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
+import { patient } from "../../testing/Load.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import type { TestService } from "../../testing/services/Service.ts"
+import { requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { databaseForTest, serviceForTest } from "./support/faults.ts"
 
 const sockets = new Set<Socket>()

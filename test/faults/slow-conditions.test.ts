@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, describe, it } from "vitest"
-import { eventually } from "../support/eventually.ts"
-import { ShapeLogReader, requestLog } from "../support/shape-log.ts"
-import type { TestDatabase } from "../support/database.ts"
-import type { TestService } from "../support/service.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { ShapeLogReader, requestLog } from "../../testing/readers/ShapeLog.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import type { TestService } from "../../testing/services/Service.ts"
 import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** What others may lose by it: within this time they have their changes. Generous, for busy machines. */
 const othersMillis = Number(process.env["OTHERS_MILLIS"] ?? 8000)

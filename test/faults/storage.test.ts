@@ -2,10 +2,10 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { spawnSync } from "node:child_process"
 import { readdirSync, rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
-import { eventually } from "../support/eventually.ts"
-import { mountLate } from "../support/lateMounts.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { mountLate } from "../../testing/services/LateMounts.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const mount = (...options: ReadonlyArray<string>): boolean => spawnSync("mount", options).status === 0
 

@@ -2,9 +2,9 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { createDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService } from "../support/service.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService } from "../../testing/services/Service.ts"
 
 interface Answer {
   readonly status: number

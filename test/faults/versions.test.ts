@@ -1,8 +1,8 @@
 import { assert, describe, it, onTestFinished } from "vitest"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 describe("the oldest Postgres that is supported", () => {
   it("is served like any other", { timeout: patient(90_000) }, async (test) => {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { type Waiter, Waiters } from "../../src/storage/Waiters.ts"
+import { type Waiter, Waiters } from "../../src/storage/state/Waiters.ts"
 
 describe("requests held while storage is read anew", () => {
   it.live("look again once, and wait on when there is nothing new", () =>

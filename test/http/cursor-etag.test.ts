@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { nextCursor } from "../../src/http/Cursor.ts"
-import { logEtag, matchesEtag } from "../../src/http/Etag.ts"
+import { nextCursor } from "../../src/http/reply/Cursor.ts"
+import { logEtag, matchesEtag } from "../../src/http/reply/Etag.ts"
 
 const at = (iso: string) => Date.parse(iso)
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { HTTPException } from "hono/http-exception"
-import { type Authorize, Refused } from "../../src/http/Authorize.ts"
+import { type Authorize, Refused } from "../../src/http/hook/Authorize.ts"
 import { recordingLogger } from "../storage/support.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type Received } from "./support/harness.ts"

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { conditionRefused } from "../../src/http/Conditions.ts"
+import { conditionRefused } from "../../src/http/shape/Conditions.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type Asked } from "./support/harness.ts"
 

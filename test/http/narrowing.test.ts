@@ -1,9 +1,9 @@
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { makeRandom, type Random } from "../../scripts/support/Random.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { makeRandom, type Random } from "../../testing/Random.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { patient } from "../../testing/Load.ts"
 
 const seed = Number(process.env["NARROWING_SEED"] ?? Date.now() % 1_000_000)
 

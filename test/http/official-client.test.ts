@@ -7,7 +7,7 @@ import {
 } from "@electric-sql/client"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
-import { HttpServer } from "../../src/http/HttpServer.ts"
+import { HttpServer } from "../../src/http/node/HttpServer.ts"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, type HarnessOptions } from "./support/harness.ts"

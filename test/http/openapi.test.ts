@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { otherParameters, shapeParameters } from "../../src/http/ShapeParams.ts"
-import { subsetParameters } from "../../src/http/SubsetParams.ts"
+import { otherParameters, shapeParameters } from "../../src/http/request/ShapeParams.ts"
+import { subsetParameters } from "../../src/http/request/SubsetParams.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask } from "./support/harness.ts"
 

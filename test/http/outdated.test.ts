@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { NotActive, SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
-import { type SubsetError, SubsetOutdated } from "../../src/registry/SubsetReader.ts"
+import { type SubsetError, SubsetOutdated } from "../../src/registry/subset/SubsetReader.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions, table } from "./support/harness.ts"
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "vitest"
 import { Result } from "effect"
-import { parseDeleteParams, parseReadParams } from "../../src/http/ShapeParams.ts"
+import { parseDeleteParams, parseReadParams } from "../../src/http/request/ShapeParams.ts"
 
 const base = { table: "t", offset: "0_0", handle: "h" }
 const large = "9".repeat(3_000_000)

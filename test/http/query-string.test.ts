@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { QueryParser } from "../../src/http/ParsedQuery.ts"
-import { decodeQuery, redactQuery } from "../../src/http/QueryString.ts"
+import { QueryParser } from "../../src/http/request/ParsedQuery.ts"
+import { decodeQuery, redactQuery } from "../../src/http/request/QueryString.ts"
 
 const decoded = (query: string): unknown => JSON.parse(JSON.stringify(decodeQuery(query).values))
 

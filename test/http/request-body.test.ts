@@ -1,9 +1,9 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { Result } from "effect"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
-import { hasMoreItems, parseBody } from "../../src/http/RequestBody.ts"
+import { hasMoreItems, parseBody } from "../../src/http/request/RequestBody.ts"
 
 /** What a parsed text has of values, names and lists: as many as it has commas, colons and opening brackets. */
 const itemsOf = (value: unknown): number => {

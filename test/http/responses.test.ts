@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
-import { logBody } from "../../src/http/LogBody.ts"
+import { logBody } from "../../src/http/reply/LogBody.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import {
   activate,

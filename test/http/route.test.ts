@@ -1,5 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { operationOf, routeOf, splitTarget, type Operation, type Route } from "../../src/http/Route.ts"
+import {
+  operationOf,
+  routeOf,
+  splitTarget,
+  type Operation,
+  type Route
+} from "../../src/http/request/Route.ts"
 
 const paths: ReadonlyArray<readonly [string, Route]> = [
   ["/", "root"],

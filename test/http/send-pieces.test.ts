@@ -3,9 +3,9 @@ import { createServer, get, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect, Exit } from "effect"
 import { afterEach, assert, describe, it } from "vitest"
-import type { ApiReply, ReplyBody } from "../../src/http/ApiReply.ts"
-import { bufferSizes, PieceBuffers } from "../../src/http/PieceBuffers.ts"
-import { sendReply } from "../../src/http/NodeReply.ts"
+import type { ApiReply, ReplyBody } from "../../src/http/reply/ApiReply.ts"
+import { bufferSizes, PieceBuffers } from "../../src/http/node/PieceBuffers.ts"
+import { sendReply } from "../../src/http/node/NodeReply.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 
 const stops: Array<() => void> = []

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import type { SubsetParams } from "../../src/http/SubsetParams.ts"
+import type { SubsetParams } from "../../src/http/request/SubsetParams.ts"
 import {
   SubsetFailed,
   type SubsetQuery,
   SubsetRefused,
   SubsetUnavailable
-} from "../../src/registry/SubsetReader.ts"
-import { ShapeApi } from "../../src/http/ShapeApi.ts"
+} from "../../src/registry/subset/SubsetReader.ts"
+import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
 

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, type Scope } from "effect"
 import { CatalogueAhead } from "../../src/instance/CatalogueAhead.ts"
-import { ownPgError, type PgError } from "../../src/postgres/PgError.ts"
-import type { TableChange } from "../../src/postgres/TableChange.ts"
-import { systemTimers } from "../../src/storage/Timers.ts"
+import { ownPgError, type PgError } from "../../src/postgres/errors/PgError.ts"
+import type { TableChange } from "../../src/postgres/catalogue/TableChange.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 const vanished = { _tag: "Vanished" } as TableChange
 

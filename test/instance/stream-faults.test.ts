@@ -5,7 +5,7 @@ import {
   type StreamFault,
   streamFrom
 } from "../../src/instance/StreamFaults.ts"
-import { classifyPgError } from "../../src/postgres/classifyPgError.ts"
+import { classifyPgError } from "../../src/postgres/errors/ClassifyPgError.ts"
 
 const fromServer = (code: string, message = `error ${code}`) =>
   classifyPgError(Object.assign(new Error(message), { code, severity: "ERROR" }))

@@ -1,12 +1,12 @@
 import { Deferred, Effect, Logger } from "effect"
 import pg from "pg"
 import { acquireLock, type AcquireOptions } from "../../src/lock/LockService.ts"
-import { isHeld } from "../../src/lock/lockKey.ts"
-import type { ReplicationConnection } from "../../src/replication/ReplicationConnection.ts"
-import { ensureSlot } from "../../src/replication/Slot.ts"
+import { isHeld } from "../../src/lock/LockKey.ts"
+import type { ReplicationConnection } from "../../src/replication/stream/ReplicationConnection.ts"
+import { ensureSlot } from "../../src/replication/connection/Slot.ts"
 import { recordingSink } from "../replication/recording-sink.ts"
 import { adminOf, connectTo, until } from "../replication/support.ts"
-import type { TestDatabase } from "../support/database.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
 
 /** What tests do with the lock of one database. */
 export const contestOn = (db: () => TestDatabase) => {

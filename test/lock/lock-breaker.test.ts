@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { ownPgError, type PgError } from "../../src/postgres/PgError.ts"
-import type { Queryable } from "../../src/postgres/SessionPool.ts"
+import { ownPgError, type PgError } from "../../src/postgres/errors/PgError.ts"
+import type { Queryable } from "../../src/postgres/connection/SessionPool.ts"
 import { runLockBreaker } from "../../src/lock/LockBreaker.ts"
 
 /** The row that the database would answer for a session that took the lock and did nothing since. */

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, type Scope } from "effect"
-import type { Queryable } from "../../src/postgres/SessionPool.ts"
-import { connect } from "../../src/replication/ReplicationConnection.ts"
+import type { Queryable } from "../../src/postgres/connection/SessionPool.ts"
+import { connect } from "../../src/replication/stream/ReplicationConnection.ts"
 import { adminOf, connectTo, plainConfig, proxyTo, targetOf, until } from "../replication/support.ts"
-import { scopedDatabase, type TestDatabase } from "../support/database.ts"
+import { scopedDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { contestOn } from "./contest.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** Breaker settings that make a test short. Patience with instances of ours is never below their `bound`. */
 const quick = { tickMillis: 100, patienceMillis: { stuck: 100, baton: 2_100, foreign: 60_000 } }

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { isHeld } from "../../src/lock/lockKey.ts"
+import { isHeld } from "../../src/lock/LockKey.ts"
 import { connectTo, until } from "../replication/support.ts"
-import { createDatabase, databaseForFile } from "../support/database.ts"
+import { createDatabase, databaseForFile } from "../../testing/postgres/Database.ts"
 import { contestOn } from "./contest.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const database = databaseForFile()
 const { holders, isWaiting, lock, rows } = contestOn(database)

@@ -1,8 +1,8 @@
 import { assert, describe, it, onTestFinished } from "vitest"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
-import { startService, type TestService } from "../support/service.ts"
-import { requestLog, ShapeLogReader } from "../support/shape-log.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+import { requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
+import { patient } from "../../testing/Load.ts"
 
 const start = async (setUp: string): Promise<{ database: TestDatabase; service: TestService }> => {
   const database = await createDatabase()

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it, onTestFinished } from "vitest"
-import { freshSeed, makeRandom } from "../../scripts/support/Random.ts"
-import { createDatabase } from "../support/database.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
 import { streamOracle } from "./support/streamOracle.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 describe("random shapes over random transactions and restarts", () => {
   it(

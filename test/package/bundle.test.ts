@@ -5,9 +5,9 @@ import * as path from "node:path"
 import { promisify } from "node:util"
 import { afterAll, assert, it } from "vitest"
 import { freePort } from "../../src/dev/FreePort.ts"
-import { batonVersion } from "../../src/http/serverIdentity.ts"
-import { createDatabase } from "../support/database.ts"
-import { startService } from "../support/service.ts"
+import { batonVersion } from "../../src/shared/ServerIdentity.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { startService } from "../../testing/services/Service.ts"
 import { root } from "./consumer.ts"
 
 const run = promisify(execFile)

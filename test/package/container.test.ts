@@ -12,8 +12,8 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { assert, it, onTestFinished } from "vitest"
 import { canTraverse } from "../../src/dev/PostgresBinaries.ts"
-import { createDatabase } from "../support/database.ts"
-import { startService } from "../support/service.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { startService } from "../../testing/services/Service.ts"
 import { root } from "./consumer.ts"
 
 const user = { name: "node", uid: 1000, gid: 1000 }

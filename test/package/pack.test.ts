@@ -5,9 +5,9 @@ import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { demoData } from "../../src/dev/DemoData.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 import { type Consumer, examplesOf, installPackage, root, runToEnd } from "./consumer.ts"
 
 const db = databaseForFile((database) => database.query(demoData))

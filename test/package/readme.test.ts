@@ -4,9 +4,9 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, it } from "vitest"
 import { demoData } from "../../src/dev/DemoData.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 import { examplesOf, pathWithThisNode, root, runToEnd } from "./consumer.ts"
 
 const db = databaseForFile((database) => database.query(demoData))

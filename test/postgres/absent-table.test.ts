@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { whyAbsent } from "../../src/postgres/absentTable.ts"
-import { describeByName } from "../../src/postgres/catalogue.ts"
-import { makeAdminPool } from "../../src/postgres/Pools.ts"
-import { databaseForFile } from "../support/database.ts"
+import { whyAbsent } from "../../src/postgres/catalogue/AbsentTable.ts"
+import { describeByName } from "../../src/postgres/catalogue/DescribeTables.ts"
+import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 
 const database = databaseForFile((db) =>

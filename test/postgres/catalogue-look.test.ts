@@ -6,8 +6,8 @@ import {
   type LookedAt,
   lookAtCatalogue,
   newsBetween
-} from "../../src/postgres/CatalogueLook.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+} from "../../src/postgres/catalogue/CatalogueLook.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 
 const look = (
   tables: Readonly<Record<number, string>>,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { selectColumns } from "../../src/postgres/ColumnSelection.ts"
+import { selectColumns } from "../../src/postgres/catalogue/ColumnSelection.ts"
 import { column, table } from "./tables.ts"
 
 const items = table([column("id"), column("name"), column("qty")], { primaryKey: ["id"] })

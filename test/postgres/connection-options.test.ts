@@ -10,17 +10,17 @@ import { afterAll, beforeAll } from "vitest"
 import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { postgresUser, traversableTmp } from "../../src/dev/PostgresBinaries.ts"
-import { classifyPgError } from "../../src/postgres/classifyPgError.ts"
+import { classifyPgError } from "../../src/postgres/errors/ClassifyPgError.ts"
 import {
   clientOptions,
   type ConnectionConfig,
   displaySettings,
   serverTcpSettings,
   transportOptions
-} from "../../src/postgres/ConnectionOptions.ts"
-import { makeAdminPool } from "../../src/postgres/Pools.ts"
-import { Transport } from "../../src/postgres/Transport.ts"
-import { databaseForFile } from "../support/database.ts"
+} from "../../src/postgres/connection/ConnectionOptions.ts"
+import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
+import { Transport } from "../../src/postgres/connection/Transport.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
 

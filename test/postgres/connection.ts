@@ -1,7 +1,7 @@
 import { Redacted } from "effect"
 import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
-import type { ConnectionConfig } from "../../src/postgres/ConnectionOptions.ts"
-import type { TestDatabase } from "../support/database.ts"
+import type { ConnectionConfig } from "../../src/postgres/connection/ConnectionOptions.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
 
 /** What the configuration would say for a test database, with nothing out of the ordinary. */
 export const plainConfig: ConnectionConfig = {

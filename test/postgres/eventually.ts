@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** Waits for a condition, by the real clock; dies with what it waited for when the deadline, which grows with the load, passes. */
 export const eventually = <E, R>(

@@ -12,7 +12,7 @@ import {
   quoteTable,
   tableDoesNotExist
 } from "../../src/postgres/Identifiers.ts"
-import { databaseForFile } from "../support/database.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 
 const tableOf = (text: string) =>
   Result.match(parseTableName(text), {

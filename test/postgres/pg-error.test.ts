@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { AuthenticationError, ConnectionError, SqlError, UnknownError } from "effect/sql/SqlError"
-import { classifyPgError } from "../../src/postgres/classifyPgError.ts"
-import { type PgErrorKind, pgErrorKinds, PgError, ownPgError } from "../../src/postgres/PgError.ts"
-import { explain } from "../../src/postgres/explainPgError.ts"
+import { classifyPgError } from "../../src/postgres/errors/ClassifyPgError.ts"
+import { type PgErrorKind, pgErrorKinds, PgError, ownPgError } from "../../src/postgres/errors/PgError.ts"
+import { explain } from "../../src/postgres/errors/ExplainPgError.ts"
 
 /** An error as the server reports it, the way both libraries hand it on. */
 const server = (code: string, message: string, more: { detail?: string; routine?: string } = {}) =>

@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { createServer, type Socket } from "node:net"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { displaySettings } from "../../src/postgres/ConnectionOptions.ts"
+import { displaySettings } from "../../src/postgres/connection/ConnectionOptions.ts"
 import {
   makeAdminPool,
   makeSnapshotPool,
   snapshotTransaction,
   splitPoolSize
-} from "../../src/postgres/Pools.ts"
-import { databaseForFile } from "../support/database.ts"
+} from "../../src/postgres/connection/Pools.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
 

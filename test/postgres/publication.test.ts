@@ -2,14 +2,21 @@ import { assert, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { Effect, Fiber, type Scope } from "effect"
 import type pg from "pg"
-import { describeByName } from "../../src/postgres/catalogue.ts"
-import { makeAdminPool } from "../../src/postgres/Pools.ts"
-import { makePublication, type Publication, type PublicationOptions } from "../../src/postgres/Publication.ts"
-import { addToPublication, losesChangesOfAddedTables } from "../../src/postgres/publicationAlter.ts"
-import type { PublicationReport } from "../../src/postgres/PublicationReport.ts"
-import type { SessionPool } from "../../src/postgres/SessionPool.ts"
-import type { TableInfo } from "../../src/postgres/TableInfo.ts"
-import { databaseForFile } from "../support/database.ts"
+import { describeByName } from "../../src/postgres/catalogue/DescribeTables.ts"
+import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
+import {
+  makePublication,
+  type Publication,
+  type PublicationOptions
+} from "../../src/postgres/publication/Publication.ts"
+import {
+  addToPublication,
+  losesChangesOfAddedTables
+} from "../../src/postgres/publication/AlterPublication.ts"
+import type { PublicationReport } from "../../src/postgres/publication/PublicationReport.ts"
+import type { SessionPool } from "../../src/postgres/connection/SessionPool.ts"
+import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
 

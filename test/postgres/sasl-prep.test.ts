@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { saslPrep } from "../../src/postgres/saslPrep.ts"
+import { saslPrep } from "../../src/postgres/connection/SaslPrep.ts"
 
 // Source: RFC 4013, section 3, and what Postgres does with a password that is prohibited: it takes it as it is.
 it.each([

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { Effect } from "effect"
-import { makeAdminPool } from "../../src/postgres/Pools.ts"
+import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
 import {
   readServerInfo,
   readWalPosition,
@@ -9,7 +9,7 @@ import {
   type ServerInfo,
   serverProblem
 } from "../../src/postgres/ServerInfo.ts"
-import { databaseForFile } from "../support/database.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 
 const database = databaseForFile()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { TableCache } from "../../src/postgres/TableCache.ts"
-import type { TableChange } from "../../src/postgres/TableChange.ts"
+import { TableCache } from "../../src/postgres/catalogue/TableCache.ts"
+import type { TableChange } from "../../src/postgres/catalogue/TableChange.ts"
 import { column, table } from "./tables.ts"
 
 const v1 = table([column("id")], { oid: 7, name: "t" })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { compareTables } from "../../src/postgres/TableChange.ts"
-import type { ColumnInfo } from "../../src/postgres/TableInfo.ts"
+import { compareTables } from "../../src/postgres/catalogue/TableChange.ts"
+import type { ColumnInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { column, table } from "./tables.ts"
 
 const id = column("id", { typeOid: 23, typeName: "int4" })

@@ -1,4 +1,4 @@
-import type { ColumnInfo, TableInfo } from "../../src/postgres/TableInfo.ts"
+import type { ColumnInfo, TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 
 /** A column description with little said about it. */
 export const column = (name: string, changes: Partial<ColumnInfo> = {}): ColumnInfo => ({

@@ -1,10 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { Inspector } from "../../src/postgres/Inspector.ts"
-import { AdminPool, makeAdminPool, makeSnapshotPool, snapshotTransaction } from "../../src/postgres/Pools.ts"
-import { schemaHeader } from "../../src/postgres/SchemaHeader.ts"
+import { Inspector } from "../../src/postgres/catalogue/Inspector.ts"
+import {
+  AdminPool,
+  makeAdminPool,
+  makeSnapshotPool,
+  snapshotTransaction
+} from "../../src/postgres/connection/Pools.ts"
+import { schemaHeader } from "../../src/postgres/catalogue/SchemaHeader.ts"
 import { valueText } from "../../src/postgres/ValueText.ts"
-import { databaseForFile } from "../support/database.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { column, table } from "./tables.ts"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
-import { EarlyFailures } from "../../src/registry/EarlyFailures.ts"
-import { ShapeStore } from "../../src/storage/ShapeStore.ts"
-import { Waiters } from "../../src/storage/Waiters.ts"
+import { EarlyFailures } from "../../src/registry/routing/EarlyFailures.ts"
+import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
+import { Waiters } from "../../src/storage/state/Waiters.ts"
 import { definitionOf } from "../storage/support.ts"
 
 /** Fails in these transactions, then turns out to have a snapshot that contains those before 100 and not 90. */

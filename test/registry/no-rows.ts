@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import type { SnapshotRequest } from "../../src/registry/Snapshotter.ts"
+import type { SnapshotRequest } from "../../src/registry/snapshot/Snapshotter.ts"
 
 /** Snapshots without rows, of no transaction. */
 export const snapshotter = {

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Relation } from "../../src/postgres/Relation.ts"
-import type { MakeMatcher } from "../../src/registry/Matcher.ts"
-import { PreparedRoutes } from "../../src/registry/PreparedRoutes.ts"
-import { ShapeState } from "../../src/storage/ShapeState.ts"
+import type { MakeMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
+import { ShapeState } from "../../src/storage/state/ShapeState.ts"
 import { definitionOf } from "../storage/support.ts"
 
 const columns = [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]

@@ -2,13 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { tmpdir } from "node:os"
 import { type Limits, standardLimits } from "../../src/config/Limits.ts"
-import { makeSubsetReader, type SubsetQuery } from "../../src/registry/SubsetReader.ts"
+import { makeSubsetReader, type SubsetQuery } from "../../src/registry/subset/SubsetReader.ts"
 import { beginSnapshot, beginSql } from "../../src/registry/snapshot/SnapshotTransaction.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { definitionOf, type RowMessage, sessionsOf } from "./snapshot-support.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const db = databaseForFile((database) =>
   database.query(`

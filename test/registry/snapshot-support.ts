@@ -1,12 +1,12 @@
 import { Effect, type Scope } from "effect"
 import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
-import { clientOptions } from "../../src/postgres/ConnectionOptions.ts"
+import { clientOptions } from "../../src/postgres/connection/ConnectionOptions.ts"
 import { makeSnapshotSessions, type SnapshotSessions } from "../../src/registry/snapshot/SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "../../src/registry/snapshot/SnapshotTransaction.ts"
-import type { SnapshotRequest } from "../../src/registry/Snapshotter.ts"
+import type { SnapshotRequest } from "../../src/registry/snapshot/Snapshotter.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { plainConfig, targetOf } from "../postgres/connection.ts"
-import type { TestDatabase } from "../support/database.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
 
 /** Sessions that say in `pg_stat_activity` whose they are. */
 export const sessionsOf = (

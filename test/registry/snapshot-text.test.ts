@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { displaySettings } from "../../src/postgres/ConnectionOptions.ts"
+import { displaySettings } from "../../src/postgres/connection/ConnectionOptions.ts"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { Tuple } from "../../src/postgres/Tuple.ts"
-import { makeSnapshotter } from "../../src/registry/Snapshotter.ts"
-import { PgoutputDecoder } from "../../src/replication/PgoutputDecoder.ts"
-import { ByteWriter } from "../../src/shapes/ByteWriter.ts"
+import { makeSnapshotter } from "../../src/registry/snapshot/Snapshotter.ts"
+import { PgoutputDecoder } from "../../src/replication/wire/PgoutputDecoder.ts"
+import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import { makeTransactionStamp, makeWireEncoder } from "../../src/shapes/WireEncoder.ts"
-import { databaseForFile } from "../support/database.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { Collected, definitionOf, type RowMessage, sessionsOf } from "./snapshot-support.ts"
 
 /** SQL type and values; every type also gets NULL. */

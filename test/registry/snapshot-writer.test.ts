@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rmSync } from "node:fs"
 import { onTestFinished } from "vitest"
-import { makeSnapshotWriter } from "../../src/registry/SnapshotWriter.ts"
-import { eventually } from "../support/eventually.ts"
+import { makeSnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { definitionOf, engineAt, temporaryDirectory } from "../storage/support.ts"
 
 const open = async () => {

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
-import { defaultSnapshotLimits, makeSnapshotter } from "../../src/registry/Snapshotter.ts"
+import { defaultSnapshotLimits, makeSnapshotter } from "../../src/registry/snapshot/Snapshotter.ts"
 import { defaultSharingLimits, type SharingLimits } from "../../src/registry/snapshot/SharedTransactions.ts"
-import { databaseForFile } from "../support/database.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { Collected, definitionOf, sessionsOf } from "./snapshot-support.ts"
 
 const db = databaseForFile((database) =>

@@ -7,9 +7,9 @@ import {
   makeSnapshotter,
   type SnapshotLimits,
   type SnapshotRequest
-} from "../../src/registry/Snapshotter.ts"
-import { databaseForFile } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
+} from "../../src/registry/snapshot/Snapshotter.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { Collected, definitionOf, sessionsOf } from "./snapshot-support.ts"
 
 const db = databaseForFile((database) =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { MalformedMessage } from "../../src/replication/MalformedMessage.ts"
-import { type FrameHandler, MessageFramer } from "../../src/replication/MessageFramer.ts"
+import { MalformedMessage } from "../../src/replication/wire/MalformedMessage.ts"
+import { type FrameHandler, MessageFramer } from "../../src/replication/wire/MessageFramer.ts"
 import { encode } from "./pgoutput.encoder.ts"
 
 /** Notes what it is given; `stops` says for each call whether to stop after it. */

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { MessageHeads } from "../../src/replication/MessageHeads.ts"
+import { MessageHeads } from "../../src/replication/wire/MessageHeads.ts"
 import { Random } from "../where/support/random.ts"
 
 const message = (kind: string, content: Buffer): Buffer => {

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import fc from "fast-check"
-import { MalformedMessage, TransactionTooLarge } from "../../src/replication/MalformedMessage.ts"
-import { PgoutputDecoder } from "../../src/replication/PgoutputDecoder.ts"
+import { MalformedMessage, TransactionTooLarge } from "../../src/replication/wire/MalformedMessage.ts"
+import { PgoutputDecoder } from "../../src/replication/wire/PgoutputDecoder.ts"
 import { encode, type TableMessage, type Value } from "./pgoutput.encoder.ts"
 import { recordingSink, type SinkEvent } from "./recording-sink.ts"
 

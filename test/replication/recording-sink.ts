@@ -1,5 +1,5 @@
 import type { Effect } from "effect"
-import type { Lsn } from "../../src/postgres/Lsn.ts"
+import type { Lsn } from "../../src/shared/Lsn.ts"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import { columnText, type Tuple, unchangedToastLength } from "../../src/postgres/Tuple.ts"
 import type { ChangeSink } from "../../src/replication/ChangeSink.ts"

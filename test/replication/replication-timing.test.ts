@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, type Scope } from "effect"
-import type { Queryable } from "../../src/postgres/SessionPool.ts"
-import { connect } from "../../src/replication/ReplicationConnection.ts"
-import { scopedDatabase, type TestDatabase } from "../support/database.ts"
+import type { Queryable } from "../../src/postgres/connection/SessionPool.ts"
+import { connect } from "../../src/replication/stream/ReplicationConnection.ts"
+import { scopedDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { commits, rowsOf, setUpTables, streamsOn } from "./streams.ts"
 import { connectTo, plainConfig, proxyTo, targetOf, until } from "./support.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** Each test has a database of its own: most of their time is waiting, so they run side by side. */
 const onDatabase = (

@@ -1,9 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { Effect, Fiber, Logger } from "effect"
-import type { Queryable } from "../../src/postgres/SessionPool.ts"
-import { dropSlot, ensureSlot, readSlot, slotProblem, type SlotInfo } from "../../src/replication/Slot.ts"
-import { databaseForFile } from "../support/database.ts"
+import type { Queryable } from "../../src/postgres/connection/SessionPool.ts"
+import {
+  dropSlot,
+  ensureSlot,
+  readSlot,
+  slotProblem,
+  type SlotInfo
+} from "../../src/replication/connection/Slot.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { adminOf, connectTo, until } from "./support.ts"
 
 const database = databaseForFile((db) => db.query("CREATE TABLE t (id int)"))

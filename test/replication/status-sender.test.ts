@@ -1,5 +1,5 @@
 import { assert, it } from "vitest"
-import { StatusSender } from "../../src/replication/StatusSender.ts"
+import { StatusSender } from "../../src/replication/stream/StatusSender.ts"
 
 /** Flushed position in a standby status update, behind the header of CopyData: the second of its three. */
 const flushedIn = (frame: Buffer): bigint => frame.readBigUInt64BE(14)

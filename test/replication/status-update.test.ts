@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { encodeStatusUpdate } from "../../src/replication/StatusUpdate.ts"
-import { statusIntervalMillis } from "../../src/replication/runStream.ts"
+import { encodeStatusUpdate } from "../../src/replication/wire/StatusUpdate.ts"
+import { statusIntervalMillis } from "../../src/replication/stream/RunStream.ts"
 
 describe("status update", () => {
   const lsn = fc.oneof(

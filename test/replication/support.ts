@@ -1,10 +1,10 @@
 import { Effect, Redacted } from "effect"
 import { createConnection, createServer, type Socket } from "node:net"
 import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
-import { makeAdminPool } from "../../src/postgres/Pools.ts"
-import { connect, type ConnectOptions } from "../../src/replication/ReplicationConnection.ts"
-import type { TestDatabase } from "../support/database.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
+import { connect, type ConnectOptions } from "../../src/replication/stream/ReplicationConnection.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { patient } from "../../testing/Load.ts"
 
 export const targetOf = (db: TestDatabase): DatabaseTarget => ({
   host: db.host,

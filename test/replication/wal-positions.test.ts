@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import * as path from "node:path"
-import { parseLsn } from "../../src/postgres/Lsn.ts"
-import { dropSlot, ensureSlot } from "../../src/replication/Slot.ts"
+import { parseLsn } from "../../src/shared/Lsn.ts"
+import { dropSlot, ensureSlot } from "../../src/replication/connection/Slot.ts"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { scopedDatabase } from "../support/database.ts"
-import { moveWalPosition } from "../support/wal-position.ts"
+import { scopedDatabase } from "../../testing/postgres/Database.ts"
+import { moveWalPosition } from "../../testing/postgres/WalPosition.ts"
 import { recordingSink } from "./recording-sink.ts"
 import { adminOf, connectTo, until } from "./support.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const ownCluster = (settings: Readonly<Record<string, string>> = {}) =>
   Effect.acquireRelease(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Relation } from "../../src/postgres/Relation.ts"
-import type { ColumnInfo, TableInfo } from "../../src/postgres/TableInfo.ts"
-import { makeDefinition, type ShapeRequest } from "../../src/shapes/makeDefinition.ts"
+import type { ColumnInfo, TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
+import { makeDefinition, type ShapeRequest } from "../../src/shapes/MakeDefinition.ts"
 import {
   affectedAmong,
   gainedAttached,

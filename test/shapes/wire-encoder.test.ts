@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { type Tuple, tupleOf, unchangedToastLength } from "../../src/postgres/Tuple.ts"
-import { ByteWriter } from "../../src/shapes/ByteWriter.ts"
+import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import {
   type EncodedParts,
   makeTransactionStamp,

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "vitest"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
-import { CreatedDecoder, CreatedEncoder } from "../../src/storage/CreatedRecords.ts"
-import type { Notice } from "../../src/storage/Records.ts"
-import { ShapeStore } from "../../src/storage/ShapeStore.ts"
-import { Waiters } from "../../src/storage/Waiters.ts"
+import { CreatedDecoder, CreatedEncoder } from "../../src/storage/records/CreatedRecords.ts"
+import type { Notice } from "../../src/storage/records/Records.ts"
+import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
+import { Waiters } from "../../src/storage/state/Waiters.ts"
 import { definitionOf } from "./support.ts"
 
 const withClause = (tenant: number, changes: Partial<ShapeDefinition> = {}): ShapeDefinition => ({

@@ -5,11 +5,11 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { vi } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { changes, createShape, hasty, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const fault = vi.hoisted(() => ({ full: false }))
 

@@ -12,7 +12,7 @@ import {
   secureEpoch,
   successor,
   withdrawClaim
-} from "../../src/storage/Epochs.ts"
+} from "../../src/storage/journal/Epochs.ts"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import {
   createLayout,
@@ -20,7 +20,7 @@ import {
   segmentFile,
   storagePaths,
   type StoragePaths
-} from "../../src/storage/StorageDir.ts"
+} from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { changes, createShape, engineAt, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { rmSync, statSync, truncateSync } from "node:fs"
-import { RecentBytes } from "../../src/storage/RecentBytes.ts"
-import { segmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
+import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
+import { segmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { systemTimers } from "../../src/storage/Timers.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 import { Effect } from "effect"
-import type { Waiter } from "../../src/storage/Waiters.ts"
+import type { Waiter } from "../../src/storage/state/Waiters.ts"
 import { createShape, engineAt, hasty, messageOf, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */

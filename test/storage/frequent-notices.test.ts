@@ -1,8 +1,8 @@
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
-import { CreatedDecoder } from "../../src/storage/CreatedRecords.ts"
-import { FrequentNotices } from "../../src/storage/FrequentNotices.ts"
-import { encodeNotice, type Notice } from "../../src/storage/Records.ts"
+import { CreatedDecoder } from "../../src/storage/records/CreatedRecords.ts"
+import { FrequentNotices } from "../../src/storage/records/FrequentNotices.ts"
+import { encodeNotice, type Notice } from "../../src/storage/records/Records.ts"
 
 const visibilities = [
   { xmin: "7", xmax: "9", xipList: ["7", "8"], containedBefore: "1234" },

@@ -11,12 +11,12 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { afterEach } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { JournalReader } from "../../src/storage/JournalReader.ts"
-import { RecentBytes } from "../../src/storage/RecentBytes.ts"
+import { JournalReader } from "../../src/storage/journal/JournalReader.ts"
+import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
-import { ShapeStore } from "../../src/storage/ShapeStore.ts"
+import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { Waiters } from "../../src/storage/Waiters.ts"
+import { Waiters } from "../../src/storage/state/Waiters.ts"
 import {
   changes,
   createShape,

@@ -4,10 +4,10 @@ import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { afterEach } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { frameHeaderBytes, scanFrame } from "../../src/storage/Frame.ts"
-import { recordKind } from "../../src/storage/Records.ts"
+import { frameHeaderBytes, scanFrame } from "../../src/storage/disk/Frame.ts"
+import { recordKind } from "../../src/storage/records/Records.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { visitPart } from "../../src/storage/TransactionPart.ts"
+import { visitPart } from "../../src/storage/records/TransactionPart.ts"
 import {
   changes,
   createShape,

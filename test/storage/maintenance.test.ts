@@ -6,12 +6,12 @@ import { afterEach } from "vitest"
 import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
-import { openCheckpointWriter } from "../../src/storage/ShapeMeta.ts"
-import { moveSegments } from "../../src/storage/LogFileWriter.ts"
-import { parseSegmentFile, shapeDir } from "../../src/storage/StorageDir.ts"
-import { systemTimers } from "../../src/storage/Timers.ts"
+import { openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
+import { moveSegments } from "../../src/storage/logs/LogFileWriter.ts"
+import { parseSegmentFile, shapeDir } from "../../src/storage/disk/StorageDir.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import {
   changes,
   createShape,

@@ -1,7 +1,7 @@
 import { assert, describe, it, onTestFinished } from "vitest"
 import { mkdirSync, renameSync, rmSync } from "node:fs"
 import { Complaints } from "../../src/storage/Complaints.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { createShape, engineAt, temporaryDirectory, writeTransaction } from "./support.ts"
 
 const setting = async () => {

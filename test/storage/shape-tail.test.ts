@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { ShapeTail } from "../../src/storage/ShapeTail.ts"
+import { ShapeTail } from "../../src/storage/state/ShapeTail.ts"
 
 describe("the tail of a shape, as a reader keeps it", () => {
   it("stays as it was, whatever is appended or forgotten", () => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { SharedLook } from "../../src/storage/SharedLook.ts"
+import { SharedLook } from "../../src/shared/SharedLook.ts"
 
 /** A look whose answers the test gives, one by one. */
 const answered = () => {

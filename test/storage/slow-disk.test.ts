@@ -3,9 +3,9 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { vi } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { changes, createShape, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** What each sync waits for before it begins. */

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { isContained, snapshotFilter, xidPrecedes } from "../../src/storage/SnapshotFilter.ts"
+import { isContained, snapshotFilter, xidPrecedes } from "../../src/storage/state/SnapshotFilter.ts"
 
 const half = 2n ** 31n
 const low32 = (xid: bigint): number => Number(BigInt.asUintN(32, xid))

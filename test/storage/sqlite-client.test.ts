@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { afterAll } from "vitest"
-import { layer, SqliteClient } from "../../src/storage/SqliteClient.ts"
+import { layer, SqliteClient } from "../../src/storage/checkpoint/SqliteClient.ts"
 import { temporaryDirectory } from "./support.ts"
 
 const directory = temporaryDirectory()

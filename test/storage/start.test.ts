@@ -2,10 +2,10 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs"
 import { Effect, Layer, Result } from "effect"
 import { Config } from "../../src/config/BatonConfig.ts"
-import { parseConfig } from "../../src/config/parseConfig.ts"
+import { parseConfig } from "../../src/config/ParseConfig.ts"
 import { Storage } from "../../src/storage/Storage.ts"
-import { segmentFile, storagePaths } from "../../src/storage/StorageDir.ts"
-import { eventually } from "../support/eventually.ts"
+import { segmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { createShape, engineAt, recordingLogger, temporaryDirectory } from "./support.ts"
 
 const configAt = (directory: string) => {

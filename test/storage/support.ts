@@ -5,11 +5,11 @@ import { Effect, Logger, Stream } from "effect"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/Storage.ts"
-import { storagePaths } from "../../src/storage/StorageDir.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
-import { systemTimers, type Timers } from "../../src/storage/Timers.ts"
-import { recordKind, type SnapshotVisibility } from "../../src/storage/Records.ts"
+import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
+import { recordKind, type SnapshotVisibility } from "../../src/storage/records/Records.ts"
 
 /** In memory where there is such a place: what is synced a thousand times in a test need not reach a disk. */
 export const temporaryDirectory = (): string =>

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import fc from "fast-check"
-import type { Timers } from "../../src/storage/Timers.ts"
-import { type Waiter, Waiters } from "../../src/storage/Waiters.ts"
+import type { Timers } from "../../src/shared/Timers.ts"
+import { type Waiter, Waiters } from "../../src/storage/state/Waiters.ts"
 
 /** Time that stands until it is moved. */
 const manualTimers = () => {

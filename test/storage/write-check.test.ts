@@ -2,8 +2,8 @@ import { assert, describe, it, onTestFinished } from "vitest"
 import { spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { storagePaths } from "../../src/storage/StorageDir.ts"
-import { checkWritable, writeProblem } from "../../src/storage/WriteCheck.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { checkWritable, writeProblem } from "../../src/storage/disk/WriteCheck.ts"
 import { createShape, engineAt, temporaryDirectory } from "./support.ts"
 
 const place = (): string => {
@@ -77,8 +77,8 @@ describe("whether storage can be written", () => {
     if (process.getuid?.() !== 0) return test.skip("only root can become another user")
     const directory = place()
     const script = `
-      const { checkWritable } = await import(${JSON.stringify(new URL("../../src/storage/WriteCheck.ts", import.meta.url).href)})
-      const { storagePaths } = await import(${JSON.stringify(new URL("../../src/storage/StorageDir.ts", import.meta.url).href)})
+      const { checkWritable } = await import(${JSON.stringify(new URL("../../src/storage/disk/WriteCheck.ts", import.meta.url).href)})
+      const { storagePaths } = await import(${JSON.stringify(new URL("../../src/storage/disk/StorageDir.ts", import.meta.url).href)})
       const path = ${JSON.stringify(directory)}
       const problem = await checkWritable([{ variable: "ELECTRIC_STORAGE_DIR", path }], storagePaths(path, "default"))
       console.log(problem?.message ?? "fine")`

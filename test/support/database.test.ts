@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { LogicalReplicationService, PgoutputPlugin } from "pg-logical-replication"
-import { createDatabase, databaseForFile, scopedDatabase } from "./database.ts"
-import { eventually } from "./eventually.ts"
+import { createDatabase, databaseForFile, scopedDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 describe("test databases", () => {
   const shared = databaseForFile((db) => db.query("CREATE TABLE t (id bigint); INSERT INTO t VALUES (1)"))

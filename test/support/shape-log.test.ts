@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
 import { createServer } from "node:http"
-import { differenceOfRows } from "./rows.ts"
-import { ShapeLogReader } from "./shape-log.ts"
+import { differenceOfRows } from "../../testing/postgres/Rows.ts"
+import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 
 interface Answer {
   readonly offset: string

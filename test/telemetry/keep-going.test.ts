@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import { keepGoing } from "../../src/telemetry/keepGoing.ts"
+import { keepGoing } from "../../src/telemetry/KeepGoing.ts"
 
 describe("work that is to go on", () => {
   it.effect("begins anew after a mistake, later each time, and says so", () => {

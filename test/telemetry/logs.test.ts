@@ -10,7 +10,7 @@ import type { LogEvent } from "../../src/telemetry/LogEvent.ts"
 import { formatLogJson } from "../../src/telemetry/LogJson.ts"
 import { formatLogLine } from "../../src/telemetry/LogLine.ts"
 import * as Logs from "../../src/telemetry/Logs.ts"
-import { eventually } from "../support/eventually.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 const date = new Date(2024, 0, 31, 7, 8, 9, 10)
 

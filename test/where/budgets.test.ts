@@ -14,14 +14,14 @@ import {
   type RunnableClause,
   type Verdict
 } from "../../src/where/index.ts"
-import { replacedParsers } from "../../src/where/parse/parser.ts"
-import { allow, spend, stepsLeft } from "../../src/where/values/work.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
-import { isSmall } from "../../src/where/aside/isSmall.ts"
+import { replacedParsers } from "../../src/where/parse/Parser.ts"
+import { allow, spend, stepsLeft } from "../../src/where/values/Work.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { isSmall } from "../../src/where/aside/IsSmall.ts"
 import { HeavyGenerator, heavyRows, heavyTable, tryHeavy } from "./support/heavy.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const titleRow = (title: string): Tuple =>
   tupleOf(["1", title, "x", ...Array.from({ length: 11 }, () => null)])

@@ -1,9 +1,9 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { compileWhere, CompileAside, loadParser, type WhereRequest } from "../../src/where/index.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { heavyTable } from "./support/heavy.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 

@@ -10,8 +10,8 @@ import {
   makeMatchList,
   makeRunnable
 } from "../../src/where/index.ts"
-import { workedMillis } from "../../scripts/support/Load.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { workedMillis } from "../../testing/Load.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { shopTable } from "./support/shop.ts"
 

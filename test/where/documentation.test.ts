@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises"
 import { afterAll, assert, beforeAll, describe, inject, it } from "vitest"
 import type { TypeCatalogue } from "../../src/where/catalogue/TypeCatalogue.ts"
-import { documentationTables, withTables } from "../../src/where/documentation.ts"
+import { documentationTables, withTables } from "../../scripts/support/WhereDocumentation.ts"
 import { natives } from "../../src/where/native/index.ts"
-import { builtinKey } from "../../src/where/resolve/volatility.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { builtinKey } from "../../src/where/resolve/Volatility.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { loadCatalogue } from "./support/oracle.ts"
 
 describe("docs/where-clauses.md", () => {

@@ -1,7 +1,7 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { compileWhere, loadParser } from "../../src/where/index.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { compareClause, oracleOver, type Oracle } from "./support/oracle.ts"
 import { shopTable } from "./support/shop.ts"
 

@@ -12,8 +12,8 @@ import {
   type CompiledWhere,
   type RunnableClause
 } from "../../src/where/index.ts"
-import { workedMillis } from "../../scripts/support/Load.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { workedMillis } from "../../testing/Load.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { Generator } from "./support/generator.ts"
 import { fillRows, makeOracle, oracleOver, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"

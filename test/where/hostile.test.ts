@@ -2,8 +2,8 @@ import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { tupleOf } from "../../src/postgres/Tuple.ts"
 import { compileWhere, evaluate, loadParser, makeRunnable } from "../../src/where/index.ts"
-import { workedMillis } from "../../scripts/support/Load.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { workedMillis } from "../../testing/Load.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 
 const table = `

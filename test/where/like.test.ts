@@ -1,6 +1,6 @@
 import { assert, describe, it } from "vitest"
 import fc from "fast-check"
-import { compileLike } from "../../src/where/values/like.ts"
+import { compileLike } from "../../src/where/values/Like.ts"
 
 /** What LIKE means, one character at a time. */
 const naive = (pattern: ReadonlyArray<string>, text: ReadonlyArray<string>): boolean => {

@@ -2,9 +2,9 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { assert, beforeAll, describe, it } from "vitest"
 import { loadParser } from "../../src/where/index.ts"
-import { patternOf } from "../../src/where/parse/literals.ts"
+import { patternOf } from "../../src/where/parse/Literals.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
-import { parseCondition, parseLikeBefore } from "../../src/where/parse/parser.ts"
+import { parseCondition, parseLikeBefore } from "../../src/where/parse/Parser.ts"
 
 beforeAll(() => Effect.runPromise(loadParser))
 

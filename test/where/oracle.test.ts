@@ -1,9 +1,9 @@
 import { Effect } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { loadParser } from "../../src/where/index.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { makeOracle, runOracle, type Oracle, type RunResult } from "./support/oracle.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 /** `WHERE_SEED=n` replays a run; without it every run tries other clauses. */
 const firstSeed = Number(process.env["WHERE_SEED"] ?? Math.floor(Date.now() / 1000) % 100_000_000)

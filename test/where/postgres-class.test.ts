@@ -8,7 +8,7 @@ import {
   type RowTexts,
   type WhereClause
 } from "../../src/where/index.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { shopTable } from "./support/shop.ts"
 

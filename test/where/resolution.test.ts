@@ -1,11 +1,11 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { compileWhere, loadParser } from "../../src/where/index.ts"
-import { createDatabase, type TestDatabase } from "../support/database.ts"
+import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { makeOracle, type Oracle } from "./support/oracle.ts"
 import { Random } from "./support/random.ts"
 import { columnName, edgeValues, oracleTypes, type OracleType } from "./support/values.ts"
-import { patient } from "../../scripts/support/Load.ts"
+import { patient } from "../../testing/Load.ts"
 
 const firstSeed = Number(process.env["WHERE_SEED"] ?? 7)
 

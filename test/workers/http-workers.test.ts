@@ -1,7 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { createDatabase, databaseForFile, type TestDatabase } from "../support/database.ts"
-import { eventually } from "../support/eventually.ts"
-import { startService, type TestService } from "../support/service.ts"
+import { createDatabase, databaseForFile, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
 import {
   Connection,
   handleOf,

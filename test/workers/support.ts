@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 import * as http from "node:http"
-import { eventually } from "../support/eventually.ts"
-import type { TestService } from "../support/service.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import type { TestService } from "../../testing/services/Service.ts"
 
 /** Processes of the workers that answer requests, by number. Those that were replaced are not in it. */
 export const workersOf = (service: TestService): ReadonlyMap<number, number> => {

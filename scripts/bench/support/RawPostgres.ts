@@ -3,7 +3,7 @@ import { Client, type ClientConfig } from "pg"
 import { parseLsn, type Database } from "./Cluster.ts"
 import { onEnd } from "./Cleanup.ts"
 import { eventually, nowMillis } from "./Clock.ts"
-import { encodeStatusUpdate } from "../../../src/replication/StatusUpdate.ts"
+import { encodeStatusUpdate } from "../../../src/replication/wire/StatusUpdate.ts"
 
 /**
  * The floors: what Postgres alone gives to a reader that does nothing. `pg` logs in, then its parser is taken off the

@@ -8,9 +8,9 @@ import {
   errorSubject,
   poolOptions,
   serverTcpSettings
-} from "../../postgres/ConnectionOptions.ts"
-import { ownPgError, type PgError } from "../../postgres/PgError.ts"
-import { makeSessionPool } from "../../postgres/SessionPool.ts"
+} from "../../postgres/connection/ConnectionOptions.ts"
+import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
+import { makeSessionPool } from "../../postgres/connection/SessionPool.ts"
 import type { AskingQuery } from "../../where/index.ts"
 
 /**

@@ -1,5 +1,5 @@
 import { Effect, Exit, Scope } from "effect"
-import type { PgError } from "../../postgres/PgError.ts"
+import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginSnapshot, type SnapshotTransaction } from "./SnapshotTransaction.ts"
 

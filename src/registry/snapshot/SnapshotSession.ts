@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import pg from "pg"
 import type { ClientConfig, Submittable } from "pg"
-import { ownPgError, type PgError } from "../../postgres/PgError.ts"
+import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
 

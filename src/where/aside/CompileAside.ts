@@ -3,11 +3,11 @@ import { Worker } from "node:worker_threads"
 import { Effect, Result, type Scope } from "effect"
 import { aboveLimit, standardLimits } from "../../config/Limits.ts"
 import type { CatalogueData } from "../catalogue/TypeCatalogue.ts"
-import { compileQuickly, compileWhere, type CompiledWhere, type WhereRequest } from "../compileWhere.ts"
-import { loadParser } from "../parse/parser.ts"
+import { compileQuickly, compileWhere, type CompiledWhere, type WhereRequest } from "../CompileWhere.ts"
+import { loadParser } from "../parse/Parser.ts"
 import type { WhereError } from "../WhereError.ts"
-import { isSmall } from "./isSmall.ts"
-import type { FromThread, ToThread } from "./protocol.ts"
+import { isSmall } from "./IsSmall.ts"
+import type { FromThread, ToThread } from "./AsideProtocol.ts"
 
 /** A thread that nobody needs takes memory. */
 const idleMillis = 30_000

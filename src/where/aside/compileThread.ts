@@ -2,9 +2,9 @@
 import { parentPort } from "node:worker_threads"
 import { Effect, Result } from "effect"
 import { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
-import { compileWhere } from "../compileWhere.ts"
-import { loadParser } from "../parse/parser.ts"
-import type { FromThread, ToThread } from "./protocol.ts"
+import { compileWhere } from "../CompileWhere.ts"
+import { loadParser } from "../parse/Parser.ts"
+import type { FromThread, ToThread } from "./AsideProtocol.ts"
 
 const port = parentPort
 if (port === null) throw new Error("This is run as a thread, by CompileAside")

@@ -1,6 +1,6 @@
 import { Context, Deferred, Effect, Exit, Schema } from "effect"
-import { makeFreshLook } from "../../postgres/freshLook.ts"
-import * as queries from "./queries.ts"
+import { makeFreshLook } from "../../postgres/catalogue/FreshLook.ts"
+import * as queries from "./CatalogueQueries.ts"
 import {
   TypeCatalogue,
   type CastEntry,

@@ -1,4 +1,4 @@
-import type { CollationKind } from "../values/text.ts"
+import type { CollationKind } from "../values/Text.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
 
 /**

@@ -1,5 +1,5 @@
 import { nullLength, unchangedToastLength, type Tuple } from "../../postgres/Tuple.ts"
-import { codecOf } from "../values/codecs.ts"
+import { codecOf } from "../values/Codecs.ts"
 import { undecided } from "../values/Failure.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
 

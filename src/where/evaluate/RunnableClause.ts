@@ -1,9 +1,9 @@
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
-import { allow } from "../values/work.ts"
+import { allow } from "../values/Work.ts"
 import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { WhereClause } from "../WhereClause.ts"
-import { compilePlan, type Compiled } from "./compile.ts"
+import { compilePlan, type Compiled } from "./Compile.ts"
 import { isStoredExpression, type Plan } from "./Form.ts"
 import { RowReader } from "./RowReader.ts"
 

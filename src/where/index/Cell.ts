@@ -1,4 +1,4 @@
-import type { Compiled } from "../evaluate/compile.ts"
+import type { Compiled } from "../evaluate/Compile.ts"
 
 /** Clauses of one form that are found together: one compiled plan, constants side by side. */
 export class Group {

@@ -1,6 +1,6 @@
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
-import { allow, stepsLeft } from "../values/work.ts"
+import { allow, stepsLeft } from "../values/Work.ts"
 
 /** Evaluations that take no more are ordinary: nobody keeps an account of them. */
 const lightSteps = 2000

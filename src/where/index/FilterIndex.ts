@@ -1,12 +1,12 @@
 import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import type { ArrayValue } from "../values/arrays.ts"
-import type { Closure } from "../evaluate/closures.ts"
-import type { Compiled } from "../evaluate/compile.ts"
+import type { ArrayValue } from "../values/Arrays.ts"
+import type { Closure } from "../evaluate/Closures.ts"
+import type { Compiled } from "../evaluate/Compile.ts"
 import { readerOf, type ClauseColumn, type RunnableClause } from "../evaluate/RunnableClause.ts"
 import type { RowReader } from "../evaluate/RowReader.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
-import { spend } from "../values/work.ts"
+import { spend } from "../values/Work.ts"
 import type { Codec } from "../values/Codec.ts"
 import { CellMap, Group, type Cell } from "./Cell.ts"
 import { IntervalTree, type Interval } from "./IntervalTree.ts"
@@ -20,7 +20,7 @@ import {
   nullKeys,
   type Alternative,
   type PlannedPath
-} from "./paths.ts"
+} from "./Paths.ts"
 import { register, Registration } from "./Registration.ts"
 
 /** What a probed value of a row is looked up in. */

@@ -1,4 +1,4 @@
-import type { Compiled } from "../evaluate/compile.ts"
+import type { Compiled } from "../evaluate/Compile.ts"
 
 /** One clause's bounds on a probed value; `undefined` is unbounded. */
 export interface Interval {

@@ -1,6 +1,6 @@
-import type { Compiled } from "../evaluate/compile.ts"
+import type { Compiled } from "../evaluate/Compile.ts"
 import type { RunnableClause } from "../evaluate/RunnableClause.ts"
-import { keysOf, nullKeys, type Alternative, type PlannedPath } from "./paths.ts"
+import { keysOf, nullKeys, type Alternative, type PlannedPath } from "./Paths.ts"
 
 /** What registrations of one form that are found in the same way have in common. */
 interface Kind {

@@ -1,11 +1,11 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import type { Form, FormColumn } from "../evaluate/Form.ts"
 import type { Expression } from "../expression/Expression.ts"
-import { codecOf } from "../values/codecs.ts"
+import { codecOf } from "../values/Codecs.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
 import { refuseAt } from "../WhereError.ts"
-import { typeSpecOf } from "./typeSpecs.ts"
+import { typeSpecOf } from "../resolve/TypeSpecs.ts"
 
 /** Why a part of a clause is left to Postgres. Thrown up to the nearest condition. */
 export class Foreign {

@@ -1,4 +1,4 @@
-import type { CollationKind } from "../values/text.ts"
+import type { CollationKind } from "../values/Text.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
 
 /** The types and collation that one call was resolved to. `collation` is `undefined` for a non-deterministic one. */

@@ -1,9 +1,9 @@
 // Registers every function that is evaluated here.
-import "./comparisons.ts"
-import "./numbers.ts"
-import "./texts.ts"
-import "./datetimes.ts"
-import "./collections.ts"
-import "./documents.ts"
+import "./Comparisons.ts"
+import "./Numbers.ts"
+import "./Texts.ts"
+import "./Datetimes.ts"
+import "./Collections.ts"
+import "./Documents.ts"
 
 export { natives, type Implementation, type Native, type Signature } from "./Native.ts"

@@ -1,4 +1,4 @@
-import type { ColumnInfo, TableInfo } from "../../postgres/TableInfo.ts"
+import type { ColumnInfo, TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import type { Constant } from "../expression/Expression.ts"
 import { refuse, refuseAt } from "../WhereError.ts"

@@ -1,6 +1,6 @@
 import { undecided } from "./Failure.ts"
-import { parseRegex, type Regex } from "./regexParse.ts"
-import { spend } from "./work.ts"
+import { parseRegex, type Regex } from "./RegexParse.ts"
+import { spend } from "./Work.ts"
 
 const set = 0
 const split = 1

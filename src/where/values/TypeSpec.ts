@@ -1,4 +1,4 @@
-import type { CollationKind } from "./text.ts"
+import type { CollationKind } from "./Text.ts"
 
 /**
  * A type as the evaluator needs it, in a form that is stored with a clause: the name of a built-in type, or a

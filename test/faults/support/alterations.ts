@@ -1,4 +1,4 @@
-import type { Random } from "../../../scripts/support/Random.ts"
+import type { Random } from "../../../testing/Random.ts"
 
 /** Types that columns are altered between, each with a text that all of them read. */
 const types = ["integer", "bigint", "text", "character varying(20)", "numeric", "mood"] as const

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { onTestFinished } from "vitest"
-import { createDatabase, type TestDatabase } from "../../support/database.ts"
-import type { TestCluster } from "../../support/pg.global.ts"
-import { type ServiceOptions, startService, type TestService } from "../../support/service.ts"
-import { patient } from "../../../scripts/support/Load.ts"
+import { createDatabase, type TestDatabase } from "../../../testing/postgres/Database.ts"
+import type { TestCluster } from "../../../testing/postgres/PostgresForTests.ts"
+import { type ServiceOptions, startService, type TestService } from "../../../testing/services/Service.ts"
+import { patient } from "../../../testing/Load.ts"
 
 export interface Answer {
   readonly status: number

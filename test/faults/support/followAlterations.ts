@@ -1,9 +1,9 @@
 import pg from "pg"
-import type { Random } from "../../../scripts/support/Random.ts"
-import { connectForText, selectText } from "../../../scripts/support/RowText.ts"
-import { type SyncedShape, syncShape } from "../../support/client.ts"
-import { eventually } from "../../support/eventually.ts"
-import { differenceOfRows } from "../../support/rows.ts"
+import type { Random } from "../../../testing/Random.ts"
+import { connectForText, selectText } from "../../../testing/postgres/RowText.ts"
+import { type SyncedShape, syncShape } from "../../../testing/readers/Client.ts"
+import { eventually } from "../../../testing/Eventually.ts"
+import { differenceOfRows } from "../../../testing/postgres/Rows.ts"
 import { type AlteredState, AlteredTables, type Followed, stateSql } from "./alterations.ts"
 
 export interface AlterationsReport {

@@ -1,5 +1,5 @@
 import { Deferred, Effect, Exit, Stream } from "effect"
-import type { TableInfo } from "../../../src/postgres/TableInfo.ts"
+import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../../src/shapes/ShapeDefinition.ts"

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { EpochRecord } from "../../../src/storage/Epochs.ts"
-import { frameHeaderBytes, scanFrame } from "../../../src/storage/Frame.ts"
-import { decodeNotice, recordKind } from "../../../src/storage/Records.ts"
-import { parseSegmentFile, type StoragePaths } from "../../../src/storage/StorageDir.ts"
-import { visitPart } from "../../../src/storage/TransactionPart.ts"
+import type { EpochRecord } from "../../../src/storage/journal/Epochs.ts"
+import { frameHeaderBytes, scanFrame } from "../../../src/storage/disk/Frame.ts"
+import { decodeNotice, recordKind } from "../../../src/storage/records/Records.ts"
+import { parseSegmentFile, type StoragePaths } from "../../../src/storage/disk/StorageDir.ts"
+import { visitPart } from "../../../src/storage/records/TransactionPart.ts"
 
 /**
  * How far the journal in the files reaches that count: those of the newest published epoch, and of the ones before it up

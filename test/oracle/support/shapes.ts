@@ -1,4 +1,4 @@
-import type { Random } from "../../../scripts/support/Random.ts"
+import type { Random } from "../../../testing/Random.ts"
 import { oracleTables, quoted, type OracleTable } from "./tables.ts"
 
 /** How a clause is matched, as its author means it. */

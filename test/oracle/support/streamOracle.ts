@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type pg from "pg"
 import { freePort } from "../../../src/dev/FreePort.ts"
-import type { Random } from "../../../scripts/support/Random.ts"
-import { connectForText } from "../../../scripts/support/RowText.ts"
-import { differenceOfRows, type TextRow } from "../../support/rows.ts"
-import { startService, type TestService } from "../../support/service.ts"
-import { ShapeLogReader } from "../../support/shape-log.ts"
+import type { Random } from "../../../testing/Random.ts"
+import { connectForText } from "../../../testing/postgres/RowText.ts"
+import { differenceOfRows, type TextRow } from "../../../testing/postgres/Rows.ts"
+import { startService, type TestService } from "../../../testing/services/Service.ts"
+import { ShapeLogReader } from "../../../testing/readers/ShapeLog.ts"
 import {
   type ClauseClass,
   describeShape,

@@ -1,4 +1,4 @@
-import type { Random } from "../../../scripts/support/Random.ts"
+import type { Random } from "../../../testing/Random.ts"
 
 /** A value as its type's input function takes it. */
 export type Value = string | null

@@ -1,5 +1,5 @@
 import type pg from "pg"
-import type { Random } from "../../../scripts/support/Random.ts"
+import type { Random } from "../../../testing/Random.ts"
 import { quoted, type OracleColumn, type OracleTable } from "./tables.ts"
 
 /** One statement; how it is chosen depends on the random numbers and on the rows only, so that a seed replays it. */

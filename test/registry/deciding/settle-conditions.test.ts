@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { assert, describe, it } from "vitest"
-import { DecisionBudget } from "../../../src/registry/deciding/DecisionBudget.ts"
-import { type Answer, settleConditions } from "../../../src/registry/deciding/settleConditions.ts"
+import { DecisionBudget } from "../../../src/registry/routing/DecisionBudget.ts"
+import { type Answer, settleConditions } from "../../../src/registry/deciding/SettleConditions.ts"
 import { Random } from "../../where/support/random.ts"
 
 interface World {

@@ -1,0 +1,136 @@
+import { Cause, Effect, Layer, Result } from "effect"
+import { Baton } from "../Baton.ts"
+import { parseCommandLine } from "./CommandLine.ts"
+import { Config, type BatonConfig } from "../config/BatonConfig.ts"
+import { fileProblems } from "../config/CheckFiles.ts"
+import { ConfigError } from "../config/ConfigError.ts"
+import { parseConfig } from "../config/ParseConfig.ts"
+import { EnvironmentReader } from "../config/EnvironmentReader.ts"
+import { variables } from "../config/Variables.ts"
+import { devCertificate } from "../dev/DevCertificate.ts"
+import { devDatabase } from "../dev/DevDatabase.ts"
+import { HttpServer } from "../http/node/HttpServer.ts"
+import { runUntil } from "../instance/Process.ts"
+import { stopSignal } from "../instance/StopSignal.ts"
+import { formatLogJson } from "../telemetry/LogJson.ts"
+import { formatLogLine } from "../telemetry/LogLine.ts"
+import * as Logs from "../telemetry/Logs.ts"
+import { batonVersion } from "../shared/ServerIdentity.ts"
+import { giveBackIdleMemory } from "../telemetry/IdleMemory.ts"
+
+/** Ends start-up with one message, and nothing but that message. */
+class CannotStart {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
+  }
+}
+
+const notOnWindows =
+  "Baton does not run on Windows itself: use the container image, or WSL 2 with Node.js inside it."
+
+interface Start {
+  readonly config: BatonConfig
+  readonly warnings: ReadonlyArray<string>
+  /** Of the development database, for the first lines of output. */
+  readonly development: { readonly url: string; readonly directory: string } | undefined
+}
+
+/** With `--https`, and unless a certificate is configured, the service makes itself one. */
+const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boolean) {
+  if (!wanted || start.config.tlsCertFile !== undefined) return start
+  const directory = new EnvironmentReader(process.env).read(variables.devDir)
+  const { certFile, keyFile } = yield* devCertificate(directory).pipe(
+    Effect.mapError((error) => new CannotStart(error.message))
+  )
+  const note = `HTTPS with a certificate that this service made for localhost (${certFile}): browsers ask once whether to trust it`
+  return {
+    ...start,
+    config: { ...start.config, tlsCertFile: certFile, tlsKeyFile: keyFile },
+    warnings: [...start.warnings, note]
+  } satisfies Start
+})
+
+const configure = Effect.gen(function* () {
+  const parsed = parseConfig(process.env)
+  if (Result.isFailure(parsed)) return yield* Effect.fail(new CannotStart(parsed.failure.message))
+  const result = parsed.success
+  const problems = result._tag === "Complete" ? fileProblems(result.config) : []
+  if (problems.length > 0) return yield* Effect.fail(new CannotStart(new ConfigError({ problems }).message))
+  if (result._tag === "Complete") return { ...result, development: undefined } satisfies Start
+  const database = yield* devDatabase({ directory: result.developmentDir }).pipe(
+    Effect.mapError((error) => new CannotStart(error.message))
+  )
+  const complete = result.complete(database.url)
+  if (Result.isFailure(complete)) return yield* Effect.fail(new CannotStart(complete.failure.message))
+  return { ...complete.success, development: database } satisfies Start
+})
+
+const announce = (start: Start) =>
+  Effect.gen(function* () {
+    const { url } = yield* HttpServer
+    const { config, development } = start
+    const target = config.database
+    yield* Effect.logInfo(`Starting Baton ${batonVersion} (instance ${config.instanceId})`)
+    yield* Effect.logInfo(`Shapes:   ${url}/v1/shape`)
+    yield* Effect.logInfo(
+      `Storage:  ${config.storage === "memory" ? "in memory, gone when this process ends" : config.storageDir}`
+    )
+    yield* Effect.logInfo(
+      development === undefined
+        ? `Database: postgres://${target.host}:${target.port}/${target.database}`
+        : `Database: ${development.url} (development, data in ${development.directory})`
+    )
+    const trust = config.tlsCertFile === undefined ? "" : "-k "
+    yield* Effect.logInfo(
+      `Try:      curl ${trust}'${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1'${config.secret === undefined ? "" : ", with your secret as one more parameter"}`
+    )
+    for (const warning of start.warnings) yield* Effect.logWarning(warning)
+  })
+
+const serve = Effect.fnUntraced(function* (https: boolean) {
+  const stop = yield* stopSignal()
+  if (process.platform === "win32") return yield* Effect.fail(new CannotStart(notOnWindows))
+  const start = yield* Effect.raceFirst(
+    Effect.flatMap(configure, (configured) => withCertificate(configured, https)),
+    Effect.andThen(stop, Effect.fail(new CannotStart("Stopped")))
+  )
+  const { logLevel, logFormat, logColors } = start.config
+  const logs = Logs.layer({ level: logLevel, format: logFormat, colors: logColors })
+  const service = Baton.layerServer.pipe(
+    Layer.provideMerge(Layer.succeed(Config, start.config)),
+    Layer.provideMerge(logs)
+  )
+  yield* giveBackIdleMemory
+  yield* Effect.andThen(announce(start), runUntil(stop)).pipe(Effect.provide(service))
+})
+
+/** The last line of a service that cannot run: as the log has it, so that whoever watches the log for errors sees it. */
+const lastLine = (message: string): string => {
+  const event = {
+    date: new Date(),
+    level: "Error",
+    message,
+    cause: Cause.empty,
+    annotations: {},
+    spans: []
+  } as const
+  return process.env[variables.logFormat.name] === "json" ? formatLogJson(event) : formatLogLine(event, false)
+}
+
+const command = parseCommandLine(process.argv.slice(2), batonVersion)
+
+if (command._tag === "Print") process.stdout.write(command.text)
+else if (command._tag === "Mistake") {
+  process.stderr.write(`${command.message}\n`)
+  process.exitCode = 1
+} else {
+  Effect.runPromise(Effect.scoped(serve(command.https))).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      const message = error instanceof Error || error instanceof CannotStart ? error.message : String(error)
+      process.stderr.write(`${lastLine(message)}\n`)
+      process.exit(1)
+    }
+  )
+}

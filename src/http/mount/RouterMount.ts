@@ -1,0 +1,74 @@
+import { ByteSize, Effect, Stream } from "effect"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type { ApiReply } from "../reply/ApiReply.ts"
+import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "../request/ApiRequest.ts"
+import { canBeLast } from "../node/LastReply.ts"
+import { replyStream } from "../reply/ReplyStream.ts"
+import { ShapeApi } from "../shape/ShapeApi.ts"
+
+const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest => ({
+  method: request.method,
+  target: request.url,
+  header: (name) => request.headers[name],
+  headers: () => request.headers,
+  body: (maxBytes) =>
+    request.arrayBuffer.pipe(
+      Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(maxBytes)),
+      Effect.map((bytes) => new Uint8Array(bytes)),
+      Effect.mapError(({ reason }) =>
+        reason._tag === "RequestParseError" && reason.reason === "BodyTooLarge"
+          ? new BodyTooLarge()
+          : new BodyUnreadable()
+      )
+    )
+})
+
+/** A comment: servers send the headers with the first bytes of a body, and the first event may be long in coming. */
+const opening = Stream.make(Buffer.from(":\n\n"))
+
+const serverResponse = (reply: ApiReply, method: string): HttpServerResponse.HttpServerResponse => {
+  const { status, body } = reply
+  const headers: Record<string, string> = {}
+  for (let i = 0; i + 1 < reply.headers.length; i += 2) {
+    const name = reply.headers[i]
+    if (name !== undefined) headers[name] = reply.headers[i + 1] ?? ""
+  }
+  if (reply.closeConnection && canBeLast(method, reply)) headers["connection"] = "close"
+  const contentType = headers["content-type"]
+  const options = { status, headers, ...(contentType === undefined ? {} : { contentType }) }
+  switch (body._tag) {
+    case "Empty":
+      return HttpServerResponse.empty(options)
+    case "Text":
+      return contentType === undefined
+        ? HttpServerResponse.uint8Array(Buffer.from(body.text), options)
+        : HttpServerResponse.text(body.text, options)
+    case "Bytes":
+      return body.pieces.length === 1 && body.pieces[0] !== undefined
+        ? HttpServerResponse.uint8Array(body.pieces[0], options)
+        : HttpServerResponse.stream(replyStream(body), { ...options, contentLength: body.byteLength })
+    case "Stream":
+      return HttpServerResponse.stream(replyStream(body), options)
+    case "Events":
+      return HttpServerResponse.stream(Stream.concat(opening, replyStream(body)), options)
+  }
+}
+
+/**
+ * Adds the API to an `HttpRouter`, under `<prefix>/v1/`: to a server that has routes of its own beside. What its
+ * middleware does (CORS, logging, authentication) applies to these routes as to all others.
+ */
+export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) =>
+  HttpRouter.use(
+    Effect.fnUntraced(function* (router) {
+      const api = yield* ShapeApi
+      const { prefix } = options
+      const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
+      yield* at.add("*", "/v1/*", (request) =>
+        Effect.map(api.handle(apiRequest(request)), (reply) => serverResponse(reply, request.method))
+      )
+    })
+  )

@@ -1,0 +1,202 @@
+import { readFileSync } from "node:fs"
+import type { Server } from "node:http"
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2"
+import type { AddressInfo, Socket } from "node:net"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Config, type BatonConfig } from "../../config/BatonConfig.ts"
+import { countRequest } from "./LastReply.ts"
+import { createServer, Server as PlainServer } from "./NodeHttp.ts"
+import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
+import { connectionLimit, openFilesLimit } from "./OpenFiles.ts"
+import { answerParseError, type ParseError } from "../request/ParseErrors.ts"
+import { ShapeApi } from "../shape/ShapeApi.ts"
+
+/** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  message: Schema.String
+}) {}
+
+/** Request line and headers together; what is longer is refused by the parser itself. */
+const maxHeaderBytes = 64 * 1024
+const listenBacklog = 4096
+/** A client in the middle of a conversation has sent its next request by then. */
+const nextRequestMillis = 300
+
+const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
+  const options = {
+    keepAliveTimeout: config.tcpReadTimeoutMillis,
+    headersTimeout: config.tcpReadTimeoutMillis,
+    requestTimeout: config.tcpReadTimeoutMillis,
+    maxHeaderSize: maxHeaderBytes,
+    noDelay: true
+  }
+  const server: Server | Http2SecureServer =
+    config.tlsCertFile === undefined || config.tlsKeyFile === undefined
+      ? createServer(options)
+      : createSecureServer({
+          ...options,
+          allowHTTP1: true,
+          handshakeTimeout: config.tcpReadTimeoutMillis,
+          settings: { maxConcurrentStreams: config.limits.streams },
+          cert: readFileSync(config.tlsCertFile),
+          key: readFileSync(config.tlsKeyFile)
+        })
+  const { maxRequestsPerConnection } = config
+  if (maxRequestsPerConnection > 0)
+    (server as Server).on("request", (request, response) =>
+      countRequest(request, response, maxRequestsPerConnection)
+    )
+  return server
+}
+
+/** The API on a port of its own. */
+export class HttpServer extends Context.Service<
+  HttpServer,
+  {
+    readonly port: number
+    /** For people: where the API can be reached from this machine. */
+    readonly url: string
+    /** Requests whose response is not finished, held ones included. */
+    readonly running: () => number
+    /**
+     * Replies ask their clients to connect elsewhere from now on; running requests go on. Completes when connections that
+     * nobody uses have been closed. A connection that has just been used is left alone for a moment: its client may be
+     * sending the next request, and gets its answer.
+     */
+    readonly beginDrain: Effect.Effect<void>
+    /** Completes when no request is running. */
+    readonly awaitIdle: Effect.Effect<void>
+    /** Answers the long polls that wait, as if their time were over. */
+    readonly expireHeld: Effect.Effect<void>
+  }
+>()("baton/http/HttpServer") {
+  /**
+   * Listens until the scope closes. Closing it stops listening and cuts what is still running, so drain before.
+   * With certificate and key in the configuration it speaks HTTP/2, and HTTP/1.1 to clients that cannot.
+   */
+  static readonly layer = Layer.effect(
+    HttpServer,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const api = yield* ShapeApi
+      const handler = yield* makeNodeHandler({
+        sendTimeoutMillis: config.tcpSendTimeoutMillis,
+        pipelinedRequests: config.limits.pipelinedRequests
+      })
+      const secure = config.tlsCertFile !== undefined && config.tlsKeyFile !== undefined
+      const server = yield* Effect.try({
+        try: () => makeServer(config),
+        catch: (error) =>
+          new ListenError({
+            message:
+              "The certificate or key of BATON_TLS_CERT_FILE and BATON_TLS_KEY_FILE cannot be used: " +
+              `${error instanceof Error ? error.message : String(error)}. The service cannot start without them.`
+          })
+      })
+      const { connections: most, problem } = connectionLimit(config, openFilesLimit())
+      if (problem !== undefined) yield* Effect.logWarning(problem)
+      server.maxConnections = most
+      const closeSessions = trackSessions(server, handler, config.tcpReadTimeoutMillis)
+      const address = yield* listen(server, config)
+
+      yield* Effect.addFinalizer(() =>
+        Effect.callback<void>((resume) => {
+          server.close(() => resume(Effect.void))
+          closeSessions("all")
+        })
+      )
+      const host = address.family === "IPv6" ? "[::1]" : "127.0.0.1"
+      return {
+        port: address.port,
+        url: `${secure ? "https" : "http"}://${host}:${address.port}`,
+        running: handler.running,
+        beginDrain: Effect.gen(function* () {
+          yield* api.beginDrain
+          closeSessions("afterTheirRequests")
+          const until = performance.now() + nextRequestMillis
+          while (performance.now() < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
+          closeSessions("idle")
+        }),
+        awaitIdle: handler.awaitIdle,
+        expireHeld: Effect.sync(handler.expireHeld)
+      }
+    })
+  )
+}
+
+const connections = (server: Server | Http2SecureServer): Effect.Effect<number> =>
+  Effect.callback((resume) => {
+    server.getConnections((error, count) => resume(Effect.succeed(error === null ? count : 0)))
+  })
+
+/** Connects handler and server. Returns what closes HTTP/2 sessions after their requests, idle connections, or everything. */
+const trackSessions = (
+  server: Server | Http2SecureServer,
+  handler: NodeHandler,
+  idleMillis: number
+): ((which: "afterTheirRequests" | "idle" | "all") => void) => {
+  const emitter: Pick<Server, "on"> = server as Server
+  emitter.on("request", handler)
+  // What else a client expects of us than to go on is no reason to send it away.
+  emitter.on("checkExpectation", handler)
+  const plain = server instanceof PlainServer ? server : undefined
+  emitter.on("clientError", (error: ParseError, socket: Socket) => answerParseError(error, socket, plain))
+  const sessions = new Set<ServerHttp2Session>()
+  const sockets = new Set<Socket>()
+  emitter.on("session", (session: ServerHttp2Session) => {
+    sessions.add(session)
+    session.once("close", () => sessions.delete(session))
+    let open = 0
+    session.on("stream", (stream) => {
+      open++
+      stream.once("close", () => open--)
+    })
+    // As with HTTP/1.1: a connection without a request does not stay for ever.
+    session.setTimeout(idleMillis, () => {
+      if (open === 0) session.close()
+    })
+  })
+  emitter.on("secureConnection", (socket: Socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+  return (which) => {
+    for (const session of sessions) {
+      if (which === "all") session.destroy()
+      else session.close() // tells the client to make a new connection; open streams go on
+    }
+    if (which === "afterTheirRequests") return
+    // The secure server has fewer of these; what it lacks is done by hand.
+    const { closeIdleConnections, closeAllConnections }: Partial<Server> = server as Partial<Server>
+    if (which === "idle") closeIdleConnections?.call(server as Server)
+    else if (closeAllConnections !== undefined) closeAllConnections.call(server as Server)
+    else for (const socket of sockets) socket.destroy()
+  }
+}
+
+/** Why the service cannot listen, and what to do. */
+export const listenProblem = (config: BatonConfig, error: NodeJS.ErrnoException): string => {
+  const reason =
+    error.code === "EADDRINUSE"
+      ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
+      : error.code === "ENOTSUP" && config.httpWorkers > 0
+        ? "this system cannot share a port between processes; unset BATON_HTTP_WORKERS"
+        : error.message
+  return `Cannot listen on port ${config.port} of ${config.listenHost}: ${reason}.`
+}
+
+const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
+  Effect.callback<AddressInfo, ListenError>((resume) => {
+    const host = config.listenHost
+    const onError = (error: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new ListenError({ message: listenProblem(config, error) })))
+    server.once("error", onError)
+    // The kernel divides new connections among all processes that listen so. Source: socket(7), SO_REUSEPORT.
+    server.listen(
+      { port: config.port, host, backlog: listenBacklog, reusePort: config.httpWorkers > 0 },
+      () => {
+        server.off("error", onError)
+        resume(Effect.succeed(server.address() as AddressInfo))
+      }
+    )
+  })

@@ -1,0 +1,158 @@
+import { Cause, Effect } from "effect"
+import type { ApiReply } from "../reply/ApiReply.ts"
+import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
+import { destroyResponse } from "./DestroyResponse.ts"
+import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
+import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
+import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
+
+/** What both protocols' responses do, without the differences of their types. */
+interface Writer extends HeaderHolder {
+  /** Set by Node on the last response that a host's server allows on a connection. Node refuses the next request. */
+  readonly maxRequestsOnConnectionReached?: boolean
+  writeHead(status: number, headers: ReadonlyArray<string>): void
+  flushHeaders(): void
+  write(piece: Uint8Array): boolean
+  end(piece?: Uint8Array | string): void
+}
+
+/**
+ * Completes at `event`. When that takes longer than the send time-out, the client is not reading: its connection is
+ * destroyed, which frees what waits for it, and the fiber is interrupted by the connection's end.
+ */
+const waitFor = (
+  response: NodeResponse,
+  event: "drain" | "finish",
+  sendTimeoutMillis: number
+): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const give = () => {
+      // Behind another response on the same connection, its own time has not begun.
+      if (response.socket === null) timer = setTimeout(give, sendTimeoutMillis)
+      else destroyResponse(response)
+    }
+    let timer = setTimeout(give, sendTimeoutMillis)
+    const done = () => {
+      clearTimeout(timer)
+      resume(Effect.void)
+    }
+    response.once(event, done)
+    return Effect.sync(() => {
+      clearTimeout(timer)
+      response.off(event, done)
+    })
+  })
+
+/** Whether everything written so far has left this process. */
+const isFlushed = (response: NodeResponse): boolean =>
+  response.writableFinished ||
+  (!("stream" in response) && response.socket !== null && response.socket.writableLength === 0)
+
+/** Writes the head of a response. Its own headers, and those of framing, are all in there. */
+const writeHead = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+  const writer = response as unknown as Writer
+  const { body, status, headers } = reply
+  keepHostHeaders(writer, headers)
+  const length = lengthOf(body)
+  if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
+  const closes =
+    writer.maxRequestsOnConnectionReached ||
+    ((reply.closeConnection || isOverdue(response)) && canBeLast(request.method, reply))
+  if (closes && request.httpVersionMajor === 1) headers.push("connection", "close")
+  writer.writeHead(status, headers)
+}
+
+/**
+ * Sends a small reply at once. False when the client had no room for it: then the rest waits in this process, and
+ * `finishReply` sees it out.
+ */
+export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply: ApiReply): boolean => {
+  const writer = response as unknown as Writer
+  const { body } = reply
+  writeHead(request, response, reply)
+  if (request.method === "HEAD" || body._tag === "Empty") writer.end()
+  else if (body._tag === "Text") writer.end(body.text)
+  else if (body._tag === "Bytes") {
+    const last = body.pieces.length - 1
+    for (let i = 0; i < last; i++) writer.write(body.pieces[i] ?? Buffer.alloc(0))
+    writer.end(body.pieces[last])
+  }
+  return isFlushed(response)
+}
+
+/** Waits until the client has taken what was sent, or cuts it off after the send time-out. */
+export const finishReply = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
+  isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sendTimeoutMillis)
+
+/** Writes a piece; false when the client has no room for another one before `drained`. */
+export const writeNow = (response: NodeResponse, piece: Uint8Array): boolean =>
+  piece.length === 0 || (response as unknown as Writer).write(piece)
+
+export const drained = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
+  waitFor(response, "drain", sendTimeoutMillis)
+
+/** Writes a piece and completes when the client has room for another one. */
+export const writePiece = (
+  response: NodeResponse,
+  piece: Uint8Array,
+  sendTimeoutMillis: number
+): Effect.Effect<void> =>
+  Effect.suspend(() => (writeNow(response, piece) ? Effect.void : drained(response, sendTimeoutMillis)))
+
+/** Sends the head of a reply whose body follows, whenever that may be. */
+export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+  const writer = response as unknown as Writer
+  writeHead(request, response, reply)
+  writer.flushHeaders()
+}
+
+/**
+ * Sends a reply and completes when the last byte has been handed to the operating system. Of a long body, one piece at
+ * a time is in flight: a client that does not read holds that piece, for as long as the send time-out.
+ */
+export const sendReply = (
+  request: NodeRequest,
+  response: NodeResponse,
+  reply: ApiReply,
+  sendTimeoutMillis: number
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { body } = reply
+    const isSmall =
+      body._tag === "Empty" || body._tag === "Text" || (body._tag === "Bytes" && body.pieces.length === 1)
+    if (isSmall || request.method === "HEAD") {
+      sendReplyNow(request, response, reply)
+      return finishReply(response, sendTimeoutMillis)
+    }
+    if (body._tag === "Events") openReply(request, response, reply)
+    else writeHead(request, response, reply)
+    const end = Effect.suspend(() => {
+      response.end()
+      return finishReply(response, sendTimeoutMillis)
+    })
+    if (body._tag === "Stream" && body.pieces !== undefined && saysWhenWritten(response))
+      return Effect.catchCause(
+        Effect.andThen(sendPieces(response, body.pieces, sendTimeoutMillis), end),
+        (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause))
+      )
+    const write = (piece: Uint8Array) => writePiece(response, piece, sendTimeoutMillis)
+    if (body._tag === "Bytes")
+      return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), end)
+    return Effect.catchCause(Effect.andThen(body.run(write), end), (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause)
+    )
+  })
+
+/**
+ * The headers are out: cutting the connection is the only way to say that the body is not complete. Says why, unless
+ * the reply was given up on purpose.
+ */
+export const cutReply = (response: NodeResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  destroyResponse(response)
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.void
+    : Effect.logWarning(
+        "A response was cut because its body could not be read to the end; the client tries again.",
+        cause
+      )
+}

@@ -1,0 +1,142 @@
+import { createGzip } from "node:zlib"
+import { Deferred, Effect } from "effect"
+import { formatOffset } from "../../shapes/LogOffset.ts"
+import { ChunkCache } from "../../shared/ByteCache.ts"
+import type { LogSlice, ShapeHandle, ShapeReadError } from "../../storage/ShapeLogs.ts"
+import type { ReplyBody } from "./ApiReply.ts"
+import { logBody, pieceBytes } from "./LogBody.ts"
+
+/** Below this a compressed answer takes as many packets as the plain one. */
+const smallestBytes = 1024
+/** Larger chunks than this (one row can be a gigabyte) would keep their readers waiting for too long. */
+const largestBytes = 64 << 20
+/** A result that is larger than this is not kept, and therefore not made: it would push out everything else. */
+const largestResultBytes = 8 << 20
+const capacityBytes = 32 << 20
+/** Chunks that are compressed at a time: each may hold as much as the largest result. */
+const mostRunning = 8
+const level = 5
+
+/** Stands in the cache for a chunk that is not worth compressing. */
+const notWorthIt = new Uint8Array(0)
+
+/**
+ * Finished snapshot chunks, compressed once and kept in memory for all readers. In memory only: an instance that does
+ * not hold the lock writes nothing to shared storage. Compression runs in Node's thread pool, beside the event loop.
+ */
+export class CompressedChunks {
+  private readonly cache = new ChunkCache(capacityBytes)
+  private readonly running = new Map<string, Deferred.Deferred<void>>()
+
+  /** The compressed body of a whole snapshot chunk, where it has been made. */
+  find(shape: ShapeHandle, slice: LogSlice): Uint8Array | undefined {
+    if (!mayPay(slice)) return undefined
+    const found = this.cache.get(keyOf(shape, slice))
+    return found === notWorthIt ? undefined : found
+  }
+
+  /** Whether `prepare` has something to do. */
+  isMissing(shape: ShapeHandle, slice: LogSlice): boolean {
+    return mayPay(slice) && this.cache.get(keyOf(shape, slice)) === undefined
+  }
+
+  /**
+   * Compresses a chunk unless somebody does so already, and waits for the end of that. Too many at once are left plain:
+   * who asks for many chunks gets no memory of others for that. Never fails: a chunk that cannot
+   * be read is not there afterwards, and its reader learns why from the plain body. The work goes on when the reader
+   * that asked first goes away.
+   */
+  prepare(shape: ShapeHandle, slice: LogSlice): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const key = keyOf(shape, slice)
+      const running = this.running.get(key)
+      if (running !== undefined) return Deferred.await(running)
+      // Its reader gets the plain form, sooner than it would get its turn here.
+      if (this.running.size >= mostRunning) return Effect.void
+      const done = Deferred.makeUnsafe<void>()
+      this.running.set(key, done)
+      const work = compressed(logBody(slice, undefined), (slice.finishedBytes ?? 0) * 0.9).pipe(
+        Effect.map((bytes) => this.cache.set(key, bytes)),
+        Effect.exit,
+        Effect.andThen(
+          Effect.sync(() => {
+            this.running.delete(key)
+            Deferred.doneUnsafe(done, Effect.void)
+          })
+        )
+      )
+      return Effect.andThen(Effect.forkDetach(work), Deferred.await(done))
+    })
+  }
+}
+
+const mayPay = ({ finishedBytes }: LogSlice): boolean =>
+  finishedBytes !== undefined && finishedBytes >= smallestBytes && finishedBytes <= largestBytes
+
+const keyOf = ({ handle }: ShapeHandle, slice: LogSlice): string => `${handle} ${formatOffset(slice.next)}`
+
+/** A body of known length, in pieces as connections are given them. */
+export const compressedBody = (bytes: Uint8Array): ReplyBody => {
+  const pieces: Array<Uint8Array> = []
+  for (let at = 0; at < bytes.length; at += pieceBytes) pieces.push(bytes.subarray(at, at + pieceBytes))
+  return { _tag: "Bytes", pieces, byteLength: bytes.length }
+}
+
+/** The body as gzip; `notWorthIt` when that is longer than allowed. */
+const compressed = (body: ReplyBody, worthBytes: number): Effect.Effect<Uint8Array, ShapeReadError> => {
+  const gzip = createGzip({ level, chunkSize: 64 * 1024 })
+  const limit = Math.min(worthBytes, largestResultBytes)
+  const pieces: Array<Buffer> = []
+  let length = 0
+  let problem: Error | undefined
+  gzip.on("data", (piece: Buffer) => {
+    length += piece.length
+    if (length <= limit) pieces.push(piece)
+    else pieces.length = 0
+  })
+  gzip.on("error", (error) => (problem = error))
+  const write = (piece: Uint8Array) =>
+    Effect.callback<void>((resume) => {
+      if (length > limit || problem !== undefined) resume(Effect.void)
+      else gzip.write(piece, () => resume(Effect.void))
+    })
+  const finish = Effect.callback<Uint8Array>((resume) => {
+    const give = () => resume(Effect.succeed(length > limit ? notWorthIt : owned(pieces, length)))
+    if (problem !== undefined) resume(Effect.die(problem))
+    else if (length > limit) give()
+    else {
+      gzip.once("error", (error) => resume(Effect.die(error)))
+      gzip.once("end", give)
+      gzip.end()
+    }
+  })
+  return writeAll(body, write).pipe(
+    Effect.andThen(finish),
+    Effect.ensuring(Effect.sync(() => gzip.destroy()))
+  )
+}
+
+/** One buffer that shares its memory with nothing else. */
+const owned = (pieces: ReadonlyArray<Buffer>, length: number): Uint8Array => {
+  const whole = Buffer.allocUnsafeSlow(length)
+  let at = 0
+  for (const piece of pieces) at += piece.copy(whole, at)
+  return whole
+}
+
+const writeAll = (
+  body: ReplyBody,
+  write: (piece: Uint8Array) => Effect.Effect<void>
+): Effect.Effect<void, ShapeReadError> => {
+  switch (body._tag) {
+    case "Empty":
+      return Effect.void
+    case "Text":
+      return write(Buffer.from(body.text))
+    case "Bytes":
+      return Effect.forEach(body.pieces, write, { discard: true })
+    case "Stream":
+    case "Events":
+      return body.run(write)
+  }
+}

@@ -1,0 +1,162 @@
+import type { HealthRef } from "../../health/HealthRef.ts"
+import { refusalOf } from "../../health/HealthState.ts"
+import type { RefusalReason } from "../../health/Refusal.ts"
+import { aboveLimit, type Limits } from "../../config/Limits.ts"
+import type { CacheClass } from "./CacheControl.ts"
+import { conflictEtag } from "./Etag.ts"
+import type { ParameterErrors } from "../request/Parameters.ts"
+
+/** Why a request gets no data, as plain data: what the reply says. Fails the handler's Effects. */
+export interface Failure {
+  readonly _tag: "Failure"
+  readonly status: number
+  readonly kind: CacheClass
+  /** Names and values in turn. */
+  readonly headers: ReadonlyArray<string>
+  readonly body: string
+  readonly closeConnection?: true
+}
+
+const failure = (
+  status: number,
+  body: unknown,
+  headers: ReadonlyArray<string> = [],
+  kind: CacheClass = "error"
+): Failure => ({ _tag: "Failure", status, kind, headers, body: JSON.stringify(body) })
+
+/** Errors of parameters, of a subset's parameters under `subset`, or the one bare text that a subset's `where` has. */
+export type RequestErrors = Readonly<
+  Record<string, ReadonlyArray<string> | ParameterErrors | { readonly where: string }>
+>
+
+export const invalidRequest = (errors: RequestErrors): Failure =>
+  failure(400, { message: "Invalid request", errors })
+
+export const mustRefetchBody = '[{"headers":{"control":"must-refetch"}}]'
+
+/** The client's copy cannot be continued. `handle` is the shape to read instead, which is there. */
+export const mustRefetch = (handle: string): Failure => ({
+  _tag: "Failure",
+  status: 409,
+  kind: "conflictWithHandle",
+  headers: ["etag", conflictEtag(handle), "electric-handle", handle],
+  body: mustRefetchBody
+})
+
+/**
+ * The shape was dropped while it was being read. Nobody has made its successor yet, so the answer must not be stored
+ * anywhere: the same URL may be readable again a moment later. The only 409 without a handle, and only for a shape that
+ * there was: none that cannot be made is answered like this, or its clients would ask again and again.
+ */
+export const droppedWhileRead: Failure = {
+  _tag: "Failure",
+  status: 409,
+  kind: "error",
+  headers: [],
+  body: mustRefetchBody
+}
+
+export const unavailable = (message: string, retryAfterSeconds: number): Failure =>
+  failure(503, { message }, ["retry-after", String(retryAfterSeconds)])
+
+/** A condition that is known and passes, marked as such for proxies and dashboards. */
+export const knownUnavailable = (message: string, retryAfterSeconds = 10): Failure =>
+  failure(503, { message }, [
+    "retry-after",
+    String(retryAfterSeconds),
+    "electric-internal-known-error",
+    "true"
+  ])
+
+export const catalogueUnreadable: Failure = unavailable(
+  "Cannot connect to the database to verify the shape. Please try again later.",
+  1
+)
+
+/** Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state. */
+export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failure => {
+  const { message, retryAfterSeconds } = refusalOf(health.current(), health.failure() !== undefined, why)
+  return unavailable(message, retryAfterSeconds)
+}
+
+/** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
+export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>
+  failure(
+    503,
+    {
+      code: "concurrent_request_limit_exceeded",
+      message: `Concurrent ${kind} request limit exceeded (limit: ${limit}), please retry`
+    },
+    [
+      "surrogate-control",
+      "no-store",
+      "retry-after",
+      String(5 + spreadSeconds),
+      "electric-internal-known-error",
+      "true"
+    ]
+  )
+
+/** `message` is shown to clients: it must not carry anything that they may not know. */
+export const failed = (message: string): Failure => failure(500, { message })
+
+export const crashed: Failure = {
+  ...failure(500, { error: "Internal server error" }, [], "unspecific"),
+  closeConnection: true
+}
+
+export const unauthorized = failure(401, { message: "Unauthorized - Invalid API secret" }, [], "unspecific")
+
+/** The query string is not UTF-8 text: nothing about it can be answered. */
+export const undecodableQuery: Failure = {
+  _tag: "Failure",
+  status: 400,
+  kind: "error",
+  headers: [],
+  body: "",
+  closeConnection: true
+}
+
+export const badBody = (body: unknown): Failure => failure(400, body, [], "unspecific")
+export const bodyTooLarge = (limits: Limits): Failure => ({
+  ...failure(
+    413,
+    { error: "Request body too large", details: aboveLimit("bodyBytes", limits) },
+    [],
+    "unspecific"
+  ),
+  closeConnection: true
+})
+export const bodyTooSlow = (details: string): Failure => ({
+  ...failure(408, { error: "Request body took too long", details }, [], "unspecific"),
+  closeConnection: true
+})
+/** The connection is closed: the rest of the body is not waited for. */
+export const tooManyBodies = (message: string): Failure => ({
+  ...unavailable(message, 5),
+  closeConnection: true
+})
+export const bodyUnreadable: Failure = {
+  ...failure(400, { error: "Failed to read request body" }, [], "unspecific"),
+  closeConnection: true
+}
+
+export const bodyTaken = failed(
+  "The request body was read before it reached Baton. The service's log says what to change."
+)
+
+export const deleteNotAllowed = failure(405, { message: "DELETE not allowed" })
+export const noSuchShape = failure(404, { message: "No existing shape found" })
+export const handleMismatch = failure(400, {
+  message:
+    "The specified shape definition and handle do not match. Please ensure the shape definition is correct or omit the shape handle from the request to obtain a new one."
+})
+
+/** The host's own refusal: status, body and headers (names and values in turn) are its business. */
+export const refused = (status: number, body: string, headers: ReadonlyArray<string>): Failure => ({
+  _tag: "Failure",
+  status,
+  kind: "error",
+  headers,
+  body
+})

@@ -1,0 +1,129 @@
+import { Effect, Stream } from "effect"
+import type { Lsn } from "../../shared/Lsn.ts"
+import type { LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
+import type { ReplyBody, WritePiece } from "./ApiReply.ts"
+
+/** Largest piece handed to a connection at once: what one stalled client can pin. */
+export const pieceBytes = 256 * 1024
+/** Bodies up to this size are put together once and shared by all clients that read the same slice. */
+const sharedBytes = 64 * 1024
+/** Bodies in one piece of up to this size are sent at once: a small snapshot chunk with its brackets. */
+export const immediateBytes = pieceBytes + 2
+/** Up to here as text: Node sends text and headers in one piece, which costs less than it saves for longer ones. */
+const textBytes = 8 * 1024
+
+const open = Buffer.from("[")
+const openEmpty = Buffer.from("[]")
+const close = Buffer.from("]")
+
+export const upToDateMessage = (lsn: Lsn): string =>
+  `{"headers":{"control":"up-to-date","global_last_seen_lsn":"${lsn}"}}`
+
+/** Body of a response that says only that there is nothing more. */
+export const upToDateBody = (lsn: Lsn): ReplyBody => ({ _tag: "Text", text: `[${upToDateMessage(lsn)}]` })
+
+interface Assembled {
+  readonly lsn: Lsn | undefined
+  readonly body: ReplyBody
+}
+
+/**
+ * Keyed by the buffer that the log shares among readers of one offset, so it lives exactly as long as that: many
+ * clients woken by one transaction get one body.
+ */
+const assembled = new WeakMap<Uint8Array, Assembled>()
+
+const fromBuffer = (entries: Uint8Array, tail: Buffer, wholeBytes: number): ReplyBody => {
+  const byteLength = open.length + entries.length + tail.length
+  if (byteLength <= wholeBytes) {
+    const whole = Buffer.concat([open, entries, tail], byteLength)
+    return byteLength <= textBytes
+      ? { _tag: "Text", text: whole.toString("utf8") }
+      : { _tag: "Bytes", pieces: [whole], byteLength }
+  }
+  const pieces: Array<Uint8Array> = [open]
+  for (let at = 0; at < entries.length; at += pieceBytes) pieces.push(entries.subarray(at, at + pieceBytes))
+  pieces.push(tail)
+  return { _tag: "Bytes", pieces, byteLength }
+}
+
+/** The brackets and the last message travel with the entries where they are small, not in packets of their own. */
+const streamed =
+  (entries: Stream.Stream<Uint8Array, ShapeReadError>, upToDate: string | undefined) =>
+  (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
+    let started = false
+    return Stream.runForEachArray(entries, (pieces) =>
+      Effect.forEach(
+        pieces,
+        (piece) => {
+          if (piece.length === 0) return Effect.void
+          if (started) return write(piece)
+          started = true
+          return piece.length <= sharedBytes
+            ? write(Buffer.concat([open, piece]))
+            : Effect.andThen(write(open), write(piece))
+        },
+        { discard: true }
+      )
+    ).pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
+          return write(Buffer.from(started ? `${message}]` : `[${message}]`))
+        })
+      )
+    )
+  }
+
+/** What `streamed` writes, as pieces that lie in the consumer's buffer. */
+async function* bracketed(
+  entries: AsyncGenerator<Uint8Array>,
+  upToDate: string | undefined
+): AsyncGenerator<Uint8Array> {
+  let started = false
+  for await (const piece of entries) {
+    if (piece.length === 0) continue
+    if (started) yield piece
+    else {
+      started = true
+      if (piece.length <= sharedBytes) yield Buffer.concat([open, piece])
+      else {
+        yield open
+        yield piece
+      }
+    }
+  }
+  const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
+  yield Buffer.from(started ? `${message}]` : `[${message}]`)
+}
+
+/**
+ * The JSON array for a slice of a log. `upToDateLsn` is set when the slice reaches the end: then the array ends
+ * with an up-to-date message that claims everything up to that LSN.
+ */
+export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBody => {
+  const message = upToDateLsn === undefined ? undefined : upToDateMessage(upToDateLsn)
+  const { body } = slice
+  if (!(body instanceof Uint8Array)) {
+    const { pieces, finishedBytes } = slice
+    return {
+      _tag: "Stream",
+      run: streamed(body, message),
+      ...(pieces === undefined ? {} : { pieces: (buffer) => bracketed(pieces(buffer), message) }),
+      ...(finishedBytes === undefined || message !== undefined
+        ? {}
+        : { byteLength: open.length + finishedBytes + close.length })
+    }
+  }
+  if (body.length === 0)
+    return message === undefined
+      ? { _tag: "Bytes", pieces: [openEmpty], byteLength: openEmpty.length }
+      : { _tag: "Text", text: `[${message}]` }
+  const known = assembled.get(body)
+  if (known !== undefined && known.lsn === upToDateLsn) return known.body
+  const tail = message === undefined ? close : Buffer.from(`,${message}]`)
+  // Finished chunks are kept by storage for many readers: one piece is sent at once, without a wait in between.
+  const made = fromBuffer(body, tail, slice.finishedBytes === undefined ? sharedBytes : immediateBytes)
+  assembled.set(body, { lsn: upToDateLsn, body: made })
+  return made
+}

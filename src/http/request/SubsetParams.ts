@@ -1,0 +1,97 @@
+import { Result } from "effect"
+import { aboveLimit, standardLimits, type Limits } from "../../config/Limits.ts"
+import { sizeOfParams } from "../../where/index.ts"
+import { coerceAll, integer, invalid, text, type Parameter, type ParameterErrors } from "./Parameters.ts"
+
+/** Parameters of a subset request that passed every check that needs no catalogue. */
+export interface SubsetParams {
+  readonly where: string | undefined
+  readonly params: Readonly<Record<string, string>>
+  readonly limit: number | undefined
+  readonly offset: number | undefined
+  readonly orderBy: string | undefined
+}
+
+const jsonParams: Parameter<string | Record<string, unknown>> = {
+  description: "Values of `$1`, `$2` … in the subset's `where`: a JSON object, or its text.",
+  schema: { oneOf: [{ type: "object" }, { type: "string" }] },
+  coerce: (value) => {
+    if (value === undefined || value === null) return undefined
+    if (typeof value === "string") return value.trim() === "" ? undefined : value
+    return typeof value === "object" && !Array.isArray(value) ? (value as Record<string, unknown>) : invalid
+  }
+}
+
+/** The subset's parameters, without the prefix `subset__` that they have in a query string. */
+export const subsetParameters = {
+  where: text("SQL condition that rows of the subset must meet, besides the shape's own."),
+  params: jsonParams,
+  limit: integer("At most this many rows. Needs `order_by`.", 1),
+  offset: integer("Leave out this many rows at the beginning. Needs `order_by`.", 0),
+  order_by: text("Columns with `ASC`, `DESC`, `NULLS FIRST`, `NULLS LAST`, comma-separated.")
+} as const
+
+/** Texts for `$1` … `$n`; or what is wrong with the keys. */
+export const checkNumbering = (params: Readonly<Record<string, string>>): string | undefined => {
+  const keys = Object.keys(params)
+  if (!keys.every((key) => /^[0-9]+$/.test(key))) return "Parameters can only use numbers as keys"
+  for (let i = 1; i <= keys.length; i++)
+    if (params[i] === undefined) return "Parameters must be numbered sequentially, starting from 1"
+  return undefined
+}
+
+const one = (name: string, message: string) => Result.fail<ParameterErrors>({ [name]: [message] })
+
+const readParams = (
+  given: string | Record<string, unknown> | undefined,
+  limits: Limits
+): Result.Result<Readonly<Record<string, string>>, ParameterErrors> => {
+  let value: unknown = given ?? {}
+  if (typeof value === "string") {
+    // Quotes and escapes may make twice as much of them.
+    if (value.length > 2 * limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits))
+    try {
+      value = JSON.parse(value)
+    } catch {
+      return one("params", "params must be valid JSON")
+    }
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      return one("params", "params must be a JSON object")
+  }
+  const texts: Record<string, string> = Object.create(null) as Record<string, string>
+  for (const [key, item] of Object.entries(value as Record<string, unknown>)) {
+    if (item === null) texts[key] = ""
+    else if (typeof item === "string") texts[key] = item
+    else if (typeof item === "number" || typeof item === "boolean") texts[key] = String(item)
+    else return one("params", "is invalid")
+  }
+  // Whoever compiles the condition would say the same, after they have been sent to its thread.
+  const size = sizeOfParams(texts)
+  if (size > limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits, size))
+  const problem = checkNumbering(texts)
+  return problem === undefined ? Result.succeed(texts) : one("params", problem)
+}
+
+/** Checks a subset's parameters; errors are keyed by their names without prefix. */
+export const parseSubsetParams = (
+  values: Readonly<Record<string, unknown>>,
+  limits: Limits = standardLimits
+): Result.Result<SubsetParams, ParameterErrors> => {
+  const { values: given, errors } = coerceAll(subsetParameters, values)
+  if (errors !== undefined) return Result.fail(errors)
+  const params = readParams(given.params, limits)
+  if (Result.isFailure(params)) return Result.fail(params.failure)
+  const found: ParameterErrors = {}
+  if (given.limit !== undefined && given.limit <= 0) found["limit"] = ["must be greater than 0"]
+  if (given.offset !== undefined && given.offset < 0) found["offset"] = ["must be greater than or equal to 0"]
+  if (given.order_by === undefined && (given.limit !== undefined || given.offset !== undefined))
+    found["order_by"] = ["order_by is required when limit or offset is present"]
+  if (Object.keys(found).length > 0) return Result.fail(found)
+  return Result.succeed({
+    where: given.where,
+    params: params.success,
+    limit: given.limit,
+    offset: given.offset,
+    orderBy: given.order_by
+  })
+}

@@ -1,0 +1,36 @@
+import type { BatonConfig } from "../../config/BatonConfig.ts"
+import type { HealthRef } from "../../health/HealthRef.ts"
+import type { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
+import type { SubsetReader } from "../../registry/subset/SubsetReader.ts"
+import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
+import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
+import type { Admission } from "./Admission.ts"
+import type { Authorize } from "../hook/Authorize.ts"
+import type { CompressedChunks } from "../reply/CompressedChunks.ts"
+import type { Conditions } from "./Conditions.ts"
+import type { OpenBodies } from "../reply/OpenBodies.ts"
+import type { Replies } from "../reply/Replies.ts"
+import type { ShapeResolver } from "./ResolveShape.ts"
+
+/** What the request handlers of one `ShapeApi` share. */
+export interface ApiServices {
+  readonly config: BatonConfig
+  readonly logs: ShapeLogs["Service"]
+  readonly registry: ShapeRegistry["Service"]
+  readonly health: HealthRef["Service"]
+  readonly subsets: SubsetReader["Service"]
+  readonly conditions: Conditions["Service"]
+  readonly resolver: ShapeResolver
+  readonly admission: Admission
+  readonly bodies: OpenBodies
+  /** Answers given, for metrics. */
+  readonly requests: RequestCounts
+  readonly replies: Replies
+  readonly compressed: CompressedChunks
+  readonly authorize: Authorize | undefined
+}
+
+/** How long a request waits for something that should be there in a moment. */
+export const readinessMillis = 5000
+export const sseLifetimeMillis = 60_000
+export const sseKeepAliveMillis = 21_000

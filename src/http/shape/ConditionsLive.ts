@@ -1,0 +1,92 @@
+import { Effect, Layer, Result } from "effect"
+import { Config } from "../../config/BatonConfig.ts"
+import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
+import {
+  Catalogue,
+  CompileAside,
+  type CompiledWhere,
+  compileOrderBy,
+  loadParser,
+  type TypeCatalogue,
+  type WhereError
+} from "../../where/index.ts"
+import {
+  type CatalogueUnavailable,
+  catalogueUnavailable,
+  conditionRefused,
+  Conditions
+} from "./Conditions.ts"
+
+/** Values of stored generated columns can be in the stream. */
+const generatedColumnsSince = 180000
+
+/** Conditions by the expression engine of `src/where`. */
+export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config> = Layer.effect(
+  Conditions,
+  Effect.gen(function* () {
+    const catalogue = yield* Catalogue
+    const { limits } = yield* Config
+    const aside = yield* CompileAside.make
+
+    /**
+     * What the catalogue of the last look does not know, or knows otherwise, may be younger: nothing is refused before it
+     * was made sure that nothing has changed.
+     */
+    const compile = <A>(
+      run: (types: TypeCatalogue) => Effect.Effect<Result.Result<A, WhereError>>
+    ): Effect.Effect<A, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
+      Effect.gen(function* () {
+        const known = yield* Effect.mapError(catalogue.get, () => catalogueUnavailable)
+        let result = yield* run(known)
+        if (Result.isFailure(result) && !result.failure.final) {
+          const now = yield* Effect.mapError(catalogue.renewed, () => catalogueUnavailable)
+          if (now !== known) result = yield* run(now)
+        }
+        if (Result.isSuccess(result)) return result.success
+        const { final, message, parameter } = result.failure
+        return yield* Effect.fail(conditionRefused(parameter, message, final))
+      })
+
+    const where = (
+      table: TableInfo,
+      sql: string,
+      params: Readonly<Record<string, string>>,
+      more: { readonly queryableColumns?: ReadonlyArray<string>; readonly onlyInQueries?: boolean } = {}
+    ): Effect.Effect<CompiledWhere, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
+      compile((types) =>
+        aside.compile({
+          sql,
+          params,
+          table,
+          catalogue: types,
+          limits,
+          // The publication is looked at when the shape is made, and sees to it if it may.
+          generatedColumnsReplicated: types.serverVersion >= generatedColumnsSince,
+          ...more
+        })
+      )
+
+    return Conditions.of({
+      where,
+      renew: Effect.ignore(catalogue.renewed),
+      subset: (table, queryable, subset) =>
+        Effect.gen(function* () {
+          const condition =
+            subset.where === undefined
+              ? undefined
+              : yield* where(table, subset.where, subset.params, {
+                  queryableColumns: queryable,
+                  onlyInQueries: true
+                })
+          const { orderBy } = subset
+          const order =
+            orderBy === undefined
+              ? undefined
+              : yield* compile(() =>
+                  Effect.map(loadParser, () => compileOrderBy(orderBy, table, queryable, limits))
+                )
+          return { where: condition, orderBy: order, limit: subset.limit, offset: subset.offset }
+        })
+    })
+  })
+)

@@ -1,0 +1,69 @@
+import { formatOffset, type LogOffset } from "../../shapes/LogOffset.ts"
+import { maxLsn, type Lsn } from "../../shared/Lsn.ts"
+import type { LogRead, LogSlice } from "../../storage/ShapeLogs.ts"
+import type { ApiReply } from "../reply/ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { droppedWhileRead, invalidRequest, unavailable, type Failure } from "../reply/Failures.ts"
+import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
+
+/** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
+export type LogStep =
+  | { readonly _tag: "Reply"; readonly reply: ApiReply }
+  | { readonly _tag: "Fail"; readonly failure: Failure }
+  /** Stream events; `first` is what was read, undefined when the client is ahead of the log. */
+  | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
+  | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
+
+/** Final for clients, so only whoever knows the whole log may say it: see `isBehind`. */
+export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
+
+/** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */
+export const behind: Failure = unavailable("This instance has not read this far yet", 1)
+
+/**
+ * Whether the log of this instance may lack what clients have been told elsewhere. Whoever writes the journal lacks
+ * nothing; a worker of its process does not either, once it has settled.
+ */
+export const isBehind = ({ health }: ApiServices): boolean => {
+  const state = health.current()
+  return state !== "active" && state !== "releasing"
+}
+
+/**
+ * The whole decision of a log request, made again after every look at the log. `lsn` was taken before the look:
+ * what is committed in between then counts as not seen, instead of being claimed without having been delivered.
+ */
+export const nextStep = (
+  services: ApiServices,
+  request: LogRequest,
+  found: LogRead,
+  lsn: Lsn,
+  startMillis: number,
+  nowMillis: number
+): LogStep => {
+  const { params, shape } = request
+  const { longPollTimeoutMillis } = services.config
+  switch (found._tag) {
+    case "Dropped":
+      return { _tag: "Fail", failure: droppedWhileRead }
+    case "Ahead": {
+      // An event stream waits inside. Others are held until this instance's log catches up.
+      if (params.sse) return { _tag: "Events", first: undefined }
+      const untilMillis = startMillis + longPollTimeoutMillis / 2
+      return nowMillis >= untilMillis
+        ? { _tag: "Fail", failure: isBehind(services) ? behind : outOfBounds }
+        : { _tag: "Wait", after: services.logs.lastOffset(shape), untilMillis }
+    }
+    case "Slice": {
+      if (params.sse) return { _tag: "Events", first: found }
+      const isEmpty = found.body instanceof Uint8Array && found.body.length === 0
+      if (!params.live || !found.upToDate || !isEmpty)
+        return { _tag: "Reply", reply: sliceReply(services, request, found, lsn, nowMillis) }
+      const untilMillis = startMillis + longPollTimeoutMillis
+      if (nowMillis < untilMillis) return { _tag: "Wait", after: found.next, untilMillis }
+      const claimed = maxLsn(lsn, found.next.tx)
+      const next = formatOffset(found.next)
+      return { _tag: "Reply", reply: nothingNewReply(services, request, next, claimed, nowMillis) }
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { Effect } from "effect"
+import type { LogOffset } from "../../shapes/LogOffset.ts"
+import type { LogWatcher } from "../../storage/ShapeLogs.ts"
+import type { WakeReason } from "../../storage/state/Waiters.ts"
+import type { Permit } from "./Admission.ts"
+import type { ApiReply } from "../reply/ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import type { EventSession } from "./EventSession.ts"
+import { countReply } from "../reply/CountReply.ts"
+import { failedReply } from "../reply/FailedReply.ts"
+import type { LogRequest } from "./LogReply.ts"
+import { immediateBytes } from "../reply/LogBody.ts"
+import { droppedWhileRead } from "../reply/Failures.ts"
+import { nextStep, outOfBounds } from "./LogStep.ts"
+import { readLog } from "./ReadLog.ts"
+
+/** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */
+export const isImmediate = ({ body }: ApiReply): boolean =>
+  body._tag === "Bytes"
+    ? body.pieces.length === 1 && body.byteLength <= immediateBytes
+    : body._tag === "Empty" || body._tag === "Text"
+
+/**
+ * A live request with nothing to say yet, in as little memory as it can be held: no fiber of its own with a stack, only
+ * the wait, and this object that answers when it is over.
+ */
+export class ParkedRequest {
+  readonly _tag = "Parked"
+  private readonly services: ApiServices
+  private readonly request: LogRequest
+  private permit: Permit
+  private startMillis: number
+  private after: LogOffset
+  private untilMillis: number
+
+  constructor(
+    services: ApiServices,
+    request: LogRequest,
+    permit: Permit,
+    startMillis: number,
+    after: LogOffset,
+    untilMillis: number
+  ) {
+    this.services = services
+    this.request = request
+    this.permit = permit
+    this.startMillis = startMillis
+    this.after = after
+    this.untilMillis = untilMillis
+  }
+
+  /** From now on the request's place is this one's, and not that of the scope in which it was admitted. */
+  keep(): void {
+    this.permit = this.services.admission.transfer(this.permit)
+  }
+
+  /**
+   * Begins the wait. The reason that it is over goes to the watcher, or is the result; give it to `resume`. Stop it when
+   * the client is gone, and `release`.
+   */
+  watch(watcher: LogWatcher): WakeReason | { stop(): void } {
+    return this.services.logs.watch(this.request.shape, this.after, this.untilMillis - Date.now(), watcher)
+  }
+
+  /** Its time is over now: the next `resume` says that there is nothing new. */
+  expire(): void {
+    this.startMillis = -Infinity
+  }
+
+  /** The reply; or itself, when it was woken for nothing; or undefined when only `finish` can answer. */
+  resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
+    const made = this.answer(reason)
+    if (made !== undefined && made !== this && !("_tag" in made))
+      countReply(this.services.requests, made, true)
+    return made
+  }
+
+  /** The reply, where it takes waiting for a disk, or for the client to take pieces of it. */
+  finish(): Effect.Effect<ApiReply> {
+    const { services, request } = this
+    // Whoever was told that its time is over has not been told that it may be refused for that.
+    const startMillis = this.startMillis === -Infinity ? undefined : this.startMillis
+    return readLog(services, request, undefined, startMillis).pipe(
+      Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
+      Effect.tap((reply) => Effect.sync(() => countReply(services.requests, reply, true)))
+    )
+  }
+
+  private answer(reason: WakeReason): ApiReply | ParkedRequest | undefined {
+    const { services, request } = this
+    const { logs, replies } = services
+    if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
+    const lsn = logs.lastSeenLsn()
+    const found = logs.readNow?.(request.shape, request.params.position.offset)
+    if (found === undefined) return undefined
+    // The log that it waits for may be there in another place: an answer would say that it is not.
+    if (found._tag === "Ahead" && this.startMillis === -Infinity) return this
+    const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
+    if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
+    if (step._tag === "Fail")
+      return step.failure === outOfBounds && services.registry.settle !== undefined
+        ? undefined
+        : replies.failure(request.context, step.failure)
+    if (step._tag === "Events") return undefined
+    this.after = step.after
+    this.untilMillis = step.untilMillis
+    return this
+  }
+
+  /** Gives its place to another request. When the response is over, or `handle` takes it on. */
+  release(): void {
+    this.services.admission.release(this.permit)
+  }
+}
+
+/** An event stream that has been admitted: the head of its reply, and what is to be sent after it. */
+export class ParkedEvents {
+  readonly _tag = "Events"
+  readonly logs: ApiServices["logs"]
+  readonly session: EventSession
+  private reply: ApiReply | undefined
+  private readonly services: ApiServices
+  private permit: Permit
+
+  constructor(services: ApiServices, reply: ApiReply, session: EventSession, permit: Permit) {
+    this.logs = services.logs
+    this.services = services
+    this.reply = reply
+    this.session = session
+    this.permit = permit
+  }
+
+  /** As `ParkedRequest.keep`. */
+  keep(): void {
+    this.permit = this.services.admission.transfer(this.permit)
+  }
+
+  /** The head of the reply; once, because a stream that is held for long keeps no headers. */
+  takeReply(): ApiReply {
+    const { reply } = this
+    if (reply === undefined) throw new Error("the head of this reply was sent before")
+    this.reply = undefined
+    countReply(this.services.requests, reply, true)
+    return reply
+  }
+
+  /** Gives its place to another request, when the stream is over. */
+  release(): void {
+    this.services.admission.release(this.permit)
+  }
+}

@@ -1,0 +1,22 @@
+import { Effect, Exit } from "effect"
+import type { Snapshotter } from "../registry/snapshot/Snapshotter.ts"
+import type { Timers } from "../shared/Timers.ts"
+import type { MetricsRecord } from "../telemetry/Metrics.ts"
+
+/** The same snapshotter, whose snapshots are counted and timed. */
+export const measuredSnapshotter = (
+  snapshotter: Snapshotter["Service"],
+  timers: Timers,
+  metrics: MetricsRecord
+): Snapshotter["Service"] => ({
+  run: (request) =>
+    Effect.suspend(() => {
+      const began = timers.nowMillis()
+      return Effect.onExit(snapshotter.run(request), (exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit)) metrics.snapshotMillis.observe(timers.nowMillis() - began)
+          else metrics.failedSnapshots++
+        })
+      )
+    })
+})

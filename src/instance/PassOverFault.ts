@@ -1,0 +1,57 @@
+import { Effect } from "effect"
+import type { Lsn } from "../shared/Lsn.ts"
+import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
+import type { RegistrySession } from "../registry/RegistrySession.ts"
+import type { PassedOver } from "../replication/stream/PassOver.ts"
+import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
+import type { ReplicationStream } from "../replication/ReplicationStream.ts"
+import type { ShapeStore } from "../storage/state/ShapeStore.ts"
+import { isAboutData, type StreamFault } from "./StreamFaults.ts"
+
+/**
+ * Gets past a transaction that Postgres cannot give out: shapes of the tables that it changes are dropped, and it is
+ * acknowledged like any other. Succeeds with where it ends; fails with the recovery `recreateSlot` when not even its tables
+ * can be learnt.
+ */
+export const passOverFault = (
+  services: {
+    readonly replication: ReplicationStream["Service"]
+    readonly store: ShapeStore
+    readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  },
+  connection: ReplicationConnection,
+  session: RegistrySession,
+  fault: StreamFault
+): Effect.Effect<Lsn, PgError> =>
+  Effect.gen(function* () {
+    const { ancestors, replication, store } = services
+    const { relations, transactions } = yield* replication
+      .passOver(connection, {
+        isNew: (commitLsn) => commitLsn > store.lastCommitLsn && commitLsn >= store.positionLsn,
+        until: fault.commitLsn,
+        durableLsn: () => session.sink.durableLsn()
+      })
+      .pipe(Effect.mapError((error) => (isAboutData(error) ? startOver(fault) : error)))
+    const oids = new Set(relations.keys())
+    for (const oid of relations.keys()) for (const ancestor of yield* ancestors(oid)) oids.add(ancestor)
+    yield* Effect.logWarning(report(fault, { relations, transactions }))
+    for (const [i, { commitLsn, commitTimeMicros, endLsn, xid }] of transactions.entries()) {
+      session.sink.begin(commitLsn, xid, commitTimeMicros)
+      if (i === transactions.length - 1)
+        session.dropTables(oids, `a change of its table could not be read: ${fault.message}`)
+      yield* session.sink.commit(endLsn) ?? Effect.void
+    }
+    return transactions.at(-1)?.endLsn ?? 0n
+  })
+
+const report = ({ message }: StreamFault, { relations, transactions }: PassedOver): string =>
+  `Postgres cannot give out a change of transaction ${transactions.map(({ xid }) => xid).join(", ")}: ${message}. ` +
+  `It is passed over, and shapes of the tables that it changes are fetched again: ${[...relations.values()].join(", ")}. ` +
+  "This heals by itself as far as the value that it was about is in no shape. Where it is, correct the row."
+
+const startOver = ({ message }: StreamFault): PgError =>
+  ownPgError(
+    "change_not_given",
+    `Postgres cannot give out a change, nor say of which table it is: ${message}. The replication slot is created anew ` +
+      "and all shapes are fetched again. Look for a value of about a gigabyte, or one that its type cannot print."
+  )

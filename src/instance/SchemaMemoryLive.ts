@@ -1,0 +1,22 @@
+import { Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { SchemaMemory } from "../postgres/catalogue/SchemaMemory.ts"
+import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
+import { schemaFileReader } from "../storage/SchemaFiles.ts"
+import { storagePaths } from "../storage/disk/StorageDir.ts"
+
+/** What whoever held the lock last has kept in the storage directory. */
+export const schemaMemoryLayer = Layer.effect(
+  SchemaMemory,
+  Effect.map(Config, ({ replicationStreamId, storageDir }) => {
+    const paths = storagePaths(storageDir, replicationStreamId)
+    return {
+      // Written by `keepSchema`, and not read at all when it is damaged.
+      tables: Effect.map(
+        schemaFileReader(paths, "tables"),
+        (tables) => (tables ?? []) as ReadonlyArray<TableInfo>
+      ),
+      types: schemaFileReader(paths, "types")
+    }
+  })
+)

@@ -1,0 +1,125 @@
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import type { HealthState } from "../health/HealthState.ts"
+import { HttpServer } from "../http/node/HttpServer.ts"
+import { batonVersion } from "../shared/ServerIdentity.ts"
+import { ShapeApi } from "../http/shape/ShapeApi.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
+import { Storage } from "../storage/Storage.ts"
+import { HttpWorkers } from "../workers/HttpWorkers.ts"
+import { journalFiles } from "../storage/JournalSize.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
+import { metricValues } from "./MetricsFamilies.ts"
+import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
+import { metricsText } from "./MetricsText.ts"
+import { makeProcessReporter } from "../workers/ProcessReporter.ts"
+import { RequestCounts } from "../telemetry/RequestCounts.ts"
+import { querySlotSizes } from "./SlotSizes.ts"
+import { shapeAndCheckpointBytes } from "./StorageSize.ts"
+
+const slotFreshMillis = 5000
+const storageFreshMillis = 60_000
+
+/** A sleeping instance has no connections on purpose, and a stopped one wants none. */
+const asksDatabase = (state: HealthState): boolean =>
+  state !== "asleep" && state !== "disconnected" && state !== "draining" && state !== "stopped"
+
+/** Serves the metrics on a port of their own, where the configuration names one. */
+export class MetricsServer extends Context.Service<
+  MetricsServer,
+  {
+    /** Undefined where there is no such server. */
+    readonly port: number | undefined
+  }
+>()("baton/telemetry/MetricsServer") {
+  /** Fails when the port cannot be listened on. Costs nothing where there is none. */
+  static readonly layer = Layer.effect(
+    MetricsServer,
+    Effect.gen(function* () {
+      const { listenHost, prometheusPort } = yield* Config
+      if (prometheusPort === undefined) return { port: undefined }
+      const snapshot = yield* makeSnapshots
+      // Most instances have no such server, and never load what it is made of.
+      const { serveMetrics } = yield* Effect.promise(() => import("./ServeMetrics.ts"))
+      const metrics = Effect.map(snapshot, (taken) => metricsText(metricValues(taken)))
+      yield* serveMetrics({ port: prometheusPort, host: listenHost, metrics })
+      return { port: prometheusPort }
+    })
+  )
+}
+
+/** The last result of `work`, made anew when it is older than `freshMillis`. */
+const cached = <A, E, R>(work: Effect.Effect<A, E, R>, freshMillis: number): Effect.Effect<A, E, R> => {
+  let last: { readonly value: A; readonly atMillis: number } | undefined
+  return Effect.suspend(() => {
+    if (last !== undefined && performance.now() - last.atMillis < freshMillis)
+      return Effect.succeed(last.value)
+    return Effect.tap(work, (value) => Effect.sync(() => (last = { value, atMillis: performance.now() })))
+  })
+}
+
+const makeSnapshots = Effect.gen(function* () {
+  const config = yield* Config
+  const health = yield* HealthRef
+  const api = yield* ShapeApi
+  const server = yield* HttpServer
+  const workers = yield* HttpWorkers
+  const admin = yield* AdminPool
+  const metrics = yield* Metrics
+  const { engine } = yield* Storage
+  const ownReport = yield* makeProcessReporter({
+    process: "main",
+    api,
+    engine,
+    openRequests: server.running
+  })
+  const slotSizes = cached(querySlotSizes(admin, config.slotName), slotFreshMillis)
+  const fileBytes = cached(
+    Effect.promise(() => shapeAndCheckpointBytes(engine)),
+    storageFreshMillis
+  )
+
+  return Effect.gen(function* () {
+    const state = health.current()
+    const [own, others, slot, otherBytes, journal] = yield* Effect.all(
+      [
+        ownReport,
+        workers.reports,
+        asksDatabase(state) ? slotSizes : Effect.succeed(undefined),
+        fileBytes,
+        Effect.promise(() => journalFiles(engine.paths))
+      ],
+      { concurrency: "unbounded" }
+    )
+    const processes = [own, ...others]
+    const requests = new RequestCounts(workers.retired.requests.entries())
+    const rejected = { ...workers.retired.rejected }
+    for (const report of processes) {
+      requests.addAll(report.requests)
+      rejected.initial += report.admission.initial.rejected
+      rejected.existing += report.admission.existing.rejected
+    }
+    const journalBytes = journal.reduce((sum, file) => sum + file.bytes, 0)
+    return {
+      version: batonVersion,
+      instanceId: config.instanceId,
+      state,
+      epoch: engine.at.epoch,
+      shapes: engine.store.count,
+      metrics,
+      processes,
+      requests,
+      rejected,
+      limits: config.maxConcurrentRequests,
+      workers: {
+        configured: workers.configured,
+        ready: workers.ready(),
+        restarts: workers.restarts()
+      },
+      journalBytes,
+      storedBytes: journalBytes + otherBytes,
+      slot
+    } satisfies MetricsSnapshot
+  })
+})

@@ -1,0 +1,34 @@
+import type { HealthState } from "../health/HealthState.ts"
+import type { AdmissionClass } from "../http/shape/Admission.ts"
+import type { MetricsRecord } from "../telemetry/Metrics.ts"
+import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import type { RequestCounts } from "../telemetry/RequestCounts.ts"
+
+/** Everything that the metrics are made of, as it was at one moment. */
+export interface MetricsSnapshot {
+  readonly version: string
+  readonly instanceId: string
+  readonly state: HealthState
+  readonly epoch: number
+  readonly shapes: number
+  /** What the main process counts. */
+  readonly metrics: MetricsRecord
+  /** The main process and the workers that answered. */
+  readonly processes: ReadonlyArray<ProcessReport>
+  /** Of all processes, those that are gone included. */
+  readonly requests: RequestCounts
+  readonly rejected: Readonly<Record<AdmissionClass, number>>
+  readonly limits: Readonly<Record<AdmissionClass, number>>
+  readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
+  readonly journalBytes: number
+  /** Journal, checkpoint, and the files of shapes. */
+  readonly storedBytes: number
+  /** Undefined while the database cannot be asked, or there is no slot. */
+  readonly slot: SlotSizes | undefined
+}
+
+/** WAL that Postgres keeps, measured from its present position. */
+export interface SlotSizes {
+  readonly retainedWalBytes: number
+  readonly unconfirmedWalBytes: number
+}

@@ -1,0 +1,103 @@
+import { Context, Effect, Layer } from "effect"
+import type { BatonConfig, DatabaseTarget } from "../../config/BatonConfig.ts"
+import { Config } from "../../config/BatonConfig.ts"
+import {
+  allRowsOrNone,
+  type ConnectionConfig,
+  displaySettings,
+  errorSubject,
+  poolOptions,
+  serverTcpSettings
+} from "./ConnectionOptions.ts"
+import { makeSessionPool, type SessionPool, type TransactionOptions } from "./SessionPool.ts"
+
+/** How the connections of `ELECTRIC_DB_POOL_SIZE` are divided: a quarter, 1 to 4, for administration. */
+export const splitPoolSize = (total: number): { readonly admin: number; readonly snapshot: number } => {
+  const admin = Math.min(Math.max(Math.floor(total / 4), 1), 4)
+  return { admin, snapshot: Math.max(total - admin, admin) }
+}
+
+/**
+ * Connections for snapshots when HTTP workers read subsets by themselves: half of them stay with the main process, which
+ * makes the shapes, and the workers share the rest. At least one for each, so a small pool may be exceeded.
+ */
+export const shareSnapshotPool = (
+  total: number,
+  workers: number
+): { readonly main: number; readonly worker: number } => {
+  const { snapshot } = splitPoolSize(total)
+  if (workers === 0) return { main: snapshot, worker: 0 }
+  const worker = Math.max(1, Math.floor(snapshot / 2 / workers))
+  return { main: Math.max(1, snapshot - worker * workers), worker }
+}
+
+/** Waiting longer than this for a connection means that something else is wrong. */
+const acquireTimeoutMillis = { admin: 15_000, snapshot: 15_000 }
+/** Administrative statements are short; what may take long sets its own limits inside a transaction. */
+const adminQueryTimeoutMillis = 15_000
+
+/**
+ * Connections of the main database URL for everything but replication and snapshots: catalogue, publication, lock
+ * breaker, gauges. Snapshots can never use them up.
+ */
+export class AdminPool extends Context.Service<AdminPool, SessionPool>()("baton/postgres/AdminPool") {
+  static readonly layer = Layer.effect(
+    AdminPool,
+    Effect.flatMap(Config, (config) => makeAdminPool(config.database, config, config.dbPoolSize))
+  )
+}
+
+/** Connections of the pooled database URL, which may lead through a pooler, for reading the rows of shapes. */
+export class SnapshotPool extends Context.Service<SnapshotPool, SessionPool>()(
+  "baton/postgres/SnapshotPool"
+) {
+  static readonly layer = Layer.effect(
+    SnapshotPool,
+    Effect.flatMap(Config, (config) => makeSnapshotPool(config.pooledDatabase, config, config.dbPoolSize))
+  )
+}
+
+/**
+ * One consistent read of the database: `SnapshotPool.transaction(work, snapshotTransaction)`. Settings travel inside the
+ * transaction because a pooler would not pass them on.
+ */
+export const snapshotTransaction: TransactionOptions = {
+  begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+  settings: { ...displaySettings, ...allRowsOrNone }
+}
+
+export const makeAdminPool = (
+  target: DatabaseTarget,
+  config: ConnectionConfig,
+  totalSize: BatonConfig["dbPoolSize"]
+) =>
+  makeSessionPool(
+    poolOptions(target, config, {
+      size: splitPoolSize(totalSize).admin,
+      applicationName: "baton admin",
+      settings: { ...displaySettings, ...serverTcpSettings(config) }
+    }),
+    {
+      subject: errorSubject(target),
+      acquireTimeoutMillis: acquireTimeoutMillis.admin,
+      queryTimeoutMillis: adminQueryTimeoutMillis
+    }
+  )
+
+export const makeSnapshotPool = (
+  target: DatabaseTarget,
+  config: ConnectionConfig,
+  totalSize: BatonConfig["dbPoolSize"]
+) =>
+  makeSessionPool(
+    poolOptions(target, config, {
+      size: splitPoolSize(totalSize).snapshot,
+      applicationName: "baton snapshot",
+      settings: {}
+    }),
+    {
+      subject: errorSubject(target),
+      acquireTimeoutMillis: acquireTimeoutMillis.snapshot,
+      queryTimeoutMillis: undefined
+    }
+  )

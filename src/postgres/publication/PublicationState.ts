@@ -1,0 +1,300 @@
+import { Effect } from "effect"
+import type { PgError } from "../errors/PgError.ts"
+import { quoteTable } from "../Identifiers.ts"
+import { addTable, carryEverything, carryGeneratedColumns, identityFull, ownPublication } from "../RoleSql.ts"
+import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
+import {
+  refusalsOf,
+  refusingLeaf,
+  refusingPublications,
+  type WriteRefusal,
+  whyWritesAreRefused
+} from "./RefusedWrites.ts"
+import type { Queryable } from "../connection/SessionPool.ts"
+
+/** What every publication of ours has to carry, in the words of `CREATE PUBLICATION`. */
+export const requiredOperations = ["insert", "update", "delete", "truncate"] as const
+export type Operation = (typeof requiredOperations)[number]
+
+/** One row of `pg_publication`. */
+export interface PublicationState {
+  /** Whose privileges count. */
+  readonly role: string
+  /** The current role may alter it. */
+  readonly isOurs: boolean
+  readonly allTables: boolean
+  readonly viaRoot: boolean
+  readonly missingOperations: ReadonlyArray<Operation>
+  /** `unsupported` before Postgres 18: then no publication carries them. */
+  readonly generatedColumns: "stored" | "none" | "unsupported"
+  readonly serverVersionNum: number
+  /** What `PossibleRefusals` says of publications. */
+  readonly listsElsewhere: boolean
+  readonly generatedLeftOut: boolean
+}
+
+/** A table or partition whose REPLICA IDENTITY is looked after. */
+export interface IdentityState {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+  readonly isFull: boolean
+  readonly isUnlogged: boolean
+  /** Why Postgres refuses UPDATE or DELETE once the identity is FULL and the table is published. */
+  readonly refusals: ReadonlyArray<WriteRefusal>
+}
+
+/** One table as the publication has it. */
+export interface TableState {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+  /** Added to the publication by name. */
+  readonly isMember: boolean
+  /** Published because of its schema. */
+  readonly isMemberBySchema: boolean
+  /** Published because a partitioned table above it is. */
+  readonly isMemberByAncestor: boolean
+  readonly isPartitioned: boolean
+  /** A foreign table below it: nobody hears of changes there. */
+  readonly foreignPartition: string | null
+  /** With a row filter or a column list. */
+  readonly isFiltered: boolean
+  /** The table itself, or the leaves of a partitioned table. */
+  readonly identities: ReadonlyArray<IdentityState>
+}
+
+interface PublicationRow {
+  readonly role: string
+  readonly ours: boolean
+  readonly alltables: boolean
+  readonly viaroot: boolean
+  readonly operations: string
+  readonly generated: string | null
+  readonly version: number
+  readonly lists: boolean
+  readonly leftout: boolean
+}
+
+/** `undefined` when there is no publication of that name. */
+export const readPublication = (
+  database: Queryable,
+  name: string
+): Effect.Effect<PublicationState | undefined, PgError> =>
+  Effect.map(
+    database.query<PublicationRow>(
+      `SELECT current_user::text AS role, pg_has_role(p.pubowner, 'USAGE') AS ours, p.puballtables AS alltables, p.pubviaroot AS viaroot,
+         concat_ws(',', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
+           CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END) AS operations,
+         to_jsonb(p) ->> 'pubgencols' AS generated, current_setting('server_version_num')::int4 AS version,
+         ${refusingPublications}
+       FROM pg_publication p WHERE p.pubname = $1`,
+      [name]
+    ),
+    ([row]) => {
+      if (row === undefined) return undefined
+      const operations = row.operations.split(",")
+      return {
+        role: row.role,
+        isOurs: row.ours,
+        allTables: row.alltables,
+        viaRoot: row.viaroot,
+        missingOperations: requiredOperations.filter((operation) => !operations.includes(operation)),
+        generatedColumns: row.generated === null ? "unsupported" : row.generated === "s" ? "stored" : "none",
+        serverVersionNum: row.version,
+        listsElsewhere: row.lists,
+        generatedLeftOut: row.leftout
+      }
+    }
+  )
+
+/**
+ * The tables with these OIDs, and all members of the publication when `andMembers` is set; those that are gone are left
+ * out. Membership is read from the catalogue of what was added: `pg_publication_tables` shows partitions instead.
+ */
+export const readTables = (
+  database: Queryable,
+  publicationName: string,
+  publication: PublicationState,
+  oids: ReadonlyArray<number>,
+  options: {
+    readonly andMembers?: boolean
+    /** False: the tables have no generated columns, which saves a question. */
+    readonly generatedColumns?: boolean
+  } = {}
+): Effect.Effect<ReadonlyArray<TableState>, PgError> => {
+  // Schemas became members in Postgres 15.
+  const bySchema =
+    publication.serverVersionNum >= 150000
+      ? `EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)`
+      : "false"
+  return Effect.map(
+    database.query<{ readonly state: string }>(
+      `SELECT json_build_object(
+         'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
+         'isMember', r.oid IS NOT NULL,
+         'isMemberBySchema', ${bySchema},
+         'isMemberByAncestor', EXISTS (
+           WITH RECURSIVE above AS (
+             SELECT i.inhparent AS oid FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition
+             UNION ALL
+             SELECT i.inhparent FROM above
+             JOIN pg_class parent ON parent.oid = above.oid AND parent.relispartition
+             JOIN pg_inherits i ON i.inhrelid = above.oid
+           )
+           SELECT FROM above JOIN pg_publication_rel of_above ON of_above.prrelid = above.oid
+           WHERE of_above.prpubid = p.oid
+         ),
+         'isPartitioned', c.relkind = 'p',
+         'foreignPartition', (
+           WITH RECURSIVE tree AS (
+             SELECT c.oid, c.relkind WHERE c.relkind = 'p'
+             UNION ALL
+             SELECT child.oid, child.relkind FROM tree
+             JOIN pg_inherits i ON i.inhparent = tree.oid JOIN pg_class child ON child.oid = i.inhrelid
+           )
+           SELECT min(tree.oid::regclass::text) FROM tree WHERE tree.relkind = 'f'
+         ),
+         'isFiltered', coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL,
+         'identities', (
+           WITH RECURSIVE tree AS (
+             SELECT c.oid
+             UNION ALL
+             SELECT i.inhrelid FROM tree
+             JOIN pg_class parent ON parent.oid = tree.oid AND parent.relkind = 'p'
+             JOIN pg_inherits i ON i.inhparent = tree.oid
+           )
+           SELECT coalesce(json_agg(json_build_object(
+             'oid', l.oid::int8, 'schema', ln.nspname, 'name', l.relname, 'isFull', l.relreplident = 'f',
+             'isUnlogged', l.relpersistence = 'u',
+             'refusals', ${refusalsOf({ ...publication, generatedColumns: options.generatedColumns ?? true })}
+           ) ORDER BY l.oid), '[]')
+           FROM tree JOIN pg_class l ON l.oid = tree.oid JOIN pg_namespace ln ON ln.oid = l.relnamespace
+           WHERE l.relkind = 'r'
+         )
+       )::text AS state
+       FROM pg_publication p
+       CROSS JOIN pg_class c
+       JOIN pg_namespace n ON n.oid = c.relnamespace
+       LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+       WHERE p.pubname = $1 AND c.relkind IN ('r', 'p')
+         AND (c.oid = ANY ($2::oid[]) ${options.andMembers === true ? "OR r.oid IS NOT NULL" : ""})
+       ORDER BY c.oid`,
+      [publicationName, `{${oids.join(",")}}`]
+    ),
+    (rows) => rows.map((row) => JSON.parse(row.state) as TableState)
+  )
+}
+
+/** What has to be done before changes of a table arrive whole. Nothing, when both are empty. */
+export interface PublicationPlan {
+  readonly add: boolean
+  readonly setIdentity: ReadonlyArray<IdentityState>
+}
+
+export interface PublicationMode {
+  readonly publicationName: string
+  /** `ELECTRIC_MANUAL_TABLE_PUBLISHING`: nothing is ever altered. */
+  readonly manual: boolean
+}
+
+export const publicationProblem = (
+  publication: PublicationState | undefined,
+  { publicationName }: PublicationMode
+): PublicationError | undefined => {
+  if (publication === undefined) {
+    return publicationError("publication", `Publication "${publicationName}" not found in the database`)
+  }
+  return publication.missingOperations.length > 0
+    ? publicationError(
+        "publication",
+        `Publication "${publicationName}" does not publish all required operations: INSERT, UPDATE, DELETE, TRUNCATE. ` +
+          `Run ${carryEverything(publicationName)}`
+      )
+    : undefined
+}
+
+/** Decides for one table: fine, to be changed by us, or an error for an operator. */
+export const planTable = (
+  publication: PublicationState,
+  table: TableState,
+  mode: PublicationMode,
+  needsGeneratedColumns: boolean
+): PublicationPlan | PublicationError => {
+  const named = `Database table "${shown(table)}"`
+  const inPublication = `the publication "${mode.publicationName}"`
+  const mayAlter = publication.isOurs && !mode.manual
+  if (needsGeneratedColumns && publication.generatedColumns !== "stored") {
+    return publicationError(
+      "generatedColumns",
+      `${named} has generated columns in this shape but ${inPublication} does not publish generated columns. ` +
+        (publication.generatedColumns === "none"
+          ? `Run ${carryGeneratedColumns(mode.publicationName)} Or leave those columns out`
+          : "This needs Postgres 18; leave those columns out")
+    )
+  }
+  if (table.isFiltered) {
+    return publicationError(
+      "filtered",
+      `${named} is in ${inPublication} with a row filter or a column list, so that its changes are not all seen. Add it without them`
+    )
+  }
+  if (table.isMemberByAncestor && publication.viaRoot) {
+    return publicationError(
+      "publishedAsRoot",
+      `${named} is a partition, and ${inPublication} publishes its changes as those of the partitioned table. ` +
+        "Set publish_via_partition_root = false, or use the partitioned table instead"
+    )
+  }
+  if (table.isPartitioned && publication.viaRoot) {
+    return publicationError(
+      "publishedAsRoot",
+      `${named} is partitioned, and ${inPublication} publishes changes of its partitions as its own, but not that a ` +
+        "partition was truncated. Set publish_via_partition_root = false"
+    )
+  }
+  if (table.foreignPartition !== null) {
+    return publicationError(
+      "foreignPartition",
+      `${named} has the partition ${table.foreignPartition}, which is a foreign table: Postgres does not replicate changes ` +
+        "of those. Use the other partitions, or detach it"
+    )
+  }
+  const unlogged = table.identities.find(({ isUnlogged }) => isUnlogged)
+  if (unlogged !== undefined) {
+    return publicationError(
+      "unlogged",
+      (unlogged.oid === table.oid
+        ? `${named} is UNLOGGED`
+        : `${named} has the UNLOGGED partition "${shown(unlogged)}"`) +
+        ", and Postgres does not replicate changes of unlogged tables. Make it an ordinary one: " +
+        `ALTER TABLE ${quoteTable(unlogged)} SET LOGGED;`
+    )
+  }
+  const refusing = refusingLeaf(table.identities)
+  if (refusing !== undefined)
+    return whyWritesAreRefused(refusing.leaf, refusing.refusal, mode.publicationName)
+  const isNamed = table.isMember || table.isMemberBySchema || publication.allTables
+  // On our own we name every table: an ancestor may leave the publication while this table stays.
+  const add = mayAlter ? !isNamed : !isNamed && !table.isMemberByAncestor
+  if (add && !mayAlter) {
+    return publicationError(
+      "notPublished",
+      `${named} is missing from ${inPublication} and ` +
+        (mode.manual
+          ? "the ELECTRIC_MANUAL_TABLE_PUBLISHING setting prevents Electric from adding it"
+          : "Electric lacks privileges to add it"),
+      `Run ${addTable(mode.publicationName, table)}${mode.manual ? "" : ` Or let the role do it: ${ownPublication(mode.publicationName, publication.role)}`}`
+    )
+  }
+  const setIdentity = table.identities.filter((identity) => !identity.isFull)
+  const [first] = setIdentity
+  if (first !== undefined && !mayAlter) {
+    return publicationError(
+      "identityNotFull",
+      `Database table "${shown(first)}" does not have its replica identity set to FULL`,
+      `Run ${identityFull(first)}`
+    )
+  }
+  return { add, setIdentity }
+}

@@ -1,0 +1,102 @@
+import { Clock, Effect } from "effect"
+import type { PgError } from "../errors/PgError.ts"
+import { describeReport, type PublicationReport, saysSomething } from "./PublicationReport.ts"
+import type { Queryable } from "../connection/SessionPool.ts"
+
+/** Schemas became members of publications in Postgres 15. */
+const schemasSince = 150000
+
+const rows = (catalogue: string, condition: string) =>
+  `(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat(x.oid, ':', x.xmin), ',' ORDER BY x.oid))
+      FROM pg_catalog.${catalogue} x ${condition})`
+
+/**
+ * A text that is another one after any publication was made, altered or dropped; which tables are named in our own does
+ * not count, because that changes with every new table. One cheap statement.
+ */
+export const versionOfPublications = (
+  database: Queryable,
+  publicationName: string,
+  serverVersionNum: number
+): Effect.Effect<string, PgError> => {
+  const parts = [
+    rows("pg_publication", ""),
+    rows("pg_publication_rel", "JOIN pg_catalog.pg_publication p ON p.oid = x.prpubid WHERE p.pubname <> $1"),
+    ...(serverVersionNum < schemasSince ? [] : [rows("pg_publication_namespace", "")])
+  ]
+  return Effect.map(
+    database.query<{ readonly version: string }>(
+      `SELECT pg_catalog.concat_ws('/', ${parts.join(", ")}) AS version`,
+      [publicationName]
+    ),
+    ([row]) => row?.version ?? ""
+  )
+}
+
+/** How often is looked whether there is a reason to compare before its time. */
+const lookMillis = 2000
+
+export interface PublicationWatch {
+  /** The definition of a table in use has changed, or what is below it, or something could not be done. */
+  readonly lookSoon: () => void
+  /** Compares in every period, and within two seconds of a change, for ever; reports that say something are passed on. */
+  readonly run: (options: {
+    readonly tablesInUse: () => Iterable<number>
+    readonly onReport: (report: PublicationReport) => Effect.Effect<void>
+  }) => Effect.Effect<never>
+}
+
+/** Says when publication and tables are compared. While the database cannot be asked it waits for the next look. */
+export const makePublicationWatch = (options: {
+  readonly database: Queryable
+  readonly publicationName: string
+  readonly refreshMillis: number
+  readonly serverVersionNum: () => number
+  readonly reconcile: (tablesInUse: Iterable<number>) => Effect.Effect<PublicationReport, PgError>
+}): PublicationWatch => {
+  const { database, publicationName, refreshMillis } = options
+  let doubtful = false
+  let seenVersion: string | undefined
+
+  const hasChanged = Effect.gen(function* () {
+    const version = yield* versionOfPublications(database, publicationName, options.serverVersionNum())
+    const changed = doubtful || version !== seenVersion
+    seenVersion = version
+    doubtful = false
+    return changed
+  })
+
+  const run: PublicationWatch["run"] = ({ onReport, tablesInUse }) =>
+    Effect.gen(function* () {
+      let comparedMillis = yield* Clock.currentTimeMillis
+      const look = Effect.gen(function* () {
+        const nowMillis = yield* Clock.currentTimeMillis
+        if (!(yield* hasChanged) && nowMillis - comparedMillis < refreshMillis) return
+        comparedMillis = nowMillis
+        const report = yield* options.reconcile(tablesInUse())
+        if (report.removed.length > 0) {
+          yield* Effect.logInfo(
+            `${report.removed.length} table(s) without shapes left the publication "${publicationName}".`
+          )
+        }
+        if (!saysSomething(report)) return
+        for (const line of describeReport(publicationName, report)) yield* Effect.logWarning(line)
+        yield* onReport(report)
+      }).pipe(
+        Effect.catch((error) => {
+          doubtful = true
+          return (error.unreachable ? Effect.logDebug : Effect.logWarning)(
+            `The publication "${publicationName}" could not be checked. ${error.message}`
+          )
+        })
+      )
+      return yield* Effect.forever(Effect.delay(look, Math.min(lookMillis, refreshMillis)))
+    })
+
+  return {
+    lookSoon: () => {
+      doubtful = true
+    },
+    run
+  }
+}

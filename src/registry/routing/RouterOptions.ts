@@ -1,0 +1,31 @@
+import type { Effect } from "effect"
+import type { Relation } from "../../postgres/Relation.ts"
+import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import type { Decide } from "../deciding/DecideInPostgres.ts"
+import type { MakeMatcher } from "./Matcher.ts"
+import type { PreparedRoutes } from "./PreparedRoutes.ts"
+import type { ShapesByTable } from "./ShapesByTable.ts"
+
+/** What the router of one session of the stream works with, and whom it tells. */
+export interface RouterOptions {
+  readonly engine: StorageEngine
+  readonly writer: JournalWriter
+  readonly shapes: ShapesByTable
+  readonly makeMatcher: MakeMatcher
+  /** What was made ready before this session began. */
+  readonly prepared?: PreparedRoutes
+  /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
+  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */
+  readonly decide: Decide
+  /** For so long the stream may wait for that; see `DecisionBudget`. */
+  readonly decisionMillis: number
+  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** A table's rows come without their old values: its identity must be made FULL again. */
+  readonly identityLost: (relation: Relation) => void
+  /** More may be acknowledged. */
+  readonly onDurable: () => void
+  readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
+}

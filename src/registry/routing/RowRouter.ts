@@ -1,0 +1,485 @@
+import { Effect } from "effect"
+import type { Lsn } from "../../shared/Lsn.ts"
+import type { Relation } from "../../postgres/Relation.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { ChangeSink } from "../../replication/ChangeSink.ts"
+import { affectedAmong, isAffectedBy } from "../../shapes/SchemaChange.ts"
+import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../../where/index.ts"
+import { DecisionBudget } from "./DecisionBudget.ts"
+import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
+import { EarlyFailures } from "./EarlyFailures.ts"
+import { ItemWriter } from "./ItemWriter.ts"
+import { IdList, type Ids, isSettled } from "./Matcher.ts"
+import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
+import type { RouterOptions } from "./RouterOptions.ts"
+import { StreamPosition } from "./StreamPosition.ts"
+
+/** Work of conditions, in steps of some ten nanoseconds, after which everything else gets its turn. */
+const turnSteps = 500_000
+
+/** Composed but not yet written bytes above which the stream waits. */
+const backlogBytes = 8 << 20
+
+/**
+ * Routes every change of the replication stream to the shapes it belongs to, and composes the journal's records: each
+ * change is matched once for each table, encoded once for each way of writing it, and stored once. Lives as long as
+ * one session of the stream.
+ */
+export class RowRouter implements ChangeSink {
+  private readonly options: RouterOptions
+  private readonly engine: StorageEngine
+  private readonly writer: JournalWriter
+  private readonly routes = new Map<number, TableRoute>()
+  private readonly position: StreamPosition
+  private readonly before = makeMatchList()
+  private readonly after = makeMatchList()
+  private readonly items: ItemWriter
+  /** While this holds rows, all that follow wait behind them: a shape's entries stand in the journal in their order. */
+  private readonly deferred = new DeferredRows()
+  private readonly budget: DecisionBudget
+  private hasDeferred = false
+  private readonly earlyFailures = new EarlyFailures()
+  /** What conditions have cost since others had their turn. */
+  private steps = 0
+
+  // The transaction at hand.
+  private commitLsn: Lsn = 0n
+  private xid = 0
+  private commitTimeMicros = 0n
+  private nextOp = 0
+  private replayed = false
+  private inTransaction = false
+  private truncated: Set<number> | undefined
+
+  constructor(options: RouterOptions) {
+    this.options = options
+    this.engine = options.engine
+    this.writer = options.writer
+    this.items = new ItemWriter(options.engine, options.writer)
+    this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
+    this.position = new StreamPosition({
+      engine: options.engine,
+      writer: options.writer,
+      inTransaction: () => this.inTransaction,
+      onDurable: options.onDurable
+    })
+  }
+
+  close(): void {
+    this.position.close()
+  }
+
+  /** The stream starts here: everything before is in the journal, or concerns no shape. */
+  startAt(lsn: Lsn): void {
+    this.position.processedUpTo(lsn)
+    this.position.record()
+  }
+
+  /** The stream has ended: completes when all that came of it is durable, and acknowledgeable if it counts. */
+  handBack(): Promise<void> {
+    this.position.record()
+    return this.position.settle()
+  }
+
+  /** Where the transaction commits that has begun and not ended. */
+  get openTransaction(): Lsn | undefined {
+    return this.inTransaction ? this.commitLsn : undefined
+  }
+
+  durableLsn(): Lsn {
+    return this.position.durableLsn
+  }
+
+  // Shapes
+
+  /** From now on the shape receives its changes. */
+  addShape(shape: ShapeState): void {
+    const { leafOids, table } = shape.common
+    for (const [oid, route] of this.routes) {
+      const target = route.targets.find(({ tableOid }) => tableOid === table.oid)
+      if (target !== undefined) this.enter(target, route.relation, shape)
+      else if (leafOids?.includes(oid) === true) this.attach(route, shape)
+    }
+  }
+
+  /** The partition was attached since its route was made: Postgres says nothing of that, but sends the same columns again. */
+  private attach({ relation, targets }: TableRoute, shape: ShapeState): void {
+    const { oid } = shape.common.table
+    const target = new RouteTarget(oid, relation, this.options.makeMatcher)
+    this.routes.set(relation.oid, { relation, targets: [...targets, target] })
+    for (const other of this.options.shapes.on(oid)) this.enter(target, relation, other)
+    this.enter(target, relation, shape)
+  }
+
+  /** These are no longer partitions below the table: their rows are none of its rows. */
+  detach(tableOid: number, leafOids: ReadonlyArray<number>): void {
+    for (const oid of leafOids) {
+      const route = this.routes.get(oid)
+      if (route === undefined || oid === tableOid) continue
+      const targets = route.targets.filter((target) => target.tableOid !== tableOid)
+      this.routes.set(oid, { relation: route.relation, targets })
+    }
+  }
+
+  /** The table is gone: no more rows of it can come, but for shapes that are gone with it. */
+  forgetTable(oid: number): void {
+    this.routes.delete(oid)
+  }
+
+  removeShape(shape: ShapeState): void {
+    this.earlyFailures.forget(shape.id)
+    for (const route of this.routes.values()) {
+      for (const target of route.targets) {
+        if (target.tableOid === shape.common.table.oid) target.remove(shape)
+      }
+    }
+  }
+
+  /** A relation of the past does not end a shape that is younger: only a row that is for its log does (`judgeMisfits`). */
+  private enter(target: RouteTarget, relation: Relation, shape: ShapeState): void {
+    if (isAffectedBy(shape.definition, relation) || !target.add(shape)) misplace(target, shape)
+  }
+
+  // Transactions
+
+  begin(commitLsn: Lsn, xid: number, commitTimeMicros: bigint): void {
+    this.commitLsn = commitLsn
+    this.xid = xid
+    this.commitTimeMicros = commitTimeMicros
+    this.nextOp = 0
+    this.items.begin(commitLsn, xid)
+    this.inTransaction = true
+    this.replayed = commitLsn <= this.engine.store.lastCommitLsn
+    this.truncated = undefined
+    this.hasDeferred = false
+    this.engine.store.recentXids.push(xid)
+    if (!this.replayed) this.writer.beginTransaction(commitLsn, xid)
+  }
+
+  commit(endLsn: Lsn): Effect.Effect<void> | undefined {
+    if (this.deferred.isEmpty) {
+      this.finish(endLsn)
+      return undefined
+    }
+    return Effect.map(this.resolveDeferred(), () => this.finish(endLsn))
+  }
+
+  private finish(endLsn: Lsn): void {
+    const { engine, writer } = this
+    this.inTransaction = false
+    if (this.truncated !== undefined) this.dropTruncated(this.truncated)
+    if (!this.replayed) {
+      const wrote = engine.store.hasPending
+      writer.commitTransaction(endLsn, wrote)
+      if (wrote) {
+        engine.store.commit(this.commitLsn, endLsn, this.xid, writer.segmentOfTransaction)
+        this.position.recordedUpTo(endLsn)
+      } else {
+        engine.store.abandon()
+        this.position.passed(this.xid)
+      }
+    } else this.position.passed(this.xid)
+    if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
+    this.position.processedUpTo(endLsn)
+    this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
+  }
+
+  keepalive(walEnd: Lsn): void {
+    if (this.inTransaction) return
+    this.position.processedUpTo(walEnd)
+    if (walEnd > this.engine.processedLsn) this.engine.processedLsn = walEnd
+  }
+
+  batchEnd(): Effect.Effect<void> | undefined {
+    if (!this.inTransaction) this.position.recordSoon()
+    this.writer.flush()
+    if (this.writer.unwrittenBytes < backlogBytes) return undefined
+    return Effect.promise(() => this.writer.durable().then(() => undefined))
+  }
+
+  // Tables
+
+  relation(relation: Relation): Effect.Effect<void> | undefined {
+    const known = this.routes.get(relation.oid)
+    if (known !== undefined && sameRelation(known.relation, relation)) return undefined
+    return Effect.map(this.options.ancestors(relation.oid), (ancestors) =>
+      this.makeRoute(relation, ancestors)
+    )
+  }
+
+  private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
+    const targets = [relation.oid, ...ancestors].map(
+      (oid) =>
+        this.options.prepared?.take(oid, relation, this.options.shapes.on(oid)) ??
+        new RouteTarget(oid, relation, this.options.makeMatcher)
+    )
+    this.routes.set(relation.oid, { relation, targets })
+    // A partition that is new, and has had no update yet: its identity is set before one comes without its old row.
+    if (
+      relation.replicaIdentity !== "f" &&
+      targets.some((target) => this.options.shapes.on(target.tableOid).size > 0)
+    ) {
+      this.options.identityLost(relation)
+    }
+    for (const target of targets) {
+      const shapes = this.options.shapes.on(target.tableOid)
+      const affected = new Set(affectedAmong(shapes, relation))
+      for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
+      this.judgeMisfits(target, relation)
+    }
+    this.dropNamesakes(relation, targets)
+  }
+
+  /** Another table has the name of this one now. */
+  private dropNamesakes({ name, oid, schema }: Relation, targets: ReadonlyArray<RouteTarget>): void {
+    for (const other of this.options.shapes.tables()) {
+      if (other.schema !== schema || other.name !== name || other.oid === oid) continue
+      if (targets.some(({ tableOid }) => tableOid === other.oid)) continue
+      this.dropConcerned(this.options.shapes.on(other.oid), `another table has the name ${schema}.${name}`)
+    }
+  }
+
+  /**
+   * The transaction at hand has rows of this relation: it ends the shapes that cannot take them, unless their snapshot
+   * shows the transaction. Those are younger than the relation, or the catalogue tells that they are not.
+   */
+  private judgeMisfits(target: RouteTarget, { name, schema }: Relation): void {
+    if (target.misfitsJudgedAt === this.commitLsn) return
+    target.misfitsJudgedAt = this.commitLsn
+    if (target.misfits.size === 0) return
+    this.dropConcerned(target.misfits, `the definition of table ${schema}.${name} has changed`)
+  }
+
+  /**
+   * Drops those of the shapes that the transaction at hand concerns, for what it brings. What the snapshot of a shape
+   * contains is not for its log; while nobody knows that, the reason is kept until somebody does.
+   */
+  private dropConcerned(shapes: Iterable<ShapeState>, reason: string): void {
+    const { commitLsn, xid } = this
+    const concerned: Array<ShapeState> = []
+    for (const shape of shapes) {
+      const isForLog = shape.includes(commitLsn, xid)
+      if (isForLog === undefined) this.earlyFailures.note(shape.id, { commitLsn, xid, reason })
+      else if (isForLog) concerned.push(shape)
+    }
+    if (concerned.length > 0) this.options.drop(concerned, reason)
+  }
+
+  truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
+    this.nextOp += 2
+    if (this.replayed) return undefined
+    this.truncated ??= new Set()
+    for (const relation of relations) {
+      this.truncated.add(relation.oid)
+      for (const target of this.routes.get(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
+    }
+    return undefined
+  }
+
+  /** At the commit, so that a shape made meanwhile is not missed; one whose snapshot shows the truncation stays. */
+  private dropTruncated(tables: ReadonlySet<number>): void {
+    for (const oid of tables) this.dropConcerned(this.options.shapes.on(oid), "its table was truncated")
+  }
+
+  // Rows
+
+  private takeOp(): number {
+    const op = this.nextOp
+    this.nextOp = op + 2
+    return op
+  }
+
+  insert(relation: Relation, row: Tuple): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.size === 0) continue
+      const after = this.after
+      clearMatchList(after)
+      this.steps += target.matcher.match(row, after)
+      if (isSettled(after) && this.deferred.isEmpty) {
+        if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
+      } else this.defer(target, relation, op, undefined, row, undefined, after)
+    }
+    return this.afterRow()
+  }
+
+  delete(relation: Relation, oldRow: Tuple, complete: boolean): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    if (!complete) return this.withoutOldRow(relation)
+    for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.size === 0) continue
+      const before = this.before
+      clearMatchList(before)
+      this.steps += target.matcher.match(oldRow, before)
+      if (isSettled(before) && this.deferred.isEmpty) {
+        if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
+      } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
+    }
+    return this.afterRow()
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, row: Tuple): Effect.Effect<void> | undefined {
+    const op = this.takeOp()
+    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    if (route === undefined) return undefined
+    if (oldRow === undefined) return this.withoutOldRow(relation)
+    for (const target of route.targets) {
+      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.size === 0) continue
+      const { before, after } = this
+      clearMatchList(after)
+      this.steps += target.matcher.match(row, after)
+      if (target.matcher.takesAll()) {
+        if (!this.deferred.isEmpty) this.defer(target, relation, op, oldRow, row, after, after)
+        else if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
+        continue
+      }
+      clearMatchList(before)
+      this.steps += target.matcher.match(oldRow, before)
+      if (isSettled(before) && isSettled(after) && this.deferred.isEmpty) {
+        if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
+      } else this.defer(target, relation, op, oldRow, row, before, after)
+    }
+    return this.afterRow()
+  }
+
+  /** Not for shapes that do without these columns. */
+  unreadable({ name, oid, schema }: Relation, columns: ReadonlyArray<string>): void {
+    if (this.replayed) return
+    const affected: Array<ShapeState> = []
+    for (const target of this.routes.get(oid)?.targets ?? []) {
+      for (const shape of this.options.shapes.on(target.tableOid)) {
+        if (shape.includes(this.commitLsn, this.xid) === false) continue
+        const { where, ...definition } = shape.definition
+        const read = where === undefined ? [] : columnsOf(where)
+        if (columns.some((column) => definition.columns.includes(column) || read.includes(column)))
+          affected.push(shape)
+      }
+    }
+    const what = `${columns.join(", ")} of a row of table ${schema}.${name} is not UTF-8, as JSON must be`
+    if (affected.length > 0) this.options.drop(affected, what)
+  }
+
+  private withoutOldRow(relation: Relation): undefined {
+    const route = this.routes.get(relation.oid)
+    const shapes =
+      route?.targets.flatMap((target) => Array.from(this.options.shapes.on(target.tableOid))) ?? []
+    if (shapes.length > 0) {
+      this.options.identityLost(relation)
+      this.dropConcerned(
+        shapes,
+        `table ${relation.schema}.${relation.name} has lost its REPLICA IDENTITY FULL`
+      )
+    }
+    return undefined
+  }
+
+  private afterRow(): Effect.Effect<void> | undefined {
+    this.writer.endOfItems()
+    if (this.deferred.isFull) return this.resolveDeferred()
+    if (this.steps < turnSteps) return undefined
+    // Conditions have taken long enough: everything else gets its turn.
+    this.steps = 0
+    return othersTurn
+  }
+
+  /** For what cannot be written now: shapes whose condition fails are dropped, those that Postgres decides are noted. */
+  private defer(
+    target: RouteTarget,
+    relation: Relation,
+    op: number,
+    oldRow: Tuple | undefined,
+    row: Tuple | undefined,
+    before: MatchList | undefined,
+    after: MatchList | undefined
+  ): void {
+    const askBefore = before === undefined ? none : this.toAsk(before)
+    const askAfter = after === undefined || after === before ? none : this.toAsk(after)
+    const had: Ids = before ?? noIds
+    const has: Ids = after ?? noIds
+    const questions = askBefore.length + askAfter.length
+    if (had.count + has.count + questions === 0) return
+    if (questions === 0 && this.deferred.isEmpty) {
+      this.items.write(target, op, oldRow, row, had, has)
+      return
+    }
+    this.deferred.add({ target, relation, op, oldRow, row, askBefore, askAfter }, had, has)
+  }
+
+  /** Shapes of whose condition only Postgres can tell whether it holds, as far as this transaction is for their logs. */
+  private toAsk({ costly, errors, undecided }: MatchList): ReadonlyArray<number> {
+    for (const { shapeId, message } of costly) this.dropCostly(shapeId, message)
+    for (const { shapeId, message } of errors) this.dropFailed(shapeId, message)
+    return undecided.length === 0
+      ? none
+      : undecided.filter((id) => this.engine.store.get(id)?.includes(this.commitLsn, this.xid) !== false)
+  }
+
+  /** Has the rows decided that wait, and writes them. */
+  private resolveDeferred(): Effect.Effect<void> {
+    if (!this.hasDeferred) {
+      this.hasDeferred = true
+      const committedMillis = Number(this.commitTimeMicros) / 1000
+      this.budget.begin(this.engine.timers.epochMillis() - committedMillis)
+    }
+    const rows = this.deferred.take()
+    return Effect.map(this.options.decide(rows, this.budget), ({ aboveLimit, failed }) => {
+      for (const [id, message] of failed) this.dropFailed(id, message)
+      for (const reason of new Set(aboveLimit.values())) {
+        const ids = Array.from(aboveLimit.keys()).filter((id) => aboveLimit.get(id) === reason)
+        const shapes = ids.flatMap((id) => this.engine.store.get(id) ?? [])
+        this.options.drop(shapes, `${reason}. Only Postgres can evaluate its condition`)
+      }
+      for (const row of rows) this.emitDecided(row)
+    })
+  }
+
+  private dropCostly(id: number, message: string): void {
+    const shape = this.engine.store.get(id)
+    if (shape !== undefined) this.options.drop([shape], message)
+  }
+
+  private dropFailed(id: number, message: string): void {
+    const shape = this.engine.store.get(id)
+    // The query of a snapshot that contains the row has got over it, or the row was gone by then.
+    if (shape !== undefined)
+      this.dropConcerned(
+        [shape],
+        `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
+      )
+  }
+
+  /** What the shape's snapshot contains is known from now on. */
+  decided(shape: ShapeState): void {
+    const reason = this.earlyFailures.decide(shape)
+    if (reason !== undefined) this.options.drop([shape], reason)
+  }
+
+  private emitDecided({ after, before, oldRow, op, row, target }: DeferredRow): void {
+    if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
+    this.writer.endOfItems()
+  }
+}
+
+const misplace = (target: RouteTarget, shape: ShapeState): void => {
+  target.remove(shape)
+  target.misfits.add(shape)
+  target.misfitsJudgedAt = -1n
+}
+
+const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
+  const soon = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(soon))
+})
+
+const noIds = new IdList()
+const none: ReadonlyArray<number> = []

@@ -1,0 +1,129 @@
+import type { Lsn } from "../../shared/Lsn.ts"
+import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import { recentXidsCapacity } from "../../storage/state/RecentXids.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import { Acknowledgement } from "./Acknowledgement.ts"
+
+/** A position is recorded at most this often while nothing else is. */
+const positionMillis = 1000
+const soonestMillis = 10
+
+export interface StreamPositionOptions {
+  readonly engine: StorageEngine
+  readonly writer: JournalWriter
+  /** No record can be written in the middle of a transaction. */
+  readonly inTransaction: () => boolean
+  /** More may be acknowledged. */
+  readonly onDurable: () => void
+}
+
+/**
+ * How far one session of the stream has come, and how much of that may be acknowledged to Postgres. Where no transaction's
+ * record says it, because what came concerned no shape, a bare position is recorded from time to time.
+ */
+export class StreamPosition {
+  private readonly options: StreamPositionOptions
+  private readonly acknowledgement: Acknowledgement
+  private cancelTimer: (() => void) | undefined
+  private recordedMillis = -Infinity
+  private confirming: Promise<void> | undefined
+  private confirmedMarker = 0
+  /** Transactions that no record speaks of. */
+  private passedXids: Array<number> = []
+
+  constructor(options: StreamPositionOptions) {
+    this.options = options
+    this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
+    options.engine.hooks.onDurable = () => void this.confirm()
+  }
+
+  close(): void {
+    this.cancelTimer?.()
+    this.options.engine.hooks.onDurable = () => {}
+  }
+
+  get durableLsn(): Lsn {
+    return this.acknowledgement.durableLsn
+  }
+
+  processedUpTo(lsn: Lsn): void {
+    this.acknowledgement.processedUpTo(lsn)
+  }
+
+  /** A transaction came by that has no record of its own. */
+  passed(xid: number): void {
+    this.passedXids.push(xid)
+    if (this.passedXids.length > 2 * recentXidsCapacity) this.passedXids.splice(0, recentXidsCapacity)
+  }
+
+  private takePassed(): ReadonlyArray<number> {
+    const xids = this.passedXids.slice(-recentXidsCapacity)
+    this.passedXids = []
+    return xids
+  }
+
+  /** The record just composed says that everything up to `lsn` is in the journal. */
+  recordedUpTo(lsn: Lsn): void {
+    const { writer } = this.options
+    // They are acknowledged together with it.
+    if (this.passedXids.length > 0) writer.notice({ t: "passed", xids: this.takePassed() })
+    this.acknowledgement.recordedAt(writer.marker, lsn)
+  }
+
+  /** Sees to it that what has been processed is recorded soon, if it is not. */
+  recordSoon(): void {
+    if (this.acknowledgement.unrecorded === undefined || this.cancelTimer !== undefined) return
+    const { timers } = this.options.engine
+    const waitMillis = this.recordedMillis + positionMillis - timers.nowMillis()
+    if (waitMillis <= 0 && !this.options.inTransaction()) {
+      this.record()
+      return
+    }
+    this.cancelTimer = timers.after(Math.max(waitMillis, soonestMillis), () => {
+      this.cancelTimer = undefined
+      this.recordSoon()
+    })
+  }
+
+  /** Records what has been processed, if nothing does. */
+  record(): void {
+    const { engine, writer } = this.options
+    const lsn = this.acknowledgement.unrecorded
+    if (lsn === undefined || this.options.inTransaction() || writer.closed) return
+    this.recordedMillis = engine.timers.nowMillis()
+    const position = { t: "position", lsn: String(lsn) } as const
+    writer.notice({ ...position, xids: this.takePassed() })
+    // The store has seen the transactions themselves.
+    engine.store.apply(position)
+    this.recordedUpTo(lsn)
+    writer.flush()
+  }
+
+  /** Completes when everything recorded so far is durable, and acknowledgeable if it counts. */
+  async settle(): Promise<void> {
+    await this.options.writer.durable()
+    await this.confirm()
+  }
+
+  /**
+   * Lets what is durable be acknowledged, provided that nobody has claimed a later epoch: then it is certain that the
+   * successor reads it. Postgres forgets what it is told is safe, so a writer that was fenced off tells it nothing more.
+   */
+  private confirm(): Promise<void> {
+    this.confirming ??= this.confirmDurable()
+      // Storage cannot be read now: the next record that becomes durable is another occasion.
+      .catch(() => {})
+      .finally(() => (this.confirming = undefined))
+    return this.confirming
+  }
+
+  private async confirmDurable(): Promise<void> {
+    const { engine, writer } = this.options
+    while (this.confirmedMarker < writer.durableMarker) {
+      const marker = writer.durableMarker
+      if (await engine.isFenced()) return
+      this.confirmedMarker = marker
+      if (this.acknowledgement.durableUpTo(marker)) this.options.onDurable()
+    }
+  }
+}

@@ -1,0 +1,205 @@
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../../config/BatonConfig.ts"
+import { quoteTable } from "../../postgres/Identifiers.ts"
+import type { PgError } from "../../postgres/errors/PgError.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import { type RowPiece, RowReader, separator } from "./SnapshotRows.ts"
+import { rowQuery, snapshotEncoder } from "./RowQuery.ts"
+import { schemaChanged, snapshotFailed, snapshotReport, snapshotTooSlow } from "./SnapshotErrors.ts"
+import {
+  defaultSharingLimits,
+  SharedTransactions,
+  type SharedTransaction,
+  type SharingLimits
+} from "./SharedTransactions.ts"
+import { SnapshotSessions } from "./SnapshotSessions.ts"
+import { type DatabaseSnapshot, isNamed, nameQuery } from "./SnapshotTransaction.ts"
+import { Notices } from "../../telemetry/Notices.ts"
+import { SnapshotFailed } from "../ShapeRegistry.ts"
+
+/**
+ * Where the rows of a snapshot go: chunk after chunk, each a sequence of messages in wire form, joined with commas,
+ * without brackets. The snapshotter waits for every call, and meanwhile Postgres does.
+ */
+export interface SnapshotSink<E = never> {
+  /** More bytes of the present chunk, some 128 KiB; they are overwritten once the Effect has completed. */
+  readonly write: (bytes: Buffer) => Effect.Effect<void, E>
+  /** The present chunk is whole and another one follows. */
+  readonly endChunk: () => Effect.Effect<void, E>
+  /** The present chunk is whole and was the last one. */
+  readonly end: () => Effect.Effect<void, E>
+}
+
+export interface SnapshotRequest<E = never> {
+  readonly definition: ShapeDefinition
+  /**
+   * Told which transactions the snapshot contains before any row is read. `retry`: take a newer one. A transaction can
+   * be in the replication stream a moment before new snapshots contain it; a shape that has seen it there must not
+   * start from a snapshot without it.
+   */
+  readonly onSnapshot: (snapshot: DatabaseSnapshot) => Effect.Effect<"go" | "retry", E>
+  readonly sink: SnapshotSink<E>
+}
+
+/** Bounds on what would otherwise take up a database connection for ever. */
+export interface SnapshotLimits {
+  /** From the start of the query to its first rows (Postgres sends them 8 KiB at a time), or its end. */
+  readonly firstRowMillis: number
+  /** How long newer snapshots are asked for. */
+  readonly retryMillis: number
+}
+
+export const defaultSnapshotLimits: SnapshotLimits = { firstRowMillis: 30_000, retryMillis: 30_000 }
+
+const firstRetryPauseMillis = 5
+const longestRetryPauseMillis = 100
+
+/**
+ * Reads the first rows of new shapes, each in one REPEATABLE READ READ ONLY transaction, with the very text that the
+ * replication stream has for the same values.
+ */
+export class Snapshotter extends Context.Service<
+  Snapshotter,
+  {
+    /**
+     * Writes one snapshot: its rows unless the shape has only changes, then the `snapshot-end` message, in chunks that
+     * end after the row that reaches `chunkBytesThreshold`. Interrupting it cancels the query.
+     */
+    readonly run: <E>(request: SnapshotRequest<E>) => Effect.Effect<void, SnapshotFailed | E>
+  }
+>()("baton/registry/Snapshotter") {
+  static readonly layer = Layer.effect(
+    Snapshotter,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const sessions = yield* SnapshotSessions
+      return makeSnapshotter(sessions, config.chunkBytesThreshold)
+    })
+  )
+}
+
+export const makeSnapshotter = (
+  sessions: SnapshotSessions["Service"],
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits = defaultSnapshotLimits,
+  sharing: SharingLimits = defaultSharingLimits
+): Snapshotter["Service"] => {
+  const transactions = new SharedTransactions(sessions, sharing)
+  return {
+    run: Effect.fnUntraced(function* (request) {
+      const { sink } = request
+      // The session is free for others before the sink makes the end durable.
+      const { rowsInLastChunk, snapshot } = yield* readRows(
+        transactions,
+        request,
+        chunkBytesThreshold,
+        limits
+      )
+      const end = snapshotEnd(snapshot)
+      yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
+      yield* sink.end()
+    })
+  }
+}
+
+/** Everything that happens inside the transaction, in the first one whose snapshot `onSnapshot` accepts. */
+const readRows = Effect.fnUntraced(function* <E>(
+  transactions: SharedTransactions,
+  request: SnapshotRequest<E>,
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits
+) {
+  const { definition } = request
+  const { table } = definition
+  const read = Effect.fnUntraced(function* (transaction: SharedTransaction) {
+    const { snapshot, tableKind } = transaction
+    if ((yield* request.onSnapshot(snapshot)) === "retry") return undefined
+    if (tableKind === undefined) return yield* failure(table, tableGone)
+    const rowsInLastChunk =
+      definition.log === "changes_only"
+        ? 0
+        : yield* writeRows(transactions, transaction, request, chunkBytesThreshold, limits)
+    return { snapshot, rowsInLastChunk }
+  })
+  const attempt = transactions.use(table.oid, read, (error) => failing(definition, Effect.fail(error)))
+  const deadline = performance.now() + limits.retryMillis
+  let pauseMillis = firstRetryPauseMillis
+  while (true) {
+    const done = yield* attempt
+    if (done !== undefined) return done
+    if (performance.now() > deadline) return yield* failure(table, notVisible)
+    yield* Effect.sleep(pauseMillis)
+    pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
+  }
+})
+
+/** Writes all rows; returns how many the last chunk holds. */
+const writeRows = Effect.fnUntraced(function* <E>(
+  transactions: SharedTransactions,
+  transaction: SharedTransaction,
+  { definition, sink }: SnapshotRequest<E>,
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits
+) {
+  const { session, tableKind } = transaction
+  const sql = `${rowQuery(definition, tableKind === "p")}; ${nameQuery(definition.table)}`
+  const reader = new RowReader(
+    session,
+    transactions.isWanted(transaction) ? sql : `${sql}; COMMIT`,
+    snapshotEncoder(definition),
+    chunkBytesThreshold
+  )
+  const next = failing(
+    definition,
+    Effect.mapError(reader.next, ({ error }) => error)
+  )
+  let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
+    duration: limits.firstRowMillis,
+    orElse: () => failure(definition.table, snapshotTooSlow(limits.firstRowMillis))
+  })
+  while (piece !== undefined) {
+    yield* sink.write(piece.bytes)
+    if (piece.endsChunk) yield* sink.endChunk()
+    piece = yield* next
+  }
+  if (!isNamed(reader.answer, definition.table)) return yield* failure(definition.table, tableGone)
+  return reader.rowsInChunk
+})
+
+/** Clients learn what concerns them; operators, in the log, what happened and what to do. */
+const report = (table: ShapeDefinition["table"], message: string): Effect.Effect<void> =>
+  notices.warn(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+
+const notices = new Notices()
+
+const failing = <A, R>(
+  { table, where }: ShapeDefinition,
+  effect: Effect.Effect<A, PgError, R>
+): Effect.Effect<A, SnapshotFailed, R> =>
+  Effect.catch(effect, (error) => {
+    const failed = snapshotFailed(error, where !== undefined)
+    return Effect.andThen(report(table, snapshotReport(error, failed, table)), Effect.fail(failed))
+  })
+
+const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>
+  Effect.andThen(report(table, error.message), Effect.fail(error))
+
+/** Closes every snapshot: tells clients which transactions its rows contain. */
+const snapshotEnd = ({ xipList, xmax, xmin }: DatabaseSnapshot): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      headers: {
+        control: "snapshot-end",
+        xmin: String(xmin),
+        xmax: String(xmax),
+        xip_list: xipList.map(String)
+      }
+    })
+  )
+
+const tableGone = schemaChanged("The table was dropped or renamed while its rows were read")
+
+const notVisible = new SnapshotFailed({
+  kind: "unavailable",
+  message: "Snapshots of the database do not contain transactions that it has already replicated"
+})

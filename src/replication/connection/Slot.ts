@@ -1,0 +1,272 @@
+import { Duration, Effect, Schedule } from "effect"
+import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
+import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
+import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
+import type { Queryable } from "../../postgres/connection/SessionPool.ts"
+import type { ReplicationConnection } from "../stream/ReplicationConnection.ts"
+
+/** A row of `pg_replication_slots`, as far as the server's version has the columns. */
+export interface SlotInfo {
+  readonly plugin: string | null
+  readonly temporary: boolean
+  readonly ofThisDatabase: boolean
+  /** Null for a physical slot. */
+  readonly database: string | null
+  readonly activePid: number | null
+  /** Null while a backend is still creating the slot. */
+  readonly confirmedFlushLsn: Lsn | null
+  readonly restartLsn: Lsn | null
+  /** `reserved`, `extended`, `unreserved` or `lost`. */
+  readonly walStatus: string | null
+  /** From Postgres 17 on: why the slot is of no use any more. */
+  readonly invalidationReason: string | null
+}
+
+/** The slot that streaming will use. */
+export interface EnsuredSlot {
+  /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape of before can go on. */
+  readonly created: boolean
+  readonly confirmedFlushLsn: Lsn
+}
+
+export interface EnsureSlotOptions {
+  readonly slotName: string
+  /** The slot goes with the connection. */
+  readonly temporary: boolean
+  /** For help with a creation that waits; another connection, since that one is busy. */
+  readonly admin: Queryable
+  /** How often a wait is reported. Default 10 s. */
+  readonly tickMillis?: number
+  /** How long a slot that is in use is waited for. Default 5 s. */
+  readonly busyMillis?: number
+}
+
+const defaultBusyMillis = 5_000
+const busyPollMillis = 2
+
+/** Statements of either kind of connection; SQL without parameters. */
+type RunSql = (sql: string) => Effect.Effect<ReadonlyArray<object>, PgError>
+
+const functionForSnapshot = "pg_log_standby_snapshot"
+
+/**
+ * Makes sure that the slot exists and is free, on the connection that will stream from it (and that holds the lock).
+ * Fails with a kind whose recovery is `recreateSlot` when Postgres has given the slot up: `dropSlot`, then call this
+ * again.
+ *
+ * A backend that ends frees its locks a moment before its slot, so whoever gets the lock may still find the slot in use:
+ * it waits for that instead of giving the lock back.
+ */
+export const ensureSlot = (
+  connection: Pick<ReplicationConnection, "query" | "serverVersion">,
+  options: EnsureSlotOptions
+): Effect.Effect<EnsuredSlot, PgError> =>
+  Effect.gen(function* () {
+    const { slotName } = options
+    const startedAt = performance.now()
+    while (true) {
+      const known = yield* readSlot(connection.query, slotName)
+      if (known === undefined) {
+        const created = yield* create(connection, options)
+        if (created !== undefined) return { created: true, confirmedFlushLsn: created }
+      } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
+      // In use, or somebody else created it just now.
+      if (performance.now() - startedAt > (options.busyMillis ?? defaultBusyMillis)) {
+        return yield* slotInUse(slotName)
+      }
+      yield* Effect.sleep(busyPollMillis)
+    }
+  })
+
+/** Undefined when somebody else created it meanwhile. */
+const create = (
+  connection: Pick<ReplicationConnection, "query" | "serverVersion">,
+  options: EnsureSlotOptions
+): Effect.Effect<Lsn | undefined, PgError> =>
+  Effect.raceFirst(
+    createSlot(connection.query, options),
+    helpWaitingCreation(options, connection.serverVersion)
+  ).pipe(
+    Effect.catchIf(
+      (error) => error.code === "42710",
+      () => Effect.succeed(undefined)
+    )
+  )
+
+/** What `pg_replication_slots` says of the slot, `undefined` when there is none of that name. */
+export const readSlot = (run: RunSql, slotName: string): Effect.Effect<SlotInfo | undefined, PgError> =>
+  // As JSON because the columns differ between versions.
+  Effect.map(
+    run(
+      "SELECT (to_jsonb(s) || jsonb_build_object('ours', s.database = current_database()))::text AS slot " +
+        `FROM pg_catalog.pg_replication_slots s WHERE slot_name = ${quoteLiteral(slotName)}`
+    ),
+    ([row]) => {
+      const json = row === undefined ? undefined : (row as { readonly slot: string }).slot
+      return json === undefined ? undefined : slotInfo(JSON.parse(json) as Readonly<Record<string, unknown>>)
+    }
+  )
+
+const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
+  const text = (column: string): string | null => {
+    const value = row[column]
+    return typeof value === "string" ? value : null
+  }
+  const lsn = (column: string): Lsn | null => parseLsn(text(column) ?? "") ?? null
+  return {
+    plugin: text("plugin"),
+    temporary: row["temporary"] === true,
+    ofThisDatabase: row["ours"] === true,
+    database: text("database"),
+    activePid: typeof row["active_pid"] === "number" ? row["active_pid"] : null,
+    confirmedFlushLsn: lsn("confirmed_flush_lsn"),
+    restartLsn: lsn("restart_lsn"),
+    walStatus: text("wal_status"),
+    invalidationReason: text("invalidation_reason")
+  }
+}
+
+const isForeign = (slot: SlotInfo): boolean => slot.plugin !== "pgoutput" || !slot.ofThisDatabase
+
+const whoseItIs = ({ database, plugin }: SlotInfo): string => {
+  if (plugin === null) return "it is a physical one, for a standby or a backup"
+  return plugin === "pgoutput"
+    ? `it belongs to the database "${database}": slots are named for the whole cluster`
+    : `it is of the output plugin ${plugin} (database "${database}")`
+}
+
+/** Why this slot cannot be streamed from, if so. */
+export const slotProblem = (slot: SlotInfo, slotName: string): PgError | undefined => {
+  if (isForeign(slot)) {
+    return ownPgError(
+      "config_error",
+      `There is a replication slot ${slotName} that is not ours, and it is left alone: ${whoseItIs(slot)}. This does not ` +
+        "heal by itself. Choose another ELECTRIC_REPLICATION_STREAM_ID for this service. Only if nobody needs that slot " +
+        `any more: SELECT pg_drop_replication_slot(${quoteLiteral(slotName)});`
+    )
+  }
+  const removed = slot.invalidationReason === "wal_removed" || slot.invalidationReason === null
+  if (slot.walStatus === "lost" && removed) {
+    return ownPgError(
+      "database_slot_exceeded_max_size",
+      `The replication slot ${slotName} needed more WAL than max_slot_wal_keep_size allows and was invalidated. A new ` +
+        "slot is created and all shapes are fetched again. Raise max_slot_wal_keep_size, or watch the retained WAL size."
+    )
+  }
+  if (slot.invalidationReason !== null || slot.walStatus === "lost") {
+    return ownPgError(
+      "database_slot_invalidated",
+      `Postgres has invalidated the replication slot ${slotName} (${slot.invalidationReason}). A new slot is created ` +
+        "and all shapes are fetched again."
+    )
+  }
+  return slot.confirmedFlushLsn === null ? slotInUse(slotName) : undefined
+}
+
+const slotInUse = (slotName: string): PgError =>
+  ownPgError(
+    "replication_slot_in_use",
+    `Another database connection is creating or using the replication slot ${slotName}. It is tried again until it ` +
+      "succeeds. Find out who it is with SELECT * FROM pg_replication_slots."
+  )
+
+const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, PgError> =>
+  Effect.gen(function* () {
+    const problem = slotProblem(slot, slotName)
+    if (problem !== undefined) return yield* problem
+    if (slot.walStatus === "unreserved") {
+      yield* Effect.logWarning(
+        `Postgres is about to give up the replication slot ${slotName}: it retains more WAL than max_slot_wal_keep_size ` +
+          "allows. It recovers if changes are read before the next checkpoint."
+      )
+    }
+    return { created: false, confirmedFlushLsn: slot.confirmedFlushLsn ?? 0n }
+  })
+
+/**
+ * The function rather than the command CREATE_REPLICATION_SLOT, because Postgres notices the death of a client while a
+ * function runs (`client_connection_check_interval`) and not while a replication command does; this one can take hours.
+ */
+const createSlot = (
+  run: ReplicationConnection["query"],
+  { slotName, temporary }: EnsureSlotOptions
+): Effect.Effect<Lsn, PgError> =>
+  run(
+    `SELECT lsn AS point FROM pg_catalog.pg_create_logical_replication_slot(${quoteLiteral(slotName)}, 'pgoutput', ${temporary})`
+  ).pipe(
+    Effect.catchIf(
+      // Some providers allow only the command.
+      (error) => error.kind === "permission_denied",
+      () =>
+        Effect.map(
+          run(
+            `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput NOEXPORT_SNAPSHOT`
+          ),
+          (rows) => rows.map((row) => ({ point: row["consistent_point"] ?? null }))
+        )
+    ),
+    Effect.map(([row]) => parseLsn(row?.["point"] ?? "") ?? 0n)
+  )
+
+/**
+ * Never ends. A creation waits for every transaction that was open when it began, and after that for a record in the
+ * WAL which an idle database writes only now and then: ask for it.
+ */
+const helpWaitingCreation = (options: EnsureSlotOptions, serverVersion: number): Effect.Effect<never> =>
+  Effect.gen(function* () {
+    let canHelp = serverVersion >= 160_000
+    while (true) {
+      yield* Effect.sleep(Duration.millis(options.tickMillis ?? 10_000))
+      yield* Effect.logWarning(
+        `Creating the replication slot ${options.slotName} waits for transactions that are open in the database. It goes ` +
+          "on when they commit or roll back; find them with SELECT * FROM pg_stat_activity WHERE backend_xid IS NOT NULL."
+      )
+      if (!canHelp) continue
+      canHelp = yield* options.admin.query(`SELECT pg_catalog.${functionForSnapshot}()::text`).pipe(
+        Effect.timeout("5 seconds"),
+        Effect.as(true),
+        Effect.catch((error) =>
+          error._tag === "PgError" &&
+          (error.kind === "permission_denied" || error.kind === "undefined_object")
+            ? Effect.as(
+                Effect.logWarning(
+                  `This role may not run ${functionForSnapshot}(), which would let the slot be created promptly after ` +
+                    `those transactions end. On an idle database that can take longer. GRANT EXECUTE ON FUNCTION ` +
+                    `${functionForSnapshot} TO the role helps.`
+                ),
+                false
+              )
+            : Effect.as(Effect.logWarning(`Could not run ${functionForSnapshot}(): ${error.message}`), true)
+        )
+      )
+    }
+  })
+
+/**
+ * Drops the slot if it is one of this database and of our plugin; fine when there is none. One of somebody else is left
+ * alone, which is a fatal failure. Waits up to 5 s for a walsender that is just ending.
+ */
+export const dropSlot = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
+  Effect.flatMap(readSlot(run, slotName), (slot) => {
+    if (slot === undefined) return Effect.void
+    if (isForeign(slot)) return slotProblem(slot, slotName) ?? Effect.void
+    return dropOwn(run, slotName)
+  })
+
+/** The condition stands in the same statement: what was looked at may be another one by now. */
+const dropOwn = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
+  run(
+    "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots " +
+      `WHERE slot_name = ${quoteLiteral(slotName)} AND plugin = 'pgoutput' AND database = current_database()`
+  ).pipe(
+    Effect.asVoid,
+    Effect.retry({
+      times: 50,
+      schedule: Schedule.spaced("100 millis"),
+      while: (error) => error.kind === "replication_slot_in_use"
+    }),
+    Effect.catchIf(
+      (error) => error.kind === "undefined_object",
+      () => Effect.void
+    )
+  )

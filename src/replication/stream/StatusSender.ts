@@ -1,0 +1,84 @@
+import type { Lsn } from "../../shared/Lsn.ts"
+import { encodeStatusUpdate } from "../wire/StatusUpdate.ts"
+
+/** News about durability goes out at most this often; a commit is acknowledged this late at most. */
+const minGapMillis = 3
+
+/**
+ * Tells Postgres what it may forget: whenever something has become durable, and by timer so that it does not take us for
+ * dead. Works while the stream is paused, because writing does not depend on reading.
+ *
+ * Never reports a position that `durable` has not returned, and never goes back.
+ */
+export class StatusSender {
+  private readonly write: (frame: Buffer) => void
+  private readonly durable: () => Lsn
+  private readonly onFailure: (error: unknown) => void
+  private received: Lsn = 0n
+  private sent: Lsn = 0n
+  private sentAtMillis = 0
+  private coalesced: NodeJS.Timeout | undefined
+  private periodic: NodeJS.Timeout | undefined
+
+  constructor(write: (frame: Buffer) => void, durable: () => Lsn, onFailure: (error: unknown) => void) {
+    this.write = write
+    this.durable = durable
+    this.onFailure = onFailure
+  }
+
+  /** Begins to send by timer. Each of these asks for an answer, so that a server that is gone is noticed. */
+  start(intervalMillis: number): void {
+    this.periodic = setInterval(() => this.guarded(() => this.send(true)), intervalMillis)
+  }
+
+  stop(): void {
+    clearInterval(this.periodic)
+    clearTimeout(this.coalesced)
+    this.periodic = undefined
+    this.coalesced = undefined
+  }
+
+  /** The server has sent everything up to here. Only for monitoring. */
+  noteReceived(lsn: Lsn): void {
+    if (lsn > this.received) this.received = lsn
+  }
+
+  /** Something may have become durable. Cheap: call it after every batch and every sync of the journal. */
+  notify(): void {
+    if (this.coalesced !== undefined || this.periodic === undefined) return
+    const waitMillis = this.sentAtMillis + minGapMillis - performance.now()
+    if (waitMillis <= 0) this.guarded(() => this.sendNews())
+    else {
+      this.coalesced = setTimeout(() => {
+        this.coalesced = undefined
+        this.guarded(() => this.sendNews())
+      }, waitMillis)
+    }
+  }
+
+  /** Sends at once, news or not. */
+  send(replyRequested: boolean): void {
+    this.write(this.encode(replyRequested))
+  }
+
+  /** The frame that `send` would write. */
+  encode(replyRequested: boolean): Buffer {
+    const durable = this.durable()
+    if (durable > this.sent) this.sent = durable
+    this.sentAtMillis = performance.now()
+    return encodeStatusUpdate(this.received, this.sent, Date.now(), replyRequested)
+  }
+
+  private sendNews(): void {
+    if (this.durable() > this.sent) this.send(false)
+  }
+
+  /** Timers must not throw: that would end the process. */
+  private guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.onFailure(error)
+    }
+  }
+}

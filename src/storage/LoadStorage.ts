@@ -1,0 +1,99 @@
+import { Effect } from "effect"
+import { loadCheckpoint } from "./checkpoint/CheckpointReader.ts"
+import { JournalReader, readToEnd } from "./journal/JournalReader.ts"
+import { RecentBytes } from "./journal/RecentBytes.ts"
+import { firstOnDisk, SegmentFiles } from "./segments/SegmentFiles.ts"
+import type { SegmentProofs } from "./segments/SegmentProofs.ts"
+import type { ShapeStore } from "./state/ShapeStore.ts"
+import type { StoragePaths } from "./disk/StorageDir.ts"
+import { pause, type Timers } from "../shared/Timers.ts"
+
+const attempts = 20
+
+/** Positions at the end of each segment, for the checkpoint that drops it. */
+export type SegmentEnds = Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>
+
+/** What a storage directory holds, and the reader that has got to the end of its journal. */
+export interface LoadedStorage {
+  readonly store: ShapeStore
+  readonly recent: RecentBytes
+  readonly segments: SegmentFiles
+  readonly segmentEnds: SegmentEnds
+  readonly reader: JournalReader
+  /** The first segment that was read. */
+  readonly firstSegment: number
+  readonly withoutCheckpoint: boolean
+}
+
+export interface LoadOptions {
+  readonly paths: StoragePaths
+  readonly proofs: SegmentProofs
+  readonly timers: Timers
+  readonly recentBytes: number
+  readonly chunkBytesThreshold: number
+  readonly freshStore: () => ShapeStore
+  readonly warn: (message: string) => void
+}
+
+/**
+ * Loads the checkpoint and reads the journal to its end. Writes nothing. Of a segment that has an index that is enough for
+ * now: its bytes are still to be proved. Begins again where files go away while they are read. Fails when storage cannot
+ * be read, and leaves no file open then.
+ */
+export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> => {
+  const { paths, timers } = options
+  await paths.sight.prepare([paths.root, paths.meta])
+  for (let attempt = 0; ; attempt++) {
+    const loaded = await begin(options, attempt)
+    let isWhole = false
+    try {
+      isWhole = (await readToEnd(loaded.reader)) !== "stale" || attempt >= attempts
+      if (isWhole) return loaded
+    } finally {
+      if (!isWhole) {
+        await loaded.reader.close()
+        await loaded.segments.close()
+      }
+    }
+    // Files went away while they were read: the active instance has moved on, and so has its checkpoint.
+    await pause(timers, 20 * (attempt + 1))
+  }
+}
+
+const begin = async (options: LoadOptions, attempt: number): Promise<LoadedStorage> => {
+  const { paths, proofs, timers, warn } = options
+  const store = options.freshStore()
+  const recent = new RecentBytes(options.recentBytes)
+  const segments = new SegmentFiles(paths, proofs)
+  const segmentEnds: SegmentEnds = new Map()
+  const head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold))
+  const from =
+    head === undefined
+      ? await firstOnDisk(paths, attempt)
+      : { epoch: head.epoch, segment: head.segment, position: 0 }
+  const reader = new JournalReader({
+    paths,
+    store,
+    recent,
+    from,
+    nowMillis: timers.nowMillis,
+    onDamage: warn,
+    onSegment: (epoch, segment) => {
+      segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
+      segments.readingFrom(epoch, segment)
+    },
+    trust: {
+      isRefuted: (sum) => proofs.isRefuted(sum),
+      onTrusted: (sum) => segments.trust(sum)
+    }
+  })
+  return {
+    store,
+    recent,
+    segments,
+    segmentEnds,
+    reader,
+    firstSegment: from.segment,
+    withoutCheckpoint: head === undefined
+  }
+}

@@ -1,0 +1,200 @@
+import { setImmediate as nextTurn } from "node:timers/promises"
+import type { DatabaseSync } from "node:sqlite"
+import { Effect } from "effect"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { WhereClause } from "../../where/WhereClause.ts"
+import { withCopy } from "./CheckpointCopy.ts"
+import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
+import { internDefinition, withClause } from "../../shapes/InternDefinition.ts"
+import type { LogFile } from "../records/Records.ts"
+import {
+  CheckpointError,
+  checkpointFiles,
+  type CheckpointHead,
+  failing,
+  openMeta,
+  type StoredHead
+} from "./CheckpointWriter.ts"
+import { type ShapeState, ShapeState as State } from "../state/ShapeState.ts"
+import type { ShapeStore } from "../state/ShapeStore.ts"
+import { readShapeNames } from "./ShapeNames.ts"
+import type { StoragePaths } from "../disk/StorageDir.ts"
+
+/** A checkpoint that is locked for so long has been left so by somebody who is gone. */
+const lockedMillis = 10_000
+const pauseMillis = 50
+const rowsPerTurn = 500
+
+/** SQLite result codes. Source: SQLite documentation, "Result and Error Codes". */
+const sqliteBusy = 5
+const sqliteReadonlyRollback = 776
+/** The file is shorter than its header says. */
+const sqliteShortRead = 522
+/** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN: not what damage looks like. */
+const passingResults: ReadonlySet<number> = new Set([7, 10, 14])
+const passingRetries = 5
+
+const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
+  const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
+  const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
+  shape.lastUsedMillis = row.used_millis
+  if (row.xmin !== null && row.xmax !== null) {
+    shape.setVisibility({
+      xmin: row.xmin,
+      xmax: row.xmax,
+      xipList: row.xip === null ? [] : row.xip.split(","),
+      ...(row.filter_until === null ? {} : { containedBefore: row.filter_until })
+    })
+  }
+  shape.snapshotComplete = row.complete === 1
+  if (row.chunks !== "[]") {
+    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
+    sums.forEach(([bytes, crc], index) => shape.setChunk(index, { _tag: "File", bytes, crc }))
+  }
+  if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
+  shape.dirty = false
+  return shape
+}
+
+/**
+ * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
+ * that cannot be read is reported and the one before it used; shapes whose row is damaged are named and left out.
+ * Writes nothing.
+ */
+export const loadCheckpoint = (
+  paths: StoragePaths,
+  store: ShapeStore,
+  chunkBytesThreshold: number
+): Effect.Effect<CheckpointHead | undefined> =>
+  Effect.gen(function* () {
+    for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
+      const loaded = yield* readPatiently(contentOf(paths, path), passingRetries, pauseMillis).pipe(
+        Effect.mapError(failing("read", path)),
+        Effect.catch((error) =>
+          Effect.as(
+            Effect.logWarning(
+              `${error.message}. An older checkpoint, or the journal alone, is used instead.`
+            ),
+            undefined
+          )
+        )
+      )
+      if (loaded === undefined) continue
+      const { head, shapes } = loaded
+      if (loaded.damaged.length + loaded.missing > 0) {
+        const names = yield* Effect.promise(() => readShapeNames(paths).catch(() => new Set<string>()))
+        yield* Effect.logError(whatIsLost(path, loaded, names))
+      }
+      for (const shape of shapes) {
+        shape.recount(chunkBytesThreshold)
+        store.insert(shape)
+      }
+      store.nextId = Math.max(store.nextId, head.nextId)
+      store.lastCommitLsn = BigInt(head.lastCommitLsn)
+      store.positionLsn = BigInt(head.positionLsn)
+      store.source = head.source ?? undefined
+      return head
+    }
+    return undefined
+  })
+
+const whatIsLost = (
+  path: string,
+  { damaged, missing, shapes }: Content,
+  names: ReadonlySet<string>
+): string => {
+  const named = damaged.length === 0 ? "" : ` Damaged: ${damaged.join(", ")}.`
+  const present = new Set([...damaged, ...shapes.map((shape) => shape.handle)])
+  const absent = [...names].filter((name) => !present.has(name))
+  const which = absent.length === 0 ? "" : `: ${absent.join(", ")}`
+  const unnamed = missing === 0 ? "" : ` ${missing} more cannot be found${which}.`
+  return `The checkpoint ${path} is damaged, and shapes are lost with it.${named}${unnamed} Their clients fetch them again; nothing is to be done, but check the disk.`
+}
+
+/** An error of the disk, or of this process, that may not come again. What is read and is wrong stays wrong. */
+const isPassing = (error: unknown): boolean => {
+  const { code, errcode } = error as { readonly code?: unknown; readonly errcode?: number }
+  if (error instanceof CheckpointError) return true
+  if (errcode === sqliteShortRead) return false
+  if (errcode !== undefined) return passingResults.has(errcode & 0xff)
+  return typeof code === "string" && code.startsWith("E") && !code.startsWith("ERR_")
+}
+
+/** A checkpoint that is passed over costs its shapes, so one error of a disk is no reason for that. */
+const readPatiently = (
+  reading: Effect.Effect<Content | undefined, unknown>,
+  retries: number,
+  delayMillis: number
+): Effect.Effect<Content | undefined, unknown> =>
+  Effect.catch(reading, (error) =>
+    retries === 0 || !isPassing(error)
+      ? Effect.fail(error)
+      : Effect.andThen(Effect.sleep(delayMillis), readPatiently(reading, retries - 1, 2 * delayMillis))
+  )
+
+interface Content {
+  readonly head: CheckpointHead
+  readonly shapes: ReadonlyArray<ShapeState>
+  /** Handles of shapes whose row is not what was written; they are left out. */
+  readonly damaged: ReadonlyArray<string>
+  /** Shapes that should be there and whose row is not found. */
+  readonly missing: number
+}
+
+/**
+ * Waits while the file is being written. Where its writer died in the middle of that, SQLite has to take the half of it
+ * back, for which it writes: into a copy, because the file may be another instance's by now. Where the file system is not
+ * this machine's own, locks do not tell either, and it is a copy in any case.
+ */
+const contentOf = (paths: StoragePaths, path: string): Effect.Effect<Content | undefined, unknown> =>
+  Effect.gen(function* () {
+    const { sight } = paths
+    const inCopy = withCopy(sight, path, (copy) => readIn(copy, false))
+    if (sight.mayBeLate) return yield* inCopy
+    const began = performance.now()
+    while (true) {
+      const read = yield* Effect.result(readIn(path, true))
+      if (read._tag === "Success") return read.success
+      const code = (read.failure as { readonly errcode?: number }).errcode ?? 0
+      const isBusy = (code & 0xff) === sqliteBusy
+      if (isBusy && performance.now() - began < lockedMillis) yield* Effect.sleep(pauseMillis)
+      else if (isBusy || code === sqliteReadonlyRollback) return yield* inCopy
+      else return yield* Effect.fail(read.failure)
+    }
+  })
+
+const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefined, unknown> =>
+  Effect.scoped(
+    Effect.flatMap(openMeta(path, { readonly }), ({ db }) =>
+      Effect.tryPromise({ try: () => readAll(db), catch: (cause) => cause })
+    )
+  )
+
+/** Other work gets its turn meanwhile: whoever asks for this instance's health is not to wait for a hundred thousand shapes. */
+const readAll = async (db: DatabaseSync): Promise<Content | undefined> => {
+  db.exec("BEGIN")
+  const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")
+  if (stored === undefined) return undefined
+  if (isDamaged(stored)) throw new Error("its head is damaged")
+  const { shapes: count, ...head } = JSON.parse(stored.text) as StoredHead
+  const definitions = new Map<number, ShapeDefinition>()
+  for (const row of textRows(db, "SELECT id, json AS text, crc FROM definitions")) {
+    if (!isDamaged(row)) definitions.set(row.id, internDefinition(JSON.parse(row.text) as ShapeDefinition))
+  }
+  const shapes: Array<ShapeState> = []
+  const damaged: Array<string> = []
+  let found = 0
+  for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<ShapeRow>) {
+    if (++found % rowsPerTurn === 0) await nextTurn()
+    const common = definitions.get(row.definition)
+    if (common === undefined || shapeChecksum(row) !== row.crc) damaged.push(String(row.handle))
+    else shapes.push(shapeOf(row, common))
+  }
+  return { head, shapes, damaged, missing: Math.max(0, count - found) }
+}
+
+const textRows = (db: DatabaseSync, query: string): ReadonlyArray<TextRow> =>
+  db.prepare(query).all() as unknown as ReadonlyArray<TextRow>
+
+const isDamaged = (row: TextRow): boolean =>
+  typeof row.text !== "string" || textChecksum(row.id, row.text) !== row.crc

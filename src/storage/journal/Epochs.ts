@@ -1,0 +1,206 @@
+import { open, readFile, unlink, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { crc32 } from "node:zlib"
+import { frameHeaderBytes, scanFrame } from "../disk/Frame.ts"
+import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
+import { isGone } from "../disk/Sight.ts"
+import {
+  allDone,
+  epochFile,
+  fileMode,
+  parseSegmentFile,
+  segmentFile,
+  type StoragePaths,
+  syncDirectory,
+  syncFile,
+  writeWhole
+} from "../disk/StorageDir.ts"
+
+/**
+ * Epochs fence instances off that have lost the lock without noticing (frozen, partitioned). Each takeover goes
+ *
+ * 1. claim: `epochs/<n>.claim` is created exclusively, with n above every number seen
+ * 2. read the journal to its end
+ * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
+ * 4. all that is made durable, before anything counts that the new epoch writes
+ *
+ * A file written by an older epoch is never one that the newer epoch writes. Whoever is about to make something count
+ * that replay could not reproduce (a new shape, a removed file, an acknowledgement to Postgres) makes its record durable
+ * first and then looks for a claim above its own epoch: no claim means that the successor, whose claim comes before its
+ * reading, will see the record.
+ */
+export interface EpochRecord {
+  readonly epoch: number
+  readonly previous: JournalEnd | null
+}
+
+const fileName = /^([0-9a-f]{8})(\.claim)?$/
+
+const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(paths, epoch)}.claim`
+
+/** The highest number claimed so far, 0 when there is none. */
+export const highestClaim = async (paths: StoragePaths): Promise<number> => {
+  let highest = 0
+  for (const name of await paths.sight.list(paths.epochs)) {
+    const match = fileName.exec(name)
+    if (match !== null) highest = Math.max(highest, parseInt(match[1] ?? "0", 16))
+  }
+  return highest
+}
+
+/** Takes the next epoch number, above every one seen and above `known`, for this process alone. */
+export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number> => {
+  // After a crash of the system the journal may be there of an epoch whose own files were lost.
+  let written = known
+  for (const name of await paths.sight.list(paths.journal))
+    written = Math.max(written, parseSegmentFile(name)?.epoch ?? 0)
+  for (let taken = written; ;) {
+    const epoch = Math.max(taken, await highestClaim(paths)) + 1
+    try {
+      const handle = await open(claimFile(paths, epoch), "wx", fileMode)
+      await handle.close()
+      return epoch
+    } catch (error) {
+      // Somebody else was faster, whether their claim can be seen yet or not.
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+      taken = epoch
+    }
+  }
+}
+
+/** Takes back a claim that was not followed by `publishEpoch`: whoever has stepped back because of it may go on. */
+export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
+  unlink(claimFile(paths, epoch)).catch(() => {})
+
+/** Makes the claimed epoch the current one for everybody who looks; whether it survives a crash, `secureEpoch` says. */
+export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Promise<void> => {
+  const text = JSON.stringify(record)
+  await writeWhole(epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
+}
+
+/**
+ * Makes durable what the epoch stands on: its own file, and the end of the journal before it, of which a killed process
+ * may have left the last bytes in the memory of the system only. The same for the epochs before it, back to one whose
+ * holder has done this itself.
+ */
+export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Promise<void> => {
+  const records = new Map((await readEpochs(paths, 0)).map((record) => [record.epoch, record]))
+  const secured: Array<number> = []
+  const files: Array<string> = []
+  for (let record: EpochRecord | undefined = newest; record !== undefined;) {
+    files.push(epochFile(paths, record.epoch))
+    secured.push(record.epoch)
+    const { previous }: EpochRecord = record
+    if (previous === null) break
+    files.push(segmentFile(paths, previous.epoch, previous.segment))
+    record = (await isSecured(paths, previous.epoch)) ? undefined : records.get(previous.epoch)
+  }
+  // Together, because a file system mostly makes all of them durable with the first: in turn each would wait for the disk.
+  await allDone([
+    ...files.map((file) => unlessGone(syncFile(file))),
+    syncDirectory(paths.epochs),
+    syncDirectory(paths.journal)
+  ])
+  for (const epoch of secured)
+    await unlessGone(writeFile(claimFile(paths, epoch), securedMark, { flag: "r+" }))
+}
+
+/** In a claim: the epoch and all before it are durable. Where it is lost, they are made so once more. */
+const securedMark = "durable"
+
+const isSecured = async (paths: StoragePaths, epoch: number): Promise<boolean> =>
+  (await unlessGone(readFile(claimFile(paths, epoch), "utf8"))) === securedMark
+
+/** What the active instance has removed is too old to matter. */
+const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
+  try {
+    return await work
+  } catch (error) {
+    if (isGone(error)) return undefined
+    throw error
+  }
+}
+
+/**
+ * The published epochs from `epoch` on, oldest first; none if there is none above it. One look at a directory, mostly. One
+ * whose file is damaged is taken from its journal, or left out.
+ */
+export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
+  const numbers: Array<string> = []
+  let newer = false
+  for (const name of await paths.sight.list(paths.epochs)) {
+    if (!/^[0-9a-f]{8}$/.test(name)) continue
+    const number = parseInt(name, 16)
+    if (number > epoch) newer = true
+    if (number >= epoch) numbers.push(name)
+  }
+  if (!newer) return []
+  const records: Array<EpochRecord> = []
+  for (const name of numbers.toSorted()) {
+    try {
+      const text = await readFile(join(paths.epochs, name), "utf8")
+      const record = soundRecord(text) ?? (await recordInJournal(paths, parseInt(name, 16)))
+      if (record !== undefined) records.push(record)
+    } catch (error) {
+      // Removed by the active instance between listing and reading: too old to matter.
+      if (!isGone(error)) throw error
+    }
+  }
+  return records
+}
+
+const soundRecord = (text: string): EpochRecord | undefined => {
+  const end = text.lastIndexOf(" ")
+  const json = text.slice(0, end)
+  return end > 0 && String(crc32(json)) === text.slice(end + 1)
+    ? (JSON.parse(json) as EpochRecord)
+    : undefined
+}
+
+/** Where the file of an epoch is damaged: its journal begins with a record that says the same. */
+const recordInJournal = async (paths: StoragePaths, epoch: number): Promise<EpochRecord | undefined> => {
+  const [first] = (await paths.sight.list(paths.journal))
+    .toSorted()
+    .filter((name) => parseSegmentFile(name)?.epoch === epoch)
+  if (first === undefined) return undefined
+  const file = await open(join(paths.journal, first), "r")
+  try {
+    const start = Buffer.alloc(4096)
+    const { bytesRead } = await file.read(start, 0, start.length, 0)
+    const frame = scanFrame(start, 0, bytesRead)
+    if (frame._tag !== "Frame" || frame.kind !== recordKind.notice) return undefined
+    const notice = decodeNotice(start.subarray(frameHeaderBytes, frame.end))
+    return notice.t === "epoch" && notice.epoch === epoch ? { epoch, previous: notice.previous } : undefined
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The epoch that follows `epoch` on the way to the newest one. `undefined`: `epoch` is the newest. `lost`: the chain
+ * does not lead there (too old, or fenced off before it was published).
+ */
+export const successor = (
+  epochs: ReadonlyArray<EpochRecord>,
+  epoch: number
+): EpochRecord | "lost" | undefined => {
+  let record = epochs.at(-1)
+  if (record === undefined || record.epoch <= epoch) return undefined
+  for (;;) {
+    const previous: JournalEnd | null = record.previous
+    if (previous === null) return epoch === 0 ? record : "lost"
+    if (previous.epoch === epoch) return record
+    const before: EpochRecord | undefined = epochs.find((candidate) => candidate.epoch === previous.epoch)
+    if (before === undefined) return "lost"
+    record = before
+  }
+}
+
+/** Removes what is older than `epoch`; only for the holder of the newest epoch. */
+export const removeEpochsBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
+  for (const name of await paths.sight.list(paths.epochs)) {
+    const match = fileName.exec(name)
+    if (match !== null && parseInt(match[1] ?? "0", 16) < epoch)
+      await unlink(join(paths.epochs, name)).catch(() => {})
+  }
+}

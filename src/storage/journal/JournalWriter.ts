@@ -1,0 +1,500 @@
+import { close, constants, fdatasync, openSync, write } from "node:fs"
+import { promisify } from "node:util"
+import { ByteWriter } from "../../shared/ByteWriter.ts"
+import { CreatedEncoder } from "../records/CreatedRecords.ts"
+import { isInPlace, isLinked } from "../disk/FileInPlace.ts"
+import { frameHeaderBytes, frameOf, sealFrame } from "../disk/Frame.ts"
+import type { RecentBytes } from "./RecentBytes.ts"
+import { encodeNotice, type Notice, recordKind } from "../records/Records.ts"
+import { allDone, fileMode, segmentFile, type StoragePaths, syncDirectory } from "../disk/StorageDir.ts"
+import { pause, type Timers } from "../../shared/Timers.ts"
+import {
+  itemHeaderBytes,
+  partHeaderBytes,
+  writeItemHeader,
+  writePartHeader
+} from "../records/TransactionPart.ts"
+
+const writeAt = promisify(write)
+const sync = promisify(fdatasync)
+const closeFile = promisify(close)
+
+/** A part of a transaction is closed when it has reached this size. */
+const partBytes = 256 * 1024
+/** Memory that records are composed in before other memory takes its place. */
+const arenaBytes = 1 << 20
+/** With room for the part that is open when an arena is full, so that it seldom has to be copied into a larger one. */
+const arenaCapacityBytes = arenaBytes + partBytes + 64 * 1024
+/** Arenas kept for use again. Fresh ones all the time would have the garbage collector run all the time. */
+const spareArenas = 2
+const retryMillis = 1000
+/** What has been composed is written at least this often, however long the disk takes to sync what was written before. */
+const showMillis = 5
+
+interface Range {
+  readonly fd: number
+  readonly segment: number
+  readonly buffer: Buffer
+  readonly from: number
+  readonly to: number
+  readonly position: number
+  readonly closeAfter: boolean
+  readonly marker: number
+}
+
+/**
+ * The writing end of the journal of one epoch: records are composed in memory and written in groups. While one group
+ * is on its way to the disk the next one gathers, so a group is as large as the load makes it.
+ *
+ * Composing is synchronous and never waits. A marker (a count of bytes) says which records a group made durable.
+ * A full disk, or another passing error, is retried for ever: nothing is lost, nothing is acknowledged meanwhile.
+ */
+export class JournalWriter {
+  readonly out = new ByteWriter(arenaCapacityBytes)
+  readonly epoch: number
+  segment: number
+  /** Position in the segment of the first byte of `out.buffer`. */
+  private base = 0
+  /** Bytes of `out` that are whole records, and those of them already handed to the disk. */
+  private sealed = 0
+  private handedOver = 0
+  /** Those of them that followers may read although they have not been handed over. */
+  private shown = 0
+  /** The group that is being synced. */
+  private syncing: Range | undefined
+  private cancelShow: (() => void) | undefined
+  private showing: Promise<void> | undefined
+  /** Arenas that were put aside, with the marker at their end: once that is durable nobody writes from them any more. */
+  private readonly putAside = new Map<ArrayBufferLike, number>()
+  private readonly spare: Array<Buffer> = []
+  /** Where the open part's frame starts in `out`, -1 when there is none. */
+  private partAt = -1
+  private fd: number
+  private appended = 0
+  private queue: Array<Range> = []
+  private writing = false
+  private failing = false
+  /** After a failure to begin a segment: when to try again. */
+  private beginAgainMillis = 0
+  private waiting: Array<{ readonly marker: number; readonly resolve: (durable: boolean) => void }> = []
+  /** The segment whose directory entry is durable. */
+  private namedSegment = -1
+  durableMarker = 0
+  closed = false
+
+  private readonly paths: StoragePaths
+  private readonly recent: RecentBytes
+  private readonly segmentBytes: number
+  private readonly durableWrites: boolean
+  private readonly timers: Timers
+  private readonly listeners: {
+    readonly onDurable: (marker: number) => void
+    readonly onRotate: (segment: number) => void
+    readonly onTrouble: (topic: string, message: string) => void
+  }
+
+  constructor(options: {
+    readonly paths: StoragePaths
+    readonly epoch: number
+    readonly segment: number
+    readonly recent: RecentBytes
+    readonly segmentBytes: number
+    readonly durableWrites: boolean
+    readonly timers: Timers
+    readonly onDurable: (marker: number) => void
+    readonly onRotate: (segment: number) => void
+    readonly onTrouble: (topic: string, message: string) => void
+  }) {
+    this.paths = options.paths
+    this.epoch = options.epoch
+    this.segment = options.segment
+    this.segmentOfTransaction = options.segment
+    this.recent = options.recent
+    this.segmentBytes = options.segmentBytes
+    this.durableWrites = options.durableWrites
+    this.timers = options.timers
+    this.listeners = options
+    this.fd = this.openSegment()
+  }
+
+  private openSegment(): number {
+    return openSync(
+      segmentFile(this.paths, this.epoch, this.segment),
+      constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
+      fileMode
+    )
+  }
+
+  /** Whether the file that is written to is there for others. With `thorough` also whether it stands where they look for it. */
+  async isThere(thorough: boolean): Promise<boolean> {
+    const { fd } = this
+    const path = segmentFile(this.paths, this.epoch, this.segment)
+    const isThere = isLinked(fd).then(
+      (linked) => linked && (!thorough || isInPlace(this.paths.sight, fd, path))
+    )
+    // Once the next segment is begun, this one may be closed.
+    return isThere.then(
+      (there) => there || this.fd !== fd || this.closed,
+      (error: unknown) => {
+        if (this.fd !== fd || this.closed) return true
+        throw error
+      }
+    )
+  }
+
+  /** Bytes composed so far: records before it are durable once `durableMarker` has reached it. */
+  get marker(): number {
+    return this.appended
+  }
+  get unwrittenBytes(): number {
+    return this.appended - this.durableMarker
+  }
+  get isFailing(): boolean {
+    return this.failing
+  }
+  /** Where the next record will stand. */
+  get position(): number {
+    return this.base + this.out.length
+  }
+
+  /** Not while a part is open. Returns the position of the payload in the segment. */
+  private append(kind: number, payload: Uint8Array): number {
+    this.makeRoom()
+    const position = this.base + this.out.length + frameHeaderBytes
+    const frame = frameOf(kind, payload)
+    this.out.append(frame)
+    this.sealed = this.out.length
+    this.appended += frame.length
+    return position
+  }
+
+  /** Appends a record; inside a transaction the open part is closed first, records do not nest. */
+  appendBetween(kind: number, payload: Uint8Array): { readonly segment: number; readonly position: number } {
+    this.prepare()
+    const segment = this.segment
+    return { segment, position: this.append(kind, payload) }
+  }
+
+  notice(notice: Notice): void {
+    this.prepare()
+    this.append(recordKind.notice, this.created.encode(notice, this.segment))
+  }
+
+  private prepare(): void {
+    if (this.partAt >= 0) this.sealPart(false)
+    this.rotateIfFull()
+  }
+
+  /** The segment that the last committed transaction stands in. */
+  segmentOfTransaction: number
+  private readonly created = new CreatedEncoder()
+  private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
+
+  beginTransaction(commitLsn: bigint, xid: number): void {
+    this.rotateIfFull()
+    this.openTransaction = { commitLsn, xid }
+  }
+
+  /** Starts an item; its message is written to `out` next. Returns what `endItem` needs. */
+  beginItem(): void {
+    if (this.partAt < 0) {
+      this.makeRoom()
+      this.partAt = this.out.length
+      this.out.reserve(frameHeaderBytes + partHeaderBytes)
+      this.out.length += frameHeaderBytes + partHeaderBytes
+    }
+    this.out.reserve(itemHeaderBytes)
+    this.out.length += itemHeaderBytes
+  }
+
+  /**
+   * Ends the item whose message stands at `messageAt` in `out` and belongs to the first `shapes` of `ids`.
+   * Returns the message's position in the segment.
+   */
+  endItem(op: number, messageAt: number, ids: Uint32Array, shapes: number): number {
+    const out = this.out
+    const length = out.length - messageAt
+    out.reserve(4 * shapes)
+    const buffer = out.buffer
+    writeItemHeader(buffer, messageAt - itemHeaderBytes, op, length, shapes, ids)
+    let at = out.length
+    for (let i = 0; i < shapes; i++) {
+      const id = ids[i] as number
+      buffer[at] = id
+      buffer[at + 1] = id >>> 8
+      buffer[at + 2] = id >>> 16
+      buffer[at + 3] = id >>> 24
+      at += 4
+    }
+    out.length = at
+    return this.base + messageAt
+  }
+
+  /** Between items: closes the part if it is large, so that huge transactions go to disk while they come. */
+  endOfItems(): void {
+    if (this.partAt >= 0 && this.out.length - this.partAt >= partBytes) this.sealPart(false)
+  }
+
+  /** Forgets the open transaction when nothing was written for it; otherwise closes its last part. */
+  commitTransaction(endLsn: bigint, wroteItems: boolean): void {
+    if (wroteItems) {
+      if (this.partAt < 0) {
+        this.makeRoom()
+        this.partAt = this.out.length
+        this.out.reserve(frameHeaderBytes + partHeaderBytes)
+        this.out.length += frameHeaderBytes + partHeaderBytes
+      }
+      this.sealPart(true, endLsn)
+    }
+    this.openTransaction = undefined
+    this.segmentOfTransaction = this.segment
+  }
+
+  /** Takes back the open transaction: its sealed parts stay without an end and never happened. */
+  abandonTransaction(): void {
+    if (this.partAt >= 0) this.out.length = this.partAt
+    this.partAt = -1
+    this.openTransaction = undefined
+  }
+
+  private sealPart(last: boolean, endLsn = 0n): void {
+    const transaction = this.openTransaction
+    if (transaction === undefined) throw new Error("part of no transaction")
+    const at = this.partAt
+    writePartHeader(
+      this.out.buffer,
+      at + frameHeaderBytes,
+      transaction.commitLsn,
+      endLsn,
+      transaction.xid,
+      last
+    )
+    sealFrame(this.out.buffer, at, this.out.length, recordKind.transaction)
+    this.appended += this.out.length - at
+    this.sealed = this.out.length
+    this.partAt = -1
+  }
+
+  /** Bytes of the segment that are in memory, if they hold the range; a view, valid until the next write. */
+  memory(segment: number, position: number, length: number): Buffer | undefined {
+    if (segment !== this.segment || position < this.base) return this.recent.slice(segment, position, length)
+    const at = position - this.base
+    return this.out.buffer.subarray(at, at + length)
+  }
+
+  /** Before a new record: full memory is put aside (readers still find it) and fresh memory taken. */
+  private makeRoom(): void {
+    if (this.out.length < arenaBytes || this.partAt >= 0) return
+    this.enqueue(false)
+    this.putArenaAside(this.segment)
+    this.base += this.out.length
+    this.freshArena()
+  }
+
+  /** Readers find it for a while; memory that they find no more is for composing again. */
+  private putArenaAside(segment: number): void {
+    const { buffer, length } = this.out
+    if (buffer.length === arenaCapacityBytes) this.putAside.set(buffer.buffer, this.appended)
+    for (const dropped of this.recent.add(segment, this.base, buffer.subarray(0, length))) {
+      const end = this.putAside.get(dropped.buffer)
+      if (end === undefined) continue
+      this.putAside.delete(dropped.buffer)
+      if (end <= this.durableMarker && this.spare.length < spareArenas) {
+        this.spare.push(Buffer.from(dropped.buffer, 0, arenaCapacityBytes))
+      }
+    }
+  }
+
+  /** See `RecentBytes.age`. Nothing is forgotten while part of it can be found in memory only. */
+  ageRecent(): void {
+    if (this.durableMarker < this.appended) return
+    for (const dropped of this.recent.age()) this.putAside.delete(dropped.buffer)
+  }
+
+  private freshArena(): void {
+    this.out.buffer = this.spare.pop() ?? Buffer.allocUnsafeSlow(arenaCapacityBytes)
+    this.out.length = 0
+    this.sealed = 0
+    this.handedOver = 0
+    this.shown = 0
+  }
+
+  /**
+   * Before a record or transaction, never after one: whoever is told of the new segment must have dealt with all that
+   * stands in the old one.
+   */
+  private rotateIfFull(): void {
+    if (
+      this.base + this.out.length < this.segmentBytes ||
+      this.partAt >= 0 ||
+      this.openTransaction !== undefined
+    )
+      return
+    if (this.timers.nowMillis() < this.beginAgainMillis) return
+    let next: number
+    const previous = { fd: this.fd, segment: this.segment }
+    this.segment++
+    try {
+      next = this.openSegment()
+    } catch (error) {
+      // The old segment simply goes on growing until the disk accepts a new one.
+      this.segment = previous.segment
+      this.beginAgainMillis = this.timers.nowMillis() + retryMillis
+      this.listeners.onTrouble(
+        "segment",
+        `cannot begin journal segment ${previous.segment + 1}: ${String(error)}; the one before it goes on growing`
+      )
+      return
+    }
+    this.segment = previous.segment
+    this.enqueue(true)
+    const end = this.base + this.out.length
+    this.putArenaAside(previous.segment)
+    this.segment = previous.segment + 1
+    this.fd = next
+    this.base = 0
+    this.freshArena()
+    // The new file is there before the last bytes of the old one are: readers must not leave that one too soon.
+    const head = frameOf(recordKind.notice, encodeNotice({ t: "segment", end }))
+    this.out.append(head)
+    this.sealed = this.out.length
+    this.appended += head.length
+    this.listeners.onRotate(this.segment)
+  }
+
+  private enqueue(closeAfter: boolean): void {
+    if (this.sealed === this.handedOver && !closeAfter) return
+    this.queue.push({
+      fd: this.fd,
+      segment: this.segment,
+      buffer: this.out.buffer,
+      from: this.handedOver,
+      to: this.sealed,
+      position: this.base + this.handedOver,
+      closeAfter,
+      marker: this.appended
+    })
+    this.handedOver = this.sealed
+  }
+
+  /** Sends what has been composed on its way to the disk. Cheap when there is nothing, or when a group is under way. */
+  flush(): void {
+    if (this.closed) return
+    if (this.writing) return this.showSoon()
+    this.writing = true
+    void this.run()
+  }
+
+  /**
+   * While a disk takes its time to sync a group, what is composed meanwhile is written all the same, for followers to read:
+   * their clients need not wait for the disk. It counts for nothing yet. Its own group writes it once more, and syncs it.
+   */
+  private showSoon(): void {
+    if (this.syncing === undefined || this.cancelShow !== undefined || this.showing !== undefined) return
+    this.cancelShow = this.timers.after(showMillis, () => {
+      this.cancelShow = undefined
+      this.showing = this.show().finally(() => (this.showing = undefined))
+    })
+  }
+
+  private async show(): Promise<void> {
+    const { syncing } = this
+    const { buffer } = this.out
+    const from = Math.max(this.shown, this.handedOver)
+    if (syncing === undefined || this.sealed <= from) return
+    // Never beyond bytes that are not written yet: they would look damaged.
+    const writtenTo = syncing.position + syncing.to - syncing.from
+    if (syncing.segment !== this.segment || writtenTo !== this.base + this.handedOver) return
+    try {
+      const { bytesWritten } = await writeAt(this.fd, buffer, from, this.sealed - from, this.base + from)
+      if (buffer === this.out.buffer) this.shown = from + bytesWritten
+    } catch {
+      // Its group will meet the same error, and report it.
+    }
+  }
+
+  /** Afterwards nobody writes but for the group at hand: files may be closed, and memory used again. */
+  private async endShow(): Promise<void> {
+    this.syncing = undefined
+    this.cancelShow?.()
+    this.cancelShow = undefined
+    if (this.showing !== undefined) await this.showing
+  }
+
+  private async run(): Promise<void> {
+    for (;;) {
+      if (!this.closed) this.enqueue(false)
+      const ranges = this.queue
+      if (ranges.length === 0) break
+      this.queue = []
+      for (const range of ranges) await this.persist(range)
+    }
+    this.writing = false
+  }
+
+  private async persist(range: Range): Promise<void> {
+    for (;;) {
+      if (this.closed && this.failing) return
+      try {
+        let at = range.from
+        while (at < range.to) {
+          const { bytesWritten } = await writeAt(
+            range.fd,
+            range.buffer,
+            at,
+            range.to - at,
+            range.position + at - range.from
+          )
+          at += bytesWritten
+        }
+        // After the bytes are there for followers to read, and not one sync after the other.
+        if (this.durableWrites) {
+          this.syncing = range
+          await allDone([
+            sync(range.fd),
+            ...(this.namedSegment < range.segment ? [syncDirectory(this.paths.journal)] : [])
+          ]).finally(() => this.endShow())
+        }
+        this.namedSegment = Math.max(this.namedSegment, range.segment)
+        break
+      } catch (error) {
+        this.failing = true
+        this.listeners.onTrouble(
+          "writing",
+          `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${retryMillis} ms`
+        )
+        await pause(this.timers, retryMillis)
+      }
+    }
+    this.failing = false
+    // All of it is durable: what a file system may say when it is closed does not matter any more.
+    if (range.closeAfter) await closeFile(range.fd).catch(() => {})
+    this.durableMarker = range.marker
+    if (this.waiting.length > 0) {
+      const due = this.waiting.filter((w) => w.marker <= range.marker)
+      this.waiting = this.waiting.filter((w) => w.marker > range.marker)
+      for (const w of due) w.resolve(true)
+    }
+    this.listeners.onDurable(range.marker)
+  }
+
+  /** Resolves with true when every record composed before now is durable, with false if the writer was closed before. */
+  durable(): Promise<boolean> {
+    const marker = this.appended
+    if (this.durableMarker >= marker) return Promise.resolve(true)
+    if (this.closed) return Promise.resolve(false)
+    this.flush()
+    return new Promise((resolve) => this.waiting.push({ marker, resolve }))
+  }
+
+  /** Stops writing, after the group that is under way. What was composed later than that is not on disk. */
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    while (this.writing) await new Promise((resolve) => setImmediate(resolve))
+    for (const w of this.waiting) w.resolve(false)
+    this.waiting = []
+    this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
+    await closeFile(this.fd)
+  }
+}

@@ -1,0 +1,211 @@
+import { constants } from "node:fs"
+import { type FileHandle, mkdir, open, readFile } from "node:fs/promises"
+import { crc32 } from "node:zlib"
+import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
+import { markedLength, writeMessage } from "../records/Message.ts"
+import type { LogFile, Notice } from "../records/Records.ts"
+import type { SegmentFiles } from "../segments/SegmentFiles.ts"
+import type { ShapeState } from "../state/ShapeState.ts"
+import { ShapeTail } from "../state/ShapeTail.ts"
+import {
+  directoryMode,
+  fileMode,
+  logChunkFile,
+  segmentFile,
+  shapeDir,
+  snapshotChunkFile,
+  type StoragePaths,
+  syncDirectory
+} from "../disk/StorageDir.ts"
+
+/** Segments that are moved together are read as a whole up to this size; from a larger one entries are read singly. */
+export const wholeSegmentsBytes = 96 << 20
+const parallelShapes = 8
+/**
+ * Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on, the bytes that are there
+ * already, in a file that may have grown since.
+ */
+const inPlace = constants.O_CREAT | constants.O_RDWR
+
+export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
+
+interface Source {
+  /** The segment, where all of it is in memory. */
+  readonly whole: (segment: number) => Buffer | undefined
+  readonly take: (segment: number, position: number, length: number) => Promise<Buffer>
+}
+
+/** Segments that are moved in one go: all from `first` to `last`. */
+export interface MovedSegments {
+  readonly paths: StoragePaths
+  readonly first: number
+  readonly last: number
+  readonly segments: SegmentFiles
+  readonly shapes: Iterable<ShapeState>
+  readonly durableWrites: boolean
+}
+
+/**
+ * Copies the entries that stand in these segments to their shapes' log files, and makes those durable. Positions in the
+ * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places.
+ */
+export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArray<Moved>> => {
+  const source = await openSource(options)
+  const moved: Array<Moved> = []
+  const work = [...options.shapes].filter((shape) => !shape.dropped && concerns(shape, options.last))
+  let next = 0
+  const worker = async () => {
+    for (let shape = work[next++]; shape !== undefined; shape = work[next++]) {
+      const result = await moveShape(options, shape, source)
+      if (result !== undefined) moved.push(result)
+    }
+  }
+  await Promise.all(Array.from({ length: parallelShapes }, worker))
+  if (options.durableWrites && moved.length > 0) await syncDirectory(options.paths.shapes)
+  return moved
+}
+
+const concerns = (shape: ShapeState, segment: number): boolean =>
+  (shape.tail !== undefined && shape.tail.count > 0 && shape.tail.segment(0) <= segment) ||
+  shape.snapshotChunks.some((chunk) => chunk._tag === "Journal" && chunk.segment <= segment)
+
+const openSource = async ({ paths, first, last, segments }: MovedSegments): Promise<Source> => {
+  const wholes = new Map<number, Buffer>()
+  let bytes = 0
+  for (let segment = first; segment <= last; segment++) {
+    const size = await segments.sizeOf(segment)
+    if (bytes + size > wholeSegmentsBytes) continue
+    bytes += size
+    wholes.set(segment, await readFile(segmentFile(paths, segments.epochOf(segment) ?? 0, segment)))
+  }
+  return {
+    whole: (segment) => wholes.get(segment),
+    take: async (segment, position, length) => {
+      const whole = wholes.get(segment)
+      // Where files are seen late, it may have been read when it was shorter.
+      if (whole !== undefined && position + length <= whole.length)
+        return whole.subarray(position, position + length)
+      const taken = Buffer.allocUnsafe(length)
+      if (!(await segments.read(segment, position, taken)))
+        throw new Error(`journal segment ${segment} is shorter than its entries`)
+      return taken
+    }
+  }
+}
+
+const writeFully = async (file: FileHandle, bytes: Buffer, position: number): Promise<void> => {
+  let at = 0
+  while (at < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at)
+    at += bytesWritten
+  }
+}
+
+const moveShape = async (
+  options: MovedSegments,
+  shape: ShapeState,
+  source: Source
+): Promise<Moved | undefined> => {
+  await mkdir(shapeDir(options.paths, shape.handle), { recursive: true, mode: directoryMode })
+  const chunks: Array<Moved["chunks"][number]> = []
+  for (let index = 0; index < shape.snapshotChunks.length; index++) {
+    const chunk = shape.snapshotChunks[index]
+    if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
+    const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
+    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace, fileMode)
+    try {
+      await writeFully(file, content, 0)
+      if (options.durableWrites) await file.datasync()
+    } finally {
+      await file.close()
+    }
+    chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
+  }
+  const files: Array<LogFile> = []
+  let isNamed = chunks.length === 0
+  const tail = shape.tail ?? new ShapeTail()
+  const count = tail.countUpToSegment(options.last)
+  let i = 0
+  let current = shape.files.at(-1)
+  while (i < count) {
+    if (current === undefined || current.closed) {
+      const index = current === undefined ? 0 : current.index + 1
+      current = {
+        index,
+        bytes: 0,
+        crc: 0,
+        indexCrc: 0,
+        entries: 0,
+        entryBytes: 0,
+        endTx: "0",
+        endOp: 0,
+        closed: false
+      }
+    }
+    let end = i
+    while (end < count && !tail.isChunkEnd(end)) end++
+    if (end < count) end++
+    const before = current
+    let size = 0
+    for (let k = i; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
+    const bytes = Buffer.allocUnsafe(size)
+    const rows = Buffer.allocUnsafe((end - i) * indexRowBytes)
+    let at = 0
+    let entryBytes = before.entryBytes
+    for (let k = i; k < end; k++) {
+      const length = tail.length(k)
+      const isFirst = before.bytes === 0 && k === i
+      const start = before.bytes + at + (isFirst ? 0 : 1)
+      const segment = tail.segment(k)
+      const position = tail.position(k)
+      const whole = source.whole(segment)
+      at =
+        whole === undefined || position + length > whole.length
+          ? writeMessage(
+              bytes,
+              at,
+              await source.take(segment, position, length),
+              0,
+              length,
+              tail.isLast(k),
+              isFirst
+            )
+          : writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
+      writeIndexRow(rows, k - i, tail.txHigh(k), tail.txLow(k), tail.op(k), start, before.bytes + at - start)
+      entryBytes += length
+    }
+    if (before.entries === 0) isNamed = false
+    const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace, fileMode)
+    try {
+      await writeFully(log, bytes.subarray(0, at), before.bytes)
+      if (options.durableWrites) await log.datasync()
+    } finally {
+      await log.close()
+    }
+    const indexPath = `${logChunkFile(options.paths, shape.handle, before.index)}.idx`
+    const index = await open(indexPath, inPlace, fileMode)
+    try {
+      await writeFully(index, rows, before.entries * indexRowBytes)
+      if (options.durableWrites) await index.datasync()
+    } finally {
+      await index.close()
+    }
+    current = {
+      index: before.index,
+      bytes: before.bytes + at,
+      crc: crc32(bytes.subarray(0, at), before.crc),
+      indexCrc: crc32(rows, before.indexCrc),
+      entries: before.entries + end - i,
+      entryBytes,
+      endTx: String(tail.tx(end - 1)),
+      endOp: tail.op(end - 1),
+      closed: tail.isChunkEnd(end - 1)
+    }
+    files.push(current)
+    i = end
+  }
+  if (files.length === 0 && chunks.length === 0) return undefined
+  // Files that were there before have their names.
+  if (options.durableWrites && !isNamed) await syncDirectory(shapeDir(options.paths, shape.handle))
+  return { id: shape.id, files, chunks }
+}

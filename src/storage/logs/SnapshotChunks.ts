@@ -1,0 +1,88 @@
+import { ChunkCache } from "../../shared/ByteCache.ts"
+import { type LogSource, pieceBytes, wholeFile } from "./LogReading.ts"
+import type { ShapeState } from "../state/ShapeState.ts"
+import { snapshotChunkFile } from "../disk/StorageDir.ts"
+
+/** Readers keep a body of the same size beside a chunk for as long as it is here, so in all it can be twice as much. */
+const capacityBytes = 16 << 20
+
+const rememberedRequests = 1000
+
+/**
+ * Small finished snapshot chunks in memory: what an application asks for on every page load is not read from its file
+ * every time. Chunks never change, and handles are never used again, so nothing is ever out of date.
+ */
+export class SnapshotChunks {
+  private readonly source: LogSource
+  private readonly cache = new ChunkCache(capacityBytes)
+  /** Chunks that were read once lately. */
+  private readonly asked = new Set<string>()
+  private readonly loading = new Map<string, Promise<Uint8Array>>()
+
+  constructor(source: LogSource) {
+    this.source = source
+  }
+
+  /** The chunk, where that takes no waiting. One buffer for all readers. */
+  now(shape: ShapeState, index: number): Uint8Array | undefined {
+    const key = keyOf(shape, index)
+    const known = this.cache.get(key)
+    if (known !== undefined) return known
+    const chunk = shape.snapshotChunks[index]
+    if (chunk?._tag !== "Journal" || chunk.bytes > pieceBytes) return undefined
+    const bytes = this.source.memory(chunk.segment, chunk.position, chunk.bytes)
+    if (bytes === undefined) return undefined
+    // Whoever has a shape made reads it once. It is worth keeping when somebody else asks.
+    return this.wasAsked(key) ? this.keep(key, bytes) : Buffer.from(bytes)
+  }
+
+  private wasAsked(key: string): boolean {
+    if (this.asked.delete(key)) return true
+    if (this.asked.size >= rememberedRequests) this.asked.clear()
+    this.asked.add(key)
+    return false
+  }
+
+  /** Whether `read` gives the chunk: it is whole and small. */
+  isSmall(shape: ShapeState, index: number): boolean {
+    const chunk = shape.snapshotChunks[index]
+    return chunk !== undefined && chunk.bytes <= pieceBytes
+  }
+
+  /** Reads a small chunk from its file, or from the journal; readers that come meanwhile wait for the same read. */
+  read(shape: ShapeState, index: number): Promise<Uint8Array> {
+    const key = keyOf(shape, index)
+    const running = this.loading.get(key)
+    if (running !== undefined) return running
+    const reading = this.load(shape, index)
+      .then((bytes) => this.keep(key, bytes))
+      .finally(() => this.loading.delete(key))
+    this.loading.set(key, reading)
+    return reading
+  }
+
+  private async load(shape: ShapeState, index: number): Promise<Uint8Array> {
+    const chunk = shape.snapshotChunks[index]
+    if (chunk === undefined) throw new Error("the snapshot was given up")
+    if (chunk._tag === "Journal") {
+      const bytes = Buffer.allocUnsafeSlow(chunk.bytes)
+      if (!(await this.source.readSegment(chunk.segment, chunk.position, bytes)))
+        throw new Error("journal segment ends early")
+      return bytes
+    }
+    const pieces: Array<Uint8Array> = []
+    const path = snapshotChunkFile(this.source.paths, shape.handle, index)
+    for await (const piece of wholeFile(this.source.integrity, path, chunk, undefined)) pieces.push(piece)
+    return Buffer.concat(pieces)
+  }
+
+  /** A copy that owns its memory: what was given may be a view of something larger. */
+  private keep(key: string, bytes: Uint8Array): Uint8Array {
+    const own = Buffer.allocUnsafeSlow(bytes.length)
+    own.set(bytes)
+    this.cache.set(key, own)
+    return own
+  }
+}
+
+const keyOf = (shape: ShapeState, index: number): string => `${shape.handle} ${index}`

@@ -1,0 +1,129 @@
+import type { LogOffset } from "../../shapes/LogOffset.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+
+/**
+ * What the journal holds. Everything an instance knows about its shapes follows from these records, applied in
+ * order; the code that applies them is the same for the active instance, a follower, and recovery.
+ */
+export const recordKind = {
+  /** JSON `Notice`: everything that is rare. */
+  notice: 1,
+  /** One part of a transaction, binary: see `TransactionPart.ts`. */
+  transaction: 2,
+  /** A whole snapshot chunk that is too small for a file of its own: u32 shape id, u32 chunk index, bytes. */
+  inlineChunk: 3
+} as const
+
+export interface SnapshotVisibility {
+  /** 64-bit transaction ids, as `pg_current_snapshot()` prints them. */
+  readonly xmin: string
+  readonly xmax: string
+  readonly xipList: ReadonlyArray<string>
+  /** LSN before which the commit records of all transactions stand that it contains, as far as that is known. */
+  readonly containedBefore?: string
+}
+
+/** One file of a shape's log that holds entries moved out of the journal. */
+export interface LogFile {
+  readonly index: number
+  /** Length of the file: the entries joined with commas. */
+  readonly bytes: number
+  /** CRC-32 of the file, and of the index beside it. */
+  readonly crc: number
+  readonly indexCrc: number
+  /** Number of entries, i.e. of rows in the index file beside it. */
+  readonly entries: number
+  /** Sum of the entries' own lengths: what chunk boundaries are decided by. */
+  readonly entryBytes: number
+  /** Offset of the last entry. */
+  readonly endTx: string
+  readonly endOp: number
+  /** The chunk has reached its size: the file never grows again. */
+  readonly closed: boolean
+}
+
+export type Notice =
+  /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
+  | { readonly t: "epoch"; readonly epoch: number; readonly previous: JournalEnd | null }
+  /** First record of any other segment: the one before it ends at `end`, and not where its bytes seem to end. */
+  | { readonly t: "segment"; readonly end: number }
+  /** Which database and slot the changes come from. A different source makes all shapes worthless. */
+  | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
+  /** The slot is of no use any more: whoever holds the lock next makes a new one, and then writes the source again. */
+  | { readonly t: "slotLost" }
+  | {
+      readonly t: "created"
+      readonly id: number
+      readonly handle: string
+      readonly definition: ShapeDefinition
+      readonly atMillis: number
+      /** Later records of the segment refer to this one by it: see `CreatedLike`. */
+      readonly number?: number
+    }
+  /** The snapshot's transaction is known; changes of transactions it contains are not part of the log. */
+  | { readonly t: "visible"; readonly id: number; readonly visibility: SnapshotVisibility }
+  /** A snapshot chunk is whole and durable in its file. */
+  | {
+      readonly t: "chunk"
+      readonly id: number
+      readonly index: number
+      readonly bytes: number
+      readonly crc: number
+    }
+  | { readonly t: "complete"; readonly id: number; readonly chunks: number }
+  | { readonly t: "dropped"; readonly ids: ReadonlyArray<number>; readonly reason: string }
+  /** All shapes are dropped. */
+  | { readonly t: "purged"; readonly reason: string }
+  /** The log entries of these shapes that stood in `segment` are now durable in their log files. */
+  | {
+      readonly t: "moved"
+      readonly segment: number
+      readonly shapes: ReadonlyArray<{
+        readonly id: number
+        readonly files: ReadonlyArray<LogFile>
+        /** Inline snapshot chunks that are files now. */
+        readonly chunks: ReadonlyArray<{
+          readonly index: number
+          readonly bytes: number
+          readonly crc: number
+        }>
+      }>
+    }
+  /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */
+  | { readonly t: "position"; readonly lsn: string; readonly xids?: ReadonlyArray<number> }
+  /**
+   * Transactions that concerned no shape. They are never sent again, and may still be invisible to snapshots: whoever
+   * makes a shape next has to know of them.
+   */
+  | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
+
+/**
+ * How a `created` notice stands in the journal when its definition is that of an earlier record of the same segment, but
+ * for the text and the constants of its clause. Made and read by `CreatedRecords.ts`.
+ */
+export interface CreatedLike {
+  readonly t: "createdLike"
+  readonly id: number
+  readonly handle: string
+  readonly atMillis: number
+  /** The `number` of that record. */
+  readonly like: number
+  readonly sql?: string
+  readonly constants?: ReadonlyArray<string>
+}
+
+/** The end of an epoch's journal: everything after it is ignored by everyone. */
+export interface JournalEnd {
+  readonly epoch: number
+  readonly segment: number
+  readonly position: number
+}
+
+export const encodeNotice = (notice: Notice | CreatedLike): Buffer =>
+  Buffer.from(JSON.stringify(notice), "utf8")
+
+/** The caller has verified the checksum, so the payload is what was written. */
+export const decodeNotice = (payload: Buffer): Notice | CreatedLike =>
+  JSON.parse(payload.toString("utf8")) as Notice | CreatedLike
+
+export const logFileEnd = (file: LogFile): LogOffset => ({ tx: BigInt(file.endTx), op: file.endOp })

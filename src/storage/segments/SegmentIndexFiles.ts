@@ -1,0 +1,175 @@
+import { type FileHandle, mkdir } from "node:fs/promises"
+import { crc32 } from "node:zlib"
+import { fill } from "./SegmentFiles.ts"
+import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
+import type { Sight } from "../disk/Sight.ts"
+import { directoryMode, indexFile, segmentFile, type StoragePaths, writeWhole } from "../disk/StorageDir.ts"
+
+/** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
+const pieceBytes = 1 << 20
+
+/** An index that is sound itself. */
+export interface LoadedIndex {
+  readonly index: SegmentIndex
+  /** The bytes that it stands for. */
+  readonly sum: SegmentSum
+  /** The transactions of the segment; `undefined` when that part of the file is damaged. */
+  readonly table: () => Promise<Uint32Array | undefined>
+}
+
+/** Writes the index of a segment. Nothing is synced: one that a crash leaves torn is found out by its checksum. */
+export const writeIndex = async (
+  paths: StoragePaths,
+  epoch: number,
+  segment: number,
+  words: Uint32Array
+): Promise<void> => {
+  await mkdir(paths.indexes, { recursive: true, mode: directoryMode })
+  await writeWhole(indexFile(paths, epoch, segment), bytesOf(words))
+}
+
+/** Bytes of the segment that its index, if there is one, says it stands for. */
+export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: number): Promise<number> => {
+  const index = await readMain(paths.sight, indexFile(paths, epoch, segment), epoch, segment)
+  return index?.end ?? 0
+}
+
+/** The bytes that the index of a segment was made of. */
+export interface SegmentSum {
+  readonly epoch: number
+  readonly segment: number
+  readonly bytes: number
+  readonly crc: number
+}
+
+/** Lets an index count before the bytes that it stands for have been read. */
+export interface IndexTrust {
+  /** Whether they have been read before, and were other ones. */
+  readonly isRefuted: (sum: SegmentSum) => boolean
+  /** The index counts; its bytes are still to be read. */
+  readonly onTrusted: (sum: SegmentSum) => void
+}
+
+export const piecesForSums = (): [Buffer, Buffer] => [
+  Buffer.allocUnsafeSlow(pieceBytes),
+  Buffer.allocUnsafeSlow(pieceBytes)
+]
+
+/** Memory that is used for one index after the other: fresh memory for each would keep the garbage collector busy. */
+export class IndexMemory {
+  private words = new Uint32Array(0)
+  readonly pieces = piecesForSums()
+
+  /** For so many bytes, until somebody asks again. */
+  wordsFor(bytes: number): Uint32Array<ArrayBuffer> {
+    const length = bytes / 4
+    if (this.words.length < length) this.words = new Uint32Array(Math.ceil(length * 1.25))
+    return this.words.subarray(0, length)
+  }
+}
+
+/**
+ * The index of a segment of which the first `limit` bytes count. `undefined` when there is none, or it is not sound, or the
+ * segment does not hold the bytes that it was made of: then the segment is to be read as if there were no index. With
+ * `trust` that it holds them is left for later. The index stands in `memory`, so it is gone with the next one.
+ */
+export const loadIndex = async (
+  paths: StoragePaths,
+  epoch: number,
+  segment: number,
+  limit: number,
+  memory: IndexMemory,
+  trust: Pick<IndexTrust, "isRefuted"> | undefined
+): Promise<LoadedIndex | undefined> => {
+  const path = indexFile(paths, epoch, segment)
+  const index = await readMain(paths.sight, path, epoch, segment, memory)
+  if (index === undefined || index.end > limit) return undefined
+  const file = segmentFile(paths, epoch, segment)
+  const { end, segmentCrc } = index
+  const sum: SegmentSum = { epoch, segment, bytes: end, crc: segmentCrc }
+  const counts =
+    trust === undefined
+      ? await holds(paths.sight, file, end, segmentCrc, memory.pieces)
+      : !trust.isRefuted(sum) && (await withFile(paths.sight, file, async (_, size) => size >= end))
+  return counts === true ? { index, sum, table: () => readTable(paths.sight, path, index) } : undefined
+}
+
+const readMain = (
+  sight: Sight,
+  path: string,
+  epoch: number,
+  segment: number,
+  memory?: IndexMemory
+): Promise<SegmentIndex | undefined> =>
+  withFile(sight, path, async (file, size) => {
+    const head = await readWords(file, 0, new Uint32Array(headWords))
+    const bytes = head === undefined ? undefined : indexBytes(head, epoch, segment)
+    if (bytes === undefined || bytes.main + bytes.table !== size) return undefined
+    const room = memory?.wordsFor(bytes.main) ?? new Uint32Array(bytes.main / 4)
+    const words = await readWords(file, 0, room)
+    const index = words === undefined ? undefined : new SegmentIndex(words)
+    return index?.isSound === true ? index : undefined
+  })
+
+const readTable = (sight: Sight, path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
+  withFile(sight, path, async (file) => {
+    const words = await readWords(file, index.bytes, new Uint32Array(index.tableBytes / 4))
+    return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
+  })
+
+/** Whether the first `bytes` bytes of a file have this checksum. Gives up when nobody wants to know any more. */
+export const holds = async (
+  sight: Sight,
+  path: string,
+  bytes: number,
+  crc: number,
+  pieces: readonly [Buffer, Buffer],
+  isWanted = () => true
+): Promise<boolean> => {
+  const found = await withFile(sight, path, async (file, size) => {
+    if (size < bytes) return undefined
+    const read = async (at: number): Promise<Buffer | undefined> => {
+      const piece = pieces[((at / pieceBytes) & 1) as 0 | 1].subarray(0, Math.min(pieceBytes, bytes - at))
+      return (await fill(file, at, piece)) ? piece : undefined
+    }
+    let sum = 0
+    let next = read(0)
+    for (let at = 0; at < bytes; at += pieceBytes) {
+      const piece = await next
+      if (piece === undefined || !isWanted()) return undefined
+      if (at + pieceBytes < bytes) next = read(at + pieceBytes)
+      sum = crc32(piece, sum)
+    }
+    return sum
+  })
+  return found === crc
+}
+
+const readWords = async (
+  file: FileHandle,
+  position: number,
+  words: Uint32Array<ArrayBuffer>
+): Promise<Uint32Array<ArrayBuffer> | undefined> =>
+  (await fill(file, position, bytesOf(words))) ? words : undefined
+
+/** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
+const withFile = async <A>(
+  sight: Sight,
+  path: string,
+  use: (file: FileHandle, size: number) => Promise<A | undefined>
+): Promise<A | undefined> => {
+  let file: FileHandle | undefined
+  try {
+    file = await sight.open(path)
+  } catch {
+    return undefined
+  }
+  if (file === undefined) return undefined
+  try {
+    return await use(file, (await file.stat()).size)
+  } catch {
+    return undefined
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,45 @@
+import { existsSync } from "node:fs"
+import { holds, piecesForSums, type SegmentSum } from "./SegmentIndexFiles.ts"
+import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
+
+const keyOf = ({ bytes, crc, epoch, segment }: SegmentSum): string => `${epoch}-${segment} ${bytes} ${crc}`
+
+/** Finds out, once for each, whether segments hold the bytes that their indexes were made of. */
+export class SegmentProofs {
+  private readonly proofs = new Map<string, Promise<boolean>>()
+  private readonly refuted = new Set<string>()
+  private readonly paths: StoragePaths
+  private isOver = false
+
+  constructor(paths: StoragePaths) {
+    this.paths = paths
+  }
+
+  /** Whether it is known that they are other bytes. */
+  isRefuted(sum: SegmentSum): boolean {
+    return this.refuted.has(keyOf(sum))
+  }
+
+  /** Reads the segment. One that is gone holds nothing that could be wrong. */
+  prove(sum: SegmentSum): Promise<boolean> {
+    const key = keyOf(sum)
+    let proof = this.proofs.get(key)
+    if (proof === undefined) this.proofs.set(key, (proof = this.find(sum, key)))
+    return proof
+  }
+
+  private async find(sum: SegmentSum, key: string): Promise<boolean> {
+    const path = segmentFile(this.paths, sum.epoch, sum.segment)
+    if (await holds(this.paths.sight, path, sum.bytes, sum.crc, piecesForSums(), () => !this.isOver))
+      return true
+    if (this.isOver || !existsSync(path)) return true
+    this.refuted.add(key)
+    return false
+  }
+
+  /** Ends the reading; what has not been found out is not asked for any more. */
+  async close(): Promise<void> {
+    this.isOver = true
+    await Promise.all(this.proofs.values())
+  }
+}

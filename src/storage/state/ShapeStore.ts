@@ -1,0 +1,438 @@
+import { hash } from "node:crypto"
+import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
+import { type ShapeDefinition, shapeIdentity } from "../../shapes/ShapeDefinition.ts"
+import { internDefinition } from "../../shapes/InternDefinition.ts"
+import { PendingItems } from "./PendingItems.ts"
+import { RecentXids } from "./RecentXids.ts"
+import type { Notice } from "../records/Records.ts"
+import { ShapeState } from "./ShapeState.ts"
+import { ShapeTail } from "./ShapeTail.ts"
+import type { Waiters } from "./Waiters.ts"
+
+export interface StreamSource {
+  readonly systemId: string
+  readonly timeline: number
+  readonly slot: string
+}
+
+const digestLength = 24
+const wholeDigest = Buffer.alloc(43)
+
+/** Digest that stands for a shape's identity in look-ups and in storage. */
+export const digestOf = (identity: string): string => {
+  // By way of bytes: a part of the whole text would keep that in memory. A digest as bytes takes three times as long.
+  wholeDigest.write(hash("sha256", identity, "base64url"), "latin1")
+  return wholeDigest.toString("latin1", 0, digestLength)
+}
+
+export const identityDigest = (definition: ShapeDefinition): string => digestOf(shapeIdentity(definition))
+
+/**
+ * All live shapes and their logs' positions, as they follow from the records applied so far. The one place where
+ * records take effect: on the active instance while it composes them, on a follower and in recovery while they are read.
+ */
+export class ShapeStore {
+  private readonly byId = new Map<number, ShapeState>()
+  private readonly handles = new Map<string, ShapeState>()
+  private readonly identities = new Map<string, ShapeState>()
+  readonly recentXids = new RecentXids()
+  private readonly pending = new PendingItems()
+  private mark = 0
+  private touched: Array<ShapeState> = []
+
+  nextId = 1
+  source: StreamSource | undefined = undefined
+  /** The source's slot was found to be of no use. */
+  slotIsLost = false
+  /** Commit LSN of the last transaction applied; a transaction at or below it has been seen before. */
+  lastCommitLsn = 0n
+  /** Everything up to here is in the journal, or concerns no shape. */
+  positionLsn = 0n
+  /** Entries that stand in the journal, over all shapes, by segment. */
+  readonly entriesBySegment = new Map<number, number>()
+  readonly removed: Array<ShapeState> = []
+  /** Entries of this segment, and of those before it, stand in log files. */
+  movedSegment = 0
+
+  private readonly waiters: Waiters
+  private readonly chunkBytesThreshold: number
+  private readonly onDropped: (shape: ShapeState, reason: string) => void
+  private readonly onDisorder: (shape: ShapeState) => void
+  /** Shapes that the transaction at hand would put out of order. */
+  private readonly disordered = new Set<ShapeState>()
+
+  constructor(options: {
+    readonly waiters: Waiters
+    readonly chunkBytesThreshold: number
+    readonly onDropped?: (shape: ShapeState, reason: string) => void
+    /** Entries came that do not follow those that the shape has, so it was dropped. */
+    readonly onDisorder?: (shape: ShapeState) => void
+  }) {
+    this.waiters = options.waiters
+    this.chunkBytesThreshold = options.chunkBytesThreshold
+    this.onDropped = options.onDropped ?? (() => {})
+    this.onDisorder = options.onDisorder ?? (() => {})
+  }
+
+  get count(): number {
+    return this.byId.size
+  }
+  all(): IterableIterator<ShapeState> {
+    return this.byId.values()
+  }
+  get(id: number): ShapeState | undefined {
+    return this.byId.get(id)
+  }
+  byHandle(handle: string): ShapeState | undefined {
+    return this.handles.get(handle)
+  }
+  byIdentity(identity: string): ShapeState | undefined {
+    return this.identities.get(identity)
+  }
+
+  /** Adds a shape that is not there yet; a known id is left as it is (records may be applied again). */
+  create(id: number, handle: string, definition: ShapeDefinition, nowMillis: number): ShapeState {
+    const known = this.byId.get(id)
+    if (known !== undefined) return known
+    const interned = internDefinition(definition)
+    const shape = new ShapeState(id, handle, interned, identityDigest(interned), nowMillis)
+    this.insert(shape)
+    return shape
+  }
+
+  insert(shape: ShapeState): void {
+    this.byId.set(shape.id, shape)
+    this.handles.set(shape.handle, shape)
+    this.identities.set(shape.identity, shape)
+    if (shape.id >= this.nextId) this.nextId = shape.id + 1
+  }
+
+  drop(id: number, reason: string): ShapeState | undefined {
+    const shape = this.byId.get(id)
+    if (shape === undefined) return undefined
+    this.byId.delete(id)
+    this.handles.delete(shape.handle)
+    if (this.identities.get(shape.identity) === shape) this.identities.delete(shape.identity)
+    this.forgetTail(shape)
+    shape.dropped = true
+    this.removed.push(shape)
+    if (shape.waiters !== undefined) this.waiters.wake(shape.waiters, "dropped")
+    shape.running?.advanced()
+    this.onDropped(shape, reason)
+    return shape
+  }
+
+  private forgetTail(shape: ShapeState): void {
+    const tail = shape.tail
+    if (tail === undefined) return
+    for (let i = 0; i < tail.count; i++) this.countEntries(tail.segment(i), -1)
+    shape.tail = undefined
+  }
+
+  private countEntries(segment: number, change: number): void {
+    const next = (this.entriesBySegment.get(segment) ?? 0) + change
+    if (next > 0) this.entriesBySegment.set(segment, next)
+    else this.entriesBySegment.delete(segment)
+  }
+
+  /** The snapshot's transaction is known: forgets entries of transactions that it contains. */
+  setVisibility(shape: ShapeState, visibility: Extract<Notice, { t: "visible" }>["visibility"]): void {
+    if (shape.visibility !== undefined) return
+    shape.setVisibility(visibility)
+    const undecided = shape.undecided
+    shape.undecided = undefined
+    const tail = shape.tail
+    if (undecided === undefined || tail === undefined) return
+    const kept = new ShapeTail()
+    const included = new Map<bigint, boolean>()
+    for (const { tx, xid } of undecided) included.set(tx, shape.includes(tx, xid) ?? true)
+    for (let i = 0; i < tail.count; i++) {
+      const tx = tail.tx(i)
+      if (included.get(tx) === false) {
+        this.countEntries(tail.segment(i), -1)
+        continue
+      }
+      kept.push(
+        Number(tx >> 32n),
+        Number(tx & 0xffffffffn),
+        tail.op(i),
+        tail.segment(i),
+        tail.position(i),
+        tail.length(i)
+      )
+      if (tail.isLast(i)) kept.markLast(kept.count - 1)
+    }
+    shape.tail = kept.count > 0 ? kept : undefined
+    shape.recount(this.chunkBytesThreshold)
+  }
+
+  /** Applies a notice that was read from, or just written to, the journal. */
+  apply(notice: Notice): void {
+    switch (notice.t) {
+      case "epoch":
+      case "segment":
+        return
+      case "source":
+        this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }
+        this.slotIsLost = false
+        return
+      case "slotLost":
+        this.slotIsLost = true
+        return
+      case "created":
+        this.create(notice.id, notice.handle, notice.definition, notice.atMillis)
+        return
+      case "visible": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) this.setVisibility(shape, notice.visibility)
+        return
+      }
+      case "chunk": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) {
+          shape.setChunk(notice.index, { _tag: "File", bytes: notice.bytes, crc: notice.crc })
+          shape.dirty = true
+          this.wake(shape)
+        }
+        return
+      }
+      case "complete": {
+        const shape = this.byId.get(notice.id)
+        if (shape !== undefined) {
+          shape.snapshotComplete = true
+          shape.dirty = true
+          this.wake(shape)
+        }
+        return
+      }
+      case "dropped":
+        for (const id of notice.ids) {
+          this.drop(id, notice.reason)
+          // Where the record of its creation was damaged, this one says that there was a shape.
+          if (id >= this.nextId) this.nextId = id + 1
+        }
+        return
+      case "purged":
+        for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
+        return
+      case "moved":
+        this.movedSegment = Math.max(this.movedSegment, notice.segment)
+        for (const { id, files, chunks } of notice.shapes) {
+          const shape = this.byId.get(id)
+          if (shape !== undefined) this.applyMove(shape, notice.segment, files, chunks)
+        }
+        return
+      case "position": {
+        const lsn = BigInt(notice.lsn)
+        if (lsn > this.positionLsn) this.positionLsn = lsn
+        for (const xid of notice.xids ?? []) this.recentXids.push(xid)
+        return
+      }
+      case "passed":
+        for (const xid of notice.xids) this.recentXids.push(xid)
+    }
+  }
+
+  private applyMove(
+    shape: ShapeState,
+    segment: number,
+    files: Extract<Notice, { t: "moved" }>["shapes"][number]["files"],
+    chunks: Extract<Notice, { t: "moved" }>["shapes"][number]["chunks"]
+  ): void {
+    for (const chunk of chunks) {
+      const known = shape.snapshotChunks[chunk.index]
+      if (known === undefined || known._tag === "Journal")
+        shape.setChunk(chunk.index, { _tag: "File", bytes: chunk.bytes, crc: chunk.crc })
+    }
+    for (const file of files) shape.setFile(file)
+    const tail = shape.tail
+    if (tail !== undefined) {
+      const n = tail.countUpToSegment(segment)
+      for (let i = 0; i < n; i++) this.countEntries(tail.segment(i), -1)
+      if (n === tail.count) shape.tail = undefined
+      else if (n > 0) tail.dropFirst(n)
+    }
+    shape.recount(this.chunkBytesThreshold)
+    shape.dirty = true
+  }
+
+  inlineChunk(id: number, index: number, segment: number, position: number, bytes: number): void {
+    const shape = this.byId.get(id)
+    if (shape === undefined || shape.snapshotChunks[index]?._tag === "File") return
+    shape.setChunk(index, { _tag: "Journal", segment, position, bytes })
+    shape.dirty = true
+  }
+
+  /** One message of the open transaction, for the shapes in `ids[from .. from + shapes]`. */
+  item(op: number, position: number, length: number, ids: Uint32Array, from: number, shapes: number): void {
+    this.pending.add(op, position, length, ids, from, shapes)
+  }
+
+  itemFromBuffer(
+    op: number,
+    position: number,
+    length: number,
+    buffer: Buffer,
+    idsAt: number,
+    shapes: number
+  ): void {
+    this.pending.addFromBuffer(op, position, length, buffer, idsAt, shapes)
+  }
+
+  /** True when the open transaction has something for a shape. */
+  get hasPending(): boolean {
+    return this.pending.items > 0
+  }
+
+  abandon(): void {
+    this.pending.clear()
+  }
+
+  /** Makes the open transaction visible: all of it at once, for every shape. */
+  commit(commitLsn: bigint, endLsn: bigint, xid: number, segment: number): void {
+    const pending = this.pending
+    const high = Number(commitLsn >> 32n)
+    const low = Number(commitLsn & 0xffffffffn)
+    const mark = ++this.mark
+    const threshold = this.chunkBytesThreshold
+    const touched = this.touched
+    let entries = 0
+    const order = pending.inOrder ? undefined : pending.byOp()
+    for (let n = 0; n < pending.items; n++) {
+      const i = order === undefined ? n : (order[n] as number)
+      const op = pending.op(i)
+      const position = pending.position(i)
+      const length = pending.length(i)
+      const end = pending.idsEnd(i)
+      for (let next = pending.idsStart(i); next < end; next++) {
+        const id = pending.id(next)
+        const shape = this.byId.get(id)
+        if (shape === undefined) {
+          // An id in the journal is never given out again, even if nothing else is known of its shape.
+          if (id >= this.nextId) this.nextId = id + 1
+          continue
+        }
+        const included = shape.includes(commitLsn, xid)
+        if (included === false) continue
+        let tail = shape.tail
+        if (tail === undefined) {
+          // Files may already hold this transaction when the journal is applied again from an earlier point.
+          if (shape.files.length > 0 && commitLsn <= shape.filesEnd().tx) continue
+          tail = shape.tail = new ShapeTail()
+        }
+        if (!tail.push(high, low, op, segment, position, length)) {
+          this.disordered.add(shape)
+          continue
+        }
+        entries++
+        shape.openChunkBytes += length
+        if (shape.openChunkBytes >= threshold) {
+          tail.markChunkEnd(tail.count - 1)
+          shape.openChunkBytes = 0
+        }
+        if (shape.touchedBy !== mark) {
+          shape.touchedBy = mark
+          touched.push(shape)
+          if (included === undefined) (shape.undecided ??= []).push({ tx: commitLsn, xid })
+        }
+      }
+    }
+    pending.clear()
+    if (entries > 0) this.countEntries(segment, entries)
+    if (commitLsn > this.lastCommitLsn) this.lastCommitLsn = commitLsn
+    if (endLsn > this.positionLsn) this.positionLsn = endLsn
+    for (const shape of touched) {
+      const tail = shape.tail
+      if (tail === undefined) continue
+      tail.markLast(tail.count - 1)
+      shape.end = { tx: commitLsn, op: tail.op(tail.count - 1) }
+      this.wake(shape)
+    }
+    this.touched = []
+    if (this.disordered.size > 0) this.reportDisorder()
+  }
+
+  private reportDisorder(): void {
+    const shapes = Array.from(this.disordered)
+    this.disordered.clear()
+    for (const shape of shapes) if (!shape.dropped) this.dropDisordered(shape)
+  }
+
+  private dropDisordered(shape: ShapeState): void {
+    this.drop(shape.id, "its log is out of order")
+    this.onDisorder(shape)
+  }
+
+  /**
+   * What committing the transactions of a whole segment, in order, comes to for one shape, whose entries these are. `xidOf`
+   * is only asked when its snapshot may contain some of them.
+   */
+  adopt(id: number, segment: number, entries: ShapeTail, xidOf: (tx: bigint) => number): void {
+    const shape = this.byId.get(id)
+    if (shape === undefined) {
+      if (id >= this.nextId) this.nextId = id + 1
+      return
+    }
+    let from = 0
+    if (shape.tail === undefined && shape.files.length > 0)
+      from = entries.firstAfter({ tx: shape.filesEnd().tx, op: Infinity })
+    let added = entries
+    if (from < entries.count && !shape.includesAllFrom(entries.tx(from))) {
+      added = includedIn(shape, entries, from, xidOf)
+      from = 0
+    }
+    if (from === added.count) return
+    const tail = (shape.tail ??= new ShapeTail())
+    const first = tail.count
+    if (first > 0 && compareOffsets(added.offset(from), tail.offset(first - 1)) <= 0)
+      return this.dropDisordered(shape)
+    tail.append(added, from, added.count)
+    this.countEntries(segment, added.count - from)
+    const { chunkBytesThreshold } = this
+    let { openChunkBytes } = shape
+    for (let i = first; i < tail.count; i++) {
+      openChunkBytes += tail.length(i)
+      if (openChunkBytes < chunkBytesThreshold) continue
+      tail.markChunkEnd(i)
+      openChunkBytes = 0
+    }
+    shape.openChunkBytes = openChunkBytes
+    shape.end = tail.offset(tail.count - 1)
+    this.wake(shape)
+  }
+
+  /** Everything up to these positions is in the journal. */
+  reached(lastCommitLsn: bigint, positionLsn: bigint): void {
+    if (lastCommitLsn > this.lastCommitLsn) this.lastCommitLsn = lastCommitLsn
+    if (positionLsn > this.positionLsn) this.positionLsn = positionLsn
+  }
+
+  wake(shape: ShapeState): void {
+    if (shape.waiters !== undefined && shape.waiters.size > 0) this.waiters.wake(shape.waiters, "changed")
+  }
+
+  /** Where the log ends for readers. */
+  end(shape: ShapeState): LogOffset {
+    return shape.end
+  }
+}
+
+/** The entries from `from` on of transactions that the shape's snapshot does not contain, or of which that is not known yet. */
+const includedIn = (
+  shape: ShapeState,
+  entries: ShapeTail,
+  from: number,
+  xidOf: (tx: bigint) => number
+): ShapeTail => {
+  const kept = new ShapeTail()
+  for (let i = from; i < entries.count;) {
+    const tx = entries.tx(i)
+    const xid = xidOf(tx)
+    const included = shape.includes(tx, xid)
+    if (included === undefined) (shape.undecided ??= []).push({ tx, xid })
+    const start = i
+    while (i < entries.count && entries.tx(i) === tx) i++
+    if (included !== false) kept.append(entries, start, i)
+  }
+  return kept
+}

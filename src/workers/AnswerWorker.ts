@@ -1,0 +1,110 @@
+import { Cause, Effect } from "effect"
+import type { AdminPool } from "../postgres/connection/Pools.ts"
+import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { Answers, Question } from "./WorkerProtocol.ts"
+
+/** A disk that hangs must not hold up every worker. */
+const settleMillis = 5000
+
+export interface MainServices {
+  readonly registry: ShapeRegistry["Service"]
+  readonly admin: AdminPool["Service"]
+  readonly engine: StorageEngine
+}
+
+type Answer = Answers[keyof Answers]
+
+const notActive = ({ message, why }: Pick<NotActive, "message" | "why">): Answer => ({
+  _tag: "NotActive",
+  why,
+  message
+})
+
+const create = (services: MainServices, definition: ShapeDefinition): Effect.Effect<Answer> =>
+  services.registry.getOrCreate(definition).pipe(
+    Effect.map((shape): Answer => ({ _tag: "Created", handle: shape.handle })),
+    Effect.catchTags({
+      NotActive: (error) => Effect.succeed(notActive(error)),
+      SnapshotFailed: ({ kind, message }) => Effect.succeed<Answer>({ _tag: "SnapshotFailed", kind, message })
+    })
+  )
+
+const drop = (services: MainServices, handle: string, reason: string): Effect.Effect<Answer> =>
+  services.registry.drop(handle, reason).pipe(
+    Effect.map((found): Answer => ({ _tag: "Dropped", found })),
+    Effect.catchTag("NotActive", (error) => Effect.succeed(notActive(error)))
+  )
+
+const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
+  Effect.promise(async () => engine.writer?.durable()).pipe(
+    Effect.timeoutOption(settleMillis),
+    Effect.as<Answer>({ _tag: "Settled" })
+  )
+
+const query = (services: MainServices, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Answer> =>
+  services.admin.query(sql, params).pipe(
+    Effect.map((rows): Answer => ({ _tag: "Rows", rows })),
+    Effect.catch(({ kind, message, code, serverMessage, serverDetail, routine }) =>
+      Effect.succeed<Answer>({
+        _tag: "Failed",
+        error: { kind, message, code, serverMessage, serverDetail, routine }
+      })
+    )
+  )
+
+const work = (services: MainServices, question: Question): Effect.Effect<Answer> => {
+  switch (question._tag) {
+    case "Create":
+      return create(services, JSON.parse(question.definition) as ShapeDefinition)
+    case "Drop":
+      return drop(services, question.handle, question.reason)
+    case "Settle":
+      return settle(services)
+    case "Query":
+      return query(services, question.sql, question.params)
+  }
+}
+
+/** When the work ended in a way that nobody expected: the worker still has a client that waits. */
+const afterDefect = (question: Question, reason: string): Answer => {
+  switch (question._tag) {
+    case "Create":
+      return { _tag: "SnapshotFailed", kind: "unexpected", message: "The shape could not be made" }
+    case "Drop":
+      return notActive({ why: "silent", message: reason })
+    case "Settle":
+      return { _tag: "Settled" }
+    case "Query":
+      return {
+        _tag: "Failed",
+        error: {
+          kind: "unknown",
+          message: reason,
+          code: undefined,
+          serverMessage: undefined,
+          serverDetail: undefined,
+          routine: undefined
+        }
+      }
+  }
+}
+
+/** Does what a worker asks the main process to do. Always answers, also when it is interrupted. */
+export const answerWorker = (services: MainServices, question: Question): Effect.Effect<Answer> =>
+  Effect.suspend(() => work(services, question)).pipe(
+    Effect.catchCause((cause) => {
+      const answer = afterDefect(question, Cause.pretty(cause))
+      return Cause.hasInterruptsOnly(cause)
+        ? Effect.succeed(answer)
+        : Effect.as(
+            Effect.logError(
+              `A worker's request (${question._tag}) failed inside Baton. This is a bug in Baton, please report it. ` +
+                "Its client gets an error and tries again; the service goes on.",
+              cause
+            ),
+            answer
+          )
+    })
+  )

@@ -1,0 +1,21 @@
+import type { Inspector } from "../postgres/catalogue/Inspector.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { Listener, MainLink } from "./MainLink.ts"
+
+/** Keeps what a worker knows true: of shapes that are gone, and of tables that have changed. */
+export const listenToMain = (
+  main: MainLink,
+  engine: StorageEngine,
+  inspector: Pick<Inspector["Service"], "invalidate">,
+  others: Pick<Listener, "drain" | "expire" | "report">
+): void => {
+  // A shape that is dropped may be so because its table has changed.
+  engine.hooks.onGone.add((shape) => inspector.invalidate(shape.definition.table.oid))
+  main.listen({
+    ...others,
+    tableChanged: (oid) => inspector.invalidate(oid),
+    dropped: (ids) => {
+      for (const id of ids) engine.store.drop(id, "dropped by the main process")
+    }
+  })
+}

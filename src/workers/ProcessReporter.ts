@@ -1,0 +1,42 @@
+import { Effect, type Scope } from "effect"
+import type { ShapeApi } from "../http/shape/ShapeApi.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { monitorEventLoop } from "../telemetry/EventLoopMonitor.ts"
+import { bytesBehind, journalFiles } from "../storage/JournalSize.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
+import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+
+/** Makes reports of this process for as long as the scope is open. */
+export const makeProcessReporter = (options: {
+  readonly process: string
+  readonly api: ShapeApi["Service"]
+  readonly engine: StorageEngine
+  /** Requests in progress at the server of this process. */
+  readonly openRequests: () => number
+}): Effect.Effect<Effect.Effect<ProcessReport>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { api, engine } = options
+    const metrics = yield* Metrics
+    const eventLoop = yield* monitorEventLoop
+    return Effect.promise(async (): Promise<ProcessReport> => {
+      const stats = api.stats()
+      const memory = process.memoryUsage()
+      const cpu = process.cpuUsage()
+      return {
+        process: options.process,
+        requests: metrics.requests.entries(),
+        admission: {
+          initial: { running: stats.initialRequests, rejected: stats.rejected.initial },
+          existing: { running: stats.existingRequests, rejected: stats.rejected.existing }
+        },
+        openRequests: options.openRequests(),
+        heldRequests: engine.waiters.count,
+        followerLagBytes:
+          engine.writer === undefined ? bytesBehind(await journalFiles(engine.paths), engine.at) : undefined,
+        residentBytes: memory.rss,
+        heapUsedBytes: memory.heapUsed,
+        cpuSeconds: (cpu.user + cpu.system) / 1e6,
+        eventLoop: eventLoop()
+      }
+    })
+  })
