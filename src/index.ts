@@ -61,13 +61,12 @@ export { Conditions, type CatalogueUnavailable, type ConditionRefused } from "./
 export { conditionsLayer } from "./http/shape/ConditionsLive.ts"
 export { makeFetchHandler, type FetchHandler } from "./http/mount/FetchHandler.ts"
 export { HttpServer, ListenError } from "./http/node/HttpServer.ts"
+export type { NodeRequest, NodeResponse } from "./http/node/Exchange.ts"
 export {
   makeNodeHandler,
   type GivenBody,
   type NodeHandler,
-  type NodeHandlerOptions,
-  type NodeRequest,
-  type NodeResponse
+  type NodeHandlerOptions
 } from "./http/node/NodeHandler.ts"
 export { HttpWorkers } from "./workers/HttpWorkers.ts"
 export { mountShapeApi } from "./http/mount/RouterMount.ts"

@@ -1,5 +1,5 @@
 /** What the command line asks for. What the service is to do is said by environment variables; these are for people. */
-export type CommandLine =
+type CommandLine =
   | { readonly _tag: "Serve"; readonly https: boolean }
   | { readonly _tag: "Print"; readonly text: string }
   | { readonly _tag: "Mistake"; readonly message: string }

@@ -1,3 +1,4 @@
+import type { ConcurrentRequests } from "./Kind.ts"
 import { Context, type Redacted } from "effect"
 import type { Limits } from "./Limits.ts"
 
@@ -53,7 +54,7 @@ export interface BatonConfig {
   readonly chunkBytesThreshold: number
   readonly cacheMaxAgeSeconds: number
   readonly cacheStaleAgeSeconds: number
-  readonly maxConcurrentRequests: { readonly initial: number; readonly existing: number }
+  readonly maxConcurrentRequests: ConcurrentRequests
   readonly maxShapes: number | undefined
   readonly allowShapeDeletion: boolean
   readonly maxRequestsPerConnection: number

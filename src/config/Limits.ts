@@ -2,7 +2,7 @@ import { integer, size, time, type Kind } from "./Kind.ts"
 import { defaulted, type Defaulted } from "./Variable.ts"
 
 /** What happens to whatever is above a limit. */
-export type Above =
+type Above =
   /** The request gets this status, before anything is made for it. */
   | { readonly _tag: "Refused"; readonly status: 400 | 408 | 413 | 429 | 503 }
   /** The shape is dropped with the reason in the log; its clients get 409 once. */
@@ -35,13 +35,13 @@ const limit =
   })
 
 /** Kinds of limits, by what is counted. */
-export const bytes = limit(size, "bytes")
-export const count = limit(integer(1), "")
-export const millis = limit(time(), "ms")
+const bytes = limit(size, "bytes")
+const count = limit(integer(1), "")
+const millis = limit(time(), "ms")
 
-export const refused = (status: 400 | 408 | 413 | 429 | 503): Above => ({ _tag: "Refused", status })
-export const dropped: Above = { _tag: "Dropped" }
-export const otherwise = (what: string): Above => ({ _tag: "Otherwise", what })
+const refused = (status: 400 | 408 | 413 | 429 | 503): Above => ({ _tag: "Refused", status })
+const dropped: Above = { _tag: "Dropped" }
+const otherwise = (what: string): Above => ({ _tag: "Otherwise", what })
 
 /** Every budget, by the name under which the configuration has it (`config.limits`). */
 export const limits = {

@@ -12,7 +12,7 @@ export const groups = [
 export type Group = (typeof groups)[number]
 
 /** What setting a variable does. */
-export type Treatment =
+type Treatment =
   | { readonly _tag: "Implemented" }
   /** Read and checked, but nothing follows from it yet. */
   | { readonly _tag: "Later"; readonly instead: string }
@@ -37,7 +37,7 @@ export interface Defaulted<A> extends Variable<A> {
   readonly fallback: A
 }
 
-export interface Details<A> {
+interface Details<A> {
   readonly group: Group
   readonly kind: Kind<A>
   readonly about: string

@@ -6,12 +6,12 @@ import { withDirectoryLock } from "./DirectoryLock.ts"
 import { selfSignedCertificate } from "./SelfSignedCertificate.ts"
 
 /** There is no certificate to serve HTTPS with. The message says why and what to do. */
-export class DevCertificateError extends Data.TaggedError("DevCertificateError")<{
+class DevCertificateError extends Data.TaggedError("DevCertificateError")<{
   readonly message: string
 }> {}
 
 /** What `BATON_TLS_CERT_FILE` and `BATON_TLS_KEY_FILE` name otherwise. */
-export interface DevCertificate {
+interface DevCertificate {
   readonly certFile: string
   readonly keyFile: string
 }

@@ -13,7 +13,7 @@ import { canTraverse, isOurs, majorVersionOf, postgresBinaries, postgresUser } f
 import { childrenOf, isAlive, isPostmasterOf, signal } from "./Processes.ts"
 
 /** The embedded database cannot be had. The message says why and what to do. */
-export class DevDatabaseError extends Data.TaggedError("DevDatabaseError")<{ readonly message: string }> {}
+class DevDatabaseError extends Data.TaggedError("DevDatabaseError")<{ readonly message: string }> {}
 
 export interface DevDatabase {
   /** Of a role that owns the database and may replicate, without a password: any local process may connect. */
@@ -26,7 +26,7 @@ export interface DevDatabase {
   readonly origin: "created" | "started" | "shared"
 }
 
-export interface DevDatabaseOptions {
+interface DevDatabaseOptions {
   /** The database lives below this directory, in `postgres/`. */
   readonly directory: string
   readonly preferredPort?: number

@@ -15,7 +15,7 @@ import {
 } from "./PostgresBinaries.ts"
 import { childrenOf, exitCode, signal } from "./Processes.ts"
 
-export interface ClusterOptions {
+interface ClusterOptions {
   /** Default 18. */
   readonly version?: MajorVersion
   /** Holds `data/` and `postgres.log`; created when missing. Unset: a temporary one that goes with the cluster. */

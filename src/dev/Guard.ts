@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { Socket } from "node:net"
 
-export interface GuardOptions {
+interface GuardOptions {
   /** Postmaster that must not outlive its last user. */
   readonly pid: number
   /** Removed once Postgres has ended. */

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
 
 /** A certificate and its private key, both PEM. */
-export interface CertificatePair {
+interface CertificatePair {
   readonly certificate: string
   readonly privateKey: string
 }

@@ -1,7 +1,7 @@
 import { Clock, Deferred, Effect, type Scope } from "effect"
 
 /** What the process does about a signal that asks it to stop. */
-export type StopReaction = "drain" | "ignore" | "exit"
+type StopReaction = "drain" | "ignore" | "exit"
 
 /**
  * A terminal sends SIGINT to the whole process group, and `npm` sends it on to its child as well: one Ctrl-C arrives
@@ -14,7 +14,7 @@ export const reactTo = (firstAtMillis: number | undefined, nowMillis: number): S
   firstAtMillis === undefined ? "drain" : nowMillis - firstAtMillis < sameSignalMillis ? "ignore" : "exit"
 
 /** Where signals come from and what an impatient one does; the process itself but in tests. */
-export interface SignalSource {
+interface SignalSource {
   readonly on: (signal: "SIGTERM" | "SIGINT", listener: () => void) => unknown
   readonly off: (signal: "SIGTERM" | "SIGINT", listener: () => void) => unknown
   readonly exit: (code: number) => void

@@ -19,7 +19,7 @@ export interface LockBreakerOptions {
   readonly patienceMillis?: Partial<Patience>
 }
 
-export const defaultTickMillis = 10_000
+const defaultTickMillis = 10_000
 
 const defaultPatienceMillis: Patience = { baton: 60_000, stuck: 10_000, foreign: 300_000 }
 

@@ -41,7 +41,7 @@ export type Verdict =
   | { readonly _tag: "Leave"; readonly why: LeaveReason }
   | { readonly _tag: "Terminate"; readonly holder: Holder }
 
-export type LeaveReason =
+type LeaveReason =
   "nobodyHoldsIt" | "noSlot" | "streaming" | "invisible" | "busy" | "showsLife" | "silentForTooShort"
 
 /**
@@ -99,7 +99,7 @@ export const judge = (
   return { verdict: { _tag: "Terminate", holder }, silence }
 }
 
-export const kindOf = (holder: Holder): keyof Patience => {
+const kindOf = (holder: Holder): keyof Patience => {
   if (!holder.isWalsender) return "stuck"
   if (holder.applicationName === applicationName) return "baton"
   return holder.query !== null && /pg_(try_)?advisory_lock/.test(holder.query) ? "stuck" : "foreign"

@@ -1,6 +1,6 @@
 import type { DistributionCounts } from "../telemetry/Distribution.ts"
 
-export type Labels = Readonly<Record<string, string>>
+type Labels = Readonly<Record<string, string>>
 
 export type Sample =
   | { readonly labels?: Labels; readonly value: number }

@@ -92,13 +92,13 @@ export const serverAdvice = (server: ServerInfo): ReadonlyArray<string> =>
     : []
 
 /** Where the write-ahead log is, and how far a slot is behind it. */
-export interface WalPosition {
+interface WalPosition {
   readonly currentLsn: Lsn
   /** `undefined` when there is no such slot. */
   readonly slot: SlotPosition | undefined
 }
 
-export interface SlotPosition {
+interface SlotPosition {
   readonly isActive: boolean
   /** WAL that the server keeps for the slot. */
   readonly retainedWalBytes: bigint

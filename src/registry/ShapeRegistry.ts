@@ -13,7 +13,7 @@ export class NotActive extends Schema.TaggedError<NotActive>()("NotActive", {
 export const notActive = (why: RefusalReason, message: string = refusalFor(why).message): NotActive =>
   new NotActive({ why, message })
 
-export const snapshotFailures = [
+const snapshotFailures = [
   "schemaChanged",
   "conditionOutdated",
   "conditionFailed",

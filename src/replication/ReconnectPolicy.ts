@@ -2,7 +2,7 @@
  * When to connect again after a failure. The first retry comes almost at once, because the commonest failure is one
  * terminated backend on a healthy server; then 1, 2, 4, 8, 10, 10 ... seconds.
  */
-export interface ReconnectState {
+interface ReconnectState {
   /** Failures in a row. */
   readonly failures: number
 }
@@ -17,7 +17,7 @@ const longestDelayMillis = 10_000
  * A stream that ran for less than this has not succeeded: START_REPLICATION is accepted, for example, before a missing
  * publication is noticed, and must not be tried in a tight loop.
  */
-export const provenStreamMillis = 5_000
+const provenStreamMillis = 5_000
 
 /** The state after a failure; `streamedMillis` is how long changes streamed before it, 0 when it did not get that far. */
 export const afterFailure = (state: ReconnectState, streamedMillis: number): ReconnectState => ({

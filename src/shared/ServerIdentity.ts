@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 
 /** The release of the API whose behaviour this one keeps; clients and tools may look at it. */
-export const compatibleVersion = "1.7.12"
+const compatibleVersion = "1.7.12"
 
 const ownVersion = (): string => {
   try {

@@ -1,7 +1,7 @@
 import { Deferred, Effect, type Scope } from "effect"
 
 /** The result of shared work, and whether this caller joined work that had begun before it asked. */
-export interface Flight<A> {
+interface Flight<A> {
   readonly value: A
   readonly joined: boolean
 }

@@ -1,13 +1,28 @@
 import { Effect } from "effect"
-import type { StorageEngine } from "./StorageEngine.ts"
+import type { EngineHooks } from "./EngineHooks.ts"
+import type { EngineOptions } from "./EngineOptions.ts"
+import type { JournalWriter } from "./journal/JournalWriter.ts"
+import type { Notice } from "./records/Records.ts"
+import type { ShapeState } from "./state/ShapeState.ts"
+import type { ShapeStore } from "./state/ShapeStore.ts"
 
 interface Named {
   readonly id: number
   readonly handle: string
 }
 
+/** What of the engine it takes to drop a shape. */
+interface Shapes {
+  readonly options: Pick<EngineOptions, "run">
+  readonly hooks: Pick<EngineHooks, "onDiscarded">
+  readonly store: Pick<ShapeStore, "drop">
+  readonly writer: Pick<JournalWriter, "flush"> | undefined
+  readonly write: (notice: Notice) => void
+  readonly live: (shape: Named) => ShapeState | undefined
+}
+
 /** Drops a shape that cannot be served any more, with a line in the log: by a writer for everybody, by a follower for itself. */
-export const discardShape = (engine: StorageEngine, shape: Named, what: string, reason: string): void => {
+const discardShape = (engine: Shapes, shape: Named, what: string, reason: string): void => {
   engine.options.run(
     Effect.logWarning(`${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`)
   )
@@ -21,20 +36,20 @@ export const discardShape = (engine: StorageEngine, shape: Named, what: string, 
 }
 
 /** A file of the shape does not hold what was written to it. */
-export const discardDamaged = (engine: StorageEngine, shape: Named, what: string): void => {
+export const discardDamaged = (engine: Shapes, shape: Named, what: string): void => {
   if (engine.live(shape) === undefined) return
   discardShape(engine, shape, `${what}. Check the disk if this happens again`, "a file of it is damaged")
 }
 
 /** Its readers are cut whenever they come. */
-export const discardUnreadable = (engine: StorageEngine, shape: Named, why: string): void => {
+export const discardUnreadable = (engine: Shapes, shape: Named, why: string): void => {
   if (engine.live(shape) === undefined) return
   const what = `The log of a shape cannot be read, again and again: ${why}`
   discardShape(engine, shape, `${what}. Please report it if the disk is in order`, "its log cannot be read")
 }
 
 /** The journal holds entries that do not follow those before them: they were not taken over. */
-export const discardDisordered = (engine: StorageEngine, shape: Named): void =>
+export const discardDisordered = (engine: Shapes, shape: Named): void =>
   discardShape(
     engine,
     shape,

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import type { JournalEnd } from "./records/Records.ts"
 import { listDirectory, parseSegmentFile, type StoragePaths } from "./disk/StorageDir.ts"
 
-export interface JournalFile {
+interface JournalFile {
   readonly epoch: number
   readonly segment: number
   readonly bytes: number

@@ -22,7 +22,7 @@ import type { StorageEngine } from "./StorageEngine.ts"
 const segmentsPerMove = 64
 const bytesPerMove = 48 << 20
 
-export interface MaintenanceOptions {
+interface MaintenanceOptions {
   /** Finished segments that may stay before their entries are moved to log files. */
   readonly retainedSegments: number
   /** Entries that may stand in the journal, over all shapes: bounds the memory for their positions. */

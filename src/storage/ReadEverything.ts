@@ -11,7 +11,7 @@ const lockMillis = 1000
 const sayAfterMillis = 500
 
 /** The engine, as far as its takeover has to read. */
-export interface Reading {
+interface Reading {
   readonly paths: Pick<StoragePaths, "sight">
   readonly timers: Timers
   readonly reader: JournalReader | undefined

@@ -13,13 +13,13 @@ const reserveBytes = 64 * 1024 * 1024
 const restFactor = 500
 
 /** What is known since the last collection. */
-export interface MemoryState {
+interface MemoryState {
   /** What was in use after it. */
   readonly usedBytes: number
   readonly restUntilMillis: number
 }
 
-export interface MemorySample {
+interface MemorySample {
   readonly nowMillis: number
   /** What V8 has from the system, in use or not. */
   readonly heldBytes: number

@@ -11,7 +11,7 @@ export interface LineWriter {
   readonly flushSync: () => void
 }
 
-export interface LineWriterOptions {
+interface LineWriterOptions {
   /** Lines that may wait for the reader. */
   readonly maxLines?: number
   /** Characters that they may have in all. */

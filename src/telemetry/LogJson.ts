@@ -32,7 +32,7 @@ const failures = (cause: Cause.Cause<unknown>): { readonly error?: string; reado
 }
 
 /** One event as plain data, without secrets. Values are text, log spans in milliseconds. */
-export interface LogRecord {
+interface LogRecord {
   readonly level: string
   readonly message: string
   readonly error?: string

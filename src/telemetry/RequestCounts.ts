@@ -1,5 +1,5 @@
 /** What the answers to requests are told apart by. */
-export interface RequestLabels {
+interface RequestLabels {
   readonly status: number
   /** Refused for a condition that is known and passes. */
   readonly knownError: boolean

@@ -10,7 +10,7 @@ import {
 } from "./WorkerProtocol.ts"
 
 /** The main process does not answer: it is stuck, or its answer does not matter any more. */
-export class MainSilent extends Data.TaggedError("MainSilent")<{ readonly message: string }> {}
+class MainSilent extends Data.TaggedError("MainSilent")<{ readonly message: string }> {}
 
 type Answer = Answers[keyof Answers]
 

@@ -13,7 +13,7 @@ const reportMillis = 1000
 const stopMillis = 1000
 
 /** How a process ended. */
-export interface WorkerEnding {
+interface WorkerEnding {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }

@@ -60,7 +60,7 @@ export type Question =
   /** A statement for the catalogue. */
   | { readonly _tag: "Query"; readonly sql: string; readonly params: ReadonlyArray<unknown> }
 
-export type NotActiveAnswer = {
+type NotActiveAnswer = {
   readonly _tag: "NotActive"
   readonly why: NotActive["why"]
   readonly message: string

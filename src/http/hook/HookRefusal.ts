@@ -21,7 +21,7 @@ const isRefusalStatus = (status: unknown): status is number =>
   typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599 && status !== 409
 
 /** A refusal, the reason why something that looks like one cannot be used, or `undefined` for everything else. */
-export type Refusal = Failure | { readonly _tag: "Unusable"; readonly problem: string }
+type Refusal = Failure | { readonly _tag: "Unusable"; readonly problem: string }
 
 const unusable = (problem: string): Refusal => ({ _tag: "Unusable", problem })
 

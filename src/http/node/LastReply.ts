@@ -1,6 +1,6 @@
 import type { Socket } from "node:net"
 import type { ApiReply, ReplyBody } from "../reply/ApiReply.ts"
-import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
+import type { NodeRequest, NodeResponse } from "./Exchange.ts"
 
 /** Bytes of a body after which a connection may be closed at once. */
 const maxLastBytes = 16_384

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { BodyTaken, BodyTooLarge, BodyUnreadable } from "../request/ApiRequest.ts"
-import type { NodeRequest } from "./NodeHandler.ts"
+import type { NodeRequest } from "./Exchange.ts"
 import { givenBytes } from "../request/GivenBytes.ts"
 
 /**

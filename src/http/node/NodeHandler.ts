@@ -1,10 +1,8 @@
-import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { Cause, type Context, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
 import { standardLimits } from "../../config/Limits.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
-import { destroyResponse } from "./DestroyResponse.ts"
+import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
 import { type Held, HeldRequest, type HeldRequests } from "./HeldRequest.ts"
 import { readNodeBody } from "./NodeBody.ts"
@@ -14,15 +12,12 @@ import { Pipeline } from "./Pipeline.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
 
-export type NodeRequest = IncomingMessage | Http2ServerRequest
-export type NodeResponse = ServerResponse | Http2ServerResponse
-
 /** Bytes of a request line, and of one header line, that are accepted. */
 const maxLineBytes = 10_000
 const maxHeaders = 50
 
 /** The status for a request that is over a limit of HTTP itself; `undefined` for nearly all. */
-export const limitStatus = (request: NodeRequest): 414 | 431 | undefined => {
+const limitStatus = (request: NodeRequest): 414 | 431 | undefined => {
   const { url, method, rawHeaders } = request
   if (rawHeaders.length > maxHeaders * 2) return 431
   // HTTP/2 has no lines, and its own limit for all headers together.

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net"
-import type { NodeRequest, NodeResponse } from "./NodeHandler.ts"
+import type { NodeRequest, NodeResponse } from "./Exchange.ts"
 
 /**
  * Requests that a client has sent without waiting for answers. One request of an HTTP/1.1 connection is worked on at a

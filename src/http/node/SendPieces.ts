@@ -1,8 +1,8 @@
 import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
-import { destroyResponse } from "./DestroyResponse.ts"
-import type { NodeResponse } from "./NodeHandler.ts"
+import { destroyResponse } from "./Exchange.ts"
+import type { NodeResponse } from "./Exchange.ts"
 import { ServerResponse } from "./NodeHttp.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
 

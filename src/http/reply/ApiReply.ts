@@ -1,5 +1,4 @@
 import type { Effect } from "effect"
-import type { EventSession } from "../shape/EventSession.ts"
 import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
 
 /**
@@ -25,7 +24,7 @@ export type ReplyBody =
       readonly byteLength?: number
     }
   /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
-  | { readonly _tag: "Events"; readonly session: EventSession; readonly run: WriteBody }
+  | { readonly _tag: "Events"; readonly run: WriteBody }
 
 /** A response as plain data. Adapters add `date`, framing and connection headers. */
 export interface ApiReply {

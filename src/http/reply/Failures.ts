@@ -25,14 +25,14 @@ const failure = (
 ): Failure => ({ _tag: "Failure", status, kind, headers, body: JSON.stringify(body) })
 
 /** Errors of parameters, of a subset's parameters under `subset`, or the one bare text that a subset's `where` has. */
-export type RequestErrors = Readonly<
+type RequestErrors = Readonly<
   Record<string, ReadonlyArray<string> | ParameterErrors | { readonly where: string }>
 >
 
 export const invalidRequest = (errors: RequestErrors): Failure =>
   failure(400, { message: "Invalid request", errors })
 
-export const mustRefetchBody = '[{"headers":{"control":"must-refetch"}}]'
+const mustRefetchBody = '[{"headers":{"control":"must-refetch"}}]'
 
 /** The client's copy cannot be continued. `handle` is the shape to read instead, which is there. */
 export const mustRefetch = (handle: string): Failure => ({

@@ -2,6 +2,7 @@ import { Effect, Stream } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import type { ReplyBody, WritePiece } from "./ApiReply.ts"
+import { upToDateMessage } from "./ControlMessage.ts"
 
 /** Largest piece handed to a connection at once: what one stalled client can pin. */
 export const pieceBytes = 256 * 1024
@@ -15,9 +16,6 @@ const textBytes = 8 * 1024
 const open = Buffer.from("[")
 const openEmpty = Buffer.from("[]")
 const close = Buffer.from("]")
-
-export const upToDateMessage = (lsn: Lsn): string =>
-  `{"headers":{"control":"up-to-date","global_last_seen_lsn":"${lsn}"}}`
 
 /** Body of a response that says only that there is nothing more. */
 export const upToDateBody = (lsn: Lsn): ReplyBody => ({ _tag: "Text", text: `[${upToDateMessage(lsn)}]` })

@@ -3,10 +3,10 @@ export type ParameterErrors = Record<string, ReadonlyArray<string>>
 
 /** A parameter that is present and not of its type. */
 export const invalid = Symbol("invalid")
-export type Invalid = typeof invalid
+type Invalid = typeof invalid
 
 /** A parameter that is larger than anything that it could mean, and the message that says so. */
-export class TooLarge {
+class TooLarge {
   readonly message: string
   constructor(most: number, what: "character(s)" | "item(s)") {
     this.message = `should be at most ${most} ${what}`
@@ -141,7 +141,7 @@ export const map = (description: string): Parameter<Readonly<Record<string, unkn
 })
 
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>
-export type Coerced<P extends Parameters> = {
+type Coerced<P extends Parameters> = {
   readonly [K in keyof P]: P[K] extends Parameter<infer A> ? A | undefined : never
 }
 

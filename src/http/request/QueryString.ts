@@ -2,13 +2,13 @@ import { isUtf8 } from "node:buffer"
 import { isSecretName, placeholder } from "../../config/Redaction.ts"
 
 /** A decoded query value: `a=x` is text, `a[]=x` a list, `a[b]=x` a map. */
-export type QueryValue = string | Array<QueryValue> | QueryMap
+type QueryValue = string | Array<QueryValue> | QueryMap
 /** Has no prototype, so that no parameter name means anything but itself. */
 export interface QueryMap {
   [name: string]: QueryValue
 }
 
-export interface DecodedQuery {
+interface DecodedQuery {
   readonly values: QueryMap
   /** False when percent-escapes form bytes that are not UTF-8; such text is decoded with U+FFFD. */
   readonly wellFormed: boolean

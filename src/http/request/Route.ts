@@ -2,7 +2,7 @@
 export type Route = "root" | "shape" | "health" | "openapi" | "none"
 
 /** Path and query of a request target as the client sent them, undecoded. */
-export interface Target {
+interface Target {
   readonly path: string
   /** Without the question mark; empty if there is none. */
   readonly query: string

@@ -158,7 +158,7 @@ export const parseReadParams = (
 }
 
 /** What a DELETE names: a definition, a handle, or both. */
-export interface DeleteParams {
+interface DeleteParams {
   readonly selection: ShapeSelection
   readonly handle: string | undefined
 }

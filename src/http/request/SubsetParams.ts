@@ -32,7 +32,7 @@ export const subsetParameters = {
 } as const
 
 /** Texts for `$1` … `$n`; or what is wrong with the keys. */
-export const checkNumbering = (params: Readonly<Record<string, string>>): string | undefined => {
+const checkNumbering = (params: Readonly<Record<string, string>>): string | undefined => {
   const keys = Object.keys(params)
   if (!keys.every((key) => /^[0-9]+$/.test(key))) return "Parameters can only use numbers as keys"
   for (let i = 1; i <= keys.length; i++)

@@ -29,8 +29,3 @@ export interface ApiServices {
   readonly compressed: CompressedChunks
   readonly authorize: Authorize | undefined
 }
-
-/** How long a request waits for something that should be there in a moment. */
-export const readinessMillis = 5000
-export const sseLifetimeMillis = 60_000
-export const sseKeepAliveMillis = 21_000

@@ -1,12 +1,12 @@
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../storage/ShapeLogs.ts"
-import { sseKeepAliveMillis } from "./ApiServices.ts"
-import { upToDateMessage } from "../reply/LogBody.ts"
+import { sseKeepAliveMillis } from "./Timings.ts"
+import { upToDateMessage } from "../reply/ControlMessage.ts"
 
 const keepAlive = Buffer.from(": keep-alive\n\n")
 
 /** What to do next on an event stream. */
-export type EventStep =
+type EventStep =
   /** Write these bytes. */
   | { readonly _tag: "Write"; readonly bytes: Uint8Array }
   /** Write one event for each entry of the slice. */

@@ -4,7 +4,8 @@ import type { RefusalReason } from "../../health/Refusal.ts"
 import type { SnapshotFailed } from "../../registry/ShapeRegistry.ts"
 import { shapeIdentity } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
-import { readinessMillis, type ApiServices } from "./ApiServices.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { readinessMillis } from "./Timings.ts"
 import {
   failed,
   invalidRequest,

@@ -3,8 +3,9 @@ import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { LogSlice, ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { WhereClause } from "../../where/index.ts"
 import { acceptsGzip } from "../reply/AcceptEncoding.ts"
-import { emptyBody, type ApiReply, type ReplyBody } from "../reply/ApiReply.ts"
-import { sseLifetimeMillis, type ApiServices } from "./ApiServices.ts"
+import { emptyBody, type ApiReply, type ReplyBody, type WriteBody } from "../reply/ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { sseLifetimeMillis } from "./Timings.ts"
 import { compressedBody } from "../reply/CompressedChunks.ts"
 import { nextCursor } from "../reply/Cursor.ts"
 import { EventSession } from "./EventSession.ts"
@@ -195,13 +196,20 @@ export const sliceReply = (
   return services.replies.make(200, headers, logBody(slice, slice.upToDate ? lsn : undefined))
 }
 
+/** The head of an event stream, and what decides what it says. */
+export interface EventReply extends ApiReply {
+  readonly session: EventSession
+}
+
+export const isEventReply = (answer: object): answer is EventReply => "session" in answer && "body" in answer
+
 /** The reply that streams events, beginning with `first`; undefined when the client is ahead of the log. */
 export const eventReply = (
   services: ApiServices,
   request: LogRequest,
   first: LogSlice | undefined,
   nowMillis: number
-): ApiReply & { readonly body: { readonly _tag: "Events" } } => {
+): EventReply => {
   const { params, shape } = request
   const next = first === undefined ? params.position.text : formatOffset(first.next)
   const etag = logEtag(shape.handle, params.position.text, next)
@@ -218,9 +226,6 @@ export const eventReply = (
     sseLifetimeMillis,
     services.config.longPollTimeoutMillis / 2
   )
-  return services.replies.make(200, headers, {
-    _tag: "Events",
-    session,
-    run: (write) => runEvents(services.logs, session, write)
-  })
+  const run: WriteBody = (write) => runEvents(services.logs, session, write)
+  return { ...services.replies.make(200, headers, { _tag: "Events", run }), session }
 }

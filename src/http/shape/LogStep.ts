@@ -7,7 +7,7 @@ import { droppedWhileRead, invalidRequest, unavailable, type Failure } from "../
 import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
-export type LogStep =
+type LogStep =
   | { readonly _tag: "Reply"; readonly reply: ApiReply }
   | { readonly _tag: "Fail"; readonly failure: Failure }
   /** Stream events; `first` is what was read, undefined when the client is ahead of the log. */
@@ -18,13 +18,13 @@ export type LogStep =
 export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
 
 /** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */
-export const behind: Failure = unavailable("This instance has not read this far yet", 1)
+const behind: Failure = unavailable("This instance has not read this far yet", 1)
 
 /**
  * Whether the log of this instance may lack what clients have been told elsewhere. Whoever writes the journal lacks
  * nothing; a worker of its process does not either, once it has settled.
  */
-export const isBehind = ({ health }: ApiServices): boolean => {
+const isBehind = ({ health }: ApiServices): boolean => {
   const state = health.current()
   return state !== "active" && state !== "releasing"
 }

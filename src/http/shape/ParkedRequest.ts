@@ -8,7 +8,7 @@ import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
 import { countReply } from "../reply/CountReply.ts"
 import { failedReply } from "../reply/FailedReply.ts"
-import type { LogRequest } from "./LogReply.ts"
+import type { EventReply, LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "../reply/LogBody.ts"
 import { droppedWhileRead } from "../reply/Failures.ts"
 import { nextStep, outOfBounds } from "./LogStep.ts"
@@ -122,11 +122,11 @@ export class ParkedEvents {
   private readonly services: ApiServices
   private permit: Permit
 
-  constructor(services: ApiServices, reply: ApiReply, session: EventSession, permit: Permit) {
+  constructor(services: ApiServices, reply: EventReply, permit: Permit) {
     this.logs = services.logs
     this.services = services
     this.reply = reply
-    this.session = session
+    this.session = reply.session
     this.permit = permit
   }
 

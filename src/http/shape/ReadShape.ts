@@ -11,7 +11,7 @@ import { askHook } from "../hook/AskHook.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import { type Facts, onFreshFacts } from "./OnFreshFacts.ts"
 import type { ParsedQuery } from "../request/ParsedQuery.ts"
-import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
+import { eventReply, isEventReply, mustCompress, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
 import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
@@ -96,7 +96,7 @@ export const readShapeNow = (
   services.registry.touch(shape)
   if (step._tag === "Wait") return new ParkedRequest(services, log, permit, now, step.after, step.untilMillis)
   const reply = eventReply(services, log, step.first, now)
-  return new ParkedEvents(services, reply, reply.body.session, permit)
+  return new ParkedEvents(services, reply, permit)
 }
 
 const logRequest = (
@@ -203,7 +203,5 @@ const answerRead = Effect.fnUntraced(function* (
     (startMillis, after, untilMillis) =>
       new ParkedRequest(services, log, permit, startMillis, after, untilMillis)
   )
-  return "_tag" in made || made.body._tag !== "Events"
-    ? made
-    : new ParkedEvents(services, made, made.body.session, permit)
+  return isEventReply(made) ? new ParkedEvents(services, made, permit) : made
 })

@@ -31,7 +31,7 @@ export interface ResolvedShape {
 }
 
 /** What resolving asks of the catalogue. */
-export type TableLookup = Pick<
+type TableLookup = Pick<
   Inspector["Service"],
   "table" | "tableNow" | "whyAbsent" | "remembered" | "isFresh" | "serverVersionNum"
 >

@@ -3,7 +3,7 @@ import type { PgError } from "../errors/PgError.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
 
 /** What the catalogue says of a table, as far as shapes depend on it: equal as long as nobody has altered anything. */
-export interface TableVersion {
+interface TableVersion {
   readonly definition: string
   /** Rows of the catalogue by which the publication has the table: a table that leaves and comes back has others. */
   readonly members: ReadonlyArray<string>

@@ -9,7 +9,7 @@ export interface ColumnSelection {
   readonly selectsAll: boolean
 }
 
-export interface ColumnSelectionError {
+interface ColumnSelectionError {
   readonly parameter: "columns" | "queryable_columns"
   readonly message: string
 }
@@ -22,7 +22,7 @@ export const keyColumns = (table: TableInfo): ReadonlyArray<string> =>
  * Whether the server can send the column's changes: generated columns only since Postgres 18, and of those only the
  * stored ones. Source: PostgreSQL 18 documentation, "Generated Column Replication".
  */
-export const isReplicated = (column: ColumnInfo, serverVersionNum: number): boolean =>
+const isReplicated = (column: ColumnInfo, serverVersionNum: number): boolean =>
   column.generated === "no" || (column.generated === "stored" && serverVersionNum >= 180000)
 
 /**

@@ -1,7 +1,7 @@
 import type { ColumnInfo, TableInfo } from "./TableInfo.ts"
 
 /** What one column looks like in the `electric-schema` header. Attributes that do not apply are left out. */
-export interface ColumnSchema {
+interface ColumnSchema {
   type: string
   dims?: number
   pk_index?: number

@@ -1,7 +1,7 @@
 import { contentsChanged, type ColumnInfo, type TableInfo } from "./TableInfo.ts"
 
 /** How a table differs from an earlier description of it, in what matters to shapes. Nullability does not. */
-export interface TableDifference {
+interface TableDifference {
   readonly renamed: boolean
   readonly columnsAdded: ReadonlyArray<string>
   readonly columnsDropped: ReadonlyArray<string>

@@ -19,7 +19,7 @@ export interface Queryable {
 }
 
 /** One transaction on one session. Only for the fiber that runs it; not valid after it. */
-export interface Transaction extends Queryable {
+interface Transaction extends Queryable {
   /**
    * Streams a result without holding it: Postgres is made to wait while the consumer is busy. Consume it in the arrays
    * it comes in (`Stream.runForEachArray`). No other statement can run before the stream has ended; ending it early
@@ -53,7 +53,7 @@ export interface SessionPool extends Queryable {
   ) => Effect.Effect<A, E | PgError, R>
 }
 
-export interface SessionPoolOptions {
+interface SessionPoolOptions {
   /** Names the database in messages. */
   readonly subject: ErrorSubject
   /** Bound on the wait for a session, after which the failure is `pool_timeout`. */

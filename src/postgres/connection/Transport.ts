@@ -35,7 +35,7 @@ const addressAttemptMillis = 2000
 const sslRequest = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
 /** A failure of this side of the connection; `code` is what `classifyPgError` goes by. */
-export class TransportError extends Error {
+class TransportError extends Error {
   readonly code: string
   constructor(code: string, message: string) {
     super(message)

@@ -6,7 +6,7 @@ import { Schema } from "effect"
  * trying: that is for its caller to say). `recreateSlot`: the slot is of no use any more; drop it, make a new one, and
  * every shape has to be fetched again.
  */
-export type Recovery = "retry" | "fatal" | "recreateSlot"
+type Recovery = "retry" | "fatal" | "recreateSlot"
 
 interface KindFacts {
   readonly recovery: Recovery

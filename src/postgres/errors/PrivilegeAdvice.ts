@@ -1,7 +1,7 @@
 import type { TableName } from "../Identifiers.ts"
 import { doNotForce, letCreate, letSelect, letUse, ownPublication, ownTable, seeAllRows } from "../RoleSql.ts"
 
-export interface Lacking {
+interface Lacking {
   /** What Postgres says, with SQLSTATE 42501. */
   readonly said: string
   /** Who lacks it. */

@@ -6,7 +6,7 @@ import { requiredOperations } from "./PublicationState.ts"
 import type { Queryable, SessionPool, TransactionOptions } from "../connection/SessionPool.ts"
 
 /** A table that is altered by name and has to be the one with this OID. */
-export interface NamedTable extends TableName {
+interface NamedTable extends TableName {
   readonly oid: number
 }
 

@@ -42,7 +42,7 @@ export interface EnsuredPublication {
   readonly repaired: boolean
 }
 
-export interface EnsureTableOptions {
+interface EnsureTableOptions {
   /** The shape selects generated columns, which the publication then has to carry. Default false. */
   readonly generatedColumns?: boolean
 }

@@ -67,7 +67,7 @@ export const publicationError = (
 /** The table as messages write it. */
 export const shown = ({ schema, name }: TableName): string => `${schema}.${name}`
 
-export const lockTimedOut = (): PublicationError =>
+const lockTimedOut = (): PublicationError =>
   publicationError(
     "lockTimeout",
     "Snapshot timed out while waiting for a table lock",

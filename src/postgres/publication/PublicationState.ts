@@ -34,7 +34,7 @@ export interface PublicationState {
 }
 
 /** A table or partition whose REPLICA IDENTITY is looked after. */
-export interface IdentityState {
+interface IdentityState {
   readonly oid: number
   readonly schema: string
   readonly name: string

@@ -14,7 +14,7 @@ const rows = (catalogue: string, condition: string) =>
  * A text that is another one after any publication was made, altered or dropped; which tables are named in our own does
  * not count, because that changes with every new table. One cheap statement.
  */
-export const versionOfPublications = (
+const versionOfPublications = (
   database: Queryable,
   publicationName: string,
   serverVersionNum: number
@@ -36,7 +36,7 @@ export const versionOfPublications = (
 /** How often is looked whether there is a reason to compare before its time. */
 const lookMillis = 2000
 
-export interface PublicationWatch {
+interface PublicationWatch {
   /** The definition of a table in use has changed, or what is below it, or something could not be done. */
   readonly lookSoon: () => void
   /** Compares in every period, and within two seconds of a change, for ever; reports that say something are passed on. */

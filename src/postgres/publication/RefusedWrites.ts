@@ -64,7 +64,7 @@ const storedColumns = `
     ))`
 
 /** What can be a reason at all. Whoever makes a shape waits for the query, and planning it takes longer than its run. */
-export interface PossibleRefusals {
+interface PossibleRefusals {
   readonly serverVersionNum: number
   /** Another publication has a table with a column list. */
   readonly listsElsewhere: boolean
@@ -136,7 +136,7 @@ const firstIndex = (database: Queryable, condition: string, oid: number) =>
     ([row]) => row?.name
   )
 
-export interface RefusingLeaf<Leaf> {
+interface RefusingLeaf<Leaf> {
   readonly leaf: Leaf
   readonly refusal: WriteRefusal
 }

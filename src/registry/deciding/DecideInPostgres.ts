@@ -8,13 +8,13 @@ import { askPostgres, columnsRead, type RowTexts, type TypeCatalogue } from "../
 import type { WhereClause } from "../../where/WhereClause.ts"
 import type { DecisionBudget } from "../routing/DecisionBudget.ts"
 import type { DecisionPool } from "./DecisionPool.ts"
-import type { DeferredRow } from "../routing/DeferredRows.ts"
+import type { DeferredRow, Undecidable } from "../routing/DeferredRows.ts"
 import { type Answer, settleConditions } from "./SettleConditions.ts"
 
 /** Of the time that a transaction may wait, what the first statement about its rows may take. */
 export const firstStatementShare = 0.25
 
-export interface DecideServices {
+interface DecideServices {
   readonly catalogue: Effect.Effect<TypeCatalogue, unknown>
   readonly tableByOid: (oid: number) => Effect.Effect<TableInfo | undefined, PgError>
   readonly pool: DecisionPool
@@ -27,17 +27,6 @@ export interface DecideServices {
 
 /** A condition that has ended so many connections is not asked about any more: it may be what ends them. */
 const mostLosses = 3
-
-/** Shapes that cannot be decided about, with the reason. What else Postgres says is added to the rows. */
-export interface Undecidable {
-  /** Postgres raises an error for a row. */
-  readonly failed: Map<number, string>
-  /** It would take too much. */
-  readonly aboveLimit: Map<number, string>
-}
-
-/** Has Postgres decide about rows. Fails when it cannot be asked. */
-export type Decide = (rows: ReadonlyArray<DeferredRow>, budget: DecisionBudget) => Effect.Effect<Undecidable>
 
 /** The old or the new row of a change, with the shapes to ask about. */
 interface Face {

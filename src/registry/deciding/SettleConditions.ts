@@ -9,7 +9,7 @@ export type Answer =
   | { readonly _tag: "TooSlow" }
 
 /** What has become of the conditions, by their numbers. */
-export interface Settled {
+interface Settled {
   readonly answered: (
     conditions: ReadonlyArray<number>,
     isTrue: (row: number, nth: number) => boolean

@@ -1,3 +1,5 @@
+import type { Effect } from "effect"
+import type { DecisionBudget } from "./DecisionBudget.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 import { type Ids, IdList } from "./Matcher.ts"
@@ -26,6 +28,17 @@ export interface DeferredRow {
   readonly before: IdList
   readonly after: IdList
 }
+
+/** Shapes that cannot be decided about, with the reason. What else Postgres says is added to the rows. */
+export interface Undecidable {
+  /** Postgres raises an error for a row. */
+  readonly failed: Map<number, string>
+  /** It would take too much. */
+  readonly aboveLimit: Map<number, string>
+}
+
+/** Has Postgres decide about rows. Fails when it cannot be asked. */
+export type Decide = (rows: ReadonlyArray<DeferredRow>, budget: DecisionBudget) => Effect.Effect<Undecidable>
 
 /**
  * The changes of the open transaction that are not written yet, in the order of their operations. Bounded: once it is

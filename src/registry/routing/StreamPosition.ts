@@ -8,7 +8,7 @@ import { Acknowledgement } from "./Acknowledgement.ts"
 const positionMillis = 1000
 const soonestMillis = 10
 
-export interface StreamPositionOptions {
+interface StreamPositionOptions {
   readonly engine: StorageEngine
   readonly writer: JournalWriter
   /** No record can be written in the middle of a transaction. */

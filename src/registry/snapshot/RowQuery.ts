@@ -4,7 +4,7 @@ import { narrowing, type WhereClause } from "../../where/index.ts"
 import { makeWireEncoder, variantKey, type WireEncoder } from "../../shapes/WireEncoder.ts"
 
 /** What narrows a query down to a subset. All SQL in it has been checked and printed by us. */
-export interface RowSelection {
+interface RowSelection {
   readonly where?: WhereClause | undefined
   readonly orderBy?: string | undefined
   readonly limit?: number | undefined

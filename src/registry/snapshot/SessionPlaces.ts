@@ -13,7 +13,7 @@ interface Waiter {
   readonly granted: (place: Place) => void
 }
 
-export interface PlacesOptions {
+interface PlacesOptions {
   readonly size: number
   /** How many of them subset queries may have. */
   readonly subsets: number

@@ -6,10 +6,10 @@ import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
 
 /** Row values as the text that Postgres sent, or null; `undefined` for a statement that gave no rows. */
-export type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
+type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
 
 /** What happens while a query runs; called in this order, never again after `onEnd`. */
-export interface RowHandlers {
+interface RowHandlers {
   /** `statement` counts the statements of the text from 0. The row is valid during the call only. */
   readonly onRow: (row: Tuple, statement: number) => void
   /** What arrived together has been handed over; more may follow. */

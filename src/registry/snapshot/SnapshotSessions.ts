@@ -19,7 +19,7 @@ const idleMillis = 60_000
 const rollbackTimeoutMillis = 2000
 
 /** A session, and whether it has served before: then it may have been lost without anybody noticing yet. */
-export interface AcquiredSession {
+interface AcquiredSession {
   readonly session: SnapshotSession
   readonly reused: boolean
 }
@@ -80,7 +80,7 @@ function configuredSessions(
   })
 }
 
-export interface SnapshotSessionsOptions {
+interface SnapshotSessionsOptions {
   readonly size: number
   /** How many of them subset queries may have; all by default. */
   readonly subsets?: number

@@ -29,9 +29,7 @@ export interface SnapshotTransaction {
 const beginTimeoutMillis = 30_000
 
 /** `xmin:xmax:xip,xip` as `pg_snapshot` prints it. */
-export const parsePgSnapshot = (
-  text: string
-): Omit<DatabaseSnapshot, "walLsn" | "containedBefore"> | undefined => {
+const parsePgSnapshot = (text: string): Omit<DatabaseSnapshot, "walLsn" | "containedBefore"> | undefined => {
   const match = /^(\d+):(\d+):([\d,]*)$/.exec(text)
   if (match === null) return undefined
   const [, xmin = "", xmax = "", xip = ""] = match

@@ -20,10 +20,7 @@ const inlineBytes = 32 * 1024
 
 type Failure = SnapshotFailed | NotActive
 
-export const takenOver = notActive(
-  "notDurable",
-  "Another instance has taken over while the shape was being created"
-)
+const takenOver = notActive("notDurable", "Another instance has taken over while the shape was being created")
 
 const io = <A>(run: () => Promise<A>): Effect.Effect<A, Failure> =>
   Effect.tryPromise({

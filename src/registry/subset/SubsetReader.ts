@@ -52,7 +52,7 @@ export interface SubsetSnapshot {
 }
 
 /** The answer is larger than any that is given. The message says which limit that is. */
-export class SubsetTooLarge extends Schema.TaggedError<SubsetTooLarge>()("SubsetTooLarge", {
+class SubsetTooLarge extends Schema.TaggedError<SubsetTooLarge>()("SubsetTooLarge", {
   message: Schema.String
 }) {}
 

@@ -46,7 +46,7 @@ class OwnStepsPlugin extends PgoutputPlugin {
   }
 }
 
-export interface OpenOptions {
+interface OpenOptions {
   /** How to connect; the caller's `types`, `stream` of its own included. `replication` is added here. */
   readonly client: ClientConfig
   /** Names the database in messages. */

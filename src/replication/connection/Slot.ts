@@ -3,7 +3,7 @@ import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
-import type { ReplicationConnection } from "../stream/ReplicationConnection.ts"
+import type { TextRow } from "./ReplicationSession.ts"
 
 /** A row of `pg_replication_slots`, as far as the server's version has the columns. */
 export interface SlotInfo {
@@ -22,6 +22,12 @@ export interface SlotInfo {
   readonly invalidationReason: string | null
 }
 
+/** What of a connection in walsender mode it takes to make a slot; `query` is the simple query protocol. */
+interface SlotConnection {
+  readonly query: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
+  readonly serverVersion: number
+}
+
 /** The slot that streaming will use. */
 export interface EnsuredSlot {
   /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape of before can go on. */
@@ -29,7 +35,7 @@ export interface EnsuredSlot {
   readonly confirmedFlushLsn: Lsn
 }
 
-export interface EnsureSlotOptions {
+interface EnsureSlotOptions {
   readonly slotName: string
   /** The slot goes with the connection. */
   readonly temporary: boolean
@@ -58,7 +64,7 @@ const functionForSnapshot = "pg_log_standby_snapshot"
  * it waits for that instead of giving the lock back.
  */
 export const ensureSlot = (
-  connection: Pick<ReplicationConnection, "query" | "serverVersion">,
+  connection: SlotConnection,
   options: EnsureSlotOptions
 ): Effect.Effect<EnsuredSlot, PgError> =>
   Effect.gen(function* () {
@@ -80,7 +86,7 @@ export const ensureSlot = (
 
 /** Undefined when somebody else created it meanwhile. */
 const create = (
-  connection: Pick<ReplicationConnection, "query" | "serverVersion">,
+  connection: SlotConnection,
   options: EnsureSlotOptions
 ): Effect.Effect<Lsn | undefined, PgError> =>
   Effect.raceFirst(
@@ -188,7 +194,7 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
  * function runs (`client_connection_check_interval`) and not while a replication command does; this one can take hours.
  */
 const createSlot = (
-  run: ReplicationConnection["query"],
+  run: SlotConnection["query"],
   { slotName, temporary }: EnsureSlotOptions
 ): Effect.Effect<Lsn, PgError> =>
   run(

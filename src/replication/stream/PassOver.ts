@@ -9,7 +9,7 @@ import type { StatusSender } from "./StatusSender.ts"
 import { streamFailure } from "./StreamPump.ts"
 
 /** A transaction of which nothing is known but that it was there, and what it changed. */
-export interface PassedTransaction {
+interface PassedTransaction {
   readonly commitLsn: Lsn
   readonly endLsn: Lsn
   readonly xid: number

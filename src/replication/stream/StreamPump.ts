@@ -7,7 +7,7 @@ import { PgoutputDecoder } from "../wire/PgoutputDecoder.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
 import { StatusSender } from "./StatusSender.ts"
 
-export interface PumpOptions {
+interface PumpOptions {
   readonly sink: ChangeSink
   /** Runs once, as soon as Postgres has accepted START_REPLICATION and before the first change is handed over. */
   readonly onStarted: Effect.Effect<void>

@@ -29,7 +29,7 @@ const marker = {
   unchanged: 0x75 // u
 } as const
 
-export interface DecoderOptions {
+interface DecoderOptions {
   /** A transaction whose messages add up to more than this fails with `TransactionTooLarge`. */
   readonly maxTransactionBytes: number
 }

@@ -28,7 +28,7 @@ const readBytes = 256 * 1024
 const rememberedFiles = 100_000
 
 /** What tells a file that has been looked at from one that somebody put there or wrote to since. */
-export type FileStamp = Pick<Stats, "dev" | "ino" | "size" | "mtimeMs">
+type FileStamp = Pick<Stats, "dev" | "ino" | "size" | "mtimeMs">
 
 const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp): string =>
   `${bytes} ${crc} ${dev} ${ino} ${size} ${mtimeMs}`

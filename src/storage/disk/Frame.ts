@@ -21,7 +21,7 @@ export const frameOf = (kind: number, payload: Uint8Array): Buffer => {
   return frame
 }
 
-export type FrameScan =
+type FrameScan =
   /** A sound record; its payload is `buffer[at + frameHeaderBytes .. end]`. */
   | { readonly _tag: "Frame"; readonly kind: number; readonly end: number }
   /** The record is not all there yet; `needed` bytes from `at` would show it whole (at least the header). */

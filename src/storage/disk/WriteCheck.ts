@@ -5,13 +5,13 @@ import { randomUUID } from "node:crypto"
 import { directoryMode, fileMode, type StoragePaths } from "./StorageDir.ts"
 
 /** A directory that storage is to be written to, and the variable that names it. */
-export interface StorageDirectory {
+interface StorageDirectory {
   readonly variable: string
   readonly path: string
 }
 
 /** Why storage cannot be written, and what to do about it. */
-export interface WriteProblem {
+interface WriteProblem {
   readonly message: string
   /** The disk is full, which may pass without anybody's doing. */
   readonly isFull: boolean

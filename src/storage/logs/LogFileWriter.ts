@@ -19,7 +19,7 @@ import {
 } from "../disk/StorageDir.ts"
 
 /** Segments that are moved together are read as a whole up to this size; from a larger one entries are read singly. */
-export const wholeSegmentsBytes = 96 << 20
+const wholeSegmentsBytes = 96 << 20
 const parallelShapes = 8
 /**
  * Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on, the bytes that are there
@@ -27,7 +27,7 @@ const parallelShapes = 8
  */
 const inPlace = constants.O_CREAT | constants.O_RDWR
 
-export type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
+type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
 
 interface Source {
   /** The segment, where all of it is in memory. */
@@ -36,7 +36,7 @@ interface Source {
 }
 
 /** Segments that are moved in one go: all from `first` to `last`. */
-export interface MovedSegments {
+interface MovedSegments {
   readonly paths: StoragePaths
   readonly first: number
   readonly last: number

@@ -71,7 +71,7 @@ export const shapesOfDamagedPart = (buffer: Buffer, at: number, end: number): Se
 }
 
 /** Receives the items of a part; positions are relative to the buffer that was read. */
-export interface PartVisitor {
+interface PartVisitor {
   readonly part: (commitLsn: bigint, xid: number) => void
   readonly item: (op: number, at: number, length: number, shapes: number, idsAt: number) => void
   readonly partEnd: (last: boolean, endLsn: bigint) => void

@@ -1,22 +1,13 @@
 import type { FileHandle } from "node:fs/promises"
+import { fill } from "../disk/ReadAt.ts"
 import type { JournalEnd } from "../records/Records.ts"
-import type { SegmentSum } from "./SegmentIndexFiles.ts"
+import type { SegmentSum } from "./SegmentSum.ts"
 import type { SegmentProofs } from "./SegmentProofs.ts"
 import { parseSegmentFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 interface Segment {
   readonly epoch: number
   handle: Promise<FileHandle> | undefined
-}
-
-/** Fills `into` from `position` of the file on; false when the file ends before. */
-export const fill = async (file: FileHandle, position: number, into: Buffer): Promise<boolean> => {
-  for (let at = 0; at < into.length;) {
-    const { bytesRead } = await file.read(into, at, into.length - at, position + at)
-    if (bytesRead === 0) return false
-    at += bytesRead
-  }
-  return true
 }
 
 /** Where to begin without a checkpoint: at the oldest segment there is, or with each failed attempt the next one. */

@@ -1,12 +1,11 @@
-import { type FileHandle, mkdir } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
+import { mkdir } from "node:fs/promises"
 import { crc32 } from "node:zlib"
-import { fill } from "./SegmentFiles.ts"
+import { fill } from "../disk/ReadAt.ts"
+import { holds, piecesForSums, type SegmentSum, withFile } from "./SegmentSum.ts"
 import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
 import type { Sight } from "../disk/Sight.ts"
 import { directoryMode, indexFile, segmentFile, type StoragePaths, writeWhole } from "../disk/StorageDir.ts"
-
-/** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
-const pieceBytes = 1 << 20
 
 /** An index that is sound itself. */
 export interface LoadedIndex {
@@ -34,14 +33,6 @@ export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: 
   return index?.end ?? 0
 }
 
-/** The bytes that the index of a segment was made of. */
-export interface SegmentSum {
-  readonly epoch: number
-  readonly segment: number
-  readonly bytes: number
-  readonly crc: number
-}
-
 /** Lets an index count before the bytes that it stands for have been read. */
 export interface IndexTrust {
   /** Whether they have been read before, and were other ones. */
@@ -49,11 +40,6 @@ export interface IndexTrust {
   /** The index counts; its bytes are still to be read. */
   readonly onTrusted: (sum: SegmentSum) => void
 }
-
-export const piecesForSums = (): [Buffer, Buffer] => [
-  Buffer.allocUnsafeSlow(pieceBytes),
-  Buffer.allocUnsafeSlow(pieceBytes)
-]
 
 /** Memory that is used for one index after the other: fresh memory for each would keep the garbage collector busy. */
 export class IndexMemory {
@@ -117,59 +103,9 @@ const readTable = (sight: Sight, path: string, index: SegmentIndex): Promise<Uin
     return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
   })
 
-/** Whether the first `bytes` bytes of a file have this checksum. Gives up when nobody wants to know any more. */
-export const holds = async (
-  sight: Sight,
-  path: string,
-  bytes: number,
-  crc: number,
-  pieces: readonly [Buffer, Buffer],
-  isWanted = () => true
-): Promise<boolean> => {
-  const found = await withFile(sight, path, async (file, size) => {
-    if (size < bytes) return undefined
-    const read = async (at: number): Promise<Buffer | undefined> => {
-      const piece = pieces[((at / pieceBytes) & 1) as 0 | 1].subarray(0, Math.min(pieceBytes, bytes - at))
-      return (await fill(file, at, piece)) ? piece : undefined
-    }
-    let sum = 0
-    let next = read(0)
-    for (let at = 0; at < bytes; at += pieceBytes) {
-      const piece = await next
-      if (piece === undefined || !isWanted()) return undefined
-      if (at + pieceBytes < bytes) next = read(at + pieceBytes)
-      sum = crc32(piece, sum)
-    }
-    return sum
-  })
-  return found === crc
-}
-
 const readWords = async (
   file: FileHandle,
   position: number,
   words: Uint32Array<ArrayBuffer>
 ): Promise<Uint32Array<ArrayBuffer> | undefined> =>
   (await fill(file, position, bytesOf(words))) ? words : undefined
-
-/** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
-const withFile = async <A>(
-  sight: Sight,
-  path: string,
-  use: (file: FileHandle, size: number) => Promise<A | undefined>
-): Promise<A | undefined> => {
-  let file: FileHandle | undefined
-  try {
-    file = await sight.open(path)
-  } catch {
-    return undefined
-  }
-  if (file === undefined) return undefined
-  try {
-    return await use(file, (await file.stat()).size)
-  } catch {
-    return undefined
-  } finally {
-    await file.close()
-  }
-}

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs"
-import { holds, piecesForSums, type SegmentSum } from "./SegmentIndexFiles.ts"
+import { holds, piecesForSums, type SegmentSum } from "./SegmentSum.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 const keyOf = ({ bytes, crc, epoch, segment }: SegmentSum): string => `${epoch}-${segment} ${bytes} ${crc}`

@@ -11,7 +11,7 @@ import { isContained, type SnapshotFilter, snapshotFilter } from "./SnapshotFilt
 import type { Waiter } from "./Waiters.ts"
 
 /** Where a whole snapshot chunk is: in its file, or still in the journal. */
-export type SnapshotChunk =
+type SnapshotChunk =
   | { readonly _tag: "File"; readonly bytes: number; readonly crc: number }
   | { readonly _tag: "Journal"; readonly segment: number; readonly position: number; readonly bytes: number }
 

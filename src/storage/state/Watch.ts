@@ -4,7 +4,7 @@ import type { ShapeState } from "./ShapeState.ts"
 import type { Waiter, Waiters, WakeReason } from "./Waiters.ts"
 
 /** What a watch looks at. */
-export interface WatchedLogs {
+interface WatchedLogs {
   readonly waiters: Waiters
   readonly timers: { readonly nowMillis: () => number }
   live(shape: ShapeHandle): ShapeState | undefined

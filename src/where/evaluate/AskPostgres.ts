@@ -64,7 +64,7 @@ export const askPostgres = <E>(questions: Questions, query: AskingQuery<E>): Eff
  * is asked, says for each row which clauses are. The columns are cast back to their types and collations under their own
  * names, so that a clause reads them as it reads the table's.
  */
-export const questionsSql = ({
+const questionsSql = ({
   catalogue,
   clauses,
   isAsked,

@@ -24,7 +24,7 @@ export interface Constant extends Typed {
   readonly parameter: number | undefined
 }
 
-export interface Column extends Typed {
+interface Column extends Typed {
   readonly kind: "column"
   readonly name: string
 }
@@ -48,7 +48,7 @@ export interface Call extends Typed {
 }
 
 /** `left op ANY (right)`, `left op ALL (right)`. */
-export interface ArrayOperation extends Typed {
+interface ArrayOperation extends Typed {
   readonly kind: "arrayOperation"
   readonly any: boolean
   readonly operator: OperatorName
@@ -58,41 +58,41 @@ export interface ArrayOperation extends Typed {
   readonly inputCollation: number
 }
 
-export interface Logic extends Typed {
+interface Logic extends Typed {
   readonly kind: "and" | "or"
   readonly args: ReadonlyArray<Expression>
 }
 
-export interface Not extends Typed {
+interface Not extends Typed {
   readonly kind: "not"
   readonly arg: Expression
 }
 
-export interface NullTest extends Typed {
+interface NullTest extends Typed {
   readonly kind: "nullTest"
   readonly arg: Expression
   readonly negated: boolean
 }
 
-export interface BooleanTest extends Typed {
+interface BooleanTest extends Typed {
   readonly kind: "booleanTest"
   readonly arg: Expression
   readonly test: "TRUE" | "FALSE" | "UNKNOWN"
   readonly negated: boolean
 }
 
-export interface Case extends Typed {
+interface Case extends Typed {
   readonly kind: "case"
   readonly whens: ReadonlyArray<{ readonly condition: Expression; readonly result: Expression }>
   readonly otherwise: Expression
 }
 
-export interface Coalesce extends Typed {
+interface Coalesce extends Typed {
   readonly kind: "coalesce"
   readonly args: ReadonlyArray<Expression>
 }
 
-export interface MinMax extends Typed {
+interface MinMax extends Typed {
   readonly kind: "minmax"
   readonly greatest: boolean
   readonly args: ReadonlyArray<Expression>
@@ -100,7 +100,7 @@ export interface MinMax extends Typed {
 }
 
 /** `NULLIF` and `IS [NOT] DISTINCT FROM`: equality by an operator, with NULLs seen to. */
-export interface Comparison extends Typed {
+interface Comparison extends Typed {
   readonly kind: "nullif" | "distinct"
   readonly negated: boolean
   readonly left: Expression
@@ -110,7 +110,7 @@ export interface Comparison extends Typed {
   readonly inputCollation: number
 }
 
-export interface ArrayConstructor extends Typed {
+interface ArrayConstructor extends Typed {
   readonly kind: "array"
   readonly elements: ReadonlyArray<Expression>
   /** The elements are arrays themselves. */
@@ -133,7 +133,7 @@ export interface RowComparison extends Typed {
   }>
 }
 
-export interface Subscript extends Typed {
+interface Subscript extends Typed {
   readonly kind: "subscript"
   readonly container: Expression
   readonly slice: boolean
@@ -145,7 +145,7 @@ export interface Subscript extends Typed {
   }>
 }
 
-export interface Field extends Typed {
+interface Field extends Typed {
   readonly kind: "field"
   readonly record: Expression
   readonly name: string
@@ -171,14 +171,14 @@ export type CastStep =
   /** A domain with constraints checks the value. */
   | { readonly kind: "check" }
 
-export interface Cast extends Typed {
+interface Cast extends Typed {
   readonly kind: "cast"
   readonly arg: Expression
   readonly steps: ReadonlyArray<CastStep>
   readonly explicit: boolean
 }
 
-export interface Collate extends Typed {
+interface Collate extends Typed {
   readonly kind: "collate"
   readonly arg: Expression
 }

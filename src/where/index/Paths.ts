@@ -17,7 +17,7 @@ export interface PlannedPath {
 export type Alternative = ReadonlyArray<PlannedPath>
 
 /** What the index asks of a clause. */
-export type Constants = Pick<RunnableClause, "compiled" | "constants">
+type Constants = Pick<RunnableClause, "compiled" | "constants">
 
 const planned = new WeakMap<Compiled, ReadonlyArray<Alternative>>()
 

@@ -28,7 +28,7 @@ group("pattern matching")
 const maxRemembered = 500
 
 /** A small memory of compiled patterns, for patterns that come from the row. */
-export const remember = <A>(compile: (pattern: string) => A): ((pattern: unknown) => A) => {
+const remember = <A>(compile: (pattern: string) => A): ((pattern: unknown) => A) => {
   const known = new Map<unknown, A>()
   return (pattern) => {
     const text = String(pattern)

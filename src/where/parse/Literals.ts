@@ -1,10 +1,10 @@
 import type { Node } from "libpg-query"
 
 /** A literal whose value does not decide how its clause is parsed. */
-export type Literal = number | string
+type Literal = number | string
 
 /** A clause taken apart: what its literals are, and the text with a mark in place of each. */
-export interface Pattern {
+interface Pattern {
   readonly form: string
   readonly literals: ReadonlyArray<Literal>
 }

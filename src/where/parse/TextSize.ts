@@ -1,5 +1,5 @@
 /** What parsing a text will cost, at most. */
-export interface TextSize {
+interface TextSize {
   /** Words, literals and signs. */
   readonly tokens: number
   /**

@@ -88,7 +88,7 @@ const bindArguments = (
 
 const typeCollation = (scope: Scope, type: number): number => scope.catalogue.type(type)?.collation ?? 0
 
-export interface BoundOperator {
+interface BoundOperator {
   readonly entry: OperatorEntry
   readonly operator: OperatorName
   readonly args: ReadonlyArray<Expression>

@@ -9,7 +9,7 @@ import type { Scope } from "./Scope.ts"
 import { describeType } from "./TypeNames.ts"
 
 /** Gives an untyped literal, parameter or NULL its type; the text must be valid for it. */
-export const typeConstant = (
+const typeConstant = (
   scope: Scope,
   constant: Constant,
   type: number,
@@ -110,7 +110,7 @@ const lengthSteps = (
   return []
 }
 
-export const withTypmod = (scope: Scope, arg: Expression, typmod: number, explicit: boolean): Expression => {
+const withTypmod = (scope: Scope, arg: Expression, typmod: number, explicit: boolean): Expression => {
   const steps = lengthSteps(scope, arg, typmod, explicit)
   if (steps.length === 0) return arg
   return {

@@ -113,7 +113,7 @@ export const commonType = (catalogue: TypeCatalogue, types: ReadonlyArray<number
   return chosen === oids.unknown ? oids.text : chosen
 }
 
-export interface Resolved {
+interface Resolved {
   readonly args: ReadonlyArray<number>
   readonly result: number
 }

@@ -1,12 +1,12 @@
 import { defaultCollationOid, type CollationStrength, type Expression } from "../expression/Expression.ts"
 import { refuseAt } from "../WhereError.ts"
 
-export interface Collated {
+interface Collated {
   readonly collation: number
   readonly strength: CollationStrength
 }
 
-export const noCollation: Collated = { collation: 0, strength: "none" }
+const noCollation: Collated = { collation: 0, strength: "none" }
 
 /**
  * The collation that the arguments of an operation agree on.

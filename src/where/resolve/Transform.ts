@@ -148,7 +148,7 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
 }
 
 /** An untyped literal that nothing gives a type is text. */
-export const literalAsText = (scope: Scope, arg: Expression): Expression =>
+const literalAsText = (scope: Scope, arg: Expression): Expression =>
   arg.type === oids.unknown
     ? (coerce(scope, arg, oids.text, "implicit") ?? arg)
     : arg.kind === "row"

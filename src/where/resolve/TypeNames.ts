@@ -69,7 +69,7 @@ const catalogNames: ReadonlySet<string> = new Set([
   "regtype"
 ])
 
-export interface NamedType {
+interface NamedType {
   readonly entry: TypeEntry
   readonly typmod: number
 }

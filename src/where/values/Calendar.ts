@@ -1,7 +1,7 @@
 /**
  * Proleptic Gregorian calendar arithmetic on days since 2000-01-01, the epoch of Postgres' own representation.
  */
-export interface Civil {
+interface Civil {
   /** Astronomical year: 0 is 1 BC. */
   readonly year: number
   readonly month: number
@@ -32,7 +32,7 @@ export const civilOf = (days: number): Civil => {
   return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day }
 }
 
-export const isLeap = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0
+const isLeap = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0
 
 const lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 

@@ -310,7 +310,7 @@ const compositeCodec = (fields: ReadonlyArray<Codec>): Codec =>
   )
 
 /** Field by field, NULL above everything. */
-export const compareRows = (
+const compareRows = (
   a: ReadonlyArray<unknown>,
   b: ReadonlyArray<unknown>,
   fields: ReadonlyArray<Codec>

@@ -46,7 +46,7 @@ export const characterCount = (text: string): number => {
 }
 
 /** UTF-16 index of character `n` (zero-based); the length of the text when there are fewer. */
-export const characterIndex = (text: string, n: number): number => {
+const characterIndex = (text: string, n: number): number => {
   if (n >= text.length) return text.length
   spend(text.length >> 3)
   if (!surrogate.test(text)) return n

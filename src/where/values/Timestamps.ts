@@ -12,8 +12,8 @@ const bigDay = 86400000000n
 export const minDate = -2451545
 /** First day past the range of `date`. */
 export const endDate = 2145031949
-export const minTimestamp = -211813488000000000n
-export const endTimestamp = 9223371331200000000n
+const minTimestamp = -211813488000000000n
+const endTimestamp = 9223371331200000000n
 
 export const isInfinite = (value: Integer): boolean => value === Infinity || value === -Infinity
 
@@ -30,7 +30,7 @@ export const checkTimestamp = (value: bigint, type = "timestamp"): Integer => {
   return normalise(value)
 }
 
-export interface Split {
+interface Split {
   readonly days: number
   readonly micros: number
 }
@@ -186,7 +186,7 @@ export const compareTimetz = (a: TimeTz, b: TimeTz): number =>
 
 const two = (n: number): string => (n < 10 ? `0${n}` : String(n))
 
-export const printZone = (secondsEast: number): string => {
+const printZone = (secondsEast: number): string => {
   const size = Math.abs(secondsEast)
   const seconds = size % 60
   const minutes = Math.floor(size / 60) % 60

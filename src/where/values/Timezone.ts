@@ -72,7 +72,7 @@ const iana = (name: string): Zone => {
   }
 }
 
-export const zoneNamed = (name: string): Zone => {
+const zoneNamed = (name: string): Zone => {
   if (name.length > 100) return undecided("a very long name of a time zone")
   const key = name.toLowerCase()
   const known = zones.get(key)

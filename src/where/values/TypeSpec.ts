@@ -1,5 +1,3 @@
-import type { CollationKind } from "./Text.ts"
-
 /**
  * A type as the evaluator needs it, in a form that is stored with a clause: the name of a built-in type, or a
  * description of a type that is made of others. `foreign` types are Postgres' own: only NULL tests work on them.
@@ -45,12 +43,6 @@ export type ScalarName = (typeof scalarNames)[number]
 const scalars: ReadonlySet<string> = new Set(scalarNames)
 
 export const isScalarName = (name: string): name is ScalarName => scalars.has(name)
-
-/** A type together with the collation that its text is compared under. */
-export interface CollatedType {
-  readonly type: TypeSpec
-  readonly collation: CollationKind | undefined
-}
 
 export const isForeign = (spec: TypeSpec): boolean => {
   if (typeof spec === "string") return false

@@ -1,0 +1,152 @@
+import { readdirSync, readFileSync } from "node:fs"
+import path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+
+/**
+ * A folder imports only what stands before it. The programs (`main.ts` and its like, and what the package exports) and the
+ * composition (`Baton.ts`, `Embed.ts`) stand in the root of `src`, because people name their paths.
+ */
+const order = [
+  [
+    "shared",
+    "config",
+    "health",
+    "telemetry",
+    "postgres",
+    "where",
+    "shapes",
+    "storage",
+    "replication",
+    "registry"
+  ],
+  ["lock", "http", "instance", "workers", "metrics", "dev", "Baton.ts", "Embed.ts", "command", "programs"]
+].flat()
+
+/** They are started by their path, or are the surface of a folder. */
+const lowerCase =
+  /^(index|main|bin|container|healthcheck|workers\/worker|where\/aside\/compileThread|where\/index|where\/native\/index)\.ts$/
+
+const src = path.resolve(import.meta.dirname, "../src")
+const files = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .toSorted()
+const texts = new Map(files.map((file) => [file, readFileSync(path.join(src, file), "utf8")]))
+
+const importing = /^(?:import|export)\b[^"';]*?from "(\.[^"]+)"|^import "(\.[^"]+)"|import\("(\.[^"]+)"\)/gm
+/** What an import or re-export names, of which file; no names stand for all of them. */
+const naming =
+  /^(?:import|export)(?: type)? (?:\w+, )?(?:(\{[^}]*\})|\*(?: as \w+)?) from "(\.[^"]+)"|import\("(\.[^"]+)"\)/gm
+const exporting =
+  /^export (?:abstract )?(?:const|let|function\*?|async function\*?|class|interface|type) (\w+)/gm
+
+/** Imports of types count: what a file must know of another one is the same. */
+const imports = new Map(
+  files.map((file) => [
+    file,
+    [...(texts.get(file) ?? "").matchAll(importing)].map((found) =>
+      path.posix.join(path.posix.dirname(file), found[1] ?? found[2] ?? found[3] ?? "")
+    )
+  ])
+)
+const links = files.flatMap((from) => (imports.get(from) ?? []).map((to) => ({ from, to })))
+
+const folderOf = (file: string): string => path.posix.dirname(file)
+const place = (file: string): number => {
+  const [first = "", ...rest] = file.split("/")
+  const name = rest.length > 0 || order.includes(first) ? first : "programs"
+  return order.indexOf(name)
+}
+
+/** A way from a node back to itself, or `undefined`. */
+const cycle = (graph: ReadonlyMap<string, Iterable<string>>): ReadonlyArray<string> | undefined => {
+  const done = new Set<string>()
+  const way: Array<string> = []
+  const visit = (node: string): ReadonlyArray<string> | undefined => {
+    if (way.includes(node)) return [...way.slice(way.indexOf(node)), node]
+    if (done.has(node)) return undefined
+    way.push(node)
+    for (const next of graph.get(node) ?? []) {
+      const found = visit(next)
+      if (found !== undefined) return found
+    }
+    way.pop()
+    done.add(node)
+    return undefined
+  }
+  for (const node of graph.keys()) {
+    const found = visit(node)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+describe("the structure of the code", () => {
+  it("has folders that import one way", () => {
+    const unknown = files.filter((file) => place(file) < 0)
+    assert.deepStrictEqual(unknown, [], "a new folder takes its place in the order")
+    const wrong = links.filter(({ from, to }) => place(from) < place(to))
+    assert.deepStrictEqual(wrong, [])
+  })
+
+  it("has no import cycle: not of files, and not of the rooms of a folder", () => {
+    assert.isUndefined(cycle(imports))
+    const rooms = new Map<string, Set<string>>()
+    for (const { from, to } of links) {
+      const [a, b] = [folderOf(from), folderOf(to)]
+      if (a === b || !a.includes("/") || !b.includes("/")) continue
+      const known = rooms.get(a) ?? new Set()
+      rooms.set(a, known.add(b))
+    }
+    assert.isUndefined(cycle(rooms))
+  })
+
+  it("has no crowded folder, and no file that is two", () => {
+    const sizes = Map.groupBy(files, folderOf)
+    const crowded = [...sizes].filter(([, inside]) => inside.length > 24).map(([folder]) => folder)
+    assert.deepStrictEqual(crowded, [])
+    const long = files.filter((file) => (texts.get(file) ?? "").split("\n").length > 501)
+    assert.deepStrictEqual(long, [])
+  })
+
+  it("exports only what somebody imports", () => {
+    const root = path.resolve(src, "..")
+    const named = new Map<string, Set<string>>()
+    for (const folder of ["src", "test", "testing", "scripts"])
+      for (const file of readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })) {
+        if (!file.endsWith(".ts")) continue
+        const from = path.posix.join(folder, path.posix.dirname(file))
+        for (const [, names, to, loaded] of readFileSync(path.join(root, folder, file), "utf8").matchAll(
+          naming
+        )) {
+          const target = path.posix.join(from, to ?? loaded ?? "")
+          const known = named.get(target) ?? new Set()
+          named.set(target, known)
+          for (const name of (names ?? "*").replaceAll(/[{}]|\btype /g, "").split(","))
+            known.add(name.split(" as ")[0]?.trim() ?? "")
+        }
+      }
+    const unused = files
+      .filter((file) => file !== "index.ts")
+      .flatMap((file) => {
+        const known = named.get(`src/${file}`)
+        const exported = [...(texts.get(file) ?? "").matchAll(exporting)].map(([, name = ""]) => name)
+        return exported
+          .filter((name) => !known?.has(name) && !known?.has("*"))
+          .map((name) => `${file}: ${name}`)
+      })
+    assert.deepStrictEqual(unused, [])
+  })
+
+  it("names each file once, in PascalCase", () => {
+    const named = files.filter((file) => !lowerCase.test(file))
+    assert.deepStrictEqual(
+      named.filter((file) => !/^[A-Z][A-Za-z0-9]*\.ts$/.test(path.posix.basename(file))),
+      []
+    )
+    const same = [...Map.groupBy(named, (file) => path.posix.basename(file).toLowerCase()).values()]
+    assert.deepStrictEqual(
+      same.filter((group) => group.length > 1),
+      []
+    )
+  })
+})
