@@ -22,7 +22,7 @@ await build({
     outDir: path.join(dist, "bundle"),
     rolldownOptions: {
       input: {
-        service: path.join(dist, "service.js"),
+        service: path.join(dist, "command/Service.js"),
         worker: path.join(dist, "workers/worker.js"),
         compileThread: path.join(dist, "where/aside/compileThread.js")
       },
@@ -31,4 +31,4 @@ await build({
     }
   }
 })
-writeFileSync(path.join(dist, "service.js"), 'import "./bundle/service.js"\n')
+writeFileSync(path.join(dist, "command/Service.js"), 'import "../bundle/service.js"\n')
