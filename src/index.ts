@@ -86,6 +86,7 @@ export { SubsetReader, type SubsetQuery, type SubsetSnapshot } from "./registry/
 export {
   ShapeLogs,
   ShapeReadError,
+  type LogPieces,
   type LogRead,
   type LogSlice,
   type ShapeHandle

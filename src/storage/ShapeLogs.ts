@@ -13,6 +13,17 @@ export interface ShapeHandle {
   readonly definition: ShapeDefinition
 }
 
+/** A body that is too large for one buffer, or still being written. Run one of the two. */
+export interface LogPieces {
+  /** Pieces of at most 256 KiB that are read as the consumer asks for them. */
+  readonly stream: Stream.Stream<Uint8Array, ShapeReadError>
+  /**
+   * The same, for a consumer that is done with one piece when it asks for the next: pieces are read into its buffer, and
+   * are no larger than that. Throws `ShapeReadError`.
+   */
+  readonly into: (buffer: Buffer) => AsyncGenerator<Uint8Array>
+}
+
 /** The log entries after an offset, up to the end of a chunk or of the log. */
 export interface LogSlice {
   readonly _tag: "Slice"
@@ -22,19 +33,12 @@ export interface LogSlice {
   readonly upToDate: boolean
   /**
    * The entries in wire form, joined with commas, without enclosing brackets. Small slices are one buffer that
-   * all readers at this offset share; large ones, and snapshots still being written, come in pieces of at most
-   * 256 KiB that are read as the consumer asks for them.
+   * all readers at this offset share; large ones, and snapshots still being written, come in pieces.
    */
-  readonly body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>
-  /**
-   * What `body` gives, where that is a stream, for a consumer that is done with one piece when it asks for the next:
-   * pieces are read into its buffer, and are no larger than that. Throws `ShapeReadError`.
-   * Run one of the two. May be left out.
-   */
-  readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
+  readonly body: Uint8Array | LogPieces
   /**
    * Length of the body, where it is a whole snapshot chunk: then every reader at this offset is given the same bytes for
-   * as long as the shape lives, and a body that is a stream can be run more than once. Left out otherwise.
+   * as long as the shape lives, and a body in pieces can be run more than once. Left out otherwise.
    */
   readonly finishedBytes?: number
 }
@@ -77,10 +81,10 @@ export class ShapeLogs extends Context.Service<
     /** Entries strictly after `after`. `-1` gives snapshot chunk 0, with `next` `0_0`, never up to date. */
     readonly read: (shape: ShapeHandle, after: LogOffset) => Effect.Effect<LogRead, ShapeReadError>
     /**
-     * What `read` gives, where it can be given without waiting for disk or snapshot; otherwise undefined. Absent in
-     * implementations that have no such case. Answers of this kind cost a request no fiber.
+     * What `read` gives, where it can be given without waiting for disk or snapshot; otherwise undefined. Answers of this
+     * kind cost a request no fiber.
      */
-    readonly readNow?: (shape: ShapeHandle, after: LogOffset) => LogRead | undefined
+    readonly readNow: (shape: ShapeHandle, after: LogOffset) => LogRead | undefined
     /**
      * Waits until the log reaches beyond `after`, the shape is dropped, or the time is over. Checks before it
      * waits, so no change in between is missed. Interrupting it (client gone) costs nothing.

@@ -18,7 +18,14 @@ import { DamagedFile, FileIntegrity } from "./disk/FileIntegrity.ts"
 import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
 import { ReadFailures } from "./logs/ReadFailures.ts"
 import { failingWith, piecesToStream } from "./logs/PiecesToStream.ts"
-import { ShapeReadError, type LogRead, type LogSlice, type ShapeHandle, ShapeLogs } from "./ShapeLogs.ts"
+import {
+  ShapeReadError,
+  type LogPieces,
+  type LogRead,
+  type LogSlice,
+  type ShapeHandle,
+  ShapeLogs
+} from "./ShapeLogs.ts"
 import type { ShapeState } from "./state/ShapeState.ts"
 import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
 import { digestOf } from "./state/ShapeStore.ts"
@@ -155,14 +162,14 @@ export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effe
 const chunkSlice = (
   shape: ShapeState,
   plan: Extract<ReadPlan, { _tag: "SnapshotChunk" }>,
-  body: Pick<LogSlice, "body" | "pieces">
+  body: LogSlice["body"]
 ): LogSlice => {
   const finished = shape.snapshotChunks[plan.index]
   return {
     _tag: "Slice",
     next: plan.next,
     upToDate: false,
-    ...body,
+    body,
     ...(finished === undefined ? {} : { finishedBytes: finished.bytes })
   }
 }
@@ -202,11 +209,11 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   }
 
   /** A body that is read as its consumer asks for it. */
-  const inPieces = (shape: ShapeHandle, make: MakePieces): Pick<LogSlice, "body" | "pieces"> => {
+  const inPieces = (shape: ShapeHandle, make: MakePieces): LogPieces => {
     const onError = failure(shape)
     return {
-      body: piecesToStream(() => make(undefined), onError),
-      pieces: (buffer) => failingWith(make(buffer), onError)
+      stream: piecesToStream(() => make(undefined), onError),
+      into: (buffer) => failingWith(make(buffer), onError)
     }
   }
 
@@ -232,13 +239,13 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   ): LogSlice => {
     const { next, upToDate } = plan
     if (plan.file !== undefined)
-      return { _tag: "Slice", next, upToDate, ...inPieces(shape, logPieces(source, shape, after, plan)) }
+      return { _tag: "Slice", next, upToDate, body: inPieces(shape, logPieces(source, shape, after, plan)) }
     const key = `${shape.id} ${after.tx} ${after.op} ${next.tx} ${next.op}`
     const known = shared.get(key)
     if (known !== undefined) return known
     const body = tailInMemory(source, shape, plan.from, plan.to)
     if (body !== undefined) return share(key, { _tag: "Slice", next, upToDate, body })
-    return { _tag: "Slice", next, upToDate, ...inPieces(shape, logPieces(source, shape, after, plan)) }
+    return { _tag: "Slice", next, upToDate, body: inPieces(shape, logPieces(source, shape, after, plan)) }
   }
 
   const readChunk = (
@@ -247,10 +254,10 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   ): Effect.Effect<LogRead, ShapeReadError> => {
     const { index } = plan
     const known = chunks.now(shape, index)
-    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, { body: known }))
+    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, known))
     if (chunks.isSmall(shape, index))
       return Effect.tryPromise({
-        try: async () => chunkSlice(shape, plan, { body: await chunks.read(shape, index) }),
+        try: async () => chunkSlice(shape, plan, await chunks.read(shape, index)),
         catch: failure(shape)
       }).pipe(
         // Its files go with it.
@@ -293,7 +300,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     }
     if (plan._tag === "SnapshotChunk") {
       const bytes = chunks.now(shape, plan.index)
-      return bytes === undefined ? undefined : chunkSlice(shape, plan, { body: bytes })
+      return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
     }
     return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
   }

@@ -28,11 +28,17 @@ const withApi = <E>(
 }
 
 const anyShape: ShapeHandle = { id: 1, handle: "1-1", definition: {} as ShapeHandle["definition"] }
-const slice = (body: LogSlice["body"], finishedBytes: number): LogSlice => ({
+const slice = (
+  body: Uint8Array | Stream.Stream<Uint8Array, ShapeReadError>,
+  finishedBytes: number
+): LogSlice => ({
   _tag: "Slice",
   next: snapshotChunk(0),
   upToDate: false,
-  body,
+  body:
+    body instanceof Uint8Array
+      ? body
+      : { stream: body, into: () => assert.fail("compressed from its stream") },
   finishedBytes
 })
 

@@ -1,12 +1,13 @@
 import { request as httpRequest } from "node:http"
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import * as fc from "fast-check"
 import { HealthRef } from "../../src/health/HealthRef.ts"
 import { SubsetRefused } from "../../src/registry/subset/SubsetReader.ts"
 import { HttpServer } from "../../src/http/node/HttpServer.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
+import { type LogPieces, ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
 import { eventually, type RawConnection, rawConnection } from "./support/rawHttp.ts"
@@ -496,14 +497,19 @@ describe("clients that do not read", () => {
             return piece
           }
           yield* ask(`${shape}&offset=now`)
-          const { Stream } = yield* Effect.promise(() => import("effect"))
           Object.assign(store.logs, {
-            readNow: undefined,
+            readNow: () => undefined,
             read: (...args: Parameters<typeof read>) =>
               Effect.map(read(...args), (found) => {
                 if (found._tag !== "Slice" || found.body instanceof Uint8Array) return found
-                const { pieces: _, ...rest } = found
-                return { ...rest, body: Stream.map(found.body, counting) }
+                const { stream, into } = found.body
+                const body: LogPieces = {
+                  stream: Stream.map(stream, counting),
+                  into: async function* (buffer) {
+                    for await (const piece of into(buffer)) yield counting(piece)
+                  }
+                }
+                return { ...found, body }
               })
           })
           const connection = yield* rawConnection(server.port)
@@ -555,20 +561,17 @@ describe("clients that do not read", () => {
   it.live("a body that cannot be read to its end is cut, so that it does not look complete", () =>
     withServer(({ server, store }) =>
       Effect.gen(function* () {
-        const { Stream } = yield* Effect.promise(() => import("effect"))
-        const { ShapeReadError } = yield* Effect.promise(() => import("../../src/storage/ShapeLogs.ts"))
+        const gone = new ShapeReadError({ handle: "h", message: "gone" })
+        const body: LogPieces = {
+          stream: Stream.concat(Stream.make(Buffer.from("{}")), Stream.fail(gone)),
+          into: async function* () {
+            yield Buffer.from("{}")
+            throw gone
+          }
+        }
         Object.assign(store.logs, {
-          readNow: undefined,
-          read: () =>
-            Effect.succeed({
-              _tag: "Slice",
-              next: { tx: 0n, op: 0 },
-              upToDate: false,
-              body: Stream.concat(
-                Stream.make(Buffer.from("{}")),
-                Stream.fail(new ShapeReadError({ handle: "h", message: "gone" }))
-              )
-            })
+          readNow: () => undefined,
+          read: () => Effect.succeed({ _tag: "Slice", next: { tx: 0n, op: 0 }, upToDate: false, body })
         })
         const connection = yield* rawConnection(server.port)
         connection.send(`GET ${shape}&offset=-1 HTTP/1.1\r\nhost: test\r\n\r\n`)

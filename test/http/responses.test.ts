@@ -3,6 +3,7 @@ import { Effect, Fiber, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { logBody } from "../../src/http/reply/LogBody.ts"
+import type { LogPieces } from "../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import {
   activate,
@@ -484,8 +485,9 @@ describe("each class of response", () => {
       Effect.gen(function* () {
         const handle = (yield* ask(`${shape}&offset=-1`)).header("electric-handle") ?? ""
         const found = yield* store.logs.read(store.shapes.get(handle)!.shape, { tx: 0n, op: 0 })
-        const empty = { ...found, _tag: "Slice", upToDate: true, next: { tx: 5n, op: 0 }, body: Stream.empty }
-        Object.assign(store.logs, { read: () => Effect.succeed(empty) })
+        const body: LogPieces = { stream: Stream.empty, into: async function* () {} }
+        const empty = { ...found, _tag: "Slice", upToDate: true, next: { tx: 5n, op: 0 }, body }
+        Object.assign(store.logs, { readNow: () => undefined, read: () => Effect.succeed(empty) })
         const received = yield* ask(`${shape}&handle=${handle}&offset=0_0`)
         assert.strictEqual(
           received.text,

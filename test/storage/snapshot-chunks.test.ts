@@ -69,7 +69,7 @@ describe("finished snapshot chunks", () => {
     const logs = makeShapeLogs(engine)
     const entries = `{"headers":{"control":"snapshot-end"}}`
     const bodyNow = (shape: typeof inJournal) => {
-      const found = logs.readNow?.(shape, beforeAllOffset)
+      const found = logs.readNow(shape, beforeAllOffset)
       if (found === undefined) return undefined
       if (found._tag !== "Slice") throw new Error(found._tag)
       assert.strictEqual(found.finishedBytes, entries.length)
@@ -96,7 +96,7 @@ describe("finished snapshot chunks", () => {
     assert.strictEqual(Buffer.from(kept ?? []).toString(), entries)
 
     engine.write({ t: "dropped", ids: [inFile.id], reason: "test" })
-    assert.strictEqual(logs.readNow?.(inFile, beforeAllOffset)?._tag, "Dropped")
+    assert.strictEqual(logs.readNow(inFile, beforeAllOffset)?._tag, "Dropped")
   })
 
   it("are looked at as a whole once, and again when somebody has touched the file", async () => {

@@ -146,7 +146,7 @@ export const readAll = (engine: StorageEngine, shape: ShapeHandle, after: LogOff
         if (read._tag !== "Slice") throw new Error(read._tag)
         const parts: Array<Uint8Array> = []
         if (read.body instanceof Uint8Array) parts.push(read.body)
-        else yield* Stream.runForEach(read.body, (piece) => Effect.sync(() => parts.push(piece)))
+        else yield* Stream.runForEach(read.body.stream, (piece) => Effect.sync(() => parts.push(piece)))
         const body = Buffer.concat(parts).toString("utf8")
         if (body.length > 0) text += text.length > 0 ? `,${body}` : body
         at = read.next

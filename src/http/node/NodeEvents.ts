@@ -78,7 +78,7 @@ export class NodeEventStream implements LogWatcher {
         )
       }
       case "Read": {
-        const found = logs.readNow?.(session.shape, next.position)
+        const found = logs.readNow(session.shape, next.position)
         if (found === undefined)
           return this.settle(logs.read(session.shape, next.position), (read) => session.found(read))
         session.found(found)

@@ -19,7 +19,7 @@ export type ReplyBody =
   | {
       readonly _tag: "Stream"
       readonly run: WriteBody
-      /** The same, for adapters that are done with a piece when they ask for the next: see `LogSlice.pieces`. */
+      /** The same, for adapters that are done with a piece when they ask for the next: see `LogPieces.into`. */
       readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
       readonly byteLength?: number
     }

@@ -1,6 +1,6 @@
 import { Effect, Stream } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
-import type { LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
+import type { LogPieces, LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import type { ReplyBody, WritePiece } from "./ApiReply.ts"
 import { upToDateMessage } from "./ControlMessage.ts"
 
@@ -47,7 +47,7 @@ const fromBuffer = (entries: Uint8Array, tail: Buffer, wholeBytes: number): Repl
 
 /** The brackets and the last message travel with the entries where they are small, not in packets of their own. */
 const streamed =
-  (entries: Stream.Stream<Uint8Array, ShapeReadError>, upToDate: string | undefined) =>
+  (entries: LogPieces["stream"], upToDate: string | undefined) =>
   (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
     let started = false
     return Stream.runForEachArray(entries, (pieces) =>
@@ -103,11 +103,11 @@ export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBod
   const message = upToDateLsn === undefined ? undefined : upToDateMessage(upToDateLsn)
   const { body } = slice
   if (!(body instanceof Uint8Array)) {
-    const { pieces, finishedBytes } = slice
+    const { finishedBytes } = slice
     return {
       _tag: "Stream",
-      run: streamed(body, message),
-      ...(pieces === undefined ? {} : { pieces: (buffer) => bracketed(pieces(buffer), message) }),
+      run: streamed(body.stream, message),
+      pieces: (buffer) => bracketed(body.into(buffer), message),
       ...(finishedBytes === undefined || message !== undefined
         ? {}
         : { byteLength: open.length + finishedBytes + close.length })

@@ -91,7 +91,7 @@ export class ParkedRequest {
     const { logs, replies } = services
     if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
     const lsn = logs.lastSeenLsn()
-    const found = logs.readNow?.(request.shape, request.params.position.offset)
+    const found = logs.readNow(request.shape, request.params.position.offset)
     if (found === undefined) return undefined
     // The log that it waits for may be there in another place: an answer would say that it is not.
     if (found._tag === "Ahead" && this.startMillis === -Infinity) return this

@@ -62,8 +62,7 @@ export const readShapeNow = (
   query: ParsedQuery
 ): ApiReply | ParkedRequest | ParkedEvents | undefined => {
   const { logs } = services
-  if (logs.readNow === undefined || services.authorize !== undefined || context.method !== "GET")
-    return undefined
+  if (services.authorize !== undefined || context.method !== "GET") return undefined
   if (!query.authorized || !query.wellFormed || Result.isFailure(query.params)) return undefined
   const params = query.params.success
   if (params.subset !== undefined || params.position.now) return undefined

@@ -13,7 +13,7 @@ export const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<v
   const { body } = slice
   if (!(body instanceof Uint8Array)) {
     const framer = new EventFramer()
-    return Stream.runForEachArray(body, (pieces) =>
+    return Stream.runForEachArray(body.stream, (pieces) =>
       Effect.forEach(pieces, (piece) => write(framer.frame(piece)), { discard: true })
     )
   }
@@ -31,18 +31,18 @@ export const writeEvents = (slice: LogSlice, write: WritePiece): Effect.Effect<v
 
 /**
  * The events of a long slice, as pieces that lie in the consumer's buffer beside the entries of which they are made.
- * Undefined where the log does not give those in such a way.
+ * Undefined where its entries are one buffer.
  */
 export const eventPieces = ({
-  pieces
+  body
 }: LogSlice): ((buffer: Buffer) => AsyncGenerator<Uint8Array>) | undefined =>
-  pieces === undefined
+  body instanceof Uint8Array
     ? undefined
     : async function* (buffer) {
         const framer = new EventFramer()
         const half = Math.floor(buffer.length * entriesShare)
         const events = buffer.subarray(half)
-        for await (const piece of pieces(buffer.subarray(0, half))) yield framer.frame(piece, events)
+        for await (const piece of body.into(buffer.subarray(0, half))) yield framer.frame(piece, events)
       }
 
 /** All events of a slice in one piece, where they are that few; shared by all clients that get them. */

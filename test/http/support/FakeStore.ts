@@ -93,17 +93,17 @@ export class FakeStore {
     return stored.entries.at(-1)?.offset ?? snapshotEnd
   }
 
-  private body(text: string): Pick<LogSlice, "body" | "pieces"> {
+  private body(text: string): LogSlice["body"] {
     const bytes = Buffer.from(text)
     const size = this.pieceBytes
-    if (size === undefined) return { body: bytes }
+    if (size === undefined) return bytes
     const starts = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => i * size)
     return {
-      body: Stream.fromIterable(starts).pipe(
+      stream: Stream.fromIterable(starts).pipe(
         Stream.rechunk(1),
         Stream.map((at) => bytes.subarray(at, at + size))
       ),
-      pieces: async function* (buffer) {
+      into: async function* (buffer) {
         for (let at = 0; at < bytes.length;) {
           const length = bytes.copy(buffer, 0, at, Math.min(at + size, at + buffer.length))
           yield buffer.subarray(0, length)
@@ -124,7 +124,7 @@ export class FakeStore {
         _tag: "Slice",
         next: snapshotChunk(chunk),
         upToDate: false,
-        ...this.body(text),
+        body: this.body(text),
         finishedBytes: Buffer.byteLength(text)
       }
     const last = this.last(stored)
@@ -135,9 +135,7 @@ export class FakeStore {
       _tag: "Slice",
       next: last,
       upToDate: true,
-      ...(entries.length === 0
-        ? { body: Buffer.alloc(0) }
-        : this.body(entries.map((entry) => entry.json).join(",")))
+      body: entries.length === 0 ? Buffer.alloc(0) : this.body(entries.map((entry) => entry.json).join(","))
     }
   }
 
