@@ -117,7 +117,7 @@ export { ReplicationStream } from "./replication/ReplicationStream.ts"
 export { Inspector } from "./postgres/catalogue/Inspector.ts"
 export { formatLsn, parseLsn, type Lsn } from "./shared/Lsn.ts"
 export { PgError, type PgErrorKind } from "./postgres/errors/PgError.ts"
-export { AdminPool, SnapshotPool } from "./postgres/connection/Pools.ts"
+export { AdminPool } from "./postgres/connection/Pools.ts"
 export {
   Publication,
   type EnsuredPublication,

@@ -1,4 +1,5 @@
-import { type Tuple, tupleOf } from "../../src/postgres/Tuple.ts"
+import type { Tuple } from "../../src/postgres/Tuple.ts"
+import { tupleOf } from "../../testing/TupleOf.ts"
 import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import { type EncodedParts, makeTransactionStamp, makeWireEncoder } from "../../src/shapes/WireEncoder.ts"
 

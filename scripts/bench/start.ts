@@ -118,9 +118,11 @@ const writeChanges = async (
     writer.beginTransaction(lsn, 1000 + (count % 1_000_000))
     writer.beginItem()
     const at = writer.out.length
-    writer.out.appendText(
-      `{"key":"\\"public\\".\\"items\\"/\\"${count}\\"","value":{"id":"${count}","tenant":"0","title":"A change of ordinary length, number ${count}"},` +
-        `"headers":{"operation":"insert","relation":["public","items"],"lsn":"${lsn}","txids":[${count}],"op_position":0}}`
+    writer.out.append(
+      Buffer.from(
+        `{"key":"\\"public\\".\\"items\\"/\\"${count}\\"","value":{"id":"${count}","tenant":"0","title":"A change of ordinary length, number ${count}"},` +
+          `"headers":{"operation":"insert","relation":["public","items"],"lsn":"${lsn}","txids":[${count}],"op_position":0}}`
+      )
     )
     ids[0] = shapes[count % shapes.length]?.id ?? 0
     const length = writer.out.length - at

@@ -1,4 +1,15 @@
-import { boolean, httpUrl, integer, type Kind, matching, oneOf, ratio, text, time } from "./Kind.ts"
+import {
+  boolean,
+  httpUrl,
+  integer,
+  type Kind,
+  matching,
+  nonEmptyText,
+  oneOf,
+  ratio,
+  text,
+  time
+} from "./Kind.ts"
 import { type Group, ignored, later, optional, type Variable } from "./Variable.ts"
 
 /** `optional` in one line: these are many, and only their row in the documentation matters. */
@@ -53,6 +64,13 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
   ),
   accepted(
     "Service",
+    "ELECTRIC_SERVICE_NAME",
+    nonEmptyText("at least one character"),
+    noTracing,
+    "Name of the service in telemetry."
+  ),
+  accepted(
+    "Service",
     "ELECTRIC_FEATURE_FLAGS",
     text,
     ignored("there are no feature flags"),
@@ -101,6 +119,16 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
     ignored("Electric does not read it either"),
     "Memory statistics of the metadata database."
   ),
+  accepted(
+    "Storage",
+    "ELECTRIC_SHAPE_DB_SYNCHRONOUS",
+    oneOf(
+      new Map(["OFF", "NORMAL", "FULL", "EXTRA", "0", "1", "2", "3"].map((word) => [word, word] as const)),
+      { ignoreCase: true }
+    ),
+    ignored("checkpoints are rare and always made durable, because journal files are removed after them"),
+    "How durable the metadata database is made."
+  ),
   accepted("Storage", "ELECTRIC_SHAPE_HIBERNATE_AFTER", time(), noProcessPerShape, "Idle time."),
   accepted("Storage", "ELECTRIC_SHAPE_SUSPEND_CONSUMER", boolean, noProcessPerShape, "End idle ones."),
   accepted("Storage", "ELECTRIC_SHAPE_SUSPEND_AFTER", time(), noProcessPerShape, "Idle time before that."),
@@ -113,6 +141,14 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
   ),
 
   // Telemetry
+  accepted(
+    "Telemetry",
+    "ELECTRIC_OTLP_ENDPOINT",
+    httpUrl,
+    noTracing,
+    "Base URL of an OpenTelemetry collector for traces, metrics and logs over OTLP/HTTP."
+  ),
+  accepted("Telemetry", "ELECTRIC_OTEL_EXPORT_PERIOD", time(), noTracing, "How often metrics are exported."),
   accepted("Telemetry", "ELECTRIC_OTEL_DEBUG", boolean, noTracing, "Print every span."),
   accepted("Telemetry", "ELECTRIC_OTEL_SAMPLING_RATIO", ratio, noTracing, "Share of traced transactions."),
   accepted(

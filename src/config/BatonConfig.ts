@@ -43,11 +43,9 @@ export interface BatonConfig {
   // service
   readonly secret: Redacted.Redacted<string> | undefined
   readonly port: number
-  readonly listenOnIpv6: boolean
   /** Address to listen on: all of them, or only this machine's own when a development database is served openly. */
   readonly listenHost: "0.0.0.0" | "::" | "127.0.0.1" | "::1"
   readonly instanceId: string
-  readonly serviceName: string
   readonly tcpSendTimeoutMillis: number
   readonly tcpReadTimeoutMillis: number
   readonly longPollTimeoutMillis: number
@@ -69,8 +67,6 @@ export interface BatonConfig {
   readonly storageDir: string
   readonly storage: "file" | "memory"
   readonly shapeDbStorageDir: string | undefined
-  readonly shapeDbExclusiveMode: boolean
-  readonly shapeDbSynchronous: string
   readonly shapeDbCacheBytes: number
   readonly cleanupIntervalMillis: number
   /** A journal segment that has reached this size is finished and another one begun. */
@@ -83,8 +79,6 @@ export interface BatonConfig {
   readonly logFormat: "text" | "json"
   readonly logColors: boolean | undefined
   readonly prometheusPort: number | undefined
-  readonly otlpEndpoint: string | undefined
-  readonly otelExportMillis: number
 }
 
 export class Config extends Context.Service<Config, BatonConfig>()("baton/Config") {}

@@ -109,10 +109,8 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     maxTransactionBytes: reader.read(v.maxTransactionBytes),
     secret: access.secret,
     port: reader.read(v.port),
-    listenOnIpv6,
     listenHost: access.loopbackOnly ? (listenOnIpv6 ? "::1" : "127.0.0.1") : listenOnIpv6 ? "::" : "0.0.0.0",
     instanceId: reader.optional(v.instanceId) ?? random.uuid(),
-    serviceName: reader.read(v.serviceName),
     tcpSendTimeoutMillis: reader.read(v.tcpSendTimeout),
     tcpReadTimeoutMillis: reader.read(v.tcpReadTimeout),
     longPollTimeoutMillis: reader.read(v.longPollTimeout),
@@ -131,8 +129,6 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     storageDir: reader.read(v.storageDir),
     storage: reader.read(v.storage),
     shapeDbStorageDir: reader.optional(v.shapeDbStorageDir),
-    shapeDbExclusiveMode: reader.read(v.shapeDbExclusiveMode),
-    shapeDbSynchronous: reader.read(v.shapeDbSynchronous),
     shapeDbCacheBytes: reader.read(v.shapeDbCacheSize),
     cleanupIntervalMillis: reader.read(v.cleanupInterval),
     journalSegmentBytes: reader.read(v.journalSegmentBytes),
@@ -140,9 +136,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     logLevel: reader.read(v.logLevel),
     logFormat: reader.read(v.logFormat),
     logColors: reader.optional(v.logColors),
-    prometheusPort: reader.optional(v.prometheusPort),
-    otlpEndpoint: reader.optional(v.otlpEndpoint),
-    otelExportMillis: reader.read(v.otelExportPeriod)
+    prometheusPort: reader.optional(v.prometheusPort)
   }
 }
 
@@ -208,7 +202,7 @@ const checkTogether = (
   if (reader.isSet(v.tlsCertFile) !== reader.isSet(v.tlsKeyFile)) {
     reader.problem(`${v.tlsCertFile.name} and ${v.tlsKeyFile.name} belong together: set both or neither`)
   }
-  if (settings.shapeDbStorageDir === ":memory:" && !settings.shapeDbExclusiveMode) {
+  if (settings.shapeDbStorageDir === ":memory:" && !reader.read(v.shapeDbExclusiveMode)) {
     reader.problem(`${v.shapeDbStorageDir.name}=":memory:" needs ${v.shapeDbExclusiveMode.name}=true`)
   }
   if (reader.read(v.randomSlotName) && !settings.temporarySlot) {

@@ -2,7 +2,6 @@ import { databaseUrl } from "./DatabaseUrl.ts"
 import {
   boolean,
   concurrentRequests,
-  httpUrl,
   integer,
   nonEmptyBoolean,
   nonEmptyText,
@@ -14,7 +13,7 @@ import {
   streamId,
   time
 } from "./Kind.ts"
-import { defaulted, later, optional } from "./Variable.ts"
+import { defaulted, optional } from "./Variable.ts"
 
 const port = integer(0, 65_535)
 
@@ -34,8 +33,6 @@ const storages = new Map([
   ["FAST_FILE", "file"],
   ["MEMORY", "memory"]
 ] as const)
-
-const noExport = later("nothing is exported")
 
 /**
  * Every variable that `parseConfig` turns into a part of the configuration. Names, units and defaults are those of
@@ -181,11 +178,6 @@ export const variables = {
     kind: nonEmptyText("at least one character"),
     about: "Identity of this instance in logs and telemetry. Unset: a random UUID."
   }),
-  serviceName: defaulted("ELECTRIC_SERVICE_NAME", "electric", {
-    group: "Service",
-    kind: nonEmptyText("at least one character"),
-    about: "Name of the service in telemetry."
-  }),
   tcpSendTimeout: defaulted("ELECTRIC_TCP_SEND_TIMEOUT", "30s", {
     group: "Service",
     kind: time(),
@@ -286,15 +278,6 @@ export const variables = {
       "Another directory for the metadata database, or `:memory:` (needs `ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE`). Unset: the " +
       "storage directory."
   }),
-  shapeDbSynchronous: defaulted("ELECTRIC_SHAPE_DB_SYNCHRONOUS", "OFF", {
-    group: "Storage",
-    kind: oneOf(
-      new Map(["OFF", "NORMAL", "FULL", "EXTRA", "0", "1", "2", "3"].map((word) => [word, word] as const)),
-      { ignoreCase: true }
-    ),
-    about:
-      "Checked, without effect: checkpoints are rare and always made durable (`FULL`), because journal files are removed after them."
-  }),
   shapeDbCacheSize: defaulted("ELECTRIC_SHAPE_DB_CACHE_SIZE", "4096 KiB", {
     group: "Storage",
     kind: size,
@@ -353,18 +336,6 @@ export const variables = {
     group: "Telemetry",
     kind: integer(1, 65_535),
     about: "Port that serves `GET /metrics` in the text format of Prometheus. Unset: none."
-  }),
-  otlpEndpoint: optional("ELECTRIC_OTLP_ENDPOINT", {
-    group: "Telemetry",
-    kind: httpUrl,
-    about: "Base URL of an OpenTelemetry collector for traces, metrics and logs over OTLP/HTTP.",
-    treatment: noExport
-  }),
-  otelExportPeriod: defaulted("ELECTRIC_OTEL_EXPORT_PERIOD", "30s", {
-    group: "Telemetry",
-    kind: time(),
-    about: "How often metrics are exported.",
-    treatment: noExport
   }),
 
   // Development

@@ -32,26 +32,6 @@ export const columnText = (tuple: Tuple, i: number): string | null => {
   return tuple.buffer.toString("utf8", start, start + length)
 }
 
-/** Makes a tuple from texts: for tests and for rows that did not come off the wire. */
-export const tupleOf = (values: ReadonlyArray<string | null>): Tuple => {
-  const tuple = makeTuple(Math.max(1, values.length))
-  const parts: Array<Buffer> = []
-  let at = 0
-  values.forEach((value, i) => {
-    tuple.starts[i] = at
-    if (value === null) tuple.lengths[i] = nullLength
-    else {
-      const bytes = Buffer.from(value, "utf8")
-      parts.push(bytes)
-      tuple.lengths[i] = bytes.length
-      at += bytes.length
-    }
-  })
-  tuple.buffer = Buffer.concat(parts)
-  tuple.columnCount = values.length
-  return tuple
-}
-
 /** Bytes of all its values, NULLs and those that the change left out aside. */
 export const bytesOf = (row: Tuple | undefined): number => {
   let bytes = 0

@@ -18,7 +18,6 @@ const oldValueOpen = Buffer.from(',"old_value":')
 const keyChangeTo = Buffer.from(',"key_change_to":"')
 const keyChangeFrom = Buffer.from(',"key_change_from":"')
 const messageEnd = Buffer.from("}}")
-const lastMark = Buffer.from(',"last":true}}')
 
 /** From this length on the engine's comparison beats a loop. */
 const nativeCompareBytes = 32
@@ -40,13 +39,6 @@ export type EncodedParts = Pick<ShapeDefinition, "table" | "keyColumns" | "colum
 /** Shapes with equal variant keys share encoded messages: a change is encoded once for all of them. */
 export const variantKey = (parts: EncodedParts): string =>
   JSON.stringify([parts.table.schema, parts.table.name, parts.keyColumns, parts.columns, parts.replica])
-
-/**
- * A change message as the last one of its transaction in a shape. Messages are stored without the mark, because
- * which one is last differs from shape to shape; every stored message ends in `}}`, its headers being its last member.
- */
-export const markLast = (message: Uint8Array): Buffer =>
-  Buffer.concat([message.subarray(0, message.length - messageEnd.length), lastMark])
 
 /**
  * Compiles an encoder for rows whose columns are `rowColumns`, in that order: a relation of the stream, a leaf

@@ -15,11 +15,6 @@ export class ChunkCache {
     this.capacityBytes = capacityBytes
   }
 
-  /** Bytes held now, with what the entries themselves cost. */
-  get sizeBytes(): number {
-    return this.bytes
-  }
-
   get(key: string): Uint8Array | undefined {
     const found = this.entries.get(key)
     if (found === undefined) return undefined

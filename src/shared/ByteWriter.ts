@@ -31,12 +31,6 @@ export class ByteWriter {
     this.length = at + bytes
   }
 
-  /** Appends a text as UTF-8. For what is written once per batch, not once per row. */
-  appendText(text: string): void {
-    this.reserve(text.length * 3)
-    this.length += this.buffer.write(text, this.length, "utf8")
-  }
-
   appendByte(byte: number): void {
     this.reserve(1)
     this.buffer[this.length++] = byte

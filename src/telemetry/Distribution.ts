@@ -32,13 +32,6 @@ export class Distribution implements DistributionCounts {
   }
 }
 
-/** Adds distributions of the same bounds. */
-export const addDistributions = (a: DistributionCounts, b: DistributionCounts): DistributionCounts => ({
-  bounds: a.bounds,
-  counts: a.counts.map((count, i) => count + (b.counts[i] ?? 0)),
-  sum: a.sum + b.sum
-})
-
 /** From half a millisecond, which a fast answer takes, to a minute, after which nobody waits any more. */
 export const millisBounds = [
   0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000

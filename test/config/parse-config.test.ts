@@ -40,14 +40,7 @@ const row = <K extends keyof BatonConfig>(
 ): Row<K> => ({ field, unset, good, bad })
 
 const notBoolean = ["no", "off", "yes", "on", "2", " true", "true "]
-const flag = (
-  field:
-    | "databaseUseIpv6"
-    | "temporarySlot"
-    | "manualTablePublishing"
-    | "allowShapeDeletion"
-    | "shapeDbExclusiveMode"
-) =>
+const flag = (field: "databaseUseIpv6" | "temporarySlot" | "manualTablePublishing" | "allowShapeDeletion") =>
   row(
     field,
     false,
@@ -168,7 +161,6 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     notBoolean
   ),
   ELECTRIC_INSTANCE_ID: row("instanceId", random.uuid(), [["blue-1", "blue-1"]], [""]),
-  ELECTRIC_SERVICE_NAME: row("serviceName", "electric", [["sync", "sync"]], [""]),
   ELECTRIC_TCP_SEND_TIMEOUT: row("tcpSendTimeoutMillis", 30_000, [["1.5s", 1500]], badTimes),
   ELECTRIC_TCP_READ_TIMEOUT: row("tcpReadTimeoutMillis", 60_000, [["2 m", 120_000]], badTimes),
   ELECTRIC_LONG_POLL_TIMEOUT: row(
@@ -222,17 +214,7 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", "FILE", "legacy_file", "disk"]
   ),
-  ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE: flag("shapeDbExclusiveMode"),
   ELECTRIC_SHAPE_DB_STORAGE_DIR: row("shapeDbStorageDir", undefined, [["/fast", "/fast"]], ["", ":memory:"]),
-  ELECTRIC_SHAPE_DB_SYNCHRONOUS: row(
-    "shapeDbSynchronous",
-    "OFF",
-    [
-      ["normal", "NORMAL"],
-      ["FULL", "FULL"]
-    ],
-    ["", "sometimes", "OFF; DROP TABLE x"]
-  ),
   ELECTRIC_SHAPE_DB_CACHE_SIZE: row(
     "shapeDbCacheBytes",
     4096 * 1024,
@@ -290,19 +272,7 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
   ),
   BATON_LOG_FORMAT: row("logFormat", "text", [["json", "json"]], ["", "JSON", "xml"]),
   BATON_HTTP_WORKERS: row("httpWorkers", 0, [["2", 2]], ["65", ...badIntegers]),
-  ELECTRIC_PROMETHEUS_PORT: row(
-    "prometheusPort",
-    undefined,
-    [["9090", 9090]],
-    ["0", "70000", ...badIntegers]
-  ),
-  ELECTRIC_OTLP_ENDPOINT: row(
-    "otlpEndpoint",
-    undefined,
-    [["http://otel:4318", "http://otel:4318"]],
-    ["", "otel:4318", "grpc://x"]
-  ),
-  ELECTRIC_OTEL_EXPORT_PERIOD: row("otelExportMillis", 30_000, [["1s", 1000]], badTimes)
+  ELECTRIC_PROMETHEUS_PORT: row("prometheusPort", undefined, [["9090", 9090]], ["0", "70000", ...badIntegers])
 }
 
 const warningFor = (name: string): string => complete({ [name]: "1" }).warnings[0] ?? ""
@@ -332,6 +302,7 @@ describe("parseConfig", () => {
       "ELECTRIC_SECRET",
       "ELECTRIC_INSECURE",
       "ELECTRIC_EXPERIMENTAL_MAX_SHAPES",
+      "ELECTRIC_SHAPE_DB_EXCLUSIVE_MODE",
       "BATON_TLS_CERT_FILE",
       "BATON_TLS_KEY_FILE",
       "BATON_DEV_DIR",
@@ -474,7 +445,8 @@ describe("parseConfig", () => {
     const examples: Readonly<Record<string, string>> = {
       ELECTRIC_PERSISTENT_STATE: "file",
       ELECTRIC_TELEMETRY_TOP_PROCESS_LIMIT: "mem_percent:20",
-      SENTRY_DSN: "https://key@sentry.example/1"
+      SENTRY_DSN: "https://key@sentry.example/1",
+      ELECTRIC_OTLP_ENDPOINT: "http://otel:4318"
     }
     for (const variable of acceptedVariables) {
       const value = [examples[variable.name] ?? "2", "true", "1"].find((text) =>
@@ -485,11 +457,23 @@ describe("parseConfig", () => {
       assert.lengthOf(warnings, 1, variable.name)
       assert.isTrue(warnings[0]?.startsWith(`${variable.name} is `), warnings[0])
     }
-    for (const bad of ["count:0", "mem_percent:101", "5", "count:"]) {
-      assert.lengthOf(problemsOf({ ELECTRIC_TELEMETRY_TOP_PROCESS_LIMIT: bad }), 1, bad)
+    for (const limit of ["count:0", "mem_percent:101", "5", "count:"]) {
+      assert.lengthOf(problemsOf({ ELECTRIC_TELEMETRY_TOP_PROCESS_LIMIT: limit }), 1, limit)
     }
     assert.lengthOf(problemsOf({ ELECTRIC_OTEL_SAMPLING_RATIO: "1.5" }), 1)
     assert.lengthOf(complete({ ELECTRIC_STATSD_HOST: "" }).warnings, 0)
+    const bad: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
+      ["ELECTRIC_SERVICE_NAME", [""]],
+      ["ELECTRIC_SHAPE_DB_SYNCHRONOUS", ["", "sometimes", "OFF; DROP TABLE x"]],
+      ["ELECTRIC_OTLP_ENDPOINT", ["", "otel:4318", "grpc://x"]],
+      ["ELECTRIC_OTEL_EXPORT_PERIOD", badTimes]
+    ]
+    for (const [name, texts] of bad)
+      for (const text of texts) assert.lengthOf(problemsOf({ [name]: text }), 1, `${name}=${text}`)
+    assert.include(
+      complete({ ELECTRIC_SERVICE_NAME: "sync" }).warnings[0],
+      "ELECTRIC_SERVICE_NAME is accepted but"
+    )
   })
 
   it("warns about a misspelt name without showing its value", () => {

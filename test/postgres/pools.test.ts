@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Stream } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import { createServer, type Socket } from "node:net"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { displaySettings } from "../../src/postgres/connection/ConnectionOptions.ts"
 import {
-  makeAdminPool,
-  makeSnapshotPool,
-  snapshotTransaction,
-  splitPoolSize
-} from "../../src/postgres/connection/Pools.ts"
+  displaySettings,
+  errorSubject,
+  poolOptions
+} from "../../src/postgres/connection/ConnectionOptions.ts"
+import { makeAdminPool, splitPoolSize } from "../../src/postgres/connection/Pools.ts"
+import { makeSessionPool } from "../../src/postgres/connection/SessionPool.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
@@ -17,7 +17,14 @@ const database = databaseForFile((db) =>
   db.query("CREATE TABLE numbers (n int); INSERT INTO numbers VALUES (1)")
 )
 
-const snapshotPool = Effect.suspend(() => makeSnapshotPool(targetOf(database()), plainConfig, 2))
+/** One session, for which nobody waits long. */
+const smallPool = (port = database().port) => {
+  const target = targetOf(database(), { port })
+  return makeSessionPool(
+    poolOptions(target, plainConfig, { size: 1, applicationName: "baton test", settings: {} }),
+    { subject: errorSubject(target), acquireTimeoutMillis: 200, queryTimeoutMillis: undefined }
+  )
+}
 const adminPool = Effect.suspend(() => makeAdminPool(targetOf(database()), plainConfig, 4))
 
 const activeQueries = (text: string) =>
@@ -44,7 +51,7 @@ describe("the split of ELECTRIC_DB_POOL_SIZE", () => {
 describe("a pool", () => {
   it.live("answers statements with parameters, several at once, on no more sessions than allowed", () =>
     Effect.gen(function* () {
-      const pool = yield* snapshotPool
+      const pool = yield* smallPool()
       const rows = yield* Effect.all(
         Array.from({ length: 10 }, (_, i) =>
           pool.query<{ n: number; pid: number }>("SELECT $1::int4 AS n, pg_backend_pid() AS pid", [i])
@@ -109,111 +116,41 @@ describe("a pool", () => {
 
   it.live("gives up waiting for a session, and says so", () =>
     Effect.gen(function* () {
-      const pool = yield* snapshotPool
+      const pool = yield* smallPool()
       yield* Effect.forkScoped(
         pool.transaction(() => Effect.never),
         { startImmediately: true }
       )
-      const error = yield* Effect.flip(pool.transaction(() => Effect.void, { acquireTimeoutMillis: 50 }))
+      const error = yield* Effect.flip(pool.transaction(() => Effect.void))
       assert.strictEqual(error.kind, "pool_timeout")
       assert.include(error.message, "ELECTRIC_DB_POOL_SIZE")
     })
   )
 
-  it.live("keeps administration possible while every snapshot session is busy", () =>
+  it.live("keeps the settings of a transaction to that transaction", () =>
     Effect.gen(function* () {
-      const snapshots = yield* snapshotPool
-      const admin = yield* adminPool
-      for (let i = 0; i < 5; i++) {
-        yield* Effect.forkScoped(snapshots.transaction((tx) => tx.query("SELECT pg_sleep(60)")))
-      }
-      yield* eventually(
-        "a snapshot runs",
-        Effect.map(activeQueries("pg_sleep(60)"), (rows) => rows.length === 1)
-      )
-      assert.deepStrictEqual(yield* admin.query("SELECT 1 AS one"), [{ one: 1 }])
-    })
-  )
-})
-
-describe("a snapshot transaction", () => {
-  it.live("sees one moment, writes nothing, and shows values in the agreed form", () =>
-    Effect.gen(function* () {
-      const pool = yield* snapshotPool
-      const admin = yield* adminPool
+      const pool = yield* smallPool()
+      const settings = { ...displaySettings, statement_timeout: "12345" }
       yield* pool.transaction(
-        (tx) =>
-          Effect.gen(function* () {
-            const count = tx.query<{ n: number }>("SELECT count(*)::int4 AS n FROM numbers")
-            const before = yield* count
-            yield* admin.query("INSERT INTO numbers VALUES (100)")
-            assert.deepStrictEqual(yield* count, before)
-            for (const [name, value] of Object.entries(displaySettings)) {
-              assert.deepStrictEqual(yield* tx.query("SELECT current_setting($1) AS value", [name]), [
-                { value }
-              ])
-            }
-            const error = yield* Effect.flip(tx.query("INSERT INTO numbers VALUES (101)"))
-            assert.strictEqual(error.code, "25006")
-          }),
-        snapshotTransaction
-      )
-      assert.deepStrictEqual(
-        yield* pool.query("SELECT current_setting('IntervalStyle') AS value"),
-        [{ value: "postgres" }],
-        "the settings end with the transaction"
-      )
-    })
-  )
-
-  it.live("streams rows in order, however slow the reader", () =>
-    Effect.gen(function* () {
-      const pool = yield* snapshotPool
-      let next = 1
-      yield* pool.transaction(
-        (tx) =>
-          tx.stream<{ n: string }>("SELECT n::text AS n FROM generate_series(1, 20000) n").pipe(
-            Stream.runForEachArray((rows) =>
-              Effect.sync(() => {
-                for (const row of rows) if (row.n === String(next)) next++
-              }).pipe(Effect.andThen(Effect.yieldNow))
-            )
+        (session) =>
+          Effect.forEach(
+            Object.entries({ ...displaySettings, statement_timeout: "12345ms" }),
+            ([name, value]) =>
+              Effect.map(session.query("SELECT current_setting($1) AS value", [name]), (rows) =>
+                assert.deepStrictEqual(rows, [{ value }], name)
+              )
           ),
-        snapshotTransaction
+        { settings }
       )
-      assert.strictEqual(next, 20001)
-    })
-  )
-
-  it.live("is cancelled in Postgres when it is interrupted in the middle of a stream", () =>
-    Effect.gen(function* () {
-      const pool = yield* snapshotPool
-      let rows = 0
-      const endless = yield* Effect.forkScoped(
-        pool.transaction(
-          (tx) =>
-            tx
-              .stream("SELECT generate_series(1, 1000000000) AS endless, repeat('x', 1000)")
-              .pipe(Stream.runForEachArray((array) => Effect.sync(() => void (rows += array.length)))),
-          snapshotTransaction
-        )
-      )
-      yield* eventually(
-        "rows come",
-        Effect.sync(() => rows > 1000)
-      )
-      yield* Fiber.interrupt(endless)
-      yield* eventually(
-        "it has stopped",
-        Effect.map(activeQueries("endless"), (active) => active.length === 0)
-      )
-      assert.deepStrictEqual(yield* pool.query("SELECT 1 AS one"), [{ one: 1 }])
+      assert.deepStrictEqual(yield* pool.query("SELECT current_setting('IntervalStyle') AS value"), [
+        { value: "postgres" }
+      ])
     })
   )
 
   it.live("carries rows far beyond 16 MiB", () =>
     Effect.gen(function* () {
-      const pool = yield* snapshotPool
+      const pool = yield* smallPool()
       const [row] = yield* pool.query<{ big: string }>("SELECT repeat('é', 20000000) AS big")
       assert.strictEqual(row?.big.length, 20_000_000)
     })
@@ -295,8 +232,8 @@ describe("a pool and an outage", () => {
       )
       const address = server.address()
       const port = typeof address === "object" && address !== null ? address.port : 0
-      const pool = yield* makeSnapshotPool(targetOf(database(), { port }), plainConfig, 2)
-      const error = yield* Effect.flip(pool.transaction(() => Effect.void, { acquireTimeoutMillis: 200 }))
+      const pool = yield* smallPool(port)
+      const error = yield* Effect.flip(pool.transaction(() => Effect.void))
       assert.strictEqual(error.kind, "pool_timeout")
     })
   )

@@ -1,14 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Inspector } from "../../src/postgres/catalogue/Inspector.ts"
-import {
-  AdminPool,
-  makeAdminPool,
-  makeSnapshotPool,
-  snapshotTransaction
-} from "../../src/postgres/connection/Pools.ts"
+import { AdminPool, makeAdminPool } from "../../src/postgres/connection/Pools.ts"
 import { schemaHeader } from "../../src/postgres/catalogue/SchemaHeader.ts"
-import { valueText } from "../../src/postgres/ValueText.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { column, table } from "./tables.ts"
@@ -179,24 +173,6 @@ describe("every type", () => {
         )
       ) as Record<string, object>
       types.forEach(([type, , , expected], i) => assert.deepStrictEqual(header[name(i)], expected, type))
-    })
-  )
-
-  it.live("is read as the text that its output function writes, under the display settings", () =>
-    Effect.gen(function* () {
-      const every = yield* describeTable("public", "every")
-      const pool = yield* makeSnapshotPool(targetOf(database()), plainConfig, 2)
-      const list = every.columns
-        .map((described) => `${valueText(described, "t")} AS ${described.name}`)
-        .join(", ")
-      const [full, empty] = yield* pool.transaction(
-        (tx) => tx.query<Record<string, string | null>>(`SELECT ${list} FROM every t`),
-        snapshotTransaction
-      )
-      types.forEach(([type, , text], i) => {
-        assert.strictEqual(full?.[name(i)], text, type)
-        assert.isNull(empty?.[name(i)], type)
-      })
     })
   )
 

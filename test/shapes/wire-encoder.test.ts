@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { type Tuple, tupleOf, unchangedToastLength } from "../../src/postgres/Tuple.ts"
+import { type Tuple, unchangedToastLength } from "../../src/postgres/Tuple.ts"
+import { tupleOf } from "../../testing/TupleOf.ts"
 import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import {
   type EncodedParts,
   makeTransactionStamp,
   makeWireEncoder,
-  markLast,
   variantKey,
   type WireEncoder
 } from "../../src/shapes/WireEncoder.ts"
@@ -95,7 +95,7 @@ const encoderFor = (parts: EncodedParts, rowColumns: ReadonlyArray<string>): Wir
 /** What `write` wrote, after something else that must stay as it is. */
 const written = (write: (w: ByteWriter) => void): Buffer => {
   const w = new ByteWriter(64)
-  w.appendText("before,")
+  w.append(Buffer.from("before,"))
   write(w)
   assert.strictEqual(w.written().toString("utf8", 0, 7), "before,")
   return Buffer.from(w.written().subarray(7))
@@ -241,15 +241,6 @@ describe("a change message", () => {
     const keyed = encoderFor({ ...parts, keyColumns: ["body"] }, ["id", "body", "n"])
     const bytes = written((w) => keyed.update(w, old, withToast(["1", null, "2"]), stamp, 0))
     assert.include(bytes.toString(), '/\\"long\\""')
-  })
-
-  it("can be marked as the last of its transaction afterwards", () => {
-    const encoder = encoderFor(parts, ["id", "body", "n"])
-    const marked = markLast(written((w) => encoder.insert(w, tupleOf(["1", "}}", null]), stamp, 0)))
-    assert.strictEqual((parsed(marked) as { headers: { last: boolean } }).headers.last, true)
-    const change = written((w) => encoder.update(w, tupleOf(["1", "", ""]), tupleOf(["2", "", ""]), stamp, 0))
-    const second = markLast(change.subarray(encoder.secondStart - 7))
-    assert.strictEqual((parsed(second) as { headers: { last: boolean } }).headers.last, true)
   })
 
   it("carries further headers on rows of a subset", () => {

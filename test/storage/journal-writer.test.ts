@@ -79,7 +79,7 @@ const beginLarge = (engine: StorageEngine, lsn: bigint, ids: ReadonlyArray<numbe
     writer.beginItem()
     const at = writer.out.length
     const message = messageOf(lsn, { op: i * 2, ids, padding: 20_000 })
-    writer.out.appendText(message)
+    writer.out.append(Buffer.from(message))
     const position = writer.endItem(i * 2, at, Uint32Array.from(ids), ids.length)
     engine.store.item(i * 2, position, message.length, Uint32Array.from(ids), 0, ids.length)
     writer.endOfItems()
@@ -210,7 +210,7 @@ describe("journal writer", () => {
       writer?.beginItem()
       const at = writer?.out.length ?? 0
       const message = messageOf(200n, { op, ids: [shape.id, late.id] })
-      writer?.out.appendText(message)
+      writer?.out.append(Buffer.from(message))
       const ids = Uint32Array.from([shape.id, late.id])
       const position = writer?.endItem(op, at, ids, 2) ?? 0
       engine.store.item(op, position, message.length, ids, 0, 2)

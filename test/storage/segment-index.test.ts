@@ -277,7 +277,7 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
         writer.beginTransaction(lsn + 100n, 907)
         writer.beginItem()
         const at = writer.out.length
-        writer.out.appendText("{}")
+        writer.out.append(Buffer.from("{}"))
         writer.endItem(0, at, Uint32Array.of(1), 1)
         writer.appendBetween(recordKind.notice, Buffer.from(`{"t":"passed","xids":[907]}`))
         return again()

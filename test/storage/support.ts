@@ -109,7 +109,7 @@ export const writeTransaction = (
     writer.beginItem()
     const at = writer.out.length
     const message = messageOf(lsn, item)
-    writer.out.appendText(message)
+    writer.out.append(Buffer.from(message))
     const ids = Uint32Array.from(item.ids)
     const position = writer.endItem(item.op, at, ids, ids.length)
     engine.store.item(item.op, position, message.length, ids, 0, ids.length)

@@ -1,7 +1,8 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { standardLimits, type Limits } from "../../src/config/Limits.ts"
-import { tupleOf, type Tuple } from "../../src/postgres/Tuple.ts"
+import type { Tuple } from "../../src/postgres/Tuple.ts"
+import { tupleOf } from "../../testing/TupleOf.ts"
 import { Burst } from "../../src/where/index/Costs.ts"
 import {
   clearMatchList,

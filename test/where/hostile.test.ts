@@ -1,6 +1,6 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { tupleOf } from "../../src/postgres/Tuple.ts"
+import { tupleOf } from "../../testing/TupleOf.ts"
 import { compileWhere, evaluate, loadParser, makeRunnable } from "../../src/where/index.ts"
 import { workedMillis } from "../../testing/Load.ts"
 import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"

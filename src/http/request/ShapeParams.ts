@@ -41,7 +41,6 @@ export interface ShapeParams {
   readonly sse: boolean
   /** Present when the request asks for a subset; its parameters are not checked yet. */
   readonly subset: Readonly<Record<string, unknown>> | undefined
-  readonly compaction: boolean
 }
 
 /** Parameters of `/v1/shape`: the parser below and the API description both read this table. */
@@ -152,8 +151,7 @@ export const parseReadParams = (
     handle: fromStart ? undefined : given.handle,
     live,
     sse: sse ?? false,
-    subset: given.subset,
-    compaction: given.experimental_compaction ?? false
+    subset: given.subset
   })
 }
 

@@ -2,14 +2,13 @@ import { Context, Effect, Layer } from "effect"
 import type { BatonConfig, DatabaseTarget } from "../../config/BatonConfig.ts"
 import { Config } from "../../config/BatonConfig.ts"
 import {
-  allRowsOrNone,
   type ConnectionConfig,
   displaySettings,
   errorSubject,
   poolOptions,
   serverTcpSettings
 } from "./ConnectionOptions.ts"
-import { makeSessionPool, type SessionPool, type TransactionOptions } from "./SessionPool.ts"
+import { makeSessionPool, type SessionPool } from "./SessionPool.ts"
 
 /** How the connections of `ELECTRIC_DB_POOL_SIZE` are divided: a quarter, 1 to 4, for administration. */
 export const splitPoolSize = (total: number): { readonly admin: number; readonly snapshot: number } => {
@@ -32,7 +31,7 @@ export const shareSnapshotPool = (
 }
 
 /** Waiting longer than this for a connection means that something else is wrong. */
-const acquireTimeoutMillis = { admin: 15_000, snapshot: 15_000 }
+const acquireTimeoutMillis = 15_000
 /** Administrative statements are short; what may take long sets its own limits inside a transaction. */
 const adminQueryTimeoutMillis = 15_000
 
@@ -45,25 +44,6 @@ export class AdminPool extends Context.Service<AdminPool, SessionPool>()("baton/
     AdminPool,
     Effect.flatMap(Config, (config) => makeAdminPool(config.database, config, config.dbPoolSize))
   )
-}
-
-/** Connections of the pooled database URL, which may lead through a pooler, for reading the rows of shapes. */
-export class SnapshotPool extends Context.Service<SnapshotPool, SessionPool>()(
-  "baton/postgres/SnapshotPool"
-) {
-  static readonly layer = Layer.effect(
-    SnapshotPool,
-    Effect.flatMap(Config, (config) => makeSnapshotPool(config.pooledDatabase, config, config.dbPoolSize))
-  )
-}
-
-/**
- * One consistent read of the database: `SnapshotPool.transaction(work, snapshotTransaction)`. Settings travel inside the
- * transaction because a pooler would not pass them on.
- */
-export const snapshotTransaction: TransactionOptions = {
-  begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-  settings: { ...displaySettings, ...allRowsOrNone }
 }
 
 export const makeAdminPool = (
@@ -79,25 +59,7 @@ export const makeAdminPool = (
     }),
     {
       subject: errorSubject(target),
-      acquireTimeoutMillis: acquireTimeoutMillis.admin,
+      acquireTimeoutMillis,
       queryTimeoutMillis: adminQueryTimeoutMillis
-    }
-  )
-
-export const makeSnapshotPool = (
-  target: DatabaseTarget,
-  config: ConnectionConfig,
-  totalSize: BatonConfig["dbPoolSize"]
-) =>
-  makeSessionPool(
-    poolOptions(target, config, {
-      size: splitPoolSize(totalSize).snapshot,
-      applicationName: "baton snapshot",
-      settings: {}
-    }),
-    {
-      subject: errorSubject(target),
-      acquireTimeoutMillis: acquireTimeoutMillis.snapshot,
-      queryTimeoutMillis: undefined
     }
   )

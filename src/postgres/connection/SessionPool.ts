@@ -1,6 +1,6 @@
 import type * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgPool from "@effect/sql-pg/PgPool"
-import { Effect, Exit, type Scope, Stream } from "effect"
+import { Effect, Exit, type Scope } from "effect"
 import { classifyPgError } from "../errors/ClassifyPgError.ts"
 import type { ErrorSubject } from "../errors/ExplainPgError.ts"
 import { ownPgError, type PgError } from "../errors/PgError.ts"
@@ -18,26 +18,9 @@ export interface Queryable {
   ) => Effect.Effect<ReadonlyArray<Row>, PgError>
 }
 
-/** One transaction on one session. Only for the fiber that runs it; not valid after it. */
-interface Transaction extends Queryable {
-  /**
-   * Streams a result without holding it: Postgres is made to wait while the consumer is busy. Consume it in the arrays
-   * it comes in (`Stream.runForEachArray`). No other statement can run before the stream has ended; ending it early
-   * cancels it in Postgres.
-   */
-  readonly stream: <Row extends object = Record<string, unknown>>(
-    sql: string,
-    params?: ReadonlyArray<unknown>
-  ) => Stream.Stream<Row, PgError>
-}
-
 export interface TransactionOptions {
-  /** Default `BEGIN`. */
-  readonly begin?: string
   /** Settings for the length of the transaction. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Bound on the wait for a session, the only part of a transaction that is limited. Default: the pool's. */
-  readonly acquireTimeoutMillis?: number
 }
 
 export interface SessionPool extends Queryable {
@@ -45,10 +28,11 @@ export interface SessionPool extends Queryable {
   readonly size: number
   /**
    * Runs `work` in a transaction of its own: commits when it succeeds, rolls back when it fails or is interrupted. A
-   * session that cannot be rolled back is thrown away.
+   * session that cannot be rolled back is thrown away. Only the wait for a session is limited. What `work` is given is one
+   * session, for the fiber that runs it, and not valid afterwards.
    */
   readonly transaction: <A, E, R>(
-    work: (transaction: Transaction) => Effect.Effect<A, E, R>,
+    work: (transaction: Queryable) => Effect.Effect<A, E, R>,
     options?: TransactionOptions
   ) => Effect.Effect<A, E | PgError, R>
 }
@@ -106,9 +90,7 @@ export const makeSessionPool = (
       Effect.scoped(
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
-            const connection = yield* restore(
-              reserve(settings.acquireTimeoutMillis ?? options.acquireTimeoutMillis)
-            )
+            const connection = yield* restore(reserve(options.acquireTimeoutMillis))
             const session = sessionOf(connection, options.subject)
             const exit = yield* Effect.exit(restore(Effect.andThen(begin(session, settings), work(session))))
             if (Exit.isFailure(exit)) {
@@ -129,25 +111,21 @@ export const makeSessionPool = (
     return { size: config.maxConnections, query, transaction }
   })
 
-const begin = (session: Transaction, options: TransactionOptions): Effect.Effect<unknown, PgError> => {
+const begin = (session: Queryable, options: TransactionOptions): Effect.Effect<unknown, PgError> => {
   const settings = Object.entries(options.settings ?? {})
-  const start = session.query(options.begin ?? "BEGIN")
+  const start = session.query("BEGIN")
   if (settings.length === 0) return start
   const calls = settings.map((_, i) => `pg_catalog.set_config($${2 * i + 1}, $${2 * i + 2}, true)`)
   return Effect.andThen(start, session.query(`SELECT ${calls.join(", ")}`, settings.flat()))
 }
 
 /** The row type is the caller's promise (see `Queryable`); the driver knows only that rows are objects. */
-const sessionOf = (connection: PgConnection.PgConnection, subject: ErrorSubject): Transaction => ({
+const sessionOf = (connection: PgConnection.PgConnection, subject: ErrorSubject): Queryable => ({
   query: <Row extends object>(sql: string, params: ReadonlyArray<unknown> = []) =>
     connection.query(sql, params).pipe(
       Effect.map((result) => result.rows as unknown as ReadonlyArray<Row>),
       Effect.mapError((error) => classifyPgError(error, subject))
-    ),
-  stream: <Row extends object>(sql: string, params: ReadonlyArray<unknown> = []) =>
-    Stream.mapError(connection.stream(sql, params), (error) =>
-      classifyPgError(error, subject)
-    ) as unknown as Stream.Stream<Row, PgError>
+    )
 })
 
 const poolTimeout = (millis: number, size: number): PgError =>

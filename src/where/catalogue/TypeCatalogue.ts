@@ -215,11 +215,6 @@ export class TypeCatalogue {
     return this.searchPath[0] !== "pg_catalog"
   }
 
-  /** Whether the unqualified name of an object in `schema` can be found at all. */
-  onSearchPath(schema: string): boolean {
-    return this.pathRank.has(schema)
-  }
-
   /** Follows a chain of domains to its base type. */
   baseType(oid: number): number {
     let entry = this.typesByOid.get(oid)

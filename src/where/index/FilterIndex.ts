@@ -54,7 +54,7 @@ export class FilterIndex {
   private readonly registrations = new Map<number, Registration>()
   private readonly probes = new Map<string, Probe>()
   private readonly scanned = new Map<Compiled, Group>()
-  /** Shapes that one row may find more than once. */
+  /** Shapes that one row may find more than once: none of their paths is exact, so each is evaluated. */
   private readonly repeated = new Set<number>()
   private readonly seen = new Set<number>()
 
@@ -161,14 +161,6 @@ export class FilterIndex {
   private pay(shapeId: number, out: MatchList): void {
     const gone = this.costs.settle(shapeId)
     for (const id of gone) out.costly.push({ shapeId: id, message: this.burst.message })
-  }
-
-  /** An estimate of what the index holds in memory, for metrics. */
-  memoryBytes(): number {
-    let bytes = this.everyRow.size * 40 + this.repeated.size * 40
-    for (const { alternative, constants } of this.registrations.values())
-      bytes += 90 + constants.length * 24 + (alternative?.length ?? 0) * 40
-    return bytes + this.probes.size * 1000 + this.scanned.size * 200
   }
 
   /** Takes the alternative under which the fewest other shapes are found together with this one. */
@@ -289,24 +281,16 @@ export class FilterIndex {
   private visit(cell: number | Cell | undefined, out: MatchList): void {
     if (cell === undefined) return
     if (typeof cell === "number") {
-      this.found(cell, out)
+      pushMatch(out, cell)
       return
     }
-    for (const id of cell.decided) this.found(id, out)
+    for (const id of cell.decided) pushMatch(out, id)
     for (const group of cell.groups.values()) this.evaluateGroup(group, out)
   }
 
   private visitInterval(interval: Interval, out: MatchList): void {
-    if (interval.exact) this.found(interval.id, out)
+    if (interval.exact) pushMatch(out, interval.id)
     else this.evaluateOnce(interval.id, interval.compiled, interval.constants, out)
-  }
-
-  private found(id: number, out: MatchList): void {
-    if (this.repeated.size > 0 && this.repeated.has(id)) {
-      if (this.seen.has(id)) return
-      this.seen.add(id)
-    }
-    pushMatch(out, id)
   }
 
   /** The loop that most of the time is spent in: nothing but calls of one compiled plan. */
