@@ -98,10 +98,9 @@ export {
   type CheckpointHead,
   type CheckpointWriter
 } from "./storage/checkpoint/CheckpointWriter.ts"
-export { Journal } from "./storage/Journal.ts"
-export { ShapeMeta } from "./storage/ShapeMetaService.ts"
 export * as SqliteClient from "./storage/checkpoint/SqliteClient.ts"
-export { makeShapeLogs, shapeLogsLayer, Storage, StorageUnusable } from "./storage/Storage.ts"
+export { makeShapeLogs, shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
+export { Storage, StorageUnusable } from "./storage/Storage.ts"
 export { formatVersion, storagePaths, type StoragePaths } from "./storage/disk/StorageDir.ts"
 export type { EngineOptions } from "./storage/EngineOptions.ts"
 export { StorageEngine } from "./storage/StorageEngine.ts"

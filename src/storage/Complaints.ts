@@ -1,7 +1,5 @@
 import type { Timers } from "../shared/Timers.ts"
-
-/** The same trouble is said this often while it lasts. */
-const everyMillis = 10_000
+import { complaintMillis } from "./StorageTimings.ts"
 
 /**
  * Says trouble that comes again and again: at once when it begins, then from time to time with the number of times that it
@@ -21,7 +19,7 @@ export class Complaints {
   about(topic: string, message: string): void {
     const nowMillis = this.timers.nowMillis()
     const known = this.topics.get(topic)
-    if (known !== undefined && nowMillis - known.saidAtMillis < everyMillis) {
+    if (known !== undefined && nowMillis - known.saidAtMillis < complaintMillis) {
       known.unsaid++
       return
     }

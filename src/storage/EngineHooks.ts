@@ -3,7 +3,6 @@ import type { ShapeState } from "./state/ShapeState.ts"
 /** What others want to be told by the storage engine. All but `onGone` have one listener at a time, which may be replaced. */
 export interface EngineHooks {
   onDurable: (marker: number) => void
-  onRotate: () => void
   onDropped: (shape: ShapeState, reason: string) => void
   /** The same, for whoever is not the session that writes: that one sets and resets `onDropped`. */
   readonly onGone: Set<(shape: ShapeState) => void>
@@ -13,7 +12,6 @@ export interface EngineHooks {
 
 export const noHooks = (): EngineHooks => ({
   onDurable: () => {},
-  onRotate: () => {},
   onDropped: () => {},
   onGone: new Set(),
   onDiscarded: () => {}

@@ -4,11 +4,7 @@ import { longestLateMillis } from "./disk/Sight.ts"
 import type { ShapeStore } from "./state/ShapeStore.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import { pause, type Timers } from "../shared/Timers.ts"
-
-/** How often whoever takes over looks for what must be there. */
-const lookMillis = 20
-const lockMillis = 1000
-const sayAfterMillis = 500
+import { lockMillis, lookMillis, sayAfterMillis } from "./StorageTimings.ts"
 
 /** The engine, as far as its takeover has to read. */
 interface Reading {

@@ -5,11 +5,10 @@ import { indexedBytes, writeIndex } from "./segments/SegmentIndexFiles.ts"
 import { SegmentScan } from "./segments/SegmentScan.ts"
 import { listDirectory, parseSegmentFile } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
+import { indexIdleMillis } from "./StorageTimings.ts"
 
 /** Read at a time: other work comes in between. */
 const readBytes = 1 << 20
-/** What has been read of a segment to which nothing is added any more takes memory in vain; it is quickly read again. */
-const idleMillis = 10_000
 
 interface Scanned {
   readonly epoch: number
@@ -90,7 +89,7 @@ export class SegmentIndexer {
         await writeIndex(paths, epoch, segment, words)
         current.written = scan.end
       }
-    } else if (nowMillis - current.grownAtMillis >= idleMillis) current.scan = undefined
+    } else if (nowMillis - current.grownAtMillis >= indexIdleMillis) current.scan = undefined
     if (!isFinished) return
     this.done.add(segment)
     this.current = undefined

@@ -28,14 +28,12 @@ import { nameLostShapes } from "./checkpoint/LostShapes.ts"
 import { isGone } from "./disk/Sight.ts"
 import { SharedLook } from "../shared/SharedLook.ts"
 import { pause, systemTimers, type Timers } from "../shared/Timers.ts"
+import { eagerPollMillis, idlePollMillis, readAgainMillis, secureMillis } from "./StorageTimings.ts"
 import { Waiters } from "./state/Waiters.ts"
 
 const always = () => Promise.resolve(true)
 const nobodyKnows = () => Promise.resolve(undefined)
 
-/** How often a follower looks for new records while nobody waits for them. */
-const idlePollMillis = 100
-const secureMillis = 100
 /**
  * The shapes of a storage directory, kept up to date by reading its journal (following) or by writing it. At any time
  * it does one of the two; readers of shapes notice no difference.
@@ -73,7 +71,7 @@ export class StorageEngine {
   private asking: Array<() => void> = []
   private takingOver = false
   /** How often a follower looks for new records while somebody waits for them. */
-  eagerPollMillis = 10
+  eagerPollMillis = eagerPollMillis
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
   readonly hooks = noHooks()
@@ -184,7 +182,7 @@ export class StorageEngine {
           `Cannot read the journal in ${this.paths.root}: ${String(error)}. Trying again.`
         )
         this.backingOff = true
-        await this.sleep(1000)
+        await this.sleep(readAgainMillis)
         this.backingOff = false
       }
       if (this.lookAgain) continue
@@ -320,7 +318,6 @@ export class StorageEngine {
       onRotate: (next) => {
         this.noteSegmentEnd(next - 1)
         this.segments.known(epoch, next)
-        this.hooks.onRotate()
       },
       onTrouble: (topic, message) => this.complaints.about(topic, message)
     })
@@ -462,6 +459,13 @@ export class StorageEngine {
     return writer === undefined
       ? this.recent.slice(segment, position, length)
       : writer.memory(segment, position, length)
+  }
+
+  /** See `RecentBytes.age`. */
+  ageRecent(): void {
+    const writer = this.writer ?? this.leaving
+    if (writer === undefined) this.recent.age()
+    else writer.ageRecent()
   }
 
   live(shape: { readonly id: number; readonly handle: string }): ShapeState | undefined {

@@ -1,5 +1,6 @@
 import { ChunkCache } from "../../shared/ByteCache.ts"
-import { type LogSource, pieceBytes, wholeFile } from "./LogReading.ts"
+import { pieceBytes, wholeFile } from "./FilePieces.ts"
+import type { LogSource } from "./ReadPieces.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 import { snapshotChunkFile } from "../disk/StorageDir.ts"
 

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto"
-import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
+import { compareOffsets } from "../../shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { PendingItems } from "./PendingItems.ts"
@@ -409,11 +409,6 @@ export class ShapeStore {
 
   wake(shape: ShapeState): void {
     if (shape.waiters !== undefined && shape.waiters.size > 0) this.waiters.wake(shape.waiters, "changed")
-  }
-
-  /** Where the log ends for readers. */
-  end(shape: ShapeState): LogOffset {
-    return shape.end
   }
 }
 

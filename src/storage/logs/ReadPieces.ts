@@ -1,22 +1,15 @@
 import type { FileHandle } from "node:fs/promises"
-import { crc32 } from "node:zlib"
-import {
-  compareOffsets,
-  isVirtual,
-  type LogOffset,
-  snapshotChunk,
-  snapshotEnd
-} from "../../shapes/LogOffset.ts"
-import { DamagedFile, type FileIntegrity, type FileSum } from "../disk/FileIntegrity.ts"
+import { Stream } from "effect"
+import type { LogOffset } from "../../shapes/LogOffset.ts"
+import type { FileIntegrity } from "../disk/FileIntegrity.ts"
+import { filePieces, pieceBytes, wholeFile } from "./FilePieces.ts"
 import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
 import { endOfMessage, markedLength, writeMessage } from "../records/Message.ts"
 import type { LogFile } from "../records/Records.ts"
+import type { LogPlan } from "./ReadPlan.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 import type { ShapeTail } from "../state/ShapeTail.ts"
 import { logChunkFile, snapshotChunkFile, type StoragePaths } from "../disk/StorageDir.ts"
-
-/** Bodies up to this size are one buffer; longer ones come in pieces of this size. */
-export const pieceBytes = 256 * 1024
 
 /** What a read needs from the storage it reads. */
 export interface LogSource {
@@ -27,74 +20,29 @@ export interface LogSource {
   readonly integrity: FileIntegrity
 }
 
-/** The answer to a read before any byte of it has been fetched. */
-export type ReadPlan =
-  | { readonly _tag: "Dropped" }
-  | { readonly _tag: "Ahead" }
-  | { readonly _tag: "SnapshotChunk"; readonly index: number; readonly next: LogOffset }
-  /** The chunk does not exist yet, and it is not known whether it ever will. */
-  | { readonly _tag: "AwaitChunk"; readonly index: number }
-  | {
-      readonly _tag: "Log"
-      readonly next: LogOffset
-      readonly upToDate: boolean
-      /** File to read from `after` on, before the tail. */
-      readonly file: LogFile | undefined
-      /** Entries of the tail. */
-      readonly from: number
-      readonly to: number
-    }
+/** Makes the pieces of a body. They lie in `buffer`, if one is given, and each is valid until the next one is asked for. */
+export type MakePieces = (buffer: Buffer | undefined) => AsyncGenerator<Buffer>
 
-/** Decides what a reader at `after` is given. Pure: looks at the shape's state only. */
-export const planRead = (shape: ShapeState, after: LogOffset): ReadPlan => {
-  if (shape.dropped) return { _tag: "Dropped" }
-  if (after.tx < 0n) return chunkPlan(shape, 0)
-  if (isVirtual(after) && after.op !== Infinity) {
-    const index = after.op + 1
-    if (!shape.snapshotComplete || index < shape.snapshotChunks.length) return chunkPlan(shape, index)
-    return logPlan(shape, snapshotEnd)
-  }
-  if (compareOffsets(after, shape.end) > 0) return { _tag: "Ahead" }
-  return logPlan(shape, after)
-}
+/**
+ * A stream of the pieces that a generator yields, one at a time as the consumer takes them. The generator is ended
+ * (its files closed) when the consumer stops early.
+ */
+export const piecesToStream = <E>(
+  pieces: () => AsyncGenerator<Buffer>,
+  onError: (cause: unknown) => E
+): Stream.Stream<Uint8Array, E> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(pieces(), onError)).pipe(Stream.rechunk(1))
 
-const chunkPlan = (shape: ShapeState, index: number): ReadPlan => {
-  if (shape.snapshotChunks[index] !== undefined)
-    return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
-  const running = shape.running
-  if (running !== undefined && running.index === index && running.readable) {
-    return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
+/** The same pieces; what goes wrong is thrown as `onError` says. */
+export async function* failingWith<E>(
+  pieces: AsyncGenerator<Buffer>,
+  onError: (cause: unknown) => E
+): AsyncGenerator<Buffer> {
+  try {
+    yield* pieces
+  } catch (cause) {
+    throw onError(cause)
   }
-  return { _tag: "AwaitChunk", index }
-}
-
-const logPlan = (shape: ShapeState, after: LogOffset): ReadPlan => {
-  const tail = shape.tail
-  const filesEnd = shape.filesEnd()
-  let file: LogFile | undefined
-  if (shape.files.length > 0 && compareOffsets(after, filesEnd) < 0) {
-    file = shape.files.find((candidate) => {
-      const tx = BigInt(candidate.endTx)
-      return after.tx < tx || (after.tx === tx && after.op < candidate.endOp)
-    })
-  }
-  if (file?.closed === true) {
-    const next = { tx: BigInt(file.endTx), op: file.endOp }
-    return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from: 0, to: 0 }
-  }
-  const from = tail === undefined ? 0 : file === undefined ? tail.firstAfter(after) : 0
-  let to = from
-  let next = file === undefined ? after : { tx: BigInt(file.endTx), op: file.endOp }
-  if (tail !== undefined && from < tail.count) {
-    while (to < tail.count) {
-      const ends = tail.isChunkEnd(to)
-      to++
-      if (ends) break
-    }
-    next = tail.offset(to - 1)
-  }
-  if (to === from && file === undefined) next = shape.end
-  return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from, to }
 }
 
 /** The tail's entries as one buffer, if they are few and all in memory: no waiting. */
@@ -125,73 +73,6 @@ export const tailInMemory = (
 /** Bytes for one entry beside its own: marks that it may be given, and a comma. */
 const entryExtraBytes = 16
 
-/** Bytes of a file from `position` to `end`, in pieces: in `buffer` if one is given, otherwise each in one of its own. */
-async function* filePieces(
-  integrity: FileIntegrity,
-  path: string,
-  position: number,
-  end: number,
-  buffer: Buffer | undefined
-): AsyncGenerator<Buffer> {
-  if (position >= end) return
-  const file = await integrity.open(path)
-  try {
-    for (let at = position; at < end;) {
-      const piece = await readPiece(file, path, at, end, buffer)
-      at += piece.length
-      yield piece
-    }
-  } finally {
-    await file.close()
-  }
-}
-
-const readPiece = async (
-  file: FileHandle,
-  path: string,
-  at: number,
-  end: number,
-  buffer: Buffer | undefined
-): Promise<Buffer> => {
-  const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
-  const { bytesRead } = await file.read(into, 0, Math.min(into.length, end - at), at)
-  if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`, true)
-  return bytesRead === into.length ? into : into.subarray(0, bytesRead)
-}
-
-/**
- * A whole file in pieces, as `filePieces` gives them. Until it has been found sound in this process its checksum is taken
- * on the way, and the last piece is given only once that has proved right: so a reader never gets the whole of a damaged
- * file, its answer is cut off.
- */
-export async function* wholeFile(
-  integrity: FileIntegrity,
-  path: string,
-  sum: FileSum,
-  buffer: Buffer | undefined
-): AsyncGenerator<Buffer> {
-  const file = await integrity.open(path)
-  try {
-    const state = await file.stat()
-    const isSound = integrity.isSound(path, sum, state)
-    let crc = 0
-    for (let at = 0; at < sum.bytes;) {
-      const piece = await readPiece(file, path, at, sum.bytes, buffer)
-      at += piece.length
-      if (!isSound) {
-        crc = crc32(piece, crc)
-        if (at === sum.bytes) integrity.found(path, sum, state, crc)
-      }
-      yield piece
-    }
-  } finally {
-    await file.close()
-  }
-}
-
-/** Makes the pieces of a body. They lie in `buffer`, if one is given, and each is valid until the next one is asked for. */
-export type MakePieces = (buffer: Buffer | undefined) => AsyncGenerator<Buffer>
-
 /** What is in memory is there without waiting, and a socket may take it at once: many readers of much would let nobody else in. */
 const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -203,7 +84,7 @@ export const logPieces = (
   source: LogSource,
   shape: ShapeState,
   after: LogOffset,
-  plan: Extract<ReadPlan, { _tag: "Log" }>
+  plan: LogPlan
 ): MakePieces => {
   const entries = plan.from === plan.to ? undefined : shape.tail?.frozen()
   return (buffer) => piecesOf(source, shape.handle, after, plan, entries, buffer)
@@ -213,7 +94,7 @@ async function* piecesOf(
   source: LogSource,
   handle: string,
   after: LogOffset,
-  { file, from, to }: Extract<ReadPlan, { _tag: "Log" }>,
+  { file, from, to }: LogPlan,
   entries: ShapeTail | undefined,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {

@@ -1,0 +1,48 @@
+import { DamagedFile } from "./disk/FileIntegrity.ts"
+import { longestLateMillis } from "./disk/Sight.ts"
+import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
+import { ReadFailures } from "./logs/ReadFailures.ts"
+import { type ShapeHandle, ShapeReadError } from "./ShapeLogs.ts"
+import type { StorageEngine } from "./StorageEngine.ts"
+
+const rememberedDoubts = 1000
+
+/**
+ * What failures to read a shape come to. Damage costs the shape, and so does what cannot be read each time: whoever asks
+ * again is told to start over. Anything else is an error for this reader alone, who may come again.
+ */
+export class ShapeFailures {
+  private readonly engine: StorageEngine
+  private readonly counted: ReadFailures
+  /** When files were first found to be short that may only be seen late. */
+  private readonly doubts = new Map<string, number>()
+
+  constructor(engine: StorageEngine) {
+    this.engine = engine
+    this.counted = new ReadFailures(engine.timers.nowMillis, () => engine.paths.sight.mayBeLate)
+  }
+
+  /** What the readers of this shape are told. */
+  readonly of =
+    (shape: ShapeHandle) =>
+    (cause: unknown): ShapeReadError => {
+      const { engine } = this
+      const message = cause instanceof Error ? cause.message : String(cause)
+      if (cause instanceof DamagedFile) {
+        if (this.isSure(cause)) discardDamaged(engine, shape, message)
+      } else if (engine.live(shape) !== undefined && this.counted.isHopeless(shape.id, cause))
+        discardUnreadable(engine, shape, message)
+      return new ShapeReadError({ handle: shape.handle, message })
+    }
+
+  /** The file is damaged, and not only seen late. Whoever reads it meanwhile gets an error, and may come again. */
+  private isSure({ isShort, path }: DamagedFile): boolean {
+    const { doubts, engine } = this
+    if (!isShort || !engine.paths.sight.mayBeLate) return true
+    const nowMillis = engine.timers.nowMillis()
+    const sinceMillis = doubts.get(path) ?? nowMillis
+    if (doubts.size >= rememberedDoubts) doubts.clear()
+    doubts.set(path, sinceMillis)
+    return nowMillis - sinceMillis >= longestLateMillis
+  }
+}

@@ -1,0 +1,215 @@
+import { Effect, Layer } from "effect"
+import { maxLsn } from "../shared/Lsn.ts"
+import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import { FileIntegrity } from "./disk/FileIntegrity.ts"
+import {
+  failingWith,
+  logPieces,
+  type LogSource,
+  type MakePieces,
+  piecesToStream,
+  snapshotPieces,
+  tailInMemory
+} from "./logs/ReadPieces.ts"
+import { type ChunkPlan, type LogPlan, planRead } from "./logs/ReadPlan.ts"
+import { SharedSlices } from "./logs/SharedSlices.ts"
+import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
+import { ShapeFailures } from "./ShapeFailures.ts"
+import {
+  type LogPieces,
+  type LogRead,
+  type LogSlice,
+  type ShapeHandle,
+  ShapeLogs,
+  type ShapeReadError
+} from "./ShapeLogs.ts"
+import type { ShapeState } from "./state/ShapeState.ts"
+import { digestOf } from "./state/ShapeStore.ts"
+import { Watch } from "./state/Watch.ts"
+import { Storage } from "./Storage.ts"
+import type { StorageEngine } from "./StorageEngine.ts"
+import { chunkWaitMillis } from "./StorageTimings.ts"
+
+const dropped: LogRead = { _tag: "Dropped" }
+
+/** Reads logs: what is planned for an offset is found in memory where it is there, and in files otherwise. */
+class LogReads {
+  private readonly engine: StorageEngine
+  private readonly source: LogSource
+  private readonly chunks: SnapshotChunks
+  private readonly shared: SharedSlices
+  private readonly failures: ShapeFailures
+
+  constructor(engine: StorageEngine) {
+    this.engine = engine
+    this.source = {
+      paths: engine.paths,
+      memory: (segment, position, length) => engine.memory(segment, position, length),
+      readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
+      integrity: new FileIntegrity(engine.paths.sight)
+    }
+    this.chunks = new SnapshotChunks(this.source)
+    this.shared = new SharedSlices(engine.timers)
+    this.failures = new ShapeFailures(engine)
+  }
+
+  readonly read = (handle: ShapeHandle, after: LogOffset): Effect.Effect<LogRead, ShapeReadError> =>
+    Effect.suspend(() => {
+      const shape = this.engine.live(handle)
+      if (shape === undefined) return Effect.succeed(dropped)
+      const plan = planRead(shape, after)
+      switch (plan._tag) {
+        case "Dropped":
+        case "Ahead":
+          return Effect.succeed<LogRead>({ _tag: plan._tag })
+        case "Log":
+          return Effect.succeed(this.logSlice(shape, after, plan))
+        case "SnapshotChunk":
+          return this.readChunk(shape, plan)
+        case "AwaitChunk":
+          return Effect.andThen(this.awaitChunk(handle, plan.index), this.read(handle, after))
+      }
+    })
+
+  readonly readNow = (handle: ShapeHandle, after: LogOffset): LogRead | undefined => {
+    const { chunks, shared } = this
+    const shape = this.engine.live(handle)
+    if (shape === undefined) return dropped
+    const again = shared.again(shape, after)
+    if (again !== undefined) return again
+    const plan = planRead(shape, after)
+    if (plan._tag === "Log") {
+      const slice = this.logSlice(shape, after, plan)
+      if (!(slice.body instanceof Uint8Array)) return undefined
+      shared.remember(shape, after, slice)
+      return slice
+    }
+    if (plan._tag === "SnapshotChunk") {
+      const bytes = chunks.now(shape, plan.index)
+      return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
+    }
+    return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
+  }
+
+  private logSlice(shape: ShapeState, after: LogOffset, plan: LogPlan): LogSlice {
+    const { shared, source } = this
+    const { next, upToDate } = plan
+    if (plan.file === undefined) {
+      const known = shared.get(shape, after, next)
+      if (known !== undefined) return known
+      const body = tailInMemory(source, shape, plan.from, plan.to)
+      if (body !== undefined) return shared.share(shape, after, { _tag: "Slice", next, upToDate, body })
+    }
+    const body = this.inPieces(shape, logPieces(source, shape, after, plan))
+    return { _tag: "Slice", next, upToDate, body }
+  }
+
+  private readChunk(shape: ShapeState, plan: ChunkPlan): Effect.Effect<LogRead, ShapeReadError> {
+    const { chunks, engine } = this
+    const { index } = plan
+    const known = chunks.now(shape, index)
+    if (known !== undefined) return Effect.succeed(chunkSlice(shape, plan, known))
+    if (chunks.isSmall(shape, index))
+      return Effect.tryPromise({
+        try: async () => chunkSlice(shape, plan, await chunks.read(shape, index)),
+        catch: this.failures.of(shape)
+      }).pipe(
+        // Its files go with it.
+        Effect.catch((error) =>
+          engine.live(shape) === undefined ? Effect.succeed(dropped) : Effect.fail(error)
+        )
+      )
+    const make: MakePieces = (buffer) => snapshotPieces(this.source, shape, index, buffer)
+    return Effect.succeed(chunkSlice(shape, plan, this.inPieces(shape, make)))
+  }
+
+  private inPieces(shape: ShapeHandle, make: MakePieces): LogPieces {
+    const onError = this.failures.of(shape)
+    return {
+      stream: piecesToStream(() => make(undefined), onError),
+      into: (buffer) => failingWith(make(buffer), onError)
+    }
+  }
+
+  /** Until it is known whether the snapshot has this chunk, or the shape is gone. */
+  private awaitChunk(handle: ShapeHandle, index: number): Effect.Effect<void, ShapeReadError> {
+    const { engine } = this
+    const deadline = engine.timers.nowMillis() + chunkWaitMillis
+    const decided = () => {
+      const shape = engine.live(handle)
+      if (shape === undefined || shape.snapshotComplete || shape.snapshotChunks[index] !== undefined)
+        return true
+      const running = shape.running
+      return running !== undefined && running.readable && running.index >= index
+    }
+    const step: Effect.Effect<void, ShapeReadError> = Effect.suspend(() => {
+      if (decided()) return Effect.void
+      if (engine.timers.nowMillis() > deadline)
+        return Effect.fail(this.failures.of(handle)("the snapshot makes no progress"))
+      return engine.waiters
+        .wait(() => {
+          if (decided()) return "changed"
+          const shape = engine.live(handle)
+          return shape === undefined ? "dropped" : (shape.waiters ??= new Set())
+        }, 1000)
+        .pipe(Effect.andThen(step))
+    })
+    return step
+  }
+}
+
+const chunkSlice = (shape: ShapeState, plan: ChunkPlan, body: LogSlice["body"]): LogSlice => {
+  const finished = shape.snapshotChunks[plan.index]
+  return {
+    _tag: "Slice",
+    next: plan.next,
+    upToDate: false,
+    body,
+    ...(finished === undefined ? {} : { finishedBytes: finished.bytes })
+  }
+}
+
+const watchOn =
+  (engine: StorageEngine): ShapeLogs["Service"]["watch"] =>
+  (shape, after, timeoutMillis, watcher) => {
+    const made = new Watch(engine, shape, after, timeoutMillis, watcher)
+    return made.begin() ?? made
+  }
+
+const awaitChangeWith =
+  (watch: ShapeLogs["Service"]["watch"]): ShapeLogs["Service"]["awaitChange"] =>
+  (shape, after, timeoutMillis) =>
+    Effect.callback((resume) => {
+      const made = watch(shape, after, timeoutMillis, {
+        woken: (reason) => resume(Effect.succeed(reason))
+      })
+      if (typeof made === "string") resume(Effect.succeed(made))
+      return Effect.sync(() => (typeof made === "string" ? undefined : made.stop()))
+    })
+
+/** What readers see of the shapes of a storage engine, whether it writes or follows. */
+export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
+  const { read, readNow } = new LogReads(engine)
+  const watch = watchOn(engine)
+  return ShapeLogs.of({
+    byHandle: (handle) => engine.store.byHandle(handle),
+    byIdentity: (identity) => engine.store.byIdentity(digestOf(identity)),
+    count: () => engine.store.count,
+    isReadable: (shape) => engine.live(shape)?.readable === true,
+    lastOffset: (shape) => engine.live(shape)?.end ?? snapshotEnd,
+    read,
+    readNow,
+    awaitChange: awaitChangeWith(watch),
+    watch,
+    lastSeenLsn: () => {
+      const { lastCommitLsn, positionLsn } = engine.store
+      return maxLsn(engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))
+    }
+  })
+}
+
+/** `ShapeLogs` on a storage engine. */
+export const shapeLogsLayer: Layer.Layer<ShapeLogs, never, Storage> = Layer.effect(
+  ShapeLogs,
+  Effect.map(Storage, ({ engine }) => makeShapeLogs(engine))
+)
