@@ -8,7 +8,8 @@
  * `--minutes` ends it earlier, with a verdict on what was done. With segments of a megabyte, instead of the usual 32, the
  * journal is moved to log files during most handovers.
  * `--others` is the number of each other kind: freezes, cut and black-holed databases, and so on. `--sequence a,b,c` does
- * just these, in this order.
+ * just these, in this order. With `--beside 0.1.0` every other instance that is started is of that release, so each takeover
+ * is an upgrade, a rollback, or neither, as it comes.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -18,6 +19,7 @@ import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { type HandoverKind, handoverKinds, handoverRuns } from "../testing/runs/HandoverRuns.ts"
 import { freshSeed, makeRandom } from "../testing/Random.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
+import { unpackRelease } from "../testing/releases/Releases.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -31,6 +33,7 @@ const { values: options } = parseArgs({
     "per-second": { type: "string", default: "200" },
     "segment-bytes": { type: "string", default: String(2 ** 20) },
     minutes: { type: "string", default: "Infinity" },
+    beside: { type: "string" },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -57,6 +60,7 @@ const shuffled = handoverKinds
 const quantile = (values: ReadonlyArray<number>, q: number): string =>
   String(Math.round(values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * q)] ?? Number.NaN))
 
+using old = options.beside === undefined ? undefined : await unpackRelease(options.beside)
 const cluster = await startCluster()
 const directory = mkdtempSync(path.join(tmpdir(), "baton-handover-"))
 say(`Seed ${seed}; Postgres on port ${cluster.port}, log in ${cluster.logFile}; storage in ${directory}`)
@@ -71,6 +75,7 @@ try {
     databaseUrl: cluster.url("handover"),
     streamId: "handover",
     storageDir: directory,
+    entryOf: (started) => (started % 2 === 0 ? old?.entry : undefined),
     kinds: sequence ?? shuffled,
     instances: Number(options.instances),
     clients: Number(options.clients),

@@ -32,6 +32,8 @@ export interface HandoverOptions {
   readonly storageDir: string
   /** See `InstancesOptions`. */
   readonly seenAt?: (place: number) => string
+  /** See `InstancesOptions`: instances of several releases. */
+  readonly entryOf?: (started: number) => string | undefined
   readonly kinds: ReadonlyArray<HandoverKind>
   readonly instances: number
   readonly clients: number
@@ -86,6 +88,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     streamId: options.streamId,
     storageDir: options.storageDir,
     ...(options.seenAt === undefined ? {} : { seenAt: options.seenAt }),
+    ...(options.entryOf === undefined ? {} : { entryOf: options.entryOf }),
     places: options.instances + 1,
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,

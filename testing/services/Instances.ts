@@ -22,6 +22,8 @@ export interface InstancesOptions {
   readonly seenAt?: (place: number) => string
   readonly places: number
   readonly env: Readonly<Record<string, string>>
+  /** What the next instance runs, by how many were started before; default `src/main.ts`. */
+  readonly entryOf?: (started: number) => string | undefined
 }
 
 /** Instances of one service that share storage and stream, at fixed places. */
@@ -60,10 +62,13 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
   const logOf = (place: Place) => `--- port ${place.port}\n${place.service?.logs() ?? "not running"}`
   const logs = () => [...pastLogs, ...places.map(logOf)].join("\n")
 
+  let started = 0
   const start = async (): Promise<Place> => {
     const place = places.find(({ service }) => service === undefined)
     if (place === undefined) throw new Error("Every place is taken.")
+    const entry = options.entryOf?.(started++)
     const service = await startService({
+      ...(entry === undefined ? {} : { entry }),
       port: place.port,
       storageDir: options.seenAt?.(places.indexOf(place)) ?? options.storageDir,
       until: false,
