@@ -54,6 +54,6 @@ export class ShapeRegistry extends Context.Service<
      * Completes when what other processes have told their clients is known here as well, as far as storage holds it: before
      * a client is told that its handle is none. At once in the process that makes and drops the shapes.
      */
-    readonly settle?: Effect.Effect<void>
+    readonly settle: Effect.Effect<void>
   }
 >()("baton/registry/ShapeRegistry") {}

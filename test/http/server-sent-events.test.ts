@@ -4,6 +4,7 @@ import { Effect, Fiber, Scope, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import { EventFramer } from "../../src/http/shape/EventFramer.ts"
 import { replyHeader } from "../../src/http/reply/ApiReply.ts"
+import { wholeReply } from "../../src/http/shape/Answer.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, requestOf } from "./support/harness.ts"
@@ -18,7 +19,7 @@ const upToDate = (lsn: string) =>
 const open = Effect.fnUntraced(function* (url: string) {
   const api = yield* ShapeApi
   const scope = yield* Scope.make()
-  const reply = yield* api.handle(requestOf(url)).pipe(Effect.provideService(Scope.Scope, scope))
+  const reply = yield* wholeReply(api.handle(requestOf(url))).pipe(Effect.provideService(Scope.Scope, scope))
   const pieces: Array<Uint8Array> = []
   const received = {
     get text() {

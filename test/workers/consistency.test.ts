@@ -71,7 +71,8 @@ const world = Effect.gen(function* () {
           main.write({ t: "dropped", ids: [shape.id], reason })
           return true
         }),
-      touch: () => {}
+      touch: () => {},
+      settle: Effect.void
     }
   }
   const link: MainLink = new MainLink("active", (message) => {

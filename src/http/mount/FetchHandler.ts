@@ -5,6 +5,7 @@ import { givenBytes } from "../request/GivenBytes.ts"
 import type { GivenBody } from "../node/NodeHandler.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { replyStream } from "../reply/ReplyStream.ts"
+import { wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
 
 const advice =
@@ -143,7 +144,7 @@ export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly
       }
       const body = typeof given === "object" ? given?.body : undefined
       const fiber = run(
-        Effect.provideService(api.handle(apiRequest(request, target, body)), Scope.Scope, scope)
+        Effect.provideService(wholeReply(api.handle(apiRequest(request, target, body))), Scope.Scope, scope)
       )
       Fiber.runIn(fiber, outer)
       const abort = () => {

@@ -7,6 +7,7 @@ import type { ApiReply } from "../reply/ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "../request/ApiRequest.ts"
 import { canBeLast } from "../node/LastReply.ts"
 import { replyStream } from "../reply/ReplyStream.ts"
+import { wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
 
 const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest => ({
@@ -68,7 +69,9 @@ export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) 
       const { prefix } = options
       const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
       yield* at.add("*", "/v1/*", (request) =>
-        Effect.map(api.handle(apiRequest(request)), (reply) => serverResponse(reply, request.method))
+        Effect.map(wholeReply(api.handle(apiRequest(request))), (reply) =>
+          serverResponse(reply, request.method)
+        )
       )
     })
   )

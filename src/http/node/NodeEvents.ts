@@ -56,8 +56,9 @@ export class NodeEventStream implements LogWatcher {
 
   /** Takes one step; false when there is nothing to do now. */
   private step(): boolean {
-    const { session, logs } = this.events
-    const next = session.next(Date.now())
+    const { session, services } = this.events
+    const { logs, timers } = services
+    const next = session.next(timers.nowMillis())
     switch (next._tag) {
       case "End":
         this.response.end()

@@ -1,6 +1,5 @@
-import { Cause, type Context, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
+import { Cause, type Context, Deferred, Effect, Exit, Fiber } from "effect"
 import { standardLimits } from "../../config/Limits.ts"
-import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
 import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
@@ -10,6 +9,8 @@ import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import type { ParkedEvents, ParkedRequest } from "../shape/ParkedRequest.ts"
 import { Pipeline } from "./Pipeline.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
+import type { Later } from "../shape/Answer.ts"
+import { finishParked } from "../shape/ReadLog.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
 
 /** Bytes of a request line, and of one header line, that are accepted. */
@@ -147,13 +148,13 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
 
   const begin: (...args: Parameters<NodeHandler>) => void = (request, response, given) => {
     try {
-      answer(request, response, typeof given === "object" ? given.body : undefined)
+      enter(request, response, typeof given === "object" ? given.body : undefined)
     } catch (problem) {
       run(fail(response, problem))
     }
   }
 
-  const answer = (request: NodeRequest, response: NodeResponse, body: unknown): void => {
+  const enter = (request: NodeRequest, response: NodeResponse, body: unknown): void => {
     const status = limitStatus(request)
     if (status !== undefined) {
       response.statusCode = status
@@ -165,18 +166,16 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(given, prefix) ?? "/.."
     const asked = new NodeApiRequest(request, target, body)
-    const made = api.immediate(asked)
-    if (made === undefined) serve(response, send(request, response, api.begin(asked)))
-    else if ("_tag" in made) hold(request, response, made)
-    else if (!sendReplyNow(request, response, made)) serve(response, finishReply(response, sendTimeoutMillis))
+    const answer = api.handle(asked)
+    if ("_tag" in answer)
+      if (answer._tag === "Later") serve(response, send(request, response, answer.made))
+      else hold(request, response, answer)
+    else if (!sendReplyNow(request, response, answer))
+      serve(response, finishReply(response, sendTimeoutMillis))
   }
 
   /** Makes a reply and sends it; a request that is parked instead is held, and then this is over. */
-  const send = (
-    request: NodeRequest,
-    response: NodeResponse,
-    making: Effect.Effect<ApiReply | ParkedRequest | ParkedEvents, never, Scope.Scope>
-  ): Effect.Effect<void> =>
+  const send = (request: NodeRequest, response: NodeResponse, making: Later["made"]): Effect.Effect<void> =>
     Effect.catchCause(
       Effect.scoped(
         Effect.flatMap(making, (made) =>
@@ -228,7 +227,7 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     all: allHeld,
     serve,
     finishReply: (response) => finishReply(response, sendTimeoutMillis),
-    answer: (request, response, parked) => send(request, response, parked.finish()),
+    answer: (request, response, parked) => send(request, response, finishParked(parked)),
     failed: (response, problem) => void run(fail(response, problem)),
     over
   }

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto"
+import { Cause, Effect, Option } from "effect"
+import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import { emptyBody, type ApiReply, type ReplyBody } from "./ApiReply.ts"
 import { cacheControl, forbidsSurrogates, type CacheClass, type CacheSettings } from "./CacheControl.ts"
 import { type Cors, corsHeaders, originHeaders } from "./Cors.ts"
-import type { Failure } from "./Failures.ts"
+import { crashed, type Failure } from "./Failures.ts"
 import { joinLists } from "./HostHeaders.ts"
 import type { Route } from "../request/Route.ts"
 
@@ -17,16 +19,7 @@ export interface ReplyContext {
 
 export const jsonType = "application/json; charset=utf-8"
 
-const idPrefix = randomBytes(9).toString("base64url")
-let idCounter = 0
-/** 20 characters, unique in this process and, by its random half, elsewhere. */
-const newRequestId = (): string => idPrefix + (idCounter++).toString(36).padStart(8, "0")
-
 const printable = /^[\x20-\x7e]{20,200}$/
-
-/** The client's own `x-request-id` where it is usable, else a new one. */
-export const requestIdOf = (given: string | undefined): string =>
-  given !== undefined && printable.test(given) ? given : newRequestId()
 
 const headerNames = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/
 
@@ -45,21 +38,41 @@ export class Replies {
   private readonly vary: string
   /** Headers that only depend on route, method and class, made once. */
   private readonly templates = new Map<string, ReadonlyArray<string>>()
+  private readonly idPrefix = randomBytes(9).toString("base64url")
+  private ids = 0
+  private suffixes: number
   /** Set when this instance is about to go: clients are to make their next connection elsewhere. */
   closeConnections = false
 
-  /** `decidesBy`: names of request headers that an answer depends on, besides those that all depend on. */
+  /**
+   * `startMillis`: Unix time. `decidesBy`: names of request headers that an answer depends on, besides those that all
+   * depend on.
+   */
   constructor(
     identity: string,
+    startMillis: number,
     settings: CacheSettings,
     decidesBy: ReadonlyArray<string>,
     cors: Cors = "everybody"
   ) {
+    this.suffixes = startMillis * 1000
     this.identity = identity
     this.settings = settings
     this.cors = cors
     const byOrigin = typeof cors === "object" ? ["origin"] : []
     this.vary = ["accept-encoding", ...decidesBy, ...byOrigin].join(", ")
+  }
+
+  /** The client's own `x-request-id` where it is usable, else a new one: 20 characters, by its random half unique everywhere. */
+  requestIdOf(given: string | undefined): string {
+    return given !== undefined && printable.test(given)
+      ? given
+      : this.idPrefix + (this.ids++).toString(36).padStart(8, "0")
+  }
+
+  /** Never the same twice, also after a restart, so that an answer without news never validates. */
+  uniqueSuffix(): string {
+    return String(++this.suffixes)
   }
 
   /**
@@ -131,4 +144,31 @@ export class Replies {
       headers.push("access-control-allow-headers", requestedHeaders)
     return this.make(204, headers, emptyBody)
   }
+}
+
+/** The reply that tells a client why there is no other. What must not happen is told to the operator. */
+export const failedReply = (
+  replies: Replies,
+  context: ReplyContext,
+  cause: Cause.Cause<Failure>
+): Effect.Effect<ApiReply> => {
+  const failure = Cause.findErrorOption(cause)
+  if (Option.isSome(failure)) return Effect.succeed(replies.failure(context, failure.value))
+  if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+  return Effect.logError(
+    `A ${context.method} request failed inside Baton (request ${context.requestId}). ` +
+      "This is a bug in Baton, please report it. The client gets a 500; the service goes on.",
+    cause
+  ).pipe(Effect.as(replies.failure(context, crashed)))
+}
+
+/** Counts an answer to a request for a shape, by what its headers say. */
+export const countReply = (counts: RequestCounts, { status, headers }: ApiReply, live: boolean): void => {
+  let knownError = false
+  let empty = false
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i] === "electric-has-data") empty = headers[i + 1] === "false"
+    else if (headers[i] === "electric-internal-known-error") knownError = true
+  }
+  counts.add(status, knownError, live, empty)
 }

@@ -4,6 +4,7 @@ import type { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import type { SubsetReader } from "../../registry/subset/SubsetReader.ts"
 import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
+import type { Timers } from "../../shared/Timers.ts"
 import type { Admission } from "./Admission.ts"
 import type { Authorize } from "../hook/Authorize.ts"
 import type { CompressedChunks } from "../reply/CompressedChunks.ts"
@@ -15,6 +16,7 @@ import type { ShapeResolver } from "./ResolveShape.ts"
 /** What the request handlers of one `ShapeApi` share. */
 export interface ApiServices {
   readonly config: BatonConfig
+  readonly timers: Timers
   readonly logs: ShapeLogs["Service"]
   readonly registry: ShapeRegistry["Service"]
   readonly health: HealthRef["Service"]

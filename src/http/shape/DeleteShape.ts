@@ -32,7 +32,7 @@ export const deleteShape = Effect.fnUntraced(function* (
   if (services.authorize !== undefined && selection.table === undefined)
     return yield* Effect.fail(invalidRequest({ table: ["can't be blank"] }))
 
-  if (services.registry.settle !== undefined) yield* services.registry.settle
+  yield* services.registry.settle
   const named = handle === undefined ? undefined : services.logs.byHandle(handle)
   let shape = named
   if (selection.table !== undefined) {

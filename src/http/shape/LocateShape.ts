@@ -1,4 +1,4 @@
-import { Clock, Effect, Option } from "effect"
+import { Effect, Option } from "effect"
 import { abilities, isStopping } from "../../health/HealthState.ts"
 import type { RefusalReason } from "../../health/Refusal.ts"
 import type { SnapshotFailed } from "../../registry/ShapeRegistry.ts"
@@ -74,9 +74,8 @@ const findOrCreate = Effect.fnUntraced(function* (
   resolved: ResolvedShape,
   facts: Facts
 ) {
-  const { health, logs, registry } = services
-  const clock = yield* Clock.Clock
-  const deadline = clock.currentTimeMillisUnsafe() + readinessMillis
+  const { health, logs, registry, timers } = services
+  const deadline = timers.nowMillis() + readinessMillis
   let why: RefusalReason | undefined
   while (true) {
     const existing = logs.byIdentity(resolved.identity)
@@ -91,7 +90,7 @@ const findOrCreate = Effect.fnUntraced(function* (
     // Nobody watches tables on an instance that waits: the active one may have made the shape of another definition.
     if (facts === "remembered") return yield* Effect.fail(outdatedTable)
     const state = health.current()
-    const remaining = deadline - clock.currentTimeMillisUnsafe()
+    const remaining = deadline - timers.nowMillis()
     if (isStopping(state) || remaining <= 0) return yield* Effect.fail(notNow(health, why))
     if (abilities[state].wakesOnRequest) yield* health.send("woken")
     const pause = Math.min(lookAgainMillis, remaining)
@@ -130,9 +129,8 @@ export const makeShape = Effect.fnUntraced(function* (
   handle: string | undefined,
   facts: Facts
 ) {
-  const { settle } = services.registry
-  if (handle !== undefined && settle !== undefined && services.logs.byHandle(handle) === undefined) {
-    yield* settle
+  if (handle !== undefined && services.logs.byHandle(handle) === undefined) {
+    yield* services.registry.settle
     const found = findShape(services, resolved, handle, services.logs.byHandle(handle))
     if (found !== undefined) return found
   }

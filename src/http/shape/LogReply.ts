@@ -30,13 +30,9 @@ export interface LogRequest {
   readonly where: WhereClause | undefined
 }
 
-let suffixes = Date.now() * 1000
-/** Never the same twice, so that an answer without news never validates. */
-const uniqueSuffix = (): string => String(++suffixes)
-
-const cursorOf = (services: ApiServices, { cursor }: LogRequest, nowMillis: number): string => {
+const cursorOf = (services: ApiServices, { cursor }: LogRequest): string => {
   const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
-  return String(nextCursor(nowMillis, interval, cursor, Math.random()))
+  return String(nextCursor(services.timers.epochMillis(), interval, cursor, Math.random()))
 }
 
 /** The headers of an answer from the log, in a new array. */
@@ -48,8 +44,7 @@ const answerHeaders = (
   next: string,
   upToDate: boolean,
   hasData: boolean,
-  withSchema: boolean,
-  nowMillis: number
+  withSchema: boolean
 ): Array<string> => {
   const { live } = request.params
   const headers = services.replies.headers(
@@ -57,7 +52,7 @@ const answerHeaders = (
     kind,
     kind === "sse" ? "text/event-stream" : jsonType
   )
-  if (live) headers.push("electric-cursor", cursorOf(services, request, nowMillis))
+  if (live) headers.push("electric-cursor", cursorOf(services, request))
   headers.push("etag", etag, "electric-handle", request.shape.handle)
   if (withSchema && !live) {
     headers.push("electric-schema", request.schemaHeader)
@@ -73,12 +68,16 @@ export const nothingNewReply = (
   services: ApiServices,
   request: LogRequest,
   next: string,
-  lsn: Lsn,
-  nowMillis: number
+  lsn: Lsn
 ): ApiReply => {
   const kind = request.params.live ? "live" : "catchUp"
-  const etag = logEtag(request.shape.handle, request.params.position.text, next, uniqueSuffix())
-  const headers = answerHeaders(services, request, kind, etag, next, true, false, true, nowMillis)
+  const etag = logEtag(
+    request.shape.handle,
+    request.params.position.text,
+    next,
+    services.replies.uniqueSuffix()
+  )
+  const headers = answerHeaders(services, request, kind, etag, next, true, false, true)
   return services.replies.make(200, headers, upToDateBody(lsn))
 }
 
@@ -118,28 +117,13 @@ interface LiveAnswer {
 const liveAnswers = new WeakMap<LogSlice, LiveAnswer>()
 
 /** A live answer that is sure to be sent whole: thousands of clients get the same one at once. */
-const liveReply = (
-  services: ApiServices,
-  request: LogRequest,
-  slice: LogSlice,
-  nowMillis: number
-): ApiReply => {
+const liveReply = (services: ApiServices, request: LogRequest, slice: LogSlice): ApiReply => {
   const { context, params, shape } = request
   let known = liveAnswers.get(slice)
   if (known === undefined || known.params !== params || known.method !== context.method) {
     const next = formatOffset(slice.next)
     const etag = logEtag(shape.handle, params.position.text, next)
-    const headers = answerHeaders(
-      services,
-      request,
-      "live",
-      etag,
-      next,
-      slice.upToDate,
-      true,
-      true,
-      nowMillis
-    )
+    const headers = answerHeaders(services, request, "live", etag, next, slice.upToDate, true, true)
     // It claims what it delivers and no more: it may be stored and shared by clients further behind.
     const body = logBody(slice, slice.upToDate ? slice.next.tx : undefined)
     known = {
@@ -153,7 +137,7 @@ const liveReply = (
   }
   const headers = known.headers.slice()
   headers[1] = context.requestId
-  headers[known.cursorAt] = cursorOf(services, request, nowMillis)
+  headers[known.cursorAt] = cursorOf(services, request)
   return services.replies.make(200, headers, known.body)
 }
 
@@ -162,11 +146,10 @@ export const sliceReply = (
   services: ApiServices,
   request: LogRequest,
   slice: LogSlice,
-  seenLsn: Lsn,
-  nowMillis: number
+  seenLsn: Lsn
 ): ApiReply => {
   const { params, shape, ifNoneMatch } = request
-  if (params.live && ifNoneMatch === undefined) return liveReply(services, request, slice, nowMillis)
+  if (params.live && ifNoneMatch === undefined) return liveReply(services, request, slice)
   const next = formatOffset(slice.next)
   const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
   const plain = logEtag(shape.handle, params.position.text, next)
@@ -175,17 +158,7 @@ export const sliceReply = (
   const compressed =
     isKnown || !mayCompress(request, slice) ? undefined : services.compressed.find(shape, slice)
   const etag = known ?? (compressed === undefined ? plain : gzipEtag(plain))
-  const headers = answerHeaders(
-    services,
-    request,
-    kind,
-    etag,
-    next,
-    slice.upToDate,
-    true,
-    !isKnown,
-    nowMillis
-  )
+  const headers = answerHeaders(services, request, kind, etag, next, slice.upToDate, true, !isKnown)
   if (isKnown) return services.replies.make(304, headers, emptyBody)
   if (compressed !== undefined) {
     headers.push("content-encoding", "gzip")
@@ -201,20 +174,17 @@ export interface EventReply extends ApiReply {
   readonly session: EventSession
 }
 
-export const isEventReply = (answer: object): answer is EventReply => "session" in answer && "body" in answer
-
 /** The reply that streams events, beginning with `first`; undefined when the client is ahead of the log. */
 export const eventReply = (
   services: ApiServices,
   request: LogRequest,
-  first: LogSlice | undefined,
-  nowMillis: number
+  first: LogSlice | undefined
 ): EventReply => {
   const { params, shape } = request
   const next = first === undefined ? params.position.text : formatOffset(first.next)
   const etag = logEtag(shape.handle, params.position.text, next)
   const upToDate = first?.upToDate ?? false
-  const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false, nowMillis)
+  const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false)
   // Tells nginx not to collect the stream before it passes it on.
   headers.push("x-accel-buffering", "no")
   const session = new EventSession(
@@ -222,10 +192,10 @@ export const eventReply = (
     shape,
     params.position.offset,
     first,
-    nowMillis,
+    services.timers.nowMillis(),
     sseLifetimeMillis,
     services.config.longPollTimeoutMillis / 2
   )
-  const run: WriteBody = (write) => runEvents(services.logs, session, write)
+  const run: WriteBody = (write) => runEvents(services, session, write)
   return { ...services.replies.make(200, headers, { _tag: "Events", run }), session }
 }

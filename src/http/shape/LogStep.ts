@@ -30,7 +30,8 @@ const isBehind = ({ health }: ApiServices): boolean => {
 }
 
 /**
- * The whole decision of a log request, made again after every look at the log. `lsn` was taken before the look:
+ * The whole decision of a log request, made again after every look at the log. Times are those of `ApiServices.timers`,
+ * which nobody sets. `lsn` was taken before the look:
  * what is committed in between then counts as not seen, instead of being claimed without having been delivered.
  */
 export const nextStep = (
@@ -58,12 +59,12 @@ export const nextStep = (
       if (params.sse) return { _tag: "Events", first: found }
       const isEmpty = found.body instanceof Uint8Array && found.body.length === 0
       if (!params.live || !found.upToDate || !isEmpty)
-        return { _tag: "Reply", reply: sliceReply(services, request, found, lsn, nowMillis) }
+        return { _tag: "Reply", reply: sliceReply(services, request, found, lsn) }
       const untilMillis = startMillis + longPollTimeoutMillis
       if (nowMillis < untilMillis) return { _tag: "Wait", after: found.next, untilMillis }
       const claimed = maxLsn(lsn, found.next.tx)
       const next = formatOffset(found.next)
-      return { _tag: "Reply", reply: nothingNewReply(services, request, next, claimed, nowMillis) }
+      return { _tag: "Reply", reply: nothingNewReply(services, request, next, claimed) }
     }
   }
 }

@@ -1,4 +1,3 @@
-import { Effect } from "effect"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { LogWatcher } from "../../storage/ShapeLogs.ts"
 import type { WakeReason } from "../../storage/state/Waiters.ts"
@@ -6,13 +5,11 @@ import type { Permit } from "./Admission.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
-import { countReply } from "../reply/CountReply.ts"
-import { failedReply } from "../reply/FailedReply.ts"
 import type { EventReply, LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "../reply/LogBody.ts"
 import { droppedWhileRead } from "../reply/Failures.ts"
 import { nextStep, outOfBounds } from "./LogStep.ts"
-import { readLog } from "./ReadLog.ts"
+import { countReply } from "../reply/Replies.ts"
 
 /** Whether a reply can be sent without waiting for its client in between: it is one piece, and not a large one. */
 export const isImmediate = ({ body }: ApiReply): boolean =>
@@ -26,9 +23,9 @@ export const isImmediate = ({ body }: ApiReply): boolean =>
  */
 export class ParkedRequest {
   readonly _tag = "Parked"
-  private readonly services: ApiServices
-  private readonly request: LogRequest
-  private permit: Permit
+  readonly services: ApiServices
+  readonly request: LogRequest
+  permit: Permit
   private startMillis: number
   private after: LogOffset
   private untilMillis: number
@@ -59,7 +56,12 @@ export class ParkedRequest {
    * the client is gone, and `release`.
    */
   watch(watcher: LogWatcher): WakeReason | { stop(): void } {
-    return this.services.logs.watch(this.request.shape, this.after, this.untilMillis - Date.now(), watcher)
+    return this.services.logs.watch(
+      this.request.shape,
+      this.after,
+      this.untilMillis - this.services.timers.nowMillis(),
+      watcher
+    )
   }
 
   /** Its time is over now: the next `resume` says that there is nothing new. */
@@ -67,7 +69,7 @@ export class ParkedRequest {
     this.startMillis = -Infinity
   }
 
-  /** The reply; or itself, when it was woken for nothing; or undefined when only `finish` can answer. */
+  /** The reply; or itself, when it was woken for nothing; or undefined when only `finishParked` can answer. */
   resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const made = this.answer(reason)
     if (made !== undefined && made !== this && !("_tag" in made))
@@ -75,39 +77,34 @@ export class ParkedRequest {
     return made
   }
 
-  /** The reply, where it takes waiting for a disk, or for the client to take pieces of it. */
-  finish(): Effect.Effect<ApiReply> {
-    const { services, request } = this
-    // Whoever was told that its time is over has not been told that it may be refused for that.
-    const startMillis = this.startMillis === -Infinity ? undefined : this.startMillis
-    return readLog(services, request, undefined, startMillis).pipe(
-      Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
-      Effect.tap((reply) => Effect.sync(() => countReply(services.requests, reply, true)))
-    )
+  /**
+   * When the request came. `undefined` after `expire`: whoever was told that its time is over has not been told that it may
+   * be refused for that.
+   */
+  sinceMillis(): number | undefined {
+    return this.startMillis === -Infinity ? undefined : this.startMillis
   }
 
   private answer(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const { services, request } = this
-    const { logs, replies } = services
+    const { logs, replies, timers } = services
     if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
     const lsn = logs.lastSeenLsn()
     const found = logs.readNow(request.shape, request.params.position.offset)
     if (found === undefined) return undefined
     // The log that it waits for may be there in another place: an answer would say that it is not.
     if (found._tag === "Ahead" && this.startMillis === -Infinity) return this
-    const step = nextStep(services, request, found, lsn, this.startMillis, Date.now())
+    const step = nextStep(services, request, found, lsn, this.startMillis, timers.nowMillis())
     if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
     if (step._tag === "Fail")
-      return step.failure === outOfBounds && services.registry.settle !== undefined
-        ? undefined
-        : replies.failure(request.context, step.failure)
+      return step.failure === outOfBounds ? undefined : replies.failure(request.context, step.failure)
     if (step._tag === "Events") return undefined
     this.after = step.after
     this.untilMillis = step.untilMillis
     return this
   }
 
-  /** Gives its place to another request. When the response is over, or `handle` takes it on. */
+  /** Gives its place to another request. When the response is over. */
   release(): void {
     this.services.admission.release(this.permit)
   }
@@ -116,14 +113,12 @@ export class ParkedRequest {
 /** An event stream that has been admitted: the head of its reply, and what is to be sent after it. */
 export class ParkedEvents {
   readonly _tag = "Events"
-  readonly logs: ApiServices["logs"]
+  readonly services: ApiServices
   readonly session: EventSession
   private reply: ApiReply | undefined
-  private readonly services: ApiServices
   private permit: Permit
 
   constructor(services: ApiServices, reply: EventReply, permit: Permit) {
-    this.logs = services.logs
     this.services = services
     this.reply = reply
     this.session = reply.session

@@ -1,11 +1,14 @@
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import { maxLsn } from "../../shared/Lsn.ts"
-import { formatOffset, type LogOffset } from "../../shapes/LogOffset.ts"
+import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
+import type { Permit } from "./Admission.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { droppedWhileRead, failed } from "../reply/Failures.ts"
+import { failed } from "../reply/Failures.ts"
+import { countReply, failedReply } from "../reply/Replies.ts"
 import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
 import { nextStep, outOfBounds } from "./LogStep.ts"
+import { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
 const unreadable = (error: ShapeReadError) =>
@@ -14,45 +17,57 @@ const unreadable = (error: ShapeReadError) =>
   ).pipe(Effect.andThen(Effect.fail(failed("Unable to retrieve shape log: it could not be read"))))
 
 /**
- * Answers a request for log entries: at once if there are any after its offset, or if it is not live; otherwise
- * when there are, when the shape is dropped, or when the long poll is over. Where it would wait, the caller may have it
- * parked instead. `startMillis`: when the request came, if that was before.
+ * Answers a request for log entries: at once if there are any after its offset, or if it is not live; otherwise it is
+ * parked. `startMillis`: when the request came, if that was before.
  */
-export const readLog = Effect.fnUntraced(function* <P = never>(
+export const readLog = Effect.fnUntraced(function* (
   services: ApiServices,
   request: LogRequest,
-  park?: (startMillis: number, after: LogOffset, untilMillis: number) => P,
-  startMillis?: number
+  permit: Permit,
+  startMillis = services.timers.nowMillis()
 ) {
-  const { logs } = services
-  const { params, shape } = request
+  const { logs, timers } = services
+  const { context, params, shape } = request
   const { position } = params
-  const clock = yield* Clock.Clock
-  const start = startMillis ?? clock.currentTimeMillisUnsafe()
-  let { settle } = services.registry
-  let lsn = logs.lastSeenLsn()
-  if (position.now) {
-    const last = logs.lastOffset(shape)
-    return nothingNewReply(services, request, formatOffset(last), maxLsn(lsn, last.tx), start)
-  }
-  const read = logs.read(shape, position.offset).pipe(Effect.catch(unreadable))
+  let isSettled = false
   while (true) {
-    const found = yield* read
+    const lsn = logs.lastSeenLsn()
+    if (position.now) {
+      const last = logs.lastOffset(shape)
+      return nothingNewReply(services, request, formatOffset(last), maxLsn(lsn, last.tx))
+    }
+    const found = yield* Effect.catch(logs.read(shape, position.offset), unreadable)
     if (found._tag === "Slice" && mustCompress(services, request, found))
       yield* services.compressed.prepare(shape, found)
-    const now = clock.currentTimeMillisUnsafe()
-    const step = nextStep(services, request, found, lsn, start, now)
-    if (step._tag === "Reply") return step.reply
-    if (step._tag === "Events") return eventReply(services, request, step.first, now)
-    if (step._tag === "Fail" && step.failure === outOfBounds && settle !== undefined) {
-      yield* settle // once: what it does not know after that, it will not know later
-      settle = undefined
-      continue
+    const step = nextStep(services, request, found, lsn, startMillis, timers.nowMillis())
+    switch (step._tag) {
+      case "Reply":
+        return step.reply
+      case "Wait":
+        return new ParkedRequest(services, request, permit, startMillis, step.after, step.untilMillis)
+      case "Events": {
+        const reply = eventReply(services, request, step.first)
+        return context.method === "HEAD" ? reply : new ParkedEvents(services, reply, permit)
+      }
+      case "Fail":
+        if (step.failure !== outOfBounds || isSettled) return yield* Effect.fail(step.failure)
+        yield* services.registry.settle // once: what it does not know after that, it will not know later
+        isSettled = true
     }
-    if (step._tag === "Fail") return yield* Effect.fail(step.failure)
-    if (park !== undefined) return park(start, step.after, step.untilMillis)
-    const wake = yield* logs.awaitChange(shape, step.after, step.untilMillis - now)
-    if (wake === "dropped") return yield* Effect.fail(droppedWhileRead)
-    lsn = logs.lastSeenLsn()
   }
 })
+
+/** Answers a request that was held, where that takes waiting for a disk, or for what other processes know. Never fails. */
+export const finishParked = (
+  parked: ParkedRequest
+): Effect.Effect<Effect.Success<ReturnType<typeof readLog>>> => {
+  const { permit, request, services } = parked
+  return readLog(services, request, permit, parked.sinceMillis()).pipe(
+    Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
+    Effect.tap((made) =>
+      Effect.sync(() => {
+        if (!("_tag" in made)) countReply(services.requests, made, true)
+      })
+    )
+  )
+}

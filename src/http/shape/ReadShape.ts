@@ -11,7 +11,7 @@ import { askHook } from "../hook/AskHook.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import { type Facts, onFreshFacts } from "./OnFreshFacts.ts"
 import type { ParsedQuery } from "../request/ParsedQuery.ts"
-import { eventReply, isEventReply, mustCompress, type LogRequest } from "./LogReply.ts"
+import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
 import { isImmediate, ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { readLog } from "./ReadLog.ts"
@@ -81,7 +81,7 @@ export const readShapeNow = (
   if (found === undefined) return undefined
   const log = logRequest(context, params, shape, resolved, request, query)
   if (found._tag === "Slice" && mustCompress(services, log, found)) return undefined
-  const now = Date.now()
+  const now = services.timers.nowMillis()
   const step = nextStep(services, log, found, lsn, now, now)
   if (step._tag === "Fail") return undefined
   if (step._tag === "Reply") {
@@ -94,7 +94,7 @@ export const readShapeNow = (
   services.admission.promote(permit)
   services.registry.touch(shape)
   if (step._tag === "Wait") return new ParkedRequest(services, log, permit, now, step.after, step.untilMillis)
-  const reply = eventReply(services, log, step.first, now)
+  const reply = eventReply(services, log, step.first)
   return new ParkedEvents(services, reply, permit)
 }
 
@@ -139,8 +139,8 @@ export const authorizeShape = (
       })
 
 /**
- * Answers GET, HEAD and POST of an admitted request, whose parameters are `merged`: the ordinary log, a live answer, or a subset. With `mayPark`, a live
- * request that would be held comes back parked, as `readShapeNow` parks it.
+ * Answers GET, HEAD and POST of an admitted request, whose parameters are `merged`: the ordinary log, a live answer, or a subset. A live request that
+ * would be held comes back parked, as `readShapeNow` parks it.
  */
 export const readShape = Effect.fnUntraced(function* (
   services: ApiServices,
@@ -148,8 +148,7 @@ export const readShape = Effect.fnUntraced(function* (
   request: ApiRequest,
   query: ParsedQuery,
   merged: MergedParams,
-  permit: Permit,
-  mayPark: boolean
+  permit: Permit
 ) {
   const parsed = merged === query.merged ? query.params : parseReadParams(merged)
   if (Result.isFailure(parsed)) return yield* Effect.fail(invalidRequest(parsed.failure))
@@ -168,7 +167,7 @@ export const readShape = Effect.fnUntraced(function* (
   const readiness = awaitReadiness(services)
   if (readiness !== undefined) yield* readiness
   return yield* onFreshFacts((facts) =>
-    answerRead(services, context, request, query, permit, mayPark, params, selection, facts)
+    answerRead(services, context, request, query, permit, params, selection, facts)
   )
 })
 
@@ -178,7 +177,6 @@ const answerRead = Effect.fnUntraced(function* (
   request: ApiRequest,
   query: ParsedQuery,
   permit: Permit,
-  mayPark: boolean,
   params: ShapeParams,
   selection: ShapeSelection,
   facts: Facts
@@ -194,13 +192,5 @@ const answerRead = Effect.fnUntraced(function* (
   services.registry.touch(shape)
   if (subset !== undefined)
     return yield* readSubset(services, context, params, shape, resolved.definition.schemaHeader, subset)
-  const log = logRequest(context, params, shape, resolved, request, query)
-  if (!mayPark || context.method === "HEAD") return yield* readLog(services, log)
-  const made = yield* readLog(
-    services,
-    log,
-    (startMillis, after, untilMillis) =>
-      new ParkedRequest(services, log, permit, startMillis, after, untilMillis)
-  )
-  return isEventReply(made) ? new ParkedEvents(services, made, permit) : made
+  return yield* readLog(services, logRequest(context, params, shape, resolved, request, query), permit)
 })

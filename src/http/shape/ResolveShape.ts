@@ -15,6 +15,7 @@ import { makeDefinition } from "../../shapes/MakeDefinition.ts"
 import { shapeIdentity, type ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { columnsOf } from "../../where/index.ts"
 import { Notices } from "../../telemetry/Notices.ts"
+import type { Timers } from "../../shared/Timers.ts"
 import type { Conditions } from "./Conditions.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "../reply/Failures.ts"
 import { type Facts, type Outdated, outdatedTable } from "./OnFreshFacts.ts"
@@ -98,6 +99,7 @@ const storedMatches = (
  */
 export class ShapeResolver {
   private readonly lookup: TableLookup
+  private readonly timers: Timers
   private readonly conditions: Conditions["Service"]
   private readonly notices = new Notices()
   private readonly cache = new Map<string, Cached>()
@@ -112,8 +114,9 @@ export class ShapeResolver {
     { readonly table: TableInfo; readonly refusal: Failure }
   >()
 
-  constructor(lookup: TableLookup, conditions: Conditions["Service"]) {
+  constructor(lookup: TableLookup, conditions: Conditions["Service"], timers: Timers) {
     this.lookup = lookup
+    this.timers = timers
     this.conditions = conditions
   }
 
@@ -152,7 +155,7 @@ export class ShapeResolver {
     const known = this.recent.get(selection) ?? this.cache.get(cacheKey(selection))
     if (known === undefined || !this.lookup.isFresh(known.table.oid)) return undefined
     const table = this.lookup.remembered(known.name.schema, known.name.name)
-    if (table === undefined || !isFresh(known, table)) return undefined
+    if (table === undefined || !this.isFresh(known, table)) return undefined
     this.recent.set(selection, known)
     return known.resolved
   }
@@ -231,10 +234,10 @@ export class ShapeResolver {
     table: TableInfo
   ): Effect.Effect<ResolvedShape, Failure> {
     const recent = this.recent.get(selection)
-    if (recent !== undefined && isFresh(recent, table)) return Effect.succeed(recent.resolved)
+    if (recent !== undefined && this.isFresh(recent, table)) return Effect.succeed(recent.resolved)
     const key = cacheKey(selection)
     const cached = this.cache.get(key)
-    if (cached !== undefined && isFresh(cached, table)) {
+    if (cached !== undefined && this.isFresh(cached, table)) {
       this.recent.set(selection, cached)
       return Effect.succeed(cached.resolved)
     }
@@ -250,7 +253,7 @@ export class ShapeResolver {
         table,
         freshUntil:
           selection.where !== undefined && /select/i.test(selection.where)
-            ? Date.now() + subselectFreshMillis
+            ? this.timers.nowMillis() + subselectFreshMillis
             : Infinity
       }
       this.remember(key, entry)
@@ -326,6 +329,13 @@ export class ShapeResolver {
     }
   }
 
+  private isFresh(cached: Cached, table: TableInfo): boolean {
+    return (
+      cached.table === table &&
+      (cached.freshUntil === Infinity || cached.freshUntil > this.timers.nowMillis())
+    )
+  }
+
   private forget(key: string): void {
     const entry = this.cache.get(key)
     if (entry === undefined) return
@@ -337,9 +347,6 @@ export class ShapeResolver {
 /** The key, and the condition as text and as constants. */
 const charactersOf = (key: string, { resolved }: Cached): number =>
   key.length + 2 * (resolved.definition.where?.sql.length ?? 0)
-
-const isFresh = (cached: Cached, table: TableInfo): boolean =>
-  cached.table === table && (cached.freshUntil === Infinity || cached.freshUntil > Date.now())
 
 const cacheKey = (selection: ShapeSelection): string =>
   JSON.stringify([

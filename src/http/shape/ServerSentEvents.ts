@@ -1,6 +1,7 @@
-import { Clock, Effect, Stream } from "effect"
-import type { LogSlice, ShapeLogs, ShapeReadError } from "../../storage/ShapeLogs.ts"
+import { Effect, Stream } from "effect"
+import type { LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import type { WritePiece } from "../reply/ApiReply.ts"
+import type { ApiServices } from "./ApiServices.ts"
 import { EventFramer, frameShared } from "./EventFramer.ts"
 import type { EventSession } from "./EventSession.ts"
 import { pieceBytes } from "../reply/LogBody.ts"
@@ -51,13 +52,12 @@ export const smallEvents = ({ body }: LogSlice): Buffer | undefined =>
 
 /** Runs an event stream to its end. */
 export const runEvents = Effect.fnUntraced(function* (
-  logs: ShapeLogs["Service"],
+  { logs, timers }: Pick<ApiServices, "logs" | "timers">,
   session: EventSession,
   write: WritePiece
 ) {
-  const clock = yield* Clock.Clock
   while (true) {
-    const step = session.next(clock.currentTimeMillisUnsafe())
+    const step = session.next(timers.nowMillis())
     switch (step._tag) {
       case "End":
         return

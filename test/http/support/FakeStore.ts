@@ -1,4 +1,4 @@
-import { Deferred, Effect, Exit, Stream } from "effect"
+import { Deferred, Effect, Exit, type Fiber, Stream } from "effect"
 import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
@@ -41,6 +41,8 @@ export class FakeStore {
   touched = 0
   lookups = 0
   waiting = 0
+  /** Runs what waits, by the clock of the test. */
+  run: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A> = Effect.runFork
   private nextId = 1
 
   /** Snapshot chunks of the next shapes to be created. */
@@ -182,7 +184,7 @@ export class FakeStore {
       const stored = this.shapes.get(shape.handle)
       if (stored === undefined) return "dropped"
       if (compareOffsets(this.last(stored), after) > 0) return "changed"
-      const fiber = Effect.runFork(this.logs.awaitChange(shape, after, timeoutMillis))
+      const fiber = this.run(this.logs.awaitChange(shape, after, timeoutMillis))
       fiber.addObserver((exit) => {
         if (Exit.isSuccess(exit)) watcher.woken(exit.value)
       })
@@ -208,6 +210,7 @@ export class FakeStore {
       ),
     touch: () => {
       this.touched++
-    }
+    },
+    settle: Effect.void
   }
 }

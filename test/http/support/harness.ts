@@ -4,6 +4,7 @@ import { parseConfig } from "../../../src/config/ParseConfig.ts"
 import { HealthRef } from "../../../src/health/HealthRef.ts"
 import { replyHeader, type ApiReply } from "../../../src/http/reply/ApiReply.ts"
 import { type ApiRequest, BodyTooLarge } from "../../../src/http/request/ApiRequest.ts"
+import { wholeReply } from "../../../src/http/shape/Answer.ts"
 import { Conditions } from "../../../src/http/shape/Conditions.ts"
 import { ShapeApi, type ShapeApiOptions } from "../../../src/http/shape/ShapeApi.ts"
 import { Inspector } from "../../../src/postgres/catalogue/Inspector.ts"
@@ -80,7 +81,13 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
     Layer.provideMerge(
       Layer.mergeAll(
         Layer.succeed(Config, testConfig(options.config)),
-        Layer.succeed(ShapeLogs, store.logs),
+        Layer.effect(
+          ShapeLogs,
+          Effect.map(Effect.context<never>(), (context) => {
+            store.run = Effect.runForkWith(context)
+            return store.logs
+          })
+        ),
         Layer.succeed(ShapeRegistry, store.registry),
         Layer.mock(Inspector)({
           table: (schema, name) =>
@@ -172,7 +179,7 @@ export const ask = Effect.fnUntraced(function* (target: string, asked: Asked = {
   const api = yield* ShapeApi
   return yield* Effect.scoped(
     Effect.gen(function* () {
-      const reply = yield* api.handle(requestOf(target, asked))
+      const reply = yield* wholeReply(api.handle(requestOf(target, asked)))
       const text = yield* Effect.orDie(bodyText(reply))
       const received: Received = {
         status: reply.status,

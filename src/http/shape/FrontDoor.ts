@@ -1,0 +1,186 @@
+import { Cause, Effect, Redacted, Scope } from "effect"
+import { healthAnswer } from "../../health/HealthState.ts"
+import { batonVersion } from "../../shared/ServerIdentity.ts"
+import type { ApiReply } from "../reply/ApiReply.ts"
+import type { ApiRequest } from "../request/ApiRequest.ts"
+import { type Answer, later, type Later, type Made, wholeReply } from "./Answer.ts"
+import type { ApiServices } from "./ApiServices.ts"
+import { deleteShape } from "./DeleteShape.ts"
+import { unauthorized, undecodableQuery, type Failure } from "../reply/Failures.ts"
+import { openApiDocument } from "../request/OpenApi.ts"
+import { redactQuery } from "../request/QueryString.ts"
+import { QueryParser, type ParsedQuery } from "../request/ParsedQuery.ts"
+import { readBody } from "./ReadBody.ts"
+import { admit, readShape, readShapeNow, refusedNow } from "./ReadShape.ts"
+import { countReply, failedReply, jsonType, type ReplyContext } from "../reply/Replies.ts"
+import type { MergedParams } from "../request/RequestBody.ts"
+import { rootPage, wantsPage } from "../reply/RootPage.ts"
+import { operationOf, routeOf, splitTarget, type Operation } from "../request/Route.ts"
+import { makeSecretCheck } from "../request/Secret.ts"
+
+/** A request, and what is known of it before anything is looked up. */
+interface Arrived {
+  readonly request: ApiRequest
+  readonly context: ReplyContext
+  readonly path: string
+  readonly query: string
+  readonly operation: Operation
+}
+
+/** For metrics: must not fail for a query that cannot be parsed. */
+const isLive = (query: string): boolean => /(?:^|&)live=true(?:&|$)/.test(query)
+
+const isOfShape = (operation: Operation): boolean => operation === "readShape" || operation === "deleteShape"
+
+/** The one way of every request through the API, whatever server it came to. */
+export class FrontDoor {
+  private readonly services: ApiServices
+  private readonly parser: QueryParser
+  private readonly secret: string | undefined
+  private readonly logsRequests: boolean
+
+  constructor(services: ApiServices) {
+    const { logLevel, secret } = services.config
+    this.services = services
+    this.parser = new QueryParser(makeSecretCheck(secret))
+    this.secret = secret === undefined ? undefined : Redacted.value(secret)
+    this.logsRequests = logLevel === "debug"
+  }
+
+  handle(request: ApiRequest): Answer {
+    const { path, query } = splitTarget(request.target)
+    const context: ReplyContext = {
+      method: request.method,
+      route: routeOf(path),
+      requestId: this.services.replies.requestIdOf(request.header("x-request-id")),
+      origin: request.header("origin")
+    }
+    const arrived: Arrived = {
+      request,
+      context,
+      path,
+      query,
+      operation: operationOf(context.route, context.method)
+    }
+    return this.logsRequests ? later(this.logged(arrived)) : this.answer(arrived)
+  }
+
+  private answer(arrived: Arrived): Answer {
+    const { context, operation, query, request } = arrived
+    let parsed: ParsedQuery | undefined
+    try {
+      if (!isOfShape(operation)) return this.simpleAnswer(context, request, operation)
+      parsed = this.parser.parse(query)
+      const made =
+        operation === "readShape" ? readShapeNow(this.services, context, request, parsed) : undefined
+      if (made !== undefined) {
+        if (!("_tag" in made)) countReply(this.services.requests, made, isLive(query))
+        return made
+      }
+    } catch {
+      // The long way meets the same error, and reports it.
+    }
+    return later(this.longWay(arrived, parsed))
+  }
+
+  /** The answer that may have to wait: for a disk, for the database, for another state of this instance. */
+  private longWay(arrived: Arrived, parsed: ParsedQuery | undefined): Later["made"] {
+    const { context, operation, query, request } = arrived
+    const { replies, requests } = this.services
+    const made = Effect.catchCause(
+      Effect.suspend((): Effect.Effect<Made, Failure, Scope.Scope> =>
+        isOfShape(operation)
+          ? this.shapeAnswer(context, request, parsed ?? this.parser.parse(query))
+          : Effect.succeed(this.simpleAnswer(context, request, operation))
+      ),
+      (cause: Cause.Cause<Failure>) => failedReply(replies, context, cause)
+    )
+    if (!isOfShape(operation)) return made
+    return Effect.tap(made, (reply) =>
+      Effect.sync(() => {
+        if (!("_tag" in reply)) countReply(requests, reply, isLive(query))
+      })
+    )
+  }
+
+  private shapeAnswer(
+    context: ReplyContext,
+    request: ApiRequest,
+    query: ParsedQuery
+  ): Effect.Effect<Made, Failure, Scope.Scope> {
+    const { services } = this
+    if (!query.authorized) return Effect.fail(unauthorized)
+    if (!query.wellFormed) return Effect.fail(undecodableQuery)
+    if (context.method === "DELETE") return deleteShape(services, context, request, query.merged)
+    if (context.method !== "POST") return this.admitted(context, request, query, query.merged)
+    // Only what has arrived whole takes a place: a client may send its body as slowly as it likes.
+    const refused = refusedNow(services, query.values)
+    return refused === undefined
+      ? Effect.flatMap(readBody(services, request, query.merged), (merged) =>
+          this.admitted(context, request, query, merged)
+        )
+      : Effect.fail(refused)
+  }
+
+  private admitted(
+    context: ReplyContext,
+    request: ApiRequest,
+    query: ParsedQuery,
+    merged: MergedParams
+  ): Effect.Effect<Made, Failure, Scope.Scope> {
+    const { services } = this
+    return Effect.flatMap(Effect.scope, (scope) => {
+      const permit = admit(services, query.values)
+      if ("_tag" in permit) return Effect.fail(permit)
+      return Effect.andThen(
+        Scope.addFinalizer(
+          scope,
+          Effect.sync(() => services.admission.release(permit))
+        ),
+        readShape(services, context, request, query, merged, permit)
+      )
+    })
+  }
+
+  /** Replies that depend on nothing but the request and the state of this instance. */
+  private simpleAnswer(context: ReplyContext, request: ApiRequest, operation: Operation): ApiReply {
+    const { config, health, replies } = this.services
+    switch (operation) {
+      case "preflight":
+        return replies.preflight(context, request.header("access-control-request-headers"))
+      case "health": {
+        const { status, body } = healthAnswer(health.current(), health.failure() !== undefined)
+        return replies.text(context, status, "health", jsonType, JSON.stringify(body))
+      }
+      case "openapi":
+        return replies.text(context, 200, "catchUp", jsonType, openApiDocument())
+      case "root": {
+        if (!wantsPage(request.header("accept")))
+          return replies.text(context, 200, "unspecific", undefined, "")
+        const page = rootPage(batonVersion, health.current(), config.secret !== undefined)
+        return replies.text(context, 200, "unspecific", "text/html; charset=utf-8", page)
+      }
+      default:
+        return replies.text(context, 404, "unspecific", undefined, "Not found")
+    }
+  }
+
+  /**
+   * The same, with one debug line per request, without the secrets that its query may carry. It says how long the request
+   * took as a whole, so nothing is parked.
+   */
+  private logged(arrived: Arrived): Later["made"] {
+    return Effect.gen({ self: this }, function* () {
+      const { context, path, query } = arrived
+      const { timers } = this.services
+      const start = timers.nowMillis()
+      const reply = yield* wholeReply(this.answer(arrived))
+      const millis = Math.round(timers.nowMillis() - start)
+      const target = query === "" ? path : `${path}?${redactQuery(query, this.secret)}`
+      yield* Effect.logDebug(
+        `${context.method} ${target}: ${reply.status} after ${millis} ms (request ${context.requestId})`
+      )
+      return reply
+    })
+  }
+}
