@@ -79,6 +79,29 @@ describe("admission", () => {
     )
   )
 
+  it.effect("refuses in a full house also what could be answered, or held, at once", () =>
+    withApi({ initial: 2, existing: 1 }, (store, handle) =>
+      Effect.gen(function* () {
+        const api = yield* ShapeApi
+        const known = `${shape}&handle=${handle}`
+        const answered = api.handle(requestOf(`${known}&offset=-1`))
+        assert.isFalse("_tag" in answered, "it can be answered at once")
+        yield* start(`${known}&offset=0_inf&live=true`)
+        const { touched } = store
+        for (const target of [
+          "offset=-1",
+          "offset=0_0",
+          "offset=0_inf&live=true",
+          "offset=0_inf&live=true&live_sse=true"
+        ])
+          assert.strictEqual((yield* ask(`${known}&${target}`)).status, 503, target)
+        assert.deepStrictEqual(api.stats().rejected, { initial: 0, existing: 4 })
+        assert.strictEqual(store.touched, touched, "a refused request does not keep a shape alive")
+        assert.deepStrictEqual(yield* running, [0, 1])
+      })
+    )
+  )
+
   it.effect("refuses a POST with the cache rule of a POST", () => {
     const store = new FakeStore()
     return Effect.gen(function* () {

@@ -3,6 +3,7 @@ import { Effect, Fiber, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { logBody } from "../../src/http/reply/LogBody.ts"
+import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
 import type { LogPieces } from "../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import {
@@ -11,6 +12,7 @@ import {
   ask,
   type HarnessOptions,
   type Received,
+  requestOf,
   secret,
   table
 } from "./support/harness.ts"
@@ -599,25 +601,52 @@ describe("the secret", () => {
     "%73ecret=s3cre%74"
   ]
 
+  const refusesStrangers = (store: FakeStore) =>
+    Effect.gen(function* () {
+      const { created, lookups } = store
+      for (const path of paths)
+        for (const query of wrongQueries)
+          for (const method of ["GET", "HEAD", "POST", "DELETE"]) {
+            const received = yield* ask(`${path}?table=items&offset=-1&${query}`, {
+              method,
+              headers: { authorization: "Bearer s3cret", cookie: "secret=s3cret" },
+              body: '{"secret":"s3cret"}'
+            })
+            assert.strictEqual(received.status, 401, `${method} ${path}?${query}`)
+            assert.strictEqual(received.text, '{"message":"Unauthorized - Invalid API secret"}')
+            assert.strictEqual(received.header("content-type"), "application/json; charset=utf-8")
+            assert.strictEqual(received.header("access-control-allow-origin"), "*")
+          }
+      assert.strictEqual(store.created, created)
+      assert.strictEqual(store.lookups, lookups, "a stranger's request looks nothing up")
+    })
+
   it.effect("is asked for on every spelling of the shape route, before anything else", () =>
+    withApi(refusesStrangers, { config: { secret: secret("s3cret") } })
+  )
+
+  it.effect("is asked for as well where the answer is there at once", () =>
     withApi(
       (store) =>
         Effect.gen(function* () {
-          for (const path of paths)
-            for (const query of wrongQueries)
-              for (const method of ["GET", "HEAD", "POST", "DELETE"]) {
-                const received = yield* ask(`${path}?table=items&offset=-1&${query}`, {
-                  method,
-                  headers: { authorization: "Bearer s3cret", cookie: "secret=s3cret" },
-                  body: '{"secret":"s3cret"}'
-                })
-                assert.strictEqual(received.status, 401, `${method} ${path}?${query}`)
-                assert.strictEqual(received.text, '{"message":"Unauthorized - Invalid API secret"}')
-                assert.strictEqual(received.header("content-type"), "application/json; charset=utf-8")
-                assert.strictEqual(received.header("access-control-allow-origin"), "*")
-              }
-          assert.strictEqual(store.created, 0)
-          assert.strictEqual(store.lookups, 0, "a stranger's request looks nothing up")
+          const api = yield* ShapeApi
+          const target = "/v1/shape?table=items&offset=-1&secret=s3cret"
+          yield* ask(target)
+          const known = api.handle(requestOf(target))
+          assert.isFalse("_tag" in known, "it is")
+          yield* refusesStrangers(store)
+          const handle = [...store.shapes.keys()].join()
+          for (const rest of [
+            "offset=-1",
+            "offset=0_0",
+            "offset=0_inf&live=true",
+            "offset=0_inf&live_sse=true&live=true"
+          ])
+            assert.strictEqual(
+              (yield* ask(`/v1/shape?table=items&handle=${handle}&${rest}&secret=s3cre`)).status,
+              401,
+              rest
+            )
         }),
       { config: { secret: secret("s3cret") } }
     )
