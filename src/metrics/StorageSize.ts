@@ -1,5 +1,4 @@
 import { join } from "node:path"
-import { listDirectory } from "../storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { fileBytes } from "../storage/JournalSize.ts"
 
@@ -9,8 +8,8 @@ const shapesPerTurn = 5000
 /** Bytes of the checkpoint files and of the files of shapes, as far as the shapes know them: no file of theirs is looked at. */
 export const shapeAndCheckpointBytes = async (engine: StorageEngine): Promise<number> => {
   let bytes = 0
-  for (const name of await listDirectory(engine.paths.meta)) {
-    if (name.startsWith("meta-")) bytes += (await fileBytes(join(engine.paths.meta, name))) ?? 0
+  for (const name of await engine.paths.disk.list(engine.paths.meta)) {
+    if (name.startsWith("meta-")) bytes += (await fileBytes(engine.paths, join(engine.paths.meta, name))) ?? 0
   }
   let seen = 0
   for (const shape of engine.store.all()) {

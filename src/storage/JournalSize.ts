@@ -1,7 +1,6 @@
-import { stat } from "node:fs/promises"
 import { join } from "node:path"
 import type { JournalEnd } from "./records/Records.ts"
-import { listDirectory, parseSegmentFile, type StoragePaths } from "./disk/StorageDir.ts"
+import { parseSegmentFile, type StoragePaths } from "./disk/StorageDir.ts"
 
 interface JournalFile {
   readonly epoch: number
@@ -12,18 +11,18 @@ interface JournalFile {
 /** The files of the journal as they are now. One that goes away meanwhile is left out. */
 export const journalFiles = async (paths: StoragePaths): Promise<ReadonlyArray<JournalFile>> => {
   const files: Array<JournalFile> = []
-  for (const name of await listDirectory(paths.journal)) {
+  for (const name of await paths.disk.list(paths.journal)) {
     const parsed = parseSegmentFile(name)
     if (parsed === undefined) continue
-    const bytes = await fileBytes(join(paths.journal, name))
+    const bytes = await fileBytes(paths, join(paths.journal, name))
     if (bytes !== undefined) files.push({ ...parsed, bytes })
   }
   return files
 }
 
-export const fileBytes = async (path: string): Promise<number | undefined> => {
+export const fileBytes = async ({ disk }: StoragePaths, path: string): Promise<number | undefined> => {
   try {
-    return (await stat(path)).size
+    return (await disk.stat(path))?.size
   } catch {
     return undefined
   }

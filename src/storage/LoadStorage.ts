@@ -42,7 +42,7 @@ interface LoadOptions {
  */
 export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> => {
   const { paths, timers } = options
-  await paths.sight.prepare([paths.root, paths.meta])
+  await paths.disk.prepare([paths.root, paths.meta])
   for (let attempt = 0; ; attempt++) {
     const loaded = await begin(options, attempt)
     let isWhole = false

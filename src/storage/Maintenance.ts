@@ -1,4 +1,3 @@
-import { rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./journal/Epochs.ts"
@@ -12,7 +11,7 @@ import {
   openCheckpointWriter
 } from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
-import { listDirectory, parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
+import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
 /**
@@ -185,7 +184,7 @@ export class Maintenance {
     const { paths, segments, timers, writer } = this.engine
     if (writer === undefined) return
     const atMillis = timers.nowMillis() + this.options.removalDelayMillis
-    for (const name of await listDirectory(paths.journal)) {
+    for (const name of await paths.disk.list(paths.journal)) {
       const file = parseSegmentFile(name)
       if (file === undefined || file.epoch > writer.epoch || this.doomed.has(name)) continue
       if (file.segment < first || segments.epochOf(file.segment) !== file.epoch)
@@ -203,7 +202,7 @@ export class Maintenance {
         await segments.forget(segment)
         segmentEnds.delete(segment - 1)
       }
-      await rm(join(paths.journal, name), { force: true })
+      await paths.disk.remove(join(paths.journal, name))
     }
   }
 
@@ -212,23 +211,22 @@ export class Maintenance {
     if (store.removed.length === 0) return
     const dropped = store.removed.splice(0)
     if (!(await this.engine.settled())) return
-    for (const shape of dropped) await rm(shapeDir(paths, shape.handle), { recursive: true, force: true })
+    for (const shape of dropped) await paths.disk.removeTree(shapeDir(paths, shape.handle))
   }
 
   /** Files of shapes that no record speaks of, and files of which the writing was not finished: left over from a crash. */
   private async collectOrphans(): Promise<void> {
     const { store, paths, timers } = this.engine
-    const found = await listDirectory(paths.shapes)
-    const unfinished = (await listDirectory(paths.root)).filter((name) => name.endsWith(".tmp"))
+    const found = await paths.disk.list(paths.shapes)
+    const unfinished = (await paths.disk.list(paths.root)).filter((name) => name.endsWith(".tmp"))
     if (!(await this.engine.settled())) return
     for (const name of unfinished) {
       const path = join(paths.root, name)
-      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }))
-      if (mtimeMs < timers.epochMillis() - this.options.removalDelayMillis) await rm(path, { force: true })
+      const mtimeMs = (await paths.disk.stat(path))?.mtimeMs ?? Infinity
+      if (mtimeMs < timers.epochMillis() - this.options.removalDelayMillis) await paths.disk.remove(path)
     }
     for (const name of found) {
-      if (store.byHandle(name) === undefined)
-        await rm(join(paths.shapes, name), { recursive: true, force: true })
+      if (store.byHandle(name) === undefined) await paths.disk.removeTree(join(paths.shapes, name))
     }
   }
 }

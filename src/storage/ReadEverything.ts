@@ -1,6 +1,6 @@
 import { readToEnd, type JournalReader } from "./journal/JournalReader.ts"
 import type { SegmentFiles } from "./segments/SegmentFiles.ts"
-import { longestLateMillis } from "./disk/Sight.ts"
+import { longestLateMillis } from "./disk/Disk.ts"
 import type { ShapeStore } from "./state/ShapeStore.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import { pause, type Timers } from "../shared/Timers.ts"
@@ -8,7 +8,7 @@ import { lockMillis, lookMillis, sayAfterMillis } from "./StorageTimings.ts"
 
 /** The engine, as far as its takeover has to read. */
 interface Reading {
-  readonly paths: Pick<StoragePaths, "sight">
+  readonly paths: Pick<StoragePaths, "disk">
   readonly timers: Timers
   readonly reader: JournalReader | undefined
   readonly store: ShapeStore
@@ -47,7 +47,7 @@ export const readEverything = async (reading: Reading, certainty: Certainty): Pr
       await reading.load()
       continue
     }
-    if (!said && reading.paths.sight.mayBeLate && waited >= sayAfterMillis) {
+    if (!said && reading.paths.disk.mayBeLate && waited >= sayAfterMillis) {
       said = true
       reading.warn(
         `The end of the journal cannot be seen from here yet: this file system shows late what another machine has written. It is looked for again, for ${longestLateMillis / 1000} s at most, before it is taken for lost. Shapes are served meanwhile.`
@@ -63,6 +63,6 @@ export const readEverything = async (reading: Reading, certainty: Certainty): Pr
 
 const isMissing = async ({ paths, reader, store }: Reading, certainty: Certainty): Promise<boolean> => {
   // Where there is no journal, none is seen late: its directory has been opened anew.
-  if (!paths.sight.mayBeLate || (reader?.epoch ?? 0) === 0) return false
+  if (!paths.disk.mayBeLate || (reader?.epoch ?? 0) === 0) return false
   return ((await certainty.confirmedLsn()) ?? 0n) > store.positionLsn
 }

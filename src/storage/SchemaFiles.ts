@@ -1,9 +1,9 @@
-import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
-import { type StoragePaths, writeWhole } from "./disk/StorageDir.ts"
+import { readWhole, writeWhole } from "./disk/Files.ts"
+import type { StoragePaths } from "./disk/StorageDir.ts"
 
 /**
  * `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions.
@@ -24,7 +24,7 @@ export const writeSchemaFile = async (
   file: SchemaFile,
   content: unknown
 ): Promise<void> => {
-  await writeWhole(pathOf(paths, file), await promisify(gzip)(JSON.stringify(content)))
+  await writeWhole(paths.disk, pathOf(paths, file), await promisify(gzip)(JSON.stringify(content)))
 }
 
 /** Reads the file anew when it has changed since the last time; `undefined` when it is not there or damaged. */
@@ -34,11 +34,14 @@ export const schemaFileReader = (paths: StoragePaths, file: SchemaFile): Effect.
   let content: unknown
   return Effect.promise(async () => {
     try {
-      const { ino, mtimeMs, size } = await stat(path)
-      const version = `${ino} ${mtimeMs} ${size}`
+      const found = await paths.disk.stat(path)
+      if (found === undefined) return undefined
+      const version = `${found.ino} ${found.mtimeMs} ${found.size}`
       if (version === readAt) return content
       // The checksum of the compressed form tells damage apart.
-      content = JSON.parse((await promisify(gunzip)(await readFile(path))).toString("utf8"))
+      content = JSON.parse(
+        (await promisify(gunzip)((await readWhole(paths.disk, path)) ?? "")).toString("utf8")
+      )
       readAt = version
       return content
     } catch {

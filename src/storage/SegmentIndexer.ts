@@ -1,9 +1,8 @@
-import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { readEpochs } from "./journal/Epochs.ts"
 import { indexedBytes, writeIndex } from "./segments/SegmentIndexFiles.ts"
 import { SegmentScan } from "./segments/SegmentScan.ts"
-import { listDirectory, parseSegmentFile } from "./disk/StorageDir.ts"
+import { parseSegmentFile } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 import { indexIdleMillis } from "./StorageTimings.ts"
 
@@ -119,14 +118,14 @@ export class SegmentIndexer {
   /** Indexes of segments that are gone, or do not count. */
   private async removeOld(): Promise<void> {
     const { oldestSegment, paths, segments, writer } = this.engine
-    const names = await listDirectory(paths.indexes)
+    const names = await paths.disk.list(paths.indexes)
     if (writer === undefined || (await this.engine.isFenced())) return
     for (const name of names) {
       const file = parseSegmentFile(name.slice(0, 17))
       if (file !== undefined && file.epoch > writer.epoch) continue
       const isWanted = name.length === 17 && file !== undefined && file.segment >= oldestSegment
       if (!isWanted || segments.epochOf(file.segment) !== file.epoch)
-        await rm(join(paths.indexes, name), { force: true })
+        await paths.disk.remove(join(paths.indexes, name))
     }
   }
 }

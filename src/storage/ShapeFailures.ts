@@ -1,5 +1,5 @@
 import { DamagedFile } from "./disk/FileIntegrity.ts"
-import { longestLateMillis } from "./disk/Sight.ts"
+import { longestLateMillis } from "./disk/Disk.ts"
 import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
 import { ReadFailures } from "./logs/ReadFailures.ts"
 import { type ShapeHandle, ShapeReadError } from "./ShapeLogs.ts"
@@ -19,7 +19,7 @@ export class ShapeFailures {
 
   constructor(engine: StorageEngine) {
     this.engine = engine
-    this.counted = new ReadFailures(engine.timers.nowMillis, () => engine.paths.sight.mayBeLate)
+    this.counted = new ReadFailures(engine.timers.nowMillis, () => engine.paths.disk.mayBeLate)
   }
 
   /** What the readers of this shape are told. */
@@ -38,7 +38,7 @@ export class ShapeFailures {
   /** The file is damaged, and not only seen late. Whoever reads it meanwhile gets an error, and may come again. */
   private isSure({ isShort, path }: DamagedFile): boolean {
     const { doubts, engine } = this
-    if (!isShort || !engine.paths.sight.mayBeLate) return true
+    if (!isShort || !engine.paths.disk.mayBeLate) return true
     const nowMillis = engine.timers.nowMillis()
     const sinceMillis = doubts.get(path) ?? nowMillis
     if (doubts.size >= rememberedDoubts) doubts.clear()

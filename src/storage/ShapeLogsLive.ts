@@ -46,7 +46,7 @@ class LogReads {
       paths: engine.paths,
       memory: (segment, position, length) => engine.memory(segment, position, length),
       readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
-      integrity: new FileIntegrity(engine.paths.sight)
+      integrity: new FileIntegrity(engine.paths.disk)
     }
     this.chunks = new SnapshotChunks(this.source)
     this.shared = new SharedSlices(engine.timers)

@@ -92,9 +92,9 @@ const openEngine = Effect.fnUntraced(function* (
 })
 
 const loadAndFollow = Effect.fnUntraced(function* (engine: StorageEngine, place: Place) {
-  const { directory, isMemory, streamId } = place
+  const { directory, isMemory } = place
   if (!isMemory) yield* checkWriting(engine, place)
-  const others = yield* Effect.promise(() => otherFormatVersions(directory, streamId).catch(() => []))
+  const others = yield* Effect.promise(() => otherFormatVersions(engine.paths).catch(() => []))
   if (others.length > 0) {
     yield* Effect.logInfo(
       `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises"
 import { Effect } from "effect"
 import {
   claimEpoch,
@@ -25,7 +24,7 @@ import type { ShapeState } from "./state/ShapeState.ts"
 import { ShapeStore } from "./state/ShapeStore.ts"
 import { createLayout, type StoragePaths } from "./disk/StorageDir.ts"
 import { nameLostShapes } from "./checkpoint/LostShapes.ts"
-import { isGone } from "./disk/Sight.ts"
+import { isGone } from "./disk/DiskFault.ts"
 import { SharedLook } from "../shared/SharedLook.ts"
 import { pause, systemTimers, type Timers } from "../shared/Timers.ts"
 import { eagerPollMillis, idlePollMillis, readAgainMillis, secureMillis } from "./StorageTimings.ts"
@@ -479,6 +478,6 @@ export class StorageEngine {
     await this.reader?.close()
     await this.proofs.close()
     await this.segments.close()
-    if (this.options.removeOnClose) await rm(this.paths.root, { recursive: true, force: true })
+    if (this.options.removeOnClose) await this.paths.disk.removeTree(this.paths.root)
   }
 }

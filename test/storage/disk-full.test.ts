@@ -1,90 +1,24 @@
-import { spawnSync } from "node:child_process"
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
-import { vi } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { changes, createShape, hasty, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 import { patient } from "../../testing/Load.ts"
-
-const fault = vi.hoisted(() => ({ full: false }))
-
-/** For where no file system of our own can be mounted: a write that fails in the middle. */
-vi.mock("node:fs", async (original) => {
-  const real = await original<typeof import("node:fs")>()
-  const { promisify } = await import("node:util")
-  const write = (...args: Parameters<typeof real.write>) => real.write(...args)
-  const writeAt = promisify(real.write)
-  const failing = async (fd: number, buffer: Buffer, offset: number, length: number, position: number) => {
-    if (!fault.full) return writeAt(fd, buffer, offset, length, position)
-    await writeAt(fd, buffer, offset, Math.floor(length / 2), position)
-    throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" })
-  }
-  Object.defineProperty(write, promisify.custom, { value: failing })
-  return { ...real, write }
-})
-
-interface Disk {
-  readonly path: string
-  readonly fill: () => void
-  readonly free: () => void
-  readonly remove: () => void
-}
-
-/** A file system of a megabyte where that can be had (root on Linux), otherwise a made-up one. */
-const smallDisk = (): Disk => {
-  const path = temporaryDirectory()
-  const isMounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", path]).status === 0
-  const filler = join(path, "filler")
-  return {
-    path,
-    fill: () => {
-      if (!isMounted) fault.full = true
-      else
-        for (const size of [100_000, 10_000, 1000]) {
-          for (let n = 0; ; n++) {
-            try {
-              writeFileSync(filler, Buffer.alloc(size), { flag: "a" })
-            } catch {
-              break
-            }
-          }
-        }
-    },
-    free: () => {
-      fault.full = false
-      rmSync(filler, { force: true })
-    },
-    remove: () => {
-      if (isMounted) spawnSync("umount", ["-l", path])
-      rmSync(path, { recursive: true, force: true })
-    }
-  }
-}
+import { changes, createShape, engineAt, hasty, readAll, writeTransaction } from "./support.ts"
 
 it("a full disk holds up what is durable, and nothing else; what was written meanwhile is not lost", async () => {
-  const disk = smallDisk()
+  const disk = new FaultyDisk()
   const warnings: Array<string> = []
-  const log = Logger.layer([Logger.make(({ message }) => warnings.push(String(message)))])
   const open = async () => {
-    const engine = new StorageEngine({
-      paths: storagePaths(disk.path, "default"),
-      chunkBytesThreshold: 1 << 20,
-      segmentBytes: 1 << 20,
-      recentBytes: 1 << 20,
+    const engine = engineAt(FaultyDisk.directory, {
+      disk: disk.mount(),
       durableWrites: true,
-      removeOnClose: false,
-      run: (effect) => void Effect.runPromise(Effect.provide(effect, log)),
-      timers: hasty
+      segmentBytes: 1 << 20,
+      timers: hasty,
+      said: warnings
     })
     await engine.load()
     return engine
   }
-  mkdirSync(disk.path, { recursive: true })
   const engine = await open()
   const follower = await open()
   try {
@@ -98,7 +32,7 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
     let acknowledgeable = engine.writer?.durableMarker ?? 0
     engine.hooks.onDurable = (marker) => (acknowledgeable = marker)
 
-    disk.fill()
+    disk.isFull = true
     for (let t = 2; t <= 20; t++) write(t)
     const marker = engine.writer?.marker ?? 0
     const durable = engine.writer?.durable()
@@ -114,7 +48,7 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
       Array.from({ length: seen.length }, (_, i) => `${(i + 1) * 100}_0!`)
     )
 
-    disk.free()
+    disk.isFull = false
     assert.isTrue(await durable)
     assert.isFalse(engine.writer?.isFailing)
     assert.strictEqual(acknowledgeable, marker)
@@ -122,13 +56,13 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
     await eventually("the follower has all of it", () => follower.store.lastCommitLsn === 2100n)
     assert.strictEqual(changes(await readAll(follower, shape, snapshotEnd)).length, 21)
 
-    disk.fill()
+    disk.isFull = true
     for (let t = 22; t <= 40; t++) write(t)
     await eventually("the disk is seen to be full", () => engine.writer?.isFailing)
     const began = performance.now()
     await engine.release(500)
     assert.isBelow(performance.now() - began, patient(5000))
-    disk.free()
+    disk.isFull = false
     // What was not durable comes again from Postgres, to whoever is next.
     await follower.takeOver()
     const left = changes(await readAll(follower, shape, snapshotEnd)).length
@@ -143,9 +77,8 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
       assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), whole)
     assert.match(warnings[0] ?? "", /cannot write journal segment 1.*ENOSPC.*retrying/)
   } finally {
-    disk.free()
+    disk.isFull = false
     await engine.close().catch(() => {})
     await follower.close().catch(() => {})
-    disk.remove()
   }
 })

@@ -1,9 +1,9 @@
 import { assert, describe, it, onTestFinished } from "vitest"
-import type { FileHandle } from "node:fs/promises"
 import { rmSync } from "node:fs"
 import { Effect } from "effect"
 import { claimEpoch, publishEpoch, readEpochs } from "../../src/storage/journal/Epochs.ts"
-import { FileSight, longestLateMillis, type Sight } from "../../src/storage/disk/Sight.ts"
+import { type DiskFile, longestLateMillis } from "../../src/storage/disk/Disk.ts"
+import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -24,26 +24,25 @@ import {
  * What a machine sees of a directory that another one writes to. An open file ends where it ended when it was opened. With
  * `isFrozen` nothing is asked of the server at all, not even for a file that is opened: what was seen once stays.
  */
-class LateSight implements Sight {
-  readonly mayBeLate = true
+class LateDisk extends RealDisk {
+  override mayBeLate = true
   isFrozen = false
   private readonly sizes = new Map<string, number>()
   private readonly listings = new Map<string, ReadonlyArray<string>>()
-  private readonly own = new FileSight()
 
-  prepare(): Promise<void> {
+  override prepare(): Promise<void> {
     return Promise.resolve()
   }
 
-  async list(path: string): Promise<ReadonlyArray<string>> {
+  override async list(path: string): Promise<ReadonlyArray<string>> {
     const known = this.isFrozen ? this.listings.get(path) : undefined
-    const names = known ?? (await this.own.list(path))
+    const names = known ?? (await super.list(path))
     this.listings.set(path, names)
     return names
   }
 
-  async open(path: string): Promise<FileHandle | undefined> {
-    const file = await this.own.open(path)
+  override async open(path: string): Promise<DiskFile | undefined> {
+    const file = await super.open(path)
     if (file === undefined) return undefined
     const now = await file.stat()
     const size = (this.isFrozen ? this.sizes.get(path) : undefined) ?? now.size
@@ -53,7 +52,7 @@ class LateSight implements Sight {
         if (name === "read")
           return async (into: Buffer, at: number, length: number, position: number) => {
             const count = Math.max(0, Math.min(length, size - position))
-            return count === 0 ? { bytesRead: 0, buffer: into } : target.read(into, at, count, position)
+            return count === 0 ? 0 : target.read(into, at, count, position)
           }
         if (name === "stat") return async () => Object.assign(await target.stat(), { size })
         const value: unknown = Reflect.get(target, name)
@@ -72,11 +71,11 @@ const fast: Timers = {
 
 const setting = (timers: Timers = systemTimers, segmentBytes = 2000) => {
   const directory = temporaryDirectory()
-  const sight = new LateSight()
+  const disk = new LateDisk()
   const said: Array<string> = []
   const writer = engineAt(directory, { segmentBytes })
   const follower = new StorageEngine({
-    paths: { ...storagePaths(directory, "default"), sight },
+    paths: { ...storagePaths(directory, "default"), disk },
     chunkBytesThreshold: 10 << 20,
     segmentBytes,
     recentBytes: 1 << 20,
@@ -89,7 +88,7 @@ const setting = (timers: Timers = systemTimers, segmentBytes = 2000) => {
     for (const engine of [writer, follower]) await engine.close()
     rmSync(directory, { recursive: true, force: true })
   })
-  return { directory, sight, said, writer, follower }
+  return { directory, disk, said, writer, follower }
 }
 
 const neverAsked = () => Promise.resolve(undefined)
@@ -149,12 +148,12 @@ describe("a follower of files that another machine writes", () => {
 /** A follower to which nothing that was written lately is shown. */
 const late = async (timers: Timers) => {
   const made = setting(timers)
-  const { follower, sight, writer } = made
+  const { follower, disk, writer } = made
   await writer.takeOver()
   const shape = createShape(writer, "a")
   await writer.writer?.durable()
   await follower.load()
-  sight.isFrozen = true
+  disk.isFrozen = true
   await follower.catchUp()
   for (let i = 0; i < 30; i++)
     writeTransaction(writer, 1000n + BigInt(i), [{ op: 0, ids: [shape.id], padding: 100 }])
@@ -164,8 +163,8 @@ const late = async (timers: Timers) => {
 
 describe("whoever takes over while even files that are opened are seen late", () => {
   it("looks again until storage has what Postgres was told is safe", async () => {
-    const { follower, said, shape, sight } = await late(systemTimers)
-    setTimeout(() => (sight.isFrozen = false), 700)
+    const { follower, said, shape, disk } = await late(systemTimers)
+    setTimeout(() => (disk.isFrozen = false), 700)
     assert.isDefined(await follower.takeOver(always, undefined, () => Promise.resolve(1037n)))
     assert.strictEqual(follower.live(shape)?.end.tx, 1029n)
     assert.match(said.join("\n"), /cannot be seen from here yet/)
@@ -217,14 +216,14 @@ describe("files of shapes that are seen late", () => {
 
 describe("a claim", () => {
   it("is above those of others, whether they can be seen or not", async () => {
-    const { directory, sight } = setting()
+    const { directory, disk } = setting()
     const paths = storagePaths(directory, "default")
-    const others = { ...paths, sight }
+    const others = { ...paths, disk }
     const engine = engineAt(directory)
     onTestFinished(() => engine.close())
     await engine.takeOver()
-    await sight.list(paths.epochs)
-    sight.isFrozen = true
+    await disk.list(paths.epochs)
+    disk.isFrozen = true
     await readEpochs(others, 0)
     for (let epoch = 2; epoch < 5; epoch++) {
       assert.strictEqual(await claimEpoch(paths), epoch)

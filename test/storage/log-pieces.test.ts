@@ -1,3 +1,4 @@
+import { diskFault } from "../../src/storage/disk/DiskFault.ts"
 import { assert, describe, it } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { FileIntegrity } from "../../src/storage/disk/FileIntegrity.ts"
@@ -12,7 +13,7 @@ import { definitionOf } from "./support.ts"
 
 const segments = 3
 
-const system = (code: string) => Object.assign(new Error(code), { code, syscall: "open" })
+const system = (code: string) => diskFault("open", "/nowhere", { code })
 
 /** A journal of random entries, in whatever order they stand there, and a source that has some of it in memory. */
 const randomLog = (random: Random) => {

@@ -7,7 +7,7 @@ import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
 import { ChunkCache } from "../../src/shared/ByteCache.ts"
 import { DamagedFile, FileIntegrity } from "../../src/storage/disk/FileIntegrity.ts"
 import { wholeFile } from "../../src/storage/logs/FilePieces.ts"
-import { FileSight } from "../../src/storage/disk/Sight.ts"
+import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import { snapshotChunkFile } from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -101,7 +101,7 @@ describe("finished snapshot chunks", () => {
 
   it("are looked at as a whole once, and again when somebody has touched the file", async () => {
     const path = join(directory, "chunk")
-    const integrity = new FileIntegrity(new FileSight())
+    const integrity = new FileIntegrity(new RealDisk())
     const bytes = Buffer.alloc(700_000, "content ")
     const sum = { bytes: bytes.length, crc: crc32(bytes) }
     const buffer = Buffer.alloc(256 * 1024)

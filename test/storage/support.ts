@@ -5,6 +5,7 @@ import { Effect, Logger, Stream } from "effect"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
+import type { Disk } from "../../src/storage/disk/Disk.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
@@ -39,6 +40,10 @@ export interface EngineSettings {
   readonly segmentBytes?: number
   readonly recentBytes?: number
   readonly timers?: Timers
+  readonly durableWrites?: boolean
+  readonly metaDir?: string
+  /** Another one than the machine's own. */
+  readonly disk?: Disk
   /** Gets what the engine logs. */
   readonly said?: Array<string>
 }
@@ -49,11 +54,11 @@ export const recordingLogger = (said: Array<string>) =>
 
 export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
   new StorageEngine({
-    paths: storagePaths(directory, "default"),
+    paths: storagePaths(directory, "default", settings.metaDir, settings.disk),
     chunkBytesThreshold: settings.chunkBytesThreshold ?? 10 << 20,
     segmentBytes: settings.segmentBytes ?? 32 << 20,
     recentBytes: settings.recentBytes ?? 1 << 20,
-    durableWrites: false,
+    durableWrites: settings.durableWrites ?? false,
     removeOnClose: false,
     run: (effect) =>
       void Effect.runPromise(

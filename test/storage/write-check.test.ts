@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { diskFault } from "../../src/storage/disk/DiskFault.ts"
 import { checkWritable, writeProblem } from "../../src/storage/disk/WriteCheck.ts"
 import { createShape, engineAt, temporaryDirectory } from "./support.ts"
 
@@ -50,7 +51,7 @@ describe("whether storage can be written", () => {
       (await check(below))?.message,
       `ELECTRIC_STORAGE_DIR=${below} cannot be written by ${uid}: ENOTDIR; something in this path is no directory; name another one`
     )
-    const denied = Object.assign(new Error("denied"), { code: "EACCES", path: join(directory, "default") })
+    const denied = diskFault("create", join(directory, "default"), { code: "EACCES" })
     assert.match(
       writeProblem({ variable: "ELECTRIC_STORAGE_DIR", path: directory }, denied).message,
       /cannot be written by uid \d+: EACCES at .*\/default; chown it, or set fsGroup/

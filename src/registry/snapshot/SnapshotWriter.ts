@@ -1,16 +1,11 @@
-import { type FileHandle, mkdir, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 import { Effect } from "effect"
 import { recordKind } from "../../storage/records/Records.ts"
 import { RunningSnapshot } from "../../storage/state/RunningSnapshot.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
-import {
-  directoryMode,
-  fileMode,
-  shapeDir,
-  snapshotChunkFile,
-  syncDirectory
-} from "../../storage/disk/StorageDir.ts"
+import type { DiskFile } from "../../storage/disk/Disk.ts"
+import { makeDirectories, writeFully } from "../../storage/disk/Files.ts"
+import { shapeDir, snapshotChunkFile } from "../../storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { type NotActive, notActive, SnapshotFailed } from "../ShapeRegistry.ts"
 import type { SnapshotSink } from "./Snapshotter.ts"
@@ -43,7 +38,7 @@ export const makeSnapshotWriter = (
 ): { readonly sink: SnapshotSink<Failure>; readonly close: Effect.Effect<void> } => {
   let held: Array<Buffer> = []
   let heldBytes = 0
-  let file: FileHandle | undefined
+  let file: DiskFile | undefined
   let inFiles = false
   let index = 0
   let position = 0
@@ -66,18 +61,17 @@ export const makeSnapshotWriter = (
     io(async () => {
       if (file === undefined) {
         if (index === 0) {
-          await mkdir(shapeDir(engine.paths, shape.handle), { recursive: true, mode: directoryMode })
-          if (engine.options.durableWrites) await syncDirectory(engine.paths.shapes)
+          await makeDirectories(engine.paths.disk, shapeDir(engine.paths, shape.handle))
+          if (engine.options.durableWrites) await engine.paths.disk.syncDirectory(engine.paths.shapes)
         }
-        file = await open(snapshotChunkFile(engine.paths, shape.handle, index), "w", fileMode)
+        file = await engine.paths.disk.openToWrite(
+          snapshotChunkFile(engine.paths, shape.handle, index),
+          "empty"
+        )
         position = 0
         crc = 0
       }
-      let at = 0
-      while (at < bytes.length) {
-        const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at)
-        at += bytesWritten
-      }
+      await writeFully(file, bytes, position)
       position += bytes.length
       crc = crc32(bytes, crc)
       running.writtenBytes = position
@@ -116,11 +110,12 @@ export const makeSnapshotWriter = (
     file = undefined
     yield* io(async () => {
       try {
-        if (engine.options.durableWrites) await done?.datasync()
+        if (engine.options.durableWrites) await done?.sync()
       } finally {
         await done?.close()
       }
-      if (engine.options.durableWrites) await syncDirectory(shapeDir(engine.paths, shape.handle))
+      if (engine.options.durableWrites)
+        await engine.paths.disk.syncDirectory(shapeDir(engine.paths, shape.handle))
     })
     if (engine.writer === undefined) return yield* takenOver
   })

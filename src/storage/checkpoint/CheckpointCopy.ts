@@ -1,41 +1,59 @@
-import { mkdtemp, rm } from "node:fs/promises"
-import { createWriteStream } from "node:fs"
+import { mkdtemp } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
-import { pipeline } from "node:stream/promises"
 import { Effect } from "effect"
-import type { Sight } from "../disk/Sight.ts"
+import type { Disk } from "../disk/Disk.ts"
+import { writeFully } from "../disk/Files.ts"
+import { RealDisk } from "../disk/RealDisk.ts"
 
 const pauseMillis = 50
 /** A checkpoint that changes for so long while it is copied is read as it stands. */
 const patienceMillis = 10_000
 /** SQLite counts in its header how often the file has been written ("The SQLite Database File Format", 1.3). */
 const headerBytes = 100
+const pieceBytes = 256 * 1024
+/** SQLite opens the copy, so it stands where SQLite finds it. */
+const local = new RealDisk()
 
 /** Identity, size, time and header of a file as it is now; `undefined` when it is not there. */
-const stampOf = async (sight: Sight, path: string): Promise<string | undefined> => {
-  const file = await sight.open(path)
+const stampOf = async (disk: Disk, path: string): Promise<string | undefined> => {
+  const file = await disk.open(path)
   if (file === undefined) return undefined
   try {
     const { ino, mtimeMs, size } = await file.stat()
     const header = Buffer.alloc(headerBytes)
-    const { bytesRead } = await file.read(header, 0, headerBytes, 0)
+    const bytesRead = await file.read(header, 0, headerBytes, 0)
     return `${ino} ${mtimeMs} ${size} ${header.toString("hex", 0, bytesRead)}`
   } finally {
     await file.close()
   }
 }
 
-const stampsOf = async (sight: Sight, path: string): Promise<readonly [string, string | undefined]> => {
+const stampsOf = async (disk: Disk, path: string): Promise<readonly [string, string | undefined]> => {
   const journal = `${path}-journal`
-  const hasJournal = (await sight.list(dirname(path))).includes(basename(journal))
-  return [(await stampOf(sight, path)) ?? "", hasJournal ? await stampOf(sight, journal) : undefined]
+  const hasJournal = (await disk.list(dirname(path))).includes(basename(journal))
+  return [(await stampOf(disk, path)) ?? "", hasJournal ? await stampOf(disk, journal) : undefined]
 }
 
-const copyFile = async (sight: Sight, from: string, to: string): Promise<void> => {
-  const file = await sight.open(from)
-  // A stream from a handle closes it, whichever way it ends.
-  if (file !== undefined) await pipeline(file.createReadStream(), createWriteStream(to, { mode: 0o600 }))
+const copyFile = async (disk: Disk, from: string, to: string): Promise<void> => {
+  const file = await disk.open(from)
+  if (file === undefined) return
+  try {
+    const copy = await local.openToWrite(to, "empty")
+    try {
+      const piece = Buffer.allocUnsafe(pieceBytes)
+      for (let at = 0; ;) {
+        const bytes = await file.read(piece, 0, piece.length, at)
+        if (bytes === 0) return
+        await writeFully(copy, piece.subarray(0, bytes), at)
+        at += bytes
+      }
+    } finally {
+      await copy.close()
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 /**
@@ -45,7 +63,7 @@ const copyFile = async (sight: Sight, from: string, to: string): Promise<void> =
  * read, because a crash might have left the same. Only the copy is written to.
  */
 export const withCopy = <A, E>(
-  sight: Sight,
+  disk: Disk,
   path: string,
   use: (copy: string) => Effect.Effect<A, E>
 ): Effect.Effect<A, unknown> =>
@@ -56,11 +74,11 @@ export const withCopy = <A, E>(
         const copy = join(directory, "checkpoint.sqlite")
         const copied = Effect.tryPromise({
           try: async () => {
-            const [before, journalBefore] = await stampsOf(sight, path)
-            await rm(`${copy}-journal`, { force: true })
-            await copyFile(sight, path, copy)
-            if (journalBefore !== undefined) await copyFile(sight, `${path}-journal`, `${copy}-journal`)
-            const [after, journalAfter] = await stampsOf(sight, path)
+            const [before, journalBefore] = await stampsOf(disk, path)
+            await local.remove(`${copy}-journal`)
+            await copyFile(disk, path, copy)
+            if (journalBefore !== undefined) await copyFile(disk, `${path}-journal`, `${copy}-journal`)
+            const [after, journalAfter] = await stampsOf(disk, path)
             return before === after && journalBefore === journalAfter
           },
           catch: (cause) => cause
@@ -69,5 +87,5 @@ export const withCopy = <A, E>(
           yield* Effect.sleep(pauseMillis)
         return yield* use(copy)
       }),
-    (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+    (directory) => Effect.promise(() => local.removeTree(directory).catch(() => {}))
   )

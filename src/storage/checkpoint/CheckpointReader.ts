@@ -148,9 +148,9 @@ interface Content {
  */
 const contentOf = (paths: StoragePaths, path: string): Effect.Effect<Content | undefined, unknown> =>
   Effect.gen(function* () {
-    const { sight } = paths
-    const inCopy = withCopy(sight, path, (copy) => readIn(copy, false))
-    if (sight.mayBeLate) return yield* inCopy
+    const { disk } = paths
+    const inCopy = withCopy(disk, path, (copy) => readIn(copy, false))
+    if (disk.mayBeLate) return yield* inCopy
     const began = performance.now()
     while (true) {
       const read = yield* Effect.result(readIn(path, true))

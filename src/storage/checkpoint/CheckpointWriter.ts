@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs"
-import { open, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { Effect, Schema, type Scope } from "effect"
@@ -10,7 +8,8 @@ import type { ShapeState } from "../state/ShapeState.ts"
 import type { ShapeStore, StreamSource } from "../state/ShapeStore.ts"
 import { removeNamesBefore, ShapeNames } from "./ShapeNames.ts"
 import { make, type SqliteClient } from "./SqliteClient.ts"
-import { fileMode, metaFile, type StoragePaths } from "../disk/StorageDir.ts"
+import { fromDisk } from "../disk/DiskFault.ts"
+import { metaFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /** The checkpoint cannot be read or written now. Shapes are safe: the journal holds what the checkpoint lacks. */
 export class CheckpointError extends Schema.TaggedError<CheckpointError>()("CheckpointError", {
@@ -51,7 +50,7 @@ export const failing = (what: string, path: string) => (cause: unknown) =>
 
 /** Checkpoint files, newest epoch first. */
 export const checkpointFiles = async (paths: StoragePaths): Promise<ReadonlyArray<string>> =>
-  (await paths.sight.list(paths.meta))
+  (await paths.disk.list(paths.meta))
     .filter((name) => /^meta-[0-9a-f]{8}\.sqlite$/.test(name))
     .toSorted()
     .toReversed()
@@ -101,11 +100,11 @@ export const openCheckpointWriter = (
   Effect.gen(function* () {
     const path = metaFile(paths, epoch)
     // SQLite would make it readable for everybody. Its rollback journal is as private as this file.
-    yield* Effect.tryPromise({
-      try: async () => (await open(path, "a", fileMode)).close(),
-      catch: failing("create", path)
-    })
-    const filename = paths.sight.mayBeLate ? withoutLocks(path) : path
+    yield* Effect.mapError(
+      fromDisk(async () => (await paths.disk.openToWrite(path, "any")).close()),
+      failing("create", path)
+    )
+    const filename = paths.disk.mayBeLate ? withoutLocks(path) : path
     const client = yield* openMeta(filename, { readonly: false, meta: options })
     yield* Effect.try({
       try: () => {
@@ -207,18 +206,23 @@ const makeWriter = (paths: StoragePaths, epoch: number, client: SqliteClient): C
       removeGone(store)
       const text = JSON.stringify({ ...head, shapes: written.size })
       putHead.run(text, textChecksum(1, text))
-      yield* Effect.tryPromise({
-        try: () => names.write(written.values(), written.size),
-        catch: failing("write the names beside", path)
-      })
-      if (!(yield* Effect.promise(settled))) {
+      yield* Effect.mapError(
+        fromDisk(() => names.write(written.values(), written.size)),
+        failing("write the names beside", path)
+      )
+      if (!(yield* Effect.mapError(fromDisk(settled), failing("write", path)))) {
         yield* rollBack
         return false
       }
       db.exec("COMMIT")
       if (!whole) {
-        yield* Effect.promise(() => removeOtherCheckpoints(paths, path))
-        yield* Effect.promise(() => removeNamesBefore(paths, epoch))
+        yield* Effect.mapError(
+          fromDisk(async () => {
+            await removeOtherCheckpoints(paths, path)
+            await removeNamesBefore(paths, epoch)
+          }),
+          failing("remove what came before", path)
+        )
       }
       whole = true
       return true
@@ -232,7 +236,7 @@ const makeWriter = (paths: StoragePaths, epoch: number, client: SqliteClient): C
 const removeOtherCheckpoints = async (paths: StoragePaths, current: string): Promise<void> => {
   for (const path of await checkpointFiles(paths)) {
     if (path >= current) continue
-    await rm(path, { force: true })
-    if (existsSync(`${path}-journal`)) await rm(`${path}-journal`, { force: true })
+    await paths.disk.remove(path)
+    await paths.disk.remove(`${path}-journal`)
   }
 }

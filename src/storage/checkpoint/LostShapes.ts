@@ -1,5 +1,5 @@
 import { readShapeNames } from "./ShapeNames.ts"
-import { listDirectory, type StoragePaths } from "../disk/StorageDir.ts"
+import type { StoragePaths } from "../disk/StorageDir.ts"
 
 /** A line of a log that can still be read. */
 const handlesPerLine = 100
@@ -9,7 +9,7 @@ export const nameLostShapes = (paths: StoragePaths, warn: (message: string) => v
   warn(
     "The checkpoint of this storage directory is missing, and part of the journal that it stands for is gone. All shapes are dropped and their clients fetch them again. Instances that share a storage directory must share the directory of its metadata, too."
   )
-  Promise.all([readShapeNames(paths), listDirectory(paths.shapes)]).then(
+  Promise.all([readShapeNames(paths), paths.disk.list(paths.shapes)]).then(
     ([names, directories]) => {
       const handles = [...new Set([...names, ...directories])]
       for (let from = 0; from < handles.length; from += handlesPerLine) {

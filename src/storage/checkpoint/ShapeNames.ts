@@ -1,5 +1,5 @@
-import { appendFile, readFile, rm } from "node:fs/promises"
-import { fileMode, listDirectory, namesFile, type StoragePaths, writeWhole } from "../disk/StorageDir.ts"
+import { readWhole, writeFully, writeWhole } from "../disk/Files.ts"
+import { namesFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /** Handles that have gone stay in the file until it says so many more than there are. */
 const slack = 10_000
@@ -41,19 +41,28 @@ export class ShapeNames {
     const lines = this.pending.splice(0)
     this.lines += lines.length
     if (this.whole && this.lines <= 2 * count + slack) {
-      if (lines.length > 0) await appendFile(path, lines.join(""), { mode: fileMode })
+      if (lines.length > 0) await this.append(path, lines.join(""))
       return
     }
     let text = ""
     for (const handle of present) text += `+${handle}\n`
-    await writeWhole(path, text)
+    await writeWhole(this.paths.disk, path, text)
     this.lines = count
     this.whole = true
+  }
+
+  private async append(path: string, text: string): Promise<void> {
+    const file = await this.paths.disk.openToWrite(path, "any")
+    try {
+      await writeFully(file, Buffer.from(text), (await file.stat()).size)
+    } finally {
+      await file.close()
+    }
   }
 }
 
 const epochsOf = async (paths: StoragePaths): Promise<ReadonlyArray<number>> =>
-  (await listDirectory(paths.root)).flatMap((name) => {
+  (await paths.disk.list(paths.root)).flatMap((name) => {
     const match = /^names-([0-9a-f]{8})$/.exec(name)
     return match === null ? [] : [parseInt(match[1] ?? "", 16)]
   })
@@ -63,7 +72,8 @@ export const readShapeNames = async (paths: StoragePaths): Promise<ReadonlySet<s
   const found = new Set<string>()
   const newest = Math.max(...(await epochsOf(paths)))
   if (!Number.isFinite(newest)) return found
-  for (const line of (await readFile(namesFile(paths, newest), "utf8")).split("\n")) {
+  const text = (await readWhole(paths.disk, namesFile(paths, newest)))?.toString() ?? ""
+  for (const line of text.split("\n")) {
     const handle = line.slice(1)
     if (!handlePattern.test(handle)) continue
     if (line.startsWith("+")) found.add(handle)
@@ -75,5 +85,5 @@ export const readShapeNames = async (paths: StoragePaths): Promise<ReadonlySet<s
 /** After a whole checkpoint of `epoch`. */
 export const removeNamesBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
   for (const other of await epochsOf(paths))
-    if (other < epoch) await rm(namesFile(paths, other), { force: true })
+    if (other < epoch) await paths.disk.remove(namesFile(paths, other))
 }

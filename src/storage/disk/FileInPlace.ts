@@ -1,15 +1,11 @@
-import { fstat } from "node:fs"
-import { stat } from "node:fs/promises"
 import { basename, dirname } from "node:path"
-import { promisify } from "node:util"
-import { isGone, type Sight } from "./Sight.ts"
-
-const statOf = promisify(fstat)
+import type { Disk, DiskFile } from "./Disk.ts"
+import { isGone } from "./DiskFault.ts"
 
 /** Whether an open file has a name: without one nobody will ever read what is written to it. */
-export const isLinked = async (fd: number): Promise<boolean> => {
+export const isLinked = async (file: DiskFile): Promise<boolean> => {
   try {
-    return (await statOf(fd)).nlink > 0
+    return (await file.stat()).nlink > 0
   } catch (error) {
     // Another machine has removed it.
     if (isGone(error)) return false
@@ -17,13 +13,14 @@ export const isLinked = async (fd: number): Promise<boolean> => {
   }
 }
 
-/** Whether an open file is the one that stands at `path`. */
-export const isInPlace = async (sight: Sight, fd: number, path: string): Promise<boolean> => {
+/** Whether an open file is the one that stands at its path. */
+export const isInPlace = async (disk: Disk, file: DiskFile): Promise<boolean> => {
+  const { path } = file
   try {
     // Numbers of files mean nothing on some file systems that are shared.
-    if (sight.mayBeLate) return (await sight.list(dirname(path))).includes(basename(path))
-    const [open, named] = await Promise.all([statOf(fd), stat(path)])
-    return open.ino === named.ino
+    if (disk.mayBeLate) return (await disk.list(dirname(path))).includes(basename(path))
+    const [open, named] = await Promise.all([file.stat(), disk.stat(path)])
+    return open.ino === named?.ino
   } catch (error) {
     if (isGone(error)) return false
     throw error

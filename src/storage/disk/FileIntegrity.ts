@@ -1,7 +1,5 @@
-import type { Stats } from "node:fs"
-import type { FileHandle } from "node:fs/promises"
 import { crc32 } from "node:zlib"
-import type { Sight } from "./Sight.ts"
+import type { Disk, DiskFile, FileStat } from "./Disk.ts"
 
 /** A file of a shape does not hold what was written: a damaged disk, or somebody changed it. */
 export class DamagedFile extends Error {
@@ -28,7 +26,7 @@ const readBytes = 256 * 1024
 const rememberedFiles = 100_000
 
 /** What tells a file that has been looked at from one that somebody put there or wrote to since. */
-type FileStamp = Pick<Stats, "dev" | "ino" | "size" | "mtimeMs">
+type FileStamp = Pick<FileStat, "dev" | "ino" | "size" | "mtimeMs">
 
 const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp): string =>
   `${bytes} ${crc} ${dev} ${ino} ${size} ${mtimeMs}`
@@ -40,15 +38,15 @@ const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp
 export class FileIntegrity {
   private readonly sound = new Map<string, Promise<void>>()
   private readonly stamps = new Map<string, string>()
-  private readonly sight: Pick<Sight, "mayBeLate" | "open">
+  private readonly disk: Pick<Disk, "mayBeLate" | "open">
 
-  constructor(sight: Pick<Sight, "mayBeLate" | "open">) {
-    this.sight = sight
+  constructor(disk: Pick<Disk, "mayBeLate" | "open">) {
+    this.disk = disk
   }
 
   /** Opens a file that must be there, as it is now. */
-  async open(path: string): Promise<FileHandle> {
-    const file = await this.sight.open(path)
+  async open(path: string): Promise<DiskFile> {
+    const file = await this.disk.open(path)
     if (file === undefined) throw new DamagedFile(path, "it is missing", true)
     return file
   }
@@ -74,7 +72,7 @@ export class FileIntegrity {
     if (this.sound.size >= rememberedFiles) this.sound.clear()
     this.sound.set(key, looking)
     looking.catch((error: unknown) => {
-      if (!(error instanceof DamagedFile) || (error.isShort && this.sight.mayBeLate)) this.sound.delete(key)
+      if (!(error instanceof DamagedFile) || (error.isShort && this.disk.mayBeLate)) this.sound.delete(key)
     })
     return looking
   }
@@ -85,7 +83,7 @@ export class FileIntegrity {
       const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(readBytes, sum.bytes)))
       let crc = 0
       for (let at = 0; at < sum.bytes;) {
-        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, sum.bytes - at), at)
+        const bytesRead = await file.read(buffer, 0, Math.min(buffer.length, sum.bytes - at), at)
         if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${sum.bytes} bytes`, true)
         crc = crc32(buffer.subarray(0, bytesRead), crc)
         at += bytesRead

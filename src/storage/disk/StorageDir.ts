@@ -1,8 +1,7 @@
-import { mkdir, open, rename } from "node:fs/promises"
-import { join } from "node:path"
-import { FileSight, listDirectory, type Sight } from "./Sight.ts"
-
-export { listDirectory } from "./Sight.ts"
+import { dirname, join } from "node:path"
+import type { Disk } from "./Disk.ts"
+import { makeDirectories } from "./Files.ts"
+import { RealDisk } from "./RealDisk.ts"
 
 /**
  * Version of the layout below. Every version has a folder of its own, so that an instance never reads, changes or
@@ -10,10 +9,6 @@ export { listDirectory } from "./Sight.ts"
  * of existing shapes get 409 once and fetch again, and nothing else happens.
  */
 export const formatVersion = 2
-
-/** Rows of an application are for its own user only, whatever the umask says. Directories that are there are left alone. */
-export const fileMode = 0o600
-export const directoryMode = 0o700
 
 /**
  * Where everything of one replication stream lives, `<storage dir>/<stream id>/v<format version>/`:
@@ -33,11 +28,16 @@ export interface StoragePaths {
   readonly indexes: string
   readonly shapes: string
   readonly meta: string
-  /** How all of it is looked at. */
-  readonly sight: Sight
+  /** What all of it stands on, and how it is looked at. */
+  readonly disk: Disk
 }
 
-export const storagePaths = (storageDir: string, streamId: string, metaDir?: string): StoragePaths => {
+export const storagePaths = (
+  storageDir: string,
+  streamId: string,
+  metaDir?: string,
+  disk: Disk = new RealDisk()
+): StoragePaths => {
   const root = join(storageDir, streamId, `v${formatVersion}`)
   return {
     root,
@@ -46,7 +46,7 @@ export const storagePaths = (storageDir: string, streamId: string, metaDir?: str
     indexes: join(root, "indexes"),
     shapes: join(root, "shapes"),
     meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`),
-    sight: new FileSight()
+    disk
   }
 }
 
@@ -79,60 +79,17 @@ export const snapshotChunkFile = (paths: StoragePaths, handle: string, index: nu
 export const logChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
   join(paths.shapes, handle, `l${index}`)
 
-/** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
-export const allDone = async (work: ReadonlyArray<Promise<unknown>>): Promise<void> => {
-  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason
-}
-
-/** Makes directory entries durable (created, renamed or removed files). */
-export const syncDirectory = async (path: string): Promise<void> => {
-  const handle = await open(path, "r")
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Makes what has been written to a file durable, whoever wrote it. */
-export const syncFile = async (path: string): Promise<void> => {
-  const handle = await open(path, "r")
-  try {
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
-}
-
 /**
- * Writes a small file so that it is either not there or whole, for whoever reads it as long as the system runs. After a
- * crash of the system it may be damaged, unless it was synced before.
+ * Creates what is missing of the layout, and makes it durable up to the storage directory itself. Only for the holder of
+ * the lock.
  */
-export const writeWhole = async (path: string, content: string | Uint8Array): Promise<void> => {
-  const temporary = `${path}.${process.pid}.tmp`
-  const handle = await open(temporary, "w", fileMode)
-  try {
-    await handle.writeFile(content)
-  } finally {
-    await handle.close()
-  }
-  await rename(temporary, path)
-}
-
-/** Creates what is missing of the layout. Only for whoever holds the lock. */
-export const createLayout = async (paths: StoragePaths): Promise<void> => {
-  await mkdir(paths.epochs, { recursive: true, mode: directoryMode })
-  await mkdir(paths.journal, { recursive: true, mode: directoryMode })
-  await mkdir(paths.shapes, { recursive: true, mode: directoryMode })
-  await mkdir(paths.meta, { recursive: true, mode: directoryMode })
-  await syncDirectory(paths.root)
+export const createLayout = async ({ disk, ...paths }: StoragePaths): Promise<void> => {
+  for (const path of [paths.epochs, paths.journal, paths.shapes, paths.meta])
+    await makeDirectories(disk, path)
+  const parents = [paths.root, paths.meta].flatMap((path) => [path, dirname(path), dirname(dirname(path))])
+  for (const path of new Set(parents)) await disk.syncDirectory(path)
 }
 
 /** Format versions other than ours that have a folder for this stream. */
-export const otherFormatVersions = async (
-  storageDir: string,
-  streamId: string
-): Promise<ReadonlyArray<string>> =>
-  (await listDirectory(join(storageDir, streamId))).filter(
-    (name) => /^v[0-9]+$/.test(name) && name !== `v${formatVersion}`
-  )
+export const otherFormatVersions = async ({ disk, root }: StoragePaths): Promise<ReadonlyArray<string>> =>
+  (await disk.list(dirname(root))).filter((name) => /^v[0-9]+$/.test(name) && name !== `v${formatVersion}`)

@@ -1,8 +1,9 @@
-import { access, constants, mkdir, open, stat, unlink } from "node:fs/promises"
-import { existsSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { randomUUID } from "node:crypto"
-import { directoryMode, fileMode, type StoragePaths } from "./StorageDir.ts"
+import type { Disk } from "./Disk.ts"
+import { DiskFault, diskFault } from "./DiskFault.ts"
+import { makeDirectories, writeFully } from "./Files.ts"
+import type { StoragePaths } from "./StorageDir.ts"
 
 /** A directory that storage is to be written to, and the variable that names it. */
 interface StorageDirectory {
@@ -16,8 +17,6 @@ interface WriteProblem {
   /** The disk is full, which may pass without anybody's doing. */
   readonly isFull: boolean
 }
-
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
 
 const wordings: Readonly<Record<string, string>> = {
   EACCES:
@@ -35,53 +34,40 @@ const wordings: Readonly<Record<string, string>> = {
 }
 
 /** What an operator is told about a directory that cannot be written. */
-export const writeProblem = ({ path, variable }: StorageDirectory, error: unknown): WriteProblem => {
-  const code = codeOf(error)
+export const writeProblem = ({ path, variable }: StorageDirectory, cause: unknown): WriteProblem => {
+  const { code, path: where = "" } = cause instanceof DiskFault ? cause : { code: String(cause) }
   const user = process.getuid === undefined ? "this user" : `uid ${process.getuid()}`
   const advice = wordings[code] ?? "check the disk, and the path"
-  const where = (error as NodeJS.ErrnoException).path
-  const inside = where?.startsWith(join(path, "/")) === true ? ` at ${where}` : ""
+  const inside = where.startsWith(join(path, "/")) ? ` at ${where}` : ""
   return {
     message: `${variable}=${path} cannot be written by ${user}: ${code}${inside}; ${advice}`,
     isFull: code === "ENOSPC" || code === "EDQUOT"
   }
 }
 
-/** One after the other: Node's own way never ends below a directory that says that nothing can be there. */
-const makeDirectory = async (path: string): Promise<void> => {
-  try {
-    await mkdir(path, directoryMode)
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") return
-    if (codeOf(error) !== "ENOENT" || path === dirname(path) || existsSync(dirname(path))) throw error
-    await makeDirectory(dirname(path))
-    await mkdir(path, directoryMode)
-  }
-}
-
 /** Makes a file, writes a byte and removes it again; makes the directory if it is missing. */
-const tryToWrite = async (directory: string): Promise<void> => {
-  if (!existsSync(directory)) await makeDirectory(directory)
-  if (!(await stat(directory)).isDirectory())
-    throw Object.assign(new Error("not a directory"), { code: "EEXIST" })
+const tryToWrite = async (disk: Disk, directory: string): Promise<void> => {
+  if ((await disk.stat(directory)) === undefined) await makeDirectories(disk, directory)
+  if ((await disk.stat(directory))?.isDirectory() !== true)
+    throw diskFault("make", directory, { code: "EEXIST" })
   const path = join(directory, `.write-check-${process.pid}-${randomUUID()}`)
-  const file = await open(path, "wx", fileMode)
+  const file = await disk.openToWrite(path, "new")
   try {
-    await file.write(Buffer.from("1"))
+    await writeFully(file, Buffer.from("1"), 0)
     // A network file system may only say now that there is no room.
-    await file.datasync()
+    await file.sync()
   } finally {
     await file.close()
-    await unlink(path)
+    await disk.remove(path)
   }
 }
 
 /** What is there already must be ours, too: it may have been made by another user. */
-const tryToEnter = async (directory: string): Promise<void> => {
+const tryToEnter = async (disk: Disk, directory: string): Promise<void> => {
   try {
-    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+    await disk.checkAccess(directory)
   } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error
+    if (!(error instanceof DiskFault) || error.code !== "ENOENT") throw error
   }
 }
 
@@ -95,9 +81,9 @@ export const checkWritable = async (
 ): Promise<WriteProblem | undefined> => {
   for (const directory of directories) {
     try {
-      await tryToWrite(directory.path)
+      await tryToWrite(paths.disk, directory.path)
       for (const part of [paths.root, paths.epochs, paths.journal, paths.indexes, paths.shapes, paths.meta])
-        if (part.startsWith(directory.path)) await tryToEnter(part)
+        if (part.startsWith(directory.path)) await tryToEnter(paths.disk, part)
     } catch (error) {
       return writeProblem(directory, error)
     }

@@ -1,20 +1,10 @@
-import { open, readFile, unlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { frameHeaderBytes, scanFrame } from "../disk/Frame.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
-import { isGone } from "../disk/Sight.ts"
-import {
-  allDone,
-  epochFile,
-  fileMode,
-  parseSegmentFile,
-  segmentFile,
-  type StoragePaths,
-  syncDirectory,
-  syncFile,
-  writeWhole
-} from "../disk/StorageDir.ts"
+import { DiskFault, isGone } from "../disk/DiskFault.ts"
+import { allDone, readWhole, syncFile, writeFully, writeWhole } from "../disk/Files.ts"
+import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /**
  * Epochs fence instances off that have lost the lock without noticing (frozen, partitioned). Each takeover goes
@@ -41,7 +31,7 @@ const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(p
 /** The highest number claimed so far, 0 when there is none. */
 export const highestClaim = async (paths: StoragePaths): Promise<number> => {
   let highest = 0
-  for (const name of await paths.sight.list(paths.epochs)) {
+  for (const name of await paths.disk.list(paths.epochs)) {
     const match = fileName.exec(name)
     if (match !== null) highest = Math.max(highest, parseInt(match[1] ?? "0", 16))
   }
@@ -52,17 +42,17 @@ export const highestClaim = async (paths: StoragePaths): Promise<number> => {
 export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number> => {
   // After a crash of the system the journal may be there of an epoch whose own files were lost.
   let written = known
-  for (const name of await paths.sight.list(paths.journal))
+  for (const name of await paths.disk.list(paths.journal))
     written = Math.max(written, parseSegmentFile(name)?.epoch ?? 0)
   for (let taken = written; ;) {
     const epoch = Math.max(taken, await highestClaim(paths)) + 1
     try {
-      const handle = await open(claimFile(paths, epoch), "wx", fileMode)
-      await handle.close()
+      const claim = await paths.disk.openToWrite(claimFile(paths, epoch), "new")
+      await claim.close()
       return epoch
     } catch (error) {
       // Somebody else was faster, whether their claim can be seen yet or not.
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+      if (!(error instanceof DiskFault) || error.code !== "EEXIST") throw error
       taken = epoch
     }
   }
@@ -70,12 +60,12 @@ export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number
 
 /** Takes back a claim that was not followed by `publishEpoch`: whoever has stepped back because of it may go on. */
 export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
-  unlink(claimFile(paths, epoch)).catch(() => {})
+  paths.disk.remove(claimFile(paths, epoch)).catch(() => {})
 
 /** Makes the claimed epoch the current one for everybody who looks; whether it survives a crash, `secureEpoch` says. */
 export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Promise<void> => {
   const text = JSON.stringify(record)
-  await writeWhole(epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
+  await writeWhole(paths.disk, epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
 }
 
 /**
@@ -97,19 +87,27 @@ export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Pro
   }
   // Together, because a file system mostly makes all of them durable with the first: in turn each would wait for the disk.
   await allDone([
-    ...files.map((file) => unlessGone(syncFile(file))),
-    syncDirectory(paths.epochs),
-    syncDirectory(paths.journal)
+    ...files.map((file) => syncFile(paths.disk, file)),
+    paths.disk.syncDirectory(paths.epochs),
+    paths.disk.syncDirectory(paths.journal)
   ])
-  for (const epoch of secured)
-    await unlessGone(writeFile(claimFile(paths, epoch), securedMark, { flag: "r+" }))
+  for (const epoch of secured) await unlessGone(markSecured(paths, epoch))
 }
 
 /** In a claim: the epoch and all before it are durable. Where it is lost, they are made so once more. */
 const securedMark = "durable"
 
+const markSecured = async (paths: StoragePaths, epoch: number): Promise<void> => {
+  const claim = await paths.disk.openToWrite(claimFile(paths, epoch), "existing")
+  try {
+    await writeFully(claim, Buffer.from(securedMark), 0)
+  } finally {
+    await claim.close()
+  }
+}
+
 const isSecured = async (paths: StoragePaths, epoch: number): Promise<boolean> =>
-  (await unlessGone(readFile(claimFile(paths, epoch), "utf8"))) === securedMark
+  (await readWhole(paths.disk, claimFile(paths, epoch)))?.toString() === securedMark
 
 /** What the active instance has removed is too old to matter. */
 const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
@@ -128,7 +126,7 @@ const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
 export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
   const numbers: Array<string> = []
   let newer = false
-  for (const name of await paths.sight.list(paths.epochs)) {
+  for (const name of await paths.disk.list(paths.epochs)) {
     if (!/^[0-9a-f]{8}$/.test(name)) continue
     const number = parseInt(name, 16)
     if (number > epoch) newer = true
@@ -138,11 +136,12 @@ export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<Re
   const records: Array<EpochRecord> = []
   for (const name of numbers.toSorted()) {
     try {
-      const text = await readFile(join(paths.epochs, name), "utf8")
-      const record = soundRecord(text) ?? (await recordInJournal(paths, parseInt(name, 16)))
+      const content = await readWhole(paths.disk, join(paths.epochs, name))
+      // Removed by the active instance between listing and reading: too old to matter.
+      if (content === undefined) continue
+      const record = soundRecord(content.toString()) ?? (await recordInJournal(paths, parseInt(name, 16)))
       if (record !== undefined) records.push(record)
     } catch (error) {
-      // Removed by the active instance between listing and reading: too old to matter.
       if (!isGone(error)) throw error
     }
   }
@@ -159,14 +158,15 @@ const soundRecord = (text: string): EpochRecord | undefined => {
 
 /** Where the file of an epoch is damaged: its journal begins with a record that says the same. */
 const recordInJournal = async (paths: StoragePaths, epoch: number): Promise<EpochRecord | undefined> => {
-  const [first] = (await paths.sight.list(paths.journal))
+  const [first] = (await paths.disk.list(paths.journal))
     .toSorted()
     .filter((name) => parseSegmentFile(name)?.epoch === epoch)
   if (first === undefined) return undefined
-  const file = await open(join(paths.journal, first), "r")
+  const file = await paths.disk.open(join(paths.journal, first))
+  if (file === undefined) return undefined
   try {
     const start = Buffer.alloc(4096)
-    const { bytesRead } = await file.read(start, 0, start.length, 0)
+    const bytesRead = await file.read(start, 0, start.length, 0)
     const frame = scanFrame(start, 0, bytesRead)
     if (frame._tag !== "Frame" || frame.kind !== recordKind.notice) return undefined
     const notice = decodeNotice(start.subarray(frameHeaderBytes, frame.end))
@@ -198,9 +198,9 @@ export const successor = (
 
 /** Removes what is older than `epoch`; only for the holder of the newest epoch. */
 export const removeEpochsBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
-  for (const name of await paths.sight.list(paths.epochs)) {
+  for (const name of await paths.disk.list(paths.epochs)) {
     const match = fileName.exec(name)
     if (match !== null && parseInt(match[1] ?? "0", 16) < epoch)
-      await unlink(join(paths.epochs, name)).catch(() => {})
+      await paths.disk.remove(join(paths.epochs, name)).catch(() => {})
   }
 }

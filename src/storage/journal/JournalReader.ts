@@ -1,4 +1,3 @@
-import { type FileHandle, stat } from "node:fs/promises"
 import { basename } from "node:path"
 import { CreatedDecoder } from "../records/CreatedRecords.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
@@ -8,7 +7,8 @@ import { xidLookup } from "../segments/SegmentIndex.ts"
 import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "../segments/SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
-import { isGone, longestLateMillis } from "../disk/Sight.ts"
+import { type DiskFile, longestLateMillis } from "../disk/Disk.ts"
+import { isGone } from "../disk/DiskFault.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { systemTimers } from "../../shared/Timers.ts"
 import { shapesOfDamagedPart, visitPart } from "../records/TransactionPart.ts"
@@ -42,7 +42,7 @@ type PollResult =
  * its bytes are only found to be the right ones, where `trust` allows it by somebody else and later.
  */
 export class JournalReader {
-  private handle: FileHandle | undefined
+  private handle: DiskFile | undefined
   private handleOf: string | undefined
   private buffer: Buffer = Buffer.alloc(0)
   /** What has been read and applied stays for readers of the latest bytes; the next read goes behind it. */
@@ -212,11 +212,11 @@ export class JournalReader {
   private async isReplaced(): Promise<boolean> {
     const { handle, handleOf } = this
     // Where files may be seen late, each look is at a file that was just opened.
-    if (handle === undefined || handleOf === undefined || this.paths.sight.mayBeLate) return false
+    if (handle === undefined || handleOf === undefined || this.paths.disk.mayBeLate) return false
     if (this.nowMillis() - this.placeSeenMillis < placeMillis) return false
     this.placeSeenMillis = this.nowMillis()
-    const [open, named] = await Promise.all([handle.stat(), stat(handleOf)])
-    return open.ino !== named.ino
+    const [open, named] = await Promise.all([handle.stat(), this.paths.disk.stat(handleOf)])
+    return open.ino !== named?.ino
   }
 
   /** Where the present segment ends, as the next one of its epoch says; `undefined` as long as there is none. */
@@ -225,7 +225,7 @@ export class JournalReader {
     if (next === undefined) return undefined
     try {
       const start = Buffer.alloc(longestHeadBytes)
-      const { bytesRead } = await next.read(start, 0, start.length, 0)
+      const bytesRead = await next.read(start, 0, start.length, 0)
       const frame = scanFrame(start, 0, bytesRead)
       if (frame._tag === "Short") return undefined
       // Without what it should say, this segment ends where its bytes do.
@@ -262,14 +262,14 @@ export class JournalReader {
   private isPatient(): boolean {
     if (this.pollsBehind++ === 0) this.behindSinceMillis = this.nowMillis()
     if (this.pollsBehind <= patientPolls) return true
-    return this.paths.sight.mayBeLate && this.nowMillis() - this.behindSinceMillis < longestLateMillis
+    return this.paths.disk.mayBeLate && this.nowMillis() - this.behindSinceMillis < longestLateMillis
   }
 
   /** Gives up what stands between here and the end of the segment. */
   private async skipTo(end: number): Promise<void> {
     const rest = Buffer.alloc(Math.min(end - this.position, maxFramePayloadBytes))
     const file = await this.file()
-    const bytesRead = (await file?.read(rest, 0, rest.length, this.position))?.bytesRead ?? 0
+    const bytesRead = (await file?.read(rest, 0, rest.length, this.position)) ?? 0
     const isOne =
       bytesRead === end - this.position &&
       bytesRead > frameHeaderBytes &&
@@ -297,7 +297,7 @@ export class JournalReader {
     this.skipping = false
   }
 
-  private async file(): Promise<FileHandle | undefined> {
+  private async file(): Promise<DiskFile | undefined> {
     const path = segmentFile(this.paths, this.epoch, this.segment)
     if (this.handleOf !== path) {
       await this.closeFile()
@@ -311,19 +311,19 @@ export class JournalReader {
    * Opens a file that may not be there yet. Where the system remembers what is not there, nobody asks for it before the
    * directory shows it.
    */
-  private async openNew(path: string): Promise<FileHandle | undefined> {
-    const { journal, sight } = this.paths
-    if (sight.mayBeLate && !(await sight.list(journal)).includes(basename(path))) return undefined
-    return sight.open(path)
+  private async openNew(path: string): Promise<DiskFile | undefined> {
+    const { disk, journal } = this.paths
+    if (disk.mayBeLate && !(await disk.list(journal)).includes(basename(path))) return undefined
+    return disk.open(path)
   }
 
   /** Nothing new is seen through the open file, which may be because it was opened before: opens it anew. */
-  private async renew(): Promise<FileHandle | undefined> {
+  private async renew(): Promise<DiskFile | undefined> {
     const path = this.handleOf
     // First, because an open file may be a reason not to ask the server again.
     await this.closeFile()
     if (path === undefined) return undefined
-    this.handle = await this.paths.sight.open(path)
+    this.handle = await this.paths.disk.open(path)
     if (this.handle !== undefined) this.handleOf = path
     return this.handle
   }
@@ -337,7 +337,7 @@ export class JournalReader {
 
   private async readSome(limit: number): Promise<PollResult> {
     let file = await this.file()
-    let isNew = !this.paths.sight.mayBeLate
+    let isNew = !this.paths.disk.mayBeLate
     if (file === undefined) {
       // The very first segment of an epoch appears a moment after the epoch's own file; anything else is gone for good.
       return this.position === 0 ? "idle" : "stale"
@@ -347,7 +347,7 @@ export class JournalReader {
       if (limit <= this.position) return "idle"
       const room = this.room(wanted)
       const length = Math.min(room.length, limit - this.position)
-      const { bytesRead } = await file.read(room, 0, length, this.position)
+      const bytesRead = await file.read(room, 0, length, this.position)
       if (bytesRead === 0) {
         if (isNew) return "idle"
         isNew = true

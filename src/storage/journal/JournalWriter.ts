@@ -1,12 +1,12 @@
-import { close, constants, fdatasync, openSync, write } from "node:fs"
-import { promisify } from "node:util"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
 import { CreatedEncoder } from "../records/CreatedRecords.ts"
+import type { DiskFile } from "../disk/Disk.ts"
 import { isInPlace, isLinked } from "../disk/FileInPlace.ts"
+import { allDone } from "../disk/Files.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, type Notice, recordKind } from "../records/Records.ts"
-import { allDone, fileMode, segmentFile, type StoragePaths, syncDirectory } from "../disk/StorageDir.ts"
+import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
 import {
   itemHeaderBytes,
@@ -14,10 +14,6 @@ import {
   writeItemHeader,
   writePartHeader
 } from "../records/TransactionPart.ts"
-
-const writeAt = promisify(write)
-const sync = promisify(fdatasync)
-const closeFile = promisify(close)
 
 /** A part of a transaction is closed when it has reached this size. */
 const partBytes = 256 * 1024
@@ -32,7 +28,7 @@ const retryMillis = 1000
 const showMillis = 5
 
 interface Range {
-  readonly fd: number
+  readonly file: DiskFile
   readonly segment: number
   readonly buffer: Buffer
   readonly from: number
@@ -69,7 +65,7 @@ export class JournalWriter {
   private readonly spare: Array<Buffer> = []
   /** Where the open part's frame starts in `out`, -1 when there is none. */
   private partAt = -1
-  private fd: number
+  private file: DiskFile
   private appended = 0
   private queue: Array<Range> = []
   private writing = false
@@ -114,29 +110,22 @@ export class JournalWriter {
     this.durableWrites = options.durableWrites
     this.timers = options.timers
     this.listeners = options
-    this.fd = this.openSegment()
+    this.file = this.openSegment()
   }
 
-  private openSegment(): number {
-    return openSync(
-      segmentFile(this.paths, this.epoch, this.segment),
-      constants.O_CREAT | constants.O_EXCL | constants.O_RDWR,
-      fileMode
-    )
+  private openSegment(): DiskFile {
+    return this.paths.disk.create(segmentFile(this.paths, this.epoch, this.segment))
   }
 
   /** Whether the file that is written to is there for others. With `thorough` also whether it stands where they look for it. */
   async isThere(thorough: boolean): Promise<boolean> {
-    const { fd } = this
-    const path = segmentFile(this.paths, this.epoch, this.segment)
-    const isThere = isLinked(fd).then(
-      (linked) => linked && (!thorough || isInPlace(this.paths.sight, fd, path))
-    )
+    const { file } = this
+    const isThere = isLinked(file).then((linked) => linked && (!thorough || isInPlace(this.paths.disk, file)))
     // Once the next segment is begun, this one may be closed.
     return isThere.then(
-      (there) => there || this.fd !== fd || this.closed,
+      (there) => there || this.file !== file || this.closed,
       (error: unknown) => {
-        if (this.fd !== fd || this.closed) return true
+        if (this.file !== file || this.closed) return true
         throw error
       }
     )
@@ -331,8 +320,8 @@ export class JournalWriter {
     )
       return
     if (this.timers.nowMillis() < this.beginAgainMillis) return
-    let next: number
-    const previous = { fd: this.fd, segment: this.segment }
+    let next: DiskFile
+    const previous = { segment: this.segment }
     this.segment++
     try {
       next = this.openSegment()
@@ -351,7 +340,7 @@ export class JournalWriter {
     const end = this.base + this.out.length
     this.putArenaAside(previous.segment)
     this.segment = previous.segment + 1
-    this.fd = next
+    this.file = next
     this.base = 0
     this.freshArena()
     // The new file is there before the last bytes of the old one are: readers must not leave that one too soon.
@@ -365,7 +354,7 @@ export class JournalWriter {
   private enqueue(closeAfter: boolean): void {
     if (this.sealed === this.handedOver && !closeAfter) return
     this.queue.push({
-      fd: this.fd,
+      file: this.file,
       segment: this.segment,
       buffer: this.out.buffer,
       from: this.handedOver,
@@ -406,7 +395,7 @@ export class JournalWriter {
     const writtenTo = syncing.position + syncing.to - syncing.from
     if (syncing.segment !== this.segment || writtenTo !== this.base + this.handedOver) return
     try {
-      const { bytesWritten } = await writeAt(this.fd, buffer, from, this.sealed - from, this.base + from)
+      const bytesWritten = await this.file.write(buffer, from, this.sealed - from, this.base + from)
       if (buffer === this.out.buffer) this.shown = from + bytesWritten
     } catch {
       // Its group will meet the same error, and report it.
@@ -437,22 +426,14 @@ export class JournalWriter {
       if (this.closed && this.failing) return
       try {
         let at = range.from
-        while (at < range.to) {
-          const { bytesWritten } = await writeAt(
-            range.fd,
-            range.buffer,
-            at,
-            range.to - at,
-            range.position + at - range.from
-          )
-          at += bytesWritten
-        }
+        while (at < range.to)
+          at += await range.file.write(range.buffer, at, range.to - at, range.position + at - range.from)
         // After the bytes are there for followers to read, and not one sync after the other.
         if (this.durableWrites) {
           this.syncing = range
           await allDone([
-            sync(range.fd),
-            ...(this.namedSegment < range.segment ? [syncDirectory(this.paths.journal)] : [])
+            range.file.sync(),
+            ...(this.namedSegment < range.segment ? [this.paths.disk.syncDirectory(this.paths.journal)] : [])
           ]).finally(() => this.endShow())
         }
         this.namedSegment = Math.max(this.namedSegment, range.segment)
@@ -468,7 +449,7 @@ export class JournalWriter {
     }
     this.failing = false
     // All of it is durable: what a file system may say when it is closed does not matter any more.
-    if (range.closeAfter) await closeFile(range.fd).catch(() => {})
+    if (range.closeAfter) await range.file.close().catch(() => {})
     this.durableMarker = range.marker
     if (this.waiting.length > 0) {
       const due = this.waiting.filter((w) => w.marker <= range.marker)
@@ -495,6 +476,6 @@ export class JournalWriter {
     for (const w of this.waiting) w.resolve(false)
     this.waiting = []
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
-    await closeFile(this.fd)
+    await this.file.close()
   }
 }

@@ -1,4 +1,4 @@
-import type { FileHandle } from "node:fs/promises"
+import type { DiskFile } from "../disk/Disk.ts"
 import { crc32 } from "node:zlib"
 import { DamagedFile, type FileIntegrity, type FileSum } from "../disk/FileIntegrity.ts"
 
@@ -27,14 +27,14 @@ export async function* filePieces(
 }
 
 const readPiece = async (
-  file: FileHandle,
+  file: DiskFile,
   path: string,
   at: number,
   end: number,
   buffer: Buffer | undefined
 ): Promise<Buffer> => {
   const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
-  const { bytesRead } = await file.read(into, 0, Math.min(into.length, end - at), at)
+  const bytesRead = await file.read(into, 0, Math.min(into.length, end - at), at)
   if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`, true)
   return bytesRead === into.length ? into : into.subarray(0, bytesRead)
 }

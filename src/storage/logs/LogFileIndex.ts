@@ -1,5 +1,5 @@
-import type { FileHandle } from "node:fs/promises"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
+import type { DiskFile } from "../disk/Disk.ts"
 
 /**
  * Index beside a log file: one row of 20 bytes for each entry, little-endian: u64 tx, u32 op, u32 position of the entry
@@ -26,7 +26,7 @@ export const writeIndexRow = (
 
 /** Position in the file of the first entry after `offset`; `undefined` when all entries are at or before it. */
 export const positionAfter = async (
-  index: FileHandle,
+  index: DiskFile,
   entries: number,
   offset: LogOffset
 ): Promise<number | undefined> => {
@@ -36,7 +36,7 @@ export const positionAfter = async (
   let position: number | undefined
   while (from < to) {
     const middle = (from + to) >>> 1
-    const { bytesRead } = await index.read(row, 0, indexRowBytes, middle * indexRowBytes)
+    const bytesRead = await index.read(row, 0, indexRowBytes, middle * indexRowBytes)
     if (bytesRead < indexRowBytes) throw new Error("the index is shorter than its log file")
     const tx = row.readBigUInt64LE(0)
     const after = tx !== offset.tx ? tx > offset.tx : row.readUInt32LE(8) > offset.op

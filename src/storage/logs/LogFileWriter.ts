@@ -1,6 +1,5 @@
-import { constants } from "node:fs"
-import { type FileHandle, mkdir, open, readFile } from "node:fs/promises"
 import { crc32 } from "node:zlib"
+import { makeDirectories, readWhole, writeFully } from "../disk/Files.ts"
 import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "../records/Message.ts"
 import type { LogFile, Notice } from "../records/Records.ts"
@@ -8,24 +7,16 @@ import type { SegmentFiles } from "../segments/SegmentFiles.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 import { ShapeTail } from "../state/ShapeTail.ts"
 import {
-  directoryMode,
-  fileMode,
   logChunkFile,
   segmentFile,
   shapeDir,
   snapshotChunkFile,
-  type StoragePaths,
-  syncDirectory
+  type StoragePaths
 } from "../disk/StorageDir.ts"
 
 /** Segments that are moved together are read as a whole up to this size; from a larger one entries are read singly. */
 const wholeSegmentsBytes = 96 << 20
 const parallelShapes = 8
-/**
- * Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on, the bytes that are there
- * already, in a file that may have grown since.
- */
-const inPlace = constants.O_CREAT | constants.O_RDWR
 
 type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
 
@@ -61,7 +52,7 @@ export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArra
     }
   }
   await Promise.all(Array.from({ length: parallelShapes }, worker))
-  if (options.durableWrites && moved.length > 0) await syncDirectory(options.paths.shapes)
+  if (options.durableWrites && moved.length > 0) await options.paths.disk.syncDirectory(options.paths.shapes)
   return moved
 }
 
@@ -76,7 +67,8 @@ const openSource = async ({ paths, first, last, segments }: MovedSegments): Prom
     const size = await segments.sizeOf(segment)
     if (bytes + size > wholeSegmentsBytes) continue
     bytes += size
-    wholes.set(segment, await readFile(segmentFile(paths, segments.epochOf(segment) ?? 0, segment)))
+    const whole = await readWhole(paths.disk, segmentFile(paths, segments.epochOf(segment) ?? 0, segment))
+    if (whole !== undefined) wholes.set(segment, whole)
   }
   return {
     whole: (segment) => wholes.get(segment),
@@ -93,11 +85,22 @@ const openSource = async ({ paths, first, last, segments }: MovedSegments): Prom
   }
 }
 
-const writeFully = async (file: FileHandle, bytes: Buffer, position: number): Promise<void> => {
-  let at = 0
-  while (at < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at)
-    at += bytesWritten
+/**
+ * Writes a part of a file. Nothing is ever cut off: who was fenced off in the middle of this writes, whenever it goes on,
+ * the bytes that are there already, in a file that may have grown since.
+ */
+const writePart = async (
+  { durableWrites, paths }: MovedSegments,
+  path: string,
+  bytes: Buffer,
+  position: number
+): Promise<void> => {
+  const file = await paths.disk.openToWrite(path, "any")
+  try {
+    await writeFully(file, bytes, position)
+    if (durableWrites) await file.sync()
+  } finally {
+    await file.close()
   }
 }
 
@@ -106,19 +109,13 @@ const moveShape = async (
   shape: ShapeState,
   source: Source
 ): Promise<Moved | undefined> => {
-  await mkdir(shapeDir(options.paths, shape.handle), { recursive: true, mode: directoryMode })
+  await makeDirectories(options.paths.disk, shapeDir(options.paths, shape.handle))
   const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
     const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
-    const file = await open(snapshotChunkFile(options.paths, shape.handle, index), inPlace, fileMode)
-    try {
-      await writeFully(file, content, 0)
-      if (options.durableWrites) await file.datasync()
-    } finally {
-      await file.close()
-    }
+    await writePart(options, snapshotChunkFile(options.paths, shape.handle, index), content, 0)
     chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
   }
   const files: Array<LogFile> = []
@@ -175,21 +172,9 @@ const moveShape = async (
       entryBytes += length
     }
     if (before.entries === 0) isNamed = false
-    const log = await open(logChunkFile(options.paths, shape.handle, before.index), inPlace, fileMode)
-    try {
-      await writeFully(log, bytes.subarray(0, at), before.bytes)
-      if (options.durableWrites) await log.datasync()
-    } finally {
-      await log.close()
-    }
-    const indexPath = `${logChunkFile(options.paths, shape.handle, before.index)}.idx`
-    const index = await open(indexPath, inPlace, fileMode)
-    try {
-      await writeFully(index, rows, before.entries * indexRowBytes)
-      if (options.durableWrites) await index.datasync()
-    } finally {
-      await index.close()
-    }
+    const log = logChunkFile(options.paths, shape.handle, before.index)
+    await writePart(options, log, bytes.subarray(0, at), before.bytes)
+    await writePart(options, `${log}.idx`, rows, before.entries * indexRowBytes)
     current = {
       index: before.index,
       bytes: before.bytes + at,
@@ -206,6 +191,7 @@ const moveShape = async (
   }
   if (files.length === 0 && chunks.length === 0) return undefined
   // Files that were there before have their names.
-  if (options.durableWrites && !isNamed) await syncDirectory(shapeDir(options.paths, shape.handle))
+  if (options.durableWrites && !isNamed)
+    await options.paths.disk.syncDirectory(shapeDir(options.paths, shape.handle))
   return { id: shape.id, files, chunks }
 }

@@ -1,4 +1,5 @@
-import { longestLateMillis } from "../disk/Sight.ts"
+import { longestLateMillis } from "../disk/Disk.ts"
+import { DiskFault } from "../disk/DiskFault.ts"
 
 /** A log that could not be read so often, and for so long, will not be readable the next time. */
 const mostFailures = 3
@@ -11,12 +12,7 @@ const mostShapes = 10_000
 const aboutFile: ReadonlySet<string> = new Set(["ENOENT", "EISDIR", "ENOTDIR"])
 
 /** Not for what storage holds, but for want of memory, of file handles, or of a disk that answers: it may heal. */
-const isPassing = (cause: unknown): boolean =>
-  cause instanceof Error &&
-  "syscall" in cause &&
-  "code" in cause &&
-  typeof cause.code === "string" &&
-  !aboutFile.has(cause.code)
+const isPassing = (cause: unknown): boolean => cause instanceof DiskFault && !aboutFile.has(cause.code)
 
 /**
  * Counts how often the log of each shape could not be read for a reason that does not pass by itself. Some of that is not
@@ -27,7 +23,7 @@ export class ReadFailures {
   private readonly nowMillis: () => number
   private readonly mayBeLate: () => boolean
 
-  /** `mayBeLate`: see `Sight`. */
+  /** `mayBeLate`: see `Disk`. */
   constructor(nowMillis: () => number, mayBeLate: () => boolean = () => false) {
     this.nowMillis = nowMillis
     this.mayBeLate = mayBeLate

@@ -1,4 +1,4 @@
-import type { FileHandle } from "node:fs/promises"
+import type { DiskFile } from "../disk/Disk.ts"
 import { Stream } from "effect"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { FileIntegrity } from "../disk/FileIntegrity.ts"
@@ -179,7 +179,7 @@ async function* largeEntry(
   if (ending.length > 0) yield ending.written
 }
 
-const startIn = async (index: FileHandle, file: LogFile, after: LogOffset): Promise<number> => {
+const startIn = async (index: DiskFile, file: LogFile, after: LogOffset): Promise<number> => {
   try {
     return (await positionAfter(index, file.entries, after)) ?? file.bytes
   } finally {

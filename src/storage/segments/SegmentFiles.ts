@@ -1,5 +1,5 @@
-import type { FileHandle } from "node:fs/promises"
-import { fill } from "../disk/ReadAt.ts"
+import type { DiskFile } from "../disk/Disk.ts"
+import { fill } from "../disk/Files.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { SegmentSum } from "./SegmentSum.ts"
 import type { SegmentProofs } from "./SegmentProofs.ts"
@@ -7,13 +7,13 @@ import { parseSegmentFile, segmentFile, type StoragePaths } from "../disk/Storag
 
 interface Segment {
   readonly epoch: number
-  handle: Promise<FileHandle> | undefined
+  handle: Promise<DiskFile> | undefined
 }
 
 /** Where to begin without a checkpoint: at the oldest segment there is, or with each failed attempt the next one. */
 export const firstOnDisk = async (paths: StoragePaths, attempt: number): Promise<JournalEnd> => {
   const found: Array<JournalEnd> = []
-  for (const name of await paths.sight.list(paths.journal)) {
+  for (const name of await paths.disk.list(paths.journal)) {
     const parsed = parseSegmentFile(name)
     if (parsed !== undefined) found.push({ ...parsed, position: 0 })
   }
@@ -80,7 +80,7 @@ export class SegmentFiles {
     return [...this.segments.keys()].toSorted((a, b) => a - b)
   }
 
-  private handle(segment: number): Promise<FileHandle> {
+  private handle(segment: number): Promise<DiskFile> {
     const found = this.segments.get(segment)
     if (found === undefined) return Promise.reject(new Error(`journal segment ${segment} is not known`))
     if (found.handle === undefined) {
@@ -93,14 +93,14 @@ export class SegmentFiles {
     return found.handle
   }
 
-  private async open(path: string): Promise<FileHandle> {
-    const file = await this.paths.sight.open(path)
+  private async open(path: string): Promise<DiskFile> {
+    const file = await this.paths.disk.open(path)
     if (file === undefined) throw new Error(`${path} is gone`)
     return file
   }
 
   /** Through a file of its own, which shows the segment as it is now: the other one may have been opened when it was shorter. */
-  private async anew<A>(segment: number, use: (file: FileHandle) => Promise<A>): Promise<A> {
+  private async anew<A>(segment: number, use: (file: DiskFile) => Promise<A>): Promise<A> {
     const file = await this.open(segmentFile(this.paths, this.epochOf(segment) ?? 0, segment))
     try {
       return await use(file)
@@ -110,9 +110,7 @@ export class SegmentFiles {
   }
 
   async sizeOf(segment: number): Promise<number> {
-    return this.paths.sight.mayBeLate
-      ? this.anew(segment, sizeOfFile)
-      : sizeOfFile(await this.handle(segment))
+    return this.paths.disk.mayBeLate ? this.anew(segment, sizeOfFile) : sizeOfFile(await this.handle(segment))
   }
 
   /** Fills `into` from `position` on; false when the file ends before. */
@@ -120,7 +118,7 @@ export class SegmentFiles {
     if (this.trusted.has(segment) && !(await this.prove(segment)))
       throw new Error(`journal segment ${segment} is damaged, and is read again`)
     if (await fill(await this.handle(segment), position, into)) return true
-    return this.paths.sight.mayBeLate ? this.anew(segment, (file) => fill(file, position, into)) : false
+    return this.paths.disk.mayBeLate ? this.anew(segment, (file) => fill(file, position, into)) : false
   }
 
   /** The segment's entries stand elsewhere now. Readers that are in the middle of it keep their file. */
@@ -149,9 +147,9 @@ export class SegmentFiles {
   }
 }
 
-const sizeOfFile = async (file: FileHandle): Promise<number> => (await file.stat()).size
+const sizeOfFile = async (file: DiskFile): Promise<number> => (await file.stat()).size
 
-const closeQuietly = async (handle: Promise<FileHandle> | undefined): Promise<void> => {
+const closeQuietly = async (handle: Promise<DiskFile> | undefined): Promise<void> => {
   try {
     await (await handle)?.close()
   } catch {

@@ -1,11 +1,9 @@
-import type { FileHandle } from "node:fs/promises"
-import { mkdir } from "node:fs/promises"
 import { crc32 } from "node:zlib"
-import { fill } from "../disk/ReadAt.ts"
+import type { Disk, DiskFile } from "../disk/Disk.ts"
+import { fill, makeDirectories, writeWhole } from "../disk/Files.ts"
 import { holds, piecesForSums, type SegmentSum, withFile } from "./SegmentSum.ts"
 import { bytesOf, headWords, indexBytes, SegmentIndex } from "./SegmentIndex.ts"
-import type { Sight } from "../disk/Sight.ts"
-import { directoryMode, indexFile, segmentFile, type StoragePaths, writeWhole } from "../disk/StorageDir.ts"
+import { indexFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /** An index that is sound itself. */
 export interface LoadedIndex {
@@ -23,13 +21,13 @@ export const writeIndex = async (
   segment: number,
   words: Uint32Array
 ): Promise<void> => {
-  await mkdir(paths.indexes, { recursive: true, mode: directoryMode })
-  await writeWhole(indexFile(paths, epoch, segment), bytesOf(words))
+  await makeDirectories(paths.disk, paths.indexes)
+  await writeWhole(paths.disk, indexFile(paths, epoch, segment), bytesOf(words))
 }
 
 /** Bytes of the segment that its index, if there is one, says it stands for. */
 export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: number): Promise<number> => {
-  const index = await readMain(paths.sight, indexFile(paths, epoch, segment), epoch, segment)
+  const index = await readMain(paths.disk, indexFile(paths, epoch, segment), epoch, segment)
   return index?.end ?? 0
 }
 
@@ -68,26 +66,26 @@ export const loadIndex = async (
   trust: Pick<IndexTrust, "isRefuted"> | undefined
 ): Promise<LoadedIndex | undefined> => {
   const path = indexFile(paths, epoch, segment)
-  const index = await readMain(paths.sight, path, epoch, segment, memory)
+  const index = await readMain(paths.disk, path, epoch, segment, memory)
   if (index === undefined || index.end > limit) return undefined
   const file = segmentFile(paths, epoch, segment)
   const { end, segmentCrc } = index
   const sum: SegmentSum = { epoch, segment, bytes: end, crc: segmentCrc }
   const counts =
     trust === undefined
-      ? await holds(paths.sight, file, end, segmentCrc, memory.pieces)
-      : !trust.isRefuted(sum) && (await withFile(paths.sight, file, async (_, size) => size >= end))
-  return counts === true ? { index, sum, table: () => readTable(paths.sight, path, index) } : undefined
+      ? await holds(paths.disk, file, end, segmentCrc, memory.pieces)
+      : !trust.isRefuted(sum) && (await withFile(paths.disk, file, async (_, size) => size >= end))
+  return counts === true ? { index, sum, table: () => readTable(paths.disk, path, index) } : undefined
 }
 
 const readMain = (
-  sight: Sight,
+  disk: Disk,
   path: string,
   epoch: number,
   segment: number,
   memory?: IndexMemory
 ): Promise<SegmentIndex | undefined> =>
-  withFile(sight, path, async (file, size) => {
+  withFile(disk, path, async (file, size) => {
     const head = await readWords(file, 0, new Uint32Array(headWords))
     const bytes = head === undefined ? undefined : indexBytes(head, epoch, segment)
     if (bytes === undefined || bytes.main + bytes.table !== size) return undefined
@@ -97,14 +95,14 @@ const readMain = (
     return index?.isSound === true ? index : undefined
   })
 
-const readTable = (sight: Sight, path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
-  withFile(sight, path, async (file) => {
+const readTable = (disk: Disk, path: string, index: SegmentIndex): Promise<Uint32Array | undefined> =>
+  withFile(disk, path, async (file) => {
     const words = await readWords(file, index.bytes, new Uint32Array(index.tableBytes / 4))
     return words !== undefined && crc32(bytesOf(words)) === index.tableCrc ? words : undefined
   })
 
 const readWords = async (
-  file: FileHandle,
+  file: DiskFile,
   position: number,
   words: Uint32Array<ArrayBuffer>
 ): Promise<Uint32Array<ArrayBuffer> | undefined> =>

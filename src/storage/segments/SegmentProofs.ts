@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs"
 import { holds, piecesForSums, type SegmentSum } from "./SegmentSum.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
@@ -30,9 +29,9 @@ export class SegmentProofs {
 
   private async find(sum: SegmentSum, key: string): Promise<boolean> {
     const path = segmentFile(this.paths, sum.epoch, sum.segment)
-    if (await holds(this.paths.sight, path, sum.bytes, sum.crc, piecesForSums(), () => !this.isOver))
+    if (await holds(this.paths.disk, path, sum.bytes, sum.crc, piecesForSums(), () => !this.isOver))
       return true
-    if (this.isOver || !existsSync(path)) return true
+    if (this.isOver || (await this.paths.disk.stat(path)) === undefined) return true
     this.refuted.add(key)
     return false
   }

@@ -1,7 +1,6 @@
-import type { FileHandle } from "node:fs/promises"
 import { crc32 } from "node:zlib"
-import { fill } from "../disk/ReadAt.ts"
-import type { Sight } from "../disk/Sight.ts"
+import type { Disk, DiskFile } from "../disk/Disk.ts"
+import { fill } from "../disk/Files.ts"
 
 /** The segment is looked at in pieces of this size: one is read while the other one's checksum is taken. */
 const pieceBytes = 1 << 20
@@ -21,14 +20,14 @@ export const piecesForSums = (): [Buffer, Buffer] => [
 
 /** Whether the first `bytes` bytes of a file have this checksum. Gives up when nobody wants to know any more. */
 export const holds = async (
-  sight: Sight,
+  disk: Disk,
   path: string,
   bytes: number,
   crc: number,
   pieces: readonly [Buffer, Buffer],
   isWanted = () => true
 ): Promise<boolean> => {
-  const found = await withFile(sight, path, async (file, size) => {
+  const found = await withFile(disk, path, async (file, size) => {
     if (size < bytes) return undefined
     const read = async (at: number): Promise<Buffer | undefined> => {
       const piece = pieces[((at / pieceBytes) & 1) as 0 | 1].subarray(0, Math.min(pieceBytes, bytes - at))
@@ -49,13 +48,13 @@ export const holds = async (
 
 /** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
 export const withFile = async <A>(
-  sight: Sight,
+  disk: Disk,
   path: string,
-  use: (file: FileHandle, size: number) => Promise<A | undefined>
+  use: (file: DiskFile, size: number) => Promise<A | undefined>
 ): Promise<A | undefined> => {
-  let file: FileHandle | undefined
+  let file: DiskFile | undefined
   try {
-    file = await sight.open(path)
+    file = await disk.open(path)
   } catch {
     return undefined
   }

@@ -1,0 +1,81 @@
+import { dirname } from "node:path"
+import type { Disk, DiskFile } from "./Disk.ts"
+import { DiskFault } from "./DiskFault.ts"
+
+/** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
+export const allDone = async (work: ReadonlyArray<Promise<unknown>>): Promise<void> => {
+  for (const result of await Promise.allSettled(work)) if (result.status === "rejected") throw result.reason
+}
+
+/** Fills `into` from `position` of the file on; false when the file ends before. */
+export const fill = async (file: DiskFile, position: number, into: Uint8Array): Promise<boolean> => {
+  for (let at = 0; at < into.length;) {
+    const bytes = await file.read(into, at, into.length - at, position + at)
+    if (bytes === 0) return false
+    at += bytes
+  }
+  return true
+}
+
+export const writeFully = async (file: DiskFile, bytes: Uint8Array, position: number): Promise<void> => {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes, at, bytes.length - at, position + at)
+}
+
+/** The whole of a file as it is now; `undefined` when it is not there. */
+export const readWhole = async (disk: Disk, path: string): Promise<Buffer | undefined> => {
+  const file = await disk.open(path)
+  if (file === undefined) return undefined
+  try {
+    const content = Buffer.allocUnsafeSlow((await file.stat()).size)
+    let at = 0
+    while (at < content.length) {
+      const bytes = await file.read(content, at, content.length - at, at)
+      if (bytes === 0) break
+      at += bytes
+    }
+    return content.subarray(0, at)
+  } finally {
+    await file.close()
+  }
+}
+
+/** Makes what has been written to a file durable, whoever wrote it. One that is not there any more is left out. */
+export const syncFile = async (disk: Disk, path: string): Promise<void> => {
+  const file = await disk.open(path)
+  if (file === undefined) return
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * Writes a small file so that it is either not there or whole, for whoever reads it as long as the system runs. After a
+ * crash of the system it may be damaged, unless it was synced before.
+ */
+export const writeWhole = async (disk: Disk, path: string, content: string | Uint8Array): Promise<void> => {
+  const temporary = `${path}.${process.pid}.tmp`
+  const file = await disk.openToWrite(temporary, "empty")
+  try {
+    await writeFully(file, typeof content === "string" ? Buffer.from(content) : content, 0)
+  } finally {
+    await file.close()
+  }
+  await disk.rename(temporary, path)
+}
+
+/**
+ * Makes a directory and those above it that are missing. One after the other: Node's own way never ends below a directory
+ * that says that nothing can be there.
+ */
+export const makeDirectories = async (disk: Disk, path: string): Promise<void> => {
+  try {
+    await disk.makeDirectory(path)
+  } catch (error) {
+    const isMissing = error instanceof DiskFault && error.code === "ENOENT" && path !== dirname(path)
+    if (!isMissing || (await disk.stat(dirname(path))) !== undefined) throw error
+    await makeDirectories(disk, dirname(path))
+    await disk.makeDirectory(path)
+  }
+}
