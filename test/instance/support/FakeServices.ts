@@ -242,12 +242,30 @@ const replicationStream = (reach: Reach) => {
   })
 }
 
-/** Answers the two statements of the lock breaker; everything else gets no rows. */
+/** What a look at the catalogue finds: tables and the publication are always as they were. */
+const looked = (sql: string, [oids]: ReadonlyArray<unknown>, hasPublication: boolean) => {
+  const snapshot = "1:1:"
+  if (!sql.includes("WITH RECURSIVE wanted")) return { snapshot, version: null }
+  const tables = String(oids)
+    .replaceAll(/[{}]/g, "")
+    .split(",")
+    .filter(Boolean)
+    .map((oid) => `${oid}:same:1`)
+  return {
+    snapshot,
+    version: "same",
+    around: null,
+    found: `${tables.join(" ")};;${hasPublication ? "1/1:t" : ""}`
+  }
+}
+
+/** Answers the two statements of the lock breaker, and looks at the catalogue; everything else gets no rows. */
 const adminPool = ({ server, peer }: Reach): SessionPool => {
   const query = (sql: string, params: ReadonlyArray<unknown> = []) =>
     Effect.gen(function* () {
       yield* Effect.sleep(1)
       if (!server.canReach(peer)) return yield* pgError("connection_refused")
+      if (sql.includes("pg_current_snapshot")) return [looked(sql, params, server.publication)]
       const holder = server.lockHolder
       const seen =
         holder === undefined
