@@ -21,6 +21,7 @@ import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { compileWhere, loadParser, loadTypeCatalogue } from "../../src/where/index.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -262,7 +263,8 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
     sink: router,
     onStarted: Effect.void,
     maxTransactionBytes: Number.MAX_SAFE_INTEGER,
-    statusIntervalMillis: 10_000
+    statusIntervalMillis: 10_000,
+    timers: systemTimers
   })
   pumps.push(pump)
   pump.start("")

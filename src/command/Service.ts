@@ -17,6 +17,7 @@ import { formatLogLine } from "../telemetry/LogLine.ts"
 import * as Logs from "../telemetry/Logs.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { giveBackIdleMemory } from "../telemetry/IdleMemory.ts"
+import { systemTimers } from "../shared/Timers.ts"
 
 /** Ends start-up with one message, and nothing but that message. */
 class CannotStart {
@@ -108,7 +109,7 @@ const serve = Effect.fnUntraced(function* (https: boolean) {
 /** The last line of a service that cannot run: as the log has it, so that whoever watches the log for errors sees it. */
 const lastLine = (message: string): string => {
   const event = {
-    date: new Date(),
+    date: new Date(systemTimers.epochMillis()),
     level: "Error",
     message,
     cause: Cause.empty,

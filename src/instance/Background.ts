@@ -3,6 +3,7 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Instance, InstanceFailed } from "./Instance.ts"
+import { nowMillis } from "../shared/Timers.ts"
 
 /** From a failure to the next attempt; then twice as long each time. */
 const firstRetryMillis = 1_000
@@ -68,7 +69,7 @@ export const instanceInBackgroundWith = <R = never>(
       const failed = Effect.fnUntraced(function* (error: InstanceFailed) {
         const isNew = health.failure() === undefined
         yield* health.setFailure(error.message)
-        const now = performance.now()
+        const now = yield* nowMillis
         if (said?.message !== error.message || now - said.atMillis > sayAgainMillis) {
           said = { message: error.message, atMillis: now }
           yield* Effect.logError(

@@ -3,6 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { Instance, type InstanceFailed } from "./Instance.ts"
+import { nowMillis } from "../shared/Timers.ts"
 
 /** For the answers to requests that were held until the end. */
 const lastAnswersMillis = 500
@@ -26,11 +27,11 @@ export const runUntil = <R>(
       { startImmediately: true }
     )
     yield* Effect.raceFirst(stop, Deferred.await(failed))
-    const began = performance.now()
+    const began = yield* nowMillis
     const drain = yield* Effect.forkChild(server.beginDrain, { startImmediately: true })
     yield* instance.shutdown
     yield* Effect.logInfo(
-      `Stopping: the lock is free after ${Math.round(performance.now() - began)} ms, ${server.running()} requests are still open`
+      `Stopping: the lock is free after ${Math.round((yield* nowMillis) - began)} ms, ${server.running()} requests are still open`
     )
     yield* Fiber.join(drain)
     const idle = yield* Effect.timeoutOption(server.awaitIdle, config.shutdownGraceMillis)

@@ -1,4 +1,5 @@
-import { Clock, Deferred, Effect, type Scope } from "effect"
+import { Deferred, Effect, type Scope } from "effect"
+import { currentTimers } from "../shared/Timers.ts"
 
 /** What the process does about a signal that asks it to stop. */
 type StopReaction = "drain" | "ignore" | "exit"
@@ -28,11 +29,11 @@ export const stopSignal = (
   source: SignalSource = process
 ): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const clock = yield* Clock.Clock
+    const timers = yield* currentTimers
     const stopped = yield* Deferred.make<void>()
     let firstAtMillis: number | undefined
     const onSignal = () => {
-      const nowMillis = Number(clock.currentTimeNanosUnsafe() / 1_000_000n)
+      const nowMillis = timers.nowMillis()
       const reaction = reactTo(firstAtMillis, nowMillis)
       if (reaction === "exit") source.exit(impatientExitCode)
       if (reaction !== "drain") return

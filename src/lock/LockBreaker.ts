@@ -4,6 +4,7 @@ import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import type { Queryable } from "../postgres/connection/SessionPool.ts"
 import { isHeld } from "./LockKey.ts"
 import { type Evidence, type Holder, judge, type Patience, type Silence } from "./LockVerdict.ts"
+import { nowMillis } from "../shared/Timers.ts"
 
 export interface LockBreakerOptions {
   /** Name of the lock, which is also that of the slot. */
@@ -34,7 +35,7 @@ export const runLockBreaker = (options: LockBreakerOptions): Effect.Effect<never
   Effect.gen(function* () {
     const tickMillis = options.tickMillis ?? defaultTickMillis
     const patience = patienceInTicks(options, tickMillis)
-    const startedAt = performance.now()
+    const startedAt = yield* nowMillis
     let silence: Silence | undefined
     while (true) {
       yield* Effect.sleep(Duration.millis(tickMillis))
@@ -82,7 +83,7 @@ const look = Effect.fnUntraced(function* (
     yield* terminate(options, verdict.holder)
     return undefined
   }
-  const since = `${Math.round((performance.now() - startedAt) / 1000)} s`
+  const since = `${Math.round(((yield* nowMillis) - startedAt) / 1000)} s`
   const by =
     holder === undefined
       ? "nobody holds it any more"

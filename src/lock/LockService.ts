@@ -5,6 +5,7 @@ import { AdminPool } from "../postgres/connection/Pools.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { type LockBreakerOptions, runLockBreaker } from "./LockBreaker.ts"
 import { lockKey } from "./LockKey.ts"
+import { nowMillis } from "../shared/Timers.ts"
 
 /** What the lock is taken on. */
 export type LockConnection = Pick<ReplicationConnection, "query" | "backendPid" | "walSenderTimeoutMillis">
@@ -37,7 +38,7 @@ export const acquireLock = (
 ): Effect.Effect<void, PgError> =>
   Effect.gen(function* () {
     const { lockName } = options
-    const startedAt = performance.now()
+    const startedAt = yield* nowMillis
     yield* Effect.logInfo(`Acquiring the lock ${lockName}`)
     const wait = connection
       .query(`SELECT pg_advisory_lock(${lockKey(lockName)}); SET statement_timeout = 0`)
@@ -54,7 +55,7 @@ export const acquireLock = (
       })
     )
     yield* Effect.logInfo(
-      `Acquired the lock ${lockName} after ${Math.round(performance.now() - startedAt)} ms`
+      `Acquired the lock ${lockName} after ${Math.round((yield* nowMillis) - startedAt)} ms`
     )
   })
 

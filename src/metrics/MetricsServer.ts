@@ -17,6 +17,7 @@ import { makeProcessReporter } from "../workers/ProcessReporter.ts"
 import { RequestCounts } from "../telemetry/RequestCounts.ts"
 import { querySlotSizes } from "./SlotSizes.ts"
 import { shapeAndCheckpointBytes } from "./StorageSize.ts"
+import { currentTimers } from "../shared/Timers.ts"
 
 const slotFreshMillis = 5000
 const storageFreshMillis = 60_000
@@ -52,10 +53,12 @@ export class MetricsServer extends Context.Service<
 /** The last result of `work`, made anew when it is older than `freshMillis`. */
 const cached = <A, E, R>(work: Effect.Effect<A, E, R>, freshMillis: number): Effect.Effect<A, E, R> => {
   let last: { readonly value: A; readonly atMillis: number } | undefined
-  return Effect.suspend(() => {
-    if (last !== undefined && performance.now() - last.atMillis < freshMillis)
-      return Effect.succeed(last.value)
-    return Effect.tap(work, (value) => Effect.sync(() => (last = { value, atMillis: performance.now() })))
+  return Effect.gen(function* () {
+    const { nowMillis } = yield* currentTimers
+    if (last !== undefined && nowMillis() - last.atMillis < freshMillis) return last.value
+    const value = yield* work
+    last = { value, atMillis: nowMillis() }
+    return value
   })
 }
 

@@ -74,7 +74,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       shapes.add(shape)
       newest = Math.max(newest, handleMicros(shape.handle) ?? 0)
     }
-    const makeHandle = makeHandles(newest)
+    const makeHandle = makeHandles(newest, engine.timers.epochMillis)
     yield* Effect.forkScoped(
       Effect.gen(function* () {
         let inSlice = 0

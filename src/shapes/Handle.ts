@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { systemTimers } from "../shared/Timers.ts"
 
 const hashBits = 27
 
@@ -21,11 +22,11 @@ export const handleMicros = (handle: string): number | undefined => {
  */
 export const makeHandles = (
   afterMicros = 0,
-  nowMillis: () => number = Date.now
+  epochMillis: () => number = systemTimers.epochMillis
 ): ((identity: string) => string) => {
   let last = afterMicros
   return (identity) => {
-    last = Math.max(last + 1, Math.floor(nowMillis() * 1000))
+    last = Math.max(last + 1, Math.floor(epochMillis() * 1000))
     return `${identityHash(identity)}-${last}`
   }
 }

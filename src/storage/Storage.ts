@@ -1,9 +1,9 @@
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Clock, Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
-import { timersOf } from "../shared/Timers.ts"
+import { currentTimers } from "../shared/Timers.ts"
 import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
 import { StorageEngine } from "./StorageEngine.ts"
@@ -74,7 +74,7 @@ const openEngine = Effect.fnUntraced(function* (
   { directory, isMemory, metaDir, streamId }: Place
 ) {
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  const timers = timersOf(yield* Clock.Clock)
+  const timers = yield* currentTimers
   const open = Effect.sync(
     () =>
       new StorageEngine({

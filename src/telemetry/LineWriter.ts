@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import { Socket } from "node:net"
+import { systemTimers } from "../shared/Timers.ts"
 
 /** Writes lines in order without ever making the caller wait. */
 export interface LineWriter {
@@ -72,7 +73,7 @@ export const makeLineWriter = (fd: number, options: LineWriterOptions = {}): Lin
     scheduled = false
     if (!drain()) {
       scheduled = true
-      setTimeout(run, retryMillis)
+      systemTimers.after(retryMillis, run)
       retryMillis = Math.min(retryMillis * 2, longestRetryMillis)
       return
     }
@@ -99,9 +100,9 @@ export const makeLineWriter = (fd: number, options: LineWriterOptions = {}): Lin
     flush: (deadlineMillis) =>
       new Promise((resolve) => {
         if (!scheduled) return resolve()
-        const timer = setTimeout(resolve, deadlineMillis)
+        const stop = systemTimers.after(deadlineMillis, resolve)
         idle.push(() => {
-          clearTimeout(timer)
+          stop()
           resolve()
         })
       }),

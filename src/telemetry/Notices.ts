@@ -1,4 +1,5 @@
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
+import { nowMillis } from "../shared/Timers.ts"
 
 /** The same thing is told again after so long, if it still happens. */
 const againMillis = 60_000
@@ -14,16 +15,14 @@ export class Notices {
 
   /** `what` tells one thing from another; by default the line itself does. */
   warn(line: string, what: string = line): Effect.Effect<void> {
-    return Effect.flatMap(Clock.currentTimeMillis, (nowMillis) =>
-      this.isDue(what, nowMillis) ? Effect.logWarning(line) : Effect.void
-    )
+    return Effect.flatMap(nowMillis, (now) => (this.isDue(what, now) ? Effect.logWarning(line) : Effect.void))
   }
 
-  private isDue(what: string, nowMillis: number): boolean {
+  private isDue(what: string, now: number): boolean {
     const told = this.toldAt.get(what)
-    if (told !== undefined && nowMillis - told < againMillis) return false
+    if (told !== undefined && now - told < againMillis) return false
     this.toldAt.delete(what)
-    this.toldAt.set(what, nowMillis)
+    this.toldAt.set(what, now)
     const oldest = this.toldAt.size > mostRemembered ? this.toldAt.keys().next().value : undefined
     if (oldest !== undefined) this.toldAt.delete(oldest)
     return true

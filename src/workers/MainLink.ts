@@ -8,6 +8,7 @@ import {
   type ToMain,
   type ToWorker
 } from "./WorkerProtocol.ts"
+import { systemTimers, type Timers } from "../shared/Timers.ts"
 
 /** The main process does not answer: it is stuck, or its answer does not matter any more. */
 class MainSilent extends Data.TaggedError("MainSilent")<{ readonly message: string }> {}
@@ -33,14 +34,17 @@ export class MainLink {
   private readonly post: (message: ToMain) => void
   private readonly pending = new Map<number, (answer: Effect.Effect<Answer, MainSilent>) => void>()
   private nextId = 0
-  private heardAtMillis = performance.now()
+  private heardAtMillis: number
+  private readonly timers: Timers
   private listener: Listener | undefined
   private early: Array<ToWorker> = []
 
-  constructor(state: HealthState, post: (message: ToMain) => void) {
+  constructor(state: HealthState, post: (message: ToMain) => void, timers: Timers = systemTimers) {
+    this.timers = timers
+    this.heardAtMillis = timers.nowMillis()
     this.state = Effect.runSync(SubscriptionRef.make(state))
     this.post = post
-    setInterval(() => this.checkSilence(), heartbeatMillis).unref()
+    timers.every(heartbeatMillis, () => this.checkSilence(), "aside")
   }
 
   send(message: ToMain): void {
@@ -56,7 +60,7 @@ export class MainLink {
   }
 
   receive(message: ToWorker): void {
-    this.heardAtMillis = performance.now()
+    this.heardAtMillis = this.timers.nowMillis()
     switch (message._tag) {
       // Both are for the process as a whole.
       case "Start":
@@ -80,7 +84,7 @@ export class MainLink {
   }
 
   private checkSilence(): void {
-    if (performance.now() - this.heardAtMillis < silenceMillis) return
+    if (this.timers.nowMillis() - this.heardAtMillis < silenceMillis) return
     if (!isStopping(SubscriptionRef.getUnsafe(this.state))) this.setState("waiting")
     for (const resume of this.pending.values())
       resume(Effect.fail(new MainSilent({ message: "The main process does not answer" })))

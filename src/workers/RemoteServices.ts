@@ -10,6 +10,7 @@ import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
 import { makeRounds } from "../shared/Rounds.ts"
+import { currentTimers } from "../shared/Timers.ts"
 
 /** How long a client waits for the main process to say what is true before it is answered with what is known here. */
 const settleMillis = 5000
@@ -75,12 +76,15 @@ export const remoteRegistry = Layer.effect(
     engine.hooks.onDiscarded = (handle, reason) =>
       void run(Effect.ignore(main.ask({ _tag: "Drop", handle, reason })))
     const touched = new Set<number>()
-    const timer = setInterval(() => {
+    const tellTouched = () => {
       if (touched.size === 0) return
       main.send({ _tag: "Touched", ids: Uint32Array.from(touched) })
       touched.clear()
-    }, touchedMillis)
-    yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(timer)))
+    }
+    yield* Effect.acquireRelease(
+      Effect.map(currentTimers, (timers) => timers.every(touchedMillis, tellTouched)),
+      Effect.sync
+    )
 
     const create = (definition: ShapeDefinition) =>
       Effect.gen(function* () {

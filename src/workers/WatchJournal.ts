@@ -1,6 +1,7 @@
 import { type FSWatcher, watch } from "node:fs"
 import { Effect, type Scope } from "effect"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { currentTimers } from "../shared/Timers.ts"
 
 const retryMillis = 1000
 /** While the system says when the journal grows, looking for it is a second line. */
@@ -20,15 +21,16 @@ export const watchJournal = (
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
     let watcher: FSWatcher | undefined
-    let soon: NodeJS.Timeout | undefined
+    let soon: (() => void) | undefined
+    const timers = yield* currentTimers
     const close = () => {
       watcher?.close()
       watcher = undefined
-      clearTimeout(soon)
+      soon?.()
       soon = undefined
     }
     const grown = () => {
-      clearTimeout(soon)
+      soon?.()
       soon = undefined
       engine.lookNow()
     }
@@ -37,7 +39,7 @@ export const watchJournal = (
       try {
         watcher = watch(engine.paths.journal, { persistent: false }, () => {
           if (engine.waiters.count > 0) grown()
-          else soon ??= setTimeout(grown, collectMillis)
+          else soon ??= timers.after(collectMillis, grown)
         })
         watcher.on("error", close)
       } catch {

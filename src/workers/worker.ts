@@ -24,6 +24,7 @@ import { configOfPlain } from "./PlainConfig.ts"
 import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
+import { systemTimers } from "../shared/Timers.ts"
 
 const runningMillis = 50
 
@@ -56,7 +57,7 @@ const reportRunning = (main: MainLink, running: () => number): void => {
     told = requests
   }
   tell()
-  setInterval(tell, runningMillis)
+  systemTimers.every(runningMillis, tell)
 }
 
 const serve = (number: number) =>

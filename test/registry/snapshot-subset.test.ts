@@ -9,6 +9,7 @@ import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { definitionOf, type RowMessage, sessionsOf } from "./snapshot-support.ts"
 import { patient } from "../../testing/Load.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 const db = databaseForFile((database) =>
   database.query(`
@@ -29,7 +30,7 @@ const readSubset = Effect.fnUntraced(function* (
 ) {
   const sessions = yield* sessionsOf(db(), options)
   const definition = yield* Effect.promise(() => definitionOf(db(), "items", shape))
-  return yield* makeSubsetReader(sessions, { ...standardLimits, ...limits }, [tmpdir()]).read(
+  return yield* makeSubsetReader(sessions, { ...standardLimits, ...limits }, [tmpdir()], systemTimers).read(
     { id: 1, handle: "1-1", definition },
     { ...everything, ...query }
   )
@@ -213,7 +214,7 @@ describe("a subset", () => {
     Effect.gen(function* () {
       const sessions = yield* sessionsOf(db(), { size: 3, subsets: 2 })
       const definition = yield* Effect.promise(() => definitionOf(db(), "items"))
-      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()])
+      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()], systemTimers)
       const sleeping = { ...everything, where: condition("pg_sleep(60) IS NOT NULL") }
       const slow = yield* Effect.forkChild(
         Effect.forEach(
@@ -234,7 +235,7 @@ describe("a subset", () => {
     Effect.gen(function* () {
       const sessions = yield* sessionsOf(db(), { size: 4, subsets: 3, contendedMillis: 500 })
       const definition = yield* Effect.promise(() => definitionOf(db(), "items"))
-      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()])
+      const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()], systemTimers)
       const read = (id: number, where: string) =>
         Effect.scoped(
           reader.read({ id, handle: `${id}-1`, definition }, { ...everything, where: condition(where) })

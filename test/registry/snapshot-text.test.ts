@@ -9,6 +9,7 @@ import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import { makeTransactionStamp, makeWireEncoder } from "../../src/shapes/WireEncoder.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { Collected, definitionOf, type RowMessage, sessionsOf } from "./snapshot-support.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 /** SQL type and values; every type also gets NULL. */
 const types: ReadonlyArray<readonly [type: string, ...values: ReadonlyArray<string>]> = [
@@ -139,7 +140,7 @@ describe("the text of a value", () => {
       const definition = yield* Effect.promise(() => definitionOf(db(), "every"))
       const collected = new Collected()
       const sessions = yield* sessionsOf(db())
-      yield* makeSnapshotter(sessions, 1_000_000).run(collected.request(definition))
+      yield* makeSnapshotter(sessions, 1_000_000, systemTimers).run(collected.request(definition))
       const [snapshot] = collected.rows()
       const stamp = makeTransactionStamp(1n, 2)
       const [change] = yield* Effect.promise(() =>
@@ -162,7 +163,7 @@ describe("the text of a value", () => {
       const collected = new Collected()
       const sessions = yield* sessionsOf(db())
       const definition = yield* Effect.promise(() => definitionOf(db(), "every"))
-      yield* makeSnapshotter(sessions, 1_000_000).run(collected.request(definition))
+      yield* makeSnapshotter(sessions, 1_000_000, systemTimers).run(collected.request(definition))
       const value = collected.rows()[0]?.value ?? {}
       const expected: Readonly<Record<string, string | null>> = {
         "bool 0": "t",

@@ -4,6 +4,7 @@ import { defaultSnapshotLimits, makeSnapshotter } from "../../src/registry/snaps
 import { defaultSharingLimits, type SharingLimits } from "../../src/registry/snapshot/SharedTransactions.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { Collected, definitionOf, sessionsOf } from "./snapshot-support.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 const db = databaseForFile((database) =>
   database.query(`
@@ -16,7 +17,7 @@ const db = databaseForFile((database) =>
 
 const snapshotterOf = (size: number, sharing: SharingLimits = defaultSharingLimits) =>
   Effect.map(sessionsOf(db(), { size }), (sessions) =>
-    makeSnapshotter(sessions, 10_485_760, defaultSnapshotLimits, sharing)
+    makeSnapshotter(sessions, 10_485_760, systemTimers, defaultSnapshotLimits, sharing)
   )
 
 const define = (table: string, whereSql: string) =>

@@ -11,6 +11,7 @@ import {
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { Collected, definitionOf, sessionsOf } from "./snapshot-support.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 
 const db = databaseForFile((database) =>
   database.query(`
@@ -46,7 +47,7 @@ const run = <E>(
 ) =>
   Effect.scoped(
     Effect.flatMap(sessionsOf(db(), options), (sessions) =>
-      makeSnapshotter(sessions, options.chunkBytes ?? 10_485_760, {
+      makeSnapshotter(sessions, options.chunkBytes ?? 10_485_760, systemTimers, {
         ...defaultSnapshotLimits,
         ...options.limits
       }).run(request)
@@ -311,7 +312,7 @@ describe("while the sink is busy", () => {
     Effect.gen(function* () {
       const definition = yield* define("items")
       const sessions = yield* sessionsOf(db(), { size: 1 })
-      const snapshotter = makeSnapshotter(sessions, 1000)
+      const snapshotter = makeSnapshotter(sessions, 1000, systemTimers)
       const failing = new Collected().request<string>(definition)
       const exit = yield* Effect.exit(
         snapshotter.run({ ...failing, sink: { ...failing.sink, endChunk: () => Effect.fail("disk full") } })
@@ -432,7 +433,7 @@ describe("a snapshot that fails", () => {
     Effect.gen(function* () {
       const definition = yield* define("items")
       const sessions = yield* sessionsOf(db(), { size: 1, acquireTimeoutMillis: 50 })
-      const snapshotter = makeSnapshotter(sessions, 1000)
+      const snapshotter = makeSnapshotter(sessions, 1000, systemTimers)
       const request = new Collected().request(definition)
       const first = yield* Effect.forkChild(snapshotter.run({ ...request, onSnapshot: () => Effect.never }), {
         startImmediately: true
@@ -483,7 +484,7 @@ describe("sessions", () => {
   it.live("that were lost while idle are replaced unnoticed", () =>
     Effect.gen(function* () {
       const sessions = yield* sessionsOf(db(), { size: 1 })
-      const snapshotter = makeSnapshotter(sessions, 1000)
+      const snapshotter = makeSnapshotter(sessions, 1000, systemTimers)
       const request = new Collected().request(yield* define("empty"))
       for (let i = 0; i < 3; i++) {
         yield* snapshotter.run(request)
@@ -523,7 +524,7 @@ describe("sessions", () => {
       )
       const { port } = proxy.address() as AddressInfo
       const sessions = yield* sessionsOf(db(), { size: 1, target: { host: "127.0.0.1", port } })
-      const snapshotter = makeSnapshotter(sessions, 1000)
+      const snapshotter = makeSnapshotter(sessions, 1000, systemTimers)
       const request = new Collected().request(yield* define("empty"))
       yield* snapshotter.run(request)
       isCut = true
@@ -537,7 +538,7 @@ describe("sessions", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const sessions = yield* sessionsOf(db())
-          const snapshotter = makeSnapshotter(sessions, 1000)
+          const snapshotter = makeSnapshotter(sessions, 1000, systemTimers)
           const pids = new Set<number>()
           for (let i = 0; i < 5; i++) {
             yield* snapshotter.run(request)

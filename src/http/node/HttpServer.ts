@@ -10,6 +10,7 @@ import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
 import { connectionLimit, openFilesLimit } from "./OpenFiles.ts"
 import { answerParseError, type ParseError } from "../request/ParseErrors.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -113,8 +114,8 @@ export class HttpServer extends Context.Service<
         beginDrain: Effect.gen(function* () {
           yield* api.beginDrain
           closeSessions("afterTheirRequests")
-          const until = performance.now() + nextRequestMillis
-          while (performance.now() < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
+          const until = (yield* nowMillis) + nextRequestMillis
+          while ((yield* nowMillis) < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
           closeSessions("idle")
         }),
         awaitIdle: handler.awaitIdle,

@@ -5,6 +5,7 @@ import { destroyResponse } from "./Exchange.ts"
 import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
 import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
+import { currentTimers } from "../../shared/Timers.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
 interface Writer extends HeaderHolder {
@@ -25,23 +26,25 @@ const waitFor = (
   event: "drain" | "finish",
   sendTimeoutMillis: number
 ): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const give = () => {
-      // Behind another response on the same connection, its own time has not begun.
-      if (response.socket === null) timer = setTimeout(give, sendTimeoutMillis)
-      else destroyResponse(response)
-    }
-    let timer = setTimeout(give, sendTimeoutMillis)
-    const done = () => {
-      clearTimeout(timer)
-      resume(Effect.void)
-    }
-    response.once(event, done)
-    return Effect.sync(() => {
-      clearTimeout(timer)
-      response.off(event, done)
+  Effect.flatMap(currentTimers, (timers) =>
+    Effect.callback<void>((resume) => {
+      const give = () => {
+        // Behind another response on the same connection, its own time has not begun.
+        if (response.socket === null) stopTimer = timers.after(sendTimeoutMillis, give)
+        else destroyResponse(response)
+      }
+      let stopTimer = timers.after(sendTimeoutMillis, give)
+      const done = () => {
+        stopTimer()
+        resume(Effect.void)
+      }
+      response.once(event, done)
+      return Effect.sync(() => {
+        stopTimer()
+        response.off(event, done)
+      })
     })
-  })
+  )
 
 /** Whether everything written so far has left this process. */
 const isFlushed = (response: NodeResponse): boolean =>

@@ -5,6 +5,7 @@ import { destroyResponse } from "./Exchange.ts"
 import type { NodeResponse } from "./Exchange.ts"
 import { ServerResponse } from "./NodeHttp.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
+import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 const buffers = new PieceBuffers()
 
@@ -21,21 +22,39 @@ export const saysWhenWritten = (response: NodeResponse): boolean =>
 /** One body on its way to a client, piece by piece through one buffer. */
 class PieceSender {
   private readonly response: NodeResponse
-  private readonly timer: NodeJS.Timeout
+  private readonly timers: Timers
+  private readonly sendTimeoutMillis: number
+  /** When a piece was last begun. */
+  private sinceMillis = 0
+  private stopTimer = () => {}
   private isStopped = false
   private isWriting = false
   private written: (() => void) | undefined
 
-  constructor(response: NodeResponse, sendTimeoutMillis: number) {
+  constructor(response: NodeResponse, sendTimeoutMillis: number, timers: Timers) {
     this.response = response
-    this.timer = setTimeout(() => this.check(), sendTimeoutMillis)
+    this.timers = timers
+    this.sendTimeoutMillis = sendTimeoutMillis
+    this.beginTime()
+    this.checkAfter(sendTimeoutMillis)
   }
 
-  /** One timer for the whole body: it runs anew with every piece, and means something only while a client has one to take. */
+  private beginTime(): void {
+    this.sinceMillis = this.timers.nowMillis()
+  }
+
+  private checkAfter(millis: number): void {
+    this.stopTimer = this.timers.after(millis, () => this.check())
+  }
+
+  /** One timer for the whole body: a piece only notes when it begins, and time means something only while a client has one to take. */
   private check(): void {
+    const leftMillis = this.sinceMillis + this.sendTimeoutMillis - this.timers.nowMillis()
+    if (leftMillis > 0) return this.checkAfter(Math.ceil(leftMillis))
     // Behind another response on the same connection, its own time has not begun.
-    if (this.isWriting && this.response.socket !== null) destroyResponse(this.response)
-    else this.timer.refresh()
+    if (this.isWriting && this.response.socket !== null) return destroyResponse(this.response)
+    this.beginTime()
+    this.checkAfter(this.sendTimeoutMillis)
   }
 
   async send(pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>): Promise<void> {
@@ -50,7 +69,7 @@ class PieceSender {
       }
       isDone = true
     } finally {
-      clearTimeout(this.timer)
+      this.stopTimer()
       // What the connection of a client that went away still does with the buffer is not known.
       buffers.give(buffer, isDone)
     }
@@ -67,7 +86,7 @@ class PieceSender {
     return new Promise((resolve) => {
       this.written = resolve
       this.isWriting = true
-      this.timer.refresh()
+      this.beginTime()
       this.writeOut(piece, this.done)
     })
   }
@@ -93,12 +112,14 @@ export const sendPieces = (
   pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>,
   sendTimeoutMillis: number
 ): Effect.Effect<void, ShapeReadError> =>
-  Effect.callback<void, ShapeReadError>((resume) => {
-    const sender = new PieceSender(response, sendTimeoutMillis)
-    void sender.send(pieces).then(
-      () => resume(Effect.void),
-      (problem: unknown) =>
-        resume(problem instanceof ShapeReadError ? Effect.fail(problem) : Effect.die(problem))
-    )
-    return Effect.sync(() => sender.stop())
-  })
+  Effect.flatMap(currentTimers, (timers) =>
+    Effect.callback<void, ShapeReadError>((resume) => {
+      const sender = new PieceSender(response, sendTimeoutMillis, timers)
+      void sender.send(pieces).then(
+        () => resume(Effect.void),
+        (problem: unknown) =>
+          resume(problem instanceof ShapeReadError ? Effect.fail(problem) : Effect.die(problem))
+      )
+      return Effect.sync(() => sender.stop())
+    })
+  )

@@ -1,11 +1,11 @@
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { HealthRef } from "../../health/HealthRef.ts"
 import { Inspector } from "../../postgres/catalogue/Inspector.ts"
 import { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../../registry/subset/SubsetReader.ts"
 import { serverIdentity } from "../../shared/ServerIdentity.ts"
-import { timersOf } from "../../shared/Timers.ts"
+import { currentTimers } from "../../shared/Timers.ts"
 import { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import { Metrics } from "../../telemetry/Metrics.ts"
 import { Admission, type AdmissionClass } from "./Admission.ts"
@@ -71,7 +71,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const config = yield* Config
   const conditions = yield* Conditions
   const context = yield* Effect.context<R>()
-  const timers = timersOf(yield* Clock.Clock)
+  const timers = yield* currentTimers
   const { authorize, cors = "everybody" } = options
   const { keeps, vary } = cachingOf(options)
   const problem = corsProblem(cors)

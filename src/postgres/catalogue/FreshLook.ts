@@ -1,4 +1,5 @@
 import { Deferred, Effect, Exit } from "effect"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /**
  * Shares a look at something that may have changed: whoever asks gets the outcome of a look that began after they asked.
@@ -17,9 +18,9 @@ export const makeFreshLook = <A, E>(
   const begin = (answer: Deferred.Deferred<A, E>) =>
     Effect.gen(function* () {
       yield* running
-      const pause = lastBeganMillis + spacingMillis - performance.now()
+      const pause = lastBeganMillis + spacingMillis - (yield* nowMillis)
       if (pause > 0) yield* Effect.sleep(pause)
-      lastBeganMillis = performance.now()
+      lastBeganMillis = yield* nowMillis
       waiting = undefined
       const done = Deferred.makeUnsafe<void>()
       running = Deferred.await(done)

@@ -1,4 +1,4 @@
-import { Clock, Context, Effect, Exit, Layer, Result, type Scope, Semaphore } from "effect"
+import { Context, Effect, Exit, Layer, Result, type Scope, Semaphore } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { explainedPgError } from "../errors/ClassifyPgError.ts"
 import { boundOfWriters, hasOpenWriters } from "./OpenWriters.ts"
@@ -33,6 +33,7 @@ import type { SessionPool } from "../connection/SessionPool.ts"
 import { makeSingleFlight } from "../../shared/SingleFlight.ts"
 import { TableLedger } from "./TableLedger.ts"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /** What `ensureExists` found and did. */
 export interface EnsuredPublication {
@@ -259,7 +260,7 @@ export const makePublication = (
       deadlineMillis = defaultSettleMillis
     ): Effect.Effect<void, PublicationError> =>
       Effect.gen(function* () {
-        const deadline = (yield* Clock.currentTimeMillis) + deadlineMillis
+        const deadline = (yield* nowMillis) + deadlineMillis
         let pauseMillis = settlePollMillis.first
         while (!tables.isSettled(table.oid)) {
           const bound = tables.boundOf(table.oid) ?? (yield* boundOfWriters(pool))
@@ -269,7 +270,7 @@ export const makePublication = (
             tables.settle(table.oid, bound)
             continue
           }
-          if ((yield* Clock.currentTimeMillis) + pauseMillis > deadline) {
+          if ((yield* nowMillis) + pauseMillis > deadline) {
             return yield* publicationError(
               "openTransaction",
               `A transaction that wrote to the table "${shown(table)}" before it was published is still open. ` +
@@ -349,13 +350,13 @@ export const makePublication = (
             }
       })
 
-    const removeUnused = (publication: PublicationState, state: TableState, nowMillis: number) =>
+    const removeUnused = (publication: PublicationState, state: TableState, now: number) =>
       Effect.suspend(() => {
         if (mode.manual || !publication.isOurs || !state.isMember) return Effect.succeed(false)
-        if (tables.unusedMillis(state.oid, nowMillis) < graceMillis) return Effect.succeed(false)
+        if (tables.unusedMillis(state.oid, now) < graceMillis) return Effect.succeed(false)
         const remove = Effect.suspend(() => {
           // A shape may have asked for the table while this waited for its turn.
-          if (tables.unusedMillis(state.oid, nowMillis) < graceMillis) return Effect.succeed(false)
+          if (tables.unusedMillis(state.oid, now) < graceMillis) return Effect.succeed(false)
           tables.unsettle(state.oid)
           return Effect.as(dropFromPublication(alter, state), true)
         })
@@ -377,7 +378,7 @@ export const makePublication = (
       Effect.gen(function* () {
         const inUse = new Set(tablesInUse)
         const begun = tables.tick()
-        const nowMillis = yield* Clock.currentTimeMillis
+        const now = yield* nowMillis
         const publication = yield* read
         if (publication === undefined) return { ...nothingFound, isMissing: true, repaired: false }
         const operationsLost = publication.missingOperations
@@ -413,7 +414,7 @@ export const makePublication = (
               yield* Effect.exit(tables.exclusively(state.oid, withdraw(publication, state)))
               continue
             }
-            if (yield* removeUnused(publication, state, nowMillis)) removed.push(state.oid)
+            if (yield* removeUnused(publication, state, now)) removed.push(state.oid)
             continue
           }
           const problem = yield* reconcileTable(publication, state)

@@ -1,7 +1,8 @@
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import { describeReport, type PublicationReport, saysSomething } from "./PublicationReport.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /** Schemas became members of publications in Postgres 15. */
 const schemasSince = 150000
@@ -68,11 +69,11 @@ export const makePublicationWatch = (options: {
 
   const run: PublicationWatch["run"] = ({ onReport, tablesInUse }) =>
     Effect.gen(function* () {
-      let comparedMillis = yield* Clock.currentTimeMillis
+      let comparedMillis = yield* nowMillis
       const look = Effect.gen(function* () {
-        const nowMillis = yield* Clock.currentTimeMillis
-        if (!(yield* hasChanged) && nowMillis - comparedMillis < refreshMillis) return
-        comparedMillis = nowMillis
+        const now = yield* nowMillis
+        if (!(yield* hasChanged) && now - comparedMillis < refreshMillis) return
+        comparedMillis = now
         const report = yield* options.reconcile(tablesInUse())
         if (report.removed.length > 0) {
           yield* Effect.logInfo(

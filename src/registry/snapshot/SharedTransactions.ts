@@ -2,6 +2,7 @@ import { Effect, Exit, Scope } from "effect"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginSnapshot, type SnapshotTransaction } from "./SnapshotTransaction.ts"
+import { type Timers } from "../../shared/Timers.ts"
 
 /** Bounds on what sharing may cost those who share. */
 export interface SharingLimits {
@@ -38,15 +39,21 @@ interface Waiter {
  */
 export class SharedTransactions {
   private readonly sessions: SnapshotSessions["Service"]
+  private readonly timers: Timers
   private readonly limits: SharingLimits
   private waiting: Array<Waiter> = []
   /** Number of transactions by table. */
   private readonly open = new Map<number, number>()
   private order = 0
-  private timer: NodeJS.Timeout | undefined
+  private isWatching = false
 
-  constructor(sessions: SnapshotSessions["Service"], limits: SharingLimits = defaultSharingLimits) {
+  constructor(
+    sessions: SnapshotSessions["Service"],
+    timers: Timers,
+    limits: SharingLimits = defaultSharingLimits
+  ) {
     this.sessions = sessions
+    this.timers = timers
     this.limits = limits
   }
 
@@ -86,7 +93,7 @@ export class SharedTransactions {
         const waiter: Waiter = {
           tableOid,
           order: ++this.order,
-          sinceMillis: performance.now(),
+          sinceMillis: this.timers.nowMillis(),
           resume: (transaction) => {
             given = transaction
             resume(Effect.succeed(transaction))
@@ -111,7 +118,7 @@ export class SharedTransactions {
       Effect.gen({ self: this }, function* () {
         const scope = yield* Scope.make()
         const order = ++this.order
-        const beganMillis = performance.now()
+        const beganMillis = this.timers.nowMillis()
         this.open.set(tableOid, (this.open.get(tableOid) ?? 0) + 1)
         const begun = yield* restore(Scope.provide(beginSnapshot(this.sessions, tableOid), scope)).pipe(
           Effect.onError(() => this.end(tableOid, scope))
@@ -132,7 +139,7 @@ export class SharedTransactions {
   }
 
   private indexOfNext(transaction: SharedTransaction): number {
-    if (performance.now() - transaction.beganMillis > this.limits.oldestMillis) return -1
+    if (this.timers.nowMillis() - transaction.beganMillis > this.limits.oldestMillis) return -1
     return this.waiting.findIndex(
       ({ tableOid, order }) => tableOid === transaction.tableOid && order < transaction.order
     )
@@ -157,14 +164,15 @@ export class SharedTransactions {
 
   /** Sees to it that nobody waits for long. */
   private watch(): void {
-    if (this.timer !== undefined) return
-    this.timer = setTimeout(() => {
-      this.timer = undefined
+    if (this.isWatching) return
+    this.isWatching = true
+    const look = () => {
+      this.isWatching = false
       const [first] = this.waiting
       if (first === undefined) return
-      if (performance.now() - first.sinceMillis >= this.limits.patienceMillis) this.resumeOne(0)
+      if (this.timers.nowMillis() - first.sinceMillis >= this.limits.patienceMillis) this.resumeOne(0)
       this.watch()
-    }, this.limits.patienceMillis)
-    this.timer.unref()
+    }
+    this.timers.after(this.limits.patienceMillis, look, "aside")
   }
 }

@@ -142,11 +142,11 @@ export class RowReader {
     this.ready.push({ writer, endsChunk })
     this.writer = undefined
     this.writerBytes = pieceBytes + 32 * 1024
-    this.lastFlush = performance.now()
+    this.lastFlush = this.session.timers.nowMillis()
   }
 
   private onBatch(): void {
-    if (this.writer !== undefined && performance.now() - this.lastFlush > flushMillis)
+    if (this.writer !== undefined && this.session.timers.nowMillis() - this.lastFlush > flushMillis)
       this.handOver(this.writer, false)
     if (!this.paused && this.outcome === "running" && this.ready.length >= piecesAhead) {
       this.paused = true

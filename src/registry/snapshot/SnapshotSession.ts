@@ -4,6 +4,7 @@ import type { ClientConfig, Submittable } from "pg"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
+import { type Timers } from "../../shared/Timers.ts"
 
 /** Row values as the text that Postgres sent, or null; `undefined` for a statement that gave no rows. */
 type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
@@ -46,6 +47,7 @@ export class SnapshotSession {
   /** A statement runs whose end has not arrived. */
   busy = false
 
+  readonly timers: Timers
   private readonly options: ClientConfig
   private readonly client: pg.Client
   private readonly classify: (error: unknown) => PgError
@@ -57,7 +59,13 @@ export class SnapshotSession {
   /** A statement failed, and what Postgres says of the transaction since then has not arrived. */
   private hasFailed = false
 
-  private constructor(options: ClientConfig, client: pg.Client, classify: (error: unknown) => PgError) {
+  private constructor(
+    options: ClientConfig,
+    client: pg.Client,
+    classify: (error: unknown) => PgError,
+    timers: Timers
+  ) {
+    this.timers = timers
     this.options = options
     this.client = client
     this.classify = classify
@@ -87,7 +95,8 @@ export class SnapshotSession {
   static connect(
     options: ClientConfig,
     classify: (error: unknown) => PgError,
-    onLost: (session: SnapshotSession) => void
+    onLost: (session: SnapshotSession) => void,
+    timers: Timers
   ): Effect.Effect<SnapshotSession, PgError> {
     return Effect.callback((resume) => {
       const client = new pg.Client(options)
@@ -103,7 +112,7 @@ export class SnapshotSession {
       client.on("end", () => lost())
       client.connect().then(
         () => {
-          session = new SnapshotSession(options, client, classify)
+          session = new SnapshotSession(options, client, classify, timers)
           resume(Effect.succeed(session))
         },
         (error: unknown) => {
@@ -208,9 +217,9 @@ export class SnapshotSession {
     request.writeInt32BE(80877102, 4)
     request.writeInt32BE(processID, 8)
     request.writeInt32BE(secretKey, 12)
-    const timer = setTimeout(() => stream.destroy(), cancelTimeoutMillis)
+    const stopTimer = this.timers.after(cancelTimeoutMillis, () => stream.destroy())
     stream.on("error", () => {})
-    stream.on("close", () => clearTimeout(timer))
+    stream.on("close", stopTimer)
     stream.resume()
     stream.end(request)
   }

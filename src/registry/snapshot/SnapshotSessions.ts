@@ -9,6 +9,7 @@ import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { shareSnapshotPool } from "../../postgres/connection/Pools.ts"
 import { type Place, SessionPlaces } from "./SessionPlaces.ts"
 import { SnapshotSession } from "./SnapshotSession.ts"
+import { currentTimers } from "../../shared/Timers.ts"
 
 /** How often somebody who waits looks for a query that has to end. */
 const lookMillis = 250
@@ -96,6 +97,7 @@ export const makeSnapshotSessions = (
 ): Effect.Effect<SnapshotSessions["Service"], never, Scope.Scope> =>
   Effect.gen(function* () {
     const { options, size, subject } = settings
+    const timers = yield* currentTimers
     const waitMillis = settings.acquireTimeoutMillis ?? acquireTimeoutMillis
     const subsets = settings.subsets ?? size
     const limits = { ...standardLimits, ...settings.limits }
@@ -103,23 +105,22 @@ export const makeSnapshotSessions = (
       size,
       subsets,
       longMillis: limits.contendedMillis,
-      now: () => performance.now()
+      now: timers.nowMillis
     })
-    const idle = new Map<SnapshotSession, NodeJS.Timeout>()
+    const idle = new Map<SnapshotSession, () => void>()
     let closed = false
     const classify = (error: unknown) => classifyPgError(error, subject)
 
     const forget = (session: SnapshotSession) => {
-      clearTimeout(idle.get(session))
+      idle.get(session)?.()
       idle.delete(session)
     }
     const keep = (session: SnapshotSession) => {
-      const timer = setTimeout(() => {
+      const close = () => {
         forget(session)
         session.close()
-      }, idleMillis)
-      timer.unref()
-      idle.set(session, timer)
+      }
+      idle.set(session, timers.after(idleMillis, close, "aside"))
     }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
@@ -131,33 +132,34 @@ export const makeSnapshotSessions = (
       })
     )
 
-    let looking: NodeJS.Timeout | undefined
+    let isLooking = false
     const look = () => {
-      looking = undefined
+      isLooking = false
       places.makeRoom()
-      if (!places.isAwaited) return
-      looking = setTimeout(look, lookMillis)
-      looking.unref()
+      if (places.isAwaited) lookSoon()
+    }
+    const lookSoon = () => {
+      if (!isLooking) timers.after(lookMillis, look, "aside")
+      isLooking = true
     }
     const wait = (shape: string | undefined): Effect.Effect<Place, PgError> =>
       Effect.suspend(() => {
         let place: Place | undefined
-        let timer: NodeJS.Timeout | undefined
+        let stopTimer: (() => void) | undefined
         return Effect.callback<Place, PgError>((resume) => {
           const withdraw = places.take(shape, (granted) => {
-            clearTimeout(timer)
+            stopTimer?.()
             place = granted
             resume(Effect.succeed(granted))
           })
           if (place !== undefined) return undefined
-          timer = setTimeout(() => {
+          stopTimer = timers.after(waitMillis, () => {
             withdraw()
             resume(Effect.fail(poolTimeout(waitMillis, shape === undefined ? size : subsets)))
-          }, waitMillis)
-          looking ??= setTimeout(look, lookMillis)
-          looking.unref()
+          })
+          lookSoon()
           return Effect.sync(() => {
-            clearTimeout(timer)
+            stopTimer?.()
             withdraw()
           })
         }).pipe(
@@ -174,7 +176,7 @@ export const makeSnapshotSessions = (
       // The one used last: the others get a chance to become old enough to be closed.
       const session = [...idle.keys()].at(-1)
       if (session === undefined)
-        return Effect.map(SnapshotSession.connect(options, classify, forget), (fresh) => ({
+        return Effect.map(SnapshotSession.connect(options, classify, forget, timers), (fresh) => ({
           session: fresh,
           reused: false
         }))

@@ -16,6 +16,7 @@ import { SnapshotSessions } from "./SnapshotSessions.ts"
 import { type DatabaseSnapshot, isNamed, nameQuery } from "./SnapshotTransaction.ts"
 import { Notices } from "../../telemetry/Notices.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
+import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
 
 /**
  * Where the rows of a snapshot go: chunk after chunk, each a sequence of messages in wire form, joined with commas,
@@ -73,7 +74,7 @@ export class Snapshotter extends Context.Service<
     Effect.gen(function* () {
       const config = yield* Config
       const sessions = yield* SnapshotSessions
-      return makeSnapshotter(sessions, config.chunkBytesThreshold)
+      return makeSnapshotter(sessions, config.chunkBytesThreshold, yield* currentTimers)
     })
   )
 }
@@ -81,10 +82,11 @@ export class Snapshotter extends Context.Service<
 export const makeSnapshotter = (
   sessions: SnapshotSessions["Service"],
   chunkBytesThreshold: number,
+  timers: Timers,
   limits: SnapshotLimits = defaultSnapshotLimits,
   sharing: SharingLimits = defaultSharingLimits
 ): Snapshotter["Service"] => {
-  const transactions = new SharedTransactions(sessions, sharing)
+  const transactions = new SharedTransactions(sessions, timers, sharing)
   return {
     run: Effect.fnUntraced(function* (request) {
       const { sink } = request
@@ -122,12 +124,12 @@ const readRows = Effect.fnUntraced(function* <E>(
     return { snapshot, rowsInLastChunk }
   })
   const attempt = transactions.use(table.oid, read, (error) => failing(definition, Effect.fail(error)))
-  const deadline = performance.now() + limits.retryMillis
+  const deadline = (yield* nowMillis) + limits.retryMillis
   let pauseMillis = firstRetryPauseMillis
   while (true) {
     const done = yield* attempt
     if (done !== undefined) return done
-    if (performance.now() > deadline) return yield* failure(table, notVisible)
+    if ((yield* nowMillis) > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
     pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
   }

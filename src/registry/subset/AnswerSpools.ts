@@ -1,6 +1,7 @@
 import { Effect, Schema, type Scope } from "effect"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { openSpoolFile, type SpoolFile } from "./SpoolFile.ts"
+import { systemTimers, type Timers } from "../../shared/Timers.ts"
 
 /** The answer is larger than any that is given. Final for this query. */
 export class AnswerTooLarge extends Schema.TaggedError<AnswerTooLarge>()("AnswerTooLarge", {
@@ -32,13 +33,15 @@ const givenUp = "it was given up for others: its client took it too slowly, and 
 export class AnswerSpools {
   private readonly limits: Limits
   private readonly directories: ReadonlyArray<string>
+  private readonly timers: Timers
   private heldBytes = 0
   private memoryBytes = 0
   /** Complete ones, in the order in which they became so. */
   private readonly complete = new Set<AnswerSpool>()
 
   /** `directories`: for files; the first that takes one. */
-  constructor(limits: Limits, directories: ReadonlyArray<string>) {
+  constructor(limits: Limits, directories: ReadonlyArray<string>, timers: Timers = systemTimers) {
+    this.timers = timers
     this.limits = limits
     this.directories = directories
   }
@@ -55,6 +58,7 @@ export class AnswerSpools {
   )
 
   private readonly room: Room = {
+    nowMillis: () => this.timers.nowMillis(),
     reserve: (bytes, answerBytes) => {
       if (answerBytes > this.limits.subsetBytes)
         return new AnswerTooLarge({ message: aboveLimit("subsetBytes", this.limits) })
@@ -83,7 +87,7 @@ export class AnswerSpools {
   /** Makes room by giving up answers, if there are such, until there is enough. */
   private free(isEnough: () => boolean): boolean {
     if (isEnough()) return true
-    const before = performance.now() - patienceMillis
+    const before = this.timers.nowMillis() - patienceMillis
     for (const spool of this.complete) {
       if (spool.completedMillis > before) break
       spool.giveUp()
@@ -95,6 +99,7 @@ export class AnswerSpools {
 
 /** What a spool needs of all of them. */
 interface Room {
+  readonly nowMillis: () => number
   /** Takes room for some more bytes of an answer, which then has `answerBytes`; the refusal if there is none. */
   readonly reserve: (bytes: number, answerBytes: number) => AnswerTooLarge | NoRoomForAnswer | undefined
   readonly reserveMemory: (bytes: number) => boolean
@@ -148,7 +153,7 @@ export class AnswerSpool {
 
   /** Nothing more is written. */
   end(): void {
-    this.completedMillis = performance.now()
+    this.completedMillis = this.room.nowMillis()
     this.room.completed(this)
   }
 

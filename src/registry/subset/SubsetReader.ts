@@ -23,6 +23,7 @@ import type { StatementFailure } from "../snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type AnswerSpool, AnswerSpools, type AnswerTooLarge, type NoRoomForAnswer } from "./AnswerSpools.ts"
+import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /** Rows of a shape that a client asks for now. Checked against the catalogue; all SQL in it is printed by us. */
 export interface SubsetQuery {
@@ -99,7 +100,7 @@ export class SubsetReader extends Context.Service<
     Effect.gen(function* () {
       const { limits, storageDir } = yield* Config
       // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
-      return makeSubsetReader(yield* SnapshotSessions, limits, [tmpdir(), storageDir])
+      return makeSubsetReader(yield* SnapshotSessions, limits, [tmpdir(), storageDir], yield* currentTimers)
     })
   )
 }
@@ -117,9 +118,10 @@ const streamedBytes = 64 * 1024
 export function makeSubsetReader(
   sessions: SnapshotSessions["Service"],
   limits: Limits,
-  directories: ReadonlyArray<string>
+  directories: ReadonlyArray<string>,
+  timers: Timers
 ): SubsetReader["Service"] {
-  const spools = new AnswerSpools(limits, directories)
+  const spools = new AnswerSpools(limits, directories, timers)
   const statementMillis = limits.subsetMillis + statementGraceMillis
   const tooSlow = () => new SubsetUnavailable({ message: aboveLimit("subsetMillis", limits) })
 

@@ -4,6 +4,7 @@ import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { TextRow } from "./ReplicationSession.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /** A row of `pg_replication_slots`, as far as the server's version has the columns. */
 export interface SlotInfo {
@@ -69,7 +70,7 @@ export const ensureSlot = (
 ): Effect.Effect<EnsuredSlot, PgError> =>
   Effect.gen(function* () {
     const { slotName } = options
-    const startedAt = performance.now()
+    const startedAt = yield* nowMillis
     while (true) {
       const known = yield* readSlot(connection.query, slotName)
       if (known === undefined) {
@@ -77,7 +78,7 @@ export const ensureSlot = (
         if (created !== undefined) return { created: true, confirmedFlushLsn: created }
       } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
       // In use, or somebody else created it just now.
-      if (performance.now() - startedAt > (options.busyMillis ?? defaultBusyMillis)) {
+      if ((yield* nowMillis) - startedAt > (options.busyMillis ?? defaultBusyMillis)) {
         return yield* slotInUse(slotName)
       }
       yield* Effect.sleep(busyPollMillis)

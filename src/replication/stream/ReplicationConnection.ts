@@ -21,6 +21,7 @@ import {
 } from "../connection/ReplicationSession.ts"
 import { runStream, statusIntervalMillis, type StreamOptions } from "./RunStream.ts"
 import { StatusSender } from "./StatusSender.ts"
+import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /**
  * One connection in walsender mode: it takes the lock, makes the slot and streams, so that losing it loses all three
@@ -91,7 +92,8 @@ export const connect = (
       connectTimeoutMillis
     })
     const turn = yield* Semaphore.make(1)
-    let usedAtMillis = performance.now()
+    const timers = yield* currentTimers
+    let usedAtMillis = timers.nowMillis()
     let busy = false
     let status: StatusSender | undefined
 
@@ -103,7 +105,7 @@ export const connect = (
         Effect.ensuring(
           Effect.sync(() => {
             busy = false
-            usedAtMillis = performance.now()
+            usedAtMillis = timers.nowMillis()
           })
         )
       )
@@ -129,6 +131,7 @@ export const connect = (
         Effect.gen(function* () {
           yield* session.query(`SET client_encoding = ${quoteLiteral(facts.encoding)}`)
           const sender = new StatusSender(
+            timers,
             (frame) => void (session.stream.writable && session.stream.write(frame)),
             durableLsn,
             () => session.destroy()
@@ -147,7 +150,7 @@ export const connect = (
         return undefined
       }
     }
-    const close = Effect.suspend(() => closeSession(session, lastStatus(), busy))
+    const close = Effect.suspend(() => closeSession(session, timers, lastStatus(), busy))
     yield* Effect.addFinalizer(() => close)
 
     const closed = yield* Deferred.make<never, PgError>()
@@ -160,7 +163,7 @@ export const connect = (
     yield* Effect.forkScoped(
       heartbeat(
         turn.withPermitsIfAvailable(1)(run("SELECT")),
-        () => performance.now() - usedAtMillis,
+        () => timers.nowMillis() - usedAtMillis,
         () => status !== undefined
       )
     )
@@ -282,6 +285,7 @@ const heartbeat = (
  */
 const closeSession = (
   session: ReplicationSession,
+  timers: Timers,
   lastStatus: Buffer | undefined,
   busy: boolean
 ): Effect.Effect<void> =>
@@ -297,13 +301,13 @@ const closeSession = (
     let windowsWithData = 0
     let sawData = false
     tap.attach(() => (sawData = true))
-    const timer = setInterval(() => {
+    const stopTimer = timers.every(closeWindowMillis, () => {
       windowsWithData = sawData ? windowsWithData + 1 : 0
       sawData = false
       if (windowsWithData === 2 || ++windows * closeWindowMillis >= closeGraceMillis) stream.destroy()
-    }, closeWindowMillis)
+    })
     stream.once("close", () => {
-      clearInterval(timer)
+      stopTimer()
       resume(Effect.void)
     })
     stream.resume()

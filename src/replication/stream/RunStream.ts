@@ -6,6 +6,7 @@ import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { ChangeSink } from "../ChangeSink.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
 import { StreamPump, streamFailure } from "./StreamPump.ts"
+import { currentTimers } from "../../shared/Timers.ts"
 
 export interface StreamOptions {
   readonly slotName: string
@@ -46,13 +47,14 @@ export const runStream = (
   options: StreamOptions,
   pumping: (pump: StreamPump) => void
 ): Effect.Effect<never, PgError> =>
-  Effect.suspend(() => {
+  Effect.flatMap(currentTimers, (timers) => {
     const intervalMillis = statusIntervalMillis(walSenderTimeoutMillis)
     const pump = new StreamPump(session, {
       sink: options.sink,
       onStarted: options.onStarted,
       maxTransactionBytes: options.maxTransactionBytes,
-      statusIntervalMillis: intervalMillis
+      statusIntervalMillis: intervalMillis,
+      timers
     })
     pumping(pump)
     pump.start(

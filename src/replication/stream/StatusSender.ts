@@ -1,5 +1,6 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import { encodeStatusUpdate } from "../wire/StatusUpdate.ts"
+import { type Timers } from "../../shared/Timers.ts"
 
 /** News about durability goes out at most this often; a commit is acknowledged this late at most. */
 const minGapMillis = 3
@@ -11,16 +12,23 @@ const minGapMillis = 3
  * Never reports a position that `durable` has not returned, and never goes back.
  */
 export class StatusSender {
+  private readonly timers: Timers
   private readonly write: (frame: Buffer) => void
   private readonly durable: () => Lsn
   private readonly onFailure: (error: unknown) => void
   private received: Lsn = 0n
   private sent: Lsn = 0n
-  private sentAtMillis = 0
-  private coalesced: NodeJS.Timeout | undefined
-  private periodic: NodeJS.Timeout | undefined
+  private sentAtMillis = -Infinity
+  private stopCoalesced: (() => void) | undefined
+  private stopPeriodic: (() => void) | undefined
 
-  constructor(write: (frame: Buffer) => void, durable: () => Lsn, onFailure: (error: unknown) => void) {
+  constructor(
+    timers: Timers,
+    write: (frame: Buffer) => void,
+    durable: () => Lsn,
+    onFailure: (error: unknown) => void
+  ) {
+    this.timers = timers
     this.write = write
     this.durable = durable
     this.onFailure = onFailure
@@ -28,14 +36,14 @@ export class StatusSender {
 
   /** Begins to send by timer. Each of these asks for an answer, so that a server that is gone is noticed. */
   start(intervalMillis: number): void {
-    this.periodic = setInterval(() => this.guarded(() => this.send(true)), intervalMillis)
+    this.stopPeriodic = this.timers.every(intervalMillis, () => this.guarded(() => this.send(true)))
   }
 
   stop(): void {
-    clearInterval(this.periodic)
-    clearTimeout(this.coalesced)
-    this.periodic = undefined
-    this.coalesced = undefined
+    this.stopPeriodic?.()
+    this.stopCoalesced?.()
+    this.stopPeriodic = undefined
+    this.stopCoalesced = undefined
   }
 
   /** The server has sent everything up to here. Only for monitoring. */
@@ -45,14 +53,14 @@ export class StatusSender {
 
   /** Something may have become durable. Cheap: call it after every batch and every sync of the journal. */
   notify(): void {
-    if (this.coalesced !== undefined || this.periodic === undefined) return
-    const waitMillis = this.sentAtMillis + minGapMillis - performance.now()
+    if (this.stopCoalesced !== undefined || this.stopPeriodic === undefined) return
+    const waitMillis = this.sentAtMillis + minGapMillis - this.timers.nowMillis()
     if (waitMillis <= 0) this.guarded(() => this.sendNews())
     else {
-      this.coalesced = setTimeout(() => {
-        this.coalesced = undefined
+      this.stopCoalesced = this.timers.after(waitMillis, () => {
+        this.stopCoalesced = undefined
         this.guarded(() => this.sendNews())
-      }, waitMillis)
+      })
     }
   }
 
@@ -65,8 +73,8 @@ export class StatusSender {
   encode(replyRequested: boolean): Buffer {
     const durable = this.durable()
     if (durable > this.sent) this.sent = durable
-    this.sentAtMillis = performance.now()
-    return encodeStatusUpdate(this.received, this.sent, Date.now(), replyRequested)
+    this.sentAtMillis = this.timers.nowMillis()
+    return encodeStatusUpdate(this.received, this.sent, this.timers.epochMillis(), replyRequested)
   }
 
   private sendNews(): void {

@@ -6,6 +6,7 @@ import { type FrameHandler, MessageFramer } from "../wire/MessageFramer.ts"
 import { PgoutputDecoder } from "../wire/PgoutputDecoder.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
 import { StatusSender } from "./StatusSender.ts"
+import { type Timers } from "../../shared/Timers.ts"
 
 interface PumpOptions {
   readonly sink: ChangeSink
@@ -13,6 +14,7 @@ interface PumpOptions {
   readonly onStarted: Effect.Effect<void>
   readonly maxTransactionBytes: number
   readonly statusIntervalMillis: number
+  readonly timers: Timers
 }
 
 const xlogData = 0x77 // w
@@ -49,6 +51,7 @@ const envelopeBytes = 64
  */
 export class StreamPump {
   readonly status: StatusSender
+  private readonly timers: Timers
   private readonly session: ReplicationSession
   private readonly options: PumpOptions
   private readonly decoder: PgoutputDecoder
@@ -59,7 +62,7 @@ export class StreamPump {
   private replyRequested = false
   private stopped = false
   /** When the server was last heard of, or could not be heard because we did not listen. */
-  private heardAtMillis = performance.now()
+  private heardAtMillis: number
   private burstBeganMillis = 0
   private chunksInBurst = 0
   private turnBeganMillis = 0
@@ -70,7 +73,9 @@ export class StreamPump {
   constructor(session: ReplicationSession, options: PumpOptions) {
     this.session = session
     this.options = options
-    const { sink, maxTransactionBytes } = options
+    const { sink, maxTransactionBytes, timers } = options
+    this.timers = timers
+    this.heardAtMillis = timers.nowMillis()
     this.decoder = new PgoutputDecoder(sink, { maxTransactionBytes })
     const handler: FrameHandler = {
       copyData: (buffer, start, end) => this.copyData(buffer, start, end),
@@ -82,6 +87,7 @@ export class StreamPump {
     }
     this.framer = new MessageFramer(handler, maxTransactionBytes + envelopeBytes)
     this.status = new StatusSender(
+      timers,
       (frame) => {
         if (session.stream.writable) session.stream.write(frame)
       },
@@ -114,10 +120,10 @@ export class StreamPump {
   /** The Effect given by `next` has completed. */
   proceed(): void {
     this.pending = undefined
-    this.turnBeganMillis = performance.now()
+    this.turnBeganMillis = this.timers.nowMillis()
     this.guarded(() => {
       if (!this.framer.proceed()) return
-      this.heardAtMillis = performance.now()
+      this.heardAtMillis = this.timers.nowMillis()
       this.session.stream.resume()
     })
     this.afterBatch()
@@ -125,7 +131,7 @@ export class StreamPump {
 
   /** For how long the server has not been heard of; 0 while we do not listen. */
   silentMillis(): number {
-    return this.pending === undefined ? performance.now() - this.heardAtMillis : 0
+    return this.pending === undefined ? this.timers.nowMillis() - this.heardAtMillis : 0
   }
 
   fail(error: unknown): void {
@@ -139,7 +145,7 @@ export class StreamPump {
 
   private receive(chunk: Buffer): void {
     if (this.stopped || this.failure !== undefined) return
-    this.heardAtMillis = performance.now()
+    this.heardAtMillis = this.timers.nowMillis()
     this.turnBeganMillis = this.heardAtMillis
     this.guarded(() => this.framer.push(chunk))
     this.afterBatch()
@@ -158,9 +164,9 @@ export class StreamPump {
     this.chunksInBurst = 0
     this.rested = true
     this.session.stream.pause()
-    setTimeout(() => {
+    this.timers.after(burstMillis, () => {
       if (this.pending === undefined && !this.stopped) this.session.stream.resume()
-    }, burstMillis)
+    })
   }
 
   private copyData(buffer: Buffer, start: number, end: number): boolean {
@@ -183,7 +189,7 @@ export class StreamPump {
 
   private endOfTurn(): Effect.Effect<void> | undefined {
     this.untilLook = messagesPerLook
-    return performance.now() - this.turnBeganMillis < turnMillis ? undefined : othersTurn
+    return this.timers.nowMillis() - this.turnBeganMillis < turnMillis ? undefined : othersTurn
   }
 
   private other(message: Buffer): boolean {

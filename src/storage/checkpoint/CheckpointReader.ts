@@ -19,6 +19,7 @@ import { type ShapeState, ShapeState as State } from "../state/ShapeState.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
 import { readShapeNames } from "./ShapeNames.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 
 /** A checkpoint that is locked for so long has been left so by somebody who is gone. */
 const lockedMillis = 10_000
@@ -151,13 +152,13 @@ const contentOf = (paths: StoragePaths, path: string): Effect.Effect<Content | u
     const { disk } = paths
     const inCopy = withCopy(disk, path, (copy) => readIn(copy, false))
     if (disk.mayBeLate) return yield* inCopy
-    const began = performance.now()
+    const began = yield* nowMillis
     while (true) {
       const read = yield* Effect.result(readIn(path, true))
       if (read._tag === "Success") return read.success
       const code = (read.failure as { readonly errcode?: number }).errcode ?? 0
       const isBusy = (code & 0xff) === sqliteBusy
-      if (isBusy && performance.now() - began < lockedMillis) yield* Effect.sleep(pauseMillis)
+      if (isBusy && (yield* nowMillis) - began < lockedMillis) yield* Effect.sleep(pauseMillis)
       else if (isBusy || code === sqliteReadonlyRollback) return yield* inCopy
       else return yield* Effect.fail(read.failure)
     }

@@ -8,6 +8,7 @@ import { loadParser } from "../parse/Parser.ts"
 import type { WhereError } from "../WhereError.ts"
 import { isSmall } from "./IsSmall.ts"
 import type { FromThread, ToThread } from "./AsideProtocol.ts"
+import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /** A thread that nobody needs takes memory. */
 const idleMillis = 30_000
@@ -40,13 +41,18 @@ export class CompileAside {
   private told: CatalogueData | undefined
   private readonly tasks: Array<Task> = []
   private running: Task | undefined
-  private timer: NodeJS.Timeout | undefined
+  private stopTimer = () => {}
+  private readonly timers: Timers
   private nextId = 0
 
   static readonly make: Effect.Effect<CompileAside, never, Scope.Scope> = Effect.acquireRelease(
-    Effect.sync(() => new CompileAside()),
+    Effect.map(currentTimers, (timers) => new CompileAside(timers)),
     (aside) => Effect.sync(() => aside.end())
   )
+
+  private constructor(timers: Timers) {
+    this.timers = timers
+  }
 
   /** What `compileWhere` gives. Loads the parser when it is needed here. */
   compile(request: WhereRequest): Effect.Effect<Outcome> {
@@ -83,11 +89,10 @@ export class CompileAside {
 
   private next(): void {
     if (this.running !== undefined) return
-    clearTimeout(this.timer)
+    this.stopTimer()
     const task = this.tasks.shift()
     if (task === undefined) {
-      this.timer = setTimeout(() => this.stop(), idleMillis)
-      this.timer.unref()
+      this.stopTimer = this.timers.after(idleMillis, () => this.stop(), "aside")
       return
     }
     this.running = task
@@ -105,10 +110,10 @@ export class CompileAside {
     this.told = catalogue.data
     const message: ToThread = { id: ++this.nextId, data, request }
     const limits = request.limits ?? standardLimits
-    this.timer = setTimeout(() => {
+    this.stopTimer = this.timers.after(limits.compileMillis, () => {
       this.stop()
       this.finish(refused(aboveLimit("compileMillis", limits)))
-    }, limits.compileMillis)
+    })
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     worker.postMessage(message)
   }
@@ -116,7 +121,7 @@ export class CompileAside {
   private finish(outcome: Outcome): void {
     const { running } = this
     this.running = undefined
-    clearTimeout(this.timer)
+    this.stopTimer()
     running?.done(outcome)
     this.next()
   }
@@ -152,7 +157,7 @@ export class CompileAside {
   }
 
   private stop(): void {
-    clearTimeout(this.timer)
+    this.stopTimer()
     const { worker } = this
     this.worker = undefined
     this.ready = false

@@ -1,6 +1,7 @@
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { allow, stepsLeft } from "../values/Work.ts"
+import { systemTimers } from "../../shared/Timers.ts"
 
 /** Evaluations that take no more are ordinary: nobody keeps an account of them. */
 const lightSteps = 2000
@@ -22,7 +23,7 @@ export class Burst {
   private at = 0
   private readonly byShape = new Map<number, number>()
 
-  constructor(limits: Limits, now: () => number = () => performance.now()) {
+  constructor(limits: Limits, now: () => number = systemTimers.nowMillis) {
     this.limits = limits
     this.now = now
   }
