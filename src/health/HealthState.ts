@@ -244,6 +244,12 @@ export interface Abilities {
   readonly mayAppend: boolean
   /** A request should send `woken` and wait for what follows. */
   readonly wakesOnRequest: boolean
+  /** It was not asked to stop: waiting for it to become active is worth a request's while. */
+  readonly mayBecomeActive: boolean
+  /** No client can have been told of more than it knows: it writes the journal, or its process does. */
+  readonly knowsWholeLog: boolean
+  /** Metrics are asked of the database. A sleeping instance has no connections on purpose, a stopped one wants none. */
+  readonly asksDatabase: boolean
 }
 
 const answers = {
@@ -261,7 +267,19 @@ const reader: Abilities = {
   servesExistingShapes: true,
   createsShapes: false,
   mayAppend: false,
-  wakesOnRequest: false
+  wakesOnRequest: false,
+  mayBecomeActive: true,
+  knowsWholeLog: false,
+  asksDatabase: true
+}
+
+/** Asked to stop, and nothing takes that back. */
+const stopping: Abilities = {
+  ...reader,
+  health: answers.stopping,
+  refusal: refusals.stopping,
+  mayBecomeActive: false,
+  asksDatabase: false
 }
 
 /** What an instance does in each state, in one place. */
@@ -273,7 +291,7 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
     servesExistingShapes: false
   },
   waiting: reader,
-  disconnected: { ...reader, refusal: refusals.disconnected },
+  disconnected: { ...reader, refusal: refusals.disconnected, asksDatabase: false },
   unwritable: { ...reader, health: answers.unwritable, refusal: refusals.unwritable },
   takingOver: { ...reader, health: answers.starting, refusal: refusals.takingOver, mayAppend: true },
   active: {
@@ -281,22 +299,17 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
     health: answers.active,
     refusal: refusals.active,
     createsShapes: true,
-    mayAppend: true
+    mayAppend: true,
+    knowsWholeLog: true
   },
-  asleep: { ...reader, health: answers.active, wakesOnRequest: true },
-  releasing: { ...reader, health: answers.stopping, refusal: refusals.stopping, mayAppend: true },
-  draining: { ...reader, health: answers.stopping, refusal: refusals.stopping },
-  stopped: {
-    ...reader,
-    health: answers.stopping,
-    refusal: refusals.stopping,
-    servesExistingShapes: false
-  }
+  asleep: { ...reader, health: answers.active, wakesOnRequest: true, asksDatabase: false },
+  releasing: { ...stopping, mayAppend: true, knowsWholeLog: true, asksDatabase: true },
+  draining: stopping,
+  stopped: { ...stopping, servesExistingShapes: false }
 }
 
 /** The instance was asked to stop, and nothing takes that back. */
-export const isStopping = (state: HealthState): boolean =>
-  state === "releasing" || state === "draining" || state === "stopped"
+export const isStopping = (state: HealthState): boolean => !abilities[state].mayBecomeActive
 
 /** What an instance says in a state; `failed` where an operator has to mend something before it can become active. */
 export const healthAnswer = (state: HealthState, hasFailed: boolean): HealthAnswer => {

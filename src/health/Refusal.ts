@@ -83,7 +83,11 @@ export const refusals = {
     why: "silent",
     message: "The process of this instance that makes shapes does not answer",
     retryAfterSeconds: 5
-  }
+  },
+  /** Another instance has told the client of more than this one has read of the journal. */
+  behind: { why: "waiting", message: "This instance has not read this far yet", retryAfterSeconds: 1 },
+  /** Nothing is answered any more, in a program that still calls its handler. */
+  ended: { why: "stopping", message: "This instance is shutting down", retryAfterSeconds: 1 }
 } as const satisfies Record<string, Refusal>
 
 /** What is told where only the reason is known. */

@@ -1,4 +1,4 @@
-import { healthStates } from "../health/HealthState.ts"
+import { abilities, healthStates } from "../health/HealthState.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import type { MetricValues, Sample } from "./MetricsText.ts"
 
@@ -54,7 +54,7 @@ const electricFamilies: ReadonlyArray<MetricFamily> = [
   gauge(
     "electric_shapes_active_shapes_count",
     "Shapes that changes are written to: all of them on the active instance, none on the others.",
-    ({ shapes, state }) => (state === "active" ? shapes : 0)
+    ({ shapes, state }) => (abilities[state].createsShapes ? shapes : 0)
   ),
   gauge(
     "electric_postgres_replication_slot_retained_wal_size",

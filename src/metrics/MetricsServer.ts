@@ -1,7 +1,7 @@
 import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
-import type { HealthState } from "../health/HealthState.ts"
+import { abilities } from "../health/HealthState.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
@@ -21,10 +21,6 @@ import { currentTimers } from "../shared/Timers.ts"
 
 const slotFreshMillis = 5000
 const storageFreshMillis = 60_000
-
-/** A sleeping instance has no connections on purpose, and a stopped one wants none. */
-const asksDatabase = (state: HealthState): boolean =>
-  state !== "asleep" && state !== "disconnected" && state !== "draining" && state !== "stopped"
 
 /** Serves the metrics on a port of their own, where the configuration names one. */
 export class MetricsServer extends Context.Service<
@@ -89,7 +85,7 @@ const makeSnapshots = Effect.gen(function* () {
       [
         ownReport,
         workers.reports,
-        asksDatabase(state) ? slotSizes : Effect.succeed(undefined),
+        abilities[state].asksDatabase ? slotSizes : Effect.succeed(undefined),
         fileBytes,
         Effect.promise(() => journalFiles(engine.paths))
       ],

@@ -190,8 +190,14 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
 
   const supervise = (number: number) =>
     Effect.gen(function* () {
-      yield* health.awaitState((state) => state !== "starting", "1000 weeks")
-      yield* health.awaitState((state) => state === "active" || isStopping(state), startDelayMillis)
+      yield* health.awaitState(
+        (state) => abilities[state].servesExistingShapes || isStopping(state),
+        "1000 weeks"
+      )
+      yield* health.awaitState(
+        (state) => abilities[state].createsShapes || isStopping(state),
+        startDelayMillis
+      )
       let delay = 0
       while (isWanted()) {
         const began = engine.timers.nowMillis()

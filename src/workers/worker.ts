@@ -5,6 +5,7 @@
 import { Context, Deferred, Effect, Layer, References, SubscriptionRef } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { conditionsLayer } from "../http/shape/ConditionsLive.ts"
+import { abilities } from "../health/HealthState.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { schemaMemoryLayer } from "../instance/SchemaMemoryLive.ts"
@@ -70,7 +71,7 @@ const serve = (number: number) =>
 
     yield* Effect.promise(() => engine.load())
     engine.follow()
-    yield* watchJournal(engine, () => SubscriptionRef.getUnsafe(main.state) === "active")
+    yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 
     const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)
     const report =

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs"
+import path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import {
   abilities,
@@ -79,6 +81,9 @@ const answer = (state: HealthState) => {
   return `${status} ${JSON.stringify(body)}`
 }
 
+const statesWhere = (ability: "mayBecomeActive" | "knowsWholeLog" | "asksDatabase") =>
+  healthStates.filter((state) => abilities[state][ability])
+
 /** The state that `events` lead to from active. */
 const route = (...events: ReadonlyArray<HealthEvent>) =>
   events.reduce(step, { state: "active", lockHeld: true, storageLoaded: true }).state
@@ -159,6 +164,33 @@ describe("health states", () => {
     }
     assert.match(said("starting", true), /^failed 10: This instance cannot become active/)
     assert.match(said("active", false, "notDurable"), /^notDurable 1: Another instance has taken over/)
+  })
+
+  it("say what else an instance does in them", () => {
+    assert.deepStrictEqual(statesWhere("knowsWholeLog"), ["active", "releasing"])
+    assert.deepStrictEqual(
+      statesWhere("mayBecomeActive"),
+      healthStates.filter((state) => !["releasing", "draining", "stopped"].includes(state))
+    )
+    assert.deepStrictEqual(
+      statesWhere("asksDatabase"),
+      healthStates.filter((state) => !["disconnected", "asleep", "draining", "stopped"].includes(state))
+    )
+  })
+
+  it("are looked up in this table by whoever answers requests, and not listed elsewhere", () => {
+    const src = path.resolve(import.meta.dirname, "../../src")
+    const listed = new RegExp(`[=!]== "(?:${healthStates.join("|")})"`)
+    for (const folder of ["http", "metrics", "workers"])
+      for (const file of readdirSync(path.join(src, folder), { recursive: true, encoding: "utf8" })) {
+        if (!file.endsWith(".ts")) continue
+        const lines = readFileSync(path.join(src, folder, file), "utf8").split("\n")
+        assert.deepStrictEqual(
+          lines.filter((line) => listed.test(line)),
+          [],
+          file
+        )
+      }
   })
 
   it("lead from active to waiting and back when the lock, the database or the epoch is lost", () => {

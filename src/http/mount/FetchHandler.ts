@@ -1,9 +1,12 @@
 import { Cause, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { refusals } from "../../health/Refusal.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import { type ApiRequest, BodyTaken, BodyTooLarge, BodyUnreadable } from "../request/ApiRequest.ts"
 import { givenBytes } from "../request/GivenBytes.ts"
 import type { GivenBody } from "../node/NodeHandler.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
+import { refusedFor } from "../reply/Failures.ts"
+import { jsonType } from "../reply/Replies.ts"
 import { replyStream } from "../reply/ReplyStream.ts"
 import { wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
@@ -54,10 +57,9 @@ const targetOf = (url: string): string => {
   return path < 0 ? "/" : url.slice(path, fragment < 0 ? undefined : fragment)
 }
 
-const headersOf = (reply: ApiReply): Headers => {
+const headersOf = (list: ReadonlyArray<string>): Headers => {
   const headers = new Headers()
-  for (let i = 0; i + 1 < reply.headers.length; i += 2)
-    headers.append(reply.headers[i] ?? "", reply.headers[i + 1] ?? "")
+  for (let i = 0; i + 1 < list.length; i += 2) headers.append(list[i] ?? "", list[i + 1] ?? "")
   return headers
 }
 
@@ -68,7 +70,7 @@ const responseOf = (
   cut: Effect.Effect<never, Error>
 ): Response => {
   const { status, body } = reply
-  const init = { status, headers: headersOf(reply) }
+  const init = { status, headers: headersOf(reply.headers) }
   if (request.method === "HEAD" || body._tag === "Empty" || body._tag === "Text") {
     close()
     const text = body._tag === "Text" && request.method !== "HEAD" ? body.text : null
@@ -92,15 +94,11 @@ export interface FetchHandler {
   readonly awaitIdle: Effect.Effect<void>
 }
 
-const stopped = () =>
-  new Response('{"message":"This instance is shutting down"}', {
-    status: 503,
-    headers: {
-      "content-type": "application/json; charset=utf-8",
-      "cache-control": "no-store",
-      "retry-after": "1"
-    }
-  })
+const stopped = () => {
+  const { body, headers, status } = refusedFor(refusals.ended)
+  const all = headersOf(["content-type", jsonType, "cache-control", "no-store", ...headers])
+  return new Response(body, { status, headers: all })
+}
 
 /**
  * Serves the API on Fetch requests and responses. A request is interrupted by its signal and by the scope; its

@@ -4,6 +4,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../../config/BatonConfig.ts"
+import { nextRequestMillis } from "../HttpTimings.ts"
 import { countRequest } from "./LastReply.ts"
 import { createServer, Server as PlainServer } from "./NodeHttp.ts"
 import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
@@ -20,8 +21,6 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 /** Request line and headers together; what is longer is refused by the parser itself. */
 const maxHeaderBytes = 64 * 1024
 const listenBacklog = 4096
-/** A client in the middle of a conversation has sent its next request by then. */
-const nextRequestMillis = 300
 
 const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
   const options = {

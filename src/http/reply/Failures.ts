@@ -1,7 +1,8 @@
 import type { HealthRef } from "../../health/HealthRef.ts"
 import { refusalOf } from "../../health/HealthState.ts"
-import type { RefusalReason } from "../../health/Refusal.ts"
+import type { Refusal, RefusalReason } from "../../health/Refusal.ts"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
+import { retryAfterSeconds } from "../HttpTimings.ts"
 import type { CacheClass } from "./CacheControl.ts"
 import { conflictEtag } from "./Etag.ts"
 import type { ParameterErrors } from "../request/Parameters.ts"
@@ -56,28 +57,30 @@ export const droppedWhileRead: Failure = {
   body: mustRefetchBody
 }
 
-export const unavailable = (message: string, retryAfterSeconds: number): Failure =>
-  failure(503, { message }, ["retry-after", String(retryAfterSeconds)])
+export const unavailable = (message: string, afterSeconds: number): Failure =>
+  failure(503, { message }, ["retry-after", String(afterSeconds)])
 
 /** A condition that is known and passes, marked as such for proxies and dashboards. */
-export const knownUnavailable = (message: string, retryAfterSeconds = 10): Failure =>
+export const knownUnavailable = (message: string): Failure =>
   failure(503, { message }, [
     "retry-after",
-    String(retryAfterSeconds),
+    String(retryAfterSeconds.database),
     "electric-internal-known-error",
     "true"
   ])
 
 export const catalogueUnreadable: Failure = unavailable(
   "Cannot connect to the database to verify the shape. Please try again later.",
-  1
+  retryAfterSeconds.aMoment
 )
 
 /** Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state. */
-export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failure => {
-  const { message, retryAfterSeconds } = refusalOf(health.current(), health.failure() !== undefined, why)
-  return unavailable(message, retryAfterSeconds)
-}
+export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failure =>
+  refusedFor(refusalOf(health.current(), health.failure() !== undefined, why))
+
+/** What the table of refusals says, as a failure. */
+export const refusedFor = ({ message, retryAfterSeconds: afterSeconds }: Refusal): Failure =>
+  unavailable(message, afterSeconds)
 
 /** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
 export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>
@@ -91,7 +94,7 @@ export const overloaded = (kind: "initial" | "existing", limit: number, spreadSe
       "surrogate-control",
       "no-store",
       "retry-after",
-      String(5 + spreadSeconds),
+      String(retryAfterSeconds.crowd + spreadSeconds),
       "electric-internal-known-error",
       "true"
     ]
@@ -133,7 +136,7 @@ export const bodyTooSlow = (details: string): Failure => ({
 })
 /** The connection is closed: the rest of the body is not waited for. */
 export const tooManyBodies = (message: string): Failure => ({
-  ...unavailable(message, 5),
+  ...unavailable(message, retryAfterSeconds.bodies),
   closeConnection: true
 })
 export const bodyUnreadable: Failure = {

@@ -1,6 +1,6 @@
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../storage/ShapeLogs.ts"
-import { sseKeepAliveMillis } from "./Timings.ts"
+import { sseKeepAliveMillis } from "../HttpTimings.ts"
 import { upToDateMessage } from "../reply/ControlMessage.ts"
 
 const keepAlive = Buffer.from(": keep-alive\n\n")

@@ -1,11 +1,11 @@
 import { Effect, Option } from "effect"
-import { abilities, isStopping } from "../../health/HealthState.ts"
+import { abilities } from "../../health/HealthState.ts"
 import type { RefusalReason } from "../../health/Refusal.ts"
 import type { SnapshotFailed } from "../../registry/ShapeRegistry.ts"
 import { shapeIdentity } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { readinessMillis } from "./Timings.ts"
+import { lookAgainMillis, readinessMillis } from "../HttpTimings.ts"
 import {
   failed,
   invalidRequest,
@@ -16,9 +16,6 @@ import {
 } from "../reply/Failures.ts"
 import { type Facts, type Outdated, outdatedCondition, outdatedTable } from "./OnFreshFacts.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
-
-/** How often a request that waits for activation looks whether somebody else made its shape meanwhile. */
-const lookAgainMillis = 250
 
 const snapshotFailure = (error: SnapshotFailed): Failure | Outdated => {
   switch (error.kind) {
@@ -61,7 +58,7 @@ export const awaitActive = (services: ApiServices): Effect.Effect<void, Failure>
   const { health } = services
   const state = health.current()
   if (abilities[state].createsShapes) return Effect.void
-  if (isStopping(state)) return Effect.fail(notNow(health))
+  if (!abilities[state].mayBecomeActive) return Effect.fail(notNow(health))
   return (abilities[state].wakesOnRequest ? health.send("woken") : Effect.void).pipe(
     Effect.andThen(health.awaitState((next) => abilities[next].createsShapes, readinessMillis)),
     Effect.flatMap((next) => (Option.isSome(next) ? Effect.void : Effect.fail(notNow(health))))
@@ -91,7 +88,7 @@ const findOrCreate = Effect.fnUntraced(function* (
     if (facts === "remembered") return yield* Effect.fail(outdatedTable)
     const state = health.current()
     const remaining = deadline - timers.nowMillis()
-    if (isStopping(state) || remaining <= 0) return yield* Effect.fail(notNow(health, why))
+    if (!abilities[state].mayBecomeActive || remaining <= 0) return yield* Effect.fail(notNow(health, why))
     if (abilities[state].wakesOnRequest) yield* health.send("woken")
     const pause = Math.min(lookAgainMillis, remaining)
     // An instance that is active and refuses all the same is about to change its state.

@@ -1,9 +1,11 @@
+import { abilities } from "../../health/HealthState.ts"
+import { refusals } from "../../health/Refusal.ts"
 import { formatOffset, type LogOffset } from "../../shapes/LogOffset.ts"
 import { maxLsn, type Lsn } from "../../shared/Lsn.ts"
 import type { LogRead, LogSlice } from "../../storage/ShapeLogs.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { droppedWhileRead, invalidRequest, unavailable, type Failure } from "../reply/Failures.ts"
+import { droppedWhileRead, invalidRequest, refusedFor, type Failure } from "../reply/Failures.ts"
 import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
@@ -14,20 +16,11 @@ type LogStep =
   | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
-/** Final for clients, so only whoever knows the whole log may say it: see `isBehind`. */
+/** Final for clients, so only whoever knows the whole log may say it: see `knowsWholeLog`. */
 export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
 
 /** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */
-const behind: Failure = unavailable("This instance has not read this far yet", 1)
-
-/**
- * Whether the log of this instance may lack what clients have been told elsewhere. Whoever writes the journal lacks
- * nothing; a worker of its process does not either, once it has settled.
- */
-const isBehind = ({ health }: ApiServices): boolean => {
-  const state = health.current()
-  return state !== "active" && state !== "releasing"
-}
+const behind = refusedFor(refusals.behind)
 
 /**
  * The whole decision of a log request, made again after every look at the log. Times are those of `ApiServices.timers`,
@@ -51,8 +44,9 @@ export const nextStep = (
       // An event stream waits inside. Others are held until this instance's log catches up.
       if (params.sse) return { _tag: "Events", first: undefined }
       const untilMillis = startMillis + longPollTimeoutMillis / 2
+      const knowsAll = abilities[services.health.current()].knowsWholeLog
       return nowMillis >= untilMillis
-        ? { _tag: "Fail", failure: isBehind(services) ? behind : outOfBounds }
+        ? { _tag: "Fail", failure: knowsAll ? outOfBounds : behind }
         : { _tag: "Wait", after: services.logs.lastOffset(shape), untilMillis }
     }
     case "Slice": {

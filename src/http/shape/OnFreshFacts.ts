@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { alteredPauseMillis, retryAfterSeconds } from "../HttpTimings.ts"
 import { type Failure, unavailable } from "../reply/Failures.ts"
 
 /**
@@ -15,7 +16,7 @@ export interface Outdated {
 /** Which facts a request is answered on: those that are remembered, or what has changed read anew. */
 export type Facts = "remembered" | "table" | "condition"
 
-const changing = unavailable("The table is being changed. Please try again.", 1)
+const changing = unavailable("The table is being changed. Please try again.", retryAfterSeconds.aMoment)
 
 export const outdatedTable: Outdated = { _tag: "Outdated", what: "table", otherwise: changing }
 
@@ -27,7 +28,6 @@ export const outdatedCondition = (refusal: Failure): Outdated => ({
 })
 
 const attempts = 3
-const pauseMillis = 50
 
 /**
  * Answers a request on what is remembered, and again on fresh facts when they turn out to be outdated. So no client is told
@@ -44,7 +44,7 @@ export const onFreshFacts = <A, R>(
       const isFinal = left === 0 || (facts === "condition" && error.what === "condition")
       if (isFinal) return Effect.fail(error.otherwise)
       const next = attempt(facts === "condition" ? facts : error.what, left - 1)
-      return facts === "remembered" ? next : Effect.andThen(Effect.sleep(pauseMillis), next)
+      return facts === "remembered" ? next : Effect.andThen(Effect.sleep(alteredPauseMillis), next)
     })
   return attempt("remembered", attempts - 1)
 }

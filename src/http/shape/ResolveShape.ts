@@ -16,6 +16,7 @@ import { shapeIdentity, type ShapeDefinition } from "../../shapes/ShapeDefinitio
 import { columnsOf } from "../../where/index.ts"
 import { Notices } from "../../telemetry/Notices.ts"
 import type { Timers } from "../../shared/Timers.ts"
+import { subselectFreshMillis } from "../HttpTimings.ts"
 import type { Conditions } from "./Conditions.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "../reply/Failures.ts"
 import { type Facts, type Outdated, outdatedTable } from "./OnFreshFacts.ts"
@@ -56,7 +57,6 @@ const cacheSize = 4096
 const cacheCharacters = 16_000_000
 /** Ways to select from one table that are remembered. */
 const selectionsPerTable = 256
-const subselectFreshMillis = 5000
 
 const one = (parameter: string, message: string): Failure => invalidRequest({ [parameter]: [message] })
 
