@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs"
+import path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { eventually } from "../../testing/Eventually.ts"
@@ -43,6 +45,27 @@ describe("a server", () => {
     await service.until("active", 30_000)
     assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
   })
+
+  it(
+    "that is in recovery is said to be, and is used once it is promoted",
+    { timeout: patient(90_000) },
+    async () => {
+      await cluster.restart(usual)
+      const database = await databaseForTest(cluster)
+      await database.query(items)
+      await cluster.stop()
+      writeFileSync(path.join(cluster.directory, "data", "standby.signal"), "")
+      await cluster.start()
+      const service = await serviceForTest({ database, until: false })
+      await service.untilLogged(
+        /read-only: The server is in recovery: a standby, or not promoted yet\. It is tried again until it succeeds\. Check that/
+      )
+      assert.notStrictEqual((await service.health())?.status, 200)
+      await database.query("SELECT pg_promote()")
+      await service.until("active", 30_000)
+      assert.strictEqual((await ask(service.url, { table: "items" })).status, 200)
+    }
+  )
 
   it(
     "that is down for a while: shapes stay, and go on where they were",

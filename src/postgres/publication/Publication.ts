@@ -29,6 +29,7 @@ import {
 import { makePublicationWatch } from "./PublicationWatch.ts"
 import { identityIndex, possibleIdentityIndex } from "./RefusedWrites.ts"
 import { createPublicationSql, letCreate } from "../RoleSql.ts"
+import { readServerInfo, serverAdvice, type ServerInfo, serverProblem } from "../ServerInfo.ts"
 import type { SessionPool } from "../connection/SessionPool.ts"
 import { makeSingleFlight } from "../../shared/SingleFlight.ts"
 import { TableLedger } from "./TableLedger.ts"
@@ -74,8 +75,9 @@ export class Publication extends Context.Service<
   Publication,
   {
     /**
-     * Creates the publication unless it is there; in manual mode as well. Repairs one of ours that lacks operations. Fails
-     * with a fatal `config_error` when it is missing or incomplete and may not be created or altered. To be called after
+     * Looks whether the server is fit for it at all (`ServerInfo`), and logs what an operator should know of it. Creates the
+     * publication unless it is there; in manual mode as well. Repairs one of ours that lacks operations. Fails with a fatal
+     * `config_error` when it is missing or incomplete and may not be created or altered. To be called after
      * each acquisition of the lock: what was known of tables from before counts no more (see `trust`).
      */
     readonly ensureExists: Effect.Effect<EnsuredPublication, PgError>
@@ -149,6 +151,8 @@ export const makePublication = (
     const flights = yield* makeSingleFlight<EnsuredTable, PublicationError>()
     /** What was told of generated columns is not told again until they are back. */
     let toldOfGeneratedColumns = false
+    /** The release that was spoken of in the log: it is told once, not with every turn. */
+    let advisedOn: string | undefined
     const looks = yield* makeSingleFlight<boolean, PgError>()
     const tables = new TableLedger()
     let serverVersionNum = 0
@@ -284,18 +288,19 @@ export const makePublication = (
 
     const ensureExists: Effect.Effect<EnsuredPublication, PgError> = Effect.gen(function* () {
       tables.forget()
-      const found = yield* read
+      const [server, found] = yield* Effect.all([readServerInfo(pool), read], { concurrency: 2 })
+      const unfit = serverProblem(server, { createsNothing: mode.manual && found !== undefined })
+      if (unfit !== undefined) return yield* unfit
+      if (advisedOn !== server.version) {
+        advisedOn = server.version
+        for (const advice of serverAdvice(server)) yield* Effect.logWarning(advice)
+      }
       if (found === undefined) {
-        const [server] = yield* pool.query<{ version: number; role: string; database: string }>(
-          `SELECT current_setting('server_version_num')::int4 AS version, current_user::text AS role,
-             current_database()::text AS database`
-        )
-        const version = server?.version ?? 0
-        const created = yield* Effect.result(createPublication(pool, publicationName, version))
+        const created = yield* Effect.result(createPublication(pool, publicationName, server.versionNum))
         if (Result.isSuccess(created)) return { created: true, repaired: false }
         const error = created.failure
         if (error.kind === "permission_denied") {
-          return yield* mayNotCreate(publicationName, server?.role ?? "…", server?.database ?? "…", version)
+          return yield* mayNotCreate(publicationName, server)
         }
         // Anything but: somebody else made it just now.
         if (error.code !== "42710" && error.code !== "23505") return yield* error
@@ -460,12 +465,12 @@ const nothingFound: PublicationReport = {
   removed: []
 }
 
-const mayNotCreate = (name: string, role: string, database: string, serverVersionNum: number): PgError =>
+const mayNotCreate = (name: string, { database, role, versionNum }: ServerInfo): PgError =>
   explainedPgError(
     "config_error",
     `Publication "${name}" not found in the database, and the role "${role}" may not create it. Run ` +
       `${letCreate(database, role)} Or create it, if you publish tables yourself: ` +
-      createPublicationSql(name, serverVersionNum >= 180000)
+      createPublicationSql(name, versionNum >= 180000)
   )
 
 const notUsable = (problem: PublicationError | undefined): PgError =>
