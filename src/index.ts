@@ -1,6 +1,7 @@
 /**
  * Baton as a library: the services that the command line is made of, as Effect Layers. `docs/library.md` shows how to
- * mount the API in a server of your own.
+ * mount the API in a server of your own, and names the services that a program may replace. What stands here is kept
+ * stable; what does not is nobody's but ours.
  */
 
 // All of it.
@@ -32,19 +33,8 @@ export { schemaMemoryLayer } from "./instance/SchemaMemoryLive.ts"
 export { SessionServices } from "./instance/SessionServices.ts"
 export { Warmth } from "./instance/Warmth.ts"
 export { HealthRef } from "./health/HealthRef.ts"
-export {
-  abilities,
-  healthEvents,
-  healthStates,
-  isStopping,
-  transition,
-  transitions,
-  type Abilities,
-  type HealthAnswer,
-  type HealthEvent,
-  type HealthState
-} from "./health/HealthState.ts"
-export { acquireLock, LockService, type AcquireOptions, type LockConnection } from "./lock/LockService.ts"
+export type { HealthEvent, HealthState } from "./health/HealthState.ts"
+export { LockService, type LockConnection } from "./lock/LockService.ts"
 
 // The HTTP API, without a server and with several.
 export { BodyTaken, BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/request/ApiRequest.ts"
@@ -74,15 +64,24 @@ export { ShapeApi, type ApiStats, type ShapeApiOptions } from "./http/shape/Shap
 export type { ReadPosition, ShapeSelection } from "./http/request/ShapeParams.ts"
 
 // Shapes: finding, making and filling them.
-export { compareOffsets, formatOffset, parseOffset, snapshotEnd, type LogOffset } from "./shapes/LogOffset.ts"
-export { shapeIdentity, type ShapeDefinition } from "./shapes/ShapeDefinition.ts"
+export { formatOffset, parseOffset, type LogOffset } from "./shapes/LogOffset.ts"
+export type { ShapeDefinition } from "./shapes/ShapeDefinition.ts"
 export { NotActive, ShapeRegistry, SnapshotFailed } from "./registry/ShapeRegistry.ts"
 export { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 export { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 export { Snapshotter, type SnapshotRequest, type SnapshotSink } from "./registry/snapshot/Snapshotter.ts"
-export { SubsetReader, type SubsetQuery, type SubsetSnapshot } from "./registry/subset/SubsetReader.ts"
+export {
+  SubsetFailed,
+  SubsetOutdated,
+  SubsetReader,
+  SubsetRefused,
+  SubsetUnavailable,
+  type SubsetError,
+  type SubsetQuery,
+  type SubsetSnapshot
+} from "./registry/subset/SubsetReader.ts"
 
-// Storage: the journal, the checkpoint, and what readers see of them.
+// Storage, and what readers see of it.
 export {
   ShapeLogs,
   ShapeReadError,
@@ -91,30 +90,15 @@ export {
   type LogSlice,
   type ShapeHandle
 } from "./storage/ShapeLogs.ts"
-export { loadCheckpoint } from "./storage/checkpoint/CheckpointReader.ts"
-export {
-  CheckpointError,
-  openCheckpointWriter,
-  type CheckpointHead,
-  type CheckpointWriter
-} from "./storage/checkpoint/CheckpointWriter.ts"
-export * as SqliteClient from "./storage/checkpoint/SqliteClient.ts"
-export { makeShapeLogs, shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
+export { shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
 export { Storage, StorageUnusable } from "./storage/Storage.ts"
-export { formatVersion, storagePaths, type StoragePaths } from "./storage/disk/StorageDir.ts"
-export type { EngineOptions } from "./storage/EngineOptions.ts"
-export { StorageEngine } from "./storage/StorageEngine.ts"
 
 // Postgres: replication, publication, catalogue, connections.
 export type { ChangeSink } from "./replication/ChangeSink.ts"
-export {
-  connect,
-  type ConnectOptions,
-  type ReplicationConnection
-} from "./replication/stream/ReplicationConnection.ts"
+export type { ReplicationConnection } from "./replication/stream/ReplicationConnection.ts"
 export { ReplicationStream } from "./replication/ReplicationStream.ts"
 export { Inspector } from "./postgres/catalogue/Inspector.ts"
-export { formatLsn, parseLsn, type Lsn } from "./shared/Lsn.ts"
+export type { Lsn } from "./shared/Lsn.ts"
 export { PgError, type PgErrorKind } from "./postgres/errors/PgError.ts"
 export { AdminPool } from "./postgres/connection/Pools.ts"
 export {

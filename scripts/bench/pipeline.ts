@@ -12,7 +12,8 @@ import { Effect, Result } from "effect"
 import pg from "pg"
 import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
-import { clauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { standardLimits } from "../../src/config/Limits.ts"
+import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
 import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
 import type { ReplicationSession } from "../../src/replication/connection/ReplicationSession.ts"
@@ -216,7 +217,7 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
     engine,
     writer,
     shapes,
-    makeMatcher: clauseMatcher,
+    makeMatcher: makeClauseMatcher(standardLimits),
     ancestors: () => Effect.succeed([]),
     decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
     decisionMillis: 400,

@@ -1,6 +1,6 @@
 import type { TypeCatalogue } from "../../src/where/catalogue/TypeCatalogue.ts"
 import { natives } from "../../src/where/native/index.ts"
-import { builtinKey, settledFunctions } from "../../src/where/resolve/Volatility.ts"
+import { builtinKey, settled } from "../../src/where/resolve/Volatility.ts"
 import { scalarNames } from "../../src/where/values/TypeSpec.ts"
 
 /**
@@ -113,7 +113,7 @@ const stableNames = (catalogue: TypeCatalogue): ReadonlyArray<string> => {
   const names = new Set<string>()
   for (const entry of catalogue.allFunctions()) {
     const key = builtinKey(catalogue, entry)
-    if (key === undefined || !settledFunctions.has(key) || entry.volatility !== "s") continue
+    if (key === undefined || !settled.has(key) || entry.volatility !== "s") continue
     if (/^(?:date|timestamp|timestamptz)_(?:eq|ne|lt|le|gt|ge|cmp)_/.test(entry.name)) continue
     names.add(entry.name)
   }

@@ -63,7 +63,7 @@ export type HealthEvent = (typeof healthEvents)[number]
  * An event that two fibers can race to send is allowed in each state that the race can leave behind: a lock granted at
  * the moment of a shutdown, for example, or several requests that wake a sleeping instance.
  */
-export const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, HealthState | null>>>> = {
+const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, HealthState | null>>>> = {
   starting: {
     storageLoaded: "waiting",
     databaseUp: "starting",
@@ -224,7 +224,7 @@ export const transition = (state: HealthState, event: HealthEvent): HealthState 
   transitions[state][event]
 
 /** What `/v1/health` answers. */
-export interface HealthAnswer {
+interface HealthAnswer {
   readonly status: 200 | 202 | 503
   readonly body: {
     readonly status: "active" | "waiting" | "starting" | "stopping" | "failed"
@@ -232,7 +232,7 @@ export interface HealthAnswer {
   }
 }
 
-export interface Abilities {
+interface Abilities {
   readonly health: HealthAnswer
   /** What is said where the state is the reason; nearly never in `active`. */
   readonly refusal: Refusal

@@ -144,7 +144,7 @@ import {
   AdminPool, Baton, Catalogue, catalogueLayer, Conditions, conditionsLayer, Config, CurrentSession, HealthRef, HttpServer,
   Inspector, Instance, LockService, Logs, MetricsServer, Publication, ReplicationStream, schemaMemoryLayer, SessionServices,
   ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader, Warmth, HttpWorkers,
-  loadCheckpoint, makeNodeHandler, openCheckpointWriter, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
+  makeNodeHandler, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
 } from "pgbaton"
 
 const followed: ShapeLogs["Service"]["byHandle"] = (handle): ShapeHandle | undefined => undefined
@@ -175,12 +175,12 @@ const byHand: Layer.Layer<ShapeApi | Instance, unknown, Config> = Layer.mergeAll
   Layer.provide([HealthRef.layer, Inspector.layer, Storage.layer, SnapshotSessions.layer, CurrentSession.layer]),
   Layer.provide([AdminPool.layer, schemaMemoryLayer])
 )
-export { followed, replaced, needs, configured, byHand, loadCheckpoint, openCheckpointWriter, Logs, MetricsServer, HttpWorkers }
+export { followed, replaced, needs, configured, byHand, Logs, MetricsServer, HttpWorkers }
 `
 
 const mistake = `import { Effect } from "effect"
-import { formatLsn, Baton } from "pgbaton"
-export const text: string = Number(formatLsn(1n))
+import { batonVersion, Baton } from "pgbaton"
+export const text: string = Number(batonVersion)
 export const layer = Baton.layer({ authorize: () => Effect.succeed(42) })
 `
 

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import { tupleOf } from "../../testing/TupleOf.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
-import { clauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeState } from "../../src/storage/state/ShapeState.ts"
@@ -61,7 +61,7 @@ describe("shapes that are dropped", () => {
       const session = yield* openSession({
         engine,
         snapshotter,
-        makeMatcher: clauseMatcher,
+        makeMatcher: makeClauseMatcher(standardLimits),
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
         limits: standardLimits,

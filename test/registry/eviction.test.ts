@@ -2,7 +2,7 @@ import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { standardLimits } from "../../src/config/Limits.ts"
-import { clauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
@@ -29,7 +29,7 @@ describe("more shapes than there may be", () => {
       const session = yield* openSession({
         engine,
         snapshotter,
-        makeMatcher: clauseMatcher,
+        makeMatcher: makeClauseMatcher(standardLimits),
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
         limits: standardLimits,

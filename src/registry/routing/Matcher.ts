@@ -1,5 +1,5 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
-import { standardLimits, type Limits } from "../../config/Limits.ts"
+import type { Limits } from "../../config/Limits.ts"
 import { Burst, ClauseOutdated, FilterIndex, makeRunnable, type MatchList } from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 
@@ -48,9 +48,6 @@ export const makeClauseMatcher = (limits: Limits): MakeMatcher => {
   const burst = new Burst(limits)
   return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst))
 }
-
-/** A matcher for rows with these columns, within the standard limits. */
-export const clauseMatcher: MakeMatcher = makeClauseMatcher(standardLimits)
 
 const matcherOver = (columns: Parameters<MakeMatcher>[0], index: FilterIndex): Matcher => {
   return {

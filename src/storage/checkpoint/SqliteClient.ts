@@ -10,7 +10,7 @@ import * as Statement from "effect/sql/Statement"
  * `effect/sql` on `node:sqlite`, with the interface of `@effect/sql-sqlite-node`, which has no release for this Effect
  * version yet. When it has, an import of it replaces this file.
  */
-export interface SqliteClientConfig {
+interface SqliteClientConfig {
   /** Path of the database file, or `:memory:`. */
   readonly filename: string
   readonly readonly?: boolean

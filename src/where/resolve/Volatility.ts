@@ -14,7 +14,7 @@ export const builtinKey = (catalogue: TypeCatalogue, entry: FunctionEntry): stri
  * STABLE functions that depend on nothing but session settings this service fixes (time zone, date and interval
  * style, float and bytea output): for us they are immutable.
  */
-const settled: ReadonlySet<string> = new Set([
+export const settled: ReadonlySet<string> = new Set([
   ...["eq", "ne", "lt", "le", "gt", "ge", "cmp"].flatMap((op) => [
     `date_${op}_timestamptz`,
     `timestamp_${op}_timestamptz`,
@@ -101,5 +101,3 @@ export const isSettled = (catalogue: TypeCatalogue, entry: FunctionEntry): boole
 /** For messages. */
 export const volatilityName = (entry: FunctionEntry): string =>
   entry.volatility === "v" ? "volatile" : entry.volatility === "s" ? "stable" : "immutable"
-
-export const settledFunctions: ReadonlySet<string> = settled
