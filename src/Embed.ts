@@ -1,4 +1,6 @@
 import { Context, Effect, Layer, ManagedRuntime, Stream } from "effect"
+import { duties } from "./health/Duties.ts"
+import { startDuty } from "./shared/Duty.ts"
 import { Baton } from "./Baton.ts"
 import { Config } from "./config/BatonConfig.ts"
 import { readConfiguration } from "./config/ConfigFromEnvironment.ts"
@@ -82,7 +84,10 @@ const handlersLayer = (prefix: string, tellHealth: (health: HealthRef["Service"]
         prefix
       })
       const fetch = yield* makeFetchHandler({ prefix })
-      yield* Effect.forkScoped(Stream.runForEach(health.changes, () => tellHealth(health)))
+      yield* startDuty(
+        duties.healthListener,
+        Stream.runForEach(health.changes, () => tellHealth(health))
+      )
       yield* Effect.addFinalizer(() =>
         Effect.timeoutOption(Effect.andThen(handler.awaitIdle, fetch.awaitIdle), config.shutdownGraceMillis)
       )

@@ -83,7 +83,44 @@ const cycle = (graph: ReadonlyMap<string, Iterable<string>>): ReadonlyArray<stri
   return undefined
 }
 
+/**
+ * Every fiber has an owner that notices its end. Duties and errands (`shared/Duty.ts`) have one; here are the files that begin
+ * fibers in another way, how often, and who takes the end of them.
+ */
+const forks: Readonly<Record<string, readonly [times: number, owner: string]>> = {
+  "shared/Duty.ts": [3, "the duty itself, its supervisor, the log"],
+  "shared/Timers.ts": [1, "work without an Effect, as any timer runs it"],
+  "shared/SingleFlight.ts": [1, "everybody who waits for the result is given the exit"],
+  "shared/Rounds.ts": [2, "everybody who waits for the round is given the exit"],
+  "where/catalogue/Catalogue.ts": [1, "everybody who waits for the catalogue is given the exit"],
+  "where/aside/compileThread.ts": [1, "the end of the thread, which `CompileAside` sees"],
+  "postgres/catalogue/FreshLook.ts": [1, "everybody who waits for the look is given the exit"],
+  "registry/deciding/DecisionPool.ts": [2, "whoever asks joins it, or gives up and interrupts it"],
+  "registry/RegistrySession.ts": [2, "whoever waits for the shape is given the exit"],
+  "storage/LoadStorage.ts": [1, "the promise is awaited"],
+  "http/reply/CompressedChunks.ts": [1, "an exit is taken, and who waits is told of the end"],
+  "http/node/NodeHandler.ts": [1, "a request: its causes are logged, and its connection is cut"],
+  "http/mount/FetchHandler.ts": [1, "a request: the exit settles its promise"],
+  "instance/Instance.ts": [4, "the takeover joins one, the loop awaits turns, and `run` joins the loop"],
+  "instance/Process.ts": [1, "the drain is joined"],
+  "workers/worker.ts": [1, "the exit of the process"],
+  "command/Service.ts": [1, "the exit of the process"],
+  "Embed.ts": [2, "the promise is the caller's"]
+}
+const forking =
+  /\bEffect\.(?:fork\w*|run(?:Fork|Promise|Callback|Sync)\w*)|\bruntime\.run\w+|\bFiber(?:Set|Map|Handle)\.\w+/g
+
 describe("the structure of the code", () => {
+  it("has no fiber without an owner", () => {
+    const found = files.flatMap((file) => {
+      const text = (texts.get(file) ?? "").replaceAll(/Effect\.runSync\b/g, "")
+      const times = [...text.matchAll(forking)].length
+      return times === 0 ? [] : [[file, times] as const]
+    })
+    const named = Object.entries(forks).map(([file, [times]]) => [file, times] as const)
+    assert.deepStrictEqual(new Map(found), new Map(named), "use a duty, or name the owner")
+  })
+
   it("has folders that import one way", () => {
     const unknown = files.filter((file) => place(file) < 0)
     assert.deepStrictEqual(unknown, [], "a new folder takes its place in the order")

@@ -1,4 +1,6 @@
 import { Cause, Deferred, Effect, Exit, Layer, Option } from "effect"
+import { duties } from "../health/Duties.ts"
+import { startDuty } from "../shared/Duty.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
@@ -108,7 +110,7 @@ export const instanceInBackgroundWith = <R = never>(
           delayMillis = Math.min(delayMillis * 2, longestRetryMillis)
         }
       })
-      yield* Effect.forkScoped(loop)
+      yield* startDuty(duties.instanceInBackground, loop)
       yield* Effect.addFinalizer(() =>
         Effect.andThen(
           Deferred.succeed(stopped, undefined),

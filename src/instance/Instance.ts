@@ -1,5 +1,6 @@
 import { Cause, Context, Data, Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
 import { Config } from "../config/BatonConfig.ts"
+import { duties } from "../health/Duties.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { LockService } from "../lock/LockService.ts"
@@ -16,7 +17,7 @@ import { ReplicationStream } from "../replication/ReplicationStream.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { writeProblem } from "../storage/disk/WriteCheck.ts"
-import { keepGoing } from "../telemetry/KeepGoing.ts"
+import { duty, DutyDied, makeSupervisor } from "../shared/Duty.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { loadParser } from "../where/index.ts"
@@ -85,8 +86,8 @@ export class Instance extends Context.Service<
 
       const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
       /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
-      const getReady = keepGoing(
-        "The preparation of a takeover, which may take longer now,",
+      const getReady = duty(
+        duties.readiness,
         Effect.all(
           [
             warmth.keep,
@@ -164,12 +165,11 @@ export class Instance extends Context.Service<
             steps.done("publication")
             yield* prepareSource(connection, session, ensured, steps)
             if (isCertain(fault)) return yield* getPast(connection, session, own.ancestors, fault)
-            yield* Effect.forkScoped(services.lookAhead)
+            const supervisor = yield* makeSupervisor
+            yield* supervisor.start(duties.lookAhead, services.lookAhead)
             const idle = yield* Deferred.make<TurnEnd>()
-            yield* Effect.forkScoped(keepGoing("Tidying up storage", maintainStorage(engine, config)))
-            yield* Effect.forkScoped(
-              keepGoing("The look for later epochs", watchStorage(engine, health, idle))
-            )
+            yield* supervisor.start(duties.maintenance, maintainStorage(engine, config))
+            yield* supervisor.start(duties.fence, watchStorage(engine, health, idle))
             const started = yield* Deferred.make<void>()
             const stream = replication.stream(connection, {
               sink: session.sink,
@@ -189,29 +189,31 @@ export class Instance extends Context.Service<
                 yield* Deferred.succeed(started, undefined)
               })
             })
-            yield* Effect.forkScoped(
+            yield* supervisor.start(
+              duties.tablesAndPublication,
               Effect.andThen(
                 Deferred.await(started),
-                keepGoing(
-                  "Looking after tables and publication",
-                  services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
-                )
+                services.whileActive(session, Effect.asVoid(Deferred.succeed(idle, "beginAnew")))
               )
             )
             if (config.replicationIdleTimeoutMillis !== undefined) {
-              yield* Effect.forkScoped(
+              yield* supervisor.start(
+                duties.idleTimeout,
                 watchIdle(config.replicationIdleTimeoutMillis, services.lastTransactionMillis, engine, idle)
               )
             }
-            return yield* Effect.raceFirst(stream, Deferred.await(idle)).pipe(
+            const whileStreaming = Effect.raceFirst(stream, Deferred.await(idle)).pipe(
               Effect.tapError((error) =>
                 Effect.sync(() => {
                   const { positionLsn } = engine.store
                   fault = afterStreamFailure(fault, error, session.sink.openTransaction, positionLsn)
                 })
               ),
-              Effect.tapError(noteLostSlot),
-              Effect.ensuring(handBack(connection, session))
+              Effect.tapError(noteLostSlot)
+            )
+            return yield* Effect.ensuring(
+              Effect.raceFirst(whileStreaming, supervisor.died),
+              handBack(connection, session)
             )
           })
         )
@@ -378,7 +380,11 @@ export class Instance extends Context.Service<
           const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
           if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) break
           const delay = reconnectDelayMillis(failures)
-          if (failure instanceof StorageFailed) {
+          if (failure instanceof DutyDied) {
+            yield* health.send("lockLost")
+            if (failure.after === "endProcess") return yield* new InstanceFailed({ message: failure.message })
+            yield* Effect.logInfo(`Reconnecting in ${delay}ms`)
+          } else if (failure instanceof StorageFailed) {
             yield* health.send("storageFailed")
             yield* Effect.logWarning(
               `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again in ${delay} ms; shapes that exist are served, new ones cannot be made.`

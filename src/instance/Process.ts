@@ -1,9 +1,11 @@
 import { Deferred, Effect, Fiber, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
+import { duties } from "../health/Duties.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
-import { Instance, type InstanceFailed } from "./Instance.ts"
+import { makeSupervisor } from "../shared/Duty.ts"
 import { nowMillis } from "../shared/Timers.ts"
+import { Instance, InstanceFailed } from "./Instance.ts"
 
 /** For the answers to requests that were held until the end. */
 const lastAnswersMillis = 500
@@ -22,11 +24,17 @@ export const runUntil = <R>(
     const server = yield* HttpServer
     const instance = yield* Instance
     const failed = yield* Deferred.make<never, InstanceFailed>()
-    const running = yield* Effect.forkChild(
+    const supervisor = yield* makeSupervisor
+    yield* supervisor.start(
+      duties.instance,
       instance.run.pipe(Effect.catch((error) => Effect.asVoid(Deferred.fail(failed, error)))),
       { startImmediately: true }
     )
-    yield* Effect.raceFirst(stop, Deferred.await(failed))
+    yield* Effect.raceAllFirst([
+      stop,
+      Deferred.await(failed),
+      Effect.mapError(supervisor.died, ({ message }) => new InstanceFailed({ message }))
+    ])
     const began = yield* nowMillis
     const drain = yield* Effect.forkChild(server.beginDrain, { startImmediately: true })
     yield* instance.shutdown
@@ -42,6 +50,9 @@ export const runUntil = <R>(
         `The grace period is over: ${server.running()} requests are cut off and go elsewhere`
       )
     }
-    yield* Fiber.interrupt(running)
-    yield* health.send("drained")
-  })
+    return health
+  }).pipe(
+    Effect.scoped,
+    Effect.flatMap((health) => health.send("drained")),
+    Effect.asVoid
+  )

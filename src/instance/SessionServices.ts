@@ -17,6 +17,8 @@ import { Snapshotter } from "../registry/snapshot/Snapshotter.ts"
 import { isMadeFrom } from "../shapes/MakeDefinition.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { duties } from "../health/Duties.ts"
+import { makeErrands, duty, startDuty } from "../shared/Duty.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
 import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
@@ -24,7 +26,6 @@ import type { PublicationError } from "../postgres/publication/PublicationError.
 import { schemaFileReader, writeSchemaFile } from "../storage/SchemaFiles.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
-import { keepGoing } from "../telemetry/KeepGoing.ts"
 import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
@@ -73,7 +74,7 @@ export class SessionServices extends Context.Service<
       const catalogue = yield* Catalogue
       const { engine } = yield* Storage
       const metrics = yield* Metrics
-      const run = Effect.runForkWith(yield* Effect.context<never>())
+      const run = yield* makeErrands
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const notices = new Notices()
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
@@ -201,6 +202,7 @@ export class SessionServices extends Context.Service<
           if (table !== undefined) yield* publication.ensureTable(table)
         })
         run(
+          "Setting the replica identity again",
           Effect.catch(mend, (error) =>
             Effect.logWarning(`Cannot set the replica identity again: ${error.message}`)
           )
@@ -230,16 +232,14 @@ export class SessionServices extends Context.Service<
               alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), durable),
               found: (what) => Effect.andThen(news.found(what), durable)
             })
-            yield* Effect.forkScoped(keepGoing("The watch over tables", watch))
+            yield* startDuty(duties.tableWatch, watch)
             if (config.storage !== "memory") {
               const keep = keepSchema({ paths: engine.paths, inspector, catalogue, tables: news.tables })
-              yield* Effect.forkScoped(keepGoing("Keeping the schema in mind", keep))
+              yield* startDuty(duties.schemaMemory, keep)
             }
-            yield* Effect.forkScoped(
-              keepGoing("The comparison of the publication", publication.run(news.check))
-            )
-            return yield* keepGoing(
-              "The comparison of tables",
+            yield* startDuty(duties.publicationCheck, publication.run(news.check))
+            return yield* duty(
+              duties.tableComparison,
               Effect.provideService(runSchemaReconciler(config.schemaReconcilerMillis), Inspector, inspector)
             )
           })

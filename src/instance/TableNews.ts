@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { CatalogueNews } from "../postgres/catalogue/CatalogueLook.ts"
 import type { Inspector } from "../postgres/catalogue/Inspector.ts"
 import { describeObject } from "../postgres/ObjectLook.ts"
+import type { RunErrand } from "../shared/Duty.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
 import type { Publication } from "../postgres/publication/Publication.ts"
 import type { PublicationReport } from "../postgres/publication/PublicationReport.ts"
@@ -13,6 +14,7 @@ import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { Catalogue } from "../where/index.ts"
 
 const attachedWithRows = "a partition with rows of its own was attached"
+const readingTypes = "Reading the types of the database again"
 const notPublished = "its table was not published for some time, or is gone"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
@@ -40,7 +42,7 @@ interface NewsServices {
   readonly publication: Pick<Publication["Service"], "tablesChanged">
   /** The session is of no use any more: begin another one. */
   readonly beginAnew: Effect.Effect<void>
-  readonly run: (effect: Effect.Effect<void>) => unknown
+  readonly run: RunErrand
 }
 
 /** What is to be done with the shapes of a session when their tables, types or publication turn out to be others. */
@@ -117,7 +119,7 @@ export class TableNews {
     const { after, difference } = change
     // Labels of an enum may be among it: clauses go by what the catalogue said when they were resolved.
     if (difference.columnsAltered.length > 0 && this.catalogue.loaded() !== undefined)
-      this.run(Effect.ignore(this.catalogue.reload))
+      this.run(readingTypes, Effect.ignore(this.catalogue.reload))
     session.sink.detach(after.oid, difference.leavesRemoved)
     if (difference.leavesAttached.length > 0) session.dropTables(new Set([after.oid]), attachedWithRows)
     else this.dropAffected(after.oid, after)
@@ -137,7 +139,7 @@ export class TableNews {
   /** Objects that conditions use are not what they were. */
   readonly alteredObjects = (keys: ReadonlyArray<string>): Effect.Effect<void> =>
     Effect.sync(() => {
-      if (this.catalogue.loaded() !== undefined) this.run(Effect.ignore(this.catalogue.reload))
+      if (this.catalogue.loaded() !== undefined) this.run(readingTypes, Effect.ignore(this.catalogue.reload))
       for (const key of keys) {
         const shapes = Array.from(this.session.shapes.using(key))
         for (const { common } of shapes) this.inspector.invalidate(common.table.oid)

@@ -1,10 +1,11 @@
-import { Deferred, Effect, FiberSet, type Scope } from "effect"
+import { Deferred, Effect, Exit, FiberSet, type Scope } from "effect"
 import type { Limits } from "../config/Limits.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { handleMicros, makeHandles } from "../shapes/Handle.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
-import { keepGoing } from "../telemetry/KeepGoing.ts"
+import { duties } from "../health/Duties.ts"
+import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { isContained, snapshotFilter } from "../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Decide } from "./routing/DeferredRows.ts"
@@ -65,7 +66,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const writer = engine.writer
     if (writer === undefined) return yield* Effect.die(new Error("storage has not been taken over"))
     const fibers = yield* FiberSet.make()
-    const logs = Effect.runForkWith(yield* Effect.context<never>())
+    const run = yield* makeErrands
+    const log = (line: Effect.Effect<void>) => run("A line of the log", line)
     const shapes = new ShapesByTable()
     const creations = new Map<string, Creation>()
     let newest = 0
@@ -75,7 +77,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       newest = Math.max(newest, handleMicros(shape.handle) ?? 0)
     }
     const makeHandle = makeHandles(newest, engine.timers.epochMillis)
-    yield* Effect.forkScoped(
+    yield* startDuty(
+      duties.conditionsMemory,
       Effect.gen(function* () {
         let inSlice = 0
         for (const shape of Array.from(engine.store.all())) {
@@ -93,7 +96,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       const names = live
         .slice(0, 20)
         .map((shape) => `${shape.handle} on ${shape.definition.table.schema}.${shape.definition.table.name}`)
-      logs(
+      log(
         Effect.logInfo(
           `Dropped ${live.length === 1 ? "a shape" : `${live.length} shapes`}: ${reason}. Clients fetch them again. ${names.join(", ")}${live.length > 20 ? ", ..." : ""}`
         )
@@ -153,7 +156,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
           engine.store.wake(shape)
           Deferred.doneUnsafe(ready, Effect.succeed(shape))
         })
-        const run = options.snapshotter.run({
+        const reading = options.snapshotter.run({
           definition,
           sink: output.sink,
           onSnapshot: (snapshot) =>
@@ -173,7 +176,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
               return "go"
             })
         })
-        yield* run.pipe(
+        yield* reading.pipe(
           Effect.ensuring(output.close),
           Effect.onError(() => Effect.sync(() => drop([shape], "its snapshot failed")))
         )
@@ -202,7 +205,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     })
     if (options.maxShapes !== undefined) {
       const evictions = Effect.forever(Effect.andThen(Effect.sleep("1 second"), evict))
-      yield* Effect.forkScoped(keepGoing("Dropping the shapes that are too many", evictions))
+      yield* startDuty(duties.eviction, evictions)
     }
 
     const create = (definition: ShapeDefinition) =>
@@ -217,8 +220,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
           Effect.tap((exit) =>
             Effect.sync(() => {
               creations.delete(identity)
-              // Done already if the shape became readable before its snapshot ended.
-              Deferred.doneUnsafe(ready, exit)
+              // Done already if the shape became readable before its snapshot ended: then nobody hears of a mistake.
+              if (!Deferred.doneUnsafe(ready, exit) && Exit.hasDies(exit)) run("A snapshot", exit)
             })
           )
         )
@@ -240,7 +243,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         const count = engine.store.count
         engine.write({ t: "purged", reason })
         writer.flush()
-        logs(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
+        log(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
       }
     }
   })

@@ -1,4 +1,6 @@
 import { existsSync, mkdtempSync } from "node:fs"
+import { duties } from "../health/Duties.ts"
+import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
@@ -34,7 +36,8 @@ export class Storage extends Context.Service<
     Effect.gen(function* () {
       const place = placeOf(yield* Config)
       const engine = yield* openEngine(yield* Config, place)
-      yield* Effect.forkScoped(
+      yield* startDuty(
+        duties.storageMemory,
         Effect.forever(
           Effect.andThen(
             Effect.sleep(recentMillis),
@@ -73,7 +76,7 @@ const openEngine = Effect.fnUntraced(function* (
   config: BatonConfig,
   { directory, isMemory, metaDir, streamId }: Place
 ) {
-  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const run = yield* makeErrands
   const timers = yield* currentTimers
   const open = Effect.sync(
     () =>
@@ -84,7 +87,7 @@ const openEngine = Effect.fnUntraced(function* (
         recentBytes,
         durableWrites: !isMemory,
         removeOnClose: isMemory,
-        run: (effect) => void run(effect),
+        run: (effect) => run("Work of storage beside its duties", effect),
         timers
       })
   )

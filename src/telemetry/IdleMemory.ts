@@ -1,4 +1,6 @@
 import { performance } from "node:perf_hooks"
+import { duties } from "../health/Duties.ts"
+import { startDuty } from "../shared/Duty.ts"
 import { getHeapStatistics, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { Effect, type Scope } from "effect"
@@ -68,5 +70,5 @@ export const giveBackIdleMemory: Effect.Effect<void, never, Scope.Scope> = Effec
     const after = getHeapStatistics()
     state = afterCollection(after.used_heap_size + after.external_memory, nowMillis, performance.now())
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(everyMillis), look)))
+  yield* startDuty(duties.idleMemory, Effect.forever(Effect.andThen(Effect.sleep(everyMillis), look)))
 })

@@ -1,4 +1,6 @@
 import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { duties } from "../health/Duties.ts"
+import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities, isStopping } from "../health/HealthState.ts"
@@ -97,7 +99,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
   const registry = yield* ShapeRegistry
   const admin = yield* AdminPool
   const { engine } = yield* Storage
-  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const run = yield* makeErrands
   const links = new Set<WorkerLink>()
   const retired = { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
   let restarts = 0
@@ -121,10 +123,13 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
       case "Ready":
         link.isReady = true
         if (draining) link.send({ _tag: "Drain" })
-        run(Effect.logInfo(`HTTP worker ${link.number} answers requests (process ${link.pid})`))
+        run(
+          "A line of the log",
+          Effect.logInfo(`HTTP worker ${link.number} answers requests (process ${link.pid})`)
+        )
         return
       case "Wake":
-        if (abilities[health.current()].wakesOnRequest) run(health.send("woken"))
+        if (abilities[health.current()].wakesOnRequest) run("Waking up", health.send("woken"))
         return
       case "Touched": {
         const now = engine.timers.epochMillis()
@@ -139,6 +144,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
         return
       case "Ask":
         run(
+          "The answer to a worker",
           Effect.map(answerWorker({ registry, admin, engine }, message.question), (answer) =>
             link.send({ _tag: "Answer", id: message.id, answer })
           )
@@ -148,10 +154,12 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
     }
   }
 
-  yield* Effect.forkScoped(
+  yield* startDuty(
+    duties.workerStates,
     Stream.runForEach(health.changes, (state) => Effect.sync(() => broadcast({ _tag: "State", state })))
   )
-  yield* Effect.forkScoped(
+  yield* startDuty(
+    duties.workerHeartbeat,
     Effect.forever(
       Effect.andThen(
         Effect.sleep(heartbeatMillis),
@@ -212,7 +220,8 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
         yield* Effect.sleep(delay)
       }
     })
-  for (let number = 1; number <= config.httpWorkers; number++) yield* Effect.forkScoped(supervise(number))
+  for (let number = 1; number <= config.httpWorkers; number++)
+    yield* startDuty(duties.workerSupervisor, supervise(number))
 
   return {
     running: () => {

@@ -1,4 +1,5 @@
 import { Effect, Layer, SubscriptionRef } from "effect"
+import { makeErrands } from "../shared/Duty.ts"
 import { HealthRef, observed } from "../health/HealthRef.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
 import { ownPgError, PgError } from "../postgres/errors/PgError.ts"
@@ -71,10 +72,10 @@ export const remoteRegistry = Layer.effect(
     const { engine } = yield* Storage
     const catchUp = Effect.promise(() => engine.catchUp())
 
-    const run = Effect.runForkWith(yield* Effect.context<never>())
+    const run = yield* makeErrands
     // Otherwise the main process would go on naming a shape that is not found here any more.
     engine.hooks.onDiscarded = (handle, reason) =>
-      void run(Effect.ignore(main.ask({ _tag: "Drop", handle, reason })))
+      run("Telling of a shape that cannot be read", Effect.ignore(main.ask({ _tag: "Drop", handle, reason })))
     const touched = new Set<number>()
     const tellTouched = () => {
       if (touched.size === 0) return

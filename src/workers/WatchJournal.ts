@@ -1,4 +1,6 @@
 import { type FSWatcher, watch } from "node:fs"
+import { duties } from "../health/Duties.ts"
+import { startDuty } from "../shared/Duty.ts"
 import { Effect, type Scope } from "effect"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { currentTimers } from "../shared/Timers.ts"
@@ -47,7 +49,8 @@ export const watchJournal = (
         close()
       }
     }
-    yield* Effect.forkScoped(
+    yield* startDuty(
+      duties.journalWatch,
       Effect.gen(function* () {
         while (true) {
           if (watcher === undefined) open()

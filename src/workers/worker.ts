@@ -3,6 +3,7 @@
  * It follows the journal as a waiting instance does, and writes nothing.
  */
 import { Context, Deferred, Effect, Layer, References, SubscriptionRef } from "effect"
+import { makeErrands } from "../shared/Duty.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { conditionsLayer } from "../http/shape/ConditionsLive.ts"
 import { abilities } from "../health/HealthState.ts"
@@ -67,7 +68,7 @@ const serve = (number: number) =>
     const config = yield* Config
     const inspector = yield* Inspector
     const { engine } = yield* Storage
-    const run = Effect.runForkWith(yield* Effect.context<never>())
+    const run = yield* makeErrands
 
     yield* Effect.promise(() => engine.load())
     engine.follow()
@@ -85,13 +86,16 @@ const serve = (number: number) =>
           })
     listenToMain(main, engine, inspector, {
       drain: () => {
-        run(server.beginDrain)
+        run("Draining", server.beginDrain)
         reportRunning(main, server.running)
       },
-      expire: () => void run(server.expireHeld),
+      expire: () => run("Answering held requests", server.expireHeld),
       report: (id) => {
         if (report === undefined) return
-        run(Effect.map(report, (made) => main.send({ _tag: "Report", id, report: made })))
+        run(
+          "A report",
+          Effect.map(report, (made) => main.send({ _tag: "Report", id, report: made }))
+        )
       }
     })
     main.send({ _tag: "Ready" })

@@ -1,4 +1,6 @@
 import { Deferred, Effect, type Scope, Semaphore } from "effect"
+import { duties } from "../../health/Duties.ts"
+import { startDuty } from "../../shared/Duty.ts"
 import type { BatonConfig, DatabaseTarget } from "../../config/BatonConfig.ts"
 import {
   clientOptions,
@@ -160,7 +162,8 @@ export const connect = (
       duration: connectTimeoutMillis,
       orElse: () => Effect.fail(connectTimedOut(subject))
     })
-    yield* Effect.forkScoped(
+    yield* startDuty(
+      duties.replicationHeartbeat,
       heartbeat(
         turn.withPermitsIfAvailable(1)(run("SELECT")),
         () => timers.nowMillis() - usedAtMillis,

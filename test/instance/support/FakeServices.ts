@@ -18,10 +18,53 @@ import type { StreamOptions } from "../../../src/replication/stream/RunStream.ts
 import { Catalogue, CatalogueUnavailable } from "../../../src/where/index.ts"
 import type { FakePostgres, Peer, StreamEvent, WalTransaction } from "./FakePostgres.ts"
 
+/** Mistakes that a test makes parts of an instance run into, each once. */
+export class Strikes {
+  private readonly waiting = new Map<string, () => void>()
+  private readonly armed = new Set<string>()
+
+  private readonly defect = (what: string) => new Error(`struck: ${what}`)
+
+  /** Work that goes on until it is struck. */
+  goingOn(what: string): Effect.Effect<never> {
+    return Effect.callback<never>((resume) => {
+      this.waiting.set(what, () => resume(Effect.die(this.defect(what))))
+      return Effect.sync(() => this.waiting.delete(what))
+    })
+  }
+
+  /** It is under way, or nothing has struck it since it last passed here. */
+  isWell(what: string): boolean {
+    return this.waiting.has(what)
+  }
+
+  /** Throws once after it was struck. */
+  pass(what: string): void {
+    if (this.armed.delete(what)) throw this.defect(what)
+  }
+
+  /** Whatever passes next is struck. */
+  arm(what: string): void {
+    this.armed.add(what)
+  }
+
+  isArmed(what: string): boolean {
+    return this.armed.has(what)
+  }
+
+  strike(what: string): void {
+    const dies = this.waiting.get(what)
+    if (dies === undefined) throw new Error(`${what} is not under way`)
+    this.waiting.delete(what)
+    dies()
+  }
+}
+
 /** The world as one instance reaches it. */
 export interface Reach {
   readonly server: FakePostgres
   readonly peer: Peer
+  readonly strikes: Strikes
   /** Called with every position that the instance acknowledges, at that moment. */
   readonly onAcknowledge: (lsn: bigint) => void
 }
@@ -308,7 +351,7 @@ const adminPool = ({ server, peer }: Reach): SessionPool => {
   }
 }
 
-const publication = ({ server, peer }: Reach) =>
+const publication = ({ server, peer, strikes }: Reach) =>
   Publication.of({
     ensureExists: Effect.gen(function* () {
       yield* Effect.sleep(1)
@@ -320,25 +363,31 @@ const publication = ({ server, peer }: Reach) =>
     ensureTable: () => Effect.succeed({ altered: false }),
     settle: () => Effect.void,
     publish: () => Effect.sleep(1),
-    trust: () => {},
+    trust: () => strikes.pass("trust"),
     tablesChanged: () => {},
     reconcile: () => Effect.die(new Error("not asked here")),
-    run: () => Effect.never
+    run: () => strikes.goingOn("publication")
   })
 
-const inspector = (): Inspector["Service"] => ({
+const inspector = ({ strikes }: Reach): Inspector["Service"] => ({
   table: (_schema, name) => Effect.succeed(tableInfo(Number(name.slice(1)))),
   whyAbsent: () => Effect.succeed(undefined),
   tableNow: (_schema, name) => Effect.succeed(tableInfo(Number(name.slice(1)))),
   tableByOid: (oid) => Effect.succeed(tableInfo(oid)),
   remembered: (_schema, name) => tableInfo(Number(name.slice(1))),
-  serverVersionNum: () => 180000,
+  serverVersionNum: () => {
+    strikes.pass("serverVersion")
+    return 180000
+  },
   isFresh: () => true,
   all: () => [],
   restore: () => {},
   invalidate: () => {},
-  readAgain: () => Effect.void,
-  refresh: Effect.succeed([]),
+  readAgain: () => Effect.sync(() => strikes.pass("readAgain")),
+  refresh: Effect.sync(() => {
+    strikes.pass("refresh")
+    return []
+  }),
   onChange: () => Effect.void
 })
 
@@ -384,14 +433,17 @@ export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
     Context.make(ReplicationStream, replicationStream(reach)).pipe(
       Context.add(AdminPool, adminPool(reach)),
       Context.add(Publication, publication(reach)),
-      Context.add(Inspector, inspector()),
-      Context.add(Warmth, { keep: Effect.never }),
+      Context.add(Inspector, inspector(reach)),
+      Context.add(Warmth, { keep: reach.strikes.goingOn("warmth") }),
       Context.add(Snapshotter, snapshotter(reach)),
       Context.add(SubsetReader, {
         read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))
       }),
       Context.add(Catalogue, {
-        loaded: () => undefined,
+        loaded: () => {
+          reach.strikes.pass("loaded")
+          return undefined
+        },
         get: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
         reload: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
         renewed: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined }))

@@ -1,4 +1,4 @@
-import { Clock, type Context, Effect, type Fiber, Layer, Logger, Scope } from "effect"
+import { Cause, Clock, type Context, Effect, type Fiber, Layer, Logger, Scope } from "effect"
 import { type BatonConfig, Config } from "../../../src/config/BatonConfig.ts"
 import { HealthRef } from "../../../src/health/HealthRef.ts"
 import type { HealthState } from "../../../src/health/HealthState.ts"
@@ -12,7 +12,7 @@ import { Storage } from "../../../src/storage/Storage.ts"
 import { shapeLogsLayer } from "../../../src/storage/ShapeLogsLive.ts"
 import type { StorageEngine } from "../../../src/storage/StorageEngine.ts"
 import { ask, type Asked, type Received } from "../../http/support/harness.ts"
-import { fakeServices } from "./FakeServices.ts"
+import { fakeServices, Strikes } from "./FakeServices.ts"
 import type { FakePostgres, Peer } from "./FakePostgres.ts"
 import { Gate, type VirtualTime } from "./VirtualTime.ts"
 
@@ -48,6 +48,7 @@ export class Member implements Peer {
   readonly process: Gate
   readonly network: Gate
   readonly log: Array<string>
+  readonly strikes: Strikes
   /** Killed, or stopped in order: it does nothing any more but, in the second case, answer readers. */
   isKilled = false
   isStopping = false
@@ -60,6 +61,7 @@ export class Member implements Peer {
   private constructor(
     peer: Peer,
     log: Array<string>,
+    strikes: Strikes,
     server: FakePostgres,
     parts: Services,
     context: Context.Context<never>
@@ -68,6 +70,7 @@ export class Member implements Peer {
     this.process = peer.process
     this.network = peer.network
     this.log = log
+    this.strikes = strikes
     this.server = server
     this.services = parts
     this.context = context
@@ -79,11 +82,17 @@ export class Member implements Peer {
     const { config, name, server, time } = options
     const peer: Peer = { name, process: new Gate(), network: new Gate() }
     const log: Array<string> = []
-    const logger = Logger.make(({ logLevel, message }) => {
-      log.push(`${time.now} ${logLevel} ${Array.isArray(message) ? message.join(" ") : String(message)}`)
+    const logger = Logger.make(({ cause, logLevel, message }) => {
+      const why = cause.reasons.length === 0 ? "" : `\n${Cause.pretty(cause)}`
+      log.push(
+        `${time.now} ${logLevel} ${Array.isArray(message) ? message.join(" ") : String(message)}${why}`
+      )
     })
+    const strikes = new Strikes()
     const everything = layerOf.pipe(
-      Layer.provide(fakeServices({ server, peer, onAcknowledge: (lsn) => options.onAcknowledge(name, lsn) })),
+      Layer.provide(
+        fakeServices({ server, peer, strikes, onAcknowledge: (lsn) => options.onAcknowledge(name, lsn) })
+      ),
       Layer.provide(Layer.succeed(Config, { ...config, instanceId: name })),
       Layer.provideMerge(Logger.layer([logger])),
       Layer.provideMerge(Layer.succeed(Clock.Clock, time.clockBehind(peer.process)))
@@ -92,7 +101,7 @@ export class Member implements Peer {
       Effect.gen(function* () {
         const context = yield* Layer.buildWithScope(everything, Scope.makeUnsafe())
         const parts = yield* Effect.provide(services, context)
-        return new Member(peer, log, server, parts, context)
+        return new Member(peer, log, strikes, server, parts, context)
       })
     )
   }
