@@ -105,6 +105,17 @@ export const limits = {
     about:
       "Counted since the last comma, AND or OR, in every parenthesis that is open: `a || b || c` has 5. Postgres' parser needs stack for each."
   }),
+  clauseSqlBytes: bytes("BATON_MAX_CLAUSE_SQL", "1 MB", {
+    subject: "A condition as it is written for Postgres",
+    above: refused(400),
+    about:
+      "Counted in characters. Its parameters stand in it wherever they are used, and every literal has its type."
+  }),
+  orderItems: count("BATON_MAX_ORDER_ITEMS", "1600", {
+    subject: "The number of columns in an order",
+    above: refused(400),
+    about: "They are counted before the text is parsed. No table has more columns than that."
+  }),
   subsetQueries: count("BATON_MAX_SUBSET_QUERIES", "100", {
     subject: "The number of subset queries at a time",
     above: otherwise("waits for its turn, at most 30 s, then 503"),

@@ -117,6 +117,7 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     parameterTypes: new Map(),
     position: parsed.position,
     budget: { nodes: 0 },
+    limits,
     used: new Set()
   }
   const resolved = transform(scope, parsed.node)
@@ -128,7 +129,7 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     return refuse("WHERE clause must return a boolean")
   }
   refuseLargeValues(catalogue, expression, limits)
-  const sql = printExpression(catalogue, expression)
+  const sql = printExpression(catalogue, expression, limits)
   const computed = new Set(
     request.table.columns.filter(({ generated }) => generated === "virtual").map(({ name }) => name)
   )

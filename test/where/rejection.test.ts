@@ -52,6 +52,15 @@ const refused: ReadonlyArray<readonly [string, string]> = [
   ["ARRAY[1, 'x'::text] = numbers", "At location 12: ARRAY types int4 and text cannot be matched"]
 ]
 
+/** Texts that cost little to parse and much to write, or to resolve, and the limit that refuses them. */
+const large: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, string]> = [
+  [
+    Array.from({ length: 20 }, () => "title = $1").join(" OR "),
+    { 1: "x".repeat(60_000) },
+    "A condition as it is written for Postgres is above the limit of 1000000 bytes (BATON_MAX_CLAUSE_SQL)"
+  ]
+]
+
 const notImmutable = [
   "created_at > now()",
   "random() < 0.5",
@@ -82,6 +91,11 @@ describe("what is refused", () => {
     oracle = await oracleOver(database, "orders", shopTable)
   })
   afterAll(() => database.drop())
+
+  it.for(large)("names the limit: %s", ([sql, params, message]) => {
+    const result = compile(sql, params)
+    assert.strictEqual(Result.isFailure(result) ? result.failure.message : "accepted", message)
+  })
 
   it.for(refused)("%s", ([sql, message]) => {
     const result = compile(sql)
@@ -216,5 +230,18 @@ describe("ORDER BY lists", () => {
       }
     }
     assert.isTrue(Result.isFailure(compileOrderBy('"Name"', table, ["id"])))
+  })
+
+  it("have no more columns than a table may have: they are counted before they are parsed", () => {
+    const of = (count: number) => compileOrderBy(Array.from({ length: count }, () => "id").join(), table)
+    assert.isTrue(Result.isSuccess(of(1600)))
+    const result = of(9900)
+    assert.strictEqual(
+      Result.isFailure(result) ? result.failure.message : "",
+      "The number of columns in an order is 9900, above the limit of 1600 (BATON_MAX_ORDER_ITEMS)"
+    )
+    // A comma in a name is none.
+    const quoted = compileOrderBy(`"a${",".repeat(2000)}b"`, table)
+    assert.match(Result.isFailure(quoted) ? quoted.failure.message : "", /unknown reference/)
   })
 })

@@ -179,6 +179,8 @@ export const parseOrderBy = (
   limits: Limits
 ): { readonly items: ReadonlyArray<Node>; readonly position: ParsedExpression["position"] } => {
   guard(text, limits)
+  const items = sizeOfText(text).commas + 1
+  if (items > limits.orderItems) refuse(aboveLimit("orderItems", limits, items))
   const parsed = parse(text, orderPrefix)
   const statements = parsed.stmts ?? []
   const statement = statements[0]?.stmt

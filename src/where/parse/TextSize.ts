@@ -9,6 +9,8 @@ interface TextSize {
   readonly depth: number
   /** What the lexer spends on signs: it reads all that follow each other again for each of them. */
   readonly signs: number
+  /** Those that stand for themselves, at whatever depth. */
+  readonly commas: number
 }
 
 const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39
@@ -53,6 +55,7 @@ class Sizer {
   depth = 0
   deepest = 0
   signs = 0
+  commas = 0
   run = 0
   readonly levels: Array<Level> = [{ isCase: false, tokens: 0, betweens: 0 }]
   constructor(text: string) {
@@ -75,7 +78,7 @@ class Sizer {
       }
     }
     this.endRun()
-    return { tokens: this.tokens, depth: this.deepest, signs: this.signs }
+    return { tokens: this.tokens, depth: this.deepest, signs: this.signs, commas: this.commas }
   }
 
   endRun(): void {
@@ -235,6 +238,7 @@ class Sizer {
       this.tokens++
       this.close(false)
     } else if (character === "," && level !== undefined) {
+      this.commas++
       this.token()
       this.separate(level)
     } else if (character.trim() !== "") this.token()

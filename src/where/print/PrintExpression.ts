@@ -1,3 +1,4 @@
+import { aboveLimit, standardLimits, type Limits } from "../../config/Limits.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import {
   defaultCollationOid,
@@ -10,16 +11,17 @@ import { identifier } from "../parse/Parser.ts"
 import { refuse } from "../WhereError.ts"
 import { typeName } from "./PrintTypeName.ts"
 
-/** Longer normalised clauses are refused. */
-const maxSqlLength = 1_000_000
-
 /**
  * Writes a typed expression as SQL that Postgres resolves to the same operators, functions and types: literals
  * carry their type, implicit casts are written out, operators and types outside `pg_catalog` their schema.
  * Nothing of the user's text is copied: names are quoted, literals escaped.
  */
-export const printExpression = (catalogue: TypeCatalogue, expression: Expression): string => {
-  const printer = new Printer(catalogue)
+export const printExpression = (
+  catalogue: TypeCatalogue,
+  expression: Expression,
+  limits: Limits = standardLimits
+): string => {
+  const printer = new Printer(catalogue, limits)
   return strip(printer.print(expression))
 }
 
@@ -47,15 +49,20 @@ export const literal = (text: string): string =>
 
 class Printer {
   readonly catalogue: TypeCatalogue
+  readonly limits: Limits
+  /** Of all that was written, parts of parts as often as they were copied. */
   length = 0
-  constructor(catalogue: TypeCatalogue) {
+  constructor(catalogue: TypeCatalogue, limits: Limits) {
     this.catalogue = catalogue
+    this.limits = limits
   }
 
   print(expression: Expression): string {
     const text = this.write(expression)
     this.length += text.length
-    if (text.length > maxSqlLength || this.length > 100 * maxSqlLength) refuse("the clause is too large")
+    const { clauseSqlBytes } = this.limits
+    if (text.length > clauseSqlBytes || this.length > 100 * clauseSqlBytes)
+      refuse(aboveLimit("clauseSqlBytes", this.limits))
     return text
   }
 

@@ -1,3 +1,4 @@
+import type { Limits } from "../../config/Limits.ts"
 import type { ColumnInfo, TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import type { Constant } from "../expression/Expression.ts"
@@ -15,11 +16,13 @@ export interface Scope {
   readonly position: (location: number | undefined) => number
   /** Counts resolved nodes, to bound the work one clause can cause. */
   readonly budget: { nodes: number }
+  readonly limits: Limits
   /** Names of the columns met so far. */
   readonly used: Set<string>
 }
 
-export const nodeLimit = 200_000
+/** Nodes that a word, a literal or a sign may come to, on average. */
+export const nodesPerToken = 10
 /** Depth of expressions; the evaluator and the printer recurse as deep. */
 export const depthLimit = 700
 

@@ -8,6 +8,7 @@ import type {
   FuncCall,
   Node
 } from "libpg-query"
+import { aboveLimit } from "../../config/Limits.ts"
 import { oids, type Expression, type Typed } from "../expression/Expression.ts"
 import { parseInteger } from "../values/Integer.ts"
 import { refuseAt } from "../WhereError.ts"
@@ -17,14 +18,15 @@ import { commonType } from "./Coercion.ts"
 import { mergeCollations, resultCollation } from "./Collations.ts"
 import { booleanType, requireBoolean } from "./Boolean.ts"
 import { transformOperator, inputOf } from "./Operators.ts"
-import { depthLimit, nodeLimit, parameter, quoteIfNeeded, type Scope } from "./Scope.ts"
+import { depthLimit, nodesPerToken, parameter, quoteIfNeeded, type Scope } from "./Scope.ts"
 import { describeType, qualified, resolveTypeName, stringOf } from "./TypeNames.ts"
 
 /** Turns the syntax tree of an expression into a typed one; throws `Refusal`. */
 export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expression => {
   if (node === undefined) return refuseAt(-1, "incomplete expression")
   if (depth > depthLimit) return refuseAt(-1, "the clause is nested too deep")
-  if (++scope.budget.nodes > nodeLimit) return refuseAt(-1, "the clause is too large")
+  if (++scope.budget.nodes > nodesPerToken * scope.limits.clauseTokens)
+    return refuseAt(-1, aboveLimit("clauseTokens", scope.limits))
   const inner = (child: Node | undefined): Expression => transform(scope, child, depth + 1)
   if ("A_Expr" in node) return transformOperator(scope, node.A_Expr as A_Expr, inner)
   if ("ColumnRef" in node) return column(scope, node.ColumnRef as ColumnRef)
