@@ -69,6 +69,8 @@ export class JournalWriter {
   private appended = 0
   private queue: Array<Range> = []
   private writing = false
+  /** Completes when the groups that are on their way to the disk have got there. */
+  private groups: Promise<void> = Promise.resolve()
   private failing = false
   /** After a failure to begin a segment: when to try again. */
   private beginAgainMillis = 0
@@ -371,7 +373,7 @@ export class JournalWriter {
     if (this.closed) return
     if (this.writing) return this.showSoon()
     this.writing = true
-    void this.run()
+    this.groups = this.run()
   }
 
   /**
@@ -423,7 +425,10 @@ export class JournalWriter {
 
   private async persist(range: Range): Promise<void> {
     for (;;) {
-      if (this.closed && this.failing) return
+      if (this.closed && this.failing) {
+        if (range.closeAfter) await range.file.close().catch(() => {})
+        return
+      }
       try {
         let at = range.from
         while (at < range.to)
@@ -472,7 +477,7 @@ export class JournalWriter {
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
-    while (this.writing) await new Promise((resolve) => setImmediate(resolve))
+    await this.groups
     for (const w of this.waiting) w.resolve(false)
     this.waiting = []
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
