@@ -117,12 +117,16 @@ First rows and subsets are queries with the client's condition, and rows that no
 Postgres as well. What a condition makes of its constants alone is measured before (\`BATON_MAX_CLAUSE_VALUE\`), but a value
 that grows with the row is made: \`lpad(title, width)\` with a column \`width\`, or whatever a function of the database's own
 does. Postgres lets no value be larger than 1 GB, and frees it after the row; an expression may hold several of them at
-once, in as many backends as there are connections for rows (\`ELECTRIC_DB_POOL_SIZE\`). Time is bounded, memory is not, by
-anything that Baton could set. Where clients choose conditions freely, and a table has rows whose numbers they can use
-like that, the database's own means help:
+once, in as many backends as there are connections for rows (\`ELECTRIC_DB_POOL_SIZE\`). Memory is not bounded by anything
+that Baton could set. Time is: for a subset, for what rows are asked about one by one, and until the first of the first rows
+arrives. How long the rest of the first rows takes is not, as the table may be large; a query that keeps others waiting for its
+connection gives way to them. Where clients choose conditions freely, and a table has rows whose numbers they can use like
+that, the database's own means help:
 
 - \`REVOKE EXECUTE ON FUNCTION lpad(text, integer, text), lpad(text, integer), rpad(text, integer, text), rpad(text, integer),
-  repeat(text, integer) FROM PUBLIC\`, and \`GRANT\` it to the roles that need it. A condition with one of them is then refused.
+  repeat(text, integer) FROM PUBLIC\`, and \`GRANT\` it to the roles that need it. A shape or subset whose condition has one of them is then refused
+  with 400 (where Postgres speaks another language than English, with 503 and the same words). A superuser may execute
+  everything, so this has an effect only if Baton's role is none.
 - \`ALTER ROLE … SET statement_timeout\` for Baton's role: a shorter one than Baton's own stays in force.
 - A limit on the memory of the server (a container's, or \`vm.overcommit_memory = 2\`), so that a backend gets an error
   instead of the system ending it; that error is the client's, and nothing else is.

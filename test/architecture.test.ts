@@ -184,6 +184,26 @@ describe("the structure of the code", () => {
     assert.deepStrictEqual(shown(dead), onlyForTests)
   })
 
+  it("says of every error who acts on it", () => {
+    const page = readFileSync(path.join(src, "../docs/design.md"), "utf8")
+    const section = /## Errors: who acts\n([^]*?)\n## /.exec(page)?.[1] ?? ""
+    const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \|/gm)].flatMap(
+      ([, names = "", recovery = ""]) =>
+        names.split(", ").map((name) => [name.replaceAll("`", ""), recovery] as const)
+    )
+    const known = /^(?:retry|ends the turn|fatal|the client's|the host's|by `\w+`)$/
+    assert.deepStrictEqual(
+      named.filter(([, recovery]) => !known.test(recovery)),
+      []
+    )
+    const errors = [...texts.values()].flatMap((text) =>
+      [...text.matchAll(/class (\w+) extends (?:Schema\.TaggedError|Data\.TaggedError|Error\b)/g)].map(
+        ([, name = ""]) => name
+      )
+    )
+    assert.deepStrictEqual(named.map(([name]) => name).toSorted(), errors.toSorted())
+  })
+
   it("names each file once, in PascalCase", () => {
     const named = files.filter((file) => !lowerCase.test(file))
     assert.deepStrictEqual(

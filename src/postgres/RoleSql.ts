@@ -44,6 +44,10 @@ export const letUse = (schema: string, role: string): string =>
 export const letSelect = (table: TableName, role: string): string =>
   `GRANT SELECT ON ${quoteTable(table)} TO ${quoteIdentifier(role)};`
 
+/** For conditions that use a function which was taken from PUBLIC; all functions of that name. */
+export const letExecute = (name: string, role: string): string =>
+  `GRANT EXECUTE ON FUNCTION ${quoteIdentifier(name)} TO ${quoteIdentifier(role)};`
+
 /** For tables with row level security. */
 export const seeAllRows = (role: string): string => `ALTER ROLE ${quoteIdentifier(role)} BYPASSRLS;`
 

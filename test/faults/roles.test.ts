@@ -268,6 +268,36 @@ describe("row level security", () => {
   )
 })
 
+describe("a function that the role may not execute", () => {
+  it("makes a condition that uses it a mistake of the client, for shapes and subsets", async () => {
+    const database = await databaseForTest()
+    const role = await roleForTest(database, "REPLICATION")
+    await database.query(
+      `CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide VALUES (1, 'a'), (2, 'b');
+       ALTER TABLE wide OWNER TO ${role.name}; GRANT CREATE ON DATABASE ${database.name} TO ${role.name};
+       REVOKE EXECUTE ON FUNCTION lpad(text, integer, text) FROM PUBLIC`
+    )
+    const service = await serviceForTest({ database, env: { DATABASE_URL: role.url } })
+    const where = "lpad(v, id, '-') = 'a'"
+    const shape = await ask(service.url, { table: "wide", where })
+    assert.deepStrictEqual(
+      [shape.status, shape.body.includes("permission denied for function lpad")],
+      [400, true]
+    )
+    await service.untilLogged(
+      new RegExp(`permission denied for function lpad .*GRANT EXECUTE ON FUNCTION "lpad" TO "${role.name}";`)
+    )
+    const subset = await ask(service.url, { table: "wide", subset__where: where })
+    assert.deepStrictEqual(
+      [subset.status, subset.body.includes("permission denied for function lpad")],
+      [400, true]
+    )
+    await database.query(`GRANT EXECUTE ON FUNCTION lpad(text, integer, text) TO ${role.name}`)
+    const allowed = await ask(service.url, { table: "wide", where })
+    assert.strictEqual(allowed.body.match(/"operation":"insert"/g)?.length, 1)
+  })
+})
+
 describe("a replication slot of somebody else", () => {
   it(
     "of that name in another database is left alone, by a service with empty storage too",

@@ -224,7 +224,7 @@ describe("subsets", () => {
             assert.strictEqual(received.status, 500)
             assert.notInclude(received.text, "/var/lib")
           }),
-        failing(new SubsetFailed({ message: "/var/lib/secret" }))
+        failing(new SubsetFailed({ message: "/var/lib/secret", cause: "secret" }))
       )
     })
   })

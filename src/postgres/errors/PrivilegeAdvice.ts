@@ -1,5 +1,14 @@
 import type { TableName } from "../Identifiers.ts"
-import { doNotForce, letCreate, letSelect, letUse, ownPublication, ownTable, seeAllRows } from "../RoleSql.ts"
+import {
+  doNotForce,
+  letCreate,
+  letExecute,
+  letSelect,
+  letUse,
+  ownPublication,
+  ownTable,
+  seeAllRows
+} from "../RoleSql.ts"
 
 interface Lacking {
   /** What Postgres says, with SQLSTATE 42501. */
@@ -42,6 +51,13 @@ export const privilegeAdvice = ({ database, role, said, table }: Lacking): strin
   if (schema !== undefined) return `Run ${letUse(schema, role)}`
   const createIn = named(said, /permission denied for database (.+)$/)
   if (createIn !== undefined) return `Run ${letCreate(database ?? createIn, role)}`
+  const called = named(said, /permission denied for function (.+)$/)
+  if (called !== undefined) {
+    return (
+      "A condition uses it, and its clients get a 400. If conditions may use it, run " +
+      `${letExecute(called, role)} and name the types of its parameters where several have that name`
+    )
+  }
   const read = named(said, /permission denied for (?:table|relation|view|column) (.+)$/)
   if (read !== undefined || table !== undefined) {
     const it = tableOr(read)

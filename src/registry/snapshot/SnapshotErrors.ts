@@ -50,12 +50,20 @@ export const schemaChanged = (message: string): SnapshotFailed => fail("schemaCh
 export const isAboutValues = ({ code = "" }: PgError): boolean => /^(?:0A|22|23|2F|38|39|54|P0)/.test(code)
 
 /**
+ * The role may not execute a function: one of the condition, since nothing else in the query calls any. Postgres has one
+ * SQLSTATE for all privileges; in another language than English it is taken for one of the table.
+ */
+export const isDeniedFunction = ({ kind, serverMessage = "" }: PgError): boolean =>
+  kind === "permission_denied" && serverMessage.startsWith("permission denied for function ")
+
+/**
  * How a failure of Postgres shows to the clients that wait for a snapshot. Source: HTTP API, failures of snapshots.
  * Stored values can always be printed: with a condition, data exceptions are the condition's.
  */
 export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotFailed => {
   const said = error.serverMessage
-  if (hasCondition && said !== undefined && isAboutValues(error)) return fail("conditionFailed", said)
+  if (hasCondition && said !== undefined && (isAboutValues(error) || isDeniedFunction(error)))
+    return fail("conditionFailed", said)
   if (hasCondition && said !== undefined && isOfCondition(error)) return fail("conditionOutdated", said)
   if (isOutdated(error)) return schemaChanged(said ?? error.message)
   if (error.kind === "permission_denied")

@@ -14,6 +14,7 @@ import { RowReader } from "../snapshot/SnapshotRows.ts"
 import { makeRowEncoder, rowQuery } from "../snapshot/RowQuery.ts"
 import {
   isAboutValues,
+  isDeniedFunction,
   isOfCondition,
   isOutdated,
   isPassing,
@@ -60,7 +61,8 @@ class SubsetTooLarge extends Schema.TaggedError<SubsetTooLarge>()("SubsetTooLarg
 /** Postgres refused the condition although it passed our checks (a value that the type does not accept). */
 export class SubsetRefused extends Schema.TaggedError<SubsetRefused>()("SubsetRefused", {
   /** The server's own text; about the client's input, so clients may see it. */
-  message: Schema.String
+  message: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
 }) {}
 
 /**
@@ -73,12 +75,15 @@ export class SubsetOutdated extends Schema.TaggedError<SubsetOutdated>()("Subset
 
 /** No connection to the database, or no room for the answer now, or it took too long. Passes by itself. */
 export class SubsetUnavailable extends Schema.TaggedError<SubsetUnavailable>()("SubsetUnavailable", {
-  message: Schema.String
+  message: Schema.String,
+  /** What Postgres or the connection to it failed with, if that is why. */
+  cause: Schema.optionalKey(Schema.Defect())
 }) {}
 
 /** Anything else. Clients learn no details. */
 export class SubsetFailed extends Schema.TaggedError<SubsetFailed>()("SubsetFailed", {
-  message: Schema.String
+  message: Schema.String,
+  cause: Schema.Defect()
 }) {}
 
 /** Runs subset queries, on active and waiting instances alike. */
@@ -176,7 +181,8 @@ const rowsOf = (spool: AnswerSpool): Pick<SubsetSnapshot, "rows" | "pieces" | "b
   rows: Stream.suspend(() =>
     Stream.fromAsyncIterable(
       spool.pieces(Buffer.allocUnsafe(streamedBytes)),
-      (error) => new SubsetFailed({ message: error instanceof Error ? error.message : String(error) })
+      (error) =>
+        new SubsetFailed({ message: error instanceof Error ? error.message : String(error), cause: error })
     ).pipe(Stream.map((piece): Uint8Array => Buffer.from(piece)))
   )
 })
@@ -210,9 +216,10 @@ const tellOperator = (table: TableName, error: PgError): Effect.Effect<void> =>
 const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
   isPassing(error) || error.kind === "permission_denied"
     ? new SubsetUnavailable({
-        message: error.kind === "gave_way" ? error.message : (error.serverMessage ?? notAvailable)
+        message: error.kind === "gave_way" ? error.message : (error.serverMessage ?? notAvailable),
+        cause: error
       })
-    : new SubsetFailed({ message: error.message })
+    : new SubsetFailed({ message: error.message, cause: error })
 
 /**
  * How a failure of the query shows to the client. A value that a type or function does not accept is the
@@ -223,10 +230,13 @@ const subsetQueryFailed = ({ error, pointsAtStatement }: StatementFailure): Subs
   if (error.serverMessage !== undefined && isOfCondition(error))
     return new SubsetOutdated({ refusal: error.serverMessage })
   if (isOutdated(error)) return new SubsetOutdated({ refusal: undefined })
+  if (isDeniedFunction(error))
+    return new SubsetRefused({ message: error.serverMessage ?? error.message, cause: error })
   if (error.serverMessage === undefined || !isAboutValues(error)) return subsetFailed(error)
   return new SubsetRefused({
     message: pointsAtStatement
       ? error.serverMessage
-      : `the condition cannot be evaluated for every row (SQLSTATE ${error.code})`
+      : `the condition cannot be evaluated for every row (SQLSTATE ${error.code})`,
+    cause: error
   })
 }

@@ -2,7 +2,7 @@ import { nestArrays, vector, type ArrayValue } from "../values/Arrays.ts"
 import type { Implementation } from "../native/index.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { TooCostly } from "../values/Work.ts"
-import type { Form, FormOf } from "./Form.ts"
+import { type Form, type FormOf, partsOf } from "./Form.ts"
 
 /**
  * A compiled expression. `constants` are the clause's own: its constants as values, followed by what was derived
@@ -54,14 +54,13 @@ export const binary = (
   }
 }
 
-const open = new WeakMap<object, boolean>()
+const open = new WeakMap<Form, boolean>()
 
 /** Some part of it, however deep, is left to Postgres. */
-const hasOpenPart = (form: unknown): boolean => {
-  if (typeof form !== "object" || form === null) return false
+const hasOpenPart = (form: Form): boolean => {
   let known = open.get(form)
   if (known === undefined) {
-    known = "slow" in form || Object.values(form).some(hasOpenPart)
+    known = "slow" in form || partsOf(form).some(hasOpenPart)
     open.set(form, known)
   }
   return known

@@ -53,6 +53,37 @@ export type Form =
 /** The kind of form that has a certain field. */
 export type FormOf<K extends string> = Extract<Form, { readonly [P in K]: unknown }>
 
+/** The forms right below one: what it is made of, types and signatures aside. */
+export const partsOf = (form: Form): ReadonlyArray<Form> => {
+  if ("and" in form) return form.and
+  if ("or" in form) return form.or
+  if ("f" in form) return form.a
+  if ("isNull" in form) return [form.isNull]
+  if ("is" in form) return [form.a]
+  if ("case" in form) return [...form.case.flat(), form.else]
+  if ("coalesce" in form) return form.coalesce
+  if ("greatest" in form) return form.a
+  if ("nullif" in form) return [form.nullif, form.l, form.r]
+  if ("distinct" in form) return [form.distinct, form.l, form.r]
+  if ("any" in form) return [form.any, form.l, form.r]
+  if ("array" in form) return form.array
+  if ("fields" in form) return form.fields
+  if ("rows" in form) return form.pairs.flat()
+  if ("at" in form) return [form.at, ...form.i]
+  if ("slice" in form) return [form.slice, ...form.i.flat().filter((bound) => bound !== null)]
+  if ("field" in form) return [form.of]
+  if ("io" in form) return [form.io]
+  if ("each" in form) return [form.each, form.of]
+  if ("not" in form) return [form.not]
+  // Does not compile while a kind of form is missing above.
+  form satisfies FormOf<"k"> | FormOf<"c"> | FormOf<"b"> | FormOf<"v"> | FormOf<"x"> | FormOf<"slow">
+  return []
+}
+
+/** Whether it, or anything in it, however deep, is such a form. */
+export const some = (form: Form, holds: (part: Form) => boolean): boolean =>
+  holds(form) || partsOf(form).some((part) => some(part, holds))
+
 export interface FormSignature {
   readonly a: ReadonlyArray<TypeSpec>
   readonly r: TypeSpec

@@ -1,6 +1,6 @@
 import { natives } from "../native/index.ts"
 import { codecOf } from "../values/Codecs.ts"
-import type { Form, FormColumn } from "../evaluate/Form.ts"
+import { type Form, type FormColumn, some } from "../evaluate/Form.ts"
 import type { CollationKind } from "../values/Text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
 
@@ -102,12 +102,9 @@ const mergeEqual = (paths: ReadonlyArray<AccessPath>): ReadonlyArray<AccessPath>
   return merged
 }
 
-const hasConstant = (form: Form): boolean => JSON.stringify(form).includes('"k":')
-const usesColumn = (form: Form): boolean => JSON.stringify(form).includes('"c":')
-
 /** An expression over the row that the same index can answer for every clause that uses it. */
 const isProbe = (form: Form): boolean =>
-  usesColumn(form) && !hasConstant(form) && !JSON.stringify(form).includes('"x":')
+  some(form, (part) => "c" in part) && !some(form, (part) => "k" in part || "x" in part)
 
 interface Operands {
   readonly operator: string
