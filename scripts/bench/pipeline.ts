@@ -229,15 +229,15 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
   })
   for (let tenant = 0; tenant < shapeCount; tenant++) {
     const id = engine.store.nextId
-    engine.write({
+    engine.writing?.write({
       t: "created",
       id,
       handle: `${id}-1`,
       definition: definitionOf(tenant),
       atMillis: 0
     })
-    engine.write({ t: "visible", id, visibility: { xmin: "10", xmax: "10", xipList: [] } })
-    engine.write({ t: "complete", id, chunks: 0 })
+    engine.writing?.write({ t: "visible", id, visibility: { xmin: "10", xmax: "10", xipList: [] } })
+    engine.writing?.write({ t: "complete", id, chunks: 0 })
     const shape = engine.store.get(id)
     if (shape !== undefined) shapes.add(shape)
   }

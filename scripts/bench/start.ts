@@ -79,8 +79,8 @@ const writeShape = (
   if (writer === undefined) throw new Error("The storage directory is not ours.")
   const id = store.nextId
   const handle = `${id}-${1_000_000_000_000 + id}`
-  engine.write({ t: "created", id, handle, definition, atMillis: Date.now() })
-  engine.write({ t: "visible", id, visibility })
+  engine.writing?.write({ t: "created", id, handle, definition, atMillis: Date.now() })
+  engine.writing?.write({ t: "visible", id, visibility })
   const { xipList: xip_list, xmax, xmin } = visibility
   const rows = Buffer.from(JSON.stringify({ headers: { control: "snapshot-end", xmin, xmax, xip_list } }))
   const payload = Buffer.alloc(8 + rows.length)
@@ -88,7 +88,7 @@ const writeShape = (
   payload.set(rows, 8)
   const { position, segment } = writer.appendBetween(recordKind.inlineChunk, payload)
   store.inlineChunk(id, 0, segment, position + 8, rows.length)
-  engine.write({ t: "complete", id, chunks: 1 })
+  engine.writing?.write({ t: "complete", id, chunks: 1 })
 }
 
 const manyShapes =

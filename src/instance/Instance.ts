@@ -221,7 +221,7 @@ export class Instance extends Context.Service<
       /** In the journal, because the next holder of the lock may be another instance. */
       const noteLostSlot = (error: PgError) =>
         Effect.sync(() => {
-          if (needsNewSlot(error)) engine.write({ t: "slotLost" })
+          if (needsNewSlot(error)) engine.writing?.write({ t: "slotLost" })
         })
 
       /** The stream has stopped at the same change more than once: it goes on behind it. */
@@ -328,7 +328,7 @@ export class Instance extends Context.Service<
             stored?.systemId !== source.systemId ||
             stored.timeline !== source.timeline ||
             stored.slot !== source.slot
-          if (isNew) engine.write({ t: "source", ...source })
+          if (isNew) engine.writing?.write({ t: "source", ...source })
           session.sink.startAt(slot.confirmedFlushLsn)
           // What is as it was when the journal ended need not be on disk before the stream begins: nothing of the stream is
           // acknowledged before.

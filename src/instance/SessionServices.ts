@@ -84,8 +84,8 @@ export class SessionServices extends Context.Service<
       /** A shape that had to go may have had to because its table has changed; on a waiting instance nothing else tells. */
       const doubt = (shape: ShapeState) => inspector.invalidate(shape.definition.table.oid)
       yield* Effect.acquireRelease(
-        Effect.sync(() => engine.hooks.onGone.add(doubt)),
-        () => Effect.sync(() => engine.hooks.onGone.delete(doubt))
+        Effect.sync(() => engine.listeners.dropped.subscribe(doubt)),
+        (unsubscribe) => Effect.sync(unsubscribe)
       )
 
       /** The table, if the definition still holds for it. If not, nobody is given what was known of it again. */

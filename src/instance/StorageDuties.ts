@@ -50,9 +50,9 @@ export const watchStorage = (
   ended: Deferred.Deferred<TurnEnd>
 ): Effect.Effect<void> => {
   const look = Effect.gen(function* () {
-    yield* Effect.promise(() => engine.checkPlace())
+    yield* Effect.promise(() => engine.writing?.checkPlace() ?? Promise.resolve())
     if (!(yield* Effect.promise(() => engine.isFenced()))) return false
-    if (engine.isGone) {
+    if (engine.writing?.isGone === true) {
       yield* Effect.logError(
         `The storage directory ${engine.paths.root} was removed or replaced while this instance was writing to it. What it held is lost, and nothing has been acknowledged since that was noticed. All shapes are dropped and everything is made anew; clients fetch again. Nothing is to be done, but find out who removes it.`
       )

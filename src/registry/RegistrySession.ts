@@ -91,7 +91,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const drop = (dropped: ReadonlyArray<ShapeState>, reason: string): void => {
       const live = dropped.filter((shape) => !shape.dropped)
       if (live.length === 0 || engine.writer !== writer) return
-      engine.write({ t: "dropped", ids: live.map((shape) => shape.id), reason })
+      engine.writing?.write({ t: "dropped", ids: live.map((shape) => shape.id), reason })
       writer.flush()
       const names = live
         .slice(0, 20)
@@ -118,15 +118,15 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       ...(options.onTransaction === undefined ? {} : { onTransaction: options.onTransaction })
     })
 
-    engine.hooks.onDropped = (shape) => {
+    const unsubscribe = engine.listeners.dropped.subscribe((shape) => {
       shapes.remove(shape)
       memory.remove(shape.id)
       router.removeShape(shape)
-    }
+    })
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         router.close()
-        engine.hooks.onDropped = () => {}
+        unsubscribe()
         for (const creation of creations.values()) {
           Deferred.doneUnsafe(creation, Effect.fail(gaveUp))
         }
@@ -142,7 +142,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })
         const id = engine.store.nextId
         const handle = makeHandle(identity)
-        engine.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
+        engine.writing?.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
         const shape = engine.store.get(id)
         if (shape === undefined) return yield* Effect.die(new Error("a shape that was just made is gone"))
         shape.unannounced = true
@@ -170,7 +170,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
               const filter = snapshotFilter(visibility)
               if (recentXids.seenBefore(point).some((xid) => !isContained(filter, xid))) return "retry"
               if (!shape.dropped && engine.writer === writer) {
-                engine.write({ t: "visible", id, visibility })
+                engine.writing?.write({ t: "visible", id, visibility })
                 router.decided(shape)
               }
               return "go"
@@ -241,7 +241,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       purge: (reason) => {
         if (engine.writer !== writer || engine.store.count === 0) return
         const count = engine.store.count
-        engine.write({ t: "purged", reason })
+        engine.writing?.write({ t: "purged", reason })
         writer.flush()
         log(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
       }

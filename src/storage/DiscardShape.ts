@@ -1,8 +1,7 @@
 import { Effect } from "effect"
-import type { EngineHooks } from "./EngineHooks.ts"
+import type { EngineListeners } from "./EngineListeners.ts"
 import type { EngineOptions } from "./EngineOptions.ts"
-import type { JournalWriter } from "./journal/JournalWriter.ts"
-import type { Notice } from "./records/Records.ts"
+import type { Writing } from "./roles/Writing.ts"
 import type { ShapeState } from "./state/ShapeState.ts"
 import type { ShapeStore } from "./state/ShapeStore.ts"
 
@@ -14,10 +13,9 @@ interface Named {
 /** What of the engine it takes to drop a shape. */
 interface Shapes {
   readonly options: Pick<EngineOptions, "run">
-  readonly hooks: Pick<EngineHooks, "onDiscarded">
+  readonly listeners: Pick<EngineListeners, "discarded">
   readonly store: Pick<ShapeStore, "drop">
-  readonly writer: Pick<JournalWriter, "flush"> | undefined
-  readonly write: (notice: Notice) => void
+  readonly writing: Pick<Writing, "write" | "writer"> | undefined
   readonly live: (shape: Named) => ShapeState | undefined
 }
 
@@ -26,13 +24,14 @@ const discardShape = (engine: Shapes, shape: Named, what: string, reason: string
   engine.options.run(
     Effect.logWarning(`${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`)
   )
-  if (engine.writer === undefined) {
+  const { writing } = engine
+  if (writing === undefined) {
     engine.store.drop(shape.id, reason)
-    engine.hooks.onDiscarded(shape.handle, reason)
+    engine.listeners.discarded.tell(shape.handle, reason)
     return
   }
-  engine.write({ t: "dropped", ids: [shape.id], reason })
-  engine.writer.flush()
+  writing.write({ t: "dropped", ids: [shape.id], reason })
+  writing.writer.flush()
 }
 
 /** A file of the shape does not hold what was written to it. */

@@ -14,7 +14,7 @@ const attempts = 20
 export type SegmentEnds = Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>
 
 /** What a storage directory holds, and the reader that has got to the end of its journal. */
-interface LoadedStorage {
+export interface LoadedStorage {
   readonly store: ShapeStore
   readonly recent: RecentBytes
   readonly segments: SegmentFiles

@@ -149,7 +149,7 @@ export class Maintenance {
         )
       )
       if (shapes === undefined || engine.writer !== writer) return undefined
-      engine.write({ t: "moved", segment, shapes })
+      engine.writing?.write({ t: "moved", segment, shapes })
       if (!(yield* Effect.promise(() => engine.settled()))) return undefined
       return {
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,

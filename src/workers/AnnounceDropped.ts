@@ -1,5 +1,4 @@
 import { Effect, type Scope } from "effect"
-import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 
 /**
@@ -15,7 +14,7 @@ export const announceDropped = (
     Effect.acquireRelease(
       Effect.sync(() => {
         let gone: Array<number> = []
-        const listener = (shape: ShapeState) => {
+        return engine.listeners.dropped.subscribe((shape) => {
           if (engine.writer === undefined) return
           if (gone.push(shape.id) > 1) return
           queueMicrotask(() => {
@@ -23,10 +22,8 @@ export const announceDropped = (
             gone = []
             tell(ids)
           })
-        }
-        engine.hooks.onGone.add(listener)
-        return listener
+        })
       }),
-      (listener) => Effect.sync(() => void engine.hooks.onGone.delete(listener))
+      (unsubscribe) => Effect.sync(unsubscribe)
     )
   )

@@ -74,8 +74,10 @@ export const remoteRegistry = Layer.effect(
 
     const run = yield* makeErrands
     // Otherwise the main process would go on naming a shape that is not found here any more.
-    engine.hooks.onDiscarded = (handle, reason) =>
+    const unsubscribe = engine.listeners.discarded.subscribe((handle, reason) =>
       run("Telling of a shape that cannot be read", Effect.ignore(main.ask({ _tag: "Drop", handle, reason })))
+    )
+    yield* Effect.addFinalizer(() => Effect.sync(unsubscribe))
     const touched = new Set<number>()
     const tellTouched = () => {
       if (touched.size === 0) return

@@ -95,6 +95,8 @@ const deaths: ReadonlyArray<Death> = [
   }
 ]
 
+const writingOf = ({ engine }: Member) => engine.writing ?? assert.fail("not the writer")
+
 describe("no duty of an active instance dies silently", () => {
   for (const { duty, early = false, isWell = () => true, options = {}, strike } of deaths) {
     const { after, what } = duties[duty]
@@ -146,7 +148,7 @@ describe("no duty of an active instance dies silently", () => {
       await world.until("active", () => member.state === "active")
       world.insert(1)
       const client = await world.client(member, 1)
-      failOnce(member.engine, "checkPlace", boom)
+      failOnce(writingOf(member), "checkPlace", boom)
       failOnce(member.engine.complaints, "about", boom)
       await world.until("a death", () => told(member, duties.fence.what).length > 0)
       await world.until("without the lock", () => member.state === "waiting", 1000)
@@ -165,7 +167,7 @@ describe("no duty of an active instance dies silently", () => {
       const { engine } = member
       const manyFiles = Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" })
       for (let i = 0; i < 3; i++) {
-        const looked = failOnce(engine, "checkPlace", manyFiles)
+        const looked = failOnce(writingOf(member), "checkPlace", manyFiles)
         await world.until("a look", looked)
       }
       failOnce(engine, "settled", manyFiles)

@@ -16,8 +16,8 @@ const open = async () => {
   await engine.load()
   await engine.takeOver()
   const id = engine.store.nextId
-  engine.write({ t: "created", id, handle: `${id}-1`, definition: definitionOf("a"), atMillis: 1 })
-  engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+  engine.writing?.write({ t: "created", id, handle: `${id}-1`, definition: definitionOf("a"), atMillis: 1 })
+  engine.writing?.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
   const shape = engine.store.get(id)
   if (shape === undefined) throw new Error("not created")
   return { engine, shape, directory }

@@ -30,7 +30,7 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
     write(1)
     assert.isTrue(await engine.writer?.durable())
     let acknowledgeable = engine.writer?.durableMarker ?? 0
-    engine.hooks.onDurable = (marker) => (acknowledgeable = marker)
+    engine.listeners.durable.subscribe((marker) => (acknowledgeable = marker))
 
     disk.isFull = true
     for (let t = 2; t <= 20; t++) write(t)

@@ -294,13 +294,13 @@ describe("journal writer", () => {
       }
       promises.push(promise.then(check))
     }
-    engine.hooks.onDurable = (marker) => {
+    engine.listeners.durable.subscribe((marker) => {
       durable.push(marker)
       expectKept(marks.map(({ lsn }) => lsn))
       const onDisk = new Set(partsOnDisk(engine).map(({ commitLsn }) => commitLsn))
       for (const mark of marks)
         if (mark.marker <= marker) assert.isTrue(onDisk.has(mark.lsn), `${mark.lsn} is not on disk yet`)
-    }
+    })
     for (let t = 1; t <= 60; t++) {
       const lsn = BigInt(t * 100)
       writeTransaction(engine, lsn, [{ op: 0, ids: [shape.id], padding: 200 }])

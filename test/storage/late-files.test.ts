@@ -197,10 +197,10 @@ describe("files of shapes that are seen late", () => {
     await writer.takeOver()
     const id = writer.store.nextId
     const handle = `${id}-1001`
-    writer.write({ t: "created", id, handle, definition: definitionOf("a"), atMillis: 1 })
-    writer.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
-    writer.write({ t: "chunk", id, index: 0, bytes: 10, crc: 0 })
-    writer.write({ t: "complete", id, chunks: 1 })
+    writer.writing?.write({ t: "created", id, handle, definition: definitionOf("a"), atMillis: 1 })
+    writer.writing?.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+    writer.writing?.write({ t: "chunk", id, index: 0, bytes: 10, crc: 0 })
+    writer.writing?.write({ t: "complete", id, chunks: 1 })
     await writer.writer?.durable()
     await follower.load()
     const shape = follower.store.get(id) ?? assert.fail("not there")

@@ -241,7 +241,7 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
         if (step.until === undefined) {
           const id = engine.store.nextId
           const definition = definitionOf(`t${id}`)
-          return engine.write({ t: "created", id, handle: `${id}-${id}`, definition, atMillis: 1 })
+          return engine.writing?.write({ t: "created", id, handle: `${id}-${id}`, definition, atMillis: 1 })
         }
         const before = step.until === 0 ? undefined : lsn + BigInt(step.until) * 100n
         createShape(engine, `t${engine.store.nextId}`, visibilityAt(step.snapshot, before))
@@ -250,19 +250,23 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
       case "decide":
         for (const shape of engine.store.all())
           if (shape.visibility === undefined)
-            engine.write({ t: "visible", id: shape.id, visibility: visibilityAt(step.snapshot, lsn) })
+            engine.writing?.write({
+              t: "visible",
+              id: shape.id,
+              visibility: visibilityAt(step.snapshot, lsn)
+            })
         return
       case "drop":
-        return engine.write({ t: "dropped", ids: [step.id], reason: "for the test" })
+        return engine.writing?.write({ t: "dropped", ids: [step.id], reason: "for the test" })
       case "seen":
-        engine.write({ t: "passed", xids: [step.xid] })
-        return engine.write({ t: "position", lsn: String(lsn + 50n), xids: [step.xid + 1] })
+        engine.writing?.write({ t: "passed", xids: [step.xid] })
+        return engine.writing?.write({ t: "position", lsn: String(lsn + 50n), xids: [step.xid + 1] })
       case "purge":
-        return engine.write({ t: "purged", reason: "for the test" })
+        return engine.writing?.write({ t: "purged", reason: "for the test" })
       case "source":
-        return engine.write({ t: "source", systemId: `s${lsn}`, timeline: 1, slot: "slot" })
+        return engine.writing?.write({ t: "source", systemId: `s${lsn}`, timeline: 1, slot: "slot" })
       case "slotLost":
-        return engine.write({ t: "slotLost" })
+        return engine.writing?.write({ t: "slotLost" })
       case "maintain":
         return maintain(engine)
       case "index":
@@ -340,7 +344,7 @@ describe("the index of a segment", () => {
     const path = directory()
     const engine = await started(path)
     const definition = definitionOf("a")
-    engine.write({ t: "created", id: 1, handle: "1-1", definition, atMillis: 1 })
+    engine.writing?.write({ t: "created", id: 1, handle: "1-1", definition, atMillis: 1 })
     for (let t = 1; t <= 30; t++)
       writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [1], padding: 90 }], 900 + (t % 3))
     const compare = async () => {
@@ -352,7 +356,7 @@ describe("the index of a segment", () => {
       return found.state.shapes[0]
     }
     assert.strictEqual((await compare())?.undecided?.length, 30)
-    engine.write({ t: "visible", id: 1, visibility: { xmin: "900", xmax: "902", xipList: ["900"] } })
+    engine.writing?.write({ t: "visible", id: 1, visibility: { xmin: "900", xmax: "902", xipList: ["900"] } })
     assert.strictEqual((await compare())?.entries.length, 20)
   })
 

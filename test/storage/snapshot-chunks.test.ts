@@ -95,7 +95,7 @@ describe("finished snapshot chunks", () => {
     for (const read of both) assert.strictEqual(read._tag === "Slice" ? read.body : undefined, kept)
     assert.strictEqual(Buffer.from(kept ?? []).toString(), entries)
 
-    engine.write({ t: "dropped", ids: [inFile.id], reason: "test" })
+    engine.writing?.write({ t: "dropped", ids: [inFile.id], reason: "test" })
     assert.strictEqual(logs.readNow(inFile, beforeAllOffset)?._tag, "Dropped")
   })
 

@@ -304,7 +304,7 @@ describe("storage engine", () => {
     const engine = await open(path)
     await engine.takeOver()
     const done = createShape(engine, "done")
-    engine.write({
+    engine.writing?.write({
       t: "created",
       id: 7,
       handle: "7-7",

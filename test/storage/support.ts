@@ -75,8 +75,8 @@ export const createShape = (
 ): ShapeHandle => {
   const id = engine.store.nextId
   const handle = `${id}-${1000 + id}`
-  engine.write({ t: "created", id, handle, definition: definitionOf(name), atMillis: 1 })
-  engine.write({ t: "visible", id, visibility })
+  engine.writing?.write({ t: "created", id, handle, definition: definitionOf(name), atMillis: 1 })
+  engine.writing?.write({ t: "visible", id, visibility })
   const bytes = Buffer.from(`{"headers":{"control":"snapshot-end"}}`)
   const payload = Buffer.alloc(8 + bytes.length)
   payload.writeUInt32LE(id, 0)
@@ -85,7 +85,7 @@ export const createShape = (
   if (writer === undefined) throw new Error("not writing")
   const { segment, position } = writer.appendBetween(recordKind.inlineChunk, payload)
   engine.store.inlineChunk(id, 0, segment, position + 8, bytes.length)
-  engine.write({ t: "complete", id, chunks: 1 })
+  engine.writing?.write({ t: "complete", id, chunks: 1 })
   const shape = engine.store.get(id)
   if (shape === undefined) throw new Error("not created")
   return shape

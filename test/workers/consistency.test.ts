@@ -68,7 +68,7 @@ const world = Effect.gen(function* () {
         Effect.sync(() => {
           const shape = main.store.byHandle(handle)
           if (shape === undefined) return false
-          main.write({ t: "dropped", ids: [shape.id], reason })
+          main.writing?.write({ t: "dropped", ids: [shape.id], reason })
           return true
         }),
       touch: () => {},
@@ -132,11 +132,11 @@ const createFrom = (engine: StorageEngine, definition: ShapeDefinition) => {
   const id = engine.store.nextId
   // The same empty snapshot as `createShape` makes, for another definition.
   const made = createShape(engine, "other")
-  engine.write({ t: "dropped", ids: [made.id], reason: "only its snapshot was wanted" })
+  engine.writing?.write({ t: "dropped", ids: [made.id], reason: "only its snapshot was wanted" })
   const handle = `${id + 1}-${2000 + id}`
-  engine.write({ t: "created", id: id + 1, handle, definition, atMillis: 1 })
-  engine.write({ t: "visible", id: id + 1, visibility: { xmin: "1", xmax: "1", xipList: [] } })
-  engine.write({ t: "complete", id: id + 1, chunks: 0 })
+  engine.writing?.write({ t: "created", id: id + 1, handle, definition, atMillis: 1 })
+  engine.writing?.write({ t: "visible", id: id + 1, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+  engine.writing?.write({ t: "complete", id: id + 1, chunks: 0 })
   const shape = engine.store.get(id + 1)
   if (shape === undefined) throw new Error("not created")
   return shape
@@ -157,7 +157,7 @@ describe("a worker that has not looked at the journal yet", () => {
 
       // The main process has rotated the shape, and a client comes from there.
       const definition = main.store.byHandle(handle)?.definition ?? assert.fail()
-      main.write({ t: "dropped", ids: [main.store.byHandle(handle)?.id ?? 0], reason: "test" })
+      main.writing?.write({ t: "dropped", ids: [main.store.byHandle(handle)?.id ?? 0], reason: "test" })
       const next = createFrom(main, definition)
       assert.isDefined(worker.store.byHandle(handle), "the worker does not know")
       const continued = yield* request(`&offset=0_inf&handle=${next.handle}`)
@@ -173,7 +173,7 @@ describe("a worker that has not looked at the journal yet", () => {
       const { main, request } = yield* world
       const made = yield* request("&offset=now")
       const before = main.store.byHandle(made.header("electric-handle") ?? "") ?? assert.fail()
-      main.write({ t: "dropped", ids: [before.id], reason: "test" })
+      main.writing?.write({ t: "dropped", ids: [before.id], reason: "test" })
       const next = createFrom(main, before.definition)
       const dropped = yield* request(`&handle=${next.handle}`, "DELETE")
       assert.strictEqual(dropped.status, 202, dropped.text)
@@ -199,7 +199,7 @@ describe("a worker that has not looked at the journal yet", () => {
       })
       told.length = 0
       const other = createShape(main, "another")
-      main.write({ t: "dropped", ids: [shape.id, other.id], reason: "test" })
+      main.writing?.write({ t: "dropped", ids: [shape.id, other.id], reason: "test" })
       const answer = yield* Fiber.join(held)
       assert.strictEqual(answer.status, 409)
       assert.deepStrictEqual(told, [[shape.id, other.id]], "in one message")
@@ -218,7 +218,7 @@ describe("a worker that has not looked at the journal yet", () => {
       const told: Array<Uint32Array> = []
       yield* announceDropped(worker, (ids) => void told.push(ids))
       const shape = createShape(main, "followed")
-      main.write({ t: "dropped", ids: [shape.id], reason: "test" })
+      main.writing?.write({ t: "dropped", ids: [shape.id], reason: "test" })
       yield* Effect.promise(async () => main.writer?.durable())
       yield* Effect.promise(() => worker.catchUp())
       assert.deepStrictEqual(told, [])

@@ -24,6 +24,7 @@ interface StreamPositionOptions {
 export class StreamPosition {
   private readonly options: StreamPositionOptions
   private readonly acknowledgement: Acknowledgement
+  private readonly unsubscribe: () => void
   private cancelTimer: (() => void) | undefined
   private recordedMillis = -Infinity
   private confirming: Promise<void> | undefined
@@ -34,12 +35,12 @@ export class StreamPosition {
   constructor(options: StreamPositionOptions) {
     this.options = options
     this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
-    options.engine.hooks.onDurable = () => void this.confirm()
+    this.unsubscribe = options.engine.listeners.durable.subscribe(() => void this.confirm())
   }
 
   close(): void {
     this.cancelTimer?.()
-    this.options.engine.hooks.onDurable = () => {}
+    this.unsubscribe()
   }
 
   get durableLsn(): Lsn {

@@ -131,7 +131,7 @@ export const makeSnapshotWriter = (
   }
 
   const finishFile: Effect.Effect<void, Failure> = Effect.map(closeFile, () => {
-    engine.write(chunkNotice())
+    engine.writing?.write(chunkNotice())
     nextChunk()
   })
 
@@ -148,7 +148,7 @@ export const makeSnapshotWriter = (
     yield* alive
     for (const notice of notices) {
       // A checkpoint that was written meanwhile may stand for the segment, and does not know of it.
-      if (engine.oldestSegment > segment) engine.write(notice)
+      if (engine.oldestSegment > segment) engine.writing?.write(notice)
       else engine.store.apply(notice)
     }
     nextChunk()
@@ -172,7 +172,7 @@ export const makeSnapshotWriter = (
     if (small) {
       yield* finishInline
       if (engine.writer === undefined) return yield* takenOver
-      engine.write({ t: "complete", id: shape.id, chunks: 1 })
+      engine.writing?.write({ t: "complete", id: shape.id, chunks: 1 })
     } else yield* finishLastFile
     running.finished = true
     running.advanced()

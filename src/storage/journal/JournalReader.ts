@@ -24,7 +24,7 @@ const patientPolls = 100
 /** How often it is looked at whether the file that is open is still the one of its name. */
 const placeMillis = 1000
 
-type PollResult =
+export type PollResult =
   /** Records were applied; there may be more. */
   | "progress"
   /** Everything that can be read has been applied. */

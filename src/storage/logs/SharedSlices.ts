@@ -31,7 +31,7 @@ export class SharedSlices {
   }
 
   share(shape: ShapeState, after: LogOffset, slice: LogSlice): LogSlice {
-    if (this.slices.size === 0) this.timers.after(sharingMillis, () => this.forget())
+    if (this.slices.size === 0) this.timers.after(sharingMillis, () => this.forget(), "aside")
     this.slices.set(keyOf(shape, after, slice.next), slice)
     return slice
   }

@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { Listeners } from "../../shared/Listeners.ts"
 import { systemTimers, type Timers } from "../../shared/Timers.ts"
 
 export type WakeReason = "changed" | "dropped" | "timeout"
@@ -25,8 +26,8 @@ export class Waiters {
   private readonly timers: Timers
   private readonly tickMillis: number
   count = 0
-  /** Called when somebody begins to wait and nobody did before. */
-  onFirst: (() => void) | undefined
+  /** Told when somebody begins to wait and nobody did before. */
+  readonly first = new Listeners<[]>()
 
   constructor(timers = systemTimers, tickMillis = 100) {
     this.timers = timers
@@ -59,7 +60,7 @@ export class Waiters {
     let bucket = this.slots.get(slot)
     if (bucket === undefined) this.slots.set(slot, (bucket = new Set()))
     bucket.add(waiter)
-    if (this.count++ === 0) this.onFirst?.()
+    if (this.count++ === 0) this.first.tell()
     if (this.stopTicking === undefined) this.tick()
   }
 

@@ -1,0 +1,12 @@
+import { Listeners } from "../shared/Listeners.ts"
+import type { ShapeState } from "./state/ShapeState.ts"
+
+/** What others can be told by the storage engine, whatever its role is. */
+export class EngineListeners {
+  /** Every record up to this marker of the present journal writer is durable. */
+  readonly durable = new Listeners<[marker: number]>()
+  /** A shape is gone, for the reason given. */
+  readonly dropped = new Listeners<[shape: ShapeState, reason: string]>()
+  /** A follower has dropped a shape that it cannot read. Whoever writes does not know of it. */
+  readonly discarded = new Listeners<[handle: string, reason: string]>()
+}

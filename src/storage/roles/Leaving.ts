@@ -1,0 +1,56 @@
+import { Effect } from "effect"
+import type { JournalWriter } from "../journal/JournalWriter.ts"
+import type { JournalEnd } from "../records/Records.ts"
+import { JournalReading } from "./JournalReading.ts"
+import type { RoleContext } from "./RoleContext.ts"
+import type { Writing } from "./Writing.ts"
+
+/** A writer on its way out. What it has composed is still in its memory, where readers find it. */
+export class Leaving {
+  readonly _tag = "leaving"
+  readonly writer: JournalWriter
+  private readonly context: RoleContext
+  private readonly storageIsGone: boolean
+
+  constructor(context: RoleContext, { isGone, writer }: Writing) {
+    this.context = context
+    this.writer = writer
+    this.storageIsGone = isGone
+  }
+
+  /**
+   * Everything composed goes to disk, unless that takes longer than `limitMillis`. Returns what the journal is read with from
+   * now on: from where the writing ended, or without a reader where it is not known what the disk has of it.
+   */
+  async run(limitMillis: number): Promise<JournalReading> {
+    const { writer } = this
+    const { contents, options } = this.context
+    writer.abandonTransaction()
+    contents.store.abandon()
+    const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
+    const isWhole = await this.isDurableWithin(limitMillis)
+    const closing = writer.close()
+    if (!isWhole || writer.isFailing || this.storageIsGone) {
+      // A disk that hangs must not hold up anything else; what it has is what counts, and is read when it can be.
+      options.run(Effect.promise(() => closing))
+      return new JournalReading(contents, undefined)
+    }
+    await closing
+    return new JournalReading(contents, contents.readerFrom(end))
+  }
+
+  private isDurableWithin(limitMillis: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = this.context.timers.after(limitMillis, () => resolve(false))
+      void this.writer.durable().then((isDurable) => {
+        cancel()
+        resolve(isDurable)
+      })
+    })
+  }
+
+  /** `run` ends what is to end. */
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+}

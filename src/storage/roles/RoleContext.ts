@@ -1,0 +1,21 @@
+import type { Timers } from "../../shared/Timers.ts"
+import type { Complaints } from "../Complaints.ts"
+import type { StoragePaths } from "../disk/StorageDir.ts"
+import type { EngineListeners } from "../EngineListeners.ts"
+import type { EngineOptions } from "../EngineOptions.ts"
+import type { Waiters } from "../state/Waiters.ts"
+import type { StorageContents } from "./StorageContents.ts"
+
+/** What every role of a storage engine works with. */
+export interface RoleContext {
+  readonly paths: StoragePaths
+  readonly options: EngineOptions
+  readonly timers: Timers
+  readonly waiters: Waiters
+  readonly listeners: EngineListeners
+  readonly complaints: Complaints
+  readonly contents: StorageContents
+  readonly warn: (message: string) => void
+  /** How often a follower looks for new records while somebody waits for them. */
+  readonly eagerPollMillis: () => number
+}

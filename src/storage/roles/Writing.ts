@@ -1,0 +1,141 @@
+import { SharedLook } from "../../shared/SharedLook.ts"
+import { pause } from "../../shared/Timers.ts"
+import type { TakenOver } from "../EngineOptions.ts"
+import { nameLostShapes } from "../checkpoint/LostShapes.ts"
+import { type EpochRecord, highestClaim, secureEpoch } from "../journal/Epochs.ts"
+import { JournalWriter } from "../journal/JournalWriter.ts"
+import type { Notice } from "../records/Records.ts"
+import { secureMillis } from "../StorageTimings.ts"
+import type { RoleContext } from "./RoleContext.ts"
+
+/** Writes the journal in a published epoch, beginning with a segment of its own. What it writes takes effect here at once. */
+export class Writing {
+  readonly _tag = "writing"
+  readonly writer: JournalWriter
+  private readonly context: RoleContext
+  private readonly record: EpochRecord
+  /** Completes when the epoch itself is durable. */
+  private secured: Promise<void> = Promise.resolve()
+  /** The look for later epochs that is under way, and the one that is to follow it. */
+  private readonly fence = new SharedLook(() => this.lookForClaims())
+  private hasLeft = false
+  /** The directory that is written to is not there any more, or another one stands in its place. */
+  isGone = false
+
+  /** Fails when the segment cannot be begun. */
+  constructor(context: RoleContext, record: EpochRecord) {
+    const { contents, complaints, listeners, options, paths, timers } = context
+    const { epoch, previous } = record
+    const segment = (previous?.segment ?? 0) + 1
+    this.context = context
+    this.record = record
+    contents.store.abandon()
+    contents.store.removed.length = 0
+    contents.noteSegmentEnd(segment - 1)
+    this.writer = new JournalWriter({
+      paths,
+      epoch,
+      segment,
+      recent: contents.recent,
+      segmentBytes: options.segmentBytes,
+      durableWrites: options.durableWrites,
+      timers,
+      onDurable: (marker) => listeners.durable.tell(marker),
+      onRotate: (next) => {
+        contents.noteSegmentEnd(next - 1)
+        contents.segments.known(epoch, next)
+      },
+      onTrouble: (topic, message) => complaints.about(topic, message)
+    })
+    contents.segments.known(epoch, segment)
+    if (previous === null) contents.firstSegment = segment
+    contents.highestEpoch = epoch
+  }
+
+  /** Writes the first records. Shapes whose snapshot was cut off cannot be finished by anybody, and are dropped. */
+  begin(): TakenOver {
+    const { record, writer } = this
+    const { contents, options, paths, warn } = this.context
+    if (options.durableWrites) this.secured = this.secure()
+    writer.notice({ t: "epoch", ...record })
+    // Readers elsewhere may believe in the shapes of the checkpoint that is gone.
+    if (contents.lacksCheckpoint) {
+      this.write({ t: "purged", reason: "the checkpoint is missing" })
+      nameLostShapes(paths, warn)
+    }
+    const incomplete = Array.from(contents.store.all()).filter((shape) => !shape.snapshotComplete)
+    if (incomplete.length > 0) {
+      this.write({
+        t: "dropped",
+        ids: incomplete.map((shape) => shape.id),
+        reason: "its snapshot was cut off"
+      })
+    }
+    for (const shape of contents.store.all()) shape.dirty = true
+    writer.flush()
+    return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
+  }
+
+  /** Writes a notice and applies it. */
+  write(notice: Notice): void {
+    this.writer.notice(notice)
+    this.context.contents.store.apply(notice)
+  }
+
+  /**
+   * Whether somebody else has claimed a later epoch: then nothing that is written here counts any more. Callers that ask
+   * while a look is under way share the next one, since theirs must begin after they asked. Completes only when this epoch
+   * is durable.
+   */
+  isFenced(): Promise<boolean> {
+    return this.fence.ask()
+  }
+
+  private async lookForClaims(): Promise<boolean> {
+    const { writer } = this
+    const [highest, isThere] = await Promise.all([highestClaim(this.context.paths), writer.isThere(false)])
+    // Its own claim, or the file that it writes to, has been removed: nothing that goes there is there for anybody.
+    if (highest < writer.epoch || !isThere) this.isGone = true
+    if (highest <= writer.epoch && !this.isGone) await this.secured
+    return this.hasLeft || highest > writer.epoch || this.isGone
+  }
+
+  /** Looks whether what is written still stands where a successor would look for it. To be asked from time to time. */
+  async checkPlace(): Promise<void> {
+    if (!(await this.writer.isThere(true))) this.isGone = true
+  }
+
+  /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
+  async settled(): Promise<boolean> {
+    return (await this.writer.durable()) && !(await this.isFenced())
+  }
+
+  /** Nothing that this epoch writes counts before it is there to stay; a disk that refuses is asked again for ever. */
+  private async secure(): Promise<void> {
+    const { record } = this
+    const { complaints, paths, timers } = this.context
+    while (!this.hasLeft) {
+      try {
+        return await secureEpoch(paths, record)
+      } catch (error) {
+        complaints.about(
+          "epoch",
+          `Cannot make epoch ${record.epoch} durable: ${String(error)}; retrying every ${secureMillis} ms. Nothing is acknowledged and no shape is made meanwhile.`
+        )
+        await this.checkPlace().catch(() => {})
+        if (this.isGone) return
+        await pause(timers, secureMillis)
+      }
+    }
+  }
+
+  /** From now on everybody who asks is told that nothing counts. */
+  leave(): void {
+    this.hasLeft = true
+  }
+
+  async close(): Promise<void> {
+    this.leave()
+    await this.writer.close()
+  }
+}
