@@ -8,6 +8,9 @@ import { bufferSizes, PieceBuffers } from "../../src/http/node/PieceBuffers.ts"
 import { sendReply } from "../../src/http/node/NodeReply.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 
+/** Shared by all responses, as those of one handler share theirs. */
+const shared = new PieceBuffers()
+
 const stops: Array<() => void> = []
 afterEach(() => {
   for (const stop of stops.splice(0)) stop()
@@ -104,7 +107,12 @@ const fetchSlowly = (port: number): Promise<{ digest: string; length: string | u
 const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
   const exits: Array<Exit.Exit<void>> = []
   const port = await listen((request, response) => {
-    const fiber = Effect.runFork(sendReply(request, response, replyOf(source.body), sendTimeoutMillis))
+    const fiber = Effect.runFork(
+      sendReply(request, response, replyOf(source.body), {
+        timeoutMillis: sendTimeoutMillis,
+        buffers: shared
+      })
+    )
     response.on("close", () => fiber.interruptUnsafe())
     fiber.addObserver((exit) => exits.push(exit))
   })
@@ -163,7 +171,9 @@ describe("a body that is read into a buffer again and again", () => {
       response.write = (piece: unknown) => kept.push(piece as Buffer) > 0
       const { end } = response
       response.end = () => Reflect.apply(end, response, [Buffer.concat(kept)]) as typeof response
-      Effect.runFork(sendReply(request, response, replyOf(source.body), 10_000))
+      Effect.runFork(
+        sendReply(request, response, replyOf(source.body), { timeoutMillis: 10_000, buffers: shared })
+      )
     })
     assert.strictEqual((await fetchSlowly(port)).digest, digestOf(10, 1000))
     assert.deepStrictEqual(source.ways, ["run"])

@@ -7,6 +7,7 @@ import type { GivenBody } from "../node/NodeHandler.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { refusedFor } from "../reply/Failures.ts"
 import { jsonType } from "../reply/Replies.ts"
+import { RunningCount } from "../reply/RunningCount.ts"
 import { replyStream } from "../reply/ReplyStream.ts"
 import { wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
@@ -114,15 +115,7 @@ export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly
   /** Ends the bodies that are still being read when the service ends, and not as if they were complete. */
   const ended = yield* Deferred.make<never, Error>()
   yield* Effect.addFinalizer(() => Deferred.fail(ended, new Error("The service has ended.")))
-  let running = 0
-  let idle: Deferred.Deferred<void> | undefined
-
-  const over = () => {
-    running--
-    if (running > 0 || idle === undefined) return
-    Deferred.doneUnsafe(idle, Effect.void)
-    idle = undefined
-  }
+  const running = new RunningCount()
 
   const handler = (request: Request, given?: GivenBody) =>
     new Promise<Response>((resolve, reject) => {
@@ -131,14 +124,14 @@ export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly
       if (outer.state._tag === "Closed") return resolve(stopped())
       const target = stripPrefix(targetOf(request.url), prefix) ?? "/.."
       const scope = Scope.forkUnsafe(outer)
-      running++
+      running.begin()
       let isOver = false
       const close = () => {
         if (isOver) return
         isOver = true
         signal.removeEventListener("abort", abort)
         run(Scope.close(scope, Exit.void))
-        over()
+        running.over()
       }
       const body = typeof given === "object" ? given?.body : undefined
       const fiber = run(
@@ -160,9 +153,7 @@ export const makeFetchHandler = Effect.fnUntraced(function* (options: { readonly
       })
     })
   return Object.assign(handler, {
-    running: () => running,
-    awaitIdle: Effect.suspend(() =>
-      running === 0 ? Effect.void : Deferred.await((idle ??= Deferred.makeUnsafe<void>()))
-    )
+    running: () => running.current,
+    awaitIdle: running.awaitIdle
   }) satisfies FetchHandler
 })

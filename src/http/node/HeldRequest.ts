@@ -1,8 +1,7 @@
 import type { Effect } from "effect"
 import type { LogWatcher } from "../../storage/ShapeLogs.ts"
 import type { WakeReason } from "../../storage/state/Waiters.ts"
-import { destroyResponse } from "./Exchange.ts"
-import type { NodeRequest, NodeResponse } from "./Exchange.ts"
+import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { sendReplyNow } from "./NodeReply.ts"
 import type { ParkedRequest } from "../shape/ParkedRequest.ts"
 

@@ -1,12 +1,11 @@
 import { Cause, type Effect, Exit, type Fiber } from "effect"
 import type { LogWatcher, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import type { WakeReason } from "../../storage/state/Waiters.ts"
-import { destroyResponse } from "./Exchange.ts"
+import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import type { Held } from "./HeldRequest.ts"
-import type { NodeRequest, NodeResponse } from "./Exchange.ts"
 import { cutReply, drained, finishReply, openReply, writeNow, writePiece } from "./NodeReply.ts"
 import type { ParkedEvents } from "../shape/ParkedRequest.ts"
-import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
+import { saysWhenWritten, type Sending, sendPieces } from "./SendPieces.ts"
 import { eventPieces, smallEvents, writeEvents } from "../shape/ServerSentEvents.ts"
 
 /** What the event streams of one handler share. */
@@ -15,7 +14,7 @@ export interface EventHost {
   readonly all: Set<Held>
   /** Starts an Effect that is interrupted when the handler's scope closes. */
   readonly start: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
-  readonly sendTimeoutMillis: number
+  readonly sending: Sending
   /** Called once for each stream, when it is over for whatever reason. */
   readonly over: () => void
 }
@@ -62,7 +61,7 @@ export class NodeEventStream implements LogWatcher {
     switch (next._tag) {
       case "End":
         this.response.end()
-        this.settle(finishReply(this.response, this.host.sendTimeoutMillis), () => this.finish())
+        this.settle(finishReply(this.response, this.host.sending.timeoutMillis), () => this.finish())
         return false
       case "Write":
         return this.write(next.bytes)
@@ -73,8 +72,8 @@ export class NodeEventStream implements LogWatcher {
         const pieces = saysWhenWritten(response) ? eventPieces(next.slice) : undefined
         return this.settle(
           pieces === undefined
-            ? writeEvents(next.slice, (piece) => writePiece(response, piece, host.sendTimeoutMillis))
-            : sendPieces(response, pieces, host.sendTimeoutMillis),
+            ? writeEvents(next.slice, (piece) => writePiece(response, piece, host.sending.timeoutMillis))
+            : sendPieces(response, pieces, host.sending),
           nothing
         )
       }
@@ -107,7 +106,7 @@ export class NodeEventStream implements LogWatcher {
   private write(bytes: Uint8Array): boolean {
     return (
       writeNow(this.response, bytes) ||
-      this.settle(drained(this.response, this.host.sendTimeoutMillis), nothing)
+      this.settle(drained(this.response, this.host.sending.timeoutMillis), nothing)
     )
   }
 

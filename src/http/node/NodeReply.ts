@@ -1,10 +1,9 @@
 import { Cause, Effect } from "effect"
 import type { ApiReply } from "../reply/ApiReply.ts"
-import type { NodeRequest, NodeResponse } from "./Exchange.ts"
-import { destroyResponse } from "./Exchange.ts"
+import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
-import { saysWhenWritten, sendPieces } from "./SendPieces.ts"
+import { saysWhenWritten, type Sending, sendPieces } from "./SendPieces.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
@@ -117,7 +116,7 @@ export const sendReply = (
   request: NodeRequest,
   response: NodeResponse,
   reply: ApiReply,
-  sendTimeoutMillis: number
+  sending: Sending
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { body } = reply
@@ -125,20 +124,19 @@ export const sendReply = (
       body._tag === "Empty" || body._tag === "Text" || (body._tag === "Bytes" && body.pieces.length === 1)
     if (isSmall || request.method === "HEAD") {
       sendReplyNow(request, response, reply)
-      return finishReply(response, sendTimeoutMillis)
+      return finishReply(response, sending.timeoutMillis)
     }
     if (body._tag === "Events") openReply(request, response, reply)
     else writeHead(request, response, reply)
     const end = Effect.suspend(() => {
       response.end()
-      return finishReply(response, sendTimeoutMillis)
+      return finishReply(response, sending.timeoutMillis)
     })
     if (body._tag === "Stream" && body.pieces !== undefined && saysWhenWritten(response))
-      return Effect.catchCause(
-        Effect.andThen(sendPieces(response, body.pieces, sendTimeoutMillis), end),
-        (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause))
+      return Effect.catchCause(Effect.andThen(sendPieces(response, body.pieces, sending), end), (cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause)
       )
-    const write = (piece: Uint8Array) => writePiece(response, piece, sendTimeoutMillis)
+    const write = (piece: Uint8Array) => writePiece(response, piece, sending.timeoutMillis)
     if (body._tag === "Bytes")
       return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), end)
     return Effect.catchCause(Effect.andThen(body.run(write), end), (cause) =>

@@ -1,13 +1,16 @@
 import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
-import { destroyResponse } from "./Exchange.ts"
-import type { NodeResponse } from "./Exchange.ts"
-import { ServerResponse } from "./NodeHttp.ts"
-import { PieceBuffers } from "./PieceBuffers.ts"
+import { destroyResponse, type NodeResponse, ServerResponse } from "./Exchange.ts"
+import type { PieceBuffers } from "./PieceBuffers.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
-const buffers = new PieceBuffers()
+/** How the responses of one handler are sent. */
+export interface Sending {
+  /** How long one piece may wait for its client before the connection is destroyed. */
+  readonly timeoutMillis: number
+  readonly buffers: PieceBuffers
+}
 
 /** Pieces of up to this size, such as a bracket, have memory of their own and are not waited for. */
 const tinyBytes = 256
@@ -23,7 +26,7 @@ export const saysWhenWritten = (response: NodeResponse): boolean =>
 class PieceSender {
   private readonly response: NodeResponse
   private readonly timers: Timers
-  private readonly sendTimeoutMillis: number
+  private readonly sending: Sending
   /** When a piece was last begun. */
   private sinceMillis = 0
   private stopTimer = () => {}
@@ -31,12 +34,12 @@ class PieceSender {
   private isWriting = false
   private written: (() => void) | undefined
 
-  constructor(response: NodeResponse, sendTimeoutMillis: number, timers: Timers) {
+  constructor(response: NodeResponse, sending: Sending, timers: Timers) {
     this.response = response
     this.timers = timers
-    this.sendTimeoutMillis = sendTimeoutMillis
+    this.sending = sending
     this.beginTime()
-    this.checkAfter(sendTimeoutMillis)
+    this.checkAfter(sending.timeoutMillis)
   }
 
   private beginTime(): void {
@@ -49,15 +52,16 @@ class PieceSender {
 
   /** One timer for the whole body: a piece only notes when it begins, and time means something only while a client has one to take. */
   private check(): void {
-    const leftMillis = this.sinceMillis + this.sendTimeoutMillis - this.timers.nowMillis()
+    const leftMillis = this.sinceMillis + this.sending.timeoutMillis - this.timers.nowMillis()
     if (leftMillis > 0) return this.checkAfter(Math.ceil(leftMillis))
     // Behind another response on the same connection, its own time has not begun.
     if (this.isWriting && this.response.socket !== null) return destroyResponse(this.response)
     this.beginTime()
-    this.checkAfter(this.sendTimeoutMillis)
+    this.checkAfter(this.sending.timeoutMillis)
   }
 
   async send(pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>): Promise<void> {
+    const { buffers } = this.sending
     const buffer = buffers.take()
     let isDone = false
     try {
@@ -110,11 +114,11 @@ class PieceSender {
 export const sendPieces = (
   response: NodeResponse,
   pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>,
-  sendTimeoutMillis: number
+  sending: Sending
 ): Effect.Effect<void, ShapeReadError> =>
   Effect.flatMap(currentTimers, (timers) =>
     Effect.callback<void, ShapeReadError>((resume) => {
-      const sender = new PieceSender(response, sendTimeoutMillis, timers)
+      const sender = new PieceSender(response, sending, timers)
       void sender.send(pieces).then(
         () => resume(Effect.void),
         (problem: unknown) =>
