@@ -357,6 +357,30 @@ describe("held requests", () => {
     )
   )
 
+  it.live("are held alike for HEAD and POST; HEAD gets no body, and no events", () =>
+    withServer(
+      ({ server, store, url }) =>
+        Effect.gen(function* () {
+          const live = `${server.url}${url}&offset=0_inf&live=true`
+          for (const method of ["HEAD", "POST"]) {
+            const held = yield* Effect.forkChild(
+              Effect.promise(() => fetch(live, { method, ...(method === "POST" ? { body: "{}" } : {}) })),
+              { startImmediately: true }
+            )
+            yield* eventually(() => store.waiting === 1, `${method} is held`)
+            const response = yield* Fiber.join(held)
+            const text = yield* Effect.promise(() => response.text())
+            assert.deepStrictEqual([response.status, text !== ""], [200, method === "POST"], method)
+          }
+          const events = yield* Effect.promise(() => fetch(`${live}&live_sse=true`, { method: "HEAD" }))
+          assert.strictEqual(events.headers.get("content-type"), "text/event-stream")
+          assert.strictEqual(yield* Effect.promise(() => events.text()), "")
+          yield* eventually(() => server.running() === 0, "nothing is left running")
+        }),
+      { config: { longPollTimeoutMillis: 200 } }
+    )
+  )
+
   it.live("are not disturbed by a shutdown: their answers ask for another connection", () =>
     withServer(({ server, store, handle, url }) =>
       Effect.gen(function* () {
