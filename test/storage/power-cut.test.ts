@@ -1,0 +1,240 @@
+import { rmSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { onTestFinished } from "vitest"
+import { makeSnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
+import { beforeAll as fromTheBeginning } from "../../src/shapes/LogOffset.ts"
+import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { Maintenance } from "../../src/storage/Maintenance.ts"
+import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
+import type { Leftovers } from "../../testing/disk/MemoryTree.ts"
+import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
+import {
+  changes,
+  definitionOf,
+  engineAt,
+  hasty,
+  readAll,
+  temporaryDirectory,
+  writeTransaction
+} from "./support.ts"
+
+/** What was promised of a shape. */
+interface Promised {
+  readonly shape: ShapeHandle
+  /** Rows of its snapshot. */
+  readonly rows: number
+  /** Somebody was told that it is there, so it stays. */
+  isAnnounced: boolean
+  /** It was to be dropped: it may be gone, and must be when `isGone`. */
+  isDropped: boolean
+  isGone: boolean
+  /** All its transactions, of which those up to `durableLsn` must never be lost. */
+  lsns: Array<number>
+}
+
+/** One process that writes, until the power is cut. */
+class Life {
+  readonly said: Array<string> = []
+  readonly engine: StorageEngine
+  private readonly maintenance: Maintenance
+  private readonly scope = Scope.makeUnsafe()
+
+  constructor(disk: FaultyDisk, metaDir: string) {
+    this.engine = engineAt(FaultyDisk.directory, {
+      disk: disk.mount(),
+      metaDir,
+      durableWrites: true,
+      segmentBytes: 3000,
+      chunkBytesThreshold: 2000,
+      timers: hasty,
+      said: this.said
+    })
+    this.maintenance = new Maintenance(this.engine, {
+      retainedSegments: 1,
+      retainedEntries: 1e9,
+      meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
+      removalDelayMillis: 0,
+      indexStepBytes: 500
+    })
+  }
+
+  async begin(): Promise<void> {
+    await this.engine.load()
+    await this.engine.takeOver()
+  }
+
+  round(): Promise<void> {
+    return Effect.runPromise(Scope.provide(this.maintenance.round(), this.scope))
+  }
+
+  /** SQLite lets go of its file as it would if the process were killed. */
+  end(): Promise<void> {
+    return Effect.runPromise(Scope.close(this.scope, Exit.void))
+  }
+}
+
+/** Writes at random, and remembers what it was told. It knows what Postgres knows: what was acknowledged. */
+class Activity {
+  readonly promised = new Map<string, Promised>()
+  durableLsn = 0
+  private lsn = 0
+  private nextHandle = 1000
+  private readonly random: Random
+
+  constructor(random: Random) {
+    this.random = random
+  }
+
+  private alive(): ReadonlyArray<Promised> {
+    return [...this.promised.values()].filter((each) => !each.isDropped)
+  }
+
+  /** Postgres sends again what came after the last position that storage holds. */
+  beginAgain({ store }: StorageEngine): void {
+    this.lsn = Number(store.lastCommitLsn) / 100
+  }
+
+  async step(life: Life): Promise<void> {
+    const { random } = this
+    const { engine } = life
+    const dice = random.next()
+    if (dice < 0.1 && this.alive().length < 5) await this.create(engine)
+    else if (dice < 0.13) await this.drop(engine)
+    else if (dice < 0.6) this.transaction(engine)
+    else if (dice < 0.8) {
+      const { lsn } = this
+      const alive = this.alive()
+      if (await engine.settled()) {
+        this.durableLsn = Math.max(this.durableLsn, lsn)
+        for (const each of alive) each.isAnnounced ||= engine.live(each.shape)?.snapshotComplete === true
+      }
+    } else if (dice < 0.9) await life.round()
+    else await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  private async create(engine: StorageEngine): Promise<void> {
+    const id = engine.store.nextId
+    const handle = `${id}-${++this.nextHandle}`
+    engine.write({ t: "created", id, handle, definition: definitionOf(handle), atMillis: 1 })
+    engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+    const shape = engine.store.get(id)
+    if (shape === undefined) throw new Error("not created")
+    const rows = this.random.pick([1, 20, 800])
+    const promised = { shape, rows, isAnnounced: false, isDropped: false, isGone: false, lsns: [] }
+    this.promised.set(handle, promised)
+    const output = makeSnapshotWriter(engine, shape, () => {})
+    const row = (n: number) =>
+      Buffer.from(`${n === 0 ? "" : ","}{"key":"${n}","value":"${"v".repeat(80)}","headers":{}}`)
+    for (let n = 0; n < rows; n++) await Effect.runPromise(output.sink.write(row(n)))
+    await Effect.runPromise(output.sink.end())
+    promised.isAnnounced = true
+    await Effect.runPromise(output.close)
+  }
+
+  private async drop(engine: StorageEngine): Promise<void> {
+    const alive = this.alive()
+    if (alive.length < 2) return
+    const each = this.random.pick(alive)
+    each.isDropped = true
+    engine.write({ t: "dropped", ids: [each.shape.id], reason: "the test wants it" })
+    if (await engine.settled()) each.isGone = true
+  }
+
+  private transaction(engine: StorageEngine): void {
+    const alive = this.alive().filter((each) => engine.live(each.shape) !== undefined)
+    if (alive.length === 0) return
+    const some = alive.filter(() => this.random.chance(0.6))
+    // Nothing is written for a transaction that concerns nobody.
+    if (some.length === 0) return
+    const lsn = ++this.lsn
+    writeTransaction(
+      engine,
+      BigInt(lsn * 100),
+      some.map((each, op) => ({ op, ids: [each.shape.id], padding: this.random.int(0, 300) }))
+    )
+    for (const each of some) each.lsns.push(lsn)
+  }
+
+  /** Storage holds what was promised, and nothing but what was written. */
+  async check({ engine }: Life): Promise<void> {
+    const has = Number(engine.store.lastCommitLsn) / 100
+    assert.isAtLeast(Number(engine.store.positionLsn), this.durableLsn === 0 ? 0 : this.durableLsn * 100)
+    for (const [handle, each] of this.promised) {
+      const found = engine.store.byHandle(handle)
+      if (found === undefined) {
+        assert.isTrue(each.isDropped || !each.isAnnounced, `shape ${handle} was announced, and is lost`)
+        this.promised.delete(handle)
+        continue
+      }
+      assert.isFalse(each.isGone, `shape ${handle} was dropped, and is there again`)
+      each.isDropped = false
+      const all = await readAll(engine, found, fromTheBeginning)
+      const rows = all.messages.filter((message) => message.headers.lsn === undefined)
+      assert.strictEqual(
+        rows.length,
+        each.rows + (rows.at(-1)?.headers.control === undefined ? 0 : 1),
+        handle
+      )
+      // What was written and is not here comes again from Postgres.
+      each.lsns = each.lsns.filter((lsn) => lsn <= has)
+      assert.deepStrictEqual(
+        changes(all).map((change) => Number(change.split("_")[0]) / 100),
+        each.lsns,
+        handle
+      )
+    }
+    assert.strictEqual(engine.store.count, this.promised.size)
+  }
+}
+
+/** Lives one after the other on one disk, each ended by a power cut at a random call. */
+const run = async (seed: number, leftovers: (random: Random) => Leftovers): Promise<void> => {
+  const random = makeRandom(seed)
+  const metaDir = temporaryDirectory()
+  onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
+  const disk = new FaultyDisk([metaDir])
+  const activity = new Activity(random.fork())
+  for (let lives = 0; lives < 6; lives++) {
+    const life = new Life(disk, metaDir)
+    const cut = Promise.withResolvers<"cut">()
+    disk.before({ nth: random.int(1, lives === 0 ? 600 : 300), times: 1 }, () => {
+      disk.powerCut(leftovers(random))
+      cut.resolve("cut")
+    })
+    const live = async () => {
+      await life.begin()
+      await activity.check(life)
+      activity.beginAgain(life.engine)
+      for (;;) await activity.step(life)
+    }
+    await Promise.race([cut.promise, live()])
+    await life.end()
+  }
+  const last = new Life(disk, metaDir)
+  await last.begin()
+  await activity.check(last)
+  await last.end()
+  await last.engine.close()
+}
+
+const seeds = Number(process.env["POWER_CUT_SEEDS"] ?? 5)
+
+describe("after power cuts at any moment", () => {
+  for (const [what, leftovers] of [
+    ["nothing", () => "nothing"],
+    ["some", (random) => random.fork()]
+  ] satisfies ReadonlyArray<readonly [string, (random: Random) => Leftovers]>)
+    it(`storage has all that was promised, when ${what} of the rest was written`, async () => {
+      const first = freshSeed()
+      for (let n = 0; n < seeds; n++) {
+        const seed = (first + n) >>> 0
+        try {
+          await run(seed, leftovers)
+        } catch (error) {
+          throw new Error(`seed ${seed}: ${String(error)}`, { cause: error })
+        }
+      }
+    })
+})
