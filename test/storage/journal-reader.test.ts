@@ -22,6 +22,7 @@ import {
   createShape,
   engineAt,
   hasty,
+  messageOf,
   readAll,
   temporaryDirectory,
   writeTransaction
@@ -71,6 +72,30 @@ const written = async () => {
 }
 
 describe("journal reader", () => {
+  it("takes a transaction once that stands in the journal twice", async () => {
+    const path = directory()
+    const engine = await open(path)
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const { writer } = engine
+    if (writer === undefined) return assert.fail("not writing")
+    for (const lsn of [100n, 200n, 200n, 100n, 300n, 300n]) {
+      writer.beginTransaction(lsn, 100)
+      writer.beginItem()
+      const at = writer.out.length
+      writer.out.append(Buffer.from(messageOf(lsn, { op: 0, ids: [shape.id] })))
+      writer.endItem(0, at, Uint32Array.of(shape.id), 1)
+      writer.endOfItems()
+      writer.commitTransaction(lsn + 8n, true)
+    }
+    await engine.writer?.durable()
+    await engine.close()
+    const next = await open(path)
+    assert.isDefined(next.live(shape))
+    assert.deepStrictEqual(changes(await readAll(next, shape, snapshotEnd)), ["100_0!", "200_0!", "300_0!"])
+    assert.strictEqual(next.store.lastCommitLsn, 300n)
+  })
+
   it("stays with a segment until it has all of it, even if the next one is there already", async () => {
     const { journal, path, segments, expected } = await written()
     const copy = directory()

@@ -20,6 +20,11 @@ import {
   writeTransaction
 } from "./support.ts"
 
+const rowsPerWrite = 200
+
+const rowOf = (n: number): string =>
+  `${n === 0 || n === 3 * rowsPerWrite ? "" : ","}{"key":"${n}","value":"${"v".repeat(80)}","headers":{}}`
+
 /** What was promised of a shape. */
 interface Promised {
   readonly shape: ShapeHandle
@@ -125,9 +130,11 @@ class Activity {
     const promised = { shape, rows, isAnnounced: false, isDropped: false, isGone: false, lsns: [] }
     this.promised.set(handle, promised)
     const output = makeSnapshotWriter(engine, shape, () => {})
-    const row = (n: number) =>
-      Buffer.from(`${n === 0 ? "" : ","}{"key":"${n}","value":"${"v".repeat(80)}","headers":{}}`)
-    for (let n = 0; n < rows; n++) await Effect.runPromise(output.sink.write(row(n)))
+    for (let n = 0; n < rows; n += rowsPerWrite) {
+      const some = Array.from({ length: Math.min(rowsPerWrite, rows - n) }, (_, i) => rowOf(n + i))
+      await Effect.runPromise(output.sink.write(Buffer.from(some.join(""))))
+      if (rows > rowsPerWrite && n === 2 * rowsPerWrite) await Effect.runPromise(output.sink.endChunk())
+    }
     await Effect.runPromise(output.sink.end())
     promised.isAnnounced = true
     await Effect.runPromise(output.close)

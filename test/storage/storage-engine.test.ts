@@ -7,11 +7,14 @@ import { afterEach } from "vitest"
 import { beforeAll as beforeAllOffset, parseOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { frameHeaderBytes } from "../../src/storage/disk/Frame.ts"
+import { itemHeaderBytes, partHeaderBytes } from "../../src/storage/records/TransactionPart.ts"
 import {
   changes,
   createShape,
   engineAt,
   type Item,
+  messageOf,
   readAll,
   temporaryDirectory,
   writeTransaction
@@ -211,6 +214,8 @@ describe("storage engine", () => {
     writeTransaction(engine, 300n, [{ op: 0, ids: [spared.id] }])
     await engine.writer?.durable()
     await leave(engine)
+    const message = from + frameHeaderBytes + partHeaderBytes + itemHeaderBytes
+    let toldApart = 0
     for (let at = from + 4; at < to; at += 11) {
       const copy = directory()
       cpSync(path, copy, { recursive: true })
@@ -221,10 +226,41 @@ describe("storage engine", () => {
       const recovered = await open(copy)
       assert.isUndefined(recovered.store.byHandle(hit.handle), `flip at ${at}`)
       const left = recovered.store.byHandle(spared.handle)
-      if (left !== undefined) {
+      // Whose record it is can be told, unless the damage is to what says so.
+      const isTold = at < from + frameHeaderBytes - 1 || (at >= message && at < to - 4)
+      if (isTold) toldApart++
+      if (isTold) assert.isDefined(left, `flip at ${at - from}`)
+      if (left !== undefined)
         assert.deepStrictEqual(changes(await readAll(recovered, left, snapshotEnd)), ["100_0!", "300_0!"])
-      }
       await leave(recovered)
+    }
+    assert.isAbove(toldApart, 10)
+  })
+
+  it("a chunk of the log ends with the entry that makes it as large as a chunk is to be, live and loaded alike", async () => {
+    const size = messageOf(100n, { op: 0, ids: [], padding: 50 }).length
+    for (const [chunkBytesThreshold, perChunk] of [
+      [2 * size - 1, 2],
+      [2 * size, 2],
+      [2 * size + 1, 3],
+      [3 * size, 3]
+    ] as const) {
+      const path = directory()
+      const engine = await open(path, { chunkBytesThreshold, segmentBytes: 700 })
+      await engine.takeOver()
+      const shape = createShape(engine, "a")
+      for (let t = 1n; t <= 9n; t++)
+        writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
+      await engine.writer?.durable()
+      const ends: Array<string> = []
+      for (let t = perChunk; t < 9; t += perChunk) ends.push(`${t * 100}_0`)
+      ends.push("900_0")
+      const { offsets } = await readAll(engine, shape, snapshotEnd)
+      assert.deepStrictEqual(offsets.slice(0, ends.length), ends)
+      await leave(engine)
+      const loaded = await open(path, { chunkBytesThreshold, segmentBytes: 700 })
+      assert.deepStrictEqual((await readAll(loaded, shape, snapshotEnd)).offsets, offsets)
+      await leave(loaded)
     }
   })
 

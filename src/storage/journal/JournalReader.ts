@@ -451,6 +451,7 @@ export class JournalReader {
           if (this.open === undefined || this.open.commitLsn !== commitLsn) {
             this.store.abandon()
             this.open = { commitLsn, xid }
+            // No writer of ours writes one twice: it asks the same (`RowRouter`). If one ever does, its shapes stay.
             this.skipping = commitLsn <= this.store.lastCommitLsn
           }
         },
