@@ -33,6 +33,8 @@ interface LoadOptions {
   readonly chunkBytesThreshold: number
   readonly freshStore: () => ShapeStore
   readonly warn: (message: string) => void
+  /** With the log of the service. */
+  readonly run: (line: Effect.Effect<void>) => void
 }
 
 /**
@@ -66,7 +68,7 @@ const begin = async (options: LoadOptions, attempt: number): Promise<LoadedStora
   const recent = new RecentBytes(options.recentBytes)
   const segments = new SegmentFiles(paths, proofs)
   const segmentEnds: SegmentEnds = new Map()
-  const head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold))
+  const head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold, options.run))
   const from =
     head === undefined
       ? await firstOnDisk(paths, attempt)

@@ -1,8 +1,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Logger, Scope } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import { afterEach } from "vitest"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { loadCheckpoint } from "../../src/storage/checkpoint/CheckpointReader.ts"
@@ -11,7 +11,7 @@ import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
 import { metaFile, storagePaths, type StoragePaths } from "../../src/storage/disk/StorageDir.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
-import { definitionOf, temporaryDirectory } from "./support.ts"
+import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "./support.ts"
 import { mkdir } from "node:fs/promises"
 
 const directories: Array<string> = []
@@ -68,9 +68,13 @@ const written = async (paths: StoragePaths, epoch: number, ...names: ReadonlyArr
 
 const load = async (paths: StoragePaths, said: Array<string> = []) => {
   const store = freshStore()
-  const logger = Logger.make(({ message }) => void said.push(String(message)))
   const loaded = await Effect.runPromise(
-    loadCheckpoint(paths, store, 1 << 20).pipe(Effect.provide(Logger.layer([logger])))
+    loadCheckpoint(
+      paths,
+      store,
+      1 << 20,
+      (line) => void Effect.runPromise(Effect.provide(line, recordingLogger(said)))
+    )
   )
   return {
     store,
@@ -80,6 +84,18 @@ const load = async (paths: StoragePaths, said: Array<string> = []) => {
 }
 
 describe("checkpoint", () => {
+  it("that is damaged is complained of in the log of the service that loads it", async () => {
+    const paths = await place()
+    await written(paths, 3, "a")
+    for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
+    truncateSync(metaFile(paths, 3), 100)
+    const said: Array<string> = []
+    const engine = engineAt(dirname(dirname(paths.root)), { said })
+    await engine.load()
+    await engine.close()
+    assert.match(said.join("\n"), /Cannot read the checkpoint .*An older checkpoint, or the journal alone/)
+  })
+
   it("gives back everything that it was told", async () => {
     const paths = await place()
     const store = freshStore()

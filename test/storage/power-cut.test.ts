@@ -122,8 +122,8 @@ class Activity {
   private async create(engine: StorageEngine): Promise<void> {
     const id = engine.store.nextId
     const handle = `${id}-${++this.nextHandle}`
-    engine.write({ t: "created", id, handle, definition: definitionOf(handle), atMillis: 1 })
-    engine.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+    engine.writing?.write({ t: "created", id, handle, definition: definitionOf(handle), atMillis: 1 })
+    engine.writing?.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })
     const shape = engine.store.get(id)
     if (shape === undefined) throw new Error("not created")
     const rows = this.random.pick([1, 20, 800])
@@ -145,7 +145,7 @@ class Activity {
     if (alive.length < 2) return
     const each = this.random.pick(alive)
     each.isDropped = true
-    engine.write({ t: "dropped", ids: [each.shape.id], reason: "the test wants it" })
+    engine.writing?.write({ t: "dropped", ids: [each.shape.id], reason: "the test wants it" })
     if (await engine.settled()) each.isGone = true
   }
 

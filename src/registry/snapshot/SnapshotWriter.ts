@@ -46,7 +46,7 @@ export const makeSnapshotWriter = (
   const running = new RunningSnapshot()
 
   const settled: Effect.Effect<void, Failure> = Effect.flatMap(
-    Effect.promise(() => engine.settled()),
+    io(() => engine.settled()),
     (ours) => (ours ? Effect.void : Effect.fail(takenOver))
   )
 

@@ -17,6 +17,7 @@ import {
 } from "./CheckpointWriter.ts"
 import { type ShapeState, ShapeState as State } from "../state/ShapeState.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
+import { type DiskFault, fromDisk } from "../disk/DiskFault.ts"
 import { readShapeNames } from "./ShapeNames.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import { nowMillis } from "../../shared/Timers.ts"
@@ -59,32 +60,37 @@ const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
 
 /**
  * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
- * that cannot be read is reported and the one before it used; shapes whose row is damaged are named and left out.
+ * that cannot be read is reported and the one before it used; shapes whose row is damaged are named and left out. What is
+ * to be said goes through `report`: whoever runs this from a promise has another log than the service.
  * Writes nothing.
  */
 export const loadCheckpoint = (
   paths: StoragePaths,
   store: ShapeStore,
-  chunkBytesThreshold: number
-): Effect.Effect<CheckpointHead | undefined> =>
+  chunkBytesThreshold: number,
+  report: (line: Effect.Effect<void>) => void
+): Effect.Effect<CheckpointHead | undefined, DiskFault> =>
   Effect.gen(function* () {
-    for (const path of yield* Effect.promise(() => checkpointFiles(paths))) {
+    for (const path of yield* fromDisk(() => checkpointFiles(paths))) {
       const loaded = yield* readPatiently(contentOf(paths, path), passingRetries, pauseMillis).pipe(
         Effect.mapError(failing("read", path)),
         Effect.catch((error) =>
-          Effect.as(
-            Effect.logWarning(
-              `${error.message}. An older checkpoint, or the journal alone, is used instead.`
-            ),
-            undefined
+          Effect.sync(() =>
+            report(
+              Effect.logWarning(
+                `${error.message}. An older checkpoint, or the journal alone, is used instead.`
+              )
+            )
           )
         )
       )
       if (loaded === undefined) continue
       const { head, shapes } = loaded
       if (loaded.damaged.length + loaded.missing > 0) {
-        const names = yield* Effect.promise(() => readShapeNames(paths).catch(() => new Set<string>()))
-        yield* Effect.logError(whatIsLost(path, loaded, names))
+        const names = yield* fromDisk(() => readShapeNames(paths)).pipe(
+          Effect.orElseSucceed(() => new Set<string>())
+        )
+        report(Effect.logError(whatIsLost(path, loaded, names)))
       }
       for (const shape of shapes) {
         shape.recount(chunkBytesThreshold)

@@ -67,7 +67,8 @@ export class StorageContents {
       recentBytes: options.recentBytes,
       chunkBytesThreshold: options.chunkBytesThreshold,
       freshStore: () => this.freshStore(),
-      warn
+      warn,
+      run: options.run
     })
   }
 
