@@ -31,6 +31,6 @@ export interface ChangeSink {
   readonly keepalive: (walEnd: Lsn) => void
   /** All messages received so far have been handed over. Completes when there is room for more. */
   readonly batchEnd: () => Effect.Effect<void> | undefined
-  /** The transaction being received exceeds the limit, or cannot be decoded. The stream stops after this. */
+  /** Everything that commits up to here is durable: it is acknowledged, and Postgres may forget it. Never goes back. */
   readonly durableLsn: () => Lsn
 }

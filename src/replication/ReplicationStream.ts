@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
@@ -33,23 +34,27 @@ export class ReplicationStream extends Context.Service<
     ) => Effect.Effect<never, PgError>
   }
 >()("baton/replication/ReplicationStream") {
-  static readonly layer = Layer.effect(
-    ReplicationStream,
-    Effect.gen(function* () {
-      const config = yield* Config
-      const admin = yield* AdminPool
-      const { slotName, publicationName, temporarySlot, maxTransactionBytes } = config
-      return ReplicationStream.of({
-        connect: Effect.tap(connect({ target: config.database, config }), ({ query }) =>
-          // The backend's first look takes much longer than the one that the takeover waits for.
-          Effect.ignore(readSlot(query, slotName))
-        ),
-        ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
-        dropSlot: (connection) => dropSlot(connection.query, slotName),
-        passOver: (connection, options) => connection.passOver({ ...options, slotName, publicationName }),
-        stream: (connection, options) =>
-          connection.stream({ ...options, slotName, publicationName, maxTransactionBytes, admin })
+  /** `socket`: what a connection speaks through; by default the way to the configured server. */
+  static readonly layerThrough = (socket?: () => Duplex) =>
+    Layer.effect(
+      ReplicationStream,
+      Effect.gen(function* () {
+        const config = yield* Config
+        const admin = yield* AdminPool
+        const { slotName, publicationName, temporarySlot, maxTransactionBytes } = config
+        return ReplicationStream.of({
+          connect: Effect.tap(connect({ target: config.database, config, socket }), ({ query }) =>
+            // The backend's first look takes much longer than the one that the takeover waits for.
+            Effect.ignore(readSlot(query, slotName))
+          ),
+          ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
+          dropSlot: (connection) => dropSlot(connection.query, slotName),
+          passOver: (connection, options) => connection.passOver({ ...options, slotName, publicationName }),
+          stream: (connection, options) =>
+            connection.stream({ ...options, slotName, publicationName, maxTransactionBytes, admin })
+        })
       })
-    })
-  )
+    )
+
+  static readonly layer = ReplicationStream.layerThrough()
 }

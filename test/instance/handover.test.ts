@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { HealthState } from "../../src/health/HealthState.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { Client } from "./support/Client.ts"
+import { positionOnDisk } from "./support/journalTruth.ts"
 import type { Member } from "./support/Member.ts"
 import { Gate } from "./support/VirtualTime.ts"
 import { World, type WorldOptions } from "./support/World.ts"
@@ -125,6 +126,25 @@ describe("handover in virtual time", () => {
       for (const each of [client, other, made]) await world.assertServes(member, each)
     }
   })
+
+  handover(
+    "a transaction that is durable and was never acknowledged comes again, and is taken once",
+    async (world) => {
+      const { old, next, client } = await pair(world)
+      const { endLsn } = world.insert(1)
+      // The acknowledgement will be on its way, and not arrive.
+      old.network.shut()
+      await world.advance(50)
+      assert.isAtLeast(Number(positionOnDisk(world.paths)), Number(endLsn))
+      assert.isBelow(Number(world.server.slot?.confirmed), Number(endLsn))
+      await becomes(world, next, "active")
+      await world.advance(200)
+      await world.assertServes(next, client)
+      world.insert(1)
+      await world.advance(200)
+      await world.assertServes(next, client)
+    }
+  )
 
   handover("a crash of the active instance", async (world) => {
     const { old, next, client } = await pair(world)
@@ -459,7 +479,7 @@ describe("handover in virtual time", () => {
     const { next } = await pair(world)
     next.shutdown()
     assert.isAtMost(await becomes(world, next, "draining"), 5)
-    assert.strictEqual(world.server.lockQueue.length, 0)
+    await world.until("the server knows", () => world.server.lockQueue.length === 0, 5)
   })
 
   handover("storage that does not exist yet is made by whoever gets the lock, not before", async (world) => {

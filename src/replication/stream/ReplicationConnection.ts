@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import { Deferred, Effect, type Scope, Semaphore } from "effect"
 import { duties } from "../../health/Duties.ts"
 import { startDuty } from "../../shared/Duty.ts"
@@ -62,6 +63,8 @@ export interface ConnectOptions {
   readonly target: DatabaseTarget
   readonly config: ConnectionConfig & Pick<BatonConfig, "walSenderTimeoutMillis">
   readonly connectTimeoutMillis?: number
+  /** What to speak through instead of a connection to `target`. */
+  readonly socket?: (() => Duplex) | undefined
 }
 
 const defaultConnectTimeoutMillis = 30_000
@@ -86,10 +89,13 @@ export const connect = (
     const connectTimeoutMillis = options.connectTimeoutMillis ?? defaultConnectTimeoutMillis
     const subject = errorSubject(options.target)
     const session = yield* openSession({
-      client: clientOptions(options.target, options.config, {
-        applicationName,
-        settings: { ...displaySettings, ...neverCancelled }
-      }),
+      client: {
+        ...clientOptions(options.target, options.config, {
+          applicationName,
+          settings: { ...displaySettings, ...neverCancelled }
+        }),
+        ...(options.socket === undefined ? {} : { stream: options.socket })
+      },
       subject,
       connectTimeoutMillis
     })

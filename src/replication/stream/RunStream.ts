@@ -29,7 +29,9 @@ export interface StreamOptions {
 
 /** How often status updates go out when nothing changes: soon enough for `wal_sender_timeout`, and at most every 10 s. */
 export const statusIntervalMillis = (walSenderTimeoutMillis: number): number =>
-  walSenderTimeoutMillis === 0 ? 10_000 : Math.max(100, Math.min(walSenderTimeoutMillis / 3, 10_000))
+  walSenderTimeoutMillis === 0
+    ? 10_000
+    : Math.max(100, Math.min(Math.floor(walSenderTimeoutMillis / 3), 10_000))
 
 /** Bound on one look at our walsender through another connection. */
 const lookTimeoutMillis = 5_000

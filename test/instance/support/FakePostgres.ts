@@ -34,6 +34,8 @@ export type CloseReason = "terminated" | "shutdown" | "closed"
 /** What a backend tells its client. Each call reaches it when network and process let it. */
 export interface SessionListener {
   readonly granted: () => void
+  /** The answer to a statement, in bytes. */
+  readonly answered: (bytes: Buffer) => void
   readonly stream: (event: StreamEvent) => void
   readonly closed: (reason: CloseReason) => void
 }
@@ -123,7 +125,7 @@ export class FakePostgres {
   }
 
   /** Says something to the client; nothing is said once the session is over. */
-  private tell(session: ServerSession, say: (listener: SessionListener) => void): void {
+  tell(session: ServerSession, say: (listener: SessionListener) => void): void {
     const { peer } = session
     peer.network.through(() =>
       peer.process.through(() => {
@@ -238,7 +240,7 @@ export class FakePostgres {
   }
 
   /** False when another backend streams from the slot. */
-  startStream(session: ServerSession): boolean {
+  startStream(session: ServerSession, fromLsn: bigint): boolean {
     const { slot } = this
     if (slot === undefined || slot.activePid !== undefined) return false
     slot.activePid = session.pid
@@ -246,14 +248,14 @@ export class FakePostgres {
     this.heard(session, "START_REPLICATION")
     this.tell(session, (listener) => listener.stream({ _tag: "Started" }))
     for (const transaction of this.wal) {
-      if (transaction.endLsn > slot.confirmed)
+      if (transaction.endLsn > slot.confirmed && transaction.endLsn > fromLsn)
         this.tell(session, (listener) => listener.stream({ _tag: "Transaction", transaction }))
     }
     this.keepalive(session)
     return true
   }
 
-  private keepalive(session: ServerSession): void {
+  keepalive(session: ServerSession): void {
     const { walEnd } = this
     this.tell(session, (listener) => listener.stream({ _tag: "Keepalive", walEnd }))
   }

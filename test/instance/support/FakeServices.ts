@@ -1,22 +1,21 @@
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer } from "effect"
+import type { Config } from "../../../src/config/BatonConfig.ts"
 import { Warmth } from "../../../src/instance/Warmth.ts"
 import { Inspector } from "../../../src/postgres/catalogue/Inspector.ts"
-import { ownPgError, type PgError, type PgErrorKind } from "../../../src/postgres/errors/PgError.ts"
+import { ownPgError, type PgErrorKind } from "../../../src/postgres/errors/PgError.ts"
 import { AdminPool } from "../../../src/postgres/connection/Pools.ts"
 import { Publication } from "../../../src/postgres/publication/Publication.ts"
-import type { Relation } from "../../../src/postgres/Relation.ts"
 import type { SessionPool } from "../../../src/postgres/connection/SessionPool.ts"
 import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
-import { tupleOf } from "../../../testing/TupleOf.ts"
 import { SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { Snapshotter } from "../../../src/registry/snapshot/Snapshotter.ts"
 import { SubsetReader, SubsetUnavailable } from "../../../src/registry/subset/SubsetReader.ts"
 import { applicationName } from "../../../src/replication/connection/HolderProtocol.ts"
-import type { ReplicationConnection } from "../../../src/replication/stream/ReplicationConnection.ts"
 import { ReplicationStream } from "../../../src/replication/ReplicationStream.ts"
-import type { StreamOptions } from "../../../src/replication/stream/RunStream.ts"
 import { Catalogue, CatalogueUnavailable } from "../../../src/where/index.ts"
-import type { FakePostgres, Peer, StreamEvent, WalTransaction } from "./FakePostgres.ts"
+import type { FakePostgres, Peer } from "./FakePostgres.ts"
+import { FakeSocket } from "./FakeWalsender.ts"
+import type { VirtualTime } from "./VirtualTime.ts"
 
 /** Mistakes that a test makes parts of an instance run into, each once. */
 export class Strikes {
@@ -65,12 +64,11 @@ export interface Reach {
   readonly server: FakePostgres
   readonly peer: Peer
   readonly strikes: Strikes
+  readonly time: VirtualTime
   /** Called with every position that the instance acknowledges, at that moment. */
   readonly onAcknowledge: (lsn: bigint) => void
 }
 
-/** A stream that has heard nothing for so long finds out that its server is gone. */
-const deafMillis = 30_000
 const snapshotMillis = 4
 
 const pgError = (kind: PgErrorKind) => ownPgError(kind, `made up: ${kind}`)
@@ -101,189 +99,6 @@ export const tableInfo = (oid: number): TableInfo => ({
   ancestorOids: [],
   leafOids: []
 })
-
-const relationOf = (oid: number): Relation => ({
-  oid,
-  schema: "public",
-  name: `t${oid}`,
-  replicaIdentity: "f",
-  columns: [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]
-})
-
-/** What the client's end of a session has received and not yet dealt with. */
-class Inbox {
-  readonly events: Array<StreamEvent> = []
-  granted = false
-  failure: PgError | undefined
-  private readonly listeners = new Set<() => void>()
-
-  changed(): void {
-    for (const listener of this.listeners) listener()
-  }
-
-  /** Fails when the connection is known to be lost. */
-  readonly check: Effect.Effect<void, PgError> = Effect.suspend(() =>
-    this.failure === undefined ? Effect.void : Effect.fail(this.failure)
-  )
-
-  /** Gives what `look` gives as soon as that is something; what has come before a failure is seen first. */
-  take<A>(look: () => A | undefined): Effect.Effect<A, PgError> {
-    return Effect.callback<A, PgError>((resume) => {
-      const attempt = () => {
-        const found = look()
-        if (found === undefined && this.failure === undefined) return
-        this.listeners.delete(attempt)
-        resume(found === undefined ? Effect.fail(this.failure ?? pgError("unknown")) : Effect.succeed(found))
-      }
-      this.listeners.add(attempt)
-      attempt()
-      return Effect.sync(() => this.listeners.delete(attempt))
-    })
-  }
-}
-
-const deliver = (transaction: WalTransaction, to: StreamOptions["sink"], known: Set<number>) =>
-  Effect.gen(function* () {
-    to.begin(transaction.commitLsn, transaction.xid, 0n)
-    for (const row of transaction.rows) {
-      const relation = relationOf(row.table)
-      if (!known.has(row.table)) {
-        known.add(row.table)
-        yield* to.relation(relation) ?? Effect.void
-      }
-      yield* to.insert(relation, tupleOf([String(row.number)])) ?? Effect.void
-    }
-    yield* to.commit(transaction.endLsn) ?? Effect.void
-  })
-
-const makeConnection = ({
-  server,
-  peer,
-  onAcknowledge
-}: Reach): Effect.Effect<ReplicationConnection, PgError, Scope.Scope> =>
-  Effect.gen(function* () {
-    yield* Effect.sleep(1)
-    if (!server.canReach(peer)) return yield* pgError("connection_refused")
-    const session = server.connect(peer)
-    const inbox = new Inbox()
-    session.listener = {
-      granted: () => {
-        inbox.granted = true
-        inbox.changed()
-      },
-      stream: (event) => {
-        inbox.events.push(event)
-        inbox.changed()
-      },
-      closed: (reason) => {
-        inbox.failure ??= pgError(
-          reason === "shutdown" ? "database_server_shutting_down" : "connection_closed"
-        )
-        inbox.changed()
-      }
-    }
-    server.heard(session, "IDENTIFY_SYSTEM")
-    let sink: StreamOptions["sink"] | undefined
-
-    const acknowledge = () => {
-      if (sink === undefined || inbox.failure !== undefined) return
-      const lsn = sink.durableLsn()
-      if (session.alive && server.slot?.activePid === session.pid) onAcknowledge(lsn)
-      server.acknowledge(session, lsn)
-    }
-    const hangUp = Effect.sync(() => {
-      if (inbox.failure === undefined) acknowledge()
-      inbox.failure ??= pgError("connection_closed")
-      server.hangUp(session)
-      inbox.changed()
-    })
-    yield* Effect.addFinalizer(() => hangUp)
-
-    const query = (sql: string): Effect.Effect<ReadonlyArray<never>, PgError> =>
-      Effect.gen(function* () {
-        yield* inbox.check
-        // A statement that nobody answers ends when the connection is found to be lost.
-        if (!session.alive || !server.canReach(peer)) yield* inbox.take(() => undefined)
-        if (/pg_advisory_lock/.test(sql)) {
-          server.waitForLock(session)
-          yield* Effect.onInterrupt(
-            inbox.take(() => (inbox.granted ? true : undefined)),
-            () => hangUp
-          )
-          return []
-        }
-        server.heard(session, sql)
-        yield* Effect.sleep(1)
-        yield* inbox.check
-        return []
-      })
-
-    const stream = (options: StreamOptions): Effect.Effect<never, PgError> =>
-      Effect.gen(function* () {
-        sink = options.sink
-        const known = new Set<number>()
-        if (!session.alive) yield* inbox.take(() => undefined)
-        if (!server.startStream(session)) return yield* pgError("replication_slot_in_use")
-        while (true) {
-          const event = yield* Effect.timeoutOrElse(
-            inbox.take(() => inbox.events.shift()),
-            {
-              duration: deafMillis,
-              orElse: () =>
-                server.canReach(peer) && session.alive
-                  ? Effect.succeed<StreamEvent>({ _tag: "Keepalive", walEnd: 0n })
-                  : Effect.fail(pgError("connection_closed"))
-            }
-          )
-          if (event._tag === "Started") yield* options.onStarted
-          else if (event._tag === "Keepalive") options.sink.keepalive(event.walEnd)
-          else if (event.transaction.isTooLarge) return yield* pgError("exceeded_max_tx_size")
-          else yield* deliver(event.transaction, options.sink, known)
-          yield* options.sink.batchEnd() ?? Effect.void
-          acknowledge()
-        }
-      })
-
-    return {
-      systemId: server.systemId,
-      timeline: server.timeline,
-      serverVersion: 180000,
-      backendPid: session.pid,
-      walSenderTimeoutMillis: server.walSenderTimeoutMillis,
-      query,
-      stream,
-      passOver: () => Effect.die(new Error("nothing here cannot be given out")),
-      notifyDurable: acknowledge,
-      closed: inbox.take<never>(() => undefined),
-      close: hangUp
-    }
-  })
-
-const replicationStream = (reach: Reach) => {
-  const { server } = reach
-  const options = { slotName: "s", publicationName: "p", maxTransactionBytes: 1e9 }
-  return ReplicationStream.of({
-    connect: makeConnection(reach),
-    ensureSlot: (connection) =>
-      Effect.gen(function* () {
-        yield* connection.query("SELECT slot")
-        while (server.slot === undefined) {
-          if (server.canCreateSlot) return { created: true, confirmedFlushLsn: server.createSlot() }
-          yield* connection.query("SELECT wait")
-        }
-        const { slot } = server
-        if (slot.lost) return yield* pgError("database_slot_exceeded_max_size")
-        return { created: false, confirmedFlushLsn: slot.confirmed }
-      }),
-    passOver: (connection, passOptions) => connection.passOver({ ...options, ...passOptions }),
-    dropSlot: (connection) =>
-      Effect.andThen(
-        connection.query("SELECT drop"),
-        Effect.sync(() => (server.slot = undefined))
-      ),
-    stream: (connection, streamOptions) => connection.stream({ ...options, ...streamOptions })
-  })
-}
 
 /** What a look at the catalogue finds: tables and the publication are always as they were. */
 const looked = (sql: string, [oids]: ReadonlyArray<unknown>, hasPublication: boolean) => {
@@ -335,6 +150,8 @@ const adminPool = ({ server, peer }: Reach): SessionPool => {
           seen.state_change === change
         return same ? [{ done: server.terminate(Number(seen.pid)) }] : []
       }
+      if (sql.startsWith("SELECT 1 FROM pg_stat_replication"))
+        return server.sessions.has(Number(params[0])) ? [{}] : []
       if (/slot_active/.test(sql)) {
         const { slot } = server
         return [
@@ -428,25 +245,35 @@ const snapshotter = ({ server, peer }: Reach) =>
 export type FakeServices =
   ReplicationStream | AdminPool | Publication | Inspector | Warmth | Snapshotter | SubsetReader | Catalogue
 
-export const fakeServices = (reach: Reach): Layer.Layer<FakeServices> =>
-  Layer.succeedContext(
-    Context.make(ReplicationStream, replicationStream(reach)).pipe(
-      Context.add(AdminPool, adminPool(reach)),
-      Context.add(Publication, publication(reach)),
-      Context.add(Inspector, inspector(reach)),
-      Context.add(Warmth, { keep: reach.strikes.goingOn("warmth") }),
-      Context.add(Snapshotter, snapshotter(reach)),
-      Context.add(SubsetReader, {
-        read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))
-      }),
-      Context.add(Catalogue, {
-        loaded: () => {
-          reach.strikes.pass("loaded")
-          return undefined
-        },
-        get: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
-        reload: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
-        renewed: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined }))
-      })
+/** Replication is the service's own; it speaks to the simulated server through a socket that is none. */
+export const fakeServices = (reach: Reach): Layer.Layer<FakeServices, never, Config> =>
+  ReplicationStream.layerThrough(
+    () => new FakeSocket(reach.server, reach.peer, reach.time, reach.onAcknowledge)
+  ).pipe(
+    Layer.provideMerge(
+      Layer.succeedContext(
+        Context.make(AdminPool, adminPool(reach)).pipe(
+          Context.add(Publication, publication(reach)),
+          Context.add(Inspector, inspector(reach)),
+          Context.add(Warmth, { keep: reach.strikes.goingOn("warmth") }),
+          Context.add(Snapshotter, snapshotter(reach)),
+          Context.add(SubsetReader, {
+            read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))
+          }),
+          Context.add(Catalogue, {
+            loaded: () => {
+              reach.strikes.pass("loaded")
+              return undefined
+            },
+            get: Effect.fail(new CatalogueUnavailable({ message: "no conditions here", cause: undefined })),
+            reload: Effect.fail(
+              new CatalogueUnavailable({ message: "no conditions here", cause: undefined })
+            ),
+            renewed: Effect.fail(
+              new CatalogueUnavailable({ message: "no conditions here", cause: undefined })
+            )
+          })
+        )
+      )
     )
   )

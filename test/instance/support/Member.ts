@@ -91,7 +91,13 @@ export class Member implements Peer {
     const strikes = new Strikes()
     const everything = layerOf.pipe(
       Layer.provide(
-        fakeServices({ server, peer, strikes, onAcknowledge: (lsn) => options.onAcknowledge(name, lsn) })
+        fakeServices({
+          server,
+          peer,
+          time,
+          strikes,
+          onAcknowledge: (lsn) => options.onAcknowledge(name, lsn)
+        })
       ),
       Layer.provide(Layer.succeed(Config, { ...config, instanceId: name })),
       Layer.provideMerge(Logger.layer([logger])),

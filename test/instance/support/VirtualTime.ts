@@ -75,8 +75,10 @@ export class VirtualTime {
     }
   }
 
-  private sleep(millis: number): Effect.Effect<void> {
+  private sleep(asked: number): Effect.Effect<void> {
     return Effect.suspend(() => {
+      // Whole ones: the clock counts nanoseconds, and the sum of two fractions is not always a number of them.
+      const millis = Math.ceil(asked)
       const moment = this.now + millis
       if (millis <= 0 || !Number.isFinite(millis)) return this.clock.sleep(Duration.millis(millis))
       this.moments.set(moment, (this.moments.get(moment) ?? 0) + 1)
