@@ -6,15 +6,14 @@ interface Flight<A> {
   readonly joined: boolean
 }
 
+/** The work belongs to the key: whoever asks while it runs gets its result. */
+export type SingleFlight<A, E> = (key: string, work: Effect.Effect<A, E>) => Effect.Effect<Flight<A>, E>
+
 /**
  * Runs work at most once at a time per key: whoever asks while it runs gets its result. It belongs to the scope and not
  * to its first caller, so a caller that goes away does not take it from the others.
  */
-export const makeSingleFlight = <A, E>(): Effect.Effect<
-  (key: string, work: Effect.Effect<A, E>) => Effect.Effect<Flight<A>, E>,
-  never,
-  Scope.Scope
-> =>
+export const makeSingleFlight = <A, E>(): Effect.Effect<SingleFlight<A, E>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope
     const underWay = new Map<string, Deferred.Deferred<A, E>>()

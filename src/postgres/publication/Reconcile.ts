@@ -1,0 +1,159 @@
+import { Effect, Exit, Result } from "effect"
+import { nowMillis } from "../../shared/Timers.ts"
+import type { PgError } from "../errors/PgError.ts"
+import { completePublication } from "./AlterPublication.ts"
+import { PublicationError, shown } from "./PublicationError.ts"
+import type { PublicationReport, TableProblem } from "./PublicationReport.ts"
+import { type PublicationState, planTable, readTables, type TableState } from "./PublicationState.ts"
+import { needsWork, type PublicationTables, refusesWrites } from "./PublicationTables.ts"
+
+interface ReconcileOptions {
+  /** How long a table stays in the publication that no shape uses. */
+  readonly graceMillis: number
+  /** A table is to be looked at again before its time. */
+  readonly lookSoon: () => void
+}
+
+/** Compares the publication with what the tables in use need, and repairs what it may. One at a time. */
+export class Reconciler {
+  private readonly tables: PublicationTables
+  private readonly options: ReconcileOptions
+  /** What was told of generated columns is not told again until they are back. */
+  private toldOfGeneratedColumns = false
+
+  constructor(tables: PublicationTables, options: ReconcileOptions) {
+    this.tables = tables
+    this.options = options
+  }
+
+  /** See `Publication.reconcile`. */
+  run(tablesInUse: Iterable<number>): Effect.Effect<PublicationReport, PgError> {
+    const { ledger, mode, pool } = this.tables
+    return Effect.gen({ self: this }, function* () {
+      const inUse = new Set(tablesInUse)
+      const begun = ledger.tick()
+      const now = yield* nowMillis
+      const publication = yield* this.tables.read
+      if (publication === undefined) return { ...nothingFound, isMissing: true, repaired: false }
+      const carries = yield* this.complete(publication)
+      const states = yield* readTables(pool, mode.publicationName, publication, [...inUse], {
+        andMembers: true
+      })
+      const problems = this.vanished(inUse, states)
+      const removed: Array<number> = []
+      for (const state of states) {
+        // Whoever is just making a shape of it looks after the table; what was read of it may be old already.
+        if (ledger.touchedSince(state.oid, begun) && !refusesWrites(state)) {
+          if (needsWork(planTable(publication, state, mode, false))) this.options.lookSoon()
+        } else if (inUse.has(state.oid)) {
+          const problem = yield* this.tableInUse(publication, state)
+          if (problem !== undefined) problems.push(problem)
+        } else if (yield* this.unusedTable(publication, state, now)) removed.push(state.oid)
+      }
+      return { isMissing: false, ...carries, tables: problems, removed }
+    })
+  }
+
+  /** The publication carries all operations and columns, or is made to. */
+  private complete(
+    publication: PublicationState
+  ): Effect.Effect<Pick<PublicationReport, "operationsLost" | "generatedColumnsLost" | "repaired">, PgError> {
+    const { mode, pool } = this.tables
+    return Effect.gen({ self: this }, function* () {
+      const operationsLost = publication.missingOperations
+      const lacksGeneratedColumns = publication.generatedColumns === "none"
+      const generatedColumnsLost = lacksGeneratedColumns && !this.toldOfGeneratedColumns
+      this.toldOfGeneratedColumns = lacksGeneratedColumns
+      const incomplete = operationsLost.length > 0 || lacksGeneratedColumns
+      if (!incomplete) return { operationsLost, generatedColumnsLost, repaired: true }
+      if (!this.tables.mayAlter(publication)) return { operationsLost, generatedColumnsLost, repaired: false }
+      yield* completePublication(pool, mode.publicationName, publication.serverVersionNum)
+      this.toldOfGeneratedColumns = false
+      return { operationsLost, generatedColumnsLost, repaired: true }
+    })
+  }
+
+  /** Tables in use that are not there any more. */
+  private vanished(inUse: Iterable<number>, states: ReadonlyArray<TableState>): Array<TableProblem> {
+    const found = new Set(states.map((state) => state.oid))
+    const problems: Array<TableProblem> = []
+    for (const oid of inUse) {
+      this.tables.ledger.markUsed(oid)
+      if (found.has(oid)) continue
+      const message = `The database table with OID ${oid}, which shapes use, is gone; they are dropped`
+      problems.push({ oid, problem: "vanished", repaired: false, message })
+    }
+    return problems
+  }
+
+  /** Compares one table in use; `undefined` when all is well. */
+  private tableInUse(
+    publication: PublicationState,
+    state: TableState
+  ): Effect.Effect<TableProblem | undefined> {
+    const { ledger, mode } = this.tables
+    return Effect.gen({ self: this }, function* () {
+      const { oid } = state
+      const plan = planTable(publication, state, mode, false)
+      if (plan instanceof PublicationError) {
+        const problem = { oid, problem: plan.reason }
+        if (!refusesWrites(state)) return { ...problem, repaired: false, message: plan.message }
+        const done = yield* Effect.exit(ledger.exclusively(oid, this.tables.withdraw(publication, state)))
+        return {
+          ...problem,
+          repaired: Exit.isSuccess(done),
+          message: `${plan.message} The table is no longer published, and its shapes are dropped`
+        }
+      }
+      if (!needsWork(plan)) return undefined
+      const problem = plan.add ? "notPublished" : "identityNotFull"
+      const repair = yield* Effect.result(
+        ledger.exclusively(oid, this.tables.bringIntoOrder(publication, state, false))
+      )
+      const message = plan.add
+        ? `Database table "${shown(state)}" was missing from the publication "${mode.publicationName}"; its shapes are fetched again`
+        : `Database table "${shown(state)}" did not have its replica identity set to FULL`
+      return Result.isSuccess(repair)
+        ? { oid, problem, repaired: true, message }
+        : { oid, problem, repaired: false, message: `${message} (${repair.failure.message})` }
+    })
+  }
+
+  /** A member that no shape uses; true when it has left the publication because its grace is over. */
+  private unusedTable(publication: PublicationState, state: TableState, now: number): Effect.Effect<boolean> {
+    const { ledger, turns } = this.tables
+    if (refusesWrites(state)) {
+      const withdrawn = ledger.exclusively(state.oid, this.tables.withdraw(publication, state))
+      return Effect.as(Effect.exit(withdrawn), false)
+    }
+    const isInGrace = () => ledger.unusedMillis(state.oid, now) < this.options.graceMillis
+    const remove = Effect.suspend(() =>
+      // A shape may have asked for the table while this waited for its turn.
+      isInGrace() ? Effect.succeed(false) : Effect.as(this.tables.drop(state), true)
+    )
+    return Effect.suspend(() => {
+      if (!this.tables.mayAlter(publication) || !state.isMember || isInGrace()) return Effect.succeed(false)
+      return turns
+        .withPermit(ledger.exclusively(state.oid, remove))
+        .pipe(
+          Effect.catch((error) =>
+            Effect.as(
+              Effect.logDebug(
+                `The unused table "${shown(state)}" stays in the publication for now: ${error.message}`
+              ),
+              false
+            )
+          )
+        )
+    })
+  }
+}
+
+const nothingFound: PublicationReport = {
+  isMissing: false,
+  operationsLost: [],
+  generatedColumnsLost: false,
+  repaired: true,
+  tables: [],
+  removed: []
+}
