@@ -15,7 +15,7 @@ import { RowRouter } from "./routing/RowRouter.ts"
 import { type NotActive, notActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import { ShapesByTable } from "./routing/ShapesByTable.ts"
 import { ConditionsMemory } from "./ConditionsMemory.ts"
-import { makeSnapshotWriter } from "./snapshot/SnapshotWriter.ts"
+import { SnapshotWriter } from "./snapshot/SnapshotWriter.ts"
 import type { Snapshotter } from "./snapshot/Snapshotter.ts"
 
 export interface SessionOptions {
@@ -151,7 +151,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         router.addShape(shape)
         const { recentXids } = engine.store
         const point = recentXids.point
-        const output = makeSnapshotWriter(engine, shape, () => {
+        const output = new SnapshotWriter(engine, shape, () => {
           shape.unannounced = false
           engine.store.wake(shape)
           Deferred.doneUnsafe(ready, Effect.succeed(shape))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { rmSync } from "node:fs"
 import { onTestFinished } from "vitest"
-import { makeSnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
+import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { definitionOf, engineAt, temporaryDirectory } from "../storage/support.ts"
 
@@ -27,7 +27,7 @@ describe("a snapshot that is stored", () => {
   it("can be read to its end only when it is certain that it stays", async () => {
     const { directory, engine, shape } = await open()
     let readable = false
-    const output = makeSnapshotWriter(engine, shape, () => (readable = true))
+    const output = new SnapshotWriter(engine, shape, () => (readable = true))
     await Effect.runPromise(output.sink.write(Buffer.alloc(40_000, "x")))
     assert.isTrue(readable)
     // The disk takes its time from here on.

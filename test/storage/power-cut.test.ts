@@ -2,7 +2,7 @@ import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { onTestFinished } from "vitest"
-import { makeSnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
+import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
 import { beforeAll as fromTheBeginning } from "../../src/shapes/LogOffset.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
@@ -129,7 +129,7 @@ class Activity {
     const rows = this.random.pick([1, 20, 800])
     const promised = { shape, rows, isAnnounced: false, isDropped: false, isGone: false, lsns: [] }
     this.promised.set(handle, promised)
-    const output = makeSnapshotWriter(engine, shape, () => {})
+    const output = new SnapshotWriter(engine, shape, () => {})
     for (let n = 0; n < rows; n += rowsPerWrite) {
       const some = Array.from({ length: Math.min(rowsPerWrite, rows - n) }, (_, i) => rowOf(n + i))
       await Effect.runPromise(output.sink.write(Buffer.from(some.join(""))))

@@ -8,6 +8,50 @@ import type { PartitionInfo, TableInfo } from "./TableInfo.ts"
 /** `FirstNormalObjectId`: objects below it come with Postgres. Source: `access/transam.h`. */
 const firstOwnOid = 16384
 
+/** What a type `t` of the user's own is made of, however deep: labels of enums, fields of composites. */
+const contentsOfType = `
+        WITH RECURSIVE within AS (
+          SELECT t.oid
+          UNION
+          SELECT deeper.oid FROM within JOIN pg_type w ON w.oid = within.oid
+          JOIN LATERAL (
+            SELECT w.typelem AS oid UNION ALL SELECT w.typbasetype
+            UNION ALL
+            SELECT r.rngsubtype FROM pg_range r WHERE w.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL
+            SELECT f.atttypid FROM pg_attribute f
+            WHERE w.typtype = 'c' AND f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+          ) deeper ON deeper.oid >= ${firstOwnOid}
+        )
+        SELECT jsonb_object_agg(w.oid::text, CASE w.typtype
+          WHEN 'e' THEN (
+            SELECT coalesce(jsonb_object_agg(l.oid::text, l.enumlabel), '{}') FROM pg_enum l WHERE l.enumtypid = w.oid
+          )
+          ELSE (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(f.attname, f.atttypid::int8, f.atttypmod) ORDER BY f.attnum), '[]')
+            FROM pg_attribute f WHERE f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+          ) END)
+        FROM within JOIN pg_type w ON w.oid = within.oid WHERE w.typtype IN ('c', 'e')`
+
+/** Partitions of a table `c`, at any depth. */
+const partitionsBelow = `
+    WITH RECURSIVE below AS (
+      SELECT c.oid, c.relkind, 0::oid AS parent, false AS attached WHERE c.relkind = 'p'
+      UNION ALL
+      SELECT child.oid, child.relkind, below.oid, NOT EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = child.oid AND a.attnum > 0
+          AND a.xmin::text = rowtype.xmin::text AND a.cmin::text = rowtype.cmin::text
+      )
+      FROM below JOIN pg_inherits i ON i.inhparent = below.oid
+      JOIN pg_class child ON child.oid = i.inhrelid
+      JOIN pg_type rowtype ON rowtype.oid = child.reltype
+    )
+    SELECT coalesce(json_agg(json_build_object(
+      'oid', oid::int8, 'parentOid', parent::int8, 'attached', attached, 'isLeaf', relkind = 'r'
+    ) ORDER BY oid), '[]')
+    FROM below WHERE parent <> 0 AND relkind IN ('r', 'p')`
+
 /**
  * One row of JSON per table. Ordinary and partitioned tables only, and none of the system's or of a session's own: those
  * cannot be replicated. Partition trees are followed in pg_inherits because pg_partition_tree() would wait for locks.
@@ -39,30 +83,7 @@ SELECT json_build_object(
       'baseTypeName', CASE t.typtype WHEN 'd' THEN quote_ident(bn.nspname) || '.' || quote_ident(b.typname) END,
       'outputFunction', quote_ident(pn.nspname) || '.' || quote_ident(p.proname),
       'collationOid', a.attcollation::int8,
-      'contents', CASE WHEN t.oid >= ${firstOwnOid} THEN (
-        WITH RECURSIVE within AS (
-          SELECT t.oid
-          UNION
-          SELECT deeper.oid FROM within JOIN pg_type w ON w.oid = within.oid
-          JOIN LATERAL (
-            SELECT w.typelem AS oid UNION ALL SELECT w.typbasetype
-            UNION ALL
-            SELECT r.rngsubtype FROM pg_range r WHERE w.oid IN (r.rngtypid, r.rngmultitypid)
-            UNION ALL
-            SELECT f.atttypid FROM pg_attribute f
-            WHERE w.typtype = 'c' AND f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
-          ) deeper ON deeper.oid >= ${firstOwnOid}
-        )
-        SELECT jsonb_object_agg(w.oid::text, CASE w.typtype
-          WHEN 'e' THEN (
-            SELECT coalesce(jsonb_object_agg(l.oid::text, l.enumlabel), '{}') FROM pg_enum l WHERE l.enumtypid = w.oid
-          )
-          ELSE (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(f.attname, f.atttypid::int8, f.atttypmod) ORDER BY f.attnum), '[]')
-            FROM pg_attribute f WHERE f.attrelid = w.typrelid AND f.attnum > 0 AND NOT f.attisdropped
-          ) END)
-        FROM within JOIN pg_type w ON w.oid = within.oid WHERE w.typtype IN ('c', 'e')
-      ) END,
+      'contents', CASE WHEN t.oid >= ${firstOwnOid} THEN (${contentsOfType}) END,
       'notNull', a.attnotnull,
       'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' ELSE 'no' END
     ) ORDER BY a.attnum), '[]')
@@ -103,24 +124,7 @@ SELECT json_build_object(
     )
     SELECT coalesce(json_agg(oid::int8 ORDER BY distance), '[]') FROM above
   ),
-  'partitions', (
-    WITH RECURSIVE below AS (
-      SELECT c.oid, c.relkind, 0::oid AS parent, false AS attached WHERE c.relkind = 'p'
-      UNION ALL
-      SELECT child.oid, child.relkind, below.oid, NOT EXISTS (
-        SELECT FROM pg_attribute a
-        WHERE a.attrelid = child.oid AND a.attnum > 0
-          AND a.xmin::text = rowtype.xmin::text AND a.cmin::text = rowtype.cmin::text
-      )
-      FROM below JOIN pg_inherits i ON i.inhparent = below.oid
-      JOIN pg_class child ON child.oid = i.inhrelid
-      JOIN pg_type rowtype ON rowtype.oid = child.reltype
-    )
-    SELECT coalesce(json_agg(json_build_object(
-      'oid', oid::int8, 'parentOid', parent::int8, 'attached', attached, 'isLeaf', relkind = 'r'
-    ) ORDER BY oid), '[]')
-    FROM below WHERE parent <> 0 AND relkind IN ('r', 'p')
-  )
+  'partitions', (${partitionsBelow})
 )::text AS described, current_setting('server_version_num')::int4 AS version
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace

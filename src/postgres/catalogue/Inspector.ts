@@ -1,13 +1,12 @@
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import { whyAbsent } from "./AbsentTable.ts"
-import { describeByName, describeByOid, type Descriptions } from "./DescribeTables.ts"
-import type { TableName } from "../Identifiers.ts"
-import { ownPgError, type PgError } from "../errors/PgError.ts"
+import type { PgError } from "../errors/PgError.ts"
 import { AdminPool } from "../connection/Pools.ts"
 import type { TableChange } from "./TableChange.ts"
 import { SchemaMemory } from "./SchemaMemory.ts"
 import { makeSingleFlight } from "../../shared/SingleFlight.ts"
 import { TableCache } from "./TableCache.ts"
+import { TableLookUps } from "./TableLookUps.ts"
 import type { TableInfo } from "./TableInfo.ts"
 
 /**
@@ -64,112 +63,21 @@ export class Inspector extends Context.Service<
       // Requests for unknown tables must not use up the connections that the lock breaker needs.
       const turns = yield* Semaphore.make(2)
       const cache = new TableCache()
-      const memoryOfBefore = yield* SchemaMemory
-
-      let serverVersionNum = newestVersionNum
-
-      /** Remembers all tables that were found; the OIDs that were looked for and are not there have vanished. */
-      const fetch = (read: Effect.Effect<Descriptions, PgError>, oids: ReadonlyArray<number>) =>
-        turns.withPermit(
-          Effect.suspend(() => {
-            const startedAt = cache.tick()
-            return Effect.map(read, (found) => {
-              serverVersionNum = found.serverVersionNum ?? serverVersionNum
-              const missing = new Set(oids)
-              for (const table of found.tables) {
-                missing.delete(table.oid)
-                cache.store(table, startedAt)
-              }
-              for (const oid of missing) cache.storeAbsence(oid, startedAt)
-              return found.tables
-            })
-          })
-        )
-
-      const readOids = (oids: ReadonlyArray<number>) => fetch(describeByOid(database, oids), oids)
-
-      const readName = (name: TableName) =>
-        Effect.gen(function* () {
-          const earlier = cache.byName(name)
-          const [found] = yield* fetch(describeByName(database, name), [])
-          // Somebody else has the name now, or nobody: what became of the table that had it?
-          if (earlier !== undefined && earlier.oid !== found?.oid) yield* readOids([earlier.oid])
-          return found
-        })
-
-      const readAll = (oids: ReadonlyArray<number>) =>
-        Effect.gen(function* () {
-          for (let from = 0; from < oids.length; from += tablesPerQuery) {
-            yield* readOids(oids.slice(from, from + tablesPerQuery))
-          }
-        })
-
-      const share = yield* makeSingleFlight<TableInfo | undefined, PgError>()
-
-      /** What is known without the database, from an earlier run if need be. */
-      const recall = (memory: () => TableInfo | undefined) =>
-        Effect.suspend(() => {
-          const remembered = memory()
-          if (remembered !== undefined) return Effect.succeed(remembered)
-          return Effect.map(memoryOfBefore.tables, (tables) => {
-            cache.restore(tables)
-            return memory()
-          })
-        })
-
-      const lookUp = (
-        key: string,
-        memory: () => TableInfo | undefined,
-        read: Effect.Effect<TableInfo | undefined, PgError>
-      ): Effect.Effect<TableInfo | undefined, PgError> =>
-        Effect.suspend(() => {
-          const known = memory()
-          if (known !== undefined && cache.isFresh(known.oid)) return Effect.succeed(known)
-          const asked = share(key, read).pipe(
-            Effect.flatMap(({ value, joined }) =>
-              // What was joined may have begun before the table was created.
-              value === undefined && joined
-                ? Effect.map(share(key, read), (again) => again.value)
-                : Effect.succeed(value)
-            ),
-            Effect.catch((error) =>
-              Effect.flatMap(recall(memory), (remembered) =>
-                remembered === undefined ? Effect.fail(error) : Effect.succeed(remembered)
-              )
-            )
-          )
-          // The question goes on for whoever comes next.
-          const impatient = Effect.andThen(
-            Effect.sleep(patienceMillis),
-            Effect.flatMap(recall(memory), (remembered) =>
-              remembered === undefined ? Effect.never : Effect.succeed(remembered)
-            )
-          )
-          return Effect.raceFirst(asked, impatient)
-        })
+      const lookUps = new TableLookUps({
+        database,
+        cache,
+        before: yield* SchemaMemory,
+        turns,
+        share: yield* makeSingleFlight<TableInfo | undefined, PgError>()
+      })
 
       return Inspector.of({
-        table: (schema, name) =>
-          lookUp(
-            JSON.stringify([schema, name]),
-            () => cache.byName({ schema, name }),
-            readName({ schema, name })
-          ),
-        tableNow: (schema, name) => {
-          const read = share(JSON.stringify([schema, name]), readName({ schema, name }))
-          return Effect.flatMap(read, ({ joined, value }) =>
-            joined ? Effect.map(read, (again) => again.value) : Effect.succeed(value)
-          ).pipe(Effect.timeoutOrElse({ duration: answerMillis, orElse: () => Effect.fail(noAnswer) }))
-        },
+        table: (schema, name) => lookUps.byName({ schema, name }),
+        tableNow: (schema, name) => lookUps.now({ schema, name }),
         whyAbsent: (schema, name) => turns.withPermit(whyAbsent(database, { schema, name })),
-        tableByOid: (oid) =>
-          lookUp(
-            String(oid),
-            () => cache.byOid(oid),
-            Effect.map(readOids([oid]), (found) => found[0])
-          ),
+        tableByOid: (oid) => lookUps.byOid(oid),
         remembered: (schema, name) => cache.byName({ schema, name }),
-        serverVersionNum: () => serverVersionNum,
+        serverVersionNum: () => lookUps.serverVersionNum,
         isFresh: (oid) => cache.isFresh(oid),
         all: () => cache.all(),
         restore: (tables) => cache.restore(tables),
@@ -177,13 +85,13 @@ export class Inspector extends Context.Service<
         readAgain: (oids) =>
           Effect.suspend(() => {
             for (const oid of oids) cache.invalidate(oid)
-            return readAll(oids)
+            return lookUps.readAll(oids)
           }),
         refresh: Effect.gen(function* () {
           const changes: Array<TableChange> = []
           const stop = cache.listen((change) => changes.push(change))
           const oids = cache.all().map((table) => table.oid)
-          return yield* readAll(oids).pipe(Effect.as(changes), Effect.ensuring(Effect.sync(stop)))
+          return yield* lookUps.readAll(oids).pipe(Effect.as(changes), Effect.ensuring(Effect.sync(stop)))
         }),
         onChange: (listener) =>
           Effect.asVoid(
@@ -196,17 +104,3 @@ export class Inspector extends Context.Service<
     })
   )
 }
-
-/** How long an answer is waited for when there is one from before. */
-const patienceMillis = 1000
-/** How long an answer is waited for when what is remembered must not do. */
-const answerMillis = 2000
-const noAnswer = ownPgError(
-  "connection_timeout",
-  `The catalogue gave no answer within ${answerMillis / 1000} s. The next request asks again.`
-)
-/** Keeps single statements short while tens of thousands of tables are compared. */
-const tablesPerQuery = 500
-
-/** Assumed until the database was asked: the latest that we know. */
-const newestVersionNum = 180000

@@ -14,7 +14,7 @@ import { makePublicationWatch } from "./PublicationWatch.ts"
 import { Reconciler } from "./Reconcile.ts"
 import { makeSettle } from "./Settle.ts"
 
-
+export type { EnsuredPublication, EnsuredTable }
 
 const defaultRemovalGraceMillis = 3_600_000
 const defaultLockTimeoutMillis = 5000

@@ -27,168 +27,210 @@ const io = <A>(run: () => Promise<A>): Effect.Effect<A, Failure> =>
       })
   })
 
+/** Where the rows that have come are. */
+type State =
+  /** In memory: all of them, as long as they are few. */
+  | { readonly _tag: "Held"; readonly pieces: Array<Buffer>; bytes: number }
+  /** In files of whole chunks. */
+  | { readonly _tag: "Spilled" }
+  /** Stored to the end, or given up. */
+  | { readonly _tag: "Finished" }
+
+/** The chunk that is being written to a file. */
+interface OpenChunk {
+  readonly index: number
+  file: DiskFile | undefined
+  position: number
+  crc: number
+}
+
 /**
  * Stores the snapshot of one shape. The shape can be read (`onReadable`) once its creation is durable and the first
  * rows of a large snapshot, or all of a small one, are there.
+ *
+ * ```text
+ * Held ── more than 32 KiB, or the end of a chunk ──► Spilled ── end ──► Finished
+ *   └──────────────────────── end ───────────────────────────────────────▲
+ * ```
  */
-export const makeSnapshotWriter = (
-  engine: StorageEngine,
-  shape: ShapeState,
-  onReadable: () => void
-): { readonly sink: SnapshotSink<Failure>; readonly close: Effect.Effect<void> } => {
-  let held: Array<Buffer> = []
-  let heldBytes = 0
-  let file: DiskFile | undefined
-  let inFiles = false
-  let index = 0
-  let position = 0
-  let crc = 0
-  const running = new RunningSnapshot()
+export class SnapshotWriter {
+  readonly sink: SnapshotSink<Failure> = {
+    write: (bytes) => this.write(bytes),
+    endChunk: () => this.endChunk,
+    end: () => this.end
+  }
 
-  const settled: Effect.Effect<void, Failure> = Effect.flatMap(
-    io(() => engine.settled()),
+  private state: State = { _tag: "Held", pieces: [], bytes: 0 }
+  private chunk: OpenChunk = openChunk(0)
+  private readonly running = new RunningSnapshot()
+  private readonly engine: StorageEngine
+  private readonly shape: ShapeState
+  private readonly onReadable: () => void
+
+  constructor(engine: StorageEngine, shape: ShapeState, onReadable: () => void) {
+    this.engine = engine
+    this.shape = shape
+    this.onReadable = onReadable
+  }
+
+  /** Gives up what is not finished: readers of the shape wait for no more rows. Nothing after `end`. */
+  readonly close: Effect.Effect<void> = Effect.promise(async () => {
+    this.finish()
+    this.shape.running = undefined
+    const { file } = this.chunk
+    this.chunk.file = undefined
+    await file?.close()
+  })
+
+  private finish(): void {
+    this.state = { _tag: "Finished" }
+    this.running.finished = true
+    this.running.advanced()
+  }
+
+  /** Everything so far is durable, and storage is still ours. */
+  private readonly settled: Effect.Effect<void, Failure> = Effect.flatMap(
+    io(() => this.engine.settled()),
     (ours) => (ours ? Effect.void : Effect.fail(takenOver))
   )
 
   /** The shape must still be there: the stream may have dropped it meanwhile. */
-  const alive: Effect.Effect<void, Failure> = Effect.suspend(() =>
-    shape.dropped
+  private readonly alive: Effect.Effect<void, Failure> = Effect.suspend(() =>
+    this.shape.dropped
       ? Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" }))
       : Effect.void
   )
 
-  const append = (bytes: Buffer) =>
-    io(async () => {
-      if (file === undefined) {
-        if (index === 0) {
-          await makeDirectories(engine.paths.disk, shapeDir(engine.paths, shape.handle))
-          if (engine.options.durableWrites) await engine.paths.disk.syncDirectory(engine.paths.shapes)
-        }
-        file = await engine.paths.disk.openToWrite(
-          snapshotChunkFile(engine.paths, shape.handle, index),
-          "empty"
-        )
-        position = 0
-        crc = 0
-      }
-      await writeFully(file, bytes, position)
-      position += bytes.length
-      crc = crc32(bytes, crc)
-      running.writtenBytes = position
-      running.advanced()
+  private write(bytes: Buffer): Effect.Effect<void, Failure> {
+    return Effect.gen({ self: this }, function* () {
+      yield* this.alive
+      const { state } = this
+      if (state._tag !== "Held") return yield* this.append(bytes)
+      state.pieces.push(Buffer.from(bytes))
+      state.bytes += bytes.length
+      if (state.bytes > inlineBytes) yield* this.spill(state.pieces)
     })
-
-  /** From memory to a file: the snapshot turned out to be large. */
-  const spill: Effect.Effect<void, Failure> = Effect.gen(function* () {
-    inFiles = true
-    shape.running = running
-    const bytes = Buffer.concat(held)
-    held = []
-    heldBytes = 0
-    yield* append(bytes)
-    yield* settled
-    running.readable = true
-    engine.store.wake(shape)
-    onReadable()
-  })
-
-  const write = (bytes: Buffer): Effect.Effect<void, Failure> =>
-    Effect.gen(function* () {
-      yield* alive
-      if (inFiles) return yield* append(bytes)
-      held.push(Buffer.from(bytes))
-      heldBytes += bytes.length
-      if (heldBytes > inlineBytes) yield* spill
-    })
-
-  /** The chunk's file is whole and durable; nobody is told yet. */
-  const closeFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
-    yield* alive
-    if (!inFiles) yield* spill
-    if (file === undefined) yield* append(Buffer.alloc(0))
-    const done = file
-    file = undefined
-    yield* io(async () => {
-      try {
-        if (engine.options.durableWrites) await done?.sync()
-      } finally {
-        await done?.close()
-      }
-      if (engine.options.durableWrites)
-        await engine.paths.disk.syncDirectory(shapeDir(engine.paths, shape.handle))
-    })
-    if (engine.writer === undefined) return yield* takenOver
-  })
-
-  const chunkNotice = () => ({ t: "chunk", id: shape.id, index, bytes: position, crc }) as const
-
-  const nextChunk = () => {
-    index++
-    running.index = index
-    running.writtenBytes = 0
-    running.advanced()
-    engine.store.wake(shape)
   }
 
-  const finishFile: Effect.Effect<void, Failure> = Effect.map(closeFile, () => {
-    engine.writing?.write(chunkNotice())
-    nextChunk()
+  private append(bytes: Buffer): Effect.Effect<void, Failure> {
+    return io(async () => {
+      const { chunk, running } = this
+      const file = (chunk.file ??= await this.openFile(chunk.index))
+      await writeFully(file, bytes, chunk.position)
+      chunk.position += bytes.length
+      chunk.crc = crc32(bytes, chunk.crc)
+      running.writtenBytes = chunk.position
+      running.advanced()
+    })
+  }
+
+  private async openFile(index: number): Promise<DiskFile> {
+    const { options, paths } = this.engine
+    if (index === 0) {
+      await makeDirectories(paths.disk, shapeDir(paths, this.shape.handle))
+      if (options.durableWrites) await paths.disk.syncDirectory(paths.shapes)
+    }
+    return paths.disk.openToWrite(snapshotChunkFile(paths, this.shape.handle, index), "empty")
+  }
+
+  /** From memory to a file: the snapshot turned out to be large. */
+  private spill(pieces: ReadonlyArray<Buffer>): Effect.Effect<void, Failure> {
+    return Effect.gen({ self: this }, function* () {
+      this.state = { _tag: "Spilled" }
+      this.shape.running = this.running
+      yield* this.append(Buffer.concat(pieces))
+      yield* this.settled
+      this.running.readable = true
+      this.engine.store.wake(this.shape)
+      this.onReadable()
+    })
+  }
+
+  /** The chunk's file is whole and durable; nobody is told yet. */
+  private readonly closeFile: Effect.Effect<void, Failure> = Effect.gen({ self: this }, function* () {
+    yield* this.alive
+    if (this.state._tag === "Held") yield* this.spill(this.state.pieces)
+    if (this.chunk.file === undefined) yield* this.append(Buffer.alloc(0))
+    const { file } = this.chunk
+    this.chunk.file = undefined
+    const { options, paths } = this.engine
+    yield* io(async () => {
+      try {
+        if (options.durableWrites) await file?.sync()
+      } finally {
+        await file?.close()
+      }
+      if (options.durableWrites) await paths.disk.syncDirectory(shapeDir(paths, this.shape.handle))
+    })
+    if (this.engine.writer === undefined) return yield* takenOver
   })
+
+  private chunkNotice() {
+    const { crc, index, position } = this.chunk
+    return { t: "chunk", id: this.shape.id, index, bytes: position, crc } as const
+  }
+
+  private nextChunk(): void {
+    this.chunk = openChunk(this.chunk.index + 1)
+    this.running.index = this.chunk.index
+    this.running.writtenBytes = 0
+    this.running.advanced()
+    this.engine.store.wake(this.shape)
+  }
+
+  private readonly endChunk: Effect.Effect<void, Failure> = Effect.suspend(() =>
+    Effect.map(this.closeFile, () => {
+      this.engine.writing?.write(this.chunkNotice())
+      this.nextChunk()
+    })
+  )
 
   /**
    * Nobody gets the end of the snapshot before it is certain that the snapshot is not dropped as one that was cut off: a
    * client that has all of it never has to fetch it again.
    */
-  const finishLastFile: Effect.Effect<void, Failure> = Effect.gen(function* () {
-    yield* closeFile
-    const notices = [chunkNotice(), { t: "complete", id: shape.id, chunks: index + 1 } as const]
+  private readonly finishLastFile: Effect.Effect<void, Failure> = Effect.gen({ self: this }, function* () {
+    const { engine, shape } = this
+    yield* this.closeFile
+    const complete = { t: "complete", id: shape.id, chunks: this.chunk.index + 1 } as const
+    const notices = [this.chunkNotice(), complete]
     const segment = engine.writer?.segment ?? 0
     for (const notice of notices) engine.writer?.notice(notice)
-    yield* settled
-    yield* alive
+    yield* this.settled
+    yield* this.alive
     for (const notice of notices) {
       // A checkpoint that was written meanwhile may stand for the segment, and does not know of it.
       if (engine.oldestSegment > segment) engine.writing?.write(notice)
       else engine.store.apply(notice)
     }
-    nextChunk()
+    this.nextChunk()
   })
 
-  const finishInline: Effect.Effect<void, Failure> = Effect.gen(function* () {
-    yield* alive
-    const writer = engine.writer
-    if (writer === undefined) return yield* takenOver
-    const payload = Buffer.allocUnsafe(8 + heldBytes)
-    payload.writeUInt32LE(shape.id, 0)
-    payload.writeUInt32LE(0, 4)
-    Buffer.concat(held).copy(payload, 8)
-    const { segment, position: at } = writer.appendBetween(recordKind.inlineChunk, payload)
-    engine.store.inlineChunk(shape.id, 0, segment, at + 8, heldBytes)
-    held = []
-  })
-
-  const end: Effect.Effect<void, Failure> = Effect.gen(function* () {
-    const small = !inFiles
-    if (small) {
-      yield* finishInline
-      if (engine.writer === undefined) return yield* takenOver
+  private finishInline(pieces: ReadonlyArray<Buffer>, bytes: number): Effect.Effect<void, Failure> {
+    return Effect.gen({ self: this }, function* () {
+      const { engine, shape } = this
+      yield* this.alive
+      const { writer } = engine
+      if (writer === undefined) return yield* takenOver
+      const payload = Buffer.allocUnsafe(8 + bytes)
+      payload.writeUInt32LE(shape.id, 0)
+      payload.writeUInt32LE(0, 4)
+      Buffer.concat(pieces).copy(payload, 8)
+      const { segment, position: at } = writer.appendBetween(recordKind.inlineChunk, payload)
+      engine.store.inlineChunk(shape.id, 0, segment, at + 8, bytes)
       engine.writing?.write({ t: "complete", id: shape.id, chunks: 1 })
-    } else yield* finishLastFile
-    running.finished = true
-    running.advanced()
-    yield* settled
-    shape.running = undefined
-    if (small) onReadable()
-  })
-
-  return {
-    sink: { write, endChunk: () => finishFile, end: () => end },
-    close: Effect.promise(async () => {
-      running.finished = true
-      running.advanced()
-      shape.running = undefined
-      await file?.close()
-      file = undefined
     })
   }
+
+  private readonly end: Effect.Effect<void, Failure> = Effect.gen({ self: this }, function* () {
+    const { state } = this
+    if (state._tag === "Held") yield* this.finishInline(state.pieces, state.bytes)
+    else yield* this.finishLastFile
+    this.finish()
+    yield* this.settled
+    this.shape.running = undefined
+    if (state._tag === "Held") this.onReadable()
+  })
 }
+
+const openChunk = (index: number): OpenChunk => ({ index, file: undefined, position: 0, crc: 0 })
