@@ -4,16 +4,9 @@ import { startDuty } from "../shared/Duty.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
+import { firstRetryMillis, longestRetryMillis, provenMillis, sayAgainMillis } from "./InstanceTimings.ts"
 import { Instance, InstanceFailed } from "./Instance.ts"
 import { nowMillis } from "../shared/Timers.ts"
-
-/** From a failure to the next attempt; then twice as long each time. */
-const firstRetryMillis = 1_000
-const longestRetryMillis = 10_000
-/** An attempt that waits for the lock, and has not failed by then, has found nothing to be mended. */
-const provenMillis = 5_000
-/** The same failure is said again after this. */
-const sayAgainMillis = 600_000
 
 export interface InstanceInBackgroundOptions<R = never> {
   /**

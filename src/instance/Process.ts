@@ -5,10 +5,8 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { makeSupervisor } from "../shared/Duty.ts"
 import { nowMillis } from "../shared/Timers.ts"
+import { lastAnswersMillis } from "./InstanceTimings.ts"
 import { Instance, InstanceFailed } from "./Instance.ts"
-
-/** For the answers to requests that were held until the end. */
-const lastAnswersMillis = 500
 
 /**
  * Runs an instance until it is asked to stop, then drains it: the lock is given back first, open requests are answered

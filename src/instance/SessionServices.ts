@@ -29,15 +29,15 @@ import type { StoragePaths } from "../storage/disk/StorageDir.ts"
 import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue } from "../where/index.ts"
-import { CatalogueAhead } from "./CatalogueAhead.ts"
-import { keepSchema } from "./KeepSchema.ts"
+import { CatalogueAhead } from "./duties/CatalogueAhead.ts"
+import { keepSchema } from "./duties/KeepSchema.ts"
 import { measuredSnapshotter } from "./MeasuredSnapshotter.ts"
-import { CatalogueRecord, type RecordFile } from "./CatalogueRecord.ts"
-import { TableNews } from "./TableNews.ts"
-import { watchTables } from "./TableWatch.ts"
+import { CatalogueRecord, type RecordFile } from "./duties/CatalogueRecord.ts"
+import { tableWatchMillis } from "./duties/DutyTimings.ts"
+import { catalogueRetryMillis } from "./InstanceTimings.ts"
+import { TableNews } from "./duties/TableNews.ts"
+import { watchTables } from "./duties/TableWatch.ts"
 
-const catalogueRetryMillis = 500
-const tableWatchMillis = 1000
 /** The stream counts time from the year 2000. */
 const postgresEpochMillis = Date.UTC(2000, 0, 1)
 

@@ -6,7 +6,6 @@ export interface TakeoverFacts {
   readonly storedSource: StreamSource | undefined
   readonly source: StreamSource
   readonly shapes: number
-  readonly publicationCreated: boolean
   readonly slotCreated: boolean
   /** Postgres may have forgotten everything before this. */
   readonly confirmedFlushLsn: bigint

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, type Scope } from "effect"
-import { CatalogueAhead } from "../../src/instance/CatalogueAhead.ts"
+import { CatalogueAhead } from "../../src/instance/duties/CatalogueAhead.ts"
 import { ownPgError, type PgError } from "../../src/postgres/errors/PgError.ts"
 import type { TableChange } from "../../src/postgres/catalogue/TableChange.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"

@@ -8,7 +8,6 @@ const facts: TakeoverFacts = {
   storedSource: source,
   source,
   shapes: 2,
-  publicationCreated: false,
   slotCreated: false,
   confirmedFlushLsn: 100n,
   storedLsn: 100n

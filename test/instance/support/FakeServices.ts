@@ -1,6 +1,6 @@
 import { Context, Effect, Layer } from "effect"
 import type { Config } from "../../../src/config/BatonConfig.ts"
-import { Warmth } from "../../../src/instance/Warmth.ts"
+import { Warmth } from "../../../src/instance/duties/Warmth.ts"
 import { Inspector } from "../../../src/postgres/catalogue/Inspector.ts"
 import { ownPgError, type PgErrorKind } from "../../../src/postgres/errors/PgError.ts"
 import { AdminPool } from "../../../src/postgres/connection/Pools.ts"

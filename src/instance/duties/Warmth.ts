@@ -1,13 +1,12 @@
 import { Context, Effect, Layer } from "effect"
-import { Config } from "../config/BatonConfig.ts"
-import { describeByOid } from "../postgres/catalogue/DescribeTables.ts"
-import { AdminPool } from "../postgres/connection/Pools.ts"
-import { readPublication } from "../postgres/publication/PublicationState.ts"
-import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
-import { Storage } from "../storage/Storage.ts"
+import { Config } from "../../config/BatonConfig.ts"
+import { describeByOid } from "../../postgres/catalogue/DescribeTables.ts"
+import { AdminPool } from "../../postgres/connection/Pools.ts"
+import { readPublication } from "../../postgres/publication/PublicationState.ts"
+import { SnapshotSessions } from "../../registry/snapshot/SnapshotSessions.ts"
+import { Storage } from "../../storage/Storage.ts"
+import { warmMillis } from "./DutyTimings.ts"
 
-/** More often than idle connections are closed. */
-const everyMillis = 20_000
 /** What a takeover, and the first shape after it, need at the same time. */
 const adminConnections = 2
 /** Tables that are looked at: those with the first shapes. */
@@ -28,7 +27,7 @@ export class Warmth extends Context.Service<
      */
     readonly keep: Effect.Effect<never>
   }
->()("baton/instance/Warmth") {
+>()("baton/instance/duties/Warmth") {
   static readonly layer = Layer.effect(
     Warmth,
     Effect.gen(function* () {
@@ -56,7 +55,7 @@ export class Warmth extends Context.Service<
         Effect.catch((error) =>
           Effect.logDebug(`Connections for a takeover are not ready: ${error.message}`)
         ),
-        Effect.andThen(Effect.sleep(everyMillis)),
+        Effect.andThen(Effect.sleep(warmMillis)),
         Effect.forever
       )
       return { keep: replicationIdleTimeoutMillis === undefined ? keep : Effect.never }

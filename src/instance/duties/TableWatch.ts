@@ -5,11 +5,11 @@ import {
   type LookedAt,
   lookAtCatalogue,
   newsBetween
-} from "../postgres/catalogue/CatalogueLook.ts"
-import { lookAtObjects } from "../postgres/ObjectLook.ts"
-import type { PgError } from "../postgres/errors/PgError.ts"
-import type { Queryable } from "../postgres/connection/SessionPool.ts"
-import type { Timers } from "../shared/Timers.ts"
+} from "../../postgres/catalogue/CatalogueLook.ts"
+import { lookAtObjects } from "../../postgres/ObjectLook.ts"
+import type { PgError } from "../../postgres/errors/PgError.ts"
+import type { Queryable } from "../../postgres/connection/SessionPool.ts"
+import type { Timers } from "../../shared/Timers.ts"
 import type { CatalogueRecord } from "./CatalogueRecord.ts"
 
 /**

@@ -1,11 +1,10 @@
 import { Effect } from "effect"
-import type { Inspector } from "../postgres/catalogue/Inspector.ts"
-import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
-import { type SchemaFile, writeSchemaFile } from "../storage/SchemaFiles.ts"
-import type { StoragePaths } from "../storage/disk/StorageDir.ts"
-import type { Catalogue, TypeCatalogue } from "../where/index.ts"
-
-const everyMillis = 500
+import type { Inspector } from "../../postgres/catalogue/Inspector.ts"
+import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
+import { type SchemaFile, writeSchemaFile } from "../../storage/SchemaFiles.ts"
+import type { StoragePaths } from "../../storage/disk/StorageDir.ts"
+import { keepSchemaMillis } from "./DutyTimings.ts"
+import type { Catalogue, TypeCatalogue } from "../../where/index.ts"
 
 const keep = (paths: StoragePaths, file: SchemaFile, content: unknown, kept: () => void) =>
   Effect.tryPromise(() => writeSchemaFile(paths, file, content)).pipe(
@@ -31,7 +30,7 @@ export const keepSchema = (options: {
     let keptText = "[]"
     let keptTypes: TypeCatalogue | undefined
     while (true) {
-      yield* Effect.sleep(everyMillis)
+      yield* Effect.sleep(keepSchemaMillis)
       const inUse = new Set(options.tables())
       const tables = options.inspector.all().filter((table) => inUse.has(table.oid))
       if (tables.length !== keptTables.length || tables.some((table, i) => table !== keptTables[i])) {

@@ -1,16 +1,13 @@
 import { Deferred, Effect } from "effect"
-import type { BatonConfig } from "../config/BatonConfig.ts"
-import type { HealthRef } from "../health/HealthRef.ts"
-import { Maintenance } from "../storage/Maintenance.ts"
-import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { BatonConfig } from "../../config/BatonConfig.ts"
+import type { HealthRef } from "../../health/HealthRef.ts"
+import { Maintenance } from "../../storage/Maintenance.ts"
+import { fenceCheckMillis, longestMaintenanceMillis, removalDelayIntervals } from "./DutyTimings.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
 
-const longestMaintenanceMillis = 1000
-const fenceCheckMillis = 2000
 /** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
 const retainedSegments = 4
 const retainedEntries = 4_000_000
-/** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
-const removalDelayIntervals = 3
 
 /** How a turn as holder of the lock ended. */
 export type TurnEnd = "idle" | "fenced" | "storageGone" | "beginAnew"

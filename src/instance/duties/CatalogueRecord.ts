@@ -1,7 +1,7 @@
 import { Effect, Semaphore } from "effect"
-import type { CatalogueLook, KnownPublished } from "../postgres/catalogue/CatalogueLook.ts"
-import { type Facts, isAnother } from "../postgres/ObjectLook.ts"
-import type { ShapesByTable } from "../registry/routing/ShapesByTable.ts"
+import type { CatalogueLook, KnownPublished } from "../../postgres/catalogue/CatalogueLook.ts"
+import { type Facts, isAnother } from "../../postgres/ObjectLook.ts"
+import type { ShapesByTable } from "../../registry/routing/ShapesByTable.ts"
 
 /** Where a record outlives the process. */
 export interface RecordFile {

@@ -1,10 +1,9 @@
 import { Deferred, Effect, type Scope } from "effect"
-import type { Inspector } from "../postgres/catalogue/Inspector.ts"
-import type { TableChange } from "../postgres/catalogue/TableChange.ts"
-import type { Timers } from "../shared/Timers.ts"
+import type { Inspector } from "../../postgres/catalogue/Inspector.ts"
+import type { TableChange } from "../../postgres/catalogue/TableChange.ts"
+import { aheadValidMillis } from "./DutyTimings.ts"
+import type { Timers } from "../../shared/Timers.ts"
 
-/** What is known from ahead counts for so long: a table whose first change comes later is asked about again. */
-const validMillis = 1000
 /** More would take longer than the question about the few that change first. */
 const mostTables = 256
 
@@ -60,7 +59,7 @@ export class CatalogueAhead {
   /** Completes when the answer about this table is there; `undefined` if it has to be asked for. Once for each table. */
   answer(oid: number): Effect.Effect<void> | undefined {
     const { look } = this
-    if (look === undefined || this.timers.nowMillis() - look.beganMillis > validMillis) return undefined
+    if (look === undefined || this.timers.nowMillis() - look.beganMillis > aheadValidMillis) return undefined
     return look.oids.delete(oid) ? Deferred.await(look.over) : undefined
   }
 

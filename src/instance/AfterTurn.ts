@@ -1,0 +1,85 @@
+import { Cause, Data, Exit, Option } from "effect"
+import type { HealthEvent } from "../health/HealthState.ts"
+import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
+import type { DutyDied } from "../shared/Duty.ts"
+import type { TurnEnd } from "./duties/StorageDuties.ts"
+
+/** Storage cannot be taken over now: what an operator has to mend. */
+export class StorageFailed extends Data.TaggedError("StorageFailed")<{ readonly message: string }> {}
+
+/** Why a turn could not go on: connection, lock or stream; storage; a duty that it cannot do without. */
+export type TurnFailure = PgError | StorageFailed | DutyDied
+
+/**
+ * What an instance does after a turn as holder of the lock, or after an attempt at one.
+ *
+ * `Stop`   the instance was interrupted
+ * `Begin`  it asks for the lock again at once
+ * `Sleep`  it does so when a request wakes it
+ * `Pause`  it does so after a pause, which grows with the number of failures in a row
+ * `Fail`   an operator has to mend something first: `run` fails
+ */
+export type AfterTurn =
+  | { readonly _tag: "Stop" }
+  | { readonly _tag: "Begin" | "Sleep"; readonly event: HealthEvent }
+  | { readonly _tag: "Fail"; readonly event: HealthEvent; readonly message: string }
+  | {
+      readonly _tag: "Pause"
+      readonly event: HealthEvent
+      readonly warning: string | undefined
+      readonly isConnecting: boolean
+    }
+
+/** Postgres has given up the slot, or cannot give out what it holds. */
+export const needsNewSlot = (error: TurnFailure): boolean =>
+  error._tag === "PgError" && error.recovery === "recreateSlot"
+
+/**
+ * The supervisor's table: what follows from the end of a turn. `wasActive`: the state says that it still streams;
+ * `everActive`: it has streamed at some time, so its configuration is right; `delayMillis`: the pause that would follow.
+ */
+export const afterTurn = (
+  exit: Exit.Exit<TurnEnd, TurnFailure>,
+  facts: { readonly wasActive: boolean; readonly everActive: boolean; readonly delayMillis: number }
+): AfterTurn => {
+  if (Exit.isSuccess(exit))
+    // Whoever was frozen may find that it is fenced off, and that nothing has happened for long, at the same moment.
+    return exit.value === "idle" && facts.wasActive
+      ? { _tag: "Sleep", event: "slept" }
+      : { _tag: "Begin", event: "lockLost" }
+  const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (failure === undefined && Cause.hasInterruptsOnly(exit.cause)) return { _tag: "Stop" }
+  switch (failure?._tag) {
+    case "DutyDied":
+      // It is in the log already.
+      return failure.after === "endProcess"
+        ? { _tag: "Fail", event: "lockLost", message: failure.message }
+        : { _tag: "Pause", event: "lockLost", warning: undefined, isConnecting: true }
+    case "StorageFailed":
+      return {
+        _tag: "Pause",
+        event: "storageFailed",
+        warning: `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again in ${facts.delayMillis} ms; shapes that exist are served, new ones cannot be made.`,
+        isConnecting: false
+      }
+    default:
+      return afterPgError(failure ?? ownPgError("unknown", stumbled(exit.cause)), facts.everActive, failure)
+  }
+}
+
+const afterPgError = (error: PgError, everActive: boolean, given: PgError | undefined): AfterTurn => {
+  const event = error.unreachable ? "databaseDown" : "lockLost"
+  if (error.recovery === "fatal" && !everActive) return { _tag: "Fail", event, message: error.message }
+  return {
+    _tag: "Pause",
+    event,
+    warning:
+      given === undefined || needsNewSlot(error)
+        ? error.message
+        : `Database connection in replication mode failed: ${error.message}`,
+    isConnecting: true
+  }
+}
+
+const stumbled = (cause: Cause.Cause<unknown>): string =>
+  `The instance stumbled: ${Cause.pretty(cause)}. It is tried again.`

@@ -1,0 +1,24 @@
+import { Effect } from "effect"
+import type { RegistrySession } from "../registry/RegistrySession.ts"
+import type { CurrentSession } from "../registry/ShapeRegistryLive.ts"
+import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
+import type { Timers } from "../shared/Timers.ts"
+import { Steps } from "../telemetry/Steps.ts"
+import { handBackMillis } from "./InstanceTimings.ts"
+
+/** No more shapes; what was received is made durable and acknowledged; then the lock is free. */
+export const handBack = (
+  sessions: CurrentSession["Service"],
+  timers: Timers,
+  connection: ReplicationConnection,
+  session: RegistrySession
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const steps = new Steps(timers.nowMillis)
+    sessions.set(undefined)
+    yield* Effect.promise(() => session.sink.handBack()).pipe(Effect.timeoutOption(handBackMillis))
+    steps.done("flush")
+    yield* connection.close
+    steps.done("close")
+    yield* Effect.logDebug(`Giving the lock back step by step: ${steps}`)
+  })

@@ -1,0 +1,99 @@
+import { Effect } from "effect"
+import type { PgError } from "../postgres/errors/PgError.ts"
+import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
+import type { RegistrySession } from "../registry/RegistrySession.ts"
+import type { ReplicationStream } from "../replication/ReplicationStream.ts"
+import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { StreamSource } from "../storage/state/ShapeStore.ts"
+import type { Steps } from "../telemetry/Steps.ts"
+import { needsNewSlot } from "./AfterTurn.ts"
+import type { SessionServices } from "./SessionServices.ts"
+import { reasonToPurge, type TakeoverFacts } from "./Takeover.ts"
+
+/** What a takeover does about storage once it knows where the stream comes from. */
+export interface SourcePlan {
+  /** Why all shapes start over; `undefined` when they go on. */
+  readonly stale: string | undefined
+  /** Storage has to be told where its changes come from. */
+  readonly isNew: boolean
+  /**
+   * That has to be durable before the stream begins. What is as it was when the journal ended need not be: nothing of the
+   * stream is acknowledged before.
+   */
+  readonly mustBeDurable: boolean
+}
+
+export const planSource = (
+  facts: TakeoverFacts & { readonly slotIsLost: boolean; readonly publicationRepaired: boolean }
+): SourcePlan => {
+  const { source, storedSource } = facts
+  const stale =
+    reasonToPurge(facts) ??
+    (facts.publicationRepaired ? "the publication did not carry all operations" : undefined)
+  const isNew =
+    facts.slotIsLost ||
+    storedSource?.systemId !== source.systemId ||
+    storedSource.timeline !== source.timeline ||
+    storedSource.slot !== source.slot
+  return { stale, isNew, mustBeDurable: isNew || stale !== undefined }
+}
+
+interface SourceServices {
+  readonly engine: StorageEngine
+  readonly replication: ReplicationStream["Service"]
+  readonly record: SessionServices["Service"]["record"]
+  readonly slotName: string
+}
+
+/** Makes a new slot in place of one that Postgres has given up. */
+const usableSlot = (replication: ReplicationStream["Service"], connection: ReplicationConnection) =>
+  replication
+    .ensureSlot(connection)
+    .pipe(
+      Effect.catchIf(needsNewSlot, ({ message }) =>
+        Effect.logWarning(message).pipe(
+          Effect.andThen(replication.dropSlot(connection)),
+          Effect.andThen(replication.ensureSlot(connection))
+        )
+      )
+    )
+
+/** From the publication to a slot that storage goes on from, or starts over from. Then the stream can begin. */
+export const prepareSource = (
+  { engine, record, replication, slotName }: SourceServices,
+  connection: ReplicationConnection,
+  session: RegistrySession,
+  ensured: EnsuredPublication,
+  steps: Steps
+): Effect.Effect<void, PgError> =>
+  Effect.gen(function* () {
+    const { store } = engine
+    // A slot of before does not go with a new publication: Postgres would fail to decode with it.
+    if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
+    const slot = yield* usableSlot(replication, connection)
+    steps.done("slot")
+    const { systemId, timeline } = connection
+    const source: StreamSource = { systemId, timeline, slot: slotName }
+    const plan = planSource({
+      storedSource: store.source,
+      source,
+      shapes: store.count,
+      slotCreated: slot.created,
+      confirmedFlushLsn: slot.confirmedFlushLsn,
+      storedLsn: store.positionLsn,
+      slotIsLost: store.slotIsLost,
+      publicationRepaired: ensured.repaired
+    })
+    if (plan.stale !== undefined) session.purge(plan.stale)
+    // What it was like before counts for shapes from before.
+    record.begin(session.shapes)
+    if (plan.isNew) engine.writing?.write({ t: "source", ...source })
+    session.sink.startAt(slot.confirmedFlushLsn)
+    if (plan.mustBeDurable) {
+      yield* Effect.promise(async () => {
+        await engine.writer?.durable()
+      })
+    }
+    steps.done("position")
+  })

@@ -1,0 +1,26 @@
+/**
+ * How often the duties of an instance look after what is theirs, in one place. docs/upgrade.md names those that an operator can
+ * notice.
+ */
+
+/** How often a waiting instance looks for shapes whose conditions it does not know. */
+export const preparingMillis = 500
+/** How often a waiting instance uses its connections: more often than idle ones are closed. */
+export const warmMillis = 20_000
+
+/** How often storage is tidied up, unless the clean-up interval is shorter. */
+export const longestMaintenanceMillis = 1000
+/** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
+export const removalDelayIntervals = 3
+/** How often the writer looks whether another instance has taken over storage. */
+export const fenceCheckMillis = 2000
+
+/** How often the catalogue is looked at. */
+export const tableWatchMillis = 1000
+/** How often it is seen whether what the catalogue says is to be written down again. */
+export const keepSchemaMillis = 500
+/** What was asked ahead counts for so long: a table whose first change comes later is asked about again. */
+export const aheadValidMillis = 1000
+
+/** How often it is seen whether changes have come, where there is an idle time-out. */
+export const idleLookMillis = 1000
