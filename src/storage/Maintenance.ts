@@ -11,6 +11,7 @@ import {
   openCheckpointWriter
 } from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
+import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
 import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
@@ -58,7 +59,7 @@ export class Maintenance {
   }
 
   /** One round. Call again after a segment has been finished, and every few seconds. */
-  round(): Effect.Effect<void, CheckpointError, Scope.Scope> {
+  round(): Effect.Effect<void, CheckpointError | DiskFault, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       yield* this.writeIndexes()
       while (this.isDue()) {
@@ -66,14 +67,14 @@ export class Maintenance {
         if (head === undefined || !(yield* this.writeCheckpoint(head))) break
         yield* this.writeIndexes()
       }
-      yield* Effect.promise(() => this.removeDoomed())
-      yield* Effect.promise(() => this.removeDropped())
+      yield* fromDisk(() => this.removeDoomed())
+      yield* fromDisk(() => this.removeDropped())
       if (
         !this.collected &&
         this.engine.timers.nowMillis() - this.startedAtMillis > this.options.removalDelayMillis
       ) {
+        yield* fromDisk(() => this.collectOrphans())
         this.collected = true
-        yield* Effect.promise(() => this.collectOrphans())
       }
     })
   }
@@ -113,20 +114,20 @@ export class Maintenance {
   }
 
   /** Moves the oldest segments. Returns what the next checkpoint begins with; `undefined` when moving has to wait. */
-  private moveOldest(): Effect.Effect<CheckpointHead | undefined> {
+  private moveOldest(): Effect.Effect<CheckpointHead | undefined, DiskFault> {
     return Effect.gen({ self: this }, function* () {
       const engine = this.engine
       const first = engine.oldestSegment
       const writer = engine.writer
       if (engine.segments.epochOf(first) === undefined || writer === undefined) return undefined
-      const segment = yield* Effect.promise(() => this.lastToMove(writer))
+      const segment = yield* fromDisk(() => this.lastToMove(writer))
       const ends = engine.segmentEnds.get(segment)
       if (ends === undefined) return undefined
       for (const shape of engine.store.all()) {
         // Which of its entries count is not known yet.
         if (shape.undecided !== undefined && (shape.tail?.segment(0) ?? Infinity) <= segment) return undefined
       }
-      if (!(yield* Effect.promise(() => engine.settled()))) return undefined
+      if (!(yield* fromDisk(() => engine.settled()))) return undefined
       const shapes = yield* Effect.tryPromise({
         try: () =>
           moveSegments({
@@ -150,7 +151,7 @@ export class Maintenance {
       )
       if (shapes === undefined || engine.writer !== writer) return undefined
       engine.writing?.write({ t: "moved", segment, shapes })
-      if (!(yield* Effect.promise(() => engine.settled()))) return undefined
+      if (!(yield* fromDisk(() => engine.settled()))) return undefined
       return {
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,
         segment: segment + 1,
@@ -163,15 +164,17 @@ export class Maintenance {
   }
 
   /** False when another instance has taken over meanwhile: then it is not written. */
-  private writeCheckpoint(head: CheckpointHead): Effect.Effect<boolean, CheckpointError, Scope.Scope> {
+  private writeCheckpoint(
+    head: CheckpointHead
+  ): Effect.Effect<boolean, CheckpointError | DiskFault, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const { engine } = this
       const epoch = engine.writer?.epoch
       if (epoch === undefined) return false
       this.checkpoint ??= yield* openCheckpointWriter(engine.paths, epoch, this.options.meta)
       if (!(yield* this.checkpoint.write(engine.store, head, () => engine.settled()))) return false
-      yield* Effect.promise(() => removeEpochsBefore(engine.paths, head.epoch))
-      yield* Effect.promise(() => this.doomSegments(head.segment))
+      yield* fromDisk(() => removeEpochsBefore(engine.paths, head.epoch))
+      yield* fromDisk(() => this.doomSegments(head.segment))
       return true
     })
   }
@@ -210,8 +213,14 @@ export class Maintenance {
     const { store, paths } = this.engine
     if (store.removed.length === 0) return
     const dropped = store.removed.splice(0)
-    if (!(await this.engine.settled())) return
-    for (const shape of dropped) await paths.disk.removeTree(shapeDir(paths, shape.handle))
+    try {
+      if (!(await this.engine.settled())) return
+      for (const shape of dropped) await paths.disk.removeTree(shapeDir(paths, shape.handle))
+    } catch (error) {
+      // The next round tries again.
+      store.removed.push(...dropped)
+      throw error
+    }
   }
 
   /** Files of shapes that no record speaks of, and files of which the writing was not finished: left over from a crash. */

@@ -11,6 +11,7 @@ import { moveSegments } from "../../src/storage/logs/LogFileWriter.ts"
 import { parseSegmentFile, shapeDir } from "../../src/storage/disk/StorageDir.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import {
   changes,
@@ -98,6 +99,34 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(second, shape, snapshotEnd)), numbered(1, 80))
     const third = await open(path)
     assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), numbered(1, 80))
+  })
+
+  it("comes back to whatever a disk has refused to remove", async () => {
+    const disk = new FaultyDisk([directory()])
+    const engine = await open(FaultyDisk.directory, { disk: disk.mount(), metaDir: directories.at(-1) ?? "" })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    const work = maintenanceOf(engine)
+    await write(engine, shape, 1, 40)
+    await work.round()
+    const path = shapeDir(engine.paths, shape.handle)
+    assert.isDefined(await engine.paths.disk.stat(path))
+    engine.writing?.write({ t: "dropped", ids: [shape.id], reason: "the test wants it" })
+    for (const meeting of [
+      { operation: "remove", path: /shapes/ },
+      { operation: "list", path: /epochs/ }
+    ] as const) {
+      const fault = disk.fail(meeting, "EMFILE")
+      const refused = await work.round().then(
+        () => undefined,
+        (error: unknown) => error
+      )
+      assert.isAbove(fault.hits(), 0)
+      assert.match(String(refused), new RegExp(`cannot ${meeting.operation} /data/.*EMFILE`))
+      fault.end()
+    }
+    await work.round()
+    assert.isUndefined(await engine.paths.disk.stat(path))
   })
 
   it("a checkpoint knows of the last transaction, and of the last position, in the segment before it", async () => {

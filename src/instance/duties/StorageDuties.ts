@@ -12,7 +12,7 @@ const retainedEntries = 4_000_000
 /** How a turn as holder of the lock ended. */
 export type TurnEnd = "idle" | "fenced" | "storageGone" | "beginAnew"
 
-/** Housekeeping of storage, for as long as this instance writes it. Dies of a disk that refuses: begin it anew then. */
+/** Housekeeping of storage, for as long as this instance writes it. A disk that refuses is asked again. */
 export const maintainStorage = (engine: StorageEngine, config: BatonConfig): Effect.Effect<never> => {
   const pauseMillis = Math.min(longestMaintenanceMillis, config.cleanupIntervalMillis)
   return Effect.scoped(
@@ -30,8 +30,13 @@ export const maintainStorage = (engine: StorageEngine, config: BatonConfig): Eff
           work
             .round()
             .pipe(
-              Effect.catchTag("CheckpointError", (error) =>
-                Effect.logWarning(`${error.message}. Tried again later; the journal holds everything.`)
+              Effect.catch(({ message }) =>
+                Effect.sync(() =>
+                  engine.complaints.about(
+                    "housekeeping",
+                    `Housekeeping of storage is held up: ${message}. Tried again later; the journal holds everything.`
+                  )
+                )
               )
             )
         )
