@@ -10,7 +10,7 @@ import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.t
 import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
-import { makeRounds } from "../shared/Rounds.ts"
+import { makeFreshLook } from "../shared/FreshLook.ts"
 import { currentTimers } from "../shared/Timers.ts"
 
 /** How long a client waits for the main process to say what is true before it is answered with what is known here. */
@@ -122,7 +122,7 @@ export const remoteRegistry = Layer.effect(
           return answer.found
         }),
       touch: (shape) => void touched.add(shape.id),
-      settle: makeRounds(
+      settle: makeFreshLook(
         Effect.andThen(Effect.ignore(main.ask({ _tag: "Settle" })), catchUp).pipe(
           Effect.timeoutOption(settleMillis),
           Effect.asVoid

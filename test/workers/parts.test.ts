@@ -10,7 +10,7 @@ import { configOfPlain, plainConfig } from "../../src/workers/PlainConfig.ts"
 import type { ToMain } from "../../src/workers/WorkerProtocol.ts"
 import { portIsFree } from "../../src/workers/PortIsFree.ts"
 import { restartDelayMillis } from "../../src/workers/RestartPolicy.ts"
-import { makeRounds } from "../../src/shared/Rounds.ts"
+import { makeFreshLook } from "../../src/shared/FreshLook.ts"
 
 const configOf = (env: Readonly<Record<string, string>>) => {
   const parsed = parseConfig({
@@ -104,11 +104,11 @@ describe("a worker that ends", () => {
   })
 })
 
-describe("rounds", () => {
+describe("what many clients have settled", () => {
   it.effect("one at a time; whoever asks gets one that began after that, shared with others", () =>
     Effect.gen(function* () {
       const rounds: Array<Deferred.Deferred<void>> = []
-      const ask = makeRounds(
+      const ask = makeFreshLook(
         Effect.suspend(() => {
           const round = Deferred.makeUnsafe<void>()
           rounds.push(round)

@@ -1,5 +1,5 @@
 import { Context, Deferred, Effect, Exit, Schema } from "effect"
-import { makeFreshLook } from "../../postgres/catalogue/FreshLook.ts"
+import { makeFreshLook } from "../../shared/FreshLook.ts"
 import * as queries from "./CatalogueQueries.ts"
 import {
   TypeCatalogue,

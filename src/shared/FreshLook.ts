@@ -1,15 +1,12 @@
 import { Deferred, Effect, Exit } from "effect"
-import { nowMillis } from "../../shared/Timers.ts"
+import { nowMillis } from "./Timers.ts"
 
 /**
  * Shares a look at something that may have changed: whoever asks gets the outcome of a look that began after they asked.
  * However many ask, there is one look at a time, and at most one in `spacingMillis`; so nobody can make it a storm by asking
  * again and again, and whoever is alone does not wait.
  */
-export const makeFreshLook = <A, E>(
-  look: Effect.Effect<A, E>,
-  spacingMillis: number
-): Effect.Effect<A, E> => {
+export const makeFreshLook = <A, E>(look: Effect.Effect<A, E>, spacingMillis = 0): Effect.Effect<A, E> => {
   let waiting: Deferred.Deferred<A, E> | undefined
   let running: Effect.Effect<unknown> = Effect.void
   let lastBeganMillis = -Infinity

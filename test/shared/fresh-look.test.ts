@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
-import { makeFreshLook } from "../../src/postgres/catalogue/FreshLook.ts"
+import { makeFreshLook } from "../../src/shared/FreshLook.ts"
 
 it.live("everybody gets a look that began after they asked, and all who wait the same one", () =>
   Effect.gen(function* () {
