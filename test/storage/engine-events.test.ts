@@ -66,7 +66,10 @@ class Run {
       case "release": {
         const wasWriting = this.role === "writing"
         this.happens("release")
+        // Asked while this still wrote, answered when it did not.
+        const fenced = engine.isFenced()
         const released = engine.release(10_000)
+        assert.isTrue(await fenced)
         await this.check()
         await released
         return wasWriting ? this.happens("left") : undefined

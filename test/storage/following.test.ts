@@ -6,6 +6,7 @@ import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { Effect } from "effect"
 import type { Waiter } from "../../src/storage/state/Waiters.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { createShape, engineAt, hasty, messageOf, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */
@@ -41,6 +42,38 @@ describe("a follower", () => {
     } finally {
       await follower.close()
       await active.close()
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  it("looks again for who asks during a look, and for the first who comes to wait; a close leaves nobody waiting", async () => {
+    const directory = temporaryDirectory()
+    const active = engineAt(directory)
+    const follower = followerWithoutRounds(directory)
+    const waiter: Waiter = { resume: () => {}, set: undefined, slot: 0 }
+    try {
+      await active.takeOver()
+      await follower.load()
+      createShape(active, "a")
+      await active.writer?.durable()
+      follower.follow()
+      await follower.catchUp()
+      assert.strictEqual(follower.store.count, 1)
+      // It pauses now, and its rounds never come.
+      await new Promise((resolve) => setImmediate(resolve))
+      createShape(active, "b")
+      await active.writer?.durable()
+      follower.waiters.add(waiter, new Set(), 60_000)
+      await eventually("a look for who waits", () => follower.store.count === 2)
+      const another = followerWithoutRounds(directory)
+      await another.load()
+      another.follow()
+      const caughtUp = another.catchUp()
+      await another.close()
+      await caughtUp
+    } finally {
+      follower.waiters.forget(waiter)
+      for (const engine of [follower, active]) await engine.close()
       rmSync(directory, { recursive: true, force: true })
     }
   })
