@@ -14,6 +14,7 @@ import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
 import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
 import type { ReplicationSession } from "../../src/replication/connection/ReplicationSession.ts"
@@ -218,6 +219,7 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
     writer,
     shapes,
     makeMatcher: makeClauseMatcher(standardLimits),
+    prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
     ancestors: () => Effect.succeed([]),
     decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
     decisionMillis: 400,

@@ -52,7 +52,7 @@ export class SessionServices extends Context.Service<
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
     /** What nobody may be there to see: to be loaded with the lock held, and begun with the session. */
     readonly record: Pick<CatalogueRecord, "load" | "begin">
-    readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable">
+    readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable" | "prepared">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
       session: RegistrySession,

@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly engine: StorageEngine
   readonly snapshotter: Snapshotter["Service"]
   readonly makeMatcher: MakeMatcher
-  readonly prepared?: PreparedRoutes
+  readonly prepared: PreparedRoutes
   readonly decide: Decide
   /** For so long the stream may wait for conditions that only Postgres decides; see `DecisionBudget`. */
   readonly decisionMillis: number
@@ -108,7 +108,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       writer,
       shapes,
       makeMatcher: options.makeMatcher,
-      ...(options.prepared === undefined ? {} : { prepared: options.prepared }),
+      prepared: options.prepared,
       ancestors: options.ancestors,
       decide: options.decide,
       decisionMillis: options.decisionMillis,

@@ -29,6 +29,8 @@ export class Storage extends Context.Service<
      * succeeds.
      */
     readonly load: Effect.Effect<void, StorageUnusable>
+    /** The same for a process that never writes: nothing is tried out, and other formats are the writer's to speak of. */
+    readonly loadToRead: Effect.Effect<void, StorageUnusable>
   }
 >()("baton/storage/Storage") {
   static readonly layer = Layer.effect(
@@ -45,7 +47,11 @@ export class Storage extends Context.Service<
           )
         )
       )
-      return Storage.of({ engine, load: loadAndFollow(engine, place) })
+      return Storage.of({
+        engine,
+        load: loadAndFollow(engine, place),
+        loadToRead: follow(engine, place.directory)
+      })
     })
   )
 }
@@ -103,9 +109,14 @@ const loadAndFollow = Effect.fnUntraced(function* (engine: StorageEngine, place:
       `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
     )
   }
-  yield* loadPatiently(engine, directory, loadRetries, loadRetryMillis)
-  engine.follow()
+  yield* follow(engine, directory)
 })
+
+const follow = (engine: StorageEngine, directory: string): Effect.Effect<void, StorageUnusable> =>
+  Effect.andThen(
+    loadPatiently(engine, directory, loadRetries, loadRetryMillis),
+    Effect.sync(() => engine.follow())
+  )
 
 const checkWriting = Effect.fnUntraced(function* (engine: StorageEngine, { directory, metaDir }: Place) {
   const storageDir = { variable: "ELECTRIC_STORAGE_DIR", path: directory }

@@ -4,9 +4,7 @@ import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Answers, Question } from "./WorkerProtocol.ts"
-
-/** A disk that hangs must not hold up every worker. */
-const settleMillis = 5000
+import { durableMillis } from "./WorkerTimings.ts"
 
 export interface MainServices {
   readonly registry: ShapeRegistry["Service"]
@@ -39,7 +37,7 @@ const drop = (services: MainServices, handle: string, reason: string): Effect.Ef
 
 const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
   Effect.promise(async () => engine.writer?.durable()).pipe(
-    Effect.timeoutOption(settleMillis),
+    Effect.timeoutOption(durableMillis),
     Effect.as<Answer>({ _tag: "Settled" })
   )
 

@@ -1,9 +1,9 @@
-import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, type Scope, Stream } from "effect"
 import { duties } from "../health/Duties.ts"
 import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
-import { abilities, isStopping } from "../health/HealthState.ts"
+import { abilities, type HealthState, isStopping } from "../health/HealthState.ts"
 import { HttpServer, type ListenError } from "../http/node/HttpServer.ts"
 import type { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
@@ -16,13 +16,11 @@ import { announceDropped } from "./AnnounceDropped.ts"
 import { answerWorker } from "./AnswerWorker.ts"
 import { plainConfig } from "./PlainConfig.ts"
 import { portIsFree } from "./PortIsFree.ts"
-import { heartbeatMillis, type ToMain, type ToWorker } from "./WorkerProtocol.ts"
+import type { ToMain } from "./WorkerProtocol.ts"
 import { restartDelayMillis } from "./RestartPolicy.ts"
 import { WorkerLink } from "./WorkerLink.ts"
-
-/** A new instance is to become active first: workers take the processor that it needs. */
-const startDelayMillis = 1000
-const idleCheckMillis = 20
+import { WorkerSet } from "./WorkerSet.ts"
+import { heartbeatMillis, idleCheckMillis, startDelayMillis } from "./WorkerTimings.ts"
 
 /**
  * The processes that answer requests beside this one, on the same port. They follow the journal as a waiting instance
@@ -92,26 +90,23 @@ const serverWithWorkers: Effect.Effect<
   })
 )
 
-const startWorkers = Effect.fnUntraced(function* (port: number) {
+/** Does what a worker tells or asks. */
+const makeReceive = Effect.fnUntraced(function* (workers: WorkerSet, port: number) {
   const config = yield* Config
   const health = yield* HealthRef
-  const inspector = yield* Inspector
-  const registry = yield* ShapeRegistry
-  const admin = yield* AdminPool
   const { engine } = yield* Storage
+  const services = { registry: yield* ShapeRegistry, admin: yield* AdminPool, engine }
   const run = yield* makeErrands
-  const links = new Set<WorkerLink>()
-  const retired = { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
-  let restarts = 0
-  let draining = false
 
-  const isWanted = () => !draining && !isStopping(health.current())
-
-  const broadcast = (message: ToWorker): void => {
-    for (const link of links) link.send(message)
+  const touched = (ids: Uint32Array): void => {
+    const now = engine.timers.epochMillis()
+    for (const id of ids) {
+      const shape = engine.store.get(id)
+      if (shape !== undefined) shape.lastUsedMillis = now
+    }
   }
 
-  const receive = (message: ToMain, link: WorkerLink): void => {
+  return (message: ToMain, link: WorkerLink): void => {
     switch (message._tag) {
       case "Hello":
         return link.send({
@@ -121,132 +116,110 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
           state: health.current()
         })
       case "Ready":
-        link.isReady = true
-        if (draining) link.send({ _tag: "Drain" })
-        run(
+        workers.ready(link)
+        return run(
           "A line of the log",
           Effect.logInfo(`HTTP worker ${link.number} answers requests (process ${link.pid})`)
         )
-        return
       case "Wake":
         if (abilities[health.current()].wakesOnRequest) run("Waking up", health.send("woken"))
         return
-      case "Touched": {
-        const now = engine.timers.epochMillis()
-        for (const id of message.ids) {
-          const shape = engine.store.get(id)
-          if (shape !== undefined) shape.lastUsedMillis = now
-        }
-        return
-      }
+      case "Touched":
+        return touched(message.ids)
       case "Running":
         link.running = message.requests
         return
       case "Ask":
-        run(
+        return run(
           "The answer to a worker",
-          Effect.map(answerWorker({ registry, admin, engine }, message.question), (answer) =>
+          Effect.map(answerWorker(services, message.question), (answer) =>
             link.send({ _tag: "Answer", id: message.id, answer })
           )
         )
-        return
       case "Report": // taken by the link
     }
   }
+})
 
-  yield* startDuty(
-    duties.workerStates,
-    Stream.runForEach(health.changes, (state) => Effect.sync(() => broadcast({ _tag: "State", state })))
+type Receive = Effect.Success<ReturnType<typeof makeReceive>>
+
+/** One worker from start to end. */
+const runOnce = (workers: WorkerSet, number: number, receive: Receive) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const link = new WorkerLink(number, receive)
+      workers.add(link)
+      return link
+    }),
+    (link) =>
+      Effect.andThen(
+        link.stop,
+        Effect.sync(() => workers.retire(link))
+      )
+  ).pipe(
+    Effect.flatMap((link) => Effect.promise(() => link.ended)),
+    Effect.scoped
   )
+
+/** Starts a worker again whenever it ends, until none is wanted any more. */
+const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: number, receive: Receive) {
+  const health = yield* HealthRef
+  const { timers } = (yield* Storage).engine
+  const isWanted = () => !workers.isDraining && !isStopping(health.current())
+  yield* health.awaitState((state) => state !== "starting", "1000 weeks")
+  yield* health.awaitState((state) => state === "active" || isStopping(state), startDelayMillis)
+  let delay = 0
+  while (isWanted()) {
+    const began = timers.nowMillis()
+    const { code, signal } = yield* runOnce(workers, number, receive)
+    if (!isWanted()) return
+    delay = restartDelayMillis(delay, timers.nowMillis() - began)
+    workers.restarts++
+    yield* Effect.logWarning(
+      `HTTP worker ${number} has ended (${signal ?? (code === null ? "it could not be started" : `code ${code}`)}). Its connections are cut, and ` +
+        `their clients connect again. The next one starts in ${delay} ms; the other processes are not affected.`
+    )
+    yield* Effect.sleep(delay)
+  }
+})
+
+/** Keeps what workers know true. */
+const informWorkers = Effect.fnUntraced(function* (workers: WorkerSet) {
+  const health = yield* HealthRef
+  const inspector = yield* Inspector
+  const { engine } = yield* Storage
+  const tell = (state: HealthState) => Effect.sync(() => workers.broadcast({ _tag: "State", state }))
+  yield* startDuty(duties.workerStates, Stream.runForEach(health.changes, tell))
   yield* startDuty(
     duties.workerHeartbeat,
     Effect.forever(
       Effect.andThen(
         Effect.sleep(heartbeatMillis),
-        Effect.sync(() => broadcast({ _tag: "State", state: health.current() }))
+        Effect.suspend(() => tell(health.current()))
       )
     )
   )
-  yield* inspector.onChange((change) => broadcast({ _tag: "TableChanged", oid: change.before.oid }))
+  yield* inspector.onChange((change) => workers.broadcast({ _tag: "TableChanged", oid: change.before.oid }))
+  yield* announceDropped(engine, (ids) => workers.broadcast({ _tag: "Dropped", ids }))
+})
 
-  yield* announceDropped(engine, (ids) => broadcast({ _tag: "Dropped", ids }))
-
-  /** One worker from start to end. */
-  const runOnce = (number: number) =>
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const link = new WorkerLink(number, receive)
-        links.add(link)
-        return link
-      }),
-      (link) =>
-        Effect.andThen(
-          link.stop,
-          Effect.sync(() => {
-            links.delete(link)
-            const last = link.lastReport
-            if (last === undefined) return
-            retired.requests.addAll(last.requests)
-            for (const kind of ["initial", "existing"] as const)
-              retired.rejected[kind] += last.admission[kind].rejected
-          })
-        )
-    ).pipe(
-      Effect.flatMap((link) => Effect.promise(() => link.ended)),
-      Effect.scoped
-    )
-
-  const supervise = (number: number) =>
-    Effect.gen(function* () {
-      yield* health.awaitState(
-        (state) => abilities[state].servesExistingShapes || isStopping(state),
-        "1000 weeks"
-      )
-      yield* health.awaitState(
-        (state) => abilities[state].createsShapes || isStopping(state),
-        startDelayMillis
-      )
-      let delay = 0
-      while (isWanted()) {
-        const began = engine.timers.nowMillis()
-        const { code, signal } = yield* runOnce(number)
-        if (!isWanted()) return
-        delay = restartDelayMillis(delay, engine.timers.nowMillis() - began)
-        restarts++
-        yield* Effect.logWarning(
-          `HTTP worker ${number} has ended (${signal ?? (code === null ? "it could not be started" : `code ${code}`)}). Its connections are cut, and ` +
-            `their clients connect again. The next one starts in ${delay} ms; the other processes are not affected.`
-        )
-        yield* Effect.sleep(delay)
-      }
-    })
-  for (let number = 1; number <= config.httpWorkers; number++)
-    yield* startDuty(duties.workerSupervisor, supervise(number))
-
+const startWorkers = Effect.fnUntraced(function* (port: number) {
+  const { httpWorkers } = yield* Config
+  const workers = new WorkerSet()
+  const receive = yield* makeReceive(workers, port)
+  yield* informWorkers(workers)
+  for (let number = 1; number <= httpWorkers; number++)
+    yield* startDuty(duties.workerSupervisor, supervise(workers, number, receive))
   return {
-    running: () => {
-      let sum = 0
-      for (const link of links) sum += link.running
-      return sum
-    },
-    beginDrain: Effect.sync(() => {
-      draining = true
-      // Until a worker has said how many requests it has, it may have some.
-      for (const link of links) if (link.isReady) link.running = Math.max(link.running, 1)
-      broadcast({ _tag: "Drain" })
-    }),
-    expireHeld: Effect.sync(() => broadcast({ _tag: "Expire" })),
+    running: () => workers.running(),
+    beginDrain: Effect.sync(() => workers.beginDrain()),
+    expireHeld: Effect.sync(() => workers.broadcast({ _tag: "Expire" })),
     service: HttpWorkers.of({
-      configured: config.httpWorkers,
-      ready: () => [...links].filter((link) => link.isReady).length,
-      restarts: () => restarts,
-      reports: Effect.suspend(() =>
-        Effect.all(
-          [...links].map((link) => link.report),
-          { concurrency: "unbounded" }
-        )
-      ).pipe(Effect.map((reports) => reports.flatMap(Option.toArray))),
-      retired
+      configured: httpWorkers,
+      ready: () => workers.countReady(),
+      restarts: () => workers.restarts,
+      reports: workers.reports,
+      retired: workers.retired
     })
   }
 })

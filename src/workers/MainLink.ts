@@ -1,13 +1,7 @@
 import { Context, Data, Effect, SubscriptionRef } from "effect"
 import { type HealthState, isStopping } from "../health/HealthState.ts"
-import {
-  type Answers,
-  heartbeatMillis,
-  type Question,
-  silenceMillis,
-  type ToMain,
-  type ToWorker
-} from "./WorkerProtocol.ts"
+import { type Answers, type Question, type ToMain, type ToWorker } from "./WorkerProtocol.ts"
+import { heartbeatMillis, silenceMillis } from "./WorkerTimings.ts"
 import { systemTimers, type Timers } from "../shared/Timers.ts"
 
 /** The main process does not answer: it is stuck, or its answer does not matter any more. */

@@ -12,10 +12,7 @@ import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
 import { makeFreshLook } from "../shared/FreshLook.ts"
 import { currentTimers } from "../shared/Timers.ts"
-
-/** How long a client waits for the main process to say what is true before it is answered with what is known here. */
-const settleMillis = 5000
-const touchedMillis = 1000
+import { settleMillis, touchedMillis } from "./WorkerTimings.ts"
 
 const silent = ({ message }: { readonly message: string }) => notActive("silent", message)
 

@@ -1,7 +1,4 @@
-/** A worker that lived this long had started well: what ended it is looked at as new. */
-const stableMillis = 10_000
-const firstDelayMillis = 100
-const longestDelayMillis = 10_000
+import { stableMillis, firstDelayMillis, longestDelayMillis } from "./WorkerTimings.ts"
 
 /**
  * Milliseconds to wait before a worker is started again, from the wait before (0 for none) and how long it has lived:

@@ -4,13 +4,7 @@ import { startDuty } from "../shared/Duty.ts"
 import { Effect, type Scope } from "effect"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { currentTimers } from "../shared/Timers.ts"
-
-const retryMillis = 1000
-/** While the system says when the journal grows, looking for it is a second line. */
-const watchedPollMillis = 100
-const unwatchedPollMillis = 10
-/** While nobody waits for changes they are read in groups. */
-const collectMillis = 20
+import { watchRetryMillis, watchedPollMillis, unwatchedPollMillis, collectMillis } from "./WorkerTimings.ts"
 
 /**
  * Lets a follower look at the journal as soon as this machine writes to it, for as long as the scope is open. Where
@@ -56,7 +50,7 @@ export const watchJournal = (
           if (watcher === undefined) open()
           engine.eagerPollMillis =
             watcher !== undefined && writerIsLocal() ? watchedPollMillis : unwatchedPollMillis
-          yield* Effect.sleep(retryMillis)
+          yield* Effect.sleep(watchRetryMillis)
         }
       })
     )

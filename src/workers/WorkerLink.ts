@@ -3,14 +3,10 @@ import { extname, join } from "node:path"
 import { Effect, Option } from "effect"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
+import { reportMillis, stopMillis } from "./WorkerTimings.ts"
 
 /** Not imported: bundlers of programs that Baton is part of take `fork` for a module to be bundled, and fail. */
 const { fork } = process.getBuiltinModule("node:child_process")
-
-/** Bound on what one worker's report may take: metrics come without it then. */
-const reportMillis = 1000
-/** From the order to end to SIGKILL. */
-const stopMillis = 1000
 
 /** How a process ended. */
 interface WorkerEnding {

@@ -91,7 +91,3 @@ export interface Answers {
         }
       }
 }
-
-export const heartbeatMillis = 1000
-/** A main process that was silent for so long is stuck: its workers go on like those of a waiting instance. */
-export const silenceMillis = 5000

@@ -18,6 +18,7 @@ import { SubsetReader } from "../registry/subset/SubsetReader.ts"
 import { Storage } from "../storage/Storage.ts"
 import { shapeLogsLayer } from "../storage/ShapeLogsLive.ts"
 import * as Logs from "../telemetry/Logs.ts"
+import { runningMillis, unreadableMillis } from "./WorkerTimings.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
 import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
 import { listenToMain } from "./ListenToMain.ts"
@@ -27,8 +28,6 @@ import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
 import { systemTimers } from "../shared/Timers.ts"
-
-const runningMillis = 50
 
 const catalogueLayer = Layer.effect(
   Catalogue,
@@ -62,16 +61,23 @@ const reportRunning = (main: MainLink, running: () => number): void => {
   systemTimers.every(runningMillis, tell)
 }
 
+/** Ending would only have the main process start another one: what is mended in the directory is noticed here as well. */
+const loaded = (load: Storage["Service"]["loadToRead"]): Effect.Effect<void> =>
+  Effect.catch(load, ({ message }) =>
+    Effect.logError(
+      `${message} This HTTP worker answers nothing until then, and the other processes do; it tries again every ${unreadableMillis / 1000} s.`
+    ).pipe(Effect.andThen(Effect.sleep(unreadableMillis)), Effect.andThen(Effect.suspend(() => loaded(load))))
+  )
+
 const serve = (number: number) =>
   Effect.gen(function* () {
     const main = yield* Main
     const config = yield* Config
     const inspector = yield* Inspector
-    const { engine } = yield* Storage
+    const { engine, loadToRead } = yield* Storage
     const run = yield* makeErrands
 
-    yield* Effect.promise(() => engine.load())
-    engine.follow()
+    yield* loaded(loadToRead)
     yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 
     const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)

@@ -7,6 +7,7 @@ import type { Relation } from "../../src/postgres/Relation.ts"
 import { tupleOf } from "../../testing/TupleOf.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeState } from "../../src/storage/state/ShapeState.ts"
@@ -62,6 +63,7 @@ describe("shapes that are dropped", () => {
         engine,
         snapshotter,
         makeMatcher: makeClauseMatcher(standardLimits),
+        prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
         limits: standardLimits,

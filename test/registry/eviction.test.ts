@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
@@ -30,6 +31,7 @@ describe("more shapes than there may be", () => {
         engine,
         snapshotter,
         makeMatcher: makeClauseMatcher(standardLimits),
+        prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
         decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
         decisionMillis: 400,
         limits: standardLimits,

@@ -100,7 +100,7 @@ const world = Effect.gen(function* () {
       Layer.mergeAll(
         Conditions.layerNone,
         Layer.succeed(Config, testConfig({ allowShapeDeletion: true })),
-        Layer.succeed(Storage, { engine: worker, load: Effect.void }),
+        Layer.succeed(Storage, { engine: worker, load: Effect.void, loadToRead: Effect.void }),
         Layer.succeed(SubsetReader, {
           read: () => Effect.fail(new SubsetUnavailable({ message: "none here" }))
         }),

@@ -15,7 +15,7 @@ export interface RouterOptions {
   readonly shapes: ShapesByTable
   readonly makeMatcher: MakeMatcher
   /** What was made ready before this session began. */
-  readonly prepared?: PreparedRoutes
+  readonly prepared: PreparedRoutes
   /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
   /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */

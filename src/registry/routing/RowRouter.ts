@@ -213,7 +213,7 @@ export class RowRouter implements ChangeSink {
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
     const targets = [relation.oid, ...ancestors].map(
       (oid) =>
-        this.options.prepared?.take(oid, relation, this.options.shapes.on(oid)) ??
+        this.options.prepared.take(oid, relation, this.options.shapes.on(oid)) ??
         new RouteTarget(oid, relation, this.options.makeMatcher)
     )
     this.routes.set(relation.oid, { relation, targets })
