@@ -69,7 +69,7 @@ export const prepareSource = (
 ): Effect.Effect<void, PgError> =>
   Effect.gen(function* () {
     const { store } = engine
-    // A slot of before does not go with a new publication: Postgres would fail to decode with it.
+    // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
     if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
     const slot = yield* usableSlot(replication, connection)
     steps.done("slot")

@@ -12,7 +12,7 @@ const readableMillis = 45_000
 /** How long it waits for storage to say what is new: then it is answered with what is known. */
 const settleMillis = 2000
 
-/** The session of this instance while it is the writer: set by whoever takes over storage, read by the registry. */
+/** The session of this instance while it is the writer: set by the turn, read by the registry. */
 export class CurrentSession extends Context.Service<
   CurrentSession,
   {
@@ -86,7 +86,7 @@ export const awaitReadable = (
   const step: Effect.Effect<ShapeState, NotActive> = Effect.suspend(() => {
     const live = engine.live(shape)
     if (live?.readable === true) return Effect.succeed(live)
-    // Dropped again: whoever asks again finds what took its place, or makes it.
+    // Dropped again: the client's next request finds what took its place, or makes it.
     if (live === undefined) return Effect.fail(waiting)
     if (engine.timers.nowMillis() > deadline) return Effect.fail(notReadable)
     return Effect.andThen(

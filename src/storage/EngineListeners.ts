@@ -7,6 +7,6 @@ export class EngineListeners {
   readonly durable = new Listeners<[marker: number]>()
   /** A shape is gone, for the reason given. */
   readonly dropped = new Listeners<[shape: ShapeState, reason: string]>()
-  /** A follower has dropped a shape that it cannot read. Whoever writes does not know of it. */
+  /** A follower has dropped a shape that it cannot read. The writer does not know of it. */
   readonly discarded = new Listeners<[handle: string, reason: string]>()
 }

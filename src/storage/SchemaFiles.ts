@@ -17,7 +17,7 @@ const pathOf = (paths: StoragePaths, file: SchemaFile): string => join(paths.roo
  * Keeps what the catalogue said beside the shapes, for instances that start while the database is down, and to compare with
  * it later. Only the holder of the lock writes, but nothing depends on it: without the file, what the catalogue says now
  * takes its place.
- * A reader sees the file of before or the new one. Fails when the disk does.
+ * A reader sees the earlier file or the new one. Fails when the disk does.
  */
 export const writeSchemaFile = async (
   paths: StoragePaths,

@@ -35,7 +35,7 @@ export class ShapeFailures {
       return new ShapeReadError({ handle: shape.handle, message })
     }
 
-  /** The file is damaged, and not only seen late. Whoever reads it meanwhile gets an error, and may come again. */
+  /** The file is damaged, and not only seen late. A client that reads it meanwhile gets an error, and may come again. */
   private isSure({ isShort, path }: DamagedFile): boolean {
     const { doubts, engine } = this
     if (!isShort || !engine.paths.disk.mayBeLate) return true

@@ -10,7 +10,7 @@ export const idlePollMillis = 100
 /** A follower that could not read the journal tries again after so long. */
 export const readAgainMillis = 1000
 
-/** How often whoever takes over looks for what must be there, in a journal that is seen late. */
+/** How often an instance that takes over looks for what must be there, in a journal that is seen late. */
 export const lookMillis = 20
 /** How often it makes sure meanwhile that it still holds the lock. */
 export const lockMillis = 1000
@@ -31,7 +31,7 @@ export const sharingMillis = 50
 /** A snapshot chunk that does not come for so long is given up on. */
 export const chunkWaitMillis = 60_000
 
-/** What was read of a segment to index it, and to which nothing is added any more, takes memory in vain for so long. */
+/** What was read of a segment to index it is forgotten when nothing has been added to the segment for so long. */
 export const indexIdleMillis = 10_000
 
 /** The same trouble is said this often while it lasts. */

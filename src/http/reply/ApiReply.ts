@@ -30,7 +30,7 @@ export type ReplyBody =
 export interface ApiReply {
   readonly status: number
   /**
-   * Names (lower case) and values in turn, in the order in which they are sent. Made for this reply: whoever sends it
+   * Names (lower case) and values in turn, in the order in which they are sent. Made for this reply: the adapter that sends it
    * may append to it.
    */
   readonly headers: Array<string>

@@ -8,7 +8,7 @@ interface OpenBody {
 }
 
 /**
- * Request bodies on their way here. They are counted apart from requests that run, so whoever sends slowly takes no
+ * Request bodies on their way here. They are counted apart from requests that run, so a client that sends slowly takes no
  * request's place; and their time, their number and what has arrived of them are bounded. Above the bounds the ones that
  * take most give way, not those that come: an ordinary body is there within milliseconds, and never the one that has been
  * on its way for longest, or the largest.

@@ -11,7 +11,7 @@ export class BodyUnreadable extends Schema.TaggedError<BodyUnreadable>()("BodyUn
  * mistake in the program that Baton is part of.
  */
 export class BodyTaken extends Schema.TaggedError<BodyTaken>()("BodyTaken", {
-  /** For whoever writes the program: what to do. */
+  /** For the author of the client: what to do. */
   advice: Schema.String
 }) {}
 

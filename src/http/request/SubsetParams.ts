@@ -65,7 +65,7 @@ const readParams = (
     else if (typeof item === "number" || typeof item === "boolean") texts[key] = String(item)
     else return one("params", "is invalid")
   }
-  // Whoever compiles the condition would say the same, after they have been sent to its thread.
+  // The compiler of conditions would say the same, after they have been sent to its thread.
   const size = sizeOfParams(texts)
   if (size > limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits, size))
   const problem = checkNumbering(texts)

@@ -48,7 +48,7 @@ export class Admission {
     permit.kind = "existing"
   }
 
-  /** A permit in place of this one, which counts as released: whoever would release it no longer does. */
+  /** A permit in place of this one, which counts as released: its earlier owner no longer releases it. */
   transfer(permit: Permit): Permit {
     if (permit.released) return permit
     permit.released = true

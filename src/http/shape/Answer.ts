@@ -4,7 +4,7 @@ import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 import { finishParked } from "./ReadLog.ts"
 
-/** A reply, or a live request that is held until there is one: whoever takes it owns it, and has to release it. */
+/** A reply, or a live request that is held until there is one: its taker owns it, and has to release it. */
 export type Made = ApiReply | ParkedRequest | ParkedEvents
 
 /** What has to be waited for before there is an answer. */

@@ -16,7 +16,7 @@ type LogStep =
   | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
-/** Final for clients, so only whoever knows the whole log may say it: see `knowsWholeLog`. */
+/** Final for clients, so only an instance that knows the whole log may say it: see `knowsWholeLog`. */
 export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
 
 /** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */

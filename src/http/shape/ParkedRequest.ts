@@ -78,7 +78,7 @@ export class ParkedRequest {
   }
 
   /**
-   * When the request came. `undefined` after `expire`: whoever was told that its time is over has not been told that it may
+   * When the request came. `undefined` after `expire`: a client that was told that its time is over has not been told that it may
    * be refused for that.
    */
   sinceMillis(): number | undefined {

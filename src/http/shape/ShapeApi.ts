@@ -24,7 +24,7 @@ import { Replies } from "../reply/Replies.ts"
 import { ShapeResolver } from "./ResolveShape.ts"
 
 export interface ShapeApiOptions<R = never> {
-  /** Decides who may read what, and which shape that is. Without it whoever has the secret reads everything. */
+  /** Decides who may read what, and which shape that is. Without it a client that has the secret reads everything. */
   readonly authorize?: Authorize<R>
   /**
    * Whether responses may be kept in shared caches. Off by default with a hook: then who may read a URL may depend on

@@ -26,7 +26,7 @@ const acquireMillis = (statementMillis: number): number => Math.min(8000, Math.m
 /** A statement that Postgres has not ended by itself so long after its time is left to itself. */
 const graceMillis = 250
 
-/** Idle ones are closed after a minute: whoever comes later connects before its time begins. */
+/** Idle ones are closed after a minute: a later question connects before its time begins. */
 const warmMillis = 30_000
 
 export interface DecisionPool {

@@ -1,6 +1,6 @@
 /** Of the time in which the stream does not wait for Postgres, so much is added to what it may wait. */
 const share = 0.5
-/** Whoever lags no more than this behind the best that was seen has caught up. */
+/** A stream that lags no more than this behind the best that was seen has caught up. */
 const caughtUpMillis = 200
 /** A transaction may wait for so long even when nothing is left. */
 const leastMillis = 25

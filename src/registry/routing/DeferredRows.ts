@@ -42,7 +42,7 @@ export type Decide = (rows: ReadonlyArray<DeferredRow>, budget: DecisionBudget) 
 
 /**
  * The changes of the open transaction that are not written yet, in the order of their operations. Bounded: once it is
- * full, whoever adds to it has to have it decided and emptied before the next change comes.
+ * full, the router has to have it decided and emptied before the next change comes.
  */
 export class DeferredRows {
   private rows: Array<DeferredRow> = []

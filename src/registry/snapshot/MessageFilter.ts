@@ -3,7 +3,7 @@ import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 /** Source: PostgreSQL documentation, "Message Formats": one type byte, then a length that counts itself. */
 const headerBytes = 5
 const dataRow = 0x44
-/** Says which columns the rows have; whoever takes the rows knows that. */
+/** Says which columns the rows have; the taker of the rows knows that. */
 const rowDescription = 0x54
 /** Longest select list that Postgres accepts (`MaxTupleAttributeNumber`). */
 const maxColumns = 1664

@@ -3,7 +3,7 @@ export interface Place {
   /** The shape whose subset is read; undefined for the first rows of a shape. */
   readonly shape: string | undefined
   readonly sinceMillis: number
-  /** Ends its query, so that the place becomes free. Set by whoever has the place. */
+  /** Ends its query, so that the place becomes free. Set by the query that has the place. */
   end: (() => void) | undefined
   isEnding: boolean
 }
@@ -28,7 +28,7 @@ const forLong = (places: number): number => Math.max(1, Math.floor(places / 2))
 /**
  * Who gets a session next, and who has to give one up.
  *
- * - A free place goes to whoever has waited longest of those whose shape has the fewest sessions. First rows of a shape are
+ * - A free place goes to the query that has waited longest of those whose shape has the fewest sessions. First rows of a shape are
  *   read by one session, so they come before a second subset of the same shape.
  * - While somebody waits, long queries have half of the places. Of those beyond the youngest is ended: it has the least to
  *   lose, and the others come to their end. Subsets give way before first rows.

@@ -17,7 +17,7 @@ export const defaultSharingLimits: SharingLimits = { patienceMillis: 5, oldestMi
 /** A transaction that others may be given next. */
 export interface SharedTransaction extends SnapshotTransaction {
   readonly tableOid: number
-  /** Whoever came before it was begun has a number below this. */
+  /** A reader that came before it was begun has a number below this. */
   readonly order: number
   readonly beganMillis: number
   readonly scope: Scope.Closeable

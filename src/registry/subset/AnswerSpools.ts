@@ -19,7 +19,7 @@ export class NoRoomForAnswer extends Schema.TaggedError<NoRoomForAnswer>()("NoRo
 const memoryPerAnswerBytes = 1024 * 1024
 /** What all answers together may have in memory. */
 const memoryBytes = 64 * 1024 * 1024
-/** Whoever has had this long to fetch an answer gives way when there is no room for another one. */
+/** A client that has had this long to fetch an answer gives way when there is no room for another one. */
 const patienceMillis = 30_000
 
 const givenUp = "it was given up for others: its client took it too slowly, and there was no room left"

@@ -31,7 +31,7 @@ interface SlotConnection {
 
 /** The slot that streaming will use. */
 export interface EnsuredSlot {
-  /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape of before can go on. */
+  /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape made earlier can go on. */
   readonly created: boolean
   readonly confirmedFlushLsn: Lsn
 }

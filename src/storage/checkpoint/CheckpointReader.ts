@@ -61,7 +61,7 @@ const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
 /**
  * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
  * that cannot be read is reported and the one before it used; shapes whose row is damaged are named and left out. What is
- * to be said goes through `report`: whoever runs this from a promise has another log than the service.
+ * to be said goes through `report`: the default log of a promise is not that of the service.
  * Writes nothing.
  */
 export const loadCheckpoint = (

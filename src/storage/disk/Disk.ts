@@ -16,7 +16,7 @@ export interface DiskFile {
   read(into: Uint8Array, at: number, length: number, position: number): Promise<number>
   /** Writes up to `length` bytes of `bytes`, from its byte `at` on, at `position`. Gives how many. */
   write(bytes: Uint8Array, at: number, length: number, position: number): Promise<number>
-  /** What has been written is durable, whoever wrote it; that the file has its name is not (fdatasync(2)). */
+  /** What has been written is durable, whichever process wrote it; that the file has its name is not (fdatasync(2)). */
   sync(): Promise<void>
   stat(): Promise<FileStat>
   close(): Promise<void>
@@ -37,8 +37,8 @@ export type OpenForWriting = "existing" | "any" | "empty" | "new"
  */
 export interface Disk {
   /**
-   * Whether what was seen before may be older than what is there, so that whoever finds nothing new has to open the file
-   * anew to be sure. False on a local disk, where that would cost time in vain.
+   * Whether what was seen before may be older than what is there, so that a reader that finds nothing new has to open the file
+   * anew to be sure. False on a local disk, where that would only cost time.
    */
   readonly mayBeLate: boolean
   /** Finds out which kind of file system these directories are on, or will be on. Fails when it cannot be reached. */

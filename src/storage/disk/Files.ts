@@ -39,7 +39,7 @@ export const readWhole = async (disk: Disk, path: string): Promise<Buffer | unde
   }
 }
 
-/** Makes what has been written to a file durable, whoever wrote it. One that is not there any more is left out. */
+/** Makes what has been written to a file durable, whichever process wrote it. One that is not there any more is left out. */
 export const syncFile = async (disk: Disk, path: string): Promise<void> => {
   const file = await disk.open(path)
   if (file === undefined) return
@@ -51,7 +51,7 @@ export const syncFile = async (disk: Disk, path: string): Promise<void> => {
 }
 
 /**
- * Writes a small file so that it is either not there or whole, for whoever reads it as long as the system runs. After a
+ * Writes a small file so that it is either not there or whole, for its readers as long as the system runs. After a
  * crash of the system it may be damaged, unless it was synced before.
  */
 export const writeWhole = async (disk: Disk, path: string, content: string | Uint8Array): Promise<void> => {

@@ -9,7 +9,7 @@ const fileMode = 0o600
 const directoryMode = 0o700
 
 /**
- * File systems of Linux that belong to one machine (statfs(2)): whoever reads sees what was written. Any other one may be
+ * File systems of Linux that belong to one machine (statfs(2)): a reader sees what was written. Any other one may be
  * shared, FUSE among them: virtiofs, and what containers on other systems see of their host.
  */
 const localTypes: ReadonlySet<number> = new Set([

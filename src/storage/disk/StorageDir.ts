@@ -15,7 +15,7 @@ export const formatVersion = 2
  *
  * - `epochs/<n>`: one file per takeover, see `Epochs.ts`
  * - `journal/<epoch>-<segment>`: see `Records.ts`
- * - `indexes/<epoch>-<segment>`: what a segment comes to, see `SegmentIndex.ts` (may be missing)
+ * - `indexes/<epoch>-<segment>`: a segment summed up, see `SegmentIndex.ts` (may be missing)
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
  * - `meta-<epoch>.sqlite`: the checkpoint, see `CheckpointWriter.ts` (may be placed elsewhere)
  * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`

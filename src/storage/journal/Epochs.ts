@@ -14,7 +14,7 @@ import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../
  * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
  * 4. all that is made durable, before anything counts that the new epoch writes
  *
- * A file written by an older epoch is never one that the newer epoch writes. Whoever is about to make something count
+ * A file written by an older epoch is never one that the newer epoch writes. A writer that is about to make something count
  * that replay could not reproduce (a new shape, a removed file, an acknowledgement to Postgres) makes its record durable
  * first and then looks for a claim above its own epoch: no claim means that the successor, whose claim comes before its
  * reading, will see the record.
@@ -58,7 +58,7 @@ export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number
   }
 }
 
-/** Takes back a claim that was not followed by `publishEpoch`: whoever has stepped back because of it may go on. */
+/** Takes back a claim that was not followed by `publishEpoch`: a holder that has stepped back because of it may go on. */
 export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
   paths.disk.remove(claimFile(paths, epoch)).catch(() => {})
 

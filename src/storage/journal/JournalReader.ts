@@ -130,7 +130,7 @@ export class JournalReader {
     return this.advance()
   }
 
-  /** Applies what the segment that now begins comes to, as far as its index goes. False when there is none that counts. */
+  /** Applies what the index of the segment that now begins sums up. False when there is none that counts. */
   private async takeIndex(): Promise<boolean> {
     const memory = (this.indexMemory ??= new IndexMemory())
     const { epoch, segment, trust } = this

@@ -33,7 +33,7 @@ export class SnapshotChunks {
     if (chunk?._tag !== "Journal" || chunk.bytes > pieceBytes) return undefined
     const bytes = this.source.memory(chunk.segment, chunk.position, chunk.bytes)
     if (bytes === undefined) return undefined
-    // Whoever has a shape made reads it once. It is worth keeping when somebody else asks.
+    // The client for which a shape is made reads it once. It is worth keeping when another one asks.
     return this.wasAsked(key) ? this.keep(key, bytes) : Buffer.from(bytes)
   }
 

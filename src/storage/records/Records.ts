@@ -49,7 +49,7 @@ export type Notice =
   | { readonly t: "segment"; readonly end: number }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
   | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
-  /** The slot is of no use any more: whoever holds the lock next makes a new one, and then writes the source again. */
+  /** The slot is of no use any more: the next holder of the lock makes a new one, and then writes the source again. */
   | { readonly t: "slotLost" }
   | {
       readonly t: "created"

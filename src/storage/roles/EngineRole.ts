@@ -43,7 +43,7 @@ const roleTransitions = {
     takeOver: "takingOver",
     won: null,
     gaveUp: null,
-    // Whoever gives the lock back does not know whether it ever came to write.
+    // An instance that gives the lock back does not know whether it ever came to write.
     release: "following",
     left: null,
     close: "closed"

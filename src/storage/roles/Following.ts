@@ -33,7 +33,7 @@ export class Following {
     this.context = context
     this.reading = reading
     this.askers = askers
-    // Whoever comes to wait during the long pause ends it.
+    // A client that begins to wait during the long pause ends it.
     this.forgetWaiters = context.waiters.first.subscribe(() => this.endPause("nobodyWaits"))
   }
 

@@ -4,7 +4,7 @@ import { ShapeTail, tailStride } from "../state/ShapeTail.ts"
 /**
  * What the first `end` bytes of a journal segment come to: the entries of each shape as `ShapeTail` keeps them, and the
  * rare records in order. It follows from those bytes and nothing else, holds their checksum, and counts for them alone.
- * So it may be missing, old, torn, or written by whoever was fenced off: the segment itself is the truth.
+ * So it may be missing, old, torn, or written by a fenced instance: the segment itself is the truth.
  *
  * The file consists of 32-bit words in the order of the machine:
  *

@@ -15,7 +15,7 @@ const noticeStartBytes = 64
 /**
  * Reads a segment from its beginning, piece by piece, and makes its index: what applying the records one after the other
  * comes to, as far as that follows from the segment alone. What depends on more (which shapes there are, what their
- * snapshots contain) is left to whoever takes the index over.
+ * snapshots contain) is left to the reader that takes the index over.
  */
 export class SegmentScan {
   readonly epoch: number

@@ -46,7 +46,7 @@ export const holds = async (
   return found === crc
 }
 
-/** `undefined` when the file is not there, or its reading is refused: whoever wants it can do without. */
+/** `undefined` when the file is not there, or its reading is refused: the caller can do without. */
 export const withFile = async <A>(
   disk: Disk,
   path: string,
