@@ -166,8 +166,11 @@ const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: numbe
   const health = yield* HealthRef
   const { timers } = (yield* Storage).engine
   const isWanted = () => !workers.isDraining && !isStopping(health.current())
-  yield* health.awaitState((state) => state !== "starting", "1000 weeks")
-  yield* health.awaitState((state) => state === "active" || isStopping(state), startDelayMillis)
+  yield* health.awaitState(
+    (state) => abilities[state].servesExistingShapes || isStopping(state),
+    "1000 weeks"
+  )
+  yield* health.awaitState((state) => abilities[state].createsShapes || isStopping(state), startDelayMillis)
   let delay = 0
   while (isWanted()) {
     const began = timers.nowMillis()

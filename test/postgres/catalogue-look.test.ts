@@ -186,7 +186,9 @@ describe("a look at the catalogue", () => {
     assert.notStrictEqual((await take(quiet)).now.tables, before.tables)
     // What comes with the new look is what the next one is compared with.
     const { now: whole } = await take()
-    assert.deepStrictEqual((await take(whole)).now, whole)
+    const { now: next } = await take(whole)
+    // Other databases of the cluster have transactions, too.
+    assert.deepStrictEqual({ ...next, snapshot: whole.snapshot }, whole)
   })
 
   it("sees what was not published meanwhile, by name, root or schema", async () => {
