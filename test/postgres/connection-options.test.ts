@@ -140,7 +140,9 @@ describe("a server with TLS, and only TLS", () => {
       const pool = yield* makeAdminPool(target({}), plainConfig, 8)
       const asleep = yield* Effect.forkScoped(pool.query("SELECT pg_sleep(60)"))
       const running = Effect.map(
-        pool.query("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"),
+        pool.query(
+          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT pg_sleep(60)' AND state = 'active'"
+        ),
         (rows) => rows.length
       )
       yield* eventually(

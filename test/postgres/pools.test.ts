@@ -30,7 +30,7 @@ const adminPool = Effect.suspend(() => makeAdminPool(targetOf(database()), plain
 const activeQueries = (text: string) =>
   Effect.promise(() =>
     database().query(
-      "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()",
+      "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()",
       [`%${text}%`]
     )
   )
