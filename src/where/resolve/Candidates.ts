@@ -1,5 +1,5 @@
 import { oids } from "../expression/Expression.ts"
-import { canCoerceAll } from "./Coercion.ts"
+import { canCoerceAll } from "./Polymorphic.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 
 /**
