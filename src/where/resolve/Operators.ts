@@ -1,4 +1,4 @@
-import type { A_Expr, Node } from "libpg-query"
+import type { A_Expr } from "libpg-query"
 import { oids, type Expression, type Row, type RowComparison } from "../expression/Expression.ts"
 import { refuseAt } from "../WhereError.ts"
 import { booleanType } from "./Boolean.ts"
@@ -7,7 +7,7 @@ import { coerce } from "./Coerce.ts"
 import { canCoerce, commonType } from "./Coercion.ts"
 import { resolvePolymorphic } from "./Polymorphic.ts"
 import { inputCollation, mergeCollations } from "./Collations.ts"
-import type { Scope } from "./Scope.ts"
+import type { Inner, Scope } from "./Scope.ts"
 import { qualified } from "./TypeNames.ts"
 
 export const inputOf = (args: ReadonlyArray<Expression>, at: number): number =>
@@ -18,8 +18,6 @@ const and = (args: ReadonlyArray<Expression>, at: number): Expression =>
 const or = (args: ReadonlyArray<Expression>, at: number): Expression =>
   args.length === 1 && args[0] !== undefined ? args[0] : { kind: "or", args, ...booleanType, at }
 const not = (arg: Expression, at: number): Expression => ({ kind: "not", arg, ...booleanType, at })
-
-type Inner = (child: Node | undefined) => Expression
 
 /** Everything the grammar writes with an operator, `IN`, `BETWEEN`, `LIKE` and the like included. */
 export const transformOperator = (scope: Scope, node: A_Expr, inner: Inner): Expression => {

@@ -1,7 +1,8 @@
+import type { Node } from "libpg-query"
 import type { Limits } from "../../config/Limits.ts"
 import type { ColumnInfo, TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
-import type { Constant } from "../expression/Expression.ts"
+import type { Constant, Expression } from "../expression/Expression.ts"
 import { refuse, refuseAt } from "../WhereError.ts"
 import { oids } from "../expression/Expression.ts"
 
@@ -20,6 +21,9 @@ export interface Scope {
   /** Names of the columns met so far. */
   readonly used: Set<string>
 }
+
+/** Resolves a part of the expression that is being resolved. */
+export type Inner = (part: Node | undefined) => Expression
 
 /** Nodes that a word, a literal or a sign may come to, on average. */
 export const nodesPerToken = 10
