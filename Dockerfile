@@ -13,6 +13,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts/build.ts scripts/bundle.ts scripts/
+COPY scripts/support/CommandBundle.ts scripts/support/
 COPY src src
 RUN node scripts/build.ts && node scripts/bundle.ts
 

@@ -5,30 +5,20 @@
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { build } from "vite"
+import { commandBundle, threads } from "./support/CommandBundle.ts"
 
 const root = path.join(import.meta.dirname, "..")
 const dist = path.join(root, "dist")
 
-await build({
-  configFile: false,
-  root,
-  logLevel: "warn",
-  // The parser has a file of WebAssembly beside it.
-  ssr: { noExternal: true, external: ["libpg-query"] },
-  build: {
-    ssr: true,
-    target: "node22",
-    minify: false,
+await build(
+  commandBundle({
+    root,
+    modules: dist,
+    extension: "js",
     outDir: path.join(dist, "bundle"),
-    rolldownOptions: {
-      input: {
-        service: path.join(dist, "command/Service.js"),
-        worker: path.join(dist, "workers/worker.js"),
-        compileThread: path.join(dist, "where/aside/compileThread.js")
-      },
-      external: ["pg-native"],
-      output: { entryFileNames: "[name].js", chunkFileNames: "[name].js" }
-    }
-  }
-})
-writeFileSync(path.join(dist, "command/Service.js"), 'import "../bundle/service.js"\n')
+    // A chunk of this name is what `command/Service.js` is from now on.
+    entries: ["command/Service", ...threads],
+    minify: false
+  })
+)
+writeFileSync(path.join(dist, "command/Service.js"), 'import "../bundle/Service.js"\n')

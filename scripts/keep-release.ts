@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { build } from "vite"
+import { commandBundle, threads } from "./support/CommandBundle.ts"
 
 const here = path.join(import.meta.dirname, "..")
 const root = path.resolve(process.argv[2] ?? here)
@@ -21,28 +22,16 @@ if (existsSync(kept)) throw new Error(`${kept} is there already; a release is no
 execFileSync(process.execPath, [path.join(root, "scripts/build.ts")], { stdio: "inherit" })
 const dist = path.join(root, "dist")
 const directory = mkdtempSync(path.join(tmpdir(), "baton-release-"))
-const threads = ["workers/worker", "where/aside/compileThread"].filter((name) =>
-  existsSync(path.join(dist, `${name}.js`))
-)
-await build({
-  configFile: false,
-  root,
-  logLevel: "warn",
-  ssr: { noExternal: true, external: ["libpg-query"] },
-  build: {
-    ssr: true,
-    target: "node22",
-    minify: true,
+await build(
+  commandBundle({
+    root,
+    modules: dist,
+    extension: "js",
     outDir: path.join(directory, "dist/bundle"),
-    rolldownOptions: {
-      input: Object.fromEntries(
-        ["main", ...threads].map((name) => [path.basename(name), path.join(dist, `${name}.js`)])
-      ),
-      external: ["pg-native"],
-      output: { entryFileNames: "[name].js", chunkFileNames: "[name].js" }
-    }
-  }
-})
+    entries: ["main", ...threads.filter((name) => existsSync(path.join(dist, `${name}.js`)))],
+    minify: true
+  })
+)
 cpSync(path.join(root, "package.json"), path.join(directory, "package.json"))
 execFileSync("tar", ["czf", kept, "-C", directory, "package.json", "dist"])
 rmSync(directory, { recursive: true })

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, assert, beforeAll, describe, it } from "vitest"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
+import { commandFromSource } from "../../testing/services/CommandOfTests.ts"
 import { startService, type TestService } from "../../testing/services/Service.ts"
 import { type LogMessage, type LogResponse, requestLog } from "../../testing/readers/ShapeLog.ts"
 
@@ -15,7 +16,11 @@ let oldest: LogResponse
 
 beforeAll(async () => {
   const started = await Promise.all([
-    startService({ database: db(), env: { ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD: "300ms" } }),
+    startService({
+      entry: commandFromSource,
+      database: db(),
+      env: { ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD: "300ms" }
+    }),
     startService({
       database: db(),
       env: {

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "vitest"
+import { commandFromSource } from "../../testing/services/CommandOfTests.ts"
 import { startService } from "../../testing/services/Service.ts"
 
 /** From start to end, with what Node says about its compile cache. It needs no database to become healthy. */
 const run = async (): Promise<string> => {
   await using service = await startService({
+    entry: commandFromSource,
     env: {
       DATABASE_URL: "postgresql://nobody:nothing@127.0.0.1:1/none",
       NODE_DEBUG_NATIVE: "COMPILE_CACHE"

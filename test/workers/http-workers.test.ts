@@ -1,6 +1,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { createDatabase, databaseForFile, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
+import { commandFromSource } from "../../testing/services/CommandOfTests.ts"
 import { startService, type TestService } from "../../testing/services/Service.ts"
 import {
   Connection,
@@ -38,7 +39,7 @@ describe("a service with two workers", () => {
   let nextId = 100
 
   beforeAll(async () => {
-    service = await startService({ database: database(), env: environment })
+    service = await startService({ entry: commandFromSource, database: database(), env: environment })
     const pids = await untilWorkers(service, 2)
     main = await Connection.open(service, service.pid)
     first = await Connection.open(service, pids.get(1) ?? 0)

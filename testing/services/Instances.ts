@@ -22,7 +22,7 @@ export interface InstancesOptions {
   readonly seenAt?: (place: number) => string
   readonly places: number
   readonly env: Readonly<Record<string, string>>
-  /** What the next instance runs, by how many were started before; default `src/main.ts`. */
+  /** What the next instance runs, by how many were started before; by default the command of this checkout. */
   readonly entryOf?: (started: number) => string | undefined
 }
 

@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { startGuard } from "../../src/dev/Guard.ts"
 import type { TestDatabase } from "../postgres/Database.ts"
+import { bundledCommand } from "./CommandOfTests.ts"
 import { eventually } from "../Eventually.ts"
 import { patient } from "../Load.ts"
 
@@ -19,7 +20,7 @@ export interface ServiceOptions {
   /** Wait until `/v1/health` says this; default active. `false`: do not wait at all. */
   readonly until?: "active" | "waiting" | "starting" | false
   readonly deadlineMillis?: number
-  /** What is run; default `src/main.ts`. */
+  /** What is run; by default the command of this checkout, bundled. */
   readonly entry?: string
   readonly cwd?: string
   /** After the script's name. */
@@ -74,7 +75,7 @@ export const startService = async (options: ServiceOptions = {}): Promise<TestSe
   }
   const child = spawn(
     process.execPath,
-    [options.entry ?? path.join(root, "src/main.ts"), ...(options.arguments ?? [])],
+    [options.entry ?? (await bundledCommand()), ...(options.arguments ?? [])],
     {
       cwd: options.cwd ?? root,
       env,

@@ -1,0 +1,21 @@
+/** Bundles the command as it is in `src` into the directory that is given. Run by `CommandOfTests.ts`, once for each state of `src`. */
+import { cpSync } from "node:fs"
+import * as path from "node:path"
+import { build } from "vite"
+import { commandBundle, threads } from "../../scripts/support/CommandBundle.ts"
+
+const root = path.resolve(import.meta.dirname, "../..")
+const [directory] = process.argv.slice(2)
+if (directory === undefined) throw new Error("Which directory?")
+
+await build(
+  commandBundle({
+    root,
+    modules: path.join(root, "src"),
+    extension: "ts",
+    outDir: path.join(directory, "dist/bundle"),
+    entries: ["main", ...threads],
+    minify: false
+  })
+)
+cpSync(path.join(root, "package.json"), path.join(directory, "package.json"))
