@@ -38,7 +38,7 @@ export { LockService, type LockConnection } from "./lock/LockService.ts"
 
 // The HTTP API, without a server and with several.
 export { BodyTaken, BodyTooLarge, BodyUnreadable, type ApiRequest } from "./http/request/ApiRequest.ts"
-export { replyHeader, type ApiReply, type ReplyBody, type WritePiece } from "./http/reply/ApiReply.ts"
+export { replyHeader, type ApiReply, type ReplyBody } from "./http/reply/ApiReply.ts"
 export {
   Refused,
   type Authorize,
@@ -85,7 +85,6 @@ export {
 export {
   ShapeLogs,
   ShapeReadError,
-  type LogPieces,
   type LogRead,
   type LogSlice,
   type ShapeHandle

@@ -100,6 +100,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "http/reply/CompressedChunks.ts": [1, "an exit is taken, and who waits is told of the end"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],
   "http/node/Responder.ts": [1, "a request: its causes are logged, and its connection is cut"],
+  "http/mount/ReplyStream.ts": [1, "an event stream, which its consumer reads"],
   "http/mount/FetchHandler.ts": [1, "a request: the exit settles its promise"],
   "instance/Instance.ts": [2, "the loop awaits turns, and `run` joins the loop"],
   "instance/Turn.ts": [2, "the takeover joins one, and storage awaits the promise of the other"],

@@ -1,5 +1,6 @@
-import { Context, type Effect, Schema, type Stream } from "effect"
+import { Context, type Effect, Schema } from "effect"
 import type { Lsn } from "../shared/Lsn.ts"
+import type { PieceSource } from "../shared/Pieces.ts"
 import type { LogOffset } from "../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { WakeReason } from "./state/Waiters.ts"
@@ -13,17 +14,6 @@ export interface ShapeHandle {
   readonly definition: ShapeDefinition
 }
 
-/** A body that is too large for one buffer, or still being written. Run one of the two. */
-export interface LogPieces {
-  /** Pieces of at most 256 KiB that are read as the consumer asks for them. */
-  readonly stream: Stream.Stream<Uint8Array, ShapeReadError>
-  /**
-   * The same, for a consumer that is done with one piece when it asks for the next: pieces are read into its buffer, and
-   * are no larger than that. Throws `ShapeReadError`.
-   */
-  readonly into: (buffer: Buffer) => AsyncGenerator<Uint8Array>
-}
-
 /** The log entries after an offset, up to the end of a chunk or of the log. */
 export interface LogSlice {
   readonly _tag: "Slice"
@@ -33,9 +23,10 @@ export interface LogSlice {
   readonly upToDate: boolean
   /**
    * The entries in wire form, joined with commas, without enclosing brackets. Small slices are one buffer that
-   * all readers at this offset share; large ones, and snapshots still being written, come in pieces.
+   * all readers at this offset share; large ones, and snapshots still being written, come in pieces, which throw
+   * `ShapeReadError`; they are asked for once, unless `finishedBytes` says otherwise.
    */
-  readonly body: Uint8Array | LogPieces
+  readonly body: Uint8Array | PieceSource
   /**
    * Length of the body, where it is a whole snapshot chunk: then every reader at this offset is given the same bytes for
    * as long as the shape lives, and a body in pieces can be run more than once. Left out otherwise.
@@ -86,17 +77,9 @@ export class ShapeLogs extends Context.Service<
      */
     readonly readNow: (shape: ShapeHandle, after: LogOffset) => LogRead | undefined
     /**
-     * Waits until the log reaches beyond `after`, the shape is dropped, or the time is over. Checks before it
-     * waits, so no change in between is missed. Interrupting it (client gone) costs nothing.
-     */
-    readonly awaitChange: (
-      shape: ShapeHandle,
-      after: LogOffset,
-      timeoutMillis: number
-    ) => Effect.Effect<WakeReason>
-    /**
-     * The same without an Effect, for the thousands that wait: tells the watcher, or answers at once with the reason not
-     * to wait. Call `stop` when the client is gone.
+     * Waits until the log reaches beyond `after`, the shape is dropped, or the time is over: tells the watcher, or answers at
+     * once with the reason not to wait. Checks before it waits, so no change in between is missed. Call `stop` when the
+     * client is gone.
      */
     readonly watch: (
       shape: ShapeHandle,

@@ -1,28 +1,14 @@
 import { Effect, Layer } from "effect"
 import { maxLsn } from "../shared/Lsn.ts"
+import { failingWith, type PieceSource } from "../shared/Pieces.ts"
 import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
 import { FileIntegrity } from "./disk/FileIntegrity.ts"
-import {
-  failingWith,
-  logPieces,
-  type LogSource,
-  type MakePieces,
-  piecesToStream,
-  snapshotPieces,
-  tailInMemory
-} from "./logs/ReadPieces.ts"
+import { logPieces, type LogSource, snapshotPieces, tailInMemory } from "./logs/ReadPieces.ts"
 import { type ChunkPlan, type LogPlan, planRead } from "./logs/ReadPlan.ts"
 import { SharedSlices } from "./logs/SharedSlices.ts"
 import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
 import { ShapeFailures } from "./ShapeFailures.ts"
-import {
-  type LogPieces,
-  type LogRead,
-  type LogSlice,
-  type ShapeHandle,
-  ShapeLogs,
-  type ShapeReadError
-} from "./ShapeLogs.ts"
+import { type LogRead, type LogSlice, type ShapeHandle, ShapeLogs, type ShapeReadError } from "./ShapeLogs.ts"
 import type { ShapeState } from "./state/ShapeState.ts"
 import { digestOf } from "./state/ShapeStore.ts"
 import { Watch } from "./state/Watch.ts"
@@ -119,16 +105,13 @@ class LogReads {
           engine.live(shape) === undefined ? Effect.succeed(dropped) : Effect.fail(error)
         )
       )
-    const make: MakePieces = (buffer) => snapshotPieces(this.source, shape, index, buffer)
+    const make: PieceSource = (buffer) => snapshotPieces(this.source, shape, index, buffer)
     return Effect.succeed(chunkSlice(shape, plan, this.inPieces(shape, make)))
   }
 
-  private inPieces(shape: ShapeHandle, make: MakePieces): LogPieces {
+  private inPieces(shape: ShapeHandle, make: PieceSource): PieceSource {
     const onError = this.failures.of(shape)
-    return {
-      stream: piecesToStream(() => make(undefined), onError),
-      into: (buffer) => failingWith(make(buffer), onError)
-    }
+    return (buffer) => failingWith(make(buffer), onError)
   }
 
   /** Until it is known whether the snapshot has this chunk, or the shape is gone. */
@@ -176,21 +159,9 @@ const watchOn =
     return made.begin() ?? made
   }
 
-const awaitChangeWith =
-  (watch: ShapeLogs["Service"]["watch"]): ShapeLogs["Service"]["awaitChange"] =>
-  (shape, after, timeoutMillis) =>
-    Effect.callback((resume) => {
-      const made = watch(shape, after, timeoutMillis, {
-        woken: (reason) => resume(Effect.succeed(reason))
-      })
-      if (typeof made === "string") resume(Effect.succeed(made))
-      return Effect.sync(() => (typeof made === "string" ? undefined : made.stop()))
-    })
-
 /** What readers see of the shapes of a storage engine, whether it writes or follows. */
 export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const { read, readNow } = new LogReads(engine)
-  const watch = watchOn(engine)
   return ShapeLogs.of({
     byHandle: (handle) => engine.store.byHandle(handle),
     byIdentity: (identity) => engine.store.byIdentity(digestOf(identity)),
@@ -199,8 +170,7 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     lastOffset: (shape) => engine.live(shape)?.end ?? snapshotEnd,
     read,
     readNow,
-    awaitChange: awaitChangeWith(watch),
-    watch,
+    watch: watchOn(engine),
     lastSeenLsn: () => {
       const { lastCommitLsn, positionLsn } = engine.store
       return maxLsn(engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))

@@ -1,13 +1,14 @@
 import { request as httpRequest } from "node:http"
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as fc from "fast-check"
 import { HealthRef } from "../../src/health/HealthRef.ts"
 import { SubsetRefused } from "../../src/registry/subset/SubsetReader.ts"
 import { HttpServer } from "../../src/http/node/HttpServer.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
-import { type LogPieces, ShapeReadError } from "../../src/storage/ShapeLogs.ts"
+import type { PieceSource } from "../../src/shared/Pieces.ts"
+import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
 import { eventually, type RawConnection, rawConnection } from "./support/rawHttp.ts"
@@ -526,12 +527,9 @@ describe("clients that do not read", () => {
             read: (...args: Parameters<typeof read>) =>
               Effect.map(read(...args), (found) => {
                 if (found._tag !== "Slice" || found.body instanceof Uint8Array) return found
-                const { stream, into } = found.body
-                const body: LogPieces = {
-                  stream: Stream.map(stream, counting),
-                  into: async function* (buffer) {
-                    for await (const piece of into(buffer)) yield counting(piece)
-                  }
+                const source = found.body
+                const body: PieceSource = async function* (buffer) {
+                  for await (const piece of source(buffer)) yield counting(piece)
                 }
                 return { ...found, body }
               })
@@ -586,12 +584,9 @@ describe("clients that do not read", () => {
     withServer(({ server, store }) =>
       Effect.gen(function* () {
         const gone = new ShapeReadError({ handle: "h", message: "gone" })
-        const body: LogPieces = {
-          stream: Stream.concat(Stream.make(Buffer.from("{}")), Stream.fail(gone)),
-          into: async function* () {
-            yield Buffer.from("{}")
-            throw gone
-          }
+        const body: PieceSource = async function* () {
+          yield Buffer.from("{}")
+          throw gone
         }
         Object.assign(store.logs, {
           readNow: () => undefined,

@@ -6,11 +6,11 @@ import {
   type ShapeStreamOptions
 } from "@electric-sql/client"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer } from "effect"
 import { HttpServer } from "../../src/http/node/HttpServer.ts"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { FakeStore } from "./support/FakeStore.ts"
-import { activate, apiLayer, type HarnessOptions } from "./support/harness.ts"
+import { activate, apiLayer, type HarnessOptions, rowsOf } from "./support/harness.ts"
 import { eventually } from "./support/rawHttp.ts"
 
 const row = (id: number, operation = "insert", lsn?: number) =>
@@ -150,7 +150,7 @@ for (const liveSse of [false, true])
             xipList: [],
             databaseLsn: 1000n,
             snapshotMark: 1,
-            rows: Stream.make(Buffer.from(row(7)))
+            ...rowsOf(row(7))
           })
       }
       const conditions = {

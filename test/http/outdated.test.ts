@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { NotActive, SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { type SubsetError, SubsetOutdated } from "../../src/registry/subset/SubsetReader.ts"
 import { FakeStore } from "./support/FakeStore.ts"
-import { activate, apiLayer, ask, type HarnessOptions, table } from "./support/harness.ts"
+import { activate, apiLayer, ask, type HarnessOptions, rowsOf, table } from "./support/harness.ts"
 
 const shape = "/v1/shape?table=items&offset=-1"
 
@@ -175,7 +175,7 @@ describe("a subset whose table or condition is outdated", () => {
                   xipList: [],
                   databaseLsn: 3n,
                   snapshotMark: 4,
-                  rows: Stream.empty
+                  ...rowsOf()
                 })
               })
           }

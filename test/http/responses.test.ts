@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Logger, References, Stream } from "effect"
+import { Effect, Fiber, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
 import { SnapshotFailed } from "../../src/registry/ShapeRegistry.ts"
 import { logBody } from "../../src/http/reply/LogBody.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
-import type { LogPieces } from "../../src/storage/ShapeLogs.ts"
+import type { PieceSource } from "../../src/shared/Pieces.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import {
   activate,
@@ -53,6 +53,7 @@ const classHeaders = (received: Received) => {
 
 const schema =
   '{"id":{"type":"int8","pk_index":0,"not_null":true},"name":{"type":"text"},"qty":{"type":"text"}}'
+const noPieces: PieceSource = async function* () {}
 const shape = "/v1/shape?table=items"
 const week = "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"
 
@@ -487,8 +488,7 @@ describe("each class of response", () => {
       Effect.gen(function* () {
         const handle = (yield* ask(`${shape}&offset=-1`)).header("electric-handle") ?? ""
         const found = yield* store.logs.read(store.shapes.get(handle)!.shape, { tx: 0n, op: 0 })
-        const body: LogPieces = { stream: Stream.empty, into: async function* () {} }
-        const empty = { ...found, _tag: "Slice", upToDate: true, next: { tx: 5n, op: 0 }, body }
+        const empty = { ...found, _tag: "Slice", upToDate: true, next: { tx: 5n, op: 0 }, body: noPieces }
         Object.assign(store.logs, { readNow: () => undefined, read: () => Effect.succeed(empty) })
         const received = yield* ask(`${shape}&handle=${handle}&offset=0_0`)
         assert.strictEqual(

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { Effect, Fiber, Scope, Exit } from "effect"
+import { Effect, Fiber, Scope, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { EventFramer } from "../../src/http/shape/EventFramer.ts"
 import { replyHeader } from "../../src/http/reply/ApiReply.ts"
+import { eventStream } from "../../src/http/mount/ReplyStream.ts"
 import { wholeReply } from "../../src/http/shape/Answer.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, requestOf } from "./support/harness.ts"
 
@@ -19,19 +21,19 @@ const upToDate = (lsn: string) =>
 const open = Effect.fnUntraced(function* (url: string) {
   const api = yield* ShapeApi
   const scope = yield* Scope.make()
-  const reply = yield* wholeReply(api.handle(requestOf(url))).pipe(Effect.provideService(Scope.Scope, scope))
+  const made = yield* wholeReply(api.handle(requestOf(url))).pipe(Effect.provideService(Scope.Scope, scope))
+  if (!("_tag" in made)) throw new Error(`no stream: ${made.status}`)
+  const reply = made.takeReply()
   const pieces: Array<Uint8Array> = []
   const received = {
     get text() {
       return Buffer.concat(pieces).toString("utf8")
     }
   }
-  const { body } = reply
-  if (body._tag !== "Events") throw new Error(`no stream: ${reply.status}`)
   const fiber = yield* Effect.forkChild(
-    body
-      .run((piece) => Effect.sync(() => void pieces.push(Buffer.from(piece))))
-      .pipe(Effect.ensuring(Scope.close(scope, Exit.void))),
+    Stream.runForEach(eventStream(made), (piece) => Effect.sync(() => pieces.push(piece))).pipe(
+      Effect.ensuring(Scope.close(scope, Exit.void))
+    ),
     { startImmediately: true }
   )
   return {
@@ -43,14 +45,15 @@ const open = Effect.fnUntraced(function* (url: string) {
 })
 
 const withShape = <E, R>(
-  body: (store: FakeStore, handle: string, url: string) => Effect.Effect<void, E, R>
+  body: (store: FakeStore, handle: string, url: string) => Effect.Effect<void, E, R>,
+  logLevel: "info" | "debug" = "info"
 ) => {
   const store = new FakeStore()
   return Effect.gen(function* () {
     yield* activate
     const handle = (yield* ask("/v1/shape?table=items&offset=-1")).header("electric-handle") ?? ""
     yield* body(store, handle, `/v1/shape?table=items&handle=${handle}&live=true&live_sse=true`)
-  }).pipe(Effect.provide(apiLayer(store)))
+  }).pipe(Effect.provide(apiLayer(store, { config: { logLevel } })))
 }
 
 describe("server-sent events", () => {
@@ -127,6 +130,27 @@ describe("server-sent events", () => {
       })
     )
   )
+
+  for (const logLevel of ["info", "debug"] as const)
+    it.effect(`one that is kept has its place until it is over (log level ${logLevel})`, () =>
+      withShape(
+        (_store, _handle, url) =>
+          Effect.gen(function* () {
+            const api = yield* ShapeApi
+            const made = yield* Effect.scoped(
+              Effect.map(wholeReply(api.handle(requestOf(`${url}&offset=0_inf`))), (answer) => {
+                if (!("_tag" in answer)) return assert.fail("no stream")
+                answer.keep()
+                return answer
+              })
+            )
+            assert.strictEqual(api.stats().existingRequests, 1)
+            made.release()
+            assert.strictEqual(api.stats().existingRequests, 0)
+          }),
+        logLevel
+      )
+    )
 
   it.effect("a dropped shape ends it; the next request learns why", () =>
     withShape((store, handle, url) =>
@@ -206,10 +230,11 @@ describe("server-sent events", () => {
           texts.map((text, i) => change(i, text))
         )
         const stream = yield* open(`${url}&offset=0_inf`)
-        assert.strictEqual(
-          stream.received.text,
-          texts.map((text, i) => event(change(i, text))).join("") + upToDate("500")
+        const whole = texts.map((text, i) => event(change(i, text))).join("") + upToDate("500")
+        yield* Effect.promise(() =>
+          eventually("all events", () => stream.received.text.length >= whole.length)
         )
+        assert.strictEqual(stream.received.text, whole)
       })
     )
   )

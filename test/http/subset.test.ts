@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import type { SubsetParams } from "../../src/http/request/SubsetParams.ts"
 import {
   SubsetFailed,
@@ -9,7 +9,7 @@ import {
 } from "../../src/registry/subset/SubsetReader.ts"
 import { ShapeApi } from "../../src/http/shape/ShapeApi.ts"
 import { FakeStore } from "./support/FakeStore.ts"
-import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
+import { activate, apiLayer, ask, type HarnessOptions, rowsOf } from "./support/harness.ts"
 
 const row = (id: number) =>
   `{"key":"k${id}","value":{"id":"${id}"},"headers":{"operation":"insert","snapshot_mark":7}}`
@@ -55,7 +55,7 @@ const withSubsets = <E, R>(
                 xipList: [752n],
                 databaseLsn: 26_677_736n,
                 snapshotMark: 7,
-                rows: Stream.make(Buffer.from(row(1)), Buffer.from(`,${row(2)}`))
+                ...rowsOf(row(1), `,${row(2)}`)
               }
             })
         },
@@ -251,7 +251,7 @@ describe("subsets", () => {
                 xipList: [752n],
                 databaseLsn: 26_677_736n,
                 snapshotMark: 7,
-                rows: Stream.empty
+                ...rowsOf()
               }
             )
         }

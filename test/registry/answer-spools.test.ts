@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto"
 import { readdirSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { vi } from "vitest"
+import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { type Limits, standardLimits } from "../../src/config/Limits.ts"
 import { type AnswerSpool, AnswerSpools } from "../../src/registry/subset/AnswerSpools.ts"
 
@@ -15,9 +16,7 @@ const spoolsWith = (limits: Partial<Limits> = {}, directories: ReadonlyArray<str
 
 const readAll = (spool: AnswerSpool, bufferBytes = 100_000) =>
   Effect.tryPromise(async () => {
-    const pieces: Array<Buffer> = []
-    for await (const piece of spool.pieces(Buffer.alloc(bufferBytes))) pieces.push(Buffer.from(piece))
-    return Buffer.concat(pieces)
+    return Buffer.concat(await piecesOf(spool.pieces(Buffer.alloc(bufferBytes))))
   })
 
 const fill = Effect.fnUntraced(function* (spools: AnswerSpools, bytes: number) {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber } from "effect"
 import { tmpdir } from "node:os"
+import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { type Limits, standardLimits } from "../../src/config/Limits.ts"
 import { makeSubsetReader, type SubsetQuery } from "../../src/registry/subset/SubsetReader.ts"
 import { beginSnapshot, beginSql } from "../../src/registry/snapshot/SnapshotTransaction.ts"
@@ -38,7 +39,7 @@ const readSubset = Effect.fnUntraced(function* (
 
 const collect = Effect.fnUntraced(function* (...parameters: Parameters<typeof readSubset>) {
   const snapshot = yield* readSubset(...parameters)
-  const pieces = yield* Stream.runCollect(snapshot.rows)
+  const pieces = yield* Effect.promise(() => piecesOf(snapshot.rows()))
   const rows = JSON.parse(`[${Buffer.concat(pieces).toString()}]`) as ReadonlyArray<RowMessage>
   return { snapshot, rows, pieces }
 })
@@ -124,7 +125,7 @@ describe("a subset", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const snapshot = yield* readSubset(cross)
-          yield* Stream.runHead(snapshot.rows)
+          yield* Effect.promise(() => snapshot.rows().next())
           assert.strictEqual((yield* Effect.promise(active)).length, 0, "before its reader is done")
         })
       )
@@ -142,14 +143,10 @@ describe("a subset", () => {
     Effect.gen(function* () {
       const snapshot = yield* readSubset({ orderBy: "id" })
       assert.strictEqual((yield* Effect.promise(active)).length, 0)
-      const streamed = Buffer.concat(yield* Stream.runCollect(snapshot.rows))
+      const streamed = Buffer.concat(yield* Effect.promise(() => piecesOf(snapshot.rows())))
       assert.isAbove(streamed.length, 2 * 1024 * 1024, "a part of it is in a file")
       assert.strictEqual(snapshot.byteLength, streamed.length)
-      const pieces: Array<Buffer> = []
-      yield* Effect.promise(async () => {
-        for await (const piece of snapshot.pieces?.(Buffer.alloc(10_000)) ?? [])
-          pieces.push(Buffer.from(piece))
-      })
+      const pieces = yield* Effect.promise(() => piecesOf(snapshot.rows(Buffer.alloc(10_000))))
       assert.isTrue(Buffer.concat(pieces).equals(streamed))
     })
   )

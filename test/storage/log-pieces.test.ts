@@ -85,7 +85,7 @@ describe("the pieces of a log", () => {
       let read = ""
       for await (const piece of logPieces(source, shape, snapshotEnd, plan)(buffer)) {
         assert.isAtMost(piece.length, room ?? pieceBytes, `seed ${seed}`)
-        read += piece.toString("latin1")
+        read += Buffer.from(piece).toString("latin1")
       }
       assert.isTrue(read === expected, `seed ${seed}`)
     }

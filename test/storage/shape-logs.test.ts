@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Stream } from "effect"
+import { Effect } from "effect"
 import { onTestFinished } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
 import {
@@ -9,6 +9,7 @@ import {
   type LogOffset,
   snapshotEnd
 } from "../../src/shapes/LogOffset.ts"
+import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { shapeIdentity } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import type { LogRead, LogSlice, ShapeHandle } from "../../src/storage/ShapeLogs.ts"
@@ -65,12 +66,8 @@ const sliceOf = (read: LogRead | undefined): LogSlice =>
 
 const textOf = async ({ body }: LogSlice): Promise<string> => {
   if (body instanceof Uint8Array) return Buffer.from(body).toString()
-  const pieces: Array<Uint8Array> = []
-  await Effect.runPromise(Stream.runForEach(body.stream, (piece) => Effect.sync(() => pieces.push(piece))))
-  const whole = Buffer.concat(pieces).toString()
-  const again: Array<Buffer> = []
-  for await (const piece of body.into(Buffer.alloc(500))) again.push(Buffer.from(piece))
-  assert.strictEqual(Buffer.concat(again).toString(), whole)
+  const whole = Buffer.concat(await piecesOf(body())).toString()
+  assert.strictEqual(Buffer.concat(await piecesOf(body(Buffer.alloc(500)))).toString(), whole)
   return whole
 }
 
@@ -190,13 +187,17 @@ for (const [who, follows] of [
     it("let go of whoever is gone", async () => {
       const { logs, reader, shapeNamed, write } = await settingOf(follows)
       const shape = await shapeNamed("a")
-      const waiting = Effect.runFork(logs.awaitChange(shape, snapshotEnd, 60_000))
-      const gone = Effect.runFork(logs.awaitChange(shape, snapshotEnd, 60_000))
-      await eventually("both wait", () => reader.waiters.count === 2)
-      await Effect.runPromise(Fiber.interrupt(gone))
+      const woken: Array<string> = []
+      const watch = (name: string) =>
+        logs.watch(shape, snapshotEnd, 60_000, { woken: (reason) => woken.push(`${name} ${reason}`) })
+      watch("waiting")
+      const gone = watch("gone")
+      assert.strictEqual(reader.waiters.count, 2)
+      if (typeof gone !== "string") gone.stop()
       assert.strictEqual(reader.waiters.count, 1)
       write(100n, shape)
-      assert.deepStrictEqual(await Effect.runPromise(Fiber.await(waiting)), Exit.succeed("changed" as const))
+      await eventually("news", () => woken.length > 0)
+      assert.deepStrictEqual(woken, ["waiting changed"])
       assert.strictEqual(reader.waiters.count, 0)
     })
   })

@@ -1,7 +1,8 @@
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Logger, Stream } from "effect"
+import { Effect, Logger } from "effect"
+import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
@@ -151,7 +152,10 @@ export const readAll = (engine: StorageEngine, shape: ShapeHandle, after: LogOff
         if (read._tag !== "Slice") throw new Error(read._tag)
         const parts: Array<Uint8Array> = []
         if (read.body instanceof Uint8Array) parts.push(read.body)
-        else yield* Stream.runForEach(read.body.stream, (piece) => Effect.sync(() => parts.push(piece)))
+        else {
+          const { body: source } = read
+          parts.push(...(yield* Effect.promise(() => piecesOf(source()))))
+        }
         const body = Buffer.concat(parts).toString("utf8")
         if (body.length > 0) text += text.length > 0 ? `,${body}` : body
         at = read.next

@@ -8,9 +8,9 @@ import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { refusedFor } from "../reply/Failures.ts"
 import { jsonType } from "../reply/Replies.ts"
 import { RunningCount } from "../reply/RunningCount.ts"
-import { replyStream } from "../reply/ReplyStream.ts"
-import { wholeReply } from "../shape/Answer.ts"
+import { type Whole, wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
+import { eventStream, replyStream } from "./ReplyStream.ts"
 
 const advice =
   "Call baton.fetch before anything that reads bodies, or hand over what was read: baton.fetch(request, { body }), where " +
@@ -66,10 +66,11 @@ const headersOf = (list: ReadonlyArray<string>): Headers => {
 
 const responseOf = (
   request: Request,
-  reply: ApiReply,
+  made: Whole,
   close: () => void,
   cut: Effect.Effect<never, Error>
 ): Response => {
+  const reply: ApiReply = "_tag" in made ? made.takeReply() : made
   const { status, body } = reply
   const init = { status, headers: headersOf(reply.headers) }
   if (request.method === "HEAD" || body._tag === "Empty" || body._tag === "Text") {
@@ -78,7 +79,8 @@ const responseOf = (
     return new Response(text, init)
   }
   if (body._tag === "Bytes") init.headers.set("content-length", String(body.byteLength))
-  const stream = replyStream(body).pipe(Stream.interruptWhen(cut), Stream.ensuring(Effect.sync(close)))
+  const pieces = "_tag" in made ? eventStream(made) : replyStream(body)
+  const stream = pieces.pipe(Stream.interruptWhen(cut), Stream.ensuring(Effect.sync(close)))
   return new Response(Stream.toReadableStream(stream, { strategy: { highWaterMark: 0 } }), init)
 }
 

@@ -6,9 +6,9 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import { type ApiRequest, BodyTooLarge, BodyUnreadable } from "../request/ApiRequest.ts"
 import { canBeLast } from "../node/LastReply.ts"
-import { replyStream } from "../reply/ReplyStream.ts"
-import { wholeReply } from "../shape/Answer.ts"
+import { type Whole, wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
+import { eventStream, replyStream } from "./ReplyStream.ts"
 
 const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest => ({
   method: request.method,
@@ -30,7 +30,8 @@ const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest =>
 /** A comment: servers send the headers with the first bytes of a body, and the first event may be long in coming. */
 const opening = Stream.make(Buffer.from(":\n\n"))
 
-const serverResponse = (reply: ApiReply, method: string): HttpServerResponse.HttpServerResponse => {
+const serverResponse = (made: Whole, method: string): HttpServerResponse.HttpServerResponse => {
+  const reply: ApiReply = "_tag" in made ? made.takeReply() : made
   const { status, body } = reply
   const headers: Record<string, string> = {}
   for (let i = 0; i + 1 < reply.headers.length; i += 2) {
@@ -54,7 +55,10 @@ const serverResponse = (reply: ApiReply, method: string): HttpServerResponse.Htt
     case "Stream":
       return HttpServerResponse.stream(replyStream(body), options)
     case "Events":
-      return HttpServerResponse.stream(Stream.concat(opening, replyStream(body)), options)
+      return HttpServerResponse.stream(
+        "_tag" in made ? Stream.concat(opening, eventStream(made)) : Stream.empty,
+        options
+      )
   }
 }
 
@@ -69,8 +73,8 @@ export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) 
       const { prefix } = options
       const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
       yield* at.add("*", "/v1/*", (request) =>
-        Effect.map(wholeReply(api.handle(apiRequest(request))), (reply) =>
-          serverResponse(reply, request.method)
+        Effect.map(wholeReply(api.handle(apiRequest(request))), (made) =>
+          serverResponse(made, request.method)
         )
       )
     })

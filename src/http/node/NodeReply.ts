@@ -3,7 +3,7 @@ import type { ApiReply } from "../reply/ApiReply.ts"
 import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
-import { saysWhenWritten, type Sending, sendPieces } from "./SendPieces.ts"
+import { type Sending, sendPieces } from "./SendPieces.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
@@ -93,14 +93,6 @@ export const writeNow = (response: NodeResponse, piece: Uint8Array): boolean =>
 export const drained = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
   waitFor(response, "drain", sendTimeoutMillis)
 
-/** Writes a piece and completes when the client has room for another one. */
-export const writePiece = (
-  response: NodeResponse,
-  piece: Uint8Array,
-  sendTimeoutMillis: number
-): Effect.Effect<void> =>
-  Effect.suspend(() => (writeNow(response, piece) ? Effect.void : drained(response, sendTimeoutMillis)))
-
 /** Sends the head of a reply whose body follows, whenever that may be. */
 export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
@@ -126,20 +118,13 @@ export const sendReply = (
       sendReplyNow(request, response, reply)
       return finishReply(response, sending.timeoutMillis)
     }
-    if (body._tag === "Events") openReply(request, response, reply)
-    else writeHead(request, response, reply)
+    writeHead(request, response, reply)
     const end = Effect.suspend(() => {
       response.end()
       return finishReply(response, sending.timeoutMillis)
     })
-    if (body._tag === "Stream" && body.pieces !== undefined && saysWhenWritten(response))
-      return Effect.catchCause(Effect.andThen(sendPieces(response, body.pieces, sending), end), (cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause)
-      )
-    const write = (piece: Uint8Array) => writePiece(response, piece, sending.timeoutMillis)
-    if (body._tag === "Bytes")
-      return Effect.andThen(Effect.forEach(body.pieces, write, { discard: true }), end)
-    return Effect.catchCause(Effect.andThen(body.run(write), end), (cause) =>
+    const sent = sendPieces(response, body._tag === "Events" ? [] : body.pieces, sending)
+    return Effect.catchCause(Effect.andThen(sent, end), (cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.interrupt : cutReply(response, cause)
     )
   })

@@ -2,6 +2,7 @@ import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { destroyResponse, type NodeResponse, ServerResponse } from "./Exchange.ts"
+import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PieceBuffers } from "./PieceBuffers.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
@@ -19,10 +20,10 @@ const tinyBytes = 256
  * Whether `write` of this response is Node's own, which says when it needs the bytes no more. Middleware that compresses
  * responses puts its own in place, and may keep what it is given.
  */
-export const saysWhenWritten = (response: NodeResponse): boolean =>
+const saysWhenWritten = (response: NodeResponse): boolean =>
   response.write === ServerResponse.prototype.write || response.write === Http2ServerResponse.prototype.write
 
-/** One body on its way to a client, piece by piece through one buffer. */
+/** One body on its way to a client, piece by piece. */
 class PieceSender {
   private readonly response: NodeResponse
   private readonly timers: Timers
@@ -32,7 +33,7 @@ class PieceSender {
   private stopTimer = () => {}
   private isStopped = false
   private isWriting = false
-  private written: (() => void) | undefined
+  private goOn: (() => void) | undefined
 
   constructor(response: NodeResponse, sending: Sending, timers: Timers) {
     this.response = response
@@ -60,66 +61,87 @@ class PieceSender {
     this.checkAfter(this.sending.timeoutMillis)
   }
 
-  async send(pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>): Promise<void> {
+  async send(source: PieceSource | ReadonlyArray<Uint8Array>): Promise<void> {
     const { buffers } = this.sending
-    const buffer = buffers.take()
+    const buffer = typeof source === "function" && saysWhenWritten(this.response) ? buffers.take() : undefined
     let isDone = false
     try {
-      for await (const piece of pieces(buffer)) {
+      for await (const piece of typeof source === "function" ? source(buffer) : source) {
         if (this.isStopped) return
-        if (piece.length <= tinyBytes) this.writeOut(Buffer.from(piece))
-        else await this.write(piece)
+        if (buffer === undefined) await this.write(piece)
+        else if (piece.length <= tinyBytes) this.writeOut(Buffer.from(piece))
+        else await this.lend(piece)
         if (this.isStopped) return
       }
       isDone = true
     } finally {
       this.stopTimer()
       // What the connection of a client that went away still does with the buffer is not known.
-      buffers.give(buffer, isDone)
+      if (buffer !== undefined) buffers.give(buffer, isDone)
     }
   }
 
-  private writeOut(piece: Uint8Array, done?: (error?: Error | null) => void): void {
+  private writeOut(piece: Uint8Array, done?: (error?: Error | null) => void): boolean {
     const response: {
       write(piece: Uint8Array, done?: (error?: Error | null) => void): boolean
     } = this.response
-    response.write(piece, done)
+    return response.write(piece, done)
   }
 
-  private write(piece: Uint8Array): Promise<void> {
+  /** Writes what is used again afterwards: waits until the connection needs it no more. */
+  private lend(piece: Uint8Array): Promise<void> {
     return new Promise((resolve) => {
-      this.written = resolve
-      this.isWriting = true
-      this.beginTime()
+      this.wait(resolve)
       this.writeOut(piece, this.done)
     })
+  }
+
+  /** Writes what the connection may keep: waits until it has room for another one. */
+  private write(piece: Uint8Array): Promise<void> | undefined {
+    const { response } = this
+    if (piece.length === 0 || this.writeOut(piece)) return undefined
+    if (!response.destroyed)
+      return new Promise((resolve) => {
+        this.wait(resolve)
+        response.once("drain", this.done)
+      })
+    this.isStopped = true
+    return undefined
+  }
+
+  private wait(goOn: () => void): void {
+    this.goOn = goOn
+    this.isWriting = true
+    this.beginTime()
   }
 
   private readonly done = (error?: Error | null): void => {
     this.isWriting = false
     if (error !== undefined && error !== null) this.isStopped = true
-    this.written?.()
+    this.goOn?.()
   }
 
   stop(): void {
     this.isStopped = true
+    this.response.off("drain", this.done)
     this.done()
   }
 }
 
 /**
  * Sends the pieces of a body and completes when the client has taken the last one, or nearly. When it takes none for the
- * send time-out, its connection is destroyed, and the fiber interrupted by the connection's end.
+ * send time-out, its connection is destroyed, and the fiber interrupted by the connection's end. What is made while it is
+ * sent goes through one buffer, unless the response cannot tell when it needs that no more.
  */
 export const sendPieces = (
   response: NodeResponse,
-  pieces: (buffer: Buffer) => AsyncGenerator<Uint8Array>,
+  source: PieceSource | ReadonlyArray<Uint8Array>,
   sending: Sending
 ): Effect.Effect<void, ShapeReadError> =>
   Effect.flatMap(currentTimers, (timers) =>
     Effect.callback<void, ShapeReadError>((resume) => {
       const sender = new PieceSender(response, sending, timers)
-      void sender.send(pieces).then(
+      void sender.send(source).then(
         () => resume(Effect.void),
         (problem: unknown) =>
           resume(problem instanceof ShapeReadError ? Effect.fail(problem) : Effect.die(problem))

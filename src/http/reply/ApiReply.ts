@@ -1,30 +1,35 @@
-import type { Effect } from "effect"
-import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
-
-/**
- * Takes one piece of a body (at most 256 KiB) and completes when the client has room for the next one. Never
- * fails: when the client is gone, the fiber that writes is interrupted.
- */
-export type WritePiece = (piece: Uint8Array) => Effect.Effect<void>
-
-/** Writes a body, piece by piece. */
-export type WriteBody = (write: WritePiece) => Effect.Effect<void, ShapeReadError>
+import type { PieceSource } from "../../shared/Pieces.ts"
 
 export type ReplyBody =
   | { readonly _tag: "Empty" }
   | { readonly _tag: "Text"; readonly text: string }
   /** Known in advance, in pieces that are sent one after the other and may be shared with other responses. */
   | { readonly _tag: "Bytes"; readonly pieces: ReadonlyArray<Uint8Array>; readonly byteLength: number }
-  /** Produced while it is sent; nothing is produced that the client has no room for. */
-  | {
-      readonly _tag: "Stream"
-      readonly run: WriteBody
-      /** The same, for adapters that are done with a piece when they ask for the next: see `LogPieces.into`. */
-      readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
-      readonly byteLength?: number
-    }
-  /** Server-sent events: the client must learn the headers now, even if the first event is long in coming. */
-  | { readonly _tag: "Events"; readonly run: WriteBody }
+  /**
+   * Produced while it is sent; nothing is produced that the client has no room for. Throws `ShapeReadError`: then the
+   * response is cut, so that it does not look complete.
+   */
+  | { readonly _tag: "Stream"; readonly pieces: PieceSource; readonly byteLength?: number }
+  /**
+   * The head of server-sent events, which an `EventStream` writes: the client must learn the headers now, even if the
+   * first event is long in coming.
+   */
+  | { readonly _tag: "Events" }
+
+/** What stands in a body whole, one piece after the other, for those who have no buffer for it. */
+export const bodyPieces = (body: ReplyBody): Iterable<Uint8Array> | AsyncIterable<Uint8Array> => {
+  switch (body._tag) {
+    case "Empty":
+    case "Events":
+      return []
+    case "Text":
+      return [Buffer.from(body.text)]
+    case "Bytes":
+      return body.pieces
+    case "Stream":
+      return body.pieces()
+  }
+}
 
 /** A response as plain data. Adapters add `date`, framing and connection headers. */
 export interface ApiReply {

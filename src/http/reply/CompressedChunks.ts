@@ -2,8 +2,8 @@ import { createGzip } from "node:zlib"
 import { Deferred, Effect } from "effect"
 import { formatOffset } from "../../shapes/LogOffset.ts"
 import { ChunkCache } from "../../shared/ByteCache.ts"
-import type { LogSlice, ShapeHandle, ShapeReadError } from "../../storage/ShapeLogs.ts"
-import type { ReplyBody } from "./ApiReply.ts"
+import type { LogSlice, ShapeHandle } from "../../storage/ShapeLogs.ts"
+import { bodyPieces, type ReplyBody } from "./ApiReply.ts"
 import { logBody, pieceBytes } from "./LogBody.ts"
 
 /** Below this a compressed answer takes as many packets as the plain one. */
@@ -55,7 +55,8 @@ export class CompressedChunks {
       if (this.running.size >= mostRunning) return Effect.void
       const done = Deferred.makeUnsafe<void>()
       this.running.set(key, done)
-      const work = compressed(logBody(slice, undefined), (slice.finishedBytes ?? 0) * 0.9).pipe(
+      const worthBytes = (slice.finishedBytes ?? 0) * 0.9
+      const work = Effect.tryPromise(() => compressed(logBody(slice, undefined), worthBytes)).pipe(
         Effect.map((bytes) => this.cache.set(key, bytes)),
         Effect.exit,
         Effect.andThen(
@@ -83,37 +84,29 @@ export const compressedBody = (bytes: Uint8Array): ReplyBody => {
 }
 
 /** The body as gzip; `notWorthIt` when that is longer than allowed. */
-const compressed = (body: ReplyBody, worthBytes: number): Effect.Effect<Uint8Array, ShapeReadError> => {
+const compressed = async (body: ReplyBody, worthBytes: number): Promise<Uint8Array> => {
   const gzip = createGzip({ level, chunkSize: 64 * 1024 })
   const limit = Math.min(worthBytes, largestResultBytes)
   const pieces: Array<Buffer> = []
   let length = 0
-  let problem: Error | undefined
   gzip.on("data", (piece: Buffer) => {
     length += piece.length
     if (length <= limit) pieces.push(piece)
     else pieces.length = 0
   })
-  gzip.on("error", (error) => (problem = error))
-  const write = (piece: Uint8Array) =>
-    Effect.callback<void>((resume) => {
-      if (length > limit || problem !== undefined) resume(Effect.void)
-      else gzip.write(piece, () => resume(Effect.void))
-    })
-  const finish = Effect.callback<Uint8Array>((resume) => {
-    const give = () => resume(Effect.succeed(length > limit ? notWorthIt : owned(pieces, length)))
-    if (problem !== undefined) resume(Effect.die(problem))
-    else if (length > limit) give()
-    else {
-      gzip.once("error", (error) => resume(Effect.die(error)))
-      gzip.once("end", give)
-      gzip.end()
+  gzip.on("error", () => {}) // who waits is told
+  try {
+    for await (const piece of bodyPieces(body)) {
+      if (length > limit) return notWorthIt
+      await new Promise<void>((resolve, reject) =>
+        gzip.write(piece, (error) => (error === null || error === undefined ? resolve() : reject(error)))
+      )
     }
-  })
-  return writeAll(body, write).pipe(
-    Effect.andThen(finish),
-    Effect.ensuring(Effect.sync(() => gzip.destroy()))
-  )
+    await new Promise((resolve, reject) => gzip.once("error", reject).once("end", resolve).end())
+    return length > limit ? notWorthIt : owned(pieces, length)
+  } finally {
+    gzip.destroy()
+  }
 }
 
 /** One buffer that shares its memory with nothing else. */
@@ -122,21 +115,4 @@ const owned = (pieces: ReadonlyArray<Buffer>, length: number): Uint8Array => {
   let at = 0
   for (const piece of pieces) at += piece.copy(whole, at)
   return whole
-}
-
-const writeAll = (
-  body: ReplyBody,
-  write: (piece: Uint8Array) => Effect.Effect<void>
-): Effect.Effect<void, ShapeReadError> => {
-  switch (body._tag) {
-    case "Empty":
-      return Effect.void
-    case "Text":
-      return write(Buffer.from(body.text))
-    case "Bytes":
-      return Effect.forEach(body.pieces, write, { discard: true })
-    case "Stream":
-    case "Events":
-      return body.run(write)
-  }
 }

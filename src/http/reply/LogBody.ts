@@ -1,7 +1,7 @@
-import { Effect, Stream } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
-import type { LogPieces, LogSlice, ShapeReadError } from "../../storage/ShapeLogs.ts"
-import type { ReplyBody, WritePiece } from "./ApiReply.ts"
+import { enclosed } from "../../shared/Pieces.ts"
+import type { LogSlice } from "../../storage/ShapeLogs.ts"
+import type { ReplyBody } from "./ApiReply.ts"
 import { upToDateMessage } from "./ControlMessage.ts"
 
 /** Largest piece handed to a connection at once: what one stalled client can pin. */
@@ -45,56 +45,6 @@ const fromBuffer = (entries: Uint8Array, tail: Buffer, wholeBytes: number): Repl
   return { _tag: "Bytes", pieces, byteLength }
 }
 
-/** The brackets and the last message travel with the entries where they are small, not in packets of their own. */
-const streamed =
-  (entries: LogPieces["stream"], upToDate: string | undefined) =>
-  (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
-    let started = false
-    return Stream.runForEachArray(entries, (pieces) =>
-      Effect.forEach(
-        pieces,
-        (piece) => {
-          if (piece.length === 0) return Effect.void
-          if (started) return write(piece)
-          started = true
-          return piece.length <= sharedBytes
-            ? write(Buffer.concat([open, piece]))
-            : Effect.andThen(write(open), write(piece))
-        },
-        { discard: true }
-      )
-    ).pipe(
-      Effect.andThen(
-        Effect.suspend(() => {
-          const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
-          return write(Buffer.from(started ? `${message}]` : `[${message}]`))
-        })
-      )
-    )
-  }
-
-/** What `streamed` writes, as pieces that lie in the consumer's buffer. */
-async function* bracketed(
-  entries: AsyncGenerator<Uint8Array>,
-  upToDate: string | undefined
-): AsyncGenerator<Uint8Array> {
-  let started = false
-  for await (const piece of entries) {
-    if (piece.length === 0) continue
-    if (started) yield piece
-    else {
-      started = true
-      if (piece.length <= sharedBytes) yield Buffer.concat([open, piece])
-      else {
-        yield open
-        yield piece
-      }
-    }
-  }
-  const message = upToDate === undefined ? "" : started ? `,${upToDate}` : upToDate
-  yield Buffer.from(started ? `${message}]` : `[${message}]`)
-}
-
 /**
  * The JSON array for a slice of a log. `upToDateLsn` is set when the slice reaches the end: then the array ends
  * with an up-to-date message that claims everything up to that LSN.
@@ -106,8 +56,10 @@ export const logBody = (slice: LogSlice, upToDateLsn: Lsn | undefined): ReplyBod
     const { finishedBytes } = slice
     return {
       _tag: "Stream",
-      run: streamed(body.stream, message),
-      pieces: (buffer) => bracketed(body.into(buffer), message),
+      pieces: (buffer) =>
+        enclosed(body(buffer), open, (isEmpty) =>
+          message === undefined ? close : Buffer.from(isEmpty ? `${message}]` : `,${message}]`)
+        ),
       ...(finishedBytes === undefined || message !== undefined
         ? {}
         : { byteLength: open.length + finishedBytes + close.length })

@@ -25,8 +25,14 @@ export type Answer = Made | Later
 
 export const later = (made: Later["made"]): Later => ({ _tag: "Later", made })
 
-/** The reply in the end, for adapters that have a fiber for each request anyway: it waits for those that are parked. */
-export const wholeReply = (answer: Answer): Effect.Effect<ApiReply, never, Scope.Scope> => {
+/** A reply, or the events that follow the head of one. */
+export type Whole = ApiReply | ParkedEvents
+
+/**
+ * The reply in the end, for adapters that have a fiber for each request anyway: it waits for those that are parked, but for
+ * streams of events, whose reply begins at once.
+ */
+export const wholeReply = (answer: Answer): Effect.Effect<Whole, never, Scope.Scope> => {
   if (!("_tag" in answer)) return Effect.succeed(answer)
   switch (answer._tag) {
     case "Later":
@@ -34,14 +40,15 @@ export const wholeReply = (answer: Answer): Effect.Effect<ApiReply, never, Scope
     case "Parked":
       return Effect.andThen(releasedWithScope(answer), held(answer))
     case "Events":
-      return Effect.as(releasedWithScope(answer), answer.takeReply())
+      return Effect.as(releasedWithScope(answer), answer)
   }
 }
 
-const releasedWithScope = (parked: ParkedRequest | ParkedEvents) =>
-  Effect.addFinalizer(() => Effect.sync(() => parked.release()))
+/** Its place in the scope is given back with that, unless somebody keeps it. */
+const releasedWithScope = ({ permit, services }: ParkedRequest | ParkedEvents) =>
+  Effect.addFinalizer(() => Effect.sync(() => services.admission.release(permit)))
 
-const held = (parked: ParkedRequest): Effect.Effect<ApiReply, never, Scope.Scope> =>
+const held = (parked: ParkedRequest): Effect.Effect<Whole, never, Scope.Scope> =>
   Effect.flatMap(woken(parked), (reason) => {
     const made = parked.resume(reason)
     if (made === parked) return held(parked)

@@ -167,20 +167,21 @@ export class FrontDoor {
 
   /**
    * The same, with one debug line per request, without the secrets that its query may carry. It says how long the request
-   * took as a whole, so nothing is parked.
+   * took as a whole, so nothing is parked but streams of events.
    */
   private logged(arrived: Arrived): Later["made"] {
     return Effect.gen({ self: this }, function* () {
       const { context, path, query } = arrived
       const { timers } = this.services
       const start = timers.nowMillis()
-      const reply = yield* wholeReply(this.answer(arrived))
+      const made = yield* wholeReply(this.answer(arrived))
       const millis = Math.round(timers.nowMillis() - start)
+      const status = "_tag" in made ? 200 : made.status
       const target = query === "" ? path : `${path}?${redactQuery(query, this.secret)}`
       yield* Effect.logDebug(
-        `${context.method} ${target}: ${reply.status} after ${millis} ms (request ${context.requestId})`
+        `${context.method} ${target}: ${status} after ${millis} ms (request ${context.requestId})`
       )
-      return reply
+      return made
     })
   }
 }

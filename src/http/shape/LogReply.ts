@@ -3,7 +3,7 @@ import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { LogSlice, ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { WhereClause } from "../../where/index.ts"
 import { acceptsGzip } from "../reply/AcceptEncoding.ts"
-import { emptyBody, type ApiReply, type ReplyBody, type WriteBody } from "../reply/ApiReply.ts"
+import { emptyBody, type ApiReply, type ReplyBody } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { sseLifetimeMillis } from "../HttpTimings.ts"
 import { compressedBody } from "../reply/CompressedChunks.ts"
@@ -12,7 +12,6 @@ import { EventSession } from "./EventSession.ts"
 import { gzipEtag, logEtag, matchesEtag } from "../reply/Etag.ts"
 import { logBody, upToDateBody } from "../reply/LogBody.ts"
 import { jsonType, type ReplyContext } from "../reply/Replies.ts"
-import { runEvents } from "./ServerSentEvents.ts"
 import type { ShapeParams } from "../request/ShapeParams.ts"
 import { whereHeaders } from "../reply/WhereHeaders.ts"
 
@@ -174,6 +173,8 @@ export interface EventReply extends ApiReply {
   readonly session: EventSession
 }
 
+const eventsBody: ReplyBody = { _tag: "Events" }
+
 /** The reply that streams events, beginning with `first`; undefined when the client is ahead of the log. */
 export const eventReply = (
   services: ApiServices,
@@ -196,6 +197,5 @@ export const eventReply = (
     sseLifetimeMillis,
     services.config.longPollTimeoutMillis / 2
   )
-  const run: WriteBody = (write) => runEvents(services, session, write)
-  return { ...services.replies.make(200, headers, { _tag: "Events", run }), session }
+  return { ...services.replies.make(200, headers, eventsBody), session }
 }

@@ -110,13 +110,13 @@ export class ParkedRequest {
   }
 }
 
-/** An event stream that has been admitted: the head of its reply, and what is to be sent after it. */
+/** An event stream that has been admitted: the head of its reply, and what is to be sent after it (`EventStream`). */
 export class ParkedEvents {
   readonly _tag = "Events"
   readonly services: ApiServices
   readonly session: EventSession
   private reply: ApiReply | undefined
-  private permit: Permit
+  permit: Permit
 
   constructor(services: ApiServices, reply: EventReply, permit: Permit) {
     this.services = services

@@ -1,9 +1,10 @@
-import { Effect, Result, Stream } from "effect"
+import { Effect, Result } from "effect"
 import { formatOffset, snapshotChunk } from "../../shapes/LogOffset.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { SubsetQuery, SubsetSnapshot } from "../../registry/subset/SubsetReader.ts"
+import { enclosed, failingWith } from "../../shared/Pieces.ts"
 import { ShapeReadError, type ShapeHandle } from "../../storage/ShapeLogs.ts"
-import type { ApiReply, ReplyBody, WritePiece } from "../reply/ApiReply.ts"
+import type { ApiReply, ReplyBody } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import {
   catalogueUnreadable,
@@ -49,7 +50,7 @@ export const checkSubset = (
   )
 }
 
-const metadata = (snapshot: SubsetSnapshot): string =>
+const metadata = (snapshot: Omit<SubsetSnapshot, "rows" | "byteLength">): string =>
   JSON.stringify({
     snapshot_mark: snapshot.snapshotMark,
     database_lsn: String(snapshot.databaseLsn),
@@ -59,8 +60,6 @@ const metadata = (snapshot: SubsetSnapshot): string =>
   })
 
 const end = Buffer.from("]}")
-/** Up to this size the first piece travels with what stands before it. */
-const joinedBytes = 64 * 1024
 
 const unreadable = (shape: ShapeHandle, error: unknown): ShapeReadError =>
   new ShapeReadError({
@@ -68,61 +67,17 @@ const unreadable = (shape: ShapeHandle, error: unknown): ShapeReadError =>
     message: `The answer to a subset: ${error instanceof Error ? error.message : String(error)}`
   })
 
-/** The pieces of an answer that lie in the consumer's buffer. */
-async function* bracketed(
-  shape: ShapeHandle,
-  prefix: Buffer,
-  rows: AsyncGenerator<Uint8Array>
-): AsyncGenerator<Uint8Array> {
-  let first: Buffer | undefined = prefix
-  try {
-    for await (const piece of rows) {
-      if (first === undefined) yield piece
-      else {
-        const start: Buffer = first
-        first = undefined
-        if (piece.length <= joinedBytes) yield Buffer.concat([start, piece])
-        else {
-          yield start
-          yield piece
-        }
-      }
-    }
-  } catch (error) {
-    throw unreadable(shape, error)
-  }
-  yield first === undefined ? end : Buffer.concat([first, end])
-}
-
-const writeSnapshot =
-  (shape: ShapeHandle, start: Buffer, rows: SubsetSnapshot["rows"]) =>
-  (write: WritePiece): Effect.Effect<void, ShapeReadError> => {
-    let prefix: Buffer | undefined = start
-    return Stream.runForEachArray(rows, (pieces) =>
-      Effect.forEach(
-        pieces,
-        (piece) => {
-          if (prefix === undefined) return write(piece)
-          const first = prefix
-          prefix = undefined
-          return Effect.andThen(write(first), write(piece))
-        },
-        { discard: true }
-      )
-    ).pipe(
-      Effect.mapError((error) => unreadable(shape, error)),
-      Effect.andThen(Effect.suspend(() => write(prefix === undefined ? end : Buffer.concat([prefix, end]))))
-    )
-  }
-
-const subsetBody = (shape: ShapeHandle, snapshot: SubsetSnapshot): ReplyBody => {
-  const prefix = Buffer.from(`{"metadata":${metadata(snapshot)},"data":[`)
-  const { byteLength, pieces, rows } = snapshot
+const subsetBody = (shape: ShapeHandle, { byteLength, rows, ...snapshot }: SubsetSnapshot): ReplyBody => {
+  const start = Buffer.from(`{"metadata":${metadata(snapshot)},"data":[`)
   return {
     _tag: "Stream",
-    run: writeSnapshot(shape, prefix, rows),
-    ...(pieces === undefined ? {} : { pieces: (buffer: Buffer) => bracketed(shape, prefix, pieces(buffer)) }),
-    ...(byteLength === undefined ? {} : { byteLength: prefix.length + byteLength + end.length })
+    pieces: (buffer) =>
+      enclosed(
+        failingWith(rows(buffer), (error) => unreadable(shape, error)),
+        start,
+        () => end
+      ),
+    byteLength: start.length + byteLength + end.length
   }
 }
 

@@ -17,6 +17,8 @@ export class NoRoomForAnswer extends Schema.TaggedError<NoRoomForAnswer>()("NoRo
 
 /** What one answer may have in memory; most have less. */
 const memoryPerAnswerBytes = 1024 * 1024
+/** Of what comes from a file, where its consumer has no buffer. */
+const pieceBytes = 64 * 1024
 /** What all answers together may have in memory. */
 const memoryBytes = 64 * 1024 * 1024
 /** A client that has had this long to fetch an answer gives way when there is no room for another one. */
@@ -157,11 +159,8 @@ export class AnswerSpool {
     this.room.completed(this)
   }
 
-  /**
-   * The answer from its beginning. What comes from the file lies in `buffer`, so a consumer must be done with a piece when
-   * it asks for the next.
-   */
-  async *pieces(buffer: Buffer): AsyncGenerator<Uint8Array> {
+  /** The answer from its beginning, as `PieceSource` says. */
+  async *pieces(buffer?: Buffer): AsyncGenerator<Uint8Array> {
     this.check()
     for (const piece of this.inMemory) {
       yield piece
@@ -169,9 +168,10 @@ export class AnswerSpool {
     }
     if (this.file === undefined) return
     for (let at = 0, end = this.file.byteLength; at < end;) {
-      const length = await this.file.read(buffer, at)
+      const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
+      const length = await this.file.read(into, at)
       this.check()
-      yield buffer.subarray(0, length)
+      yield into.subarray(0, length)
       this.check()
       at += length
     }

@@ -1,9 +1,10 @@
-import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { randomInt } from "node:crypto"
 import { tmpdir } from "node:os"
 import { Config } from "../../config/BatonConfig.ts"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
+import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import { quoteTable, type TableName } from "../../postgres/Identifiers.ts"
 import { privilegeAdvice } from "../../postgres/errors/PrivilegeAdvice.ts"
@@ -45,12 +46,10 @@ export interface SubsetSnapshot {
   readonly databaseLsn: Lsn
   /** Also stands in the headers of every row; 0 to 2^31 - 1. */
   readonly snapshotMark: number
-  /** Row messages in the requested order, joined with commas, without brackets; pieces of at most 256 KiB. */
-  readonly rows: Stream.Stream<Uint8Array, SubsetFailed>
-  /** The same, for consumers that are done with a piece when they ask for the next: it may lie in `buffer`. */
-  readonly pieces?: (buffer: Buffer) => AsyncGenerator<Uint8Array>
-  /** Bytes of the rows, where they are known. */
-  readonly byteLength?: number
+  /** Row messages in the requested order, joined with commas, without brackets. */
+  readonly rows: PieceSource
+  /** Bytes of the rows. */
+  readonly byteLength: number
 }
 
 /** The answer is larger than any that is given. The message says which limit that is. */
@@ -113,8 +112,6 @@ export class SubsetReader extends Context.Service<
 const snapshotMarkBound = 2 ** 31
 /** Postgres ends a query by itself if we cannot, which we do first. */
 const statementGraceMillis = 5000
-/** Of a stream's pieces from a file. */
-const streamedBytes = 64 * 1024
 
 /**
  * Subset queries on the sessions that snapshots use. A query runs in the same kind of transaction and its rows are
@@ -169,23 +166,11 @@ export function makeSubsetReader(
     const snapshot = yield* Effect.scoped(fill(shape, query, snapshotMark, spool))
     spool.end()
     const { walLsn: databaseLsn, xipList, xmax, xmin } = snapshot
-    return { xmin, xmax, xipList, databaseLsn, snapshotMark, ...rowsOf(spool) }
+    const rows: PieceSource = (buffer) => spool.pieces(buffer)
+    return { xmin, xmax, xipList, databaseLsn, snapshotMark, rows, byteLength: spool.byteLength }
   })
   return { read }
 }
-
-const rowsOf = (spool: AnswerSpool): Pick<SubsetSnapshot, "rows" | "pieces" | "byteLength"> => ({
-  byteLength: spool.byteLength,
-  pieces: (buffer) => spool.pieces(buffer),
-  // Pieces are copied because a stream's consumer may hold on to them.
-  rows: Stream.suspend(() =>
-    Stream.fromAsyncIterable(
-      spool.pieces(Buffer.allocUnsafe(streamedBytes)),
-      (error) =>
-        new SubsetFailed({ message: error instanceof Error ? error.message : String(error), cause: error })
-    ).pipe(Stream.map((piece): Uint8Array => Buffer.from(piece)))
-  )
-})
 
 const refusedBySpool = (
   refusal: AnswerTooLarge | NoRoomForAnswer

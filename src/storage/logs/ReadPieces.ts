@@ -1,5 +1,5 @@
 import type { DiskFile } from "../disk/Disk.ts"
-import { Stream } from "effect"
+import type { PieceSource } from "../../shared/Pieces.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { FileIntegrity } from "../disk/FileIntegrity.ts"
 import { filePieces, pieceBytes, wholeFile } from "./FilePieces.ts"
@@ -18,31 +18,6 @@ export interface LogSource {
   readonly memory: (segment: number, position: number, length: number) => Buffer | undefined
   readonly readSegment: (segment: number, position: number, into: Buffer) => Promise<boolean>
   readonly integrity: FileIntegrity
-}
-
-/** Makes the pieces of a body. They lie in `buffer`, if one is given, and each is valid until the next one is asked for. */
-export type MakePieces = (buffer: Buffer | undefined) => AsyncGenerator<Buffer>
-
-/**
- * A stream of the pieces that a generator yields, one at a time as the consumer takes them. The generator is ended
- * (its files closed) when the consumer stops early.
- */
-export const piecesToStream = <E>(
-  pieces: () => AsyncGenerator<Buffer>,
-  onError: (cause: unknown) => E
-): Stream.Stream<Uint8Array, E> =>
-  Stream.suspend(() => Stream.fromAsyncIterable(pieces(), onError)).pipe(Stream.rechunk(1))
-
-/** The same pieces; what goes wrong is thrown as `onError` says. */
-export async function* failingWith<E>(
-  pieces: AsyncGenerator<Buffer>,
-  onError: (cause: unknown) => E
-): AsyncGenerator<Buffer> {
-  try {
-    yield* pieces
-  } catch (cause) {
-    throw onError(cause)
-  }
 }
 
 /** The tail's entries as one buffer, if they are few and all in memory: no waiting. */
@@ -85,7 +60,7 @@ export const logPieces = (
   shape: ShapeState,
   after: LogOffset,
   plan: LogPlan
-): MakePieces => {
+): PieceSource => {
   const entries = plan.from === plan.to ? undefined : shape.tail?.frozen()
   return (buffer) => piecesOf(source, shape.handle, after, plan, entries, buffer)
 }
@@ -150,7 +125,7 @@ async function* piecesOf(
 const endsEarly = (segment: number, position: number): Error =>
   new Error(`journal segment ${segment} ends before ${position}`)
 
-/** One entry that no piece has room for, in pieces as `MakePieces` says: it may be a gigabyte, and has many readers. */
+/** One entry that no piece has room for, in pieces as `PieceSource` says: it may be a gigabyte, and has many readers. */
 async function* largeEntry(
   source: LogSource,
   entries: ShapeTail,

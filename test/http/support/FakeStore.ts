@@ -1,9 +1,10 @@
-import { Deferred, Effect, Exit, type Fiber, Stream } from "effect"
+import { Deferred, Effect, Exit, type Fiber } from "effect"
 import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../../src/shapes/ShapeDefinition.ts"
 import type { LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
+import type { WakeReason } from "../../../src/storage/state/Waiters.ts"
 
 interface Entry {
   readonly offset: LogOffset
@@ -16,7 +17,7 @@ interface Stored {
   readonly chunks: Array<string>
   readonly entries: Array<Entry>
   readable: boolean
-  waiters: Set<Deferred.Deferred<"changed" | "dropped">>
+  waiters: Set<Deferred.Deferred<WakeReason>>
 }
 
 /**
@@ -99,19 +100,13 @@ export class FakeStore {
     const bytes = Buffer.from(text)
     const size = this.pieceBytes
     if (size === undefined) return bytes
-    const starts = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => i * size)
-    return {
-      stream: Stream.fromIterable(starts).pipe(
-        Stream.rechunk(1),
-        Stream.map((at) => bytes.subarray(at, at + size))
-      ),
-      into: async function* (buffer) {
-        for (let at = 0; at < bytes.length;) {
-          const length = bytes.copy(buffer, 0, at, Math.min(at + size, at + buffer.length))
-          yield buffer.subarray(0, length)
-          buffer.fill(0)
-          at += length
-        }
+    return async function* (buffer) {
+      for (let at = 0; at < bytes.length;) {
+        const into = buffer ?? Buffer.alloc(size)
+        const length = bytes.copy(into, 0, at, Math.min(at + size, at + into.length))
+        yield into.subarray(0, length)
+        buffer?.fill(0)
+        at += length
       }
     }
   }
@@ -159,32 +154,26 @@ export class FakeStore {
     },
     read: (shape, after) => Effect.sync(() => this.read(shape.handle, after)),
     readNow: (shape, after) => (this.pieceBytes === undefined ? this.read(shape.handle, after) : undefined),
-    awaitChange: (shape, after, timeoutMillis) =>
-      Effect.suspend(() => {
-        const stored = this.shapes.get(shape.handle)
-        if (stored === undefined) return Effect.succeed("dropped" as const)
-        if (compareOffsets(this.last(stored), after) > 0) return Effect.succeed("changed" as const)
-        const waiter = Deferred.makeUnsafe<"changed" | "dropped">()
-        stored.waiters.add(waiter)
-        this.waiting++
-        return Deferred.await(waiter).pipe(
-          Effect.timeoutOrElse({
-            duration: timeoutMillis,
-            orElse: () => Effect.succeed("timeout" as const)
-          }),
-          Effect.ensuring(
-            Effect.sync(() => {
-              this.waiting--
-              stored.waiters.delete(waiter)
-            })
-          )
-        )
-      }),
     watch: (shape, after, timeoutMillis, watcher) => {
       const stored = this.shapes.get(shape.handle)
       if (stored === undefined) return "dropped"
       if (compareOffsets(this.last(stored), after) > 0) return "changed"
-      const fiber = this.run(this.logs.awaitChange(shape, after, timeoutMillis))
+      const waiter = Deferred.makeUnsafe<WakeReason>()
+      stored.waiters.add(waiter)
+      this.waiting++
+      const woken = Deferred.await(waiter).pipe(
+        Effect.timeoutOrElse({
+          duration: timeoutMillis,
+          orElse: () => Effect.succeed<WakeReason>("timeout")
+        }),
+        Effect.ensuring(
+          Effect.sync(() => {
+            this.waiting--
+            stored.waiters.delete(waiter)
+          })
+        )
+      )
+      const fiber = this.run(woken)
       fiber.addObserver((exit) => {
         if (Exit.isSuccess(exit)) watcher.woken(exit.value)
       })

@@ -1,9 +1,10 @@
-import { Effect, Layer, Redacted, Result } from "effect"
+import { Effect, Layer, Redacted, Result, Stream } from "effect"
 import { type BatonConfig, Config } from "../../../src/config/BatonConfig.ts"
 import { parseConfig } from "../../../src/config/ParseConfig.ts"
 import { HealthRef } from "../../../src/health/HealthRef.ts"
 import { replyHeader, type ApiReply } from "../../../src/http/reply/ApiReply.ts"
 import { type ApiRequest, BodyTooLarge } from "../../../src/http/request/ApiRequest.ts"
+import { replyStream } from "../../../src/http/mount/ReplyStream.ts"
 import { wholeReply } from "../../../src/http/shape/Answer.ts"
 import { Conditions } from "../../../src/http/shape/Conditions.ts"
 import { ShapeApi, type ShapeApiOptions } from "../../../src/http/shape/ShapeApi.ts"
@@ -11,7 +12,11 @@ import { Inspector } from "../../../src/postgres/catalogue/Inspector.ts"
 import { ownPgError } from "../../../src/postgres/errors/PgError.ts"
 import type { ColumnInfo, TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { ShapeRegistry } from "../../../src/registry/ShapeRegistry.ts"
-import { SubsetReader, SubsetUnavailable } from "../../../src/registry/subset/SubsetReader.ts"
+import {
+  SubsetReader,
+  type SubsetSnapshot,
+  SubsetUnavailable
+} from "../../../src/registry/subset/SubsetReader.ts"
 import { ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./FakeStore.ts"
 
@@ -139,21 +144,7 @@ export interface Received {
 }
 
 const bodyText = Effect.fnUntraced(function* (reply: ApiReply) {
-  const { body } = reply
-  switch (body._tag) {
-    case "Empty":
-      return ""
-    case "Text":
-      return body.text
-    case "Bytes":
-      return Buffer.concat(body.pieces).toString("utf8")
-    case "Stream":
-    case "Events": {
-      const pieces: Array<Uint8Array> = []
-      yield* body.run((piece) => Effect.sync(() => void pieces.push(Buffer.from(piece))))
-      return Buffer.concat(pieces).toString("utf8")
-    }
-  }
+  return Buffer.concat(yield* Stream.runCollect(replyStream(reply.body))).toString("utf8")
 })
 
 export interface Asked {
@@ -174,12 +165,22 @@ export const requestOf = (target: string, asked: Asked = {}): ApiRequest => ({
     })
 })
 
+/** The rows of a subset's answer. */
+export const rowsOf = (...texts: ReadonlyArray<string>): Pick<SubsetSnapshot, "rows" | "byteLength"> => ({
+  rows: async function* () {
+    yield* texts.map((text) => Buffer.from(text))
+  },
+  byteLength: Buffer.byteLength(texts.join(""))
+})
+
 /** Asks the API and reads the whole body. */
 export const ask = Effect.fnUntraced(function* (target: string, asked: Asked = {}) {
   const api = yield* ShapeApi
   return yield* Effect.scoped(
     Effect.gen(function* () {
-      const reply = yield* wholeReply(api.handle(requestOf(target, asked)))
+      const made = yield* wholeReply(api.handle(requestOf(target, asked)))
+      if ("_tag" in made) throw new Error("a stream of events does not end")
+      const reply = made
       const text = yield* Effect.orDie(bodyText(reply))
       const received: Received = {
         status: reply.status,
