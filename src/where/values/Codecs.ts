@@ -1,4 +1,5 @@
-import { arraysEqual, compareArrays, parseArray, printArray, type ArrayValue } from "./Arrays.ts"
+import { arraysEqual, compareArrays, type ArrayValue } from "./Arrays.ts"
+import { parseArray, printArray } from "./ArrayText.ts"
 import type { Codec } from "./Codec.ts"
 import { parseComposite, printComposite } from "./Composite.ts"
 import { fail, invalidSyntax, undecided } from "./Failure.ts"
