@@ -222,7 +222,7 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
     prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
     ancestors: () => Effect.succeed([]),
     decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
-    decisionMillis: 400,
+    decisionMillis: standardLimits.decisionMillis,
     drop: () => {
       throw new Error("No shape should be dropped.")
     },

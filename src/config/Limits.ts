@@ -151,11 +151,11 @@ export const limits = {
       "Up to 64 MiB are in memory, the rest in unnamed files below `TMPDIR`. Before one is refused, those give way that " +
       "have been fetched for more than 30 s."
   }),
-  decisionMillis: millis("BATON_MAX_DECISION_TIME", "400ms", {
+  decisionMillis: millis("BATON_MAX_DECISION_TIME", "250ms", {
     subject: "The time that a transaction waits until Postgres has evaluated conditions for its rows",
     above: dropped,
     about:
-      "Everybody's changes wait meanwhile. Where Postgres is slow at everything it may be up to ten times as long. Half of the time that the transaction takes anyway comes on top. Raise it if such shapes are dropped by imports, and their table is large."
+      "Everybody's changes wait meanwhile. Where Postgres is slow at everything it may be up to five times as long. Half of the time that the transaction takes anyway comes on top. Raise it if such shapes are dropped by imports, and their table is large."
   }),
   decisionBytes: bytes("BATON_MAX_DECISION_SIZE", "16 MB", {
     subject: "What a condition that only Postgres can evaluate reads of a changed row",

@@ -8,7 +8,11 @@ import { runSchemaReconciler } from "../postgres/catalogue/SchemaReconciler.ts"
 import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { Decide } from "../registry/routing/DeferredRows.ts"
-import { decideInPostgres, firstStatementShare } from "../registry/deciding/DecideInPostgres.ts"
+import {
+  decideInPostgres,
+  firstStatementShare,
+  readyToDecide
+} from "../registry/deciding/DecideInPostgres.ts"
 import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
 import { makeClauseMatcher } from "../registry/routing/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
@@ -46,7 +50,7 @@ export class SessionServices extends Context.Service<
   SessionServices,
   {
     /**
-     * Asks the catalogue what the session will want to know first. Begin it with the lock held, just before the stream, in a
+     * Asks the catalogue what the session will want to know first, and prepares what it will want to ask. Begin it with the lock held, just before the stream, in a
      * fiber of its own; its scope is that of the session.
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
@@ -248,7 +252,15 @@ export class SessionServices extends Context.Service<
       return SessionServices.of({
         lastTransactionMillis: () => lastTransactionMillis,
         record,
-        lookAhead: Effect.suspend(() => ahead.begin(tablesOf(engine.store.all()))),
+        lookAhead: Effect.suspend(() =>
+          Effect.all(
+            [ahead.begin(tablesOf(engine.store.all())), readyToDecide(decisionServices, engine.store.all())],
+            {
+              concurrency: "unbounded",
+              discard: true
+            }
+          )
+        ),
         forSession: () => ({
           snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
           makeMatcher: makeClauseMatcher(config.limits),

@@ -55,6 +55,8 @@ export const appendJsonText = (w: ByteWriter, source: Buffer, start: number, len
 
 const appendLongJsonText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
   const end = start + length
+  // Once: a large value that outgrows its buffer again and again is copied as often.
+  w.reserve(length + (length >> 3))
   for (let from = start; from < end;) {
     let to = from
     while (to < end && escapes[source[to] as number] === 0) to++

@@ -89,7 +89,7 @@ describe("message framer", () => {
   })
 
   it("puts a message of many chunks together", () => {
-    const payload = Buffer.alloc(5_000_000, "x")
+    const payload = Buffer.alloc(20_000_000, "x")
     const bytes = encode.frame("d", payload)
     let received = 0
     const framer = new MessageFramer(

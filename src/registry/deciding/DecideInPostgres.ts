@@ -4,7 +4,8 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
-import { askPostgres, columnsRead, type RowTexts, type TypeCatalogue } from "../../where/index.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { askPostgres, columnsRead, loadParser, type RowTexts, type TypeCatalogue } from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 import type { DecisionBudget } from "../routing/DecisionBudget.ts"
 import type { DecisionPool } from "./DecisionPool.ts"
@@ -68,6 +69,27 @@ export const decideInPostgres = (
     // Only now: when Postgres cannot be asked, everything is asked again.
     for (const add of answers) add()
     return result
+  })
+
+/**
+ * What the first question needs, before a transaction waits for it: most of it connects and loads, which a restart in the
+ * middle of a large transaction would otherwise have everybody wait for. Nothing where no shape can have such questions.
+ */
+export const readyToDecide = (
+  { catalogue, pool }: Pick<DecideServices, "catalogue" | "pool">,
+  shapes: Iterable<ShapeState>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    for (const { definition } of shapes)
+      if (definition.where?.classification === "postgres")
+        return Effect.all([pool.ready, catalogue, loadParser], {
+          concurrency: "unbounded",
+          discard: true
+        }).pipe(
+          // Whoever asks finds out, and has it tried again.
+          Effect.ignore
+        )
+    return Effect.void
   })
 
 const byTable = (rows: ReadonlyArray<DeferredRow>): Iterable<ReadonlyArray<Face>> => {

@@ -12,6 +12,7 @@ import {
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { makeSessionPool } from "../../postgres/connection/SessionPool.ts"
 import type { AskingQuery } from "../../where/index.ts"
+import { quickMillis } from "../routing/DecisionBudget.ts"
 
 /**
  * One is in use at a time. The others are for when Postgres does not end a statement that is over its time: some functions
@@ -32,7 +33,10 @@ const warmMillis = 30_000
 export interface DecisionPool {
   /** Completes when a statement need not wait for a connection to be made, as far as that can be known. */
   readonly ready: Effect.Effect<void, PgError>
-  /** Milliseconds that Postgres needs for a statement about nothing: how busy it is. Never fails, and is bounded. */
+  /**
+   * Milliseconds that Postgres needs for a statement about nothing: how busy it is. A slow one is asked again, and the quicker
+   * one counts. Never fails, and is bounded.
+   */
   readonly nothingMillis: Effect.Effect<number>
   /** Runs statements that take no longer than given, and fails with `statement_timeout` soon after. */
   readonly query: (limitMillis: number) => AskingQuery<PgError>
@@ -87,13 +91,18 @@ export const makeDecisionPool = (
             })
       return within(statement, limitMillis, scope)
     }
-    const nothingMillis = Effect.suspend(() => {
+    const onceMillis = Effect.suspend(() => {
       const began = nowMillis()
       return within(pool.query("SELECT"), connectTimeoutMillis, scope).pipe(
         Effect.ignore,
         Effect.map(() => nowMillis() - began)
       )
     })
+    const nothingMillis = Effect.flatMap(onceMillis, (millis) =>
+      millis <= quickMillis
+        ? Effect.succeed(millis)
+        : Effect.map(onceMillis, (again) => Math.min(millis, again))
+    )
     return { ready, nothingMillis, query }
   })
 

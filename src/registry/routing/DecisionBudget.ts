@@ -5,9 +5,9 @@ const caughtUpMillis = 200
 /** A transaction may wait for so long even when nothing is left. */
 const leastMillis = 25
 /** A statement about nothing that takes no longer than this says that Postgres has time. */
-const quickMillis = 10
+export const quickMillis = 10
 /** Where Postgres is slow at everything, conditions may take so many times longer at most. */
-const mostStretch = 10
+const mostStretch = 5
 /** For so long the shortest lag counts; then the one of the time after that. Clocks may be set. */
 const lagWindowMillis = 60_000
 
@@ -25,6 +25,8 @@ export class DecisionBudget {
   private level: number
   /** The capacity of the transaction at hand. */
   private ceilingMillis: number
+  /** What statements about nothing have taken during the transaction at hand, the quickest first. */
+  private nothings: Array<number> = []
   private lastMillis: number
   private windowEndsMillis = 0
   private shortestLag = Infinity
@@ -42,6 +44,7 @@ export class DecisionBudget {
   begin(lagMillis: number): void {
     const now = this.nowMillis()
     this.ceilingMillis = this.capacityMillis
+    this.nothings = []
     if (now >= this.windowEndsMillis) {
       this.shortestLagBefore = this.shortestLag
       this.shortestLag = Infinity
@@ -59,11 +62,14 @@ export class DecisionBudget {
     this.lastMillis = now
   }
 
-  /** A statement about nothing took so long, when one about conditions was over its time. */
+  /**
+   * A statement about nothing took so long, when one about conditions was over its time. What most of them take counts: a
+   * single one that was slow tells nothing, and the time that it gave is taken back.
+   */
   stretch(nothingMillis: number): void {
-    const times = Math.min(mostStretch, Math.max(1, nothingMillis / quickMillis))
-    const ceiling = this.capacityMillis * times
-    if (ceiling <= this.ceilingMillis) return
+    this.nothings = [...this.nothings, nothingMillis].toSorted((a, b) => a - b)
+    const usual = this.nothings[(this.nothings.length - 1) >> 1] ?? 0
+    const ceiling = this.capacityMillis * Math.min(mostStretch, Math.max(1, usual / quickMillis))
     this.level += ceiling - this.ceilingMillis
     this.ceilingMillis = ceiling
   }

@@ -7,8 +7,8 @@ import type { RouteTarget } from "./TableRoute.ts"
 
 /** Rows that are kept at most before Postgres is asked about them, however few shapes there are to ask about. */
 const mostRows = 1000
-/** Pairs of a row and a condition to ask about. */
-const mostQuestions = 10_000
+/** Pairs of a row and a condition to ask about: what one statement takes less time for than it is given. */
+const mostQuestions = 5000
 /** Bytes of the rows and of the lists of their shapes. One row alone may be larger. */
 const mostBytes = 4 << 20
 /** What a row takes beside its values. */

@@ -15,6 +15,8 @@ const copyData = 0x64 // d
 const headerBytes = 5
 /** A message that does not lie in one chunk gets this much room at first: its announced length may be nonsense. */
 const firstRoomBytes = 1024 * 1024
+/** When so much of it has arrived, the length is believed. */
+const believedBytes = 8 * firstRoomBytes
 
 /**
  * Cuts the chunks of a socket into messages of the frontend/backend protocol, without copying those that lie whole in a
@@ -97,7 +99,7 @@ export class MessageFramer {
       if (this.partialBytes < headerBytes) return true
     }
     const messageBytes = this.messageBytes(this.partial, 0)
-    this.putAside(chunk, Math.min(chunk.length, this.at + messageBytes - this.partialBytes))
+    this.putAside(chunk, Math.min(chunk.length, this.at + messageBytes - this.partialBytes), messageBytes)
     if (this.partialBytes < messageBytes) return true
     const whole = this.partial
     this.partial = Buffer.alloc(0)
@@ -105,10 +107,11 @@ export class MessageFramer {
     return this.handOver(whole, 0, messageBytes)
   }
 
-  private putAside(chunk: Buffer, end: number): void {
+  private putAside(chunk: Buffer, end: number, messageBytes = 0): void {
     const bytes = this.partialBytes + end - this.at
     if (bytes > this.partial.length) {
-      const larger = Buffer.allocUnsafe(Math.max(bytes, this.partial.length * 2))
+      const room = bytes > believedBytes ? messageBytes : this.partial.length * 2
+      const larger = Buffer.allocUnsafe(Math.max(bytes, room))
       this.partial.copy(larger, 0, 0, this.partialBytes)
       this.partial = larger
     }
