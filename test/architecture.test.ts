@@ -88,6 +88,7 @@ const cycle = (graph: ReadonlyMap<string, Iterable<string>>): ReadonlyArray<stri
  * fibers in another way, how often, and who takes the end of them.
  */
 const forks: Readonly<Record<string, readonly [times: number, owner: string]>> = {
+  "shared/Actor.ts": [2, "who asks is given the exit; the loop itself has no way to fail"],
   "shared/Duty.ts": [3, "the duty itself, its supervisor, the log"],
   "shared/Timers.ts": [1, "work without an Effect, as any timer runs it"],
   "shared/SingleFlight.ts": [1, "everybody who waits for the result is given the exit"],
@@ -96,6 +97,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "shared/FreshLook.ts": [1, "everybody who waits for the look is given the exit"],
   "registry/deciding/DecisionPool.ts": [2, "whoever asks joins it, or gives up and interrupts it"],
   "registry/RegistrySession.ts": [2, "whoever waits for the shape is given the exit"],
+  "lock/LockActor.ts": [3, "it asks its actor, to which mistakes in that belong"],
   "storage/LoadStorage.ts": [1, "the promise is awaited"],
   "http/reply/CompressedChunks.ts": [1, "an exit is taken, and who waits is told of the end"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],

@@ -27,6 +27,15 @@ export const duties = {
     meanwhile: "shapes that exist are served, and new ones cannot be made"
   },
 
+  // Actors, which live as long as their layers: their death is a mistake in what they were asked to do
+  healthRef: begunAgain("The keeper of the state", "what has happened last may not count"),
+  lock: {
+    what: "The keeper of the lock",
+    ends: "never",
+    after: "endTurn",
+    meanwhile: "it is not certain who has it"
+  },
+
   // While it waits for the lock
   readiness: begunAgain("The preparation of a takeover", "a takeover takes longer"),
   replicationHeartbeat: {

@@ -1,9 +1,11 @@
 import { Context, Duration, Effect, Layer, Option, Stream, SubscriptionRef } from "effect"
+import { startActor } from "../shared/Actor.ts"
+import { duties } from "./Duties.ts"
 import { type HealthEvent, type HealthState, transition } from "./HealthState.ts"
 
 /**
- * The state of this instance: driven by the fibers that own lock, stream and storage, read by everybody else.
- * See `HealthState.ts` for the table.
+ * The state of this instance: an actor that is told what happens by those of lock and stream, by storage and by the instance,
+ * and that everybody reads. See `HealthState.ts` for the table.
  */
 export class HealthRef extends Context.Service<
   HealthRef,
@@ -33,8 +35,9 @@ export class HealthRef extends Context.Service<
     HealthRef,
     Effect.gen(function* () {
       const ref = yield* SubscriptionRef.make<HealthState>("starting")
+      const actor = yield* startActor(duties.healthRef)
 
-      const send = Effect.fnUntraced(function* (event: HealthEvent) {
+      const apply = Effect.fnUntraced(function* (event: HealthEvent) {
         const [before, after] = yield* SubscriptionRef.modify(ref, (state) => {
           const next = transition(state, event)
           return [[state, next] as const, next ?? state]
@@ -51,8 +54,12 @@ export class HealthRef extends Context.Service<
       })
 
       let failure: string | undefined
-      const setFailure = (message: string | undefined) => Effect.sync(() => void (failure = message))
-      return HealthRef.of({ ...observed(ref), send, failure: () => failure, setFailure })
+      return HealthRef.of({
+        ...observed(ref),
+        send: (event) => actor.ask(apply(event)),
+        failure: () => failure,
+        setFailure: (message) => actor.ask(Effect.sync(() => void (failure = message)))
+      })
     })
   )
 }

@@ -3,6 +3,7 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
 import { Storage } from "../storage/Storage.ts"
+import { LockActor } from "../lock/LockActor.ts"
 import { afterTurn } from "./AfterTurn.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
 
@@ -57,7 +58,7 @@ export class Instance extends Context.Service<
         yield* load
         let failures = noFailures
         while (!isStopping(health.current())) {
-          const beganMillis = timers.nowMillis()
+          remember(state, { streamingSinceMillis: undefined })
           const fiber = yield* Effect.forkChild(Effect.scoped(turn), { startImmediately: true })
           const exit = yield* Effect.raceFirst(
             Fiber.await(fiber),
@@ -68,9 +69,10 @@ export class Instance extends Context.Service<
             break
           }
           const wasActive = health.current() === "active"
-          const failed = afterFailure(failures, wasActive ? timers.nowMillis() - beganMillis : 0)
+          const { everActive, streamingSinceMillis } = MutableRef.get(state)
+          const nowMillis = timers.nowMillis()
+          const failed = afterFailure(failures, nowMillis - (streamingSinceMillis ?? nowMillis))
           const delayMillis = reconnectDelayMillis(failed)
-          const { everActive } = MutableRef.get(state)
           const next = afterTurn(exit, { wasActive, everActive, delayMillis })
           if (next._tag === "Stop") break
           yield* health.send(next.event)
@@ -90,6 +92,7 @@ export class Instance extends Context.Service<
             yield* awaitWaking
           }
         }
+        // It had nothing to give back any more when it was asked to stop.
         if (health.current() === "releasing") yield* health.send("lockReleased")
       })
 
@@ -108,5 +111,5 @@ export class Instance extends Context.Service<
         })
       })
     })
-  )
+  ).pipe(Layer.provide(LockActor.layer))
 }

@@ -2,7 +2,7 @@ import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { duties } from "../health/Duties.ts"
 import { HealthRef } from "../health/HealthRef.ts"
-import { LockService } from "../lock/LockService.ts"
+import { LockActor } from "../lock/LockActor.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
@@ -41,6 +41,8 @@ interface InstanceState {
   readonly isLoaded: boolean
   /** It has streamed: its configuration is right. */
   readonly everActive: boolean
+  /** When this turn began to stream; `undefined` if it has not. */
+  readonly streamingSinceMillis: number | undefined
   readonly fault: StreamFault | undefined
   readonly passed: PassedPosition | undefined
 }
@@ -48,6 +50,7 @@ interface InstanceState {
 export const initialState: InstanceState = {
   isLoaded: false,
   everActive: false,
+  streamingSinceMillis: undefined,
   fault: undefined,
   passed: undefined
 }
@@ -58,7 +61,7 @@ const turnActors = Effect.all({
   health: HealthRef,
   replication: ReplicationStream,
   publication: Publication,
-  lock: LockService,
+  lock: LockActor,
   storage: Storage,
   sessions: CurrentSession,
   services: SessionServices,
@@ -90,11 +93,10 @@ export const makeTurn = Effect.fnUntraced(function* (state: Remembered, stopping
   const turn: Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> = Effect.gen(function* () {
     const connection = yield* replication.connect
     yield* health.send("databaseUp")
-    yield* Effect.raceFirst(lock.acquire(connection), ready)
-    yield* health.send("lockGranted")
+    yield* Effect.raceFirst(lock.hold(connection), ready)
     return yield* Effect.scoped(new Holding(actors, state, stopping, routes, connection).whole)
   })
-  return turn
+  return Effect.raceFirst(lock.died, turn)
 })
 
 /** From the lock to its loss. */
@@ -229,7 +231,7 @@ class Holding {
     return Effect.gen({ self: this }, function* () {
       const { actors, engine, steps } = this
       actors.sessions.set(session)
-      remember(this.state, { everActive: true })
+      remember(this.state, { everActive: true, streamingSinceMillis: engine.timers.nowMillis() })
       yield* actors.health.send("streamStarted")
       const takeoverMillis = engine.timers.nowMillis() - this.beganMillis
       actors.metrics.takeovers++
@@ -276,16 +278,19 @@ class Holding {
   }
 
   private handBack(session: RegistrySession): Effect.Effect<void> {
-    return handBack(this.actors.sessions, this.engine.timers, this.connection, session)
+    const { lock, sessions } = this.actors
+    return handBack({ sessions, lock, timers: this.engine.timers }, this.connection, session)
   }
 
   /** The connection, and the lock with it, is still there. No longer than a stopping instance may wait for an answer. */
   private get holdsLock(): Effect.Effect<boolean> {
-    return Effect.raceFirst(
-      this.connection
-        .query("SELECT")
-        .pipe(Effect.timeout(lockCheckMillis), Effect.exit, Effect.map(Exit.isSuccess)),
-      Effect.as(Deferred.await(this.stopping), false)
+    const answered = this.connection
+      .query("SELECT")
+      .pipe(Effect.timeout(lockCheckMillis), Effect.exit, Effect.map(Exit.isSuccess))
+    return Effect.flatMap(this.actors.lock.state, ({ _tag }) =>
+      _tag === "held"
+        ? Effect.raceFirst(answered, Effect.as(Deferred.await(this.stopping), false))
+        : Effect.succeed(false)
     )
   }
 

@@ -39,7 +39,7 @@ export const pauseAfter = (previousMillis: number, livedMillis: number): number 
 const consequence = ({ after, meanwhile }: DutyPolicy, pause: number): string => {
   switch (after) {
     case "beginAgain":
-      return `It begins anew in ${pause / 1000} s; meanwhile ${meanwhile}.`
+      return `It begins anew ${pause === 0 ? "at once" : `in ${pause / 1000} s`}; meanwhile ${meanwhile}.`
     case "letGo":
       return `It is not begun anew: ${meanwhile}.`
     case "endTurn":
@@ -108,8 +108,27 @@ const afterwards = <R>(
     case "letGo":
       return Effect.void
     default:
-      return Effect.fail(new DutyDied({ after, message: `${what} has died: ${meanwhile}` }))
+      return Effect.fail(diedOf({ after, meanwhile, what }))
   }
+}
+
+const diedOf = ({
+  after,
+  meanwhile,
+  what
+}: Pick<DutyPolicy<"endTurn" | "endProcess">, "after" | "meanwhile" | "what">): DutyDied =>
+  new DutyDied({ after, message: `${what} has died: ${meanwhile}` })
+
+/** Says in the log what ended something that begins again at once; a `DutyDied` where its owner cannot go on. */
+export const reportDeath = (
+  policy: DutyPolicy<"beginAgain" | "endTurn" | "endProcess">,
+  cause: Cause.Cause<unknown>
+): Effect.Effect<DutyDied | undefined> => {
+  const { after, meanwhile, what } = policy
+  return Effect.as(
+    Effect.logError(report(policy, cause, 0)),
+    after === "beginAgain" ? undefined : diedOf({ after, meanwhile, what })
+  )
 }
 
 /** Starts a duty whose death is nobody else's business, for as long as the scope is open. */

@@ -15,6 +15,7 @@ const words = {
 /** What may be let go, or end more than itself, is decided here and nowhere else. */
 const others: Readonly<Record<string, DutyPolicy["after"]>> = {
   instance: "endProcess",
+  lock: "endTurn",
   lookAhead: "letGo",
   fence: "endTurn"
 }
