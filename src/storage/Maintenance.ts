@@ -3,13 +3,8 @@ import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./journal/Epochs.ts"
 import type { JournalWriter } from "./journal/JournalWriter.ts"
 import { moveSegments } from "./logs/LogFileWriter.ts"
-import {
-  type CheckpointError,
-  type CheckpointHead,
-  type CheckpointWriter,
-  type MetaOptions,
-  openCheckpointWriter
-} from "./checkpoint/CheckpointWriter.ts"
+import type { CheckpointError, CheckpointHead, MetaOptions } from "./checkpoint/CheckpointFile.ts"
+import { type CheckpointWriter, openCheckpointWriter } from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
 import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
 import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"

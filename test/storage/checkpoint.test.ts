@@ -5,8 +5,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { afterEach } from "vitest"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
+import { rowOf } from "../../src/storage/checkpoint/CheckpointRow.ts"
 import { loadCheckpoint } from "../../src/storage/checkpoint/CheckpointReader.ts"
-import { type CheckpointHead, openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
+import type { CheckpointHead } from "../../src/storage/checkpoint/CheckpointFile.ts"
+import { openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
 import { metaFile, storagePaths, type StoragePaths } from "../../src/storage/disk/StorageDir.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
@@ -157,6 +159,18 @@ describe("checkpoint", () => {
     }
     const reread = read.store.byHandle(rich.handle)
     assert.deepStrictEqual(reread?.end, { tx: 18446744073709550000n, op: 4 })
+  })
+
+  it("says nothing of chunks that stand in the journal, nor of those behind them", () => {
+    const store = freshStore()
+    fill(store, "a")
+    const shape = store.get(1) ?? assert.fail("not there")
+    shape.snapshotChunks = [
+      { _tag: "File", bytes: 10, crc: 11 },
+      { _tag: "Journal", segment: 1, position: 2, bytes: 20 },
+      { _tag: "File", bytes: 30, crc: 33 }
+    ]
+    assert.deepInclude(rowOf(shape, shape.definition, 4), { definition: 4, chunks: "[[10,11]]", complete: 0 })
   })
 
   it("a later one of the same epoch adds what has changed and removes what is gone", async () => {

@@ -2,11 +2,9 @@ import { setImmediate as nextTurn } from "node:timers/promises"
 import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
-import type { WhereClause } from "../../where/WhereClause.ts"
 import { withCopy } from "./CheckpointCopy.ts"
-import { shapeChecksum, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
-import { internDefinition, withClause } from "../../shapes/InternDefinition.ts"
-import type { LogFile } from "../records/Records.ts"
+import { shapeChecksum, shapeOf, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
+import { internDefinition } from "../../shapes/InternDefinition.ts"
 import {
   CheckpointError,
   checkpointFiles,
@@ -14,8 +12,8 @@ import {
   failing,
   openMeta,
   type StoredHead
-} from "./CheckpointWriter.ts"
-import { type ShapeState, ShapeState as State } from "../state/ShapeState.ts"
+} from "./CheckpointFile.ts"
+import type { ShapeState } from "../state/ShapeState.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
 import { type DiskFault, fromDisk } from "../disk/DiskFault.ts"
 import { readShapeNames } from "./ShapeNames.ts"
@@ -35,28 +33,6 @@ const sqliteShortRead = 522
 /** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN: not what damage looks like. */
 const passingResults: ReadonlySet<number> = new Set([7, 10, 14])
 const passingRetries = 5
-
-const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
-  const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
-  const shape = new State(row.id, row.handle, definition, row.identity, row.created_millis)
-  shape.lastUsedMillis = row.used_millis
-  if (row.xmin !== null && row.xmax !== null) {
-    shape.setVisibility({
-      xmin: row.xmin,
-      xmax: row.xmax,
-      xipList: row.xip === null ? [] : row.xip.split(","),
-      ...(row.filter_until === null ? {} : { containedBefore: row.filter_until })
-    })
-  }
-  shape.snapshotComplete = row.complete === 1
-  if (row.chunks !== "[]") {
-    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
-    sums.forEach(([bytes, crc], index) => shape.setChunk(index, { _tag: "File", bytes, crc }))
-  }
-  if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
-  shape.dirty = false
-  return shape
-}
 
 /**
  * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file

@@ -1,4 +1,9 @@
 import { crc32 } from "node:zlib"
+import { withClause } from "../../shapes/InternDefinition.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { WhereClause } from "../../where/WhereClause.ts"
+import type { LogFile } from "../records/Records.ts"
+import { ShapeState } from "../state/ShapeState.ts"
 
 /**
  * The tables of a checkpoint. SQLite does not notice a flipped bit in a value, so every row carries the CRC-32 of what
@@ -62,4 +67,58 @@ export const shapeChecksum = (row: Omit<ShapeRow, "crc">): number | undefined =>
   return values.every((value) => value === null || typeof value === "string" || typeof value === "number")
     ? crc32(JSON.stringify(values))
     : undefined
+}
+
+/** What is kept of a shape. Its definition stands elsewhere, under the number `definitionId`, without its clause. */
+export const rowOf = (
+  shape: ShapeState,
+  definition: ShapeDefinition,
+  definitionId: number
+): Omit<ShapeRow, "crc"> => {
+  const { visibility } = shape
+  // Chunks that still stand in the journal come back with it.
+  const chunks: Array<readonly [number, number]> = []
+  for (const chunk of shape.snapshotChunks) {
+    if (chunk?._tag !== "File") break
+    chunks.push([chunk.bytes, chunk.crc])
+  }
+  return {
+    id: shape.id,
+    handle: shape.handle,
+    identity: shape.identity,
+    definition: definitionId,
+    clause: definition.where === undefined ? null : JSON.stringify(definition.where),
+    xmin: visibility?.xmin ?? null,
+    xmax: visibility?.xmax ?? null,
+    xip: visibility === undefined || visibility.xipList.length === 0 ? null : visibility.xipList.join(","),
+    filter_until: visibility?.containedBefore ?? null,
+    complete: shape.snapshotComplete ? 1 : 0,
+    chunks: JSON.stringify(chunks),
+    files: JSON.stringify(shape.files),
+    created_millis: Math.trunc(shape.createdAtMillis),
+    used_millis: Math.trunc(shape.lastUsedMillis)
+  }
+}
+
+/** The shape that a row was made of; `common` is its definition without the clause. */
+export const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
+  const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
+  const shape = new ShapeState(row.id, row.handle, definition, row.identity, row.created_millis)
+  shape.lastUsedMillis = row.used_millis
+  if (row.xmin !== null && row.xmax !== null) {
+    shape.setVisibility({
+      xmin: row.xmin,
+      xmax: row.xmax,
+      xipList: row.xip === null ? [] : row.xip.split(","),
+      ...(row.filter_until === null ? {} : { containedBefore: row.filter_until })
+    })
+  }
+  shape.snapshotComplete = row.complete === 1
+  if (row.chunks !== "[]") {
+    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
+    sums.forEach(([bytes, crc], index) => shape.setChunk(index, { _tag: "File", bytes, crc }))
+  }
+  if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
+  shape.dirty = false
+  return shape
 }

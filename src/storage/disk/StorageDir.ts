@@ -17,7 +17,7 @@ export const formatVersion = 2
  * - `journal/<epoch>-<segment>`: see `Records.ts`
  * - `indexes/<epoch>-<segment>`: a segment summed up, see `SegmentIndex.ts` (may be missing)
  * - `shapes/<handle>/`: snapshot chunks `s<n>`, log chunks `l<n>` with their index `l<n>.idx`
- * - `meta-<epoch>.sqlite`: the checkpoint, see `CheckpointWriter.ts` (may be placed elsewhere)
+ * - `meta-<epoch>.sqlite`: the checkpoint, see `CheckpointFile.ts` (may be placed elsewhere)
  * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`
  * - `tables.json.gz`, `types.json.gz`, `published.json.gz`: what the catalogue said, see `SchemaFiles.ts`
  */
