@@ -153,10 +153,11 @@ const decideFaces = (
 
     const shapesOf = (number: number): ReadonlyArray<number> => conditions[number]?.shapes ?? []
     /** A statement was over its time: that tells of its conditions only where Postgres has time for others. */
-    const tooSlow = Effect.map(services.pool.nothingMillis, (millis): Answer => {
-      budget.stretch(millis)
-      return { _tag: "TooSlow" }
-    })
+    const tooSlow = Effect.suspend(() =>
+      budget.isSure
+        ? Effect.void
+        : Effect.map(services.pool.knownWorkMillis, (millis) => budget.stretch(millis))
+    ).pipe(Effect.as<Answer>({ _tag: "TooSlow" }))
     const ask = (numbers: ReadonlyArray<number>, limitMillis: number): Effect.Effect<Answer, PgError> => {
       const query = services.pool.query(limitMillis)
       const numberAt = (clause: number) => numbers[clause] ?? -1

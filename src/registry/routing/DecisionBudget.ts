@@ -4,8 +4,10 @@ const share = 0.5
 const caughtUpMillis = 200
 /** A transaction may wait for so long even when nothing is left. */
 const leastMillis = 25
-/** A statement about nothing that takes no longer than this says that Postgres has time. */
-export const quickMillis = 10
+/** A statement of known work (`DecisionPool.knownWorkMillis`) that takes no longer than this says that Postgres has time. */
+export const quickMillis = 5
+/** Of so many such statements in a transaction the middle one counts; more would only take time themselves. */
+const mostSamples = 3
 /** Where Postgres is slow at everything, conditions may take so many times longer at most. */
 const mostStretch = 5
 /** For so long the shortest lag counts; then the one of the time after that. Clocks may be set. */
@@ -16,7 +18,7 @@ const lagWindowMillis = 60_000
  * and half of the time that its changes take anyway, and all of them together no more than a third of the time once that
  * makes the stream fall behind. A stream that keeps up may wait whenever it has to.
  *
- * Conditions are slow by comparison: when a statement about nothing is slow as well, it is Postgres that is (a checkpoint,
+ * Conditions are slow by comparison: when a statement of known work is slow as well, it is Postgres that is (a checkpoint,
  * a busy machine), and no shape is to blame for that. The transaction may then wait as many times longer.
  */
 export class DecisionBudget {
@@ -25,8 +27,8 @@ export class DecisionBudget {
   private level: number
   /** The capacity of the transaction at hand. */
   private ceilingMillis: number
-  /** What statements about nothing have taken during the transaction at hand, the quickest first. */
-  private nothings: Array<number> = []
+  /** What statements of known work have taken during the transaction at hand, the quickest first. */
+  private samples: Array<number> = []
   private lastMillis: number
   private windowEndsMillis = 0
   private shortestLag = Infinity
@@ -44,7 +46,7 @@ export class DecisionBudget {
   begin(lagMillis: number): void {
     const now = this.nowMillis()
     this.ceilingMillis = this.capacityMillis
-    this.nothings = []
+    this.samples = []
     if (now >= this.windowEndsMillis) {
       this.shortestLagBefore = this.shortestLag
       this.shortestLag = Infinity
@@ -62,13 +64,18 @@ export class DecisionBudget {
     this.lastMillis = now
   }
 
+  /** It is known how slow Postgres is at everything, as far as the transaction at hand goes. */
+  get isSure(): boolean {
+    return this.samples.length >= mostSamples
+  }
+
   /**
-   * A statement about nothing took so long, when one about conditions was over its time. What most of them take counts: a
+   * A statement of known work took so long, when one about conditions was over its time. What most of them take counts: a
    * single one that was slow tells nothing, and the time that it gave is taken back.
    */
-  stretch(nothingMillis: number): void {
-    this.nothings = [...this.nothings, nothingMillis].toSorted((a, b) => a - b)
-    const usual = this.nothings[(this.nothings.length - 1) >> 1] ?? 0
+  stretch(knownWorkMillis: number): void {
+    this.samples = [...this.samples, knownWorkMillis].toSorted((a, b) => a - b)
+    const usual = this.samples[(this.samples.length - 1) >> 1] ?? 0
     const ceiling = this.capacityMillis * Math.min(mostStretch, Math.max(1, usual / quickMillis))
     this.level += ceiling - this.ceilingMillis
     this.ceilingMillis = ceiling
