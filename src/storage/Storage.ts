@@ -6,6 +6,8 @@ import { join } from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { currentTimers } from "../shared/Timers.ts"
+import type { Disk } from "./disk/Disk.ts"
+import { RealDisk } from "./disk/RealDisk.ts"
 import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
 import { StorageEngine } from "./StorageEngine.ts"
@@ -33,27 +35,30 @@ export class Storage extends Context.Service<
     readonly loadToRead: Effect.Effect<void, StorageUnusable>
   }
 >()("baton/storage/Storage") {
-  static readonly layer = Layer.effect(
-    Storage,
-    Effect.gen(function* () {
-      const place = placeOf(yield* Config)
-      const engine = yield* openEngine(yield* Config, place)
-      yield* startDuty(
-        duties.storageMemory,
-        Effect.forever(
-          Effect.andThen(
-            Effect.sleep(recentMillis),
-            Effect.sync(() => engine.ageRecent())
+  /** `makeDisk`: what everything of storage stands on, but for the checkpoint, whose file SQLite opens by itself. */
+  static readonly layerOn = (makeDisk: () => Disk) =>
+    Layer.effect(
+      Storage,
+      Effect.gen(function* () {
+        const place = placeOf(yield* Config)
+        const engine = yield* openEngine(yield* Config, place, makeDisk())
+        yield* startDuty(
+          duties.storageMemory,
+          Effect.forever(
+            Effect.andThen(
+              Effect.sleep(recentMillis),
+              Effect.sync(() => engine.ageRecent())
+            )
           )
         )
-      )
-      return Storage.of({
-        engine,
-        load: loadAndFollow(engine, place),
-        loadToRead: follow(engine, place.directory)
+        return Storage.of({
+          engine,
+          load: loadAndFollow(engine, place),
+          loadToRead: follow(engine, place.directory)
+        })
       })
-    })
-  )
+    )
+  static readonly layer = Storage.layerOn(() => new RealDisk())
 }
 
 /** Where storage stands. */
@@ -80,14 +85,15 @@ const memoryDirectory = (): string =>
 
 const openEngine = Effect.fnUntraced(function* (
   config: BatonConfig,
-  { directory, isMemory, metaDir, streamId }: Place
+  { directory, isMemory, metaDir, streamId }: Place,
+  disk: Disk
 ) {
   const run = yield* makeErrands
   const timers = yield* currentTimers
   const open = Effect.sync(
     () =>
       new StorageEngine({
-        paths: storagePaths(directory, streamId, metaDir),
+        paths: storagePaths(directory, streamId, metaDir, disk),
         chunkBytesThreshold: config.chunkBytesThreshold,
         segmentBytes: config.journalSegmentBytes,
         recentBytes,
@@ -127,7 +133,8 @@ const checkWriting = Effect.fnUntraced(function* (engine: StorageEngine, { direc
   const problem = yield* Effect.promise(() => checkWritable(directories, engine.paths))
   if (problem === undefined) return
   // A full disk may have room again by itself, and what it holds can be served until then.
-  if (problem.isFull && existsSync(engine.paths.root))
+  const { disk, root } = engine.paths
+  if (problem.isFull && (yield* Effect.promise(() => disk.stat(root).catch(() => undefined))) !== undefined)
     return yield* Effect.logWarning(`${problem.message}. Until then this instance can only read.`)
   return yield* new StorageUnusable({ message: `${problem.message}. Then start again.` })
 })

@@ -1,8 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import { duties } from "../../src/health/Duties.ts"
 import { ConditionsMemory } from "../../src/registry/ConditionsMemory.ts"
 import type { Member } from "./support/Member.ts"
 import { World, type WorldOptions } from "./support/World.ts"
+
+vi.mock(import("node:zlib"), async (original) => {
+  const { zlibAtOnce } = await import("./support/ZlibAtOnce.ts")
+  return zlibAtOnce(await original())
+})
 
 /** A method that fails once, as if by a mistake in it. Returns whether it has. */
 const failOnce = <K extends string>(

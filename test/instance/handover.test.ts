@@ -1,13 +1,16 @@
-import { readdirSync, statSync } from "node:fs"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import type { HealthState } from "../../src/health/HealthState.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { Client } from "./support/Client.ts"
-import { positionOnDisk } from "./support/journalTruth.ts"
 import type { Member } from "./support/Member.ts"
 import { Gate } from "./support/VirtualTime.ts"
 import { World, type WorldOptions } from "./support/World.ts"
+
+vi.mock(import("node:zlib"), async (original) => {
+  const { zlibAtOnce } = await import("./support/ZlibAtOnce.ts")
+  return zlibAtOnce(await original())
+})
 
 const handover = (name: string, test: (world: World) => Promise<void>, options: WorldOptions = {}): void =>
   void it(name, () => World.run(options, test))
@@ -31,15 +34,6 @@ const pair = async (world: World) => {
   await world.advance(300)
   return { old, next, client }
 }
-
-/** Name, size and time of everything in the directory. */
-const listing = (path: string): ReadonlyArray<string> =>
-  readdirSync(path, { recursive: true, encoding: "utf8" })
-    .toSorted()
-    .map((name) => {
-      const { mtimeNs, size } = statSync(join(path, name), { bigint: true })
-      return `${name} ${size} ${mtimeNs}`
-    })
 
 const health = async (world: World, member: Member): Promise<string> => {
   const { status, text } = await world.ask(member, "/v1/health")
@@ -135,7 +129,7 @@ describe("handover in virtual time", () => {
       // The acknowledgement will be on its way, and not arrive.
       old.network.shut()
       await world.advance(50)
-      assert.isAtLeast(Number(positionOnDisk(world.paths)), Number(endLsn))
+      assert.isAtLeast(Number(world.durableLsn), Number(endLsn))
       assert.isBelow(Number(world.server.slot?.confirmed), Number(endLsn))
       await becomes(world, next, "active")
       await world.advance(200)
@@ -440,7 +434,7 @@ describe("handover in virtual time", () => {
     // Somebody who has nothing to do with the service has the lock.
     const foreign = world.server.connect({ name: "foreign", process: new Gate(), network: new Gate() })
     world.server.waitForLock(foreign)
-    const before = listing(world.directory)
+    const before = world.listing()
     const waiting = await started(world, "waiting", "waiting")
     await world.assertServes(waiting, client)
     const began = world.time.now
@@ -454,7 +448,7 @@ describe("handover in virtual time", () => {
     assert(notDeleted._tag === "Success")
     assert.strictEqual(notDeleted.value.status, 503)
     await world.advance(30_000)
-    assert.deepStrictEqual(listing(world.directory), before)
+    assert.deepStrictEqual(world.listing(), before)
     world.server.end(foreign, "closed")
     await becomes(world, waiting, "active")
     await world.assertServes(waiting, client)
@@ -487,7 +481,7 @@ describe("handover in virtual time", () => {
     world.server.waitForLock(foreign)
     const first = await started(world, "first", "waiting")
     await world.advance(5000)
-    assert.deepStrictEqual(listing(world.directory), [])
+    assert.deepStrictEqual(world.listing(), [])
     assert.strictEqual((await world.ask(first, new Client(1).target())).status, 503)
     world.server.end(foreign, "closed")
     await becomes(world, first, "active")

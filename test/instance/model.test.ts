@@ -1,7 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
+import { vi } from "vitest"
 import { eventArbitrary, play } from "./support/Drama.ts"
 import { World } from "./support/World.ts"
+
+vi.mock(import("node:zlib"), async (original) => {
+  const { zlibAtOnce } = await import("./support/ZlibAtOnce.ts")
+  return zlibAtOnce(await original())
+})
 
 const numRuns = Number(process.env["BATON_MODEL_RUNS"] ?? 40)
 
@@ -21,7 +27,7 @@ describe("handover, whatever happens", () => {
             play(world, events)
           )
       ),
-      { numRuns, seed: Number(seed) }
+      { numRuns, seed: Number(seed), endOnFailure: process.env["BATON_MODEL_SHRINK"] === "no" }
     )
     assert.isAbove(numRuns, 0)
   })
@@ -36,4 +42,21 @@ describe("handover, whatever happens", () => {
         { _tag: "Start" }
       ])
     ))
+
+  it("does the same again, call by call of the disk, when the same happens", async () => {
+    const [events = []] = fc.sample(fc.array(eventArbitrary, { minLength: 40, maxLength: 40 }), {
+      seed: 4711,
+      numRuns: 1
+    })
+    const calls = () =>
+      World.run({ config: small }, async (world) => {
+        await play(world, events)
+        return world.disk.calls.map(
+          ({ operation, path }) => `${operation} ${path.replace(/write-check.*/, "")}`
+        )
+      })
+    const first = await calls()
+    assert.isAbove(first.length, 300)
+    assert.deepStrictEqual(await calls(), first)
+  })
 })

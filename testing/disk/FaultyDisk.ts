@@ -1,8 +1,8 @@
 import { basename, dirname } from "node:path"
 import type { Disk, DiskFile, FileStat, OpenForWriting } from "../../src/storage/disk/Disk.ts"
 import { DiskFault, diskFault, type DiskOperation } from "../../src/storage/disk/DiskFault.ts"
-import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
+import { beside } from "./FilesBeside.ts"
 import { type Leftovers, MemoryDirectory, MemoryFile, type MemoryNode, statOf } from "./MemoryTree.ts"
 
 /** One call, counted from 1 on since the disk was made. */
@@ -22,6 +22,9 @@ export interface Meeting {
 
 interface Rule {
   readonly meets: (call: DiskCall) => boolean
+  /** It meets no more calls, and holds none. */
+  readonly isOver: () => boolean
+  readonly end: () => void
   readonly fate:
     | { readonly _tag: "Fail"; readonly code: string }
     | { readonly _tag: "Stall"; readonly until: Promise<void> }
@@ -41,6 +44,19 @@ const growing: ReadonlySet<DiskOperation> = new Set(["write", "create", "make"])
 /** For one who is dead nothing ever completes. */
 const never = new Promise<never>(() => {})
 
+/** A process that uses a disk: runs `work` now, or once the process goes on, or, if it is dead, never. */
+export interface DiskUser {
+  readonly through: (work: () => void) => void
+}
+
+const alwaysRunning: DiskUser = { through: (work) => work() }
+
+/** Who calls, and since which power cut it has the disk. */
+interface Caller {
+  readonly power: number
+  readonly user: DiskUser
+}
+
 /**
  * A disk in memory that fails as disks do. It keeps what was not synced apart: contents of files until they are, and names
  * until their directory is. What stands below one of the `real` directories is on the machine's own disk, and no fault
@@ -50,11 +66,11 @@ export class FaultyDisk {
   /** It is there from the beginning, and stays. */
   static readonly directory = "/data"
   private readonly root = new MemoryDirectory()
-  private readonly machine = new RealDisk()
   private readonly real: ReadonlyArray<string>
   private rules: Array<Rule> = []
   private power = 0
   private count = 0
+  private met = 0
   /** Nothing can be written, nor any file be made. */
   isFull = false
   /** Calls so far, where a test wants to know all places that can fail. */
@@ -71,9 +87,40 @@ export class FaultyDisk {
     this.root.beginSync()()
   }
 
-  /** The disk, as processes see it that run until the next power cut. */
-  mount(): Disk {
-    return new MountedDisk(this, this.power)
+  /**
+   * The disk, as processes see it that run until the next power cut. A process that is stopped (`user`) makes no call and
+   * hears of none, but those that it has made are carried out.
+   */
+  mount(user: DiskUser = alwaysRunning): Disk {
+    return new MountedDisk(this, { power: this.power, user })
+  }
+
+  /** Some rule has met a call so often: what was asked meanwhile may have been refused for it. */
+  get hits(): number {
+    return this.met
+  }
+
+  /** There is a fault that meets calls now, or will. */
+  get isFaulty(): boolean {
+    return this.isFull || this.rules.some((rule) => !rule.isOver())
+  }
+
+  /** All faults are over. */
+  heal(): void {
+    this.isFull = false
+    for (const { end } of this.rules) end()
+  }
+
+  /** Names in a directory, at this moment: as processes see them, or as they will be after a power cut. */
+  namesIn(path: string, view: "seen" | "durable"): ReadonlyArray<string> {
+    const found = this.find(path, view)
+    return found instanceof MemoryDirectory ? [...found.namesIn(view).keys()] : []
+  }
+
+  /** The content of a file, at this moment: as processes see it, or as it will be after a power cut. */
+  contentOf(path: string, view: "seen" | "durable"): Buffer | undefined {
+    const found = this.find(path, view)
+    return found instanceof MemoryFile ? found.content(view) : undefined
   }
 
   /**
@@ -94,14 +141,7 @@ export class FaultyDisk {
   /** The calls wait until the fault is ended; then they are carried out. */
   stall(meeting: Meeting): Fault {
     const { promise, resolve } = Promise.withResolvers<void>()
-    const fault = this.rule(meeting, { _tag: "Stall", until: promise })
-    return {
-      hits: fault.hits,
-      end: () => {
-        fault.end()
-        resolve()
-      }
-    }
+    return this.rule(meeting, { _tag: "Stall", until: promise }, resolve)
   }
 
   /** Does something of the test's own before a call is carried out. */
@@ -109,7 +149,7 @@ export class FaultyDisk {
     return this.rule(meeting, { _tag: "Do", work })
   }
 
-  private rule(meeting: Meeting, fate: Rule["fate"]): Fault {
+  private rule(meeting: Meeting, fate: Rule["fate"], ended = () => {}): Fault {
     let seen = 0
     let hits = 0
     const { nth = 1, path, times = Infinity } = meeting
@@ -120,29 +160,25 @@ export class FaultyDisk {
         if (operations?.includes(call.operation) === false || path?.test(call.path) === false) return false
         if (++seen < nth || hits >= times) return false
         hits++
+        this.met++
         return true
+      },
+      isOver: () => hits >= times && fate._tag !== "Stall",
+      end: () => {
+        this.rules = this.rules.filter((other) => other !== rule)
+        ended()
       }
     }
     this.rules.push(rule)
-    return {
-      hits: () => hits,
-      end: () => {
-        this.rules = this.rules.filter((other) => other !== rule)
-      }
-    }
+    return { hits: () => hits, end: rule.end }
   }
 
   isReal(path: string): boolean {
     return this.real.some((directory) => path === directory || path.startsWith(`${directory}/`))
   }
 
-  /** What stands below a real directory. */
-  get below(): RealDisk {
-    return this.machine
-  }
-
   /** Meets the faults that are due, before a call that cannot wait. */
-  meet(power: number, operation: DiskOperation, path: string): ReadonlyArray<Promise<void>> {
+  meet({ power }: Caller, operation: DiskOperation, path: string): ReadonlyArray<Promise<void>> {
     if (power !== this.power) throw diskFault(operation, path, { code: "EIO" })
     const call: DiskCall = { number: ++this.count, operation, path }
     this.calls.push(call)
@@ -160,35 +196,67 @@ export class FaultyDisk {
 
   /** Carries out a call: faults, then some time, then its effect, then some time until the caller hears of it. */
   async call<A>(
-    power: number,
+    caller: Caller,
     operation: DiskOperation,
     path: string,
     work: () => A,
     refused?: (fault: DiskFault) => void
   ): Promise<A> {
-    if (power !== this.power) return never
+    await this.running(caller)
     let stalls: ReadonlyArray<Promise<void>>
     try {
-      stalls = this.meet(power, operation, path)
+      stalls = this.meet(caller, operation, path)
     } catch (error) {
-      if (power !== this.power) return never
+      if (this.isDead(caller)) return never
       if (error instanceof DiskFault) refused?.(error)
       await this.turn()
+      await this.running(caller)
       throw error
     }
     for (const stall of stalls) await stall
-    await this.turn()
-    if (power !== this.power) return never
-    const result = work()
-    await this.turn()
-    return power === this.power ? result : never
+    return this.carryOut(caller, work)
   }
 
-  find(path: string): MemoryNode | undefined {
+  /** No fault meets it. */
+  async carryOut<A>(caller: Caller, work: () => A): Promise<A> {
+    await this.running(caller)
+    await this.turn()
+    if (this.isDead(caller)) return never
+    const result = work()
+    await this.turn()
+    await this.running(caller)
+    return result
+  }
+
+  private isDead({ power }: Caller): boolean {
+    return power !== this.power
+  }
+
+  private running(caller: Caller): Promise<void> {
+    return new Promise((resolve) =>
+      caller.user.through(() => {
+        if (!this.isDead(caller)) resolve()
+      })
+    )
+  }
+
+  /** Every name with number, size and time of what it stands for. */
+  listing(path = FaultyDisk.directory): ReadonlyArray<string> {
+    return this.namesIn(path, "seen").flatMap((name) => {
+      const below = `${path}/${name}`
+      const found = this.find(below)
+      return found === undefined
+        ? []
+        : [`${below} ${found.ino} ${found.size} ${found.mtimeMs}`, ...this.listing(below)]
+    })
+  }
+
+  find(path: string, view: "seen" | "durable" = "seen"): MemoryNode | undefined {
     let node: MemoryNode = this.root
     for (const name of path.split("/")) {
       if (name === "") continue
-      const next: MemoryNode | undefined = node instanceof MemoryDirectory ? node.names.get(name) : undefined
+      const next: MemoryNode | undefined =
+        node instanceof MemoryDirectory ? node.namesIn(view).get(name) : undefined
       if (next === undefined) return undefined
       node = next
     }
@@ -229,20 +297,20 @@ const refusal = (code: string, operation: DiskOperation, path: string): DiskFaul
 class OpenFile implements DiskFile {
   readonly path: string
   private readonly disk: FaultyDisk
-  private readonly power: number
+  private readonly caller: Caller
   private readonly file: MemoryFile
   private isClosed = false
 
-  constructor(disk: FaultyDisk, power: number, path: string, file: MemoryFile) {
+  constructor(disk: FaultyDisk, caller: Caller, path: string, file: MemoryFile) {
     this.disk = disk
-    this.power = power
+    this.caller = caller
     this.path = path
     this.file = file
   }
 
   private call<A>(operation: DiskOperation, work: () => A, refused?: (fault: DiskFault) => void): Promise<A> {
     if (this.isClosed) return Promise.reject(refusal("EBADF", operation, this.path))
-    return this.disk.call(this.power, operation, this.path, work, refused)
+    return this.disk.call(this.caller, operation, this.path, work, refused)
   }
 
   read(into: Uint8Array, at: number, length: number, position: number): Promise<number> {
@@ -282,15 +350,19 @@ class OpenFile implements DiskFile {
 class MountedDisk implements Disk {
   readonly mayBeLate = false
   private readonly disk: FaultyDisk
-  private readonly power: number
+  private readonly caller: Caller
 
-  constructor(disk: FaultyDisk, power: number) {
+  constructor(disk: FaultyDisk, caller: Caller) {
     this.disk = disk
-    this.power = power
+    this.caller = caller
   }
 
   private call<A>(operation: DiskOperation, path: string, work: () => A): Promise<A> {
-    return this.disk.call(this.power, operation, path, work)
+    return this.disk.call(this.caller, operation, path, work)
+  }
+
+  private beside<A>(work: () => A): Promise<A> {
+    return this.disk.carryOut(this.caller, work)
   }
 
   prepare(): Promise<void> {
@@ -298,32 +370,32 @@ class MountedDisk implements Disk {
   }
 
   open(path: string): Promise<DiskFile | undefined> {
-    const { disk, power } = this
-    if (disk.isReal(path)) return disk.below.open(path)
+    const { caller, disk } = this
+    if (disk.isReal(path)) return this.beside(() => beside.open(path))
     return this.call("open", path, () => {
       const file = disk.file("open", path)
-      return file === undefined ? undefined : new OpenFile(disk, power, path, file)
+      return file === undefined ? undefined : new OpenFile(disk, caller, path, file)
     })
   }
 
   openToWrite(path: string, how: OpenForWriting): Promise<DiskFile> {
-    const { disk, power } = this
-    if (disk.isReal(path)) return disk.below.openToWrite(path, how)
+    const { caller, disk } = this
+    if (disk.isReal(path)) return this.beside(() => beside.openToWrite(path, how))
     return this.call(
       how === "existing" ? "open" : "create",
       path,
-      () => new OpenFile(disk, power, path, disk.openToWrite(path, how))
+      () => new OpenFile(disk, caller, path, disk.openToWrite(path, how))
     )
   }
 
   create(path: string): DiskFile {
-    const { disk, power } = this
-    disk.meet(power, "create", path)
-    return new OpenFile(disk, power, path, disk.openToWrite(path, "new"))
+    const { caller, disk } = this
+    disk.meet(caller, "create", path)
+    return new OpenFile(disk, caller, path, disk.openToWrite(path, "new"))
   }
 
   stat(path: string): Promise<FileStat | undefined> {
-    if (this.disk.isReal(path)) return this.disk.below.stat(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.stat(path))
     return this.call("look at", path, () => {
       const found = this.disk.find(path)
       return found === undefined ? undefined : statOf(found)
@@ -331,7 +403,7 @@ class MountedDisk implements Disk {
   }
 
   list(path: string): Promise<ReadonlyArray<string>> {
-    if (this.disk.isReal(path)) return this.disk.below.list(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.list(path))
     return this.call("list", path, () => {
       const found = this.disk.find(path)
       return found === undefined ? [] : [...this.disk.directory("list", path).names.keys()]
@@ -339,7 +411,7 @@ class MountedDisk implements Disk {
   }
 
   makeDirectory(path: string): Promise<void> {
-    if (this.disk.isReal(path)) return this.disk.below.makeDirectory(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.makeDirectory(path))
     return this.call("make", path, () => {
       const parent = this.disk.directory("make", dirname(path))
       if (parent.names.has(basename(path)) || path === "/") return
@@ -348,7 +420,7 @@ class MountedDisk implements Disk {
   }
 
   async syncDirectory(path: string): Promise<void> {
-    if (this.disk.isReal(path)) return this.disk.below.syncDirectory(path)
+    if (this.disk.isReal(path)) return
     const end = await this.call("sync the names in", path, () =>
       this.disk.directory("sync the names in", path).beginSync()
     )
@@ -356,7 +428,6 @@ class MountedDisk implements Disk {
   }
 
   rename(from: string, to: string): Promise<void> {
-    if (this.disk.isReal(from)) return this.disk.below.rename(from, to)
     return this.call("rename", from, () => {
       const node = this.disk.find(from)
       if (node === undefined) throw refusal("ENOENT", "rename", from)
@@ -367,12 +438,12 @@ class MountedDisk implements Disk {
   }
 
   remove(path: string): Promise<void> {
-    if (this.disk.isReal(path)) return this.disk.below.remove(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.remove(path))
     return this.call("remove", path, () => this.unlink(path))
   }
 
   removeTree(path: string): Promise<void> {
-    if (this.disk.isReal(path)) return this.disk.below.removeTree(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.remove(path))
     return this.call("remove", path, () => this.unlink(path))
   }
 
@@ -383,7 +454,7 @@ class MountedDisk implements Disk {
   }
 
   checkAccess(path: string): Promise<void> {
-    if (this.disk.isReal(path)) return this.disk.below.checkAccess(path)
+    if (this.disk.isReal(path)) return this.beside(() => beside.checkAccess(path))
     return this.call("enter", path, () => {
       if (this.disk.find(path) === undefined) throw refusal("ENOENT", "enter", path)
     })

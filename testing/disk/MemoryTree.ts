@@ -68,6 +68,11 @@ export class MemoryFile {
     this.changes.push(change)
   }
 
+  content(view: "seen" | "durable"): Buffer {
+    const { buffer, size } = view === "seen" ? this.now : this.durable
+    return Buffer.from(buffer.subarray(0, size))
+  }
+
   /** A sync makes durable what was there when it began: call what this returns when it ends. */
   beginSync(): () => void {
     const seen = this.changes.slice()
@@ -108,6 +113,10 @@ export class MemoryDirectory {
   names = new Map<string, MemoryNode>()
   private durable = new Map<string, MemoryNode>()
   private changes: Array<NameChange> = []
+
+  namesIn(view: "seen" | "durable"): ReadonlyMap<string, MemoryNode> {
+    return view === "seen" ? this.names : this.durable
+  }
 
   change(change: NameChange): void {
     for (const name of change.removed) unlink(this.names.get(name))

@@ -3,6 +3,9 @@ import type { Fiber } from "effect"
 import fc from "fast-check"
 import { abilities, type HealthState, isStopping } from "../../../src/health/HealthState.ts"
 import type { Received } from "../../http/support/harness.ts"
+import type { DiskOperation } from "../../../src/storage/disk/DiskFault.ts"
+import type { Meeting } from "../../../testing/disk/FaultyDisk.ts"
+import { makeRandom } from "../../../testing/Random.ts"
 import { Client } from "./Client.ts"
 import type { Member } from "./Member.ts"
 import { settled } from "./VirtualTime.ts"
@@ -21,11 +24,17 @@ export type WorldEvent =
   | { readonly _tag: "Wait"; readonly millis: number }
   /** It sees of the journal what is there at moments so far apart, as over a slow file system; short ones end that. */
   | { readonly _tag: "Lag"; readonly member: number; readonly millis: number }
+  /** Of what was not durable nothing is left, or what chance leaves. */
+  | { readonly _tag: "PowerCut"; readonly chance: number | undefined }
+  /** The disk of all instances refuses some calls, or keeps one waiting until it is well again. */
+  | { readonly _tag: "DiskRefuses"; readonly meeting: Meeting; readonly code: string }
+  | { readonly _tag: "DiskHangs"; readonly meeting: Meeting }
+  | { readonly _tag: "DiskFull" | "DiskWell" }
 
 const tables = [1, 2, 3]
 const clients = 5
 /** What an instance may be in while another one is active. */
-const atRest: ReadonlyArray<HealthState> = ["waiting", "draining", "asleep"]
+const atRest: ReadonlyArray<HealthState> = ["waiting", "unwritable", "draining", "asleep"]
 const mostMembers = 3
 const usualPollMillis = 10
 
@@ -35,6 +44,20 @@ const someTables = fc.array(fc.constantFrom(...tables), { minLength: 1, maxLengt
 const of = <Tag extends WorldEvent["_tag"]>(weight: number, ...tags: ReadonlyArray<Tag>) => ({
   weight,
   arbitrary: fc.record({ _tag: fc.constantFrom(...tags), member }) as fc.Arbitrary<WorldEvent>
+})
+
+/** Which calls a fault of the disk meets: mostly a single one that comes soon. */
+const meeting: fc.Arbitrary<Meeting> = fc.record({
+  operation: fc.constantFrom<DiskOperation | ReadonlyArray<DiskOperation>>(
+    ["open", "create", "read", "write", "sync", "look at", "list", "sync the names in", "rename", "remove"],
+    ["write", "create"],
+    ["sync", "sync the names in"],
+    ["open", "read", "list", "look at"],
+    "rename",
+    "create"
+  ),
+  nth: fc.constantFrom(1, 1, 2, 3, 5, 8, 13, 30),
+  times: fc.constantFrom(1, 1, 1, 3, 20)
 })
 
 export const eventArbitrary: fc.Arbitrary<WorldEvent> = fc.oneof(
@@ -75,6 +98,24 @@ export const eventArbitrary: fc.Arbitrary<WorldEvent> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constant({ _tag: "LoseSlot" } as const) },
   {
+    weight: 1,
+    arbitrary: fc.record({
+      _tag: fc.constant("PowerCut" as const),
+      chance: fc.option(fc.nat(), { nil: undefined })
+    })
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      _tag: fc.constant("DiskRefuses" as const),
+      meeting,
+      code: fc.constantFrom("EIO", "EMFILE", "ENOSPC", "ESTALE")
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("DiskHangs" as const), meeting }) },
+  of(1, "DiskFull"),
+  of(3, "DiskWell"),
+  {
     weight: 2,
     arbitrary: fc.record({
       _tag: fc.constant("Lag" as const),
@@ -86,6 +127,8 @@ export const eventArbitrary: fc.Arbitrary<WorldEvent> = fc.oneof(
 
 interface Asking {
   readonly member: Member
+  /** Faults of the disk before it was asked. */
+  readonly hits: number
   readonly fiber: Fiber.Fiber<Received>
 }
 
@@ -122,7 +165,7 @@ class Drama {
   }
 
   async happen(event: WorldEvent): Promise<void> {
-    const { server, time } = this.world
+    const { disk, server, time } = this.world
     switch (event._tag) {
       case "Start":
         if (this.members.filter(({ isStopping: stops }) => !stops).length < mostMembers) await this.start()
@@ -188,6 +231,22 @@ class Drama {
         if (lagging !== undefined) this.setLag(lagging, event.millis)
         return
       }
+      case "PowerCut":
+        for (const client of this.clients) this.giveUp(client)
+        this.world.powerCut(event.chance === undefined ? "nothing" : makeRandom(event.chance))
+        return
+      case "DiskRefuses":
+        disk.fail(event.meeting, event.code)
+        return
+      case "DiskHangs":
+        disk.stall(event.meeting)
+        return
+      case "DiskFull":
+        disk.isFull = true
+        return
+      case "DiskWell":
+        disk.heal()
+        return
       case "Wait":
         await time.advance(event.millis, () => this.look())
     }
@@ -203,7 +262,12 @@ class Drama {
     if (client === undefined || to === undefined || to.state === "stopped") return
     // A client that was held for too long, or whose connection is gone, asks somebody else.
     this.giveUp(client)
-    this.asking.set(client, { member: to, fiber: to.ask(client.target(live && client.offset !== "-1")) })
+    const { hits } = this.world.disk
+    this.asking.set(client, {
+      member: to,
+      hits,
+      fiber: to.ask(client.target(live && client.offset !== "-1"))
+    })
   }
 
   private giveUp(client: Client): void {
@@ -215,11 +279,18 @@ class Drama {
     if (client?.handle === undefined || to === undefined) return
     this.doomed.add(client.handle)
     const target = `/v1/shape?table=t${client.table}&handle=${client.handle}`
-    this.deleting.push({ member: to, handle: client.handle, fiber: to.ask(target, { method: "DELETE" }) })
+    this.deleting.push({
+      member: to,
+      hits: this.world.disk.hits,
+      handle: client.handle,
+      fiber: to.ask(target, { method: "DELETE" })
+    })
   }
 
   /** What every instance says of itself, and whether it answers for a shape that it knows, is what its state allows. */
   async examine(): Promise<void> {
+    // What a shape is read from may be out of reach.
+    const wasFaulty = this.world.disk.isFaulty
     for (const each of this.members) {
       if (each.isFrozen) continue
       const { state } = each
@@ -232,7 +303,7 @@ class Drama {
       assert(exit?._tag === "Success", `${each.name} (${state}) does not say how it is`)
       const { status, body } = abilities[state].health
       assert.deepStrictEqual([exit.value.status, exit.value.json()], [status, body])
-      if (read === undefined || !abilities[state].servesExistingShapes) continue
+      if (read === undefined || !abilities[state].servesExistingShapes || wasFaulty) continue
       const reply = read.pollUnsafe()
       assert(reply?._tag === "Success", `${each.name} (${state}) does not answer for a shape that it has`)
       assert.strictEqual(reply.value.status, 200, `${each.name} (${state})`)
@@ -241,18 +312,33 @@ class Drama {
 
   /** Hands out the answers that have come, and looks at everything that must hold. */
   async look(): Promise<void> {
-    for (const [client, { fiber, member: asked }] of this.asking) {
+    for (const [client, { fiber, hits, member: asked }] of this.asking) {
       const exit = fiber.pollUnsafe()
       if (exit === undefined) continue
       this.asking.delete(client)
+      // The connection is cut in the middle of what cannot be read on, and the client asks again.
+      if (exit._tag === "Failure" && this.world.disk.hits > hits) continue
       assert(exit._tag === "Success", `a request at ${asked.name} died`)
       this.take(client, exit.value, asked)
     }
-    await this.world.check()
+    this.world.check()
+    this.buryWhoGaveUp()
     const { slot } = this.world.server
     if (this.slotIsLost && slot?.lost === false && this.members.some(({ state }) => state === "active")) {
       this.slotIsLost = false
       for (const { handle } of this.clients) if (handle !== undefined) this.doomed.add(handle)
+    }
+  }
+
+  /** An instance that cannot read storage at its start, or cannot write there, ends and says why. */
+  private buryWhoGaveUp(): void {
+    for (const each of this.members) {
+      if (each.isStopping || each.isFrozen) continue
+      const exit = each.running.pollUnsafe()
+      if (exit === undefined) continue
+      assert.isAbove(this.world.disk.hits, 0, `${each.name} gave up without a reason`)
+      each.kill()
+      for (const [client, { member: asked }] of this.asking) if (asked === each) this.giveUp(client)
     }
   }
 
@@ -271,9 +357,10 @@ class Drama {
 
   /** Everything is mended; then one instance becomes active, and every client gets everything. */
   async finale(): Promise<void> {
-    const { server } = this.world
+    const { disk, server } = this.world
     await this.world.time.advance(0, () => this.look())
     server.comeUp()
+    disk.heal()
     for (const each of this.members) {
       each.network.open()
       each.thaw()

@@ -11,25 +11,34 @@ import { CurrentSession, shapeRegistryLayer } from "../../../src/registry/ShapeR
 import { Storage } from "../../../src/storage/Storage.ts"
 import { shapeLogsLayer } from "../../../src/storage/ShapeLogsLive.ts"
 import type { StorageEngine } from "../../../src/storage/StorageEngine.ts"
+import type { Disk } from "../../../src/storage/disk/Disk.ts"
+import type { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
 import { ask, type Asked, type Received } from "../../http/support/harness.ts"
 import { fakeServices, Strikes } from "./FakeServices.ts"
 import type { FakePostgres, Peer } from "./FakePostgres.ts"
 import { Gate, type VirtualTime } from "./VirtualTime.ts"
 
-const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
-  Layer.provideMerge(Layer.mergeAll(Storage.layer, CurrentSession.layer))
-)
-
-const layerOf = Layer.mergeAll(
-  Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer))),
-  ShapeApi.layer().pipe(Layer.provide(Conditions.layerNone))
-).pipe(Layer.provideMerge(Layer.mergeAll(shapes, HealthRef.layer)))
+const layerOn = (disk: Disk) => {
+  const shapes = Layer.mergeAll(shapeLogsLayer, shapeRegistryLayer).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Storage.layerOn(() => disk),
+        CurrentSession.layer
+      )
+    )
+  )
+  return Layer.mergeAll(
+    Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer))),
+    ShapeApi.layer().pipe(Layer.provide(Conditions.layerNone))
+  ).pipe(Layer.provideMerge(Layer.mergeAll(shapes, HealthRef.layer)))
+}
 
 export interface MemberOptions {
   readonly name: string
   readonly time: VirtualTime
   readonly server: FakePostgres
   readonly config: BatonConfig
+  readonly disk: FaultyDisk
   readonly onAcknowledge: (member: string, lsn: bigint) => void
 }
 
@@ -79,7 +88,7 @@ export class Member implements Peer {
   }
 
   static async start(options: MemberOptions): Promise<Member> {
-    const { config, name, server, time } = options
+    const { config, disk, name, server, time } = options
     const peer: Peer = { name, process: new Gate(), network: new Gate() }
     const log: Array<string> = []
     const logger = Logger.make(({ cause, logLevel, message }) => {
@@ -89,7 +98,7 @@ export class Member implements Peer {
       )
     })
     const strikes = new Strikes()
-    const everything = layerOf.pipe(
+    const everything = layerOn(disk.mount(peer.process)).pipe(
       Layer.provide(
         fakeServices({
           server,

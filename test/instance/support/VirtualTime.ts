@@ -44,9 +44,8 @@ export class Gate {
 }
 
 /**
- * Time that passes only when the test says so, and only while nothing else is going on: the files are real, so time
- * stands still until every file operation has completed. Whatever the speed of the machine, the same happens in the same
- * order of time.
+ * Time that passes only when the test says so, and only while nothing else is going on: it stands still until every call
+ * of the disk has completed. Whatever the speed of the machine, the same happens in the same order.
  */
 export class VirtualTime {
   private readonly clock: TestClock.TestClock

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
@@ -6,10 +6,13 @@ import { Effect, Exit, type Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { BatonConfig } from "../../../src/config/BatonConfig.ts"
 import { abilities } from "../../../src/health/HealthState.ts"
+import { handBackMillis } from "../../../src/instance/InstanceTimings.ts"
 import { storagePaths } from "../../../src/storage/disk/StorageDir.ts"
 import { type Received, testConfig } from "../../http/support/harness.ts"
 import { FakePostgres, type Row, type WalTransaction } from "./FakePostgres.ts"
-import { positionOnDisk } from "./journalTruth.ts"
+import { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
+import type { Leftovers } from "../../../testing/disk/MemoryTree.ts"
+import { highestClaimOnDisk, positionOnDisk } from "./journalTruth.ts"
 import { Client, type Progress } from "./Client.ts"
 import { tooLargeBytes } from "./FakeWalsender.ts"
 import { Member } from "./Member.ts"
@@ -21,17 +24,26 @@ export interface WorldOptions {
   readonly config?: Partial<BatonConfig>
 }
 
+const stampOf = (directory: string, name: string): string => {
+  const { mtimeNs, size } = statSync(join(directory, name), { bigint: true })
+  return `${name} ${size} ${mtimeNs}`
+}
+
 /**
- * A database server, a storage directory, and instances of the service, in virtual time. Whatever the test makes happen,
+ * A database server, a disk, and instances of the service, in virtual time. Whatever the test makes happen,
  * the promises that hold at every moment are checked at every moment (`check`).
  */
 export class World {
   readonly time: VirtualTime
   readonly server: FakePostgres
-  readonly directory = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-world-"))
+  /** Where SQLite has its files. */
+  private readonly metaDir = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-world-"))
+  readonly disk = new FaultyDisk([this.metaDir])
   readonly members: Array<Member> = []
   /** What has been acknowledged without being on disk. */
   private readonly violations: Array<string> = []
+  /** Since when instances say that they are active, and do not write. */
+  private readonly idleSince = new Map<Member, number>()
   private readonly config: BatonConfig
   private readonly scope = Scope.makeUnsafe()
   private nextNumber = 1
@@ -42,7 +54,8 @@ export class World {
     this.scope = scope
     this.server = new FakePostgres({ time, walSenderTimeoutMillis: options.walSenderTimeoutMillis ?? 10_000 })
     this.config = testConfig({
-      storageDir: this.directory,
+      storageDir: FaultyDisk.directory,
+      shapeDbStorageDir: this.metaDir,
       replicationStreamId: "default",
       maxTransactionBytes: tooLargeBytes,
       ...options.config
@@ -56,14 +69,14 @@ export class World {
   }
 
   get paths() {
-    return storagePaths(this.directory, "default")
+    return storagePaths(FaultyDisk.directory, "default", this.metaDir)
   }
 
   /** Runs the test in a world of its own, and says what happened there when it fails. */
-  static async run(options: WorldOptions, test: (world: World) => Promise<void>): Promise<void> {
+  static async run<A>(options: WorldOptions, test: (world: World) => Promise<A>): Promise<A> {
     const world = await World.make(options)
     try {
-      await test(world)
+      return await test(world)
     } catch (error) {
       if (error instanceof Error) error.message += `\n${world.story()}`
       throw error
@@ -79,10 +92,15 @@ export class World {
   }
 
   async close(): Promise<void> {
-    for (const member of this.members) await member.close().catch(() => {})
+    this.disk.heal()
+    for (const member of this.members) {
+      if (member.isKilled) continue
+      member.thaw()
+      await member.close().catch(() => {})
+    }
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
     await settled()
-    rmSync(this.directory, { recursive: true, force: true })
+    rmSync(this.metaDir, { recursive: true, force: true })
   }
 
   async start(name: string): Promise<Member> {
@@ -91,6 +109,7 @@ export class World {
       time: this.time,
       server: this.server,
       config: this.config,
+      disk: this.disk,
       onAcknowledge: (who, lsn) => this.acknowledged(who, lsn)
     })
     this.members.push(member)
@@ -99,8 +118,25 @@ export class World {
 
   private acknowledged(who: string, lsn: bigint): void {
     this.acknowledgements++
-    const onDisk = positionOnDisk(this.paths)
-    if (lsn > onDisk) this.violations.push(`${who} acknowledged ${lsn} when the files held ${onDisk}`)
+    const durable = this.durableLsn
+    if (lsn > durable) this.violations.push(`${who} acknowledged ${lsn} when ${durable} was durable`)
+  }
+
+  /** How far the journal would reach after a power cut at this moment. */
+  get durableLsn(): bigint {
+    return positionOnDisk(this.disk, this.paths)
+  }
+
+  /** All names and sizes in storage. */
+  listing(): ReadonlyArray<string> {
+    const beside = readdirSync(this.metaDir, { recursive: true, encoding: "utf8" }).toSorted()
+    return [...this.disk.listing(), ...beside.map((name) => stampOf(this.metaDir, name))]
+  }
+
+  /** The machine of all instances loses its power: they are dead, and what was not durable is gone. */
+  powerCut(leftovers: Leftovers): void {
+    for (const member of this.members) if (!member.isKilled) member.kill()
+    this.disk.powerCut(leftovers)
   }
 
   /** Lets time pass, checking all the while. */
@@ -115,7 +151,7 @@ export class World {
     while (!condition()) {
       if (this.time.now - began >= limitMillis) assert.fail(`${what} did not come true in ${limitMillis} ms`)
       await this.time.step(began + limitMillis)
-      await this.check()
+      this.check()
     }
     return this.time.now - began
   }
@@ -127,22 +163,36 @@ export class World {
   }
 
   /** What holds at every moment at which nothing is under way. */
-  async check(): Promise<void> {
+  check(): void {
     assert.deepStrictEqual(this.violations, [])
     const past: Array<string> = []
+    const highest = highestClaimOnDisk(this.disk, this.paths)
     for (const member of this.members) {
       if (member.isKilled) continue
       const writer = member.engine.writer
-      if (writer !== undefined && !(await member.engine.isFenced())) past.push(member.name)
-      if (member.isFrozen) continue
+      const isPast = writer !== undefined && highest <= writer.epoch
+      if (isPast) past.push(member.name)
+      if (member.isFrozen) {
+        this.idleSince.delete(member)
+        continue
+      }
       const ability = abilities[member.state]
       // One that was fenced off has its writer until it has said goodbye to the database; nothing of it counts.
-      if (!ability.mayAppend && !(await member.engine.isFenced()))
+      if (!ability.mayAppend && isPast)
         assert.isUndefined(writer, `${member.name} is ${member.state} and writes`)
-      if (ability.createsShapes) assert.isDefined(writer, `${member.name} is active and cannot write`)
+      if (ability.createsShapes && writer === undefined) this.mustEndSoon(member)
+      else this.idleSince.delete(member)
       assert.notMatch(member.log.join("\n"), /This is a bug/)
     }
     assert.isAtMost(past.length, 1, `${past.join(" and ")} are past the fence at once`)
+  }
+
+  /** Its turn is over. On a disk that refuses it may try for a while to save what it had received, before it says so. */
+  private mustEndSoon(member: Member): void {
+    assert.isAbove(this.disk.hits, 0, `${member.name} is active and cannot write`)
+    const since = this.idleSince.get(member) ?? this.time.now
+    this.idleSince.set(member, since)
+    assert.isAtMost(this.time.now - since, 2 * handBackMillis, `${member.name} stays active and cannot write`)
   }
 
   // The database

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { EpochRecord } from "../../../src/storage/journal/Epochs.ts"
@@ -6,15 +6,20 @@ import { frameHeaderBytes, scanFrame } from "../../../src/storage/disk/Frame.ts"
 import { decodeNotice, recordKind } from "../../../src/storage/records/Records.ts"
 import { parseSegmentFile, type StoragePaths } from "../../../src/storage/disk/StorageDir.ts"
 import { visitPart } from "../../../src/storage/records/TransactionPart.ts"
+import type { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
+
+/** The highest epoch that has been claimed, as processes see it. */
+export const highestClaimOnDisk = (disk: FaultyDisk, paths: StoragePaths): number =>
+  Math.max(0, ...disk.namesIn(paths.epochs, "seen").map((name) => parseInt(name, 16)))
 
 /**
- * How far the journal in the files reaches that count: those of the newest published epoch, and of the ones before it up
- * to where each is said to have ended; and the checkpoints, which stand for segments that are gone. Read at once and
- * without the code under test, apart from the records' format.
+ * How far the journal in the files reaches that count, as a power cut at this moment would leave them: those of the newest
+ * published epoch, and of the ones before it up to where each is said to have ended; and the checkpoints, which stand for
+ * segments that are gone. Read at once and without the code under test, apart from the records' format.
  */
-export const positionOnDisk = (paths: StoragePaths): bigint => {
+export const positionOnDisk = (disk: FaultyDisk, paths: StoragePaths): bigint => {
   const limits = new Map<number, { readonly segment: number; readonly position: number }>()
-  const published = new Map(epochRecords(paths).map((record) => [record.epoch, record]))
+  const published = new Map(epochRecords(disk, paths).map((record) => [record.epoch, record]))
   let record = published.get(Math.max(0, ...published.keys()))
   if (record !== undefined) limits.set(record.epoch, { segment: Infinity, position: Infinity })
   while (record !== undefined && record.previous !== null) {
@@ -22,23 +27,25 @@ export const positionOnDisk = (paths: StoragePaths): bigint => {
     record = published.get(record.previous.epoch)
   }
   let position = positionInCheckpoints(paths, limits)
-  for (const name of existsSync(paths.journal) ? readdirSync(paths.journal) : []) {
+  for (const name of disk.namesIn(paths.journal, "durable")) {
     const file = parseSegmentFile(name)
     const limit = file === undefined ? undefined : limits.get(file.epoch)
     if (file === undefined || limit === undefined || file.segment > limit.segment) continue
-    const bytes = readFileSync(join(paths.journal, name))
+    const bytes = disk.contentOf(join(paths.journal, name), "durable") ?? Buffer.alloc(0)
     const end = file.segment === limit.segment ? Math.min(bytes.length, limit.position) : bytes.length
     for (const lsn of positionsIn(bytes, end)) if (lsn > position) position = lsn
   }
   return position
 }
 
-const epochRecords = (paths: StoragePaths): ReadonlyArray<EpochRecord> =>
-  (existsSync(paths.epochs) ? readdirSync(paths.epochs) : [])
+const epochRecords = (disk: FaultyDisk, paths: StoragePaths): ReadonlyArray<EpochRecord> =>
+  disk
+    .namesIn(paths.epochs, "durable")
     .filter((name) => /^[0-9a-f]{8}$/.test(name))
-    .map((name) => {
-      const text = readFileSync(join(paths.epochs, name), "utf8")
-      return JSON.parse(text.slice(0, text.lastIndexOf(" "))) as EpochRecord
+    .flatMap((name) => {
+      const text = disk.contentOf(join(paths.epochs, name), "durable")?.toString() ?? ""
+      // Its name may be there before its content is.
+      return text === "" ? [] : [JSON.parse(text.slice(0, text.lastIndexOf(" "))) as EpochRecord]
     })
 
 const positionsIn = (bytes: Buffer, end: number): ReadonlyArray<bigint> => {
