@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { createDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
+import { untilLooked } from "./support/faults.ts"
 import { startService } from "../../testing/services/Service.ts"
 
 const ask = async (url: string, parameters: Readonly<Record<string, string>>) => {
@@ -77,8 +78,7 @@ const prepare = async () => {
         return true
       })
     const settled = await Promise.all(altered.map((where) => ask(url, { where, offset: "-1" })))
-    const until = Date.now() + 2500
-    await eventually("more looks are over", () => Date.now() > until)
+    await untilLooked(database)
     const later = await Promise.all(altered.map((where) => ask(url, { where, offset: "-1" })))
     assert.deepStrictEqual(later, settled)
     for (const where of steady)

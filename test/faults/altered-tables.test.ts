@@ -1,6 +1,6 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
-import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+import { ask, databaseForTest, serviceForTest, untilLooked } from "./support/faults.ts"
 import { patient } from "../../testing/Load.ts"
 
 interface Case {
@@ -224,8 +224,7 @@ describe("what becomes of a table", () => {
     const { untilLogged, url } = await serviceForTest({ database })
     const stays = await ask(url, { table: "stays" })
     for (const table of ["left_it", "lacked"]) assert.strictEqual((await ask(url, { table })).status, 200)
-    const looked = Date.now() + 3000
-    await eventually("a look at the publication as it was", () => Date.now() > looked)
+    await untilLooked(database)
     const publication = `ALTER PUBLICATION ${database.publicationName}`
     const shows = (table: string, id: string) =>
       eventually(`row ${id} of ${table}`, async () =>

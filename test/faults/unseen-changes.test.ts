@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { createDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
+import { untilLooked } from "./support/faults.ts"
 import { startService } from "../../testing/services/Service.ts"
 
 interface Answer {
@@ -102,8 +103,7 @@ describe("what the stream does not tell of: altered types, and partitions that c
     await expectNews(first.url)
     await database.query("ALTER TYPE mood ADD VALUE 'calm'")
     const { handle } = await ask(first.url, { table: "renamed", offset: "-1" })
-    const until = Date.now() + 3000
-    await eventually("the next look is over", () => Date.now() > until)
+    await untilLooked(database)
     assert.strictEqual((await ask(first.url, { table: "renamed", offset: "-1" })).handle, handle)
     await expectSteady(first.url)
   })

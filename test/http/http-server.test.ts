@@ -12,6 +12,7 @@ import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer, ask, type HarnessOptions } from "./support/harness.ts"
 import { eventually, type RawConnection, rawConnection } from "./support/rawHttp.ts"
+import { patient } from "../../testing/Load.ts"
 
 const shape = "/v1/shape?table=items"
 const change = (id: number, text = "") =>
@@ -538,7 +539,7 @@ describe("clients that do not read", () => {
           connection.socket.pause()
           connection.send(`GET ${shape}&offset=-1 HTTP/1.1\r\nhost: test\r\n\r\n`)
           yield* eventually(() => produced > 0, "the response has begun")
-          yield* Effect.sleep("100 millis")
+          yield* Effect.sleep(patient(100))
           const atRest = produced
           yield* Effect.sleep("200 millis")
           assert.strictEqual(produced, atRest, "nothing is read that the client has no room for")
@@ -547,7 +548,7 @@ describe("clients that do not read", () => {
           yield* eventually(() => server.running() === 0, "cut off")
           assert.strictEqual(api.stats().existingRequests, 0)
         }),
-      { config: { tcpSendTimeoutMillis: 700 } }
+      { config: { tcpSendTimeoutMillis: patient(700) } }
     )
   )
 

@@ -7,6 +7,7 @@ import type { ApiReply, ReplyBody } from "../../src/http/reply/ApiReply.ts"
 import { bufferSizes, PieceBuffers } from "../../src/http/node/PieceBuffers.ts"
 import { sendReply } from "../../src/http/node/NodeReply.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 /** Shared by all responses, as those of one handler share theirs. */
 const shared = new PieceBuffers()
@@ -110,14 +111,6 @@ const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
   return { port, exits }
 }
 
-const until = async (condition: () => boolean, what: string): Promise<void> => {
-  const deadline = Date.now() + 10_000
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`not in time: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
 describe("a body that is read into a buffer again and again", () => {
   it("arrives as it was made, at slow clients too, with its length where that is known", async () => {
     const count = 40
@@ -143,8 +136,8 @@ describe("a body that is read into a buffer again and again", () => {
       response.on("error", () => {})
     })
     request.on("error", () => {})
-    await until(() => exits.length === 1, "the client is cut off")
-    await until(() => source.closed, "the source is closed")
+    await eventually("the client is cut off", () => exits.length === 1)
+    await eventually("the source is closed", () => source.closed)
     assert.isBelow(source.made, 200)
     request.destroy()
   })
@@ -152,7 +145,7 @@ describe("a body that is read into a buffer again and again", () => {
   it("is cut when it cannot be read to the end", async () => {
     const { port, exits } = await serve(sourceOf(10, 1000, undefined, 5))
     assert.isFalse((await fetchSlowly(port)).whole)
-    await until(() => exits.length === 1, "the response is over")
+    await eventually("the response is over", () => exits.length === 1)
   })
 
   it("goes through memory of its own where middleware has put its own write in place", async () => {

@@ -13,6 +13,7 @@ import { recordingLogger } from "../storage/support.ts"
 import { databaseForFile, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { requestLog, ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
+import { patient } from "../../testing/Load.ts"
 
 const database = databaseForFile((db) =>
   db.query("CREATE TABLE items (id int PRIMARY KEY, t text); INSERT INTO items VALUES (1, 'first')")
@@ -32,7 +33,7 @@ const serviceOn = (db: TestDatabase, storageDir: string) => {
     ...parsed.success.config,
     port: 0,
     listenHost: "127.0.0.1" as const,
-    replicationIdleTimeoutMillis: 600
+    replicationIdleTimeoutMillis: patient(600)
   }
   return Baton.layerServer.pipe(Layer.provideMerge(Layer.succeed(Config, config)))
 }
@@ -115,6 +116,6 @@ describe("an instance that nothing happens to", () => {
         Effect.ensuring(Effect.sync(() => rmSync(storageDir, { recursive: true, force: true })))
       )
     },
-    60_000
+    patient(60_000)
   )
 })

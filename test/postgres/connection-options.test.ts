@@ -23,6 +23,7 @@ import { Transport } from "../../src/postgres/connection/Transport.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
+import { patient } from "../../testing/Load.ts"
 
 const pem = (name: string) => new URL(`tls/${name}`, import.meta.url).pathname
 
@@ -151,7 +152,7 @@ describe("a server with TLS, and only TLS", () => {
       )
       const started = Date.now()
       yield* Fiber.interrupt(asleep)
-      assert.isBelow(Date.now() - started, 2000)
+      assert.isBelow(Date.now() - started, patient(2000))
       assert.strictEqual(yield* running, 0)
     })
   )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
-import { Effect, Fiber, type Scope } from "effect"
+import { Clock, Effect, Fiber, type Scope } from "effect"
 import type pg from "pg"
 import { describeByName } from "../../src/postgres/catalogue/DescribeTables.ts"
 import { makeAdminPool } from "../../src/postgres/connection/Pools.ts"
@@ -19,6 +19,7 @@ import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
+import { patient } from "../../testing/Load.ts"
 
 const file = databaseForFile()
 let fixtures = 0
@@ -80,7 +81,7 @@ const fixture = (changes: Partial<PublicationOptions> = {}): Effect.Effect<Fixtu
           manualTablePublishing: false,
           publicationAlterDebounceMillis: 0,
           publicationRefreshMillis: 60_000,
-          lockTimeoutMillis: 300,
+          lockTimeoutMillis: patient(300),
           ...changes,
           ...more
         })
@@ -112,6 +113,21 @@ const fixture = (changes: Partial<PublicationOptions> = {}): Effect.Effect<Fixtu
   })
 
 const query = (client: pg.Client, text: string) => Effect.promise(() => client.query(text))
+
+/** At a later time than it is. */
+const at = <A, E, R>(laterMillis: number, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Clock.Clock, (machine) => {
+    const nanos = () => machine.monotonicTimeNanosUnsafe() + BigInt(laterMillis) * 1_000_000n
+    return Effect.provideService(work, Clock.Clock, {
+      currentTimeMillisUnsafe: () => machine.currentTimeMillisUnsafe(),
+      currentTimeMillis: machine.currentTimeMillis,
+      currentTimeNanosUnsafe: () => machine.currentTimeNanosUnsafe(),
+      currentTimeNanos: machine.currentTimeNanos,
+      monotonicTimeNanosUnsafe: nanos,
+      monotonicTimeNanos: Effect.sync(nanos),
+      sleep: (duration) => machine.sleep(duration)
+    })
+  })
 
 /** Something in this database waits for a lock. Other tests use the cluster too. */
 const isBlocked = (sql: Fixture["sql"]) =>
@@ -310,7 +326,7 @@ describe("a table that a shape needs", () => {
 
   it.live("has its wait behind another session's table without holding up the publication", () =>
     Effect.gen(function* () {
-      const { publication, sql, table, session } = yield* fixture({ lockTimeoutMillis: 5000 })
+      const { publication, sql, table, session } = yield* fixture({ lockTimeoutMillis: patient(5000) })
       yield* publication.ensureExists
       yield* sql(
         "CREATE TABLE locked (id int); ALTER TABLE locked REPLICA IDENTITY FULL; CREATE TABLE open (id int)"
@@ -331,7 +347,7 @@ describe("a table that a shape needs", () => {
   it.live("without primary key can be updated at every moment of its being published", () =>
     Effect.gen(function* () {
       const { publication, sql, table, session, publicationName } = yield* fixture({
-        lockTimeoutMillis: 5000
+        lockTimeoutMillis: patient(5000)
       })
       yield* publication.ensureExists
       yield* sql("CREATE TABLE items (id int); INSERT INTO items VALUES (1)")
@@ -581,7 +597,7 @@ describe("a server that loses changes of tables added under writers", () => {
       const root = yield* table("root")
       const writer = yield* session
       yield* query(writer, "BEGIN; INSERT INTO leaf VALUES (1)")
-      const add = addToPublication({ pool, publicationName, lockTimeoutMillis: 200 }, root, 170004)
+      const add = addToPublication({ pool, publicationName, lockTimeoutMillis: patient(200) }, root, 170004)
       assert.strictEqual((yield* Effect.flip(add)).reason, "lockTimeout")
       yield* query(writer, "COMMIT")
       yield* add
@@ -630,7 +646,7 @@ describe("reconciliation", () => {
 
   it.live("leaves a table alone that is just being published", () =>
     Effect.gen(function* () {
-      const { publication, sql, table, session } = yield* fixture({ lockTimeoutMillis: 5000 })
+      const { publication, sql, table, session } = yield* fixture({ lockTimeoutMillis: patient(5000) })
       yield* publication.ensureExists
       yield* sql("CREATE TABLE items (id int)")
       const items = yield* table("items")
@@ -675,7 +691,7 @@ describe("reconciliation", () => {
 
   it.live("removes tables that no shape has used for the grace period, and only then", () =>
     Effect.gen(function* () {
-      const { publication, sql, table, members } = yield* fixture({ removalGraceMillis: 1500 })
+      const { publication, sql, table, members } = yield* fixture({ removalGraceMillis: 60_000 })
       yield* publication.ensureExists
       yield* sql(
         "CREATE TABLE kept (id int); CREATE TABLE left_alone (id int); CREATE TABLE wanted_again (id int)"
@@ -686,12 +702,11 @@ describe("reconciliation", () => {
         yield* table("wanted_again")
       ]
       for (const info of [kept, left, again]) yield* publication.ensureTable(info)
-      assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [])
-      yield* Effect.sleep(1000)
+      const reconcileAfter = (millis: number) => at(millis, publication.reconcile([kept.oid]))
+      assert.deepStrictEqual((yield* reconcileAfter(0)).removed, [])
       yield* publication.ensureTable(again)
-      assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [])
-      yield* Effect.sleep(1000)
-      assert.deepStrictEqual((yield* publication.reconcile([kept.oid])).removed, [left.oid])
+      assert.deepStrictEqual((yield* reconcileAfter(30_000)).removed, [])
+      assert.deepStrictEqual((yield* reconcileAfter(60_000)).removed, [left.oid])
       assert.deepStrictEqual(yield* members, ["kept", "wanted_again"])
       assert.deepStrictEqual(yield* publication.ensureTable(left), { altered: true })
     })

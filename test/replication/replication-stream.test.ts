@@ -8,6 +8,7 @@ import { databaseForFile } from "../../testing/postgres/Database.ts"
 import type { recordingSink, SinkEvent } from "./recording-sink.ts"
 import { commits, kindOf, rowsOf, setUpTables, streamsOn } from "./streams.ts"
 import { adminOf, connectTo, until } from "./support.ts"
+import { patient } from "../../testing/Load.ts"
 
 const database = databaseForFile(setUpTables)
 const { sql, freshSlot, confirmedFlush, untilConfirmed, streamFrom } = streamsOn(database)
@@ -188,7 +189,7 @@ describe("replication stream", () => {
         // Postgres sends a keepalive when it is asked by a status update at the latest.
         yield* untilConfirmed(written, "unpublished changes confirmed")
       }),
-    20_000
+    patient(20_000)
   )
 
   interface Broken {

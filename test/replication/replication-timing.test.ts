@@ -28,11 +28,11 @@ describe.concurrent("replication connection", () => {
   onDatabase("shows a sign of life every two seconds before it streams", (database) =>
     Effect.gen(function* () {
       // Twice the heartbeat is the shortest bound there is; the session has to outlive it.
-      const connection = yield* connectTo(database(), { walSenderTimeoutMillis: 1_000 })
+      const connection = yield* connectTo(database(), { walSenderTimeoutMillis: patient(1_000) })
       const changes = new Set<string>()
       yield* until("two heartbeats", async () => {
         const [row] = await database().queryText(
-          `SELECT state_change AS at, clock_timestamp() - state_change > '2 s' AS late FROM pg_stat_activity WHERE pid = ${connection.backendPid}`
+          `SELECT state_change AS at, clock_timestamp() - state_change > '${patient(2_000)} ms' AS late FROM pg_stat_activity WHERE pid = ${connection.backendPid}`
         )
         assert.strictEqual(row?.["late"], "f")
         changes.add(row?.["at"] ?? "")
@@ -83,7 +83,8 @@ describe.concurrent("replication connection", () => {
     (database, { sql, freshSlot, streamFrom }) =>
       Effect.gen(function* () {
         yield* freshSlot
-        const connection = yield* connectTo(database(), { walSenderTimeoutMillis: 1_000 })
+        const walSenderTimeoutMillis = patient(1_000)
+        const connection = yield* connectTo(database(), { walSenderTimeoutMillis })
         let running = 0
         const overlaps: Array<number> = []
         const { events, fiber } = yield* streamFrom(connection, {
@@ -93,7 +94,7 @@ describe.concurrent("replication connection", () => {
             return Effect.suspend(() => {
               running++
               return Effect.andThen(
-                Effect.sleep(event.row[0] === "30" ? 2_500 : 5),
+                Effect.sleep(event.row[0] === "30" ? 2.5 * walSenderTimeoutMillis : 5),
                 Effect.sync(() => void running--)
               )
             })
@@ -125,7 +126,8 @@ describe.concurrent("replication connection", () => {
         yield* freshSlot
         const network = yield* proxyTo(database())
         const target = { ...targetOf(database()), port: network.port }
-        const connection = yield* connect({ target, config: { ...plainConfig, walSenderTimeoutMillis: 600 } })
+        const walSenderTimeoutMillis = patient(600)
+        const connection = yield* connect({ target, config: { ...plainConfig, walSenderTimeoutMillis } })
         let asked = 0
         let alive = true
         const admin: Queryable = {
@@ -135,7 +137,7 @@ describe.concurrent("replication connection", () => {
           }
         }
         const { fiber } = yield* streamFrom(connection, {}, { admin })
-        yield* Effect.sleep(1_000)
+        yield* Effect.sleep(1.6 * walSenderTimeoutMillis)
         assert.strictEqual(asked, 0, "asked although the server answers")
         network.freeze()
         yield* until("asked twice", () => asked >= 2)
@@ -189,7 +191,7 @@ describe.concurrent("replication connection", () => {
         const median = waited.toSorted((x, y) => x - y)[3] ?? Infinity
         assert.isBelow(
           median,
-          100,
+          patient(100),
           `lock handed over after ${waited.map((ms) => ms.toFixed(1)).join(", ")} ms`
         )
       })

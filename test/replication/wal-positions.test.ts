@@ -81,7 +81,7 @@ describe("replication", () => {
           assert.isTrue(confirmed > start && confirmed < start + 2n ** 25n, confirmed.toString(16))
         }
       }),
-    60_000
+    patient(60_000)
   )
 
   it.live(
@@ -153,6 +153,6 @@ describe("replication", () => {
         assert.isTrue((yield* Effect.flip(Fiber.join(again))).unreachable)
         yield* Effect.promise(() => cluster.start())
       }),
-    60_000
+    patient(60_000)
   )
 })

@@ -18,6 +18,7 @@ import {
   temporaryDirectory,
   writeTransaction
 } from "./support.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 const opened: Array<StorageEngine> = []
 const directories: Array<string> = []
@@ -94,14 +95,6 @@ const endLarge = (engine: StorageEngine, lsn: bigint): void => {
   writer.flush()
 }
 
-const until = async (what: string, condition: () => boolean): Promise<void> => {
-  const deadline = Date.now() + 5000
-  while (!condition()) {
-    if (Date.now() > deadline) assert.fail(`waited in vain for ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
-
 describe("journal writer", () => {
   it("begins a segment only between transactions, whatever their sizes", async () => {
     const transaction = fc.record({
@@ -154,7 +147,7 @@ describe("journal writer", () => {
     follower.follow()
     beginLarge(engine, 200n, [shape.id], 200)
     engine.writer?.flush()
-    await until("parts on disk", () => partsOnDisk(engine).some(({ commitLsn }) => commitLsn === 200n))
+    await eventually("parts on disk", () => partsOnDisk(engine).some(({ commitLsn }) => commitLsn === 200n))
     const early = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
     assert.isTrue(early.every(({ last }) => !last))
     await new Promise((resolve) => setTimeout(resolve, 150))
@@ -163,7 +156,7 @@ describe("journal writer", () => {
       assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), ["100_0!"])
     endLarge(engine, 200n)
     await engine.writer?.durable()
-    await until("the follower sees it", () => follower.store.lastCommitLsn === 200n)
+    await eventually("the follower sees it", () => follower.store.lastCommitLsn === 200n)
     const parts = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
     assert.isAbove(parts.length, 10)
     for (const part of parts) assert.isBelow(part.bytes, 300_000)
@@ -191,7 +184,7 @@ describe("journal writer", () => {
     endLarge(next, 200n)
     await next.writer?.durable()
     const third = await open(path)
-    await until("the old one follows", () => engine.store.lastCommitLsn === 200n)
+    await eventually("the old one follows", () => engine.store.lastCommitLsn === 200n)
     for (const each of [engine, next, third])
       assert.strictEqual(changes(await readAll(each, shape, snapshotEnd)).length, 100)
   })

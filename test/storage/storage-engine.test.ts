@@ -19,6 +19,7 @@ import {
   temporaryDirectory,
   writeTransaction
 } from "./support.ts"
+import { eventually } from "../../testing/Eventually.ts"
 
 const opened: Array<StorageEngine> = []
 const directories: Array<string> = []
@@ -127,9 +128,7 @@ describe("storage engine", () => {
     assert.deepStrictEqual(changes(await readAll(second, late, snapshotEnd)), ["300_0!", "400_0!"])
     // The old writer is a follower now and is fed by the new one.
     await second.writer?.durable()
-    const deadline = Date.now() + 5000
-    while (first.store.lastCommitLsn < 400n && Date.now() < deadline)
-      await new Promise((r) => setTimeout(r, 5))
+    await eventually("what the new one wrote", () => first.store.lastCommitLsn >= 400n)
     assert.deepStrictEqual(changes(await readAll(first, late, snapshotEnd)), ["300_0!", "400_0!"])
   })
 
@@ -154,10 +153,10 @@ describe("storage engine", () => {
     assert.strictEqual(third.store.count, 1)
     await zombie.release(1000)
     // What it had composed after it was fenced off goes as soon as it has looked at the journal again.
-    const deadline = Date.now() + 5000
-    const isCured = async () => changes(await readAll(zombie, shape, snapshotEnd)).join() === "100_0!,200_0!"
-    while (!(await isCured()) && Date.now() < deadline) await new Promise((r) => setTimeout(r, 5))
-    assert.deepStrictEqual(changes(await readAll(zombie, shape, snapshotEnd)), ["100_0!", "200_0!"])
+    await eventually("what the others see", async () => {
+      assert.deepStrictEqual(changes(await readAll(zombie, shape, snapshotEnd)), ["100_0!", "200_0!"])
+      return true
+    })
   })
 
   it("every cut of the journal keeps exactly the transactions before it", async () => {
@@ -375,11 +374,7 @@ describe("a checkpoint that is gone", () => {
     await second.takeOver()
     assert.strictEqual(second.store.count, 0)
     await second.writer?.durable()
-    const deadline = Date.now() + 5000
-    while (first.store.byHandle(shape.handle) !== undefined && Date.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
-    assert.isUndefined(first.store.byHandle(shape.handle))
+    await eventually("the shape to be gone", () => first.store.byHandle(shape.handle) === undefined)
   })
 })
 

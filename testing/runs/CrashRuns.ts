@@ -100,7 +100,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
       url,
       params,
       versionColumn: "v",
-      requestTimeoutMillis: 25_000
+      requestTimeoutMillis: patient(25_000)
     }).start()
     followed.push({ table, columns, params, follower, deletions: 0, allowed: 0 })
     created++
@@ -129,7 +129,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
       try {
         const response = await fetch(`${url}/v1/shape?${new URLSearchParams({ handle })}`, {
           method: "DELETE",
-          signal: AbortSignal.timeout(5000)
+          signal: AbortSignal.timeout(patient(5000))
         })
         await response.arrayBuffer()
         if (response.status !== 202) return

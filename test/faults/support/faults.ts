@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest"
 import { createDatabase, type TestDatabase } from "../../../testing/postgres/Database.ts"
 import type { TestCluster } from "../../../testing/postgres/PostgresForTests.ts"
 import { type ServiceOptions, startService, type TestService } from "../../../testing/services/Service.ts"
+import { eventually } from "../../../testing/Eventually.ts"
 import { patient } from "../../../testing/Load.ts"
 
 export interface Answer {
@@ -71,6 +72,32 @@ export const serviceForTest = async (options: ServiceOptions): Promise<TestServi
   const service = await startService(options)
   onTestFinished(service.dispose)
   return service
+}
+
+/** How the looks begin by which the service notices what was altered without a write: at its tables, at its publication. */
+const looks = [
+  "%SELECT s.snapshot, CASE WHEN s.snapshot%",
+  "%pg_catalog.md5(%FROM pg_catalog.pg_publication x%"
+]
+
+/** Until the one instance at work has looked once, from now on, at its tables and at its publication, and dealt with it. */
+export const untilLooked = async (database: TestDatabase): Promise<void> => {
+  const [since] = await database.queryText("SELECT clock_timestamp() AS at")
+  await Promise.all(
+    looks.map((look) => {
+      const begun = new Set<string | null>()
+      // When the second begins, the first is over, and it has begun after this.
+      return eventually("two looks", async () => {
+        const found = await database.queryText(
+          `SELECT query_start AS at FROM pg_stat_activity
+           WHERE datname = current_database() AND query LIKE $1 AND query_start > $2`,
+          [look, since?.["at"]]
+        )
+        for (const { at } of found) begun.add(at ?? null)
+        return begun.size >= 2
+      })
+    })
+  )
 }
 
 /** Ends every session of a role, as a restart of the database does. */

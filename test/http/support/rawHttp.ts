@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net"
 import { Effect } from "effect"
+import { patient } from "../../../testing/Load.ts"
 
 export interface RawResponse {
   readonly status: number
@@ -32,8 +33,9 @@ export class RawConnection {
     })
   }
 
-  /** Waits until something holds of what has arrived. */
-  until(holds: () => boolean, what: string, millis = 5000): Promise<void> {
+  /** Waits until something holds of what has arrived; the deadline grows with the load of the machine. */
+  until(holds: () => boolean, what: string, idleMillis = 5000): Promise<void> {
+    const millis = patient(idleMillis)
     return new Promise((resolve, reject) => {
       const check = () => {
         if (!holds()) return
@@ -102,15 +104,16 @@ export const rawConnection = (port: number) =>
     (connection) => Effect.sync(() => connection.socket.destroy())
   )
 
-/** Polls until a condition holds, with a deadline. */
+/** Polls until a condition holds, with a deadline that grows with the load of the machine. */
 export const eventually = (holds: () => boolean, what: string, millis = 5000): Effect.Effect<void> =>
   Effect.promise(
     () =>
       new Promise<void>((resolve, reject) => {
-        const deadline = performance.now() + millis
+        const began = performance.now()
         const look = () => {
           if (holds()) resolve()
-          else if (performance.now() > deadline) reject(new Error(`not within ${millis} ms: ${what}`))
+          else if (performance.now() - began > patient(millis))
+            reject(new Error(`not within ${millis} ms: ${what}`))
           else setTimeout(look, 5)
         }
         look()
