@@ -7,15 +7,13 @@ import { clientOptions, errorSubject } from "../../postgres/connection/Connectio
 import type { ErrorSubject } from "../../postgres/errors/ExplainPgError.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { shareSnapshotPool } from "../../postgres/connection/Pools.ts"
-import { type Place, SessionPlaces } from "./SessionPlaces.ts"
+import { AwaitedPlaces } from "./AwaitedPlaces.ts"
+import { IdleSessions } from "./IdleSessions.ts"
 import { SnapshotSession } from "./SnapshotSession.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
-/** How often somebody who waits looks for a query that has to end. */
-const lookMillis = 250
 /** A request is told to come back when it has waited this long; its own limit is 45 s. */
 const acquireTimeoutMillis = 30_000
-const idleMillis = 60_000
 /** Bound on ROLLBACK, after which the session is thrown away instead. */
 const rollbackTimeoutMillis = 2000
 
@@ -98,126 +96,60 @@ export const makeSnapshotSessions = (
   Effect.gen(function* () {
     const { options, size, subject } = settings
     const timers = yield* currentTimers
-    const waitMillis = settings.acquireTimeoutMillis ?? acquireTimeoutMillis
-    const subsets = settings.subsets ?? size
     const limits = { ...standardLimits, ...settings.limits }
-    const places = new SessionPlaces({
-      size,
-      subsets,
-      longMillis: limits.contendedMillis,
-      now: timers.nowMillis
-    })
-    const idle = new Map<SnapshotSession, () => void>()
-    let closed = false
-    const classify = (error: unknown) => classifyPgError(error, subject)
-
-    const forget = (session: SnapshotSession) => {
-      idle.get(session)?.()
-      idle.delete(session)
-    }
-    const keep = (session: SnapshotSession) => {
-      const close = () => {
-        forget(session)
-        session.close()
-      }
-      idle.set(session, timers.after(idleMillis, close, "aside"))
-    }
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        closed = true
-        for (const session of idle.keys()) {
-          forget(session)
-          session.close()
-        }
-      })
+    const places = new AwaitedPlaces(
+      {
+        size,
+        subsets: settings.subsets ?? size,
+        longMillis: limits.contendedMillis,
+        waitMillis: settings.acquireTimeoutMillis ?? acquireTimeoutMillis
+      },
+      timers
     )
-
-    let isLooking = false
-    const look = () => {
-      isLooking = false
-      places.makeRoom()
-      if (places.isAwaited) lookSoon()
-    }
-    const lookSoon = () => {
-      if (!isLooking) timers.after(lookMillis, look, "aside")
-      isLooking = true
-    }
-    const wait = (shape: string | undefined): Effect.Effect<Place, PgError> =>
-      Effect.suspend(() => {
-        let place: Place | undefined
-        let stopTimer: (() => void) | undefined
-        return Effect.callback<Place, PgError>((resume) => {
-          const withdraw = places.take(shape, (granted) => {
-            stopTimer?.()
-            place = granted
-            resume(Effect.succeed(granted))
-          })
-          if (place !== undefined) return undefined
-          stopTimer = timers.after(waitMillis, () => {
-            withdraw()
-            resume(Effect.fail(poolTimeout(waitMillis, shape === undefined ? size : subsets)))
-          })
-          lookSoon()
-          return Effect.sync(() => {
-            stopTimer?.()
-            withdraw()
-          })
-        }).pipe(
-          // Given just when its wish was withdrawn.
-          Effect.onInterrupt(() =>
-            Effect.sync(() => {
-              if (place !== undefined) places.release(place)
-            })
-          )
-        )
-      })
-
-    const obtain = Effect.suspend((): Effect.Effect<AcquiredSession, PgError> => {
-      // The one used last: the others get a chance to become old enough to be closed.
-      const session = [...idle.keys()].at(-1)
-      if (session === undefined)
-        return Effect.map(SnapshotSession.connect(options, classify, forget, timers), (fresh) => ({
-          session: fresh,
-          reused: false
-        }))
-      forget(session)
-      return Effect.succeed({ session, reused: true })
-    })
-
-    const giveBack = ({ session }: AcquiredSession) =>
-      Effect.gen(function* () {
-        if (session.busy) session.giveUp()
-        if (session.usable && !session.isIdle)
-          yield* session.run("ROLLBACK").pipe(
-            Effect.timeout(rollbackTimeoutMillis),
-            Effect.catchCause(() => Effect.sync(() => session.giveUp()))
-          )
-        if (!session.usable) return
-        if (closed) session.close()
-        else keep(session)
-      })
-
+    const idle: Idle = new IdleSessions(timers)
+    yield* Effect.addFinalizer(() => Effect.sync(() => idle.close()))
+    const connect = SnapshotSession.connect(
+      options,
+      (error) => classifyPgError(error, subject),
+      (lost) => idle.forget(lost),
+      timers
+    )
     const acquireFor = Effect.fnUntraced(function* (shape: string | undefined) {
-      const place = yield* Effect.acquireRelease(
-        wait(shape),
-        (held) => Effect.sync(() => places.release(held)),
-        {
-          interruptible: true
-        }
+      const place = yield* places.hold(shape)
+      const acquired = yield* Effect.acquireRelease(
+        obtain(idle, connect),
+        ({ session }) => giveBack(idle, session),
+        { interruptible: true }
       )
-      const acquired = yield* Effect.acquireRelease(obtain, giveBack, { interruptible: true })
       place.end = () => acquired.session.giveUp(gaveWay(limits))
       return acquired
     })
     return { size, acquire: acquireFor(undefined), acquireForSubset: acquireFor }
   })
 
+type Idle = IdleSessions<SnapshotSession>
+
+const obtain = (
+  idle: Idle,
+  connect: Effect.Effect<SnapshotSession, PgError>
+): Effect.Effect<AcquiredSession, PgError> =>
+  Effect.suspend((): Effect.Effect<AcquiredSession, PgError> => {
+    const session = idle.take()
+    return session === undefined
+      ? Effect.map(connect, (fresh) => ({ session: fresh, reused: false }))
+      : Effect.succeed({ session, reused: true })
+  })
+
+/** Nobody else is given a session in which something still runs, or a transaction is open. */
+const giveBack = Effect.fnUntraced(function* (idle: Idle, session: SnapshotSession) {
+  if (session.busy) session.giveUp()
+  if (session.usable && !session.isIdle)
+    yield* session.run("ROLLBACK").pipe(
+      Effect.timeout(rollbackTimeoutMillis),
+      Effect.catchCause(() => Effect.sync(() => session.giveUp()))
+    )
+  if (session.usable) idle.keep(session)
+})
+
 const gaveWay = (limits: Limits): PgError =>
   ownPgError("gave_way", `${aboveLimit("contendedMillis", limits)}.`)
-
-const poolTimeout = (millis: number, size: number): PgError =>
-  ownPgError(
-    "pool_timeout",
-    `None of the ${size} database connections for snapshots became free within ${millis / 1000} s. This heals when ` +
-      "running queries end. Raise ELECTRIC_DB_POOL_SIZE, or give slow snapshot queries an index."
-  )
