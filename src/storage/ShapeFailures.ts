@@ -1,3 +1,4 @@
+import { BoundedMap } from "../shared/BoundedMap.ts"
 import { DamagedFile } from "./disk/FileIntegrity.ts"
 import { longestLateMillis } from "./disk/Disk.ts"
 import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
@@ -15,7 +16,7 @@ export class ShapeFailures {
   private readonly engine: StorageEngine
   private readonly counted: ReadFailures
   /** When files were first found to be short that may only be seen late. */
-  private readonly doubts = new Map<string, number>()
+  private readonly doubts = new BoundedMap<string, number>(rememberedDoubts)
 
   constructor(engine: StorageEngine) {
     this.engine = engine
@@ -41,7 +42,6 @@ export class ShapeFailures {
     if (!isShort || !engine.paths.disk.mayBeLate) return true
     const nowMillis = engine.timers.nowMillis()
     const sinceMillis = doubts.get(path) ?? nowMillis
-    if (doubts.size >= rememberedDoubts) doubts.clear()
     doubts.set(path, sinceMillis)
     return nowMillis - sinceMillis >= longestLateMillis
   }

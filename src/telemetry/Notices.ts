@@ -1,9 +1,10 @@
 import { Effect } from "effect"
+import { BoundedMap } from "../shared/BoundedMap.ts"
 import { nowMillis } from "../shared/Timers.ts"
 
 /** The same thing is told again after so long, if it still happens. */
 const againMillis = 60_000
-/** Things that are remembered. Beyond it the oldest is forgotten, and may be told again early. */
+/** Things that are remembered. Beyond it some are forgotten, and may be told again early. */
 const mostRemembered = 1000
 
 /**
@@ -11,7 +12,7 @@ const mostRemembered = 1000
  * and another one a minute later if it goes on.
  */
 export class Notices {
-  private readonly toldAt = new Map<string, number>()
+  private readonly toldAt = new BoundedMap<string, number>(mostRemembered)
 
   /** `what` tells one thing from another; by default the line itself does. */
   warn(line: string, what: string = line): Effect.Effect<void> {
@@ -21,10 +22,7 @@ export class Notices {
   private isDue(what: string, now: number): boolean {
     const told = this.toldAt.get(what)
     if (told !== undefined && now - told < againMillis) return false
-    this.toldAt.delete(what)
     this.toldAt.set(what, now)
-    const oldest = this.toldAt.size > mostRemembered ? this.toldAt.keys().next().value : undefined
-    if (oldest !== undefined) this.toldAt.delete(oldest)
     return true
   }
 }

@@ -1,4 +1,5 @@
 import { Result } from "effect"
+import { BoundedMap } from "../shared/BoundedMap.ts"
 import { aboveLimit, standardLimits, type Limits } from "../config/Limits.ts"
 import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
@@ -161,18 +162,12 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
 }
 
 const maxCharacters = 4_000_000
-const texts = new Map<string, string>()
-let characters = 0
+const texts = new BoundedMap<string, string>(maxCharacters, ({ length }) => length)
 
 /** The same text, in memory once: clauses that differ in constants only share all but those. */
 const shared = (text: string): string => {
   const known = texts.get(text)
   if (known !== undefined) return known
-  characters += text.length
-  if (characters > maxCharacters) {
-    texts.clear()
-    characters = text.length
-  }
   texts.set(text, text)
   return text
 }

@@ -4,7 +4,6 @@ import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { afterEach, assert, describe, it } from "vitest"
 import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
-import { ChunkCache } from "../../src/shared/ByteCache.ts"
 import { DamagedFile, FileIntegrity } from "../../src/storage/disk/FileIntegrity.ts"
 import { wholeFile } from "../../src/storage/logs/FilePieces.ts"
 import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
@@ -12,46 +11,6 @@ import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import { snapshotChunkFile } from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { createShape, engineAt, temporaryDirectory } from "./support.ts"
-
-describe("the cache of chunks", () => {
-  it("gives back the same object", () => {
-    const cache = new ChunkCache(10_000)
-    const bytes = Buffer.alloc(100)
-    cache.set("a", bytes)
-    assert.strictEqual(cache.get("a"), bytes)
-    assert.isUndefined(cache.get("b"))
-  })
-
-  it("never holds more than its capacity, and drops what was not asked for longest", () => {
-    const cache = new ChunkCache(10_000)
-    for (let i = 0; i < 8; i++) cache.set(`${i}`, Buffer.alloc(1000))
-    cache.get("0")
-    for (let i = 8; i < 12; i++) {
-      cache.set(`${i}`, Buffer.alloc(1000))
-    }
-    const kept = Array.from({ length: 12 }, (_, i) => `${i}`).filter((key) => cache.get(key) !== undefined)
-    // An entry costs something beside its bytes: eight of a thousand bytes fit into ten thousand.
-    assert.deepStrictEqual(kept, ["0", "5", "6", "7", "8", "9", "10", "11"])
-  })
-
-  it("counts an entry that is set again once, and keeps nothing that is too large", () => {
-    const cache = new ChunkCache(10_000)
-    for (let i = 0; i < 100; i++) cache.set("a", Buffer.alloc(1000 + i))
-    assert.strictEqual(cache.get("a")?.length, 1099)
-    cache.set("b", Buffer.alloc(20_000))
-    assert.isUndefined(cache.get("b"))
-    for (let i = 0; i < 7; i++) cache.set(`${i}`, Buffer.alloc(1000))
-    assert.isDefined(cache.get("a"), "setting it again took no room from others")
-  })
-
-  it("holds a bounded number of empty entries", () => {
-    const cache = new ChunkCache(10_000)
-    for (let i = 0; i < 1000; i++) cache.set(`${i}`, Buffer.alloc(0))
-    const kept = Array.from({ length: 1000 }, (_, i) => cache.get(`${i}`)).filter((one) => one !== undefined)
-    assert.isBelow(kept.length, 60)
-    assert.isAbove(kept.length, 0)
-  })
-})
 
 describe("finished snapshot chunks", () => {
   const directory = temporaryDirectory()

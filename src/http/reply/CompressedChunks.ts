@@ -1,7 +1,7 @@
 import { createGzip } from "node:zlib"
 import { Deferred, Effect } from "effect"
 import { formatOffset } from "../../shapes/LogOffset.ts"
-import { ChunkCache } from "../../shared/ByteCache.ts"
+import { BoundedMap, weighBytes } from "../../shared/BoundedMap.ts"
 import type { LogSlice, ShapeHandle } from "../../storage/ShapeLogs.ts"
 import { bodyPieces, type ReplyBody } from "./ApiReply.ts"
 import { logBody, pieceBytes } from "./LogBody.ts"
@@ -25,7 +25,7 @@ const notWorthIt = new Uint8Array(0)
  * not hold the lock writes nothing to shared storage. Compression runs in Node's thread pool, beside the event loop.
  */
 export class CompressedChunks {
-  private readonly cache = new ChunkCache(capacityBytes)
+  private readonly cache = new BoundedMap<string, Uint8Array>(capacityBytes, weighBytes)
   private readonly running = new Map<string, Deferred.Deferred<void>>()
 
   /** The compressed body of a whole snapshot chunk, where it has been made. */

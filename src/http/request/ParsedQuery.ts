@@ -1,4 +1,5 @@
 import type { Result } from "effect"
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import type { ParameterErrors } from "./Parameters.ts"
 import { decodeQuery, type QueryMap } from "./QueryString.ts"
 import { gatherSubset, type MergedParams } from "./RequestBody.ts"
@@ -16,7 +17,7 @@ export interface ParsedQuery {
   readonly params: Result.Result<ShapeParams, ParameterErrors>
 }
 
-const generationSize = 512
+const rememberedQueries = 1024
 const maxCachedLength = 2048
 
 /**
@@ -25,15 +26,14 @@ const maxCachedLength = 2048
  */
 export class QueryParser {
   private readonly isAuthorized: (query: QueryMap) => boolean
-  private young = new Map<string, ParsedQuery>()
-  private old = new Map<string, ParsedQuery>()
+  private readonly recent = new BoundedMap<string, ParsedQuery>(rememberedQueries)
 
   constructor(isAuthorized: (query: QueryMap) => boolean) {
     this.isAuthorized = isAuthorized
   }
 
   parse(query: string): ParsedQuery {
-    const known = this.young.get(query) ?? this.old.get(query)
+    const known = this.recent.get(query)
     if (known !== undefined) return known
     const { values, wellFormed } = decodeQuery(query)
     const merged = gatherSubset(values)
@@ -45,15 +45,7 @@ export class QueryParser {
       params: parseReadParams(merged)
     }
     // What strangers send must not push out what clients send.
-    if (parsed.authorized && query.length <= maxCachedLength) this.remember(query, parsed)
+    if (parsed.authorized && query.length <= maxCachedLength) this.recent.set(query, parsed)
     return parsed
-  }
-
-  private remember(query: string, parsed: ParsedQuery): void {
-    if (this.young.size >= generationSize) {
-      this.old = this.young
-      this.young = new Map()
-    }
-    this.young.set(query, parsed)
   }
 }

@@ -1,4 +1,5 @@
 import { Effect, Result } from "effect"
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { selectColumns } from "../../postgres/catalogue/ColumnSelection.ts"
 import {
   checkColumnNames,
@@ -102,9 +103,8 @@ export class ShapeResolver {
   private readonly timers: Timers
   private readonly conditions: Conditions["Service"]
   private readonly notices = new Notices()
-  private readonly cache = new Map<string, Cached>()
-  private cached = 0
-  private readonly selected = new WeakMap<TableInfo, Map<string, Selected>>()
+  private readonly cache = new BoundedMap<string, Cached>(cacheCharacters, charactersOf)
+  private readonly selected = new WeakMap<TableInfo, BoundedMap<string, Selected>>()
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
   private readonly recent = new WeakMap<ShapeSelection, Cached>()
 
@@ -224,7 +224,7 @@ export class ShapeResolver {
       return refused?.table === table ? Effect.fail(refused.refusal) : this.withTable(selection, name, table)
     }
     this.recent.delete(selection)
-    this.forget(cacheKey(selection))
+    this.cache.delete(cacheKey(selection))
     return Effect.andThen(this.conditions.renew ?? Effect.void, this.withTable(selection, name, table))
   }
 
@@ -256,7 +256,7 @@ export class ShapeResolver {
             ? this.timers.nowMillis() + subselectFreshMillis
             : Infinity
       }
-      this.remember(key, entry)
+      this.cache.set(key, entry)
       this.recent.set(selection, entry)
       return resolved
     }
@@ -274,7 +274,7 @@ export class ShapeResolver {
     const replica = selection.replica ?? "default"
     const log = selection.log ?? "full"
     let known = this.selected.get(table)
-    if (known === undefined) this.selected.set(table, (known = new Map()))
+    if (known === undefined) this.selected.set(table, (known = new BoundedMap(selectionsPerTable)))
     const key = JSON.stringify([wanted, wantedQueryable, replica, log])
     const before = known.get(key)
     if (before !== undefined) return Result.succeed(before)
@@ -295,7 +295,6 @@ export class ShapeResolver {
       }),
       queryable: usable.map((column) => column.name)
     }
-    if (known.size >= selectionsPerTable) known.clear()
     known.set(key, made)
     return Result.succeed(made)
   }
@@ -319,34 +318,17 @@ export class ShapeResolver {
     })
   }
 
-  private remember(key: string, entry: Cached): void {
-    this.forget(key)
-    this.cache.set(key, entry)
-    this.cached += charactersOf(key, entry)
-    for (const oldest of this.cache.keys()) {
-      if ((this.cache.size <= cacheSize && this.cached <= cacheCharacters) || this.cache.size === 1) return
-      this.forget(oldest)
-    }
-  }
-
   private isFresh(cached: Cached, table: TableInfo): boolean {
     return (
       cached.table === table &&
       (cached.freshUntil === Infinity || cached.freshUntil > this.timers.nowMillis())
     )
   }
-
-  private forget(key: string): void {
-    const entry = this.cache.get(key)
-    if (entry === undefined) return
-    this.cache.delete(key)
-    this.cached -= charactersOf(key, entry)
-  }
 }
 
-/** The key, and the condition as text and as constants. */
-const charactersOf = (key: string, { resolved }: Cached): number =>
-  key.length + 2 * (resolved.definition.where?.sql.length ?? 0)
+/** The key, and the condition as text and as constants; what is short counts for its place. */
+const charactersOf = ({ resolved }: Cached, key: string): number =>
+  Math.max(cacheCharacters / cacheSize, key.length + 2 * (resolved.definition.where?.sql.length ?? 0))
 
 const cacheKey = (selection: ShapeSelection): string =>
   JSON.stringify([

@@ -5,6 +5,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlConnection from "effect/sql/SqlConnection"
 import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 
 /**
  * `effect/sql` on `node:sqlite`, with the interface of `@effect/sql-sqlite-node`, which has no release for this Effect
@@ -61,16 +62,12 @@ export const make = (
       Effect.try({ try: () => openDatabase(config), catch: (cause) => failure(cause, "open") }),
       (opened) => Effect.sync(() => opened.close())
     )
-    const prepared = new Map<string, StatementSync>()
+    const prepared = new BoundedMap<string, StatementSync>(preparedStatements)
     const prepare = (sql: string): StatementSync => {
       const known = prepared.get(sql)
       if (known !== undefined) return known
       const statement = db.prepare(sql)
       prepared.set(sql, statement)
-      if (prepared.size > preparedStatements) {
-        const oldest = prepared.keys().next()
-        if (oldest.done !== true) prepared.delete(oldest.value)
-      }
       return statement
     }
     const run = (

@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib"
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import type { Disk, DiskFile, FileStat } from "./Disk.ts"
 
 /** A file of a shape does not hold what was written: a damaged disk, or somebody changed it. */
@@ -36,8 +37,8 @@ const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp
  * process, and again when it has grown; one that is served as a whole is looked at while it is.
  */
 export class FileIntegrity {
-  private readonly sound = new Map<string, Promise<void>>()
-  private readonly stamps = new Map<string, string>()
+  private readonly sound = new BoundedMap<string, Promise<void>>(rememberedFiles)
+  private readonly stamps = new BoundedMap<string, string>(rememberedFiles)
   private readonly disk: Pick<Disk, "mayBeLate" | "open">
 
   constructor(disk: Pick<Disk, "mayBeLate" | "open">) {
@@ -59,7 +60,6 @@ export class FileIntegrity {
   /** Takes note that the whole file was read and has this checksum. Throws `DamagedFile` if it is not the right one. */
   found(path: string, sum: FileSum, stamp: FileStamp, crc: number): void {
     if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong")
-    if (this.stamps.size >= rememberedFiles) this.stamps.clear()
     this.stamps.set(path, stampOf(sum, stamp))
   }
 
@@ -69,7 +69,6 @@ export class FileIntegrity {
     const known = this.sound.get(key)
     if (known !== undefined) return known
     const looking = this.look(path, sum)
-    if (this.sound.size >= rememberedFiles) this.sound.clear()
     this.sound.set(key, looking)
     looking.catch((error: unknown) => {
       if (!(error instanceof DamagedFile) || (error.isShort && this.disk.mayBeLate)) this.sound.delete(key)

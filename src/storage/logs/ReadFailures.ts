@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { longestLateMillis } from "../disk/Disk.ts"
 import { DiskFault } from "../disk/DiskFault.ts"
 
@@ -19,7 +20,7 @@ const isPassing = (cause: unknown): boolean => cause instanceof DiskFault && !ab
  * for ever either: a follower may not have seen yet that entries were moved, or that the shape was dropped.
  */
 export class ReadFailures {
-  private readonly known = new Map<number, { count: number; readonly sinceMillis: number }>()
+  private readonly known = new BoundedMap<number, { count: number; readonly sinceMillis: number }>(mostShapes)
   private readonly nowMillis: () => number
   private readonly mayBeLate: () => boolean
 
@@ -35,7 +36,6 @@ export class ReadFailures {
     const now = this.nowMillis()
     let entry = this.known.get(shapeId)
     if (entry === undefined || now - entry.sinceMillis > forgetMillis) {
-      if (this.known.size >= mostShapes) this.known.clear()
       entry = { count: 0, sinceMillis: now }
       this.known.set(shapeId, entry)
     }

@@ -1,4 +1,4 @@
-import { ChunkCache } from "../../shared/ByteCache.ts"
+import { BoundedMap, weighBytes } from "../../shared/BoundedMap.ts"
 import { pieceBytes, wholeFile } from "./FilePieces.ts"
 import type { LogSource } from "./ReadPieces.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
@@ -15,9 +15,9 @@ const rememberedRequests = 1000
  */
 export class SnapshotChunks {
   private readonly source: LogSource
-  private readonly cache = new ChunkCache(capacityBytes)
+  private readonly cache = new BoundedMap<string, Uint8Array>(capacityBytes, weighBytes)
   /** Chunks that were read once lately. */
-  private readonly asked = new Set<string>()
+  private readonly asked = new BoundedMap<string, true>(rememberedRequests)
   private readonly loading = new Map<string, Promise<Uint8Array>>()
 
   constructor(source: LogSource) {
@@ -39,8 +39,7 @@ export class SnapshotChunks {
 
   private wasAsked(key: string): boolean {
     if (this.asked.delete(key)) return true
-    if (this.asked.size >= rememberedRequests) this.asked.clear()
-    this.asked.add(key)
+    this.asked.set(key, true)
     return false
   }
 

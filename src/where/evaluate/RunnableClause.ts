@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { allow } from "../values/Work.ts"
@@ -41,14 +42,13 @@ export class ClauseOutdated {
 
 interface Bound {
   readonly reader: RowReader
-  readonly plans: Map<string, Compiled>
-  planCharacters: number
+  readonly plans: BoundedMap<string, Compiled>
 }
 
 /** Texts of plans that are kept compiled for one list of columns, in characters. */
 const maxPlanCharacters = 8_000_000
 
-const bySignature = new Map<string, WeakRef<Bound>>()
+const bySignature = new BoundedMap<string, WeakRef<Bound>>(10_000)
 const byColumns = new WeakMap<ReadonlyArray<ClauseColumn>, Bound>()
 
 /** The reader that all clauses over these columns share. */
@@ -61,8 +61,8 @@ const boundTo = (columns: ReadonlyArray<ClauseColumn>): Bound => {
   const signature = JSON.stringify(columns.map((column) => [column.name, column.typeOid]))
   let bound = bySignature.get(signature)?.deref()
   if (bound === undefined) {
-    bound = { reader: new RowReader(), plans: new Map(), planCharacters: 0 }
-    if (bySignature.size > 10_000) bySignature.clear()
+    // Plans are few; a bound keeps clients that invent a new form per request from filling the memory.
+    bound = { reader: new RowReader(), plans: new BoundedMap(maxPlanCharacters, (_, plan) => plan.length) }
     bySignature.set(signature, new WeakRef(bound))
   }
   byColumns.set(columns, bound)
@@ -92,12 +92,6 @@ export const makeRunnable = (
       return index
     })
     compiled = compilePlan(plan, bound.reader, indexes)
-    // Plans are few; a bound keeps clients that invent a new form per request from filling the memory.
-    bound.planCharacters += expression.plan.length
-    if (bound.planCharacters > maxPlanCharacters) {
-      bound.plans.clear()
-      bound.planCharacters = expression.plan.length
-    }
     bound.plans.set(expression.plan, compiled)
   }
   try {

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { codecOf } from "../values/Codecs.ts"
 import { fail, undecided } from "../values/Failure.ts"
 import { compileLike, likeEscape, type LikeMatcher } from "../values/Like.ts"
@@ -29,15 +30,12 @@ const maxRemembered = 500
 
 /** A small memory of compiled patterns, for patterns that come from the row. */
 const remember = <A>(compile: (pattern: string) => A): ((pattern: unknown) => A) => {
-  const known = new Map<unknown, A>()
+  const known = new BoundedMap<string, A>(20)
   return (pattern) => {
     const text = String(pattern)
     if (text.length > maxRemembered) return compile(text)
     let found = known.get(text)
-    if (found === undefined) {
-      if (known.size >= 20) known.clear()
-      known.set(text, (found = compile(text)))
-    }
+    if (found === undefined) known.set(text, (found = compile(text)))
     return found
   }
 }

@@ -2,6 +2,7 @@ import { createRequire } from "node:module"
 import { dirname } from "node:path"
 import { Effect } from "effect"
 import type { Node } from "libpg-query"
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { patternOf, templateOf } from "./Literals.ts"
 import { sizeOfText } from "./TextSize.ts"
@@ -118,8 +119,10 @@ const whereKeys = new Set(["targetList", "whereClause", "limitOption", "op"])
 
 /** Forms that are remembered, by the length of their texts together: some 200 bytes of memory a character. */
 const maxFormCharacters = 100_000
-let formCharacters = 0
-const forms = new Map<string, ReturnType<typeof templateOf>>()
+const forms = new BoundedMap<string, ReturnType<typeof templateOf>>(
+  maxFormCharacters,
+  (_, { length }) => length
+)
 
 /**
  * `parseCondition`, but of a clause whose like was parsed before only the literals are looked at: the parser takes a
@@ -135,15 +138,7 @@ export const parseLikeBefore = (text: string, limits: Limits): ParsedExpression 
   if (known !== undefined) return { node: known(literals), position: () => -1 }
   const parsed = parseCondition(text, limits)
   // A zero does not show whether a sign before it is part of the number.
-  if (!forms.has(form) && !literals.includes(0)) {
-    formCharacters += form.length
-    for (const oldest of forms.keys()) {
-      if (formCharacters <= maxFormCharacters) break
-      forms.delete(oldest)
-      formCharacters -= oldest.length
-    }
-    forms.set(form, templateOf(parsed.node, literals))
-  }
+  if (!literals.includes(0)) forms.set(form, templateOf(parsed.node, literals))
   return parsed
 }
 
@@ -194,14 +189,13 @@ export const parseOrderBy = (
   return { items: select.sortClause, position: positions(text, orderPrefix) }
 }
 
-const plainNames = new Map<string, boolean>()
+const plainNames = new BoundedMap<string, boolean>(20_000)
 
 /** Writes an identifier so that Postgres reads exactly this name; quoted only where it has to be. */
 export const identifier = (name: string): string => {
   let plain = plainNames.get(name)
   if (plain === undefined) {
     plain = /^[a-z_][a-z0-9_]*$/.test(name) && !isKeyword(name)
-    if (plainNames.size > 20_000) plainNames.clear()
     plainNames.set(name, plain)
   }
   return plain ? name : `"${name.replaceAll('"', '""')}"`

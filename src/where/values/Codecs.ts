@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { arraysEqual, compareArrays, type ArrayValue } from "./Arrays.ts"
 import { parseArray, printArray } from "./ArrayText.ts"
 import type { Codec } from "./Codec.ts"
@@ -153,7 +154,7 @@ const inetCodec = (type: "inet" | "cidr"): Codec =>
     (value) => `${value.family}/${value.bits}/${value.address}`
   )
 
-const cache = new Map<string, Codec>()
+const cache = new BoundedMap<string, Codec>(10_000)
 
 /** The codec of a type whose text, if any, is compared under `collation`. */
 export const codecOf = (spec: TypeSpec, collation: CollationKind | undefined): Codec => {
@@ -161,7 +162,6 @@ export const codecOf = (spec: TypeSpec, collation: CollationKind | undefined): C
   let known = cache.get(id)
   if (known === undefined) {
     known = makeCodec(spec, collation)
-    if (cache.size > 10_000) cache.clear()
     cache.set(id, known)
   }
   return known

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { civilOf, daysOf } from "./Calendar.ts"
 import { fail, undecided } from "./Failure.ts"
 import { type Integer } from "./Integer.ts"
@@ -12,7 +13,7 @@ interface Zone {
   readonly offsetAt: (unixSeconds: number) => number
 }
 
-const zones = new Map<string, Zone>()
+const zones = new BoundedMap<string, Zone>(200)
 const first = 0
 const last = 2145916800
 
@@ -53,12 +54,11 @@ const iana = (name: string): Zone => {
   }
   // Offsets change at most a few times a year: they are remembered by quarter hour. Most changes stand between two of
   // them; within the others (St. John's changed a minute after midnight) every second is looked at by itself.
-  const known = new Map<number, number>()
+  const known = new BoundedMap<number, number>(20_000)
   const atStart = (slot: number): number => {
     let offset = known.get(slot)
     if (offset === undefined) {
       offset = exact(slot * 900)
-      if (known.size > 20000) known.clear()
       known.set(slot, offset)
     }
     return offset
@@ -82,7 +82,6 @@ const zoneNamed = (name: string): Zone => {
   else if (/^[A-Za-z]+\/[A-Za-z_/+-]+$/.test(name) && !/^etc\//i.test(name)) zone = iana(name)
   else if (name.trim() === "") return fail(`time zone "${name}" not recognized`)
   else return undecided(`time zone "${name.slice(0, 60)}" is known to Postgres only`)
-  if (zones.size > 200) zones.clear()
   zones.set(key, zone)
   return zone
 }
