@@ -10,7 +10,7 @@ import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.t
 import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
-import { makeFreshLook } from "../shared/FreshLook.ts"
+import { makeFreshLook } from "../shared/Coalesce.ts"
 import { currentTimers } from "../shared/Timers.ts"
 import { settleMillis, touchedMillis } from "./WorkerTimings.ts"
 

@@ -10,7 +10,7 @@ import { configOfPlain, plainConfig } from "../../src/workers/PlainConfig.ts"
 import type { ToMain } from "../../src/workers/WorkerProtocol.ts"
 import { portIsFree } from "../../src/workers/PortIsFree.ts"
 import { restartDelayMillis } from "../../src/workers/RestartPolicy.ts"
-import { makeFreshLook } from "../../src/shared/FreshLook.ts"
+import { makeFreshLook } from "../../src/shared/Coalesce.ts"
 
 const configOf = (env: Readonly<Record<string, string>>) => {
   const parsed = parseConfig({

@@ -1,7 +1,8 @@
 import { createGzip } from "node:zlib"
-import { Deferred, Effect } from "effect"
+import { Effect } from "effect"
 import { formatOffset } from "../../shapes/LogOffset.ts"
 import { BoundedMap, weighBytes } from "../../shared/BoundedMap.ts"
+import { SingleFlight } from "../../shared/Coalesce.ts"
 import type { LogSlice, ShapeHandle } from "../../storage/ShapeLogs.ts"
 import { bodyPieces, type ReplyBody } from "./ApiReply.ts"
 import { logBody, pieceBytes } from "./LogBody.ts"
@@ -26,7 +27,7 @@ const notWorthIt = new Uint8Array(0)
  */
 export class CompressedChunks {
   private readonly cache = new BoundedMap<string, Uint8Array>(capacityBytes, weighBytes)
-  private readonly running = new Map<string, Deferred.Deferred<void>>()
+  private readonly runs = new SingleFlight<void, never>()
 
   /** The compressed body of a whole snapshot chunk, where it has been made. */
   find(shape: ShapeHandle, slice: LogSlice): Uint8Array | undefined {
@@ -49,24 +50,14 @@ export class CompressedChunks {
   prepare(shape: ShapeHandle, slice: LogSlice): Effect.Effect<void> {
     return Effect.suspend(() => {
       const key = keyOf(shape, slice)
-      const running = this.running.get(key)
-      if (running !== undefined) return Deferred.await(running)
       // Its reader gets the plain form, sooner than it would get its turn here.
-      if (this.running.size >= mostRunning) return Effect.void
-      const done = Deferred.makeUnsafe<void>()
-      this.running.set(key, done)
+      if (this.runs.running >= mostRunning && !this.runs.has(key)) return Effect.void
       const worthBytes = (slice.finishedBytes ?? 0) * 0.9
       const work = Effect.tryPromise(() => compressed(logBody(slice, undefined), worthBytes)).pipe(
         Effect.map((bytes) => this.cache.set(key, bytes)),
-        Effect.exit,
-        Effect.andThen(
-          Effect.sync(() => {
-            this.running.delete(key)
-            Deferred.doneUnsafe(done, Effect.void)
-          })
-        )
+        Effect.ignoreCause
       )
-      return Effect.andThen(Effect.forkDetach(work), Deferred.await(done))
+      return Effect.asVoid(this.runs.join(key, work))
     })
   }
 }

@@ -1,5 +1,5 @@
 import { Effect, type Semaphore } from "effect"
-import type { SingleFlight } from "../../shared/SingleFlight.ts"
+import type { SingleFlight } from "../../shared/Coalesce.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
 import { ownPgError, type PgError } from "../errors/PgError.ts"
 import type { TableName } from "../Identifiers.ts"
@@ -56,7 +56,7 @@ export class TableLookUps {
 
   /** What the catalogue says from now on; fails after two seconds. */
   now(name: TableName): Effect.Effect<TableInfo | undefined, PgError> {
-    const read = this.services.share(nameKey(name), this.readName(name))
+    const read = this.services.share.join(nameKey(name), this.readName(name))
     return Effect.flatMap(read, ({ joined, value }) =>
       joined ? Effect.map(read, (again) => again.value) : Effect.succeed(value)
     ).pipe(Effect.timeoutOrElse({ duration: answerMillis, orElse: () => Effect.fail(noAnswer) }))
@@ -131,11 +131,11 @@ export class TableLookUps {
     return Effect.suspend(() => {
       const known = memory()
       if (known !== undefined && cache.isFresh(known.oid)) return Effect.succeed(known)
-      const asked = share(key, read).pipe(
+      const asked = share.join(key, read).pipe(
         Effect.flatMap(({ value, joined }) =>
           // What was joined may have begun before the table was created.
           value === undefined && joined
-            ? Effect.map(share(key, read), (again) => again.value)
+            ? Effect.map(share.join(key, read), (again) => again.value)
             : Effect.succeed(value)
         ),
         Effect.catch((error) =>

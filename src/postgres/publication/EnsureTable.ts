@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
-import type { SingleFlight } from "../../shared/SingleFlight.ts"
+import type { SingleFlight } from "../../shared/Coalesce.ts"
 import { fromPgError, type PublicationError, tableChanged } from "./PublicationError.ts"
 import { publicationProblem } from "./PublicationState.ts"
 import type { PublicationTables } from "./PublicationTables.ts"
@@ -29,7 +29,7 @@ export const makeEnsureTable =
     }).pipe(Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error))))
     return Effect.suspend(() =>
       Effect.map(
-        flights(`${table.oid} ${needsGeneratedColumns}`, tables.ledger.using(table.oid, ensure)),
+        flights.join(`${table.oid} ${needsGeneratedColumns}`, tables.ledger.using(table.oid, ensure)),
         (flight) => flight.value
       )
     )

@@ -1,6 +1,6 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
-import { makeSingleFlight } from "../../shared/SingleFlight.ts"
+import { makeSingleFlight } from "../../shared/Coalesce.ts"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
 import { AdminPool } from "../connection/Pools.ts"
 import type { SessionPool } from "../connection/SessionPool.ts"

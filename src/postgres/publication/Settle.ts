@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import { nowMillis } from "../../shared/Timers.ts"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
-import type { SingleFlight } from "../../shared/SingleFlight.ts"
+import type { SingleFlight } from "../../shared/Coalesce.ts"
 import { boundOfWriters, hasOpenWriters } from "./OpenWriters.ts"
 import { fromPgError, type PublicationError, publicationError, shown } from "./PublicationError.ts"
 import type { PublicationTables } from "./PublicationTables.ts"
@@ -20,7 +20,7 @@ export const makeSettle =
       while (!ledger.isSettled(table.oid)) {
         const bound = ledger.boundOf(table.oid) ?? (yield* boundOfWriters(pool))
         if (ledger.boundOf(table.oid) === undefined) ledger.setBound(table.oid, bound)
-        const look = yield* looks(`${table.oid} ${bound}`, hasOpenWriters(pool, table.oid, bound))
+        const look = yield* looks.join(`${table.oid} ${bound}`, hasOpenWriters(pool, table.oid, bound))
         if (!look.value) {
           ledger.settle(table.oid, bound)
           continue

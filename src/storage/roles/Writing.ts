@@ -1,4 +1,4 @@
-import { SharedLook } from "../../shared/SharedLook.ts"
+import { FreshLook } from "../../shared/Coalesce.ts"
 import { pause } from "../../shared/Timers.ts"
 import type { TakenOver } from "../EngineOptions.ts"
 import { nameLostShapes } from "../checkpoint/LostShapes.ts"
@@ -17,7 +17,7 @@ export class Writing {
   /** Completes when the epoch itself is durable. */
   private secured: Promise<void> = Promise.resolve()
   /** The look for later epochs that is under way, and the one that is to follow it. */
-  private readonly fence = new SharedLook(() => this.lookForClaims())
+  private readonly fence = new FreshLook(() => this.lookForClaims())
   private hasLeft = false
   /** The directory that is written to is not there any more, or another one stands in its place. */
   isGone = false

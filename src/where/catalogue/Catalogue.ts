@@ -1,5 +1,5 @@
-import { Context, Deferred, Effect, Exit, Schema } from "effect"
-import { makeFreshLook } from "../../shared/FreshLook.ts"
+import { Context, Effect, Schema } from "effect"
+import { makeFreshLook, SingleFlight } from "../../shared/Coalesce.ts"
 import * as queries from "./CatalogueQueries.ts"
 import {
   TypeCatalogue,
@@ -110,24 +110,14 @@ export const makeTypeCatalogue = (
 ): Effect.Effect<Catalogue["Service"]> =>
   Effect.sync(() => {
     let current: TypeCatalogue | undefined
-    let underWay: Deferred.Deferred<TypeCatalogue, CatalogueUnavailable> | undefined
+    const loads = new SingleFlight<TypeCatalogue, CatalogueUnavailable>()
+    const loading = Effect.tap(loadTypeCatalogue(query), (loaded) =>
+      Effect.sync(() => {
+        current = loaded
+      })
+    )
     /** Whoever does not wait for the end of it leaves it to the next one. */
-    const load = Effect.suspend(() => {
-      if (underWay !== undefined) return Deferred.await(underWay)
-      const begun = Deferred.makeUnsafe<TypeCatalogue, CatalogueUnavailable>()
-      underWay = begun
-      const loading = Effect.onExit(loadTypeCatalogue(query), (exit) =>
-        Effect.sync(() => {
-          underWay = undefined
-          if (Exit.isSuccess(exit)) current = exit.value
-          Deferred.doneUnsafe(begun, exit)
-        })
-      )
-      return Effect.andThen(
-        Effect.forkDetach(Effect.exit(loading), { startImmediately: true }),
-        Deferred.await(begun)
-      )
-    })
+    const load = Effect.map(loads.join("", loading), ({ value }) => value)
     let recalled: { readonly from: unknown; readonly catalogue: TypeCatalogue } | undefined
     const recall = Effect.map(earlier, (data) => {
       if (data === undefined) return undefined
