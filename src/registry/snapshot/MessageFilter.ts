@@ -1,14 +1,12 @@
 import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
+import { headerBytes, MessageFramer } from "../../postgres/wire/MessageFramer.ts"
 
-/** Source: PostgreSQL documentation, "Message Formats": one type byte, then a length that counts itself. */
-const headerBytes = 5
+/** Source: PostgreSQL documentation, "Message Formats". */
 const dataRow = 0x44
 /** Says which columns the rows have; the taker of the rows knows that. */
 const rowDescription = 0x54
 /** Longest select list that Postgres accepts (`MaxTupleAttributeNumber`). */
 const maxColumns = 1664
-/** A buffer that one huge row has made larger than this is not kept. */
-const keptBytes = 1024 * 1024
 
 /**
  * Stands between a socket and the protocol implementation of `pg`: takes the data rows of a query out of the byte
@@ -24,74 +22,62 @@ export class MessageFilter {
 
   private readonly passOn: (messages: Buffer) => void
   private readonly row: Tuple = makeTuple(maxColumns)
-  /** The beginning of a message whose end has not arrived. */
-  private partial = Buffer.alloc(8192)
-  private partialBytes = 0
+  private readonly framer: MessageFramer
+  /** Where the messages lie that are to be passed on together. */
+  private others: Buffer | undefined
+  private othersFrom = 0
+  private othersTo = 0
 
   constructor(passOn: (messages: Buffer) => void) {
     this.passOn = passOn
+    this.framer = new MessageFramer(
+      {
+        message: (buffer, start, end) => this.message(buffer, start, end),
+        chunkEnd: () => {
+          this.passOthers()
+          return true
+        },
+        oversized: malformed,
+        malformed
+      },
+      Infinity
+    )
   }
 
+  /** Throws when this is no message. Then the session is of no more use. */
   feed(chunk: Buffer): void {
-    let at = this.partialBytes === 0 ? 0 : this.completePartial(chunk)
-    const end = chunk.length
-    /** Start of the messages that are to be passed on together. */
-    let others = at
-    while (at + headerBytes <= end) {
-      const next = at + 1 + chunk.readInt32BE(at + 1)
-      if (next > end) break
-      const kind = chunk[at]
-      if ((kind === dataRow || kind === rowDescription) && this.onRow !== undefined) {
-        if (others < at) this.passOn(chunk.subarray(others, at))
-        others = next
-        if (kind === dataRow) this.takeRow(this.onRow, chunk, at)
-      }
-      at = next
-    }
-    if (others < at) this.passOn(chunk.subarray(others, at))
-    if (at < end) this.hold(chunk, at, end)
+    this.framer.push(chunk)
   }
 
-  /** Fills up the message begun earlier; returns where the next one begins. */
-  private completePartial(chunk: Buffer): number {
-    let at = 0
-    if (this.partialBytes < headerBytes) {
-      at = Math.min(headerBytes - this.partialBytes, chunk.length)
-      this.hold(chunk, 0, at)
-      if (this.partialBytes < headerBytes) return at
-    }
-    const messageBytes = 1 + this.partial.readInt32BE(1)
-    this.reserve(messageBytes)
-    const to = Math.min(at + messageBytes - this.partialBytes, chunk.length)
-    this.hold(chunk, at, to)
-    if (this.partialBytes < messageBytes) return to
-    this.partialBytes = 0
-    const kind = this.partial[0]
+  private message(buffer: Buffer, start: number, end: number): boolean {
+    const kind = buffer[start]
     if ((kind === dataRow || kind === rowDescription) && this.onRow !== undefined) {
-      if (kind === dataRow) this.takeRow(this.onRow, this.partial, 0)
-    } else this.passOn(Buffer.from(this.partial.subarray(0, messageBytes)))
-    if (this.partial.length > keptBytes) this.partial = Buffer.alloc(8192)
-    return to
+      this.passOthers()
+      if (kind === dataRow) this.takeRow(this.onRow, buffer, start)
+      return true
+    }
+    if (this.others !== buffer) {
+      this.passOthers()
+      this.others = buffer
+      this.othersFrom = start
+    }
+    this.othersTo = end
+    return true
   }
 
-  private hold(chunk: Buffer, from: number, to: number): void {
-    this.reserve(this.partialBytes + to - from)
-    chunk.copy(this.partial, this.partialBytes, from, to)
-    this.partialBytes += to - from
-  }
-
-  private reserve(bytes: number): void {
-    if (bytes <= this.partial.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(bytes, this.partial.length * 2))
-    this.partial.copy(larger, 0, 0, this.partialBytes)
-    this.partial = larger
+  private passOthers(): void {
+    const { others } = this
+    if (others === undefined) return
+    this.others = undefined
+    this.passOn(others.subarray(this.othersFrom, this.othersTo))
   }
 
   private takeRow(onRow: (row: Tuple) => void, buffer: Buffer, message: number): void {
     const row = this.row
     const { lengths, starts } = row
-    const columnCount = ((buffer[message + 5] as number) << 8) | (buffer[message + 6] as number)
-    let at = message + 7
+    const content = message + headerBytes
+    const columnCount = ((buffer[content] as number) << 8) | (buffer[content + 1] as number)
+    let at = content + 2
     for (let i = 0; i < columnCount; i++) {
       const length =
         ((buffer[at] as number) << 24) |
@@ -107,4 +93,10 @@ export class MessageFilter {
     row.columnCount = columnCount
     onRow(row)
   }
+}
+
+const malformed = (): never => {
+  throw new Error(
+    "The connection to Postgres does not carry its protocol: a message has an impossible length."
+  )
 }

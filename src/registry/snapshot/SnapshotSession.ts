@@ -76,7 +76,12 @@ export class SnapshotSession {
     })
     for (const read of readers) stream.off("data", read)
     stream.on("data", (chunk: Buffer) => {
-      this.filter.feed(chunk)
+      try {
+        this.filter.feed(chunk)
+      } catch (error) {
+        stream.destroy(error instanceof Error ? error : new Error(String(error)))
+        return
+      }
       this.onBatch?.()
     })
   }

@@ -2,8 +2,8 @@ import { Effect } from "effect"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
-import { MalformedMessage } from "../wire/MalformedMessage.ts"
-import { MessageHeads } from "../wire/MessageHeads.ts"
+import { copyData, headerBytes, MessageFramer } from "../../postgres/wire/MessageFramer.ts"
+import { malformedCopyData, MalformedMessage } from "../wire/MalformedMessage.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
 import type { StatusSender } from "./StatusSender.ts"
 import { streamFailure } from "./StreamPump.ts"
@@ -98,18 +98,27 @@ export const passOver = (
       }
     }
 
-    const heads = new MessageHeads(
-      headBytes,
-      (head) => {
-        // What comes behind it in the same chunk is for the stream that follows.
-        if (!isDone && head[0] === xlogData && head.length > contentAt) content(head, contentAt)
+    // Messages may be larger than what can be held.
+    const framer = new MessageFramer(
+      {
+        message: (buffer, start, end) => {
+          const head = buffer.subarray(start + headerBytes, Math.min(end, start + headerBytes + headBytes))
+          if (buffer[start] !== copyData) session.tap.toOriginal(buffer.subarray(start, end))
+          // What comes behind it in the same chunk is for the stream that follows.
+          else if (!isDone && head[0] === xlogData && head.length > contentAt) content(head, contentAt)
+          return true
+        },
+        chunkEnd: () => true,
+        oversized: () => malformedCopyData("it is too large"),
+        malformed: malformedCopyData
       },
-      (message) => session.tap.toOriginal(message)
+      Infinity,
+      headBytes
     )
     session.onFailure((failure) => resume(Effect.fail(failure)))
     session.tap.attach((chunk) => {
       try {
-        heads.push(chunk)
+        framer.push(chunk)
       } catch (error) {
         resume(Effect.fail(streamFailure(error)))
       }

@@ -1,8 +1,8 @@
 import { Effect } from "effect"
 import { ownPgError, PgError } from "../../postgres/errors/PgError.ts"
 import type { ChangeSink } from "../ChangeSink.ts"
-import { MalformedMessage, TransactionTooLarge } from "../wire/MalformedMessage.ts"
-import { type FrameHandler, MessageFramer } from "../wire/MessageFramer.ts"
+import { malformedCopyData, MalformedMessage, TransactionTooLarge } from "../wire/MalformedMessage.ts"
+import { copyData, type FrameHandler, headerBytes, MessageFramer } from "../../postgres/wire/MessageFramer.ts"
 import { PgoutputDecoder } from "../wire/PgoutputDecoder.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
 import { StatusSender } from "./StatusSender.ts"
@@ -78,12 +78,15 @@ export class StreamPump {
     this.heardAtMillis = timers.nowMillis()
     this.decoder = new PgoutputDecoder(sink, { maxTransactionBytes })
     const handler: FrameHandler = {
-      copyData: (buffer, start, end) => this.copyData(buffer, start, end),
-      other: (message) => this.other(message),
+      message: (buffer, start, end) =>
+        buffer[start] === copyData
+          ? this.copyData(buffer, start + headerBytes, end)
+          : this.other(buffer.subarray(start, end)),
       chunkEnd: () => this.stopFor(sink.batchEnd()),
       oversized: () => {
         throw this.decoder.tooLarge()
-      }
+      },
+      malformed: malformedCopyData
     }
     this.framer = new MessageFramer(handler, maxTransactionBytes + envelopeBytes)
     this.status = new StatusSender(
@@ -184,7 +187,7 @@ export class StreamPump {
       if (buffer[end - 1] === 1) this.replyRequested = true
       return true
     }
-    throw new MalformedMessage({ kind: "CopyData", why: "it is neither WAL data nor a keepalive" })
+    return malformedCopyData("it is neither WAL data nor a keepalive")
   }
 
   private endOfTurn(): Effect.Effect<void> | undefined {

@@ -15,6 +15,11 @@ export class MalformedMessage extends Data.TaggedError("MalformedMessage")<{
   }
 }
 
+/** What carries the messages is no valid message itself. */
+export const malformedCopyData = (why: string): never => {
+  throw new MalformedMessage({ kind: "CopyData", why })
+}
+
 export const tooShort = (kind: string) => new MalformedMessage({ kind, why: "it ends too early" })
 
 /** The content that begins at `at` is exactly `bytes` long. */

@@ -1,19 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { MalformedMessage } from "../../src/replication/wire/MalformedMessage.ts"
-import { type FrameHandler, MessageFramer } from "../../src/replication/wire/MessageFramer.ts"
-import { encode } from "./pgoutput.encoder.ts"
+import {
+  copyData,
+  type FrameHandler,
+  headerBytes,
+  MessageFramer
+} from "../../src/postgres/wire/MessageFramer.ts"
+import { encode } from "../replication/pgoutput.encoder.ts"
 
 /** Notes what it is given; `stops` says for each call whether to stop after it. */
 const recorder = (stops: () => boolean) => {
   const seen: Array<string> = []
   const handler: FrameHandler = {
-    copyData: (buffer, start, end) => {
-      seen.push(`d${buffer.toString("hex", start, end)}`)
-      return !stops()
-    },
-    other: (message) => {
-      seen.push(`${String.fromCharCode(message[0] ?? 0)}${message.toString("hex", 5)}`)
+    message: (buffer, start, end) => {
+      seen.push(
+        `${String.fromCharCode(buffer[start] ?? 0)}${buffer.toString("hex", start + headerBytes, end)}`
+      )
       return !stops()
     },
     chunkEnd: () => {
@@ -22,6 +24,9 @@ const recorder = (stops: () => boolean) => {
     },
     oversized: (bytes) => {
       throw new RangeError(`oversized ${bytes}`)
+    },
+    malformed: (why) => {
+      throw new RangeError(why)
     }
   }
   return { seen, handler }
@@ -74,6 +79,33 @@ describe("message framer", () => {
     )
   })
 
+  it("lets go of what it need not keep of data in several chunks, and of nothing else", () => {
+    fc.assert(
+      fc.property(
+        fc.array(message, { maxLength: 12 }),
+        fc.array(fc.nat()),
+        fc.nat(40),
+        (messages, places, keptBytes) => {
+          const frames = messages.map((sent) => encode.frame(sent.type, Buffer.from(sent.payload)))
+          const { seen, handler } = recorder(() => false)
+          const framer = new MessageFramer(handler, 10_000, keptBytes)
+          const chunks = cut(Buffer.concat(frames), places)
+          for (const chunk of chunks) framer.push(chunk)
+          const got = seen.filter((what) => what !== "end")
+          assert.lengthOf(got, messages.length)
+          messages.forEach(({ type, payload }, i) => {
+            const whole = Buffer.from(payload).toString("hex")
+            const kept = type === "d" ? whole.slice(0, 2 * keptBytes) : whole
+            assert.include([`${type}${whole}`, `${type}${kept}`], got[i])
+            if (chunks.length > 0 && chunks.every((chunk) => chunk.length < 5 + payload.length))
+              assert.strictEqual(got[i], `${type}${kept}`)
+          })
+        }
+      ),
+      { numRuns: 500 }
+    )
+  })
+
   it("hands over nothing after a stop until it may proceed", () => {
     let stop = true
     const { seen, handler } = recorder(() => stop)
@@ -95,8 +127,9 @@ describe("message framer", () => {
     const framer = new MessageFramer(
       {
         ...recorder(() => false).handler,
-        copyData: (buffer, start, end) => {
-          assert.isTrue(buffer.subarray(start, end).equals(payload))
+        message: (buffer, start, end) => {
+          assert.strictEqual(buffer[start], copyData)
+          assert.isTrue(buffer.subarray(start + headerBytes, end).equals(payload))
           received++
           return true
         }
@@ -108,7 +141,7 @@ describe("message framer", () => {
   })
 
   it("refuses a length that cannot be, and one beyond the limit before it is received", () => {
-    assert.throws(() => limitedTo1000().push(Buffer.from([0x64, 0, 0, 0, 3])), MalformedMessage)
+    assert.throws(() => limitedTo1000().push(Buffer.from([0x64, 0, 0, 0, 3])), /shorter than its header/)
     assert.throws(() => limitedTo1000().push(Buffer.from([0x64, 0, 0, 4, 0])), /oversized 1025/)
     assert.throws(() => limitedTo1000().push(Buffer.from([0x64, 0xff, 0xff, 0xff, 0xff])), /oversized/)
   })
