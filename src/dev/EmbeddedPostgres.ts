@@ -1,19 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process"
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs"
-import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises"
-import * as path from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
-import { freePort } from "./FreePort.ts"
-import { startGuard } from "./Guard.ts"
-import {
-  asUser,
-  type MajorVersion,
-  postgresBinaries,
-  postgresUser,
-  traversableTmp,
-  type PostgresUser
-} from "./PostgresBinaries.ts"
-import { childrenOf, exitCode, signal } from "./Processes.ts"
+import { rm } from "node:fs/promises"
+import { prepareCluster, superuser as user } from "./ClusterPlace.ts"
+import { ClusterProcess } from "./ClusterProcess.ts"
+import type { MajorVersion } from "./PostgresBinaries.ts"
+import { powerOff, shutDown, signalAll } from "./Postmaster.ts"
 
 interface ClusterOptions {
   /** Default 18. */
@@ -62,7 +51,6 @@ export interface Cluster {
 }
 
 const host = "127.0.0.1"
-const user = "postgres"
 
 /** What every cluster of ours needs: no network beyond this machine, no sockets in shared directories, logical WAL. */
 const baseSettings: Readonly<Record<string, string>> = {
@@ -84,236 +72,58 @@ const baseSettings: Readonly<Record<string, string>> = {
 export const startCluster = async (options: ClusterOptions = {}): Promise<Cluster> => {
   const version = options.version ?? 18
   const password = options.password ?? "password"
-  const account = postgresUser()
-  const binaries = await postgresBinaries(version, account)
-  const temporary = options.directory === undefined
-  const directory =
-    options.directory ?? (await mkdtemp(path.join(traversableTmp(account), "baton-postgres-")))
-  const data = path.join(directory, "data")
-  const logFile = path.join(directory, "postgres.log")
-  try {
-    mkdirSync(directory, { recursive: true })
-    if (account !== undefined) chmodSync(directory, 0o755)
-    if (!existsSync(path.join(data, "PG_VERSION"))) {
-      await initialise(binaries, account, directory, data, logFile, password, options.accessRules ?? [])
-    }
-  } catch (error) {
-    if (temporary) await rm(directory, { recursive: true, force: true })
-    throw error
-  }
-
-  let settings = { ...baseSettings, ...options.settings }
-  let port = 0
-  let postmaster: Postmaster | undefined
-
-  const start = async (changed: Readonly<Record<string, string>> = {}) => {
-    if (postmaster !== undefined) throw new Error("This cluster runs already.")
-    settings = { ...settings, ...changed }
-    // After a kill, processes of the previous life may hold the shared memory for a moment longer.
-    const deadline = Date.now() + 20_000
-    for (;;) {
-      const candidate = port !== 0 ? port : await freePort(options.preferredPort)
-      try {
-        postmaster = await launch(binaries, account, data, logFile, {
-          ...settings,
-          port: String(candidate)
-        })
-        port = candidate
-        break
-      } catch (error) {
-        const passing = /shared memory block|lock file|could not bind|Address already in use/.test(
-          String(error)
-        )
-        if (!passing || Date.now() > deadline) throw error
-        await sleep(100)
-      }
-    }
-    const started = postmaster
-    const release =
-      options.guarded === false
-        ? undefined
-        : startGuard({ pid: started.pid, ...(temporary ? { temporaryDirectory: directory } : {}) })
-    started.ended = started.exited.then(() => {
-      release?.()
-      if (postmaster === started) postmaster = undefined
-    })
-  }
-
-  const ended = async (running: Postmaster) => {
-    running.child.ref() // so that this process stays alive while it waits
-    await running.ended
-  }
-
+  const place = await prepareCluster(version, options.directory, {
+    password,
+    accessRules: options.accessRules ?? []
+  })
+  const running = new ClusterProcess(place, {
+    preferredPort: options.preferredPort,
+    settings: { ...baseSettings, ...options.settings },
+    isGuarded: options.guarded !== false
+  })
   const stop = async (mode: "fast" | "immediate" = "fast") => {
-    const running = postmaster
-    if (running === undefined) return
-    signal(running.pid, "SIGCONT")
-    signal(running.pid, mode === "fast" ? "SIGINT" : "SIGQUIT")
-    const immediate = setTimeout(() => signal(running.pid, "SIGQUIT"), 10_000)
-    const last = setTimeout(() => killAll(running.pid), 20_000)
-    await ended(running)
-    clearTimeout(immediate)
-    clearTimeout(last)
+    if (running.postmaster !== undefined) await shutDown(running.postmaster, mode)
   }
-
+  const thaw = () => {
+    if (running.postmaster !== undefined) signalAll(running.postmaster, "SIGCONT")
+  }
   const cluster: Cluster = {
     version,
-    directory,
-    logFile,
+    directory: place.directory,
+    logFile: place.logFile,
     host,
     get port() {
-      return port
+      return running.port
     },
     user,
     password,
-    pid: () => postmaster?.pid,
-    url: (database) => `postgresql://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`,
-    start,
+    pid: () => running.postmaster?.pid,
+    url: (database) =>
+      `postgresql://${user}:${encodeURIComponent(password)}@${host}:${running.port}/${database}`,
+    start: (settings) => running.start(settings),
     stop,
-    restart: async (changed) => {
+    restart: async (settings) => {
       await stop()
-      await start(changed)
+      await running.start(settings)
     },
     kill: async () => {
-      const running = postmaster
-      if (running === undefined) return
-      killAll(running.pid)
-      await ended(running)
+      if (running.postmaster !== undefined) await powerOff(running.postmaster)
     },
     freeze: () => {
-      if (postmaster !== undefined) for (const pid of processes(postmaster.pid)) signal(pid, "SIGSTOP")
+      if (running.postmaster !== undefined) signalAll(running.postmaster, "SIGSTOP")
     },
-    thaw: () => {
-      if (postmaster !== undefined) for (const pid of processes(postmaster.pid)) signal(pid, "SIGCONT")
-    },
+    thaw,
     destroy: async () => {
-      if (postmaster !== undefined) for (const pid of processes(postmaster.pid)) signal(pid, "SIGCONT")
-      await stop(temporary ? "immediate" : "fast")
-      if (temporary) await rm(directory, { recursive: true, force: true, maxRetries: 5 })
+      thaw()
+      await stop(place.isTemporary ? "immediate" : "fast")
+      if (place.isTemporary) await rm(place.directory, { recursive: true, force: true, maxRetries: 5 })
     }
   }
   try {
-    await start()
+    await running.start()
   } catch (error) {
     await cluster.destroy()
     throw error
   }
   return cluster
 }
-
-interface Postmaster {
-  readonly pid: number
-  readonly child: ChildProcess
-  /** Resolves when the process has ended, whatever the reason, with how it did. */
-  readonly exited: Promise<string>
-  /** The same, once this module has taken notice. */
-  ended: Promise<unknown>
-}
-
-const initialise = async (
-  binaries: string,
-  account: PostgresUser | undefined,
-  directory: string,
-  data: string,
-  logFile: string,
-  password: string,
-  accessRules: ReadonlyArray<string>
-): Promise<void> => {
-  // Made under another name, so that an interrupted first start leaves nothing that looks like a cluster.
-  const unfinished = `${data}.unfinished`
-  await rm(unfinished, { recursive: true, force: true })
-  mkdirSync(unfinished, { mode: 0o700 })
-  const passwordFile = path.join(directory, `.password-${process.pid}`)
-  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 })
-  const log = openSync(logFile, "a", 0o644)
-  try {
-    if (account !== undefined)
-      for (const file of [unfinished, passwordFile]) chownSync(file, account.uid, account.gid)
-    const child = spawn(
-      path.join(binaries, "bin", "initdb"),
-      [
-        `--pgdata=${unfinished}`,
-        `--username=${user}`,
-        `--pwfile=${passwordFile}`,
-        "--auth=scram-sha-256",
-        "--encoding=UTF8",
-        "--locale=C.UTF-8",
-        "--no-sync"
-      ],
-      { cwd: "/", env: environment(), stdio: ["ignore", log, log], ...asUser(account) }
-    )
-    const code = await exitCode(child)
-    if (code !== 0) {
-      throw new Error(`initdb failed with exit code ${code}. Its last words:\n${await tail(logFile)}`)
-    }
-    const accessFile = path.join(unfinished, "pg_hba.conf")
-    await writeFile(accessFile, [...accessRules, await readFile(accessFile, "utf8")].join("\n"))
-    await rename(unfinished, data)
-  } catch (error) {
-    await rm(unfinished, { recursive: true, force: true })
-    throw error
-  } finally {
-    closeSync(log)
-    await rm(passwordFile, { force: true })
-  }
-}
-
-/** Starts the postmaster and returns once it accepts connections. */
-const launch = async (
-  binaries: string,
-  account: PostgresUser | undefined,
-  data: string,
-  logFile: string,
-  settings: Readonly<Record<string, string>>
-): Promise<Postmaster> => {
-  // The log goes to a file, not to a pipe: Postgres must never wait for us to read.
-  const log = openSync(logFile, "a", 0o644)
-  const child = spawn(
-    path.join(binaries, "bin", "postgres"),
-    ["-D", data, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
-    { cwd: "/", env: environment(), stdio: ["ignore", log, log], detached: true, ...asUser(account) }
-  )
-  closeSync(log)
-  const exited = exitCode(child).then(
-    (code) => `exit code ${code}`,
-    (error: unknown) => String(error)
-  )
-  const deadline = Date.now() + 60_000
-  while (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-    if ((await postmasterStatus(data, child.pid)) === "ready") {
-      child.unref()
-      return { pid: child.pid, child, exited, ended: exited }
-    }
-    if (Date.now() > deadline) {
-      killAll(child.pid)
-      await exited
-      throw new Error(`Postgres did not become ready within 60 s. Its log:\n${await tail(logFile)}`)
-    }
-    await sleep(10)
-  }
-  throw new Error(`Postgres did not start (${await exited}). Its log:\n${await tail(logFile)}`)
-}
-
-/** Eighth line of `postmaster.pid`, which `pg_ctl` waits for as well. */
-const postmasterStatus = async (data: string, pid: number): Promise<string | undefined> => {
-  const lines = await readFile(path.join(data, "postmaster.pid"), "utf8").then(
-    (text) => text.split("\n"),
-    () => []
-  )
-  return Number(lines[0]) === pid ? lines[7]?.trim() : undefined
-}
-
-/** The postmaster first, so that it starts no more children while they are signalled. */
-const processes = (postmaster: number): ReadonlyArray<number> => [postmaster, ...childrenOf(postmaster)]
-
-const killAll = (postmaster: number): void => {
-  // Stopped before it is asked for its children: one that is born in between would be missed.
-  signal(postmaster, "SIGSTOP")
-  for (const pid of processes(postmaster)) signal(pid, "SIGKILL")
-}
-
-/** A plain environment: PG* variables or a language of the caller must not change what the cluster is like. */
-const environment = (): NodeJS.ProcessEnv => ({ PATH: process.env["PATH"], LC_ALL: "C", TZ: "UTC" })
-
-const tail = async (file: string): Promise<string> =>
-  (await readFile(file, "utf8").catch(() => "")).split("\n").slice(-20).join("\n")
