@@ -6,11 +6,15 @@ import { promisify } from "node:util"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
-/** The releases that are kept, oldest first; `scripts/keep-release.ts` adds one. */
-export const keptReleases: ReadonlyArray<string> = readdirSync(import.meta.dirname)
-  .filter((name) => name.endsWith(".tgz"))
-  .map((name) => name.slice(0, -".tgz".length))
-  .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }))
+/** The versions after which files in a directory are named, oldest first. */
+export const versionsIn = (directory: string): ReadonlyArray<string> =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith(".tgz"))
+    .map((name) => name.slice(0, -".tgz".length))
+    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }))
+
+/** The releases that are kept; `scripts/keep-release.ts` adds one. */
+export const keptReleases: ReadonlyArray<string> = versionsIn(import.meta.dirname)
 
 /** A release that can be started beside this one: `entry` is its `main.js`. */
 export interface OldRelease extends Disposable {
