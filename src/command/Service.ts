@@ -1,5 +1,6 @@
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
+import { finalise } from "./Finalise.ts"
 import { parseCommandLine } from "./CommandLine.ts"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { fileProblems } from "../config/CheckFiles.ts"
@@ -121,13 +122,10 @@ const lastLine = (message: string): string => {
 
 const command = parseCommandLine(process.argv.slice(2), batonVersion)
 
-if (command._tag === "Print") process.stdout.write(command.text)
-else if (command._tag === "Mistake") {
-  process.stderr.write(`${command.message}\n`)
-  process.exitCode = 1
-} else {
-  Effect.runPromise(Effect.scoped(serve(command.https))).then(
-    () => process.exit(0),
+/** The process ends with the status that comes of it, or with one line that says why it cannot go on. */
+const ended = (running: Effect.Effect<number, CannotStart | Error>): void => {
+  Effect.runPromise(running).then(
+    (status) => process.exit(status),
     (error: unknown) => {
       const message = error instanceof Error || error instanceof CannotStart ? error.message : String(error)
       process.stderr.write(`${lastLine(message)}\n`)
@@ -135,3 +133,11 @@ else if (command._tag === "Mistake") {
     }
   )
 }
+
+if (command._tag === "Print") process.stdout.write(command.text)
+else if (command._tag === "Mistake") {
+  process.stderr.write(`${command.message}\n`)
+  process.exitCode = 1
+} else if (command._tag === "Finalise")
+  ended(finalise(process.env, (line) => process.stdout.write(`${line}\n`)))
+else ended(Effect.as(Effect.scoped(serve(command.https)), 0))

@@ -56,6 +56,10 @@ export interface BatonConfig {
   readonly maxShapes: number | undefined
   readonly allowShapeDeletion: boolean
   readonly maxRequestsPerConnection: number
+  /** After the last older instance was seen, see `storage/levels`. */
+  readonly rollbackWindowMillis: number
+  /** The oldest release that must be able to take over. */
+  readonly rollbackFloor: string | undefined
   readonly shutdownGraceMillis: number
   /** Processes that answer requests beside the main one. */
   readonly httpWorkers: number

@@ -121,6 +121,8 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     maxShapes: reader.optionalWithOldName(v.maxShapes, v.experimentalMaxShapes),
     allowShapeDeletion: reader.read(v.allowShapeDeletion),
     maxRequestsPerConnection: reader.read(v.maxRequestsPerConnection),
+    rollbackWindowMillis: reader.read(v.rollbackWindow),
+    rollbackFloor: reader.optional(v.rollbackFloor),
     shutdownGraceMillis: reader.read(v.shutdownGrace),
     httpWorkers: reader.read(v.httpWorkers),
     tlsCertFile: reader.optional(v.tlsCertFile),

@@ -3,6 +3,7 @@ import {
   boolean,
   concurrentRequests,
   integer,
+  matching,
   nonEmptyBoolean,
   nonEmptyText,
   oneOf,
@@ -297,6 +298,18 @@ export const variables = {
   }),
 
   // Handover
+  rollbackWindow: defaulted("BATON_ROLLBACK_WINDOW", "1440min", {
+    group: "Handover",
+    kind: time({ zero: "finalises as soon as no older instance is there" }),
+    about:
+      "For how long after the last older instance was seen storage stays such that its release can take over again. Then " +
+      "it is finalised: see [upgrade.md](upgrade.md#finalising)."
+  }),
+  rollbackFloor: optional("BATON_ROLLBACK_FLOOR", {
+    group: "Handover",
+    kind: matching("a release such as 0.1.0", /^\d+\.\d+\.\d+$/),
+    about: "The oldest release that must be able to take over: storage is not finalised beyond what it reads."
+  }),
   shutdownGrace: defaulted("BATON_SHUTDOWN_GRACE", "25s", {
     group: "Handover",
     kind: time({ zero: "is at once" }),

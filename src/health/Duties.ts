@@ -84,7 +84,10 @@ export const duties = {
   },
   eviction: begunAgain("Dropping the shapes that are too many", "there may be more than the limit"),
 
+  level: begunAgain("Looking whether storage can be finalised", "older releases can go on taking over"),
+
   // In any state
+  presence: begunAgain("Saying that this instance is there", "storage is not finalised"),
   storageMemory: begunAgain("Letting go of the latest bytes of the journal", "memory is not given back"),
   idleMemory: begunAgain("Giving back the memory of an idle process", "this process keeps its memory"),
   healthListener: begunAgain("Telling the program of the state", "the program does not learn of changes"),

@@ -4,6 +4,7 @@ import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
 import { Storage } from "../storage/Storage.ts"
 import { LockActor } from "../lock/LockActor.ts"
+import { StorageLevels } from "./duties/StorageLevels.ts"
 import { afterTurn } from "./AfterTurn.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
 
@@ -96,10 +97,13 @@ export class Instance extends Context.Service<
         if (health.current() === "releasing") yield* health.send("lockReleased")
       })
 
+      const levels = yield* StorageLevels
+      const tooNew = Effect.mapError(levels.tooNew, ({ message }) => new InstanceFailed({ message }))
       const running = MutableRef.make<Fiber.Fiber<void, InstanceFailed> | undefined>(undefined)
       return Instance.of({
         run: Effect.gen(function* () {
-          const fiber = yield* Effect.forkChild(run, { startImmediately: true })
+          const looped = Effect.raceFirst(run, tooNew)
+          const fiber = yield* Effect.forkChild(looped, { startImmediately: true })
           MutableRef.set(running, fiber)
           yield* Fiber.join(fiber)
         }),
@@ -111,5 +115,5 @@ export class Instance extends Context.Service<
         })
       })
     })
-  ).pipe(Layer.provide(LockActor.layer))
+  ).pipe(Layer.provide(Layer.merge(LockActor.layer, StorageLevels.layer)))
 }

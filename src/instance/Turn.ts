@@ -21,6 +21,7 @@ import { needsNewSlot, StorageFailed, type TurnFailure } from "./AfterTurn.ts"
 import { awaitIdle } from "./duties/IdleDuty.ts"
 import { keepReady } from "./duties/Readiness.ts"
 import { maintainStorage, type TurnEnd, watchStorage } from "./duties/StorageDuties.ts"
+import { StorageLevels } from "./duties/StorageLevels.ts"
 import { Warmth } from "./duties/Warmth.ts"
 import { handBack } from "./HandBack.ts"
 import { handBackMillis, lockCheckMillis } from "./InstanceTimings.ts"
@@ -66,6 +67,7 @@ const turnActors = Effect.all({
   sessions: CurrentSession,
   services: SessionServices,
   warmth: Warmth,
+  levels: StorageLevels,
   metrics: Metrics
 })
 
@@ -87,12 +89,13 @@ const lockGone = ownPgError(
  */
 export const makeTurn = Effect.fnUntraced(function* (state: Remembered, stopping: Deferred.Deferred<void>) {
   const actors = yield* turnActors
-  const { config, health, lock, replication, storage, warmth } = actors
+  const { config, health, levels, lock, replication, storage, warmth } = actors
   const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
   const ready = keepReady(storage.engine, routes, warmth)
   const turn: Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> = Effect.gen(function* () {
     const connection = yield* replication.connect
     yield* health.send("databaseUp")
+    yield* levels.connected(connection.backendPid)
     yield* Effect.raceFirst(lock.hold(connection), ready)
     return yield* Effect.scoped(new Holding(actors, state, stopping, routes, connection).whole)
   })
@@ -202,6 +205,7 @@ class Holding {
       yield* supervisor.start(duties.lookAhead, services.lookAhead)
       const ended = yield* Deferred.make<TurnEnd>()
       yield* supervisor.start(duties.maintenance, maintainStorage(engine, config))
+      yield* supervisor.start(duties.level, actors.levels.whileActive)
       yield* supervisor.start(duties.fence, watchStorage(engine, health, ended))
       const started = yield* Deferred.make<void>()
       const stream = replication.stream(connection, {

@@ -1,3 +1,4 @@
+import { ownLevels } from "../storage/levels/Levels.ts"
 import { abilities, healthStates } from "../health/HealthState.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import type { MetricValues, Sample } from "./MetricsText.ts"
@@ -170,6 +171,16 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
     "baton_takeover_milliseconds",
     "From the lock to the replication stream, the last time that this instance became active.",
     ({ metrics }) => metrics.takeoverMillis
+  ),
+  gauge(
+    "baton_storage_level",
+    "Level of what is stored: releases that do not know it cannot take over any more.",
+    ({ storageLevel }) => storageLevel
+  ),
+  gauge(
+    "baton_storage_newest_level",
+    "Level that storage gets when it is finalised for this release.",
+    () => ownLevels.newest
   ),
   gauge("baton_journal_bytes", "Bytes of the journal's files.", ({ journalBytes }) => journalBytes),
   perProcess(

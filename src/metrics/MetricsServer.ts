@@ -117,6 +117,7 @@ const makeSnapshots = Effect.gen(function* () {
         restarts: workers.restarts()
       },
       journalBytes,
+      storageLevel: engine.store.level,
       storedBytes: journalBytes + otherBytes,
       slot
     } satisfies MetricsSnapshot

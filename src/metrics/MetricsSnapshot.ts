@@ -20,6 +20,7 @@ export interface MetricsSnapshot {
   readonly rejected: Readonly<Record<AdmissionClass, number>>
   readonly limits: Readonly<Record<AdmissionClass, number>>
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
+  readonly storageLevel: number
   readonly journalBytes: number
   /** Journal, checkpoint, and the files of shapes. */
   readonly storedBytes: number

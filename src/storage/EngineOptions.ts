@@ -1,4 +1,5 @@
 import type { Effect } from "effect"
+import type { LevelRange } from "./levels/Levels.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import type { Timers } from "../shared/Timers.ts"
 
@@ -6,6 +7,8 @@ export interface EngineOptions {
   readonly paths: StoragePaths
   readonly chunkBytesThreshold: number
   readonly segmentBytes: number
+  /** Of this release; another one's in tests. */
+  readonly levels?: LevelRange
   /** Memory for the latest bytes of the journal. */
   readonly recentBytes: number
   /** False for storage that is to vanish with the process. */

@@ -1,6 +1,9 @@
 import { Effect } from "effect"
 import { loadCheckpoint } from "./checkpoint/CheckpointReader.ts"
 import { JournalReader, readToEnd } from "./journal/JournalReader.ts"
+import { isGateClosed } from "./levels/Gate.ts"
+import { readLevelRecord } from "./levels/LevelFile.ts"
+import { gatedLevel } from "./levels/Levels.ts"
 import { RecentBytes } from "./journal/RecentBytes.ts"
 import { firstOnDisk, SegmentFiles } from "./segments/SegmentFiles.ts"
 import type { SegmentProofs } from "./segments/SegmentProofs.ts"
@@ -65,6 +68,9 @@ export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> 
 const begin = async (options: LoadOptions, attempt: number): Promise<LoadedStorage> => {
   const { paths, proofs, timers, warn } = options
   const store = options.freshStore()
+  const said = await readLevelRecord(paths)
+  if (said !== undefined) store.reachLevel(said.level, said.raisedBy ?? undefined)
+  else if (await isGateClosed(paths)) store.reachLevel(gatedLevel)
   const recent = new RecentBytes(options.recentBytes)
   const segments = new SegmentFiles(paths, proofs)
   const segmentEnds: SegmentEnds = new Map()

@@ -131,7 +131,8 @@ export class Maintenance {
             last: segment,
             segments: engine.segments,
             shapes: engine.store.all(),
-            durableWrites: engine.options.durableWrites
+            durableWrites: engine.options.durableWrites,
+            level: engine.store.level
           }),
         catch: (cause) => cause
       }).pipe(
@@ -153,7 +154,8 @@ export class Maintenance {
         nextId: engine.store.nextId,
         lastCommitLsn: String(ends.lastCommitLsn),
         positionLsn: String(ends.positionLsn),
-        source: engine.store.source ?? null
+        source: engine.store.source ?? null,
+        level: engine.store.level
       }
     })
   }

@@ -7,15 +7,20 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { currentTimers } from "../shared/Timers.ts"
 import type { Disk } from "./disk/Disk.ts"
+import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
 import { RealDisk } from "./disk/RealDisk.ts"
 import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
+import { type LevelStatus, levelStatus } from "./levels/LevelStatus.ts"
+import { StorageTooNew } from "./levels/StorageTooNew.ts"
 import { StorageEngine } from "./StorageEngine.ts"
 import { loadRetries, loadRetryMillis, recentMillis } from "./StorageTimings.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
-  message: Schema.String
+  message: Schema.String,
+  /** One error of a disk may not come again. */
+  mayPass: Schema.optional(Schema.Boolean)
 }) {}
 
 /** Memory for the latest bytes of the journal. */
@@ -33,6 +38,8 @@ export class Storage extends Context.Service<
     readonly load: Effect.Effect<void, StorageUnusable>
     /** The same for a process that never writes: nothing is tried out, and other formats are the writer's to speak of. */
     readonly loadToRead: Effect.Effect<void, StorageUnusable>
+    /** Of what is stored, as it is now. */
+    readonly level: Effect.Effect<LevelStatus, DiskFault>
   }
 >()("baton/storage/Storage") {
   /** `makeDisk`: what everything of storage stands on, but for the checkpoint, whose file SQLite opens by itself. */
@@ -54,7 +61,8 @@ export class Storage extends Context.Service<
         return Storage.of({
           engine,
           load: loadAndFollow(engine, place),
-          loadToRead: follow(engine, place.directory)
+          loadToRead: follow(engine, place.directory),
+          level: fromDisk(() => levelStatus(engine.paths, engine.store.level))
         })
       })
     )
@@ -149,12 +157,15 @@ const loadPatiently = (
   Effect.tryPromise({
     try: () => engine.load(),
     catch: (cause) =>
-      new StorageUnusable({
-        message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`
-      })
+      cause instanceof StorageTooNew
+        ? new StorageUnusable({ message: `Cannot use the storage directory ${directory}. ${cause.message}` })
+        : new StorageUnusable({
+            message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`,
+            mayPass: true
+          })
   }).pipe(
     Effect.catch((error) =>
-      retries === 0
+      retries === 0 || error.mayPass !== true
         ? Effect.fail(error)
         : Effect.logWarning(`${error.message} It is tried again in ${delayMillis} ms.`).pipe(
             Effect.andThen(Effect.sleep(delayMillis)),

@@ -247,6 +247,16 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", "soon"]
   ),
+  BATON_ROLLBACK_WINDOW: row(
+    "rollbackWindowMillis",
+    86_400_000,
+    [
+      ["0", 0],
+      ["60min", 3_600_000]
+    ],
+    ["", "a day"]
+  ),
+  BATON_ROLLBACK_FLOOR: row("rollbackFloor", undefined, [["0.1.0", "0.1.0"]], ["v2", "0.1"]),
   BATON_WAL_SENDER_TIMEOUT: row("walSenderTimeoutMillis", undefined, [["5s", 5000]], ["0", "999ms"]),
   ELECTRIC_LOG_LEVEL: row(
     "logLevel",

@@ -434,7 +434,9 @@ describe("handover in virtual time", () => {
     // Somebody who has nothing to do with the service has the lock.
     const foreign = world.server.connect({ name: "foreign", process: new Gate(), network: new Gate() })
     world.server.waitForLock(foreign)
-    const before = world.listing()
+    // But that it is there, and can be told from an older release.
+    const kept = () => world.listing().filter((name) => !name.includes("instances"))
+    const before = kept()
     const waiting = await started(world, "waiting", "waiting")
     await world.assertServes(waiting, client)
     const began = world.time.now
@@ -448,7 +450,7 @@ describe("handover in virtual time", () => {
     assert(notDeleted._tag === "Success")
     assert.strictEqual(notDeleted.value.status, 503)
     await world.advance(30_000)
-    assert.deepStrictEqual(world.listing(), before)
+    assert.deepStrictEqual(kept(), before)
     world.server.end(foreign, "closed")
     await becomes(world, waiting, "active")
     await world.assertServes(waiting, client)

@@ -310,7 +310,8 @@ describe("maintenance", () => {
       last: zombie.oldestSegment,
       segments: zombie.segments,
       shapes: zombie.store.all(),
-      durableWrites: false
+      durableWrites: false,
+      level: 2
     })
     assert.deepStrictEqual(changes(await readAll(successor, shape, beforeAllOffset)), before)
     const other = await open(path)

@@ -6,6 +6,8 @@ import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
 import { beforeAll as fromTheBeginning } from "../../src/shapes/LogOffset.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { isGateClosed } from "../../src/storage/levels/Gate.ts"
+import { gatedLevel, ownLevels } from "../../src/storage/levels/Levels.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import type { Leftovers } from "../../testing/disk/MemoryTree.ts"
@@ -15,6 +17,7 @@ import {
   definitionOf,
   engineAt,
   hasty,
+  raisedTo,
   readAll,
   temporaryDirectory,
   writeTransaction
@@ -84,6 +87,8 @@ class Life {
 class Activity {
   readonly promised = new Map<string, Promised>()
   durableLsn = 0
+  /** What is stored was said to be of this level. */
+  level: number = ownLevels.oldest
   private lsn = 0
   private nextHandle = 1000
   private readonly random: Random
@@ -115,8 +120,11 @@ class Activity {
         this.durableLsn = Math.max(this.durableLsn, lsn)
         for (const each of alive) each.isAnnounced ||= engine.live(each.shape)?.snapshotComplete === true
       }
-    } else if (dice < 0.9) await life.round()
-    else await new Promise((resolve) => setImmediate(resolve))
+    } else if (dice < 0.88) await life.round()
+    else if (dice < 0.9) {
+      if (await engine.writing?.raiseLevel(ownLevels.newest, raisedTo(ownLevels.newest)))
+        this.level = ownLevels.newest
+    } else await new Promise((resolve) => setImmediate(resolve))
   }
 
   private async create(engine: StorageEngine): Promise<void> {
@@ -167,6 +175,9 @@ class Activity {
   /** Storage holds what was promised, and nothing but what was written. */
   async check({ engine }: Life): Promise<void> {
     const has = Number(engine.store.lastCommitLsn) / 100
+    assert.isAtLeast(engine.store.level, this.level)
+    // Nothing of a new level stands where the first release would read it.
+    if (engine.store.level >= gatedLevel) assert.isTrue(await isGateClosed(engine.paths))
     assert.isAtLeast(Number(engine.store.positionLsn), this.durableLsn === 0 ? 0 : this.durableLsn * 100)
     for (const [handle, each] of this.promised) {
       const found = engine.store.byHandle(handle)

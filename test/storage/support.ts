@@ -8,6 +8,8 @@ import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import type { Disk } from "../../src/storage/disk/Disk.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import type { LevelRecord } from "../../src/storage/levels/LevelFile.ts"
+import type { LevelRange } from "../../src/storage/levels/Levels.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
@@ -45,6 +47,8 @@ export interface EngineSettings {
   readonly metaDir?: string
   /** Another one than the machine's own. */
   readonly disk?: Disk
+  /** Of another release than this one. */
+  readonly levels?: LevelRange
   /** Gets what the engine logs. */
   readonly said?: Array<string>
 }
@@ -61,12 +65,23 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     recentBytes: settings.recentBytes ?? 1 << 20,
     durableWrites: settings.durableWrites ?? false,
     removeOnClose: false,
+    ...(settings.levels === undefined ? {} : { levels: settings.levels }),
     run: (effect) =>
       void Effect.runPromise(
         settings.said === undefined ? effect : Effect.provide(effect, recordingLogger(settings.said))
       ),
     ...(settings.timers === undefined ? {} : { timers: settings.timers })
   })
+
+/** What is written when nobody knows better: this release has just raised the level. */
+export const raisedTo = (level: number): LevelRecord => ({
+  level,
+  raisedBy: "0.2.0",
+  raisedAtMillis: 1,
+  sinceMillis: 1,
+  lastSeen: {},
+  holds: null
+})
 
 /** A shape with an empty snapshot, which contains no transaction unless something else is said. */
 export const createShape = (

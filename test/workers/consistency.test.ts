@@ -9,6 +9,8 @@ import type { AdminPool } from "../../src/postgres/connection/Pools.ts"
 import { SubsetReader, SubsetUnavailable } from "../../src/registry/subset/SubsetReader.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { identityDigest } from "../../src/storage/state/ShapeStore.ts"
+import { fromDisk } from "../../src/storage/disk/DiskFault.ts"
+import { levelStatus } from "../../src/storage/levels/LevelStatus.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import { shapeLogsLayer } from "../../src/storage/ShapeLogsLive.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
@@ -100,7 +102,12 @@ const world = Effect.gen(function* () {
       Layer.mergeAll(
         Conditions.layerNone,
         Layer.succeed(Config, testConfig({ allowShapeDeletion: true })),
-        Layer.succeed(Storage, { engine: worker, load: Effect.void, loadToRead: Effect.void }),
+        Layer.succeed(Storage, {
+          engine: worker,
+          load: Effect.void,
+          loadToRead: Effect.void,
+          level: fromDisk(() => levelStatus(worker.paths, worker.store.level))
+        }),
         Layer.succeed(SubsetReader, {
           read: () => Effect.fail(new SubsetUnavailable({ message: "none here" }))
         }),

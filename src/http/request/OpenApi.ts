@@ -214,6 +214,15 @@ const build = (): Json => ({
       get: {
         operationId: "health",
         summary: "State of this instance",
+        parameters: [
+          {
+            name: "verbose",
+            in: "query",
+            required: false,
+            description: "Also the release, and what an upgrade or a rollback has to know of storage.",
+            schema: { type: "string" }
+          }
+        ],
         responses: Object.fromEntries(
           [
             ["200", "Active."],

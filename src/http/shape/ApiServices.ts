@@ -2,6 +2,7 @@ import type { BatonConfig } from "../../config/BatonConfig.ts"
 import type { HealthRef } from "../../health/HealthRef.ts"
 import type { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import type { SubsetReader } from "../../registry/subset/SubsetReader.ts"
+import type { Storage } from "../../storage/Storage.ts"
 import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import type { Timers } from "../../shared/Timers.ts"
@@ -20,6 +21,8 @@ export interface ApiServices {
   readonly logs: ShapeLogs["Service"]
   readonly registry: ShapeRegistry["Service"]
   readonly health: HealthRef["Service"]
+  /** The level of what is stored. */
+  readonly level: Storage["Service"]["level"]
   readonly subsets: SubsetReader["Service"]
   readonly conditions: Conditions["Service"]
   readonly resolver: ShapeResolver

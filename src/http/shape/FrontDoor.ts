@@ -27,6 +27,8 @@ interface Arrived {
   readonly operation: Operation
 }
 
+const isVerbose = (query: string): boolean => /(?:^|&)verbose(?:=|&|$)/.test(query)
+
 /** For metrics: must not fail for a query that cannot be parsed. */
 const isLive = (query: string): boolean => /(?:^|&)live=true(?:&|$)/.test(query)
 
@@ -69,6 +71,7 @@ export class FrontDoor {
     const { context, operation, query, request } = arrived
     let parsed: ParsedQuery | undefined
     try {
+      if (operation === "health" && isVerbose(query)) return later(this.verboseHealth(context))
       if (!isOfShape(operation)) return this.simpleAnswer(context, request, operation)
       parsed = this.parser.parse(query)
       const made =
@@ -163,6 +166,34 @@ export class FrontDoor {
       default:
         return replies.text(context, 404, "unspecific", undefined, "Not found")
     }
+  }
+
+  /** The same answer, with what an operator asks for before and after an upgrade. */
+  private verboseHealth(context: ReplyContext): Later["made"] {
+    const { health, level, replies } = this.services
+    return Effect.map(
+      Effect.orElseSucceed(level, () => undefined),
+      (known) => {
+        const { status, body } = healthAnswer(health.current(), health.failure() !== undefined)
+        const storage =
+          known === undefined
+            ? "cannot be read"
+            : {
+                level: known.level,
+                newestLevel: known.newest,
+                rollbackTo: known.oldestRelease,
+                ...(known.because === null ? {} : { notFinalised: known.because }),
+                ...(known.untilMillis === null ? {} : { until: new Date(known.untilMillis).toISOString() })
+              }
+        return replies.text(
+          context,
+          status,
+          "health",
+          jsonType,
+          JSON.stringify({ ...body, release: batonVersion, storage })
+        )
+      }
+    )
   }
 
   /**

@@ -6,6 +6,7 @@ import { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../../registry/subset/SubsetReader.ts"
 import { serverIdentity } from "../../shared/ServerIdentity.ts"
 import { currentTimers } from "../../shared/Timers.ts"
+import { Storage } from "../../storage/Storage.ts"
 import { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import { Metrics } from "../../telemetry/Metrics.ts"
 import { Admission, type AdmissionClass } from "./Admission.ts"
@@ -88,6 +89,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     logs: yield* ShapeLogs,
     registry: yield* ShapeRegistry,
     health: yield* HealthRef,
+    level: (yield* Storage).level,
     subsets: yield* SubsetReader,
     conditions,
     resolver: new ShapeResolver(yield* Inspector, conditions, timers),

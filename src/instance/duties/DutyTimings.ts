@@ -24,3 +24,10 @@ export const aheadValidMillis = 1000
 
 /** How often it is seen whether changes have come, where there is an idle time-out. */
 export const idleLookMillis = 1000
+
+/** How often an instance says in storage that it is there. */
+export const presenceMillis = 10_000
+/** How often the holder of the lock looks whether storage can be finalised, as long as it is not. */
+export const levelLookMillis = 5000
+/** When it last saw somebody older is written down this often, while nothing else changes. */
+export const levelWriteMillis = 60_000

@@ -22,6 +22,8 @@ export interface CheckpointHead {
   readonly lastCommitLsn: string
   readonly positionLsn: string
   readonly source: StreamSource | null
+  /** Of what is stored; the first release did not write it. */
+  readonly level?: number
 }
 
 /** How the head stands in the file: with the number of shapes that must be there. */

@@ -5,6 +5,7 @@ import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { withCopy } from "./CheckpointCopy.ts"
 import { shapeChecksum, shapeOf, type ShapeRow, textChecksum, type TextRow } from "./CheckpointRow.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
+import { unsaidLevel } from "../levels/Levels.ts"
 import {
   CheckpointError,
   checkpointFiles,
@@ -62,6 +63,7 @@ export const loadCheckpoint = (
       )
       if (loaded === undefined) continue
       const { head, shapes } = loaded
+      store.reachLevel(head.level ?? unsaidLevel)
       if (loaded.damaged.length + loaded.missing > 0) {
         const names = yield* fromDisk(() => readShapeNames(paths)).pipe(
           Effect.orElseSucceed(() => new Set<string>())

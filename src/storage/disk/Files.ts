@@ -65,6 +65,20 @@ export const writeWhole = async (disk: Disk, path: string, content: string | Uin
   await disk.rename(temporary, path)
 }
 
+/** The same, and durable when it completes: file and name. */
+export const writeDurably = async (disk: Disk, path: string, content: string): Promise<void> => {
+  const temporary = `${path}.${process.pid}.tmp`
+  const file = await disk.openToWrite(temporary, "empty")
+  try {
+    await writeFully(file, Buffer.from(content), 0)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await disk.rename(temporary, path)
+  await disk.syncDirectory(dirname(path))
+}
+
 /**
  * Makes a directory and those above it that are missing. One after the other: Node's own way never ends below a directory
  * that says that nothing can be there.

@@ -4,6 +4,7 @@ import { frameHeaderBytes, scanFrame } from "../disk/Frame.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
 import { DiskFault, isGone } from "../disk/DiskFault.ts"
 import { allDone, readWhole, syncFile, writeFully, writeWhole } from "../disk/Files.ts"
+import { firstReservedEpoch } from "../levels/Gate.ts"
 import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /**
@@ -22,19 +23,25 @@ import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../
 export interface EpochRecord {
   readonly epoch: number
   readonly previous: JournalEnd | null
+  /** That has opened it, and the highest level that it knows; the first release says neither. */
+  readonly release?: string
+  readonly newest?: number
 }
 
 const fileName = /^([0-9a-f]{8})(\.claim)?$/
+
+/** The number of an epoch that a file belongs to; `undefined` for what is no epoch's. */
+const epochOf = (name: string): number | undefined => {
+  const epoch = parseInt(fileName.exec(name)?.[1] ?? "", 16)
+  return epoch < firstReservedEpoch ? epoch : undefined
+}
 
 const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(paths, epoch)}.claim`
 
 /** The highest number claimed so far, 0 when there is none. */
 export const highestClaim = async (paths: StoragePaths): Promise<number> => {
   let highest = 0
-  for (const name of await paths.disk.list(paths.epochs)) {
-    const match = fileName.exec(name)
-    if (match !== null) highest = Math.max(highest, parseInt(match[1] ?? "0", 16))
-  }
+  for (const name of await paths.disk.list(paths.epochs)) highest = Math.max(highest, epochOf(name) ?? 0)
   return highest
 }
 
@@ -127,8 +134,8 @@ export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<Re
   const numbers: Array<string> = []
   let newer = false
   for (const name of await paths.disk.list(paths.epochs)) {
-    if (!/^[0-9a-f]{8}$/.test(name)) continue
-    const number = parseInt(name, 16)
+    const number = epochOf(name)
+    if (number === undefined || name.endsWith(".claim")) continue
     if (number > epoch) newer = true
     if (number >= epoch) numbers.push(name)
   }
@@ -170,7 +177,9 @@ const recordInJournal = async (paths: StoragePaths, epoch: number): Promise<Epoc
     const frame = scanFrame(start, 0, bytesRead)
     if (frame._tag !== "Frame" || frame.kind !== recordKind.notice) return undefined
     const notice = decodeNotice(start.subarray(frameHeaderBytes, frame.end))
-    return notice.t === "epoch" && notice.epoch === epoch ? { epoch, previous: notice.previous } : undefined
+    if (notice.t !== "epoch" || notice.epoch !== epoch) return undefined
+    const { t: _, ...record } = notice
+    return record
   } finally {
     await file.close()
   }
@@ -199,8 +208,6 @@ export const successor = (
 /** Removes what is older than `epoch`; only for the holder of the newest epoch. */
 export const removeEpochsBefore = async (paths: StoragePaths, epoch: number): Promise<void> => {
   for (const name of await paths.disk.list(paths.epochs)) {
-    const match = fileName.exec(name)
-    if (match !== null && parseInt(match[1] ?? "0", 16) < epoch)
-      await paths.disk.remove(join(paths.epochs, name)).catch(() => {})
+    if ((epochOf(name) ?? Infinity) < epoch) await paths.disk.remove(join(paths.epochs, name)).catch(() => {})
   }
 }

@@ -404,7 +404,13 @@ export class JournalReader {
         at = skipped.next
         continue
       }
-      this.applyFrame(scan.kind, base, at + frameHeaderBytes, scan.end)
+      try {
+        this.applyFrame(scan.kind, base, at + frameHeaderBytes, scan.end)
+      } catch (error) {
+        // It is of a level that this release does not know: here reading ends.
+        this.position = base + at
+        throw error
+      }
       at = scan.end
     }
   }

@@ -2,6 +2,7 @@ import { crc32 } from "node:zlib"
 import { makeDirectories, readWhole, writeFully } from "../disk/Files.ts"
 import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "../records/Message.ts"
+import { levelWithoutLogIndexes } from "../levels/Levels.ts"
 import type { LogFile, Notice } from "../records/Records.ts"
 import type { SegmentFiles } from "../segments/SegmentFiles.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
@@ -34,6 +35,8 @@ interface MovedSegments {
   readonly segments: SegmentFiles
   readonly shapes: Iterable<ShapeState>
   readonly durableWrites: boolean
+  /** Of what is stored: see `levels/Levels.ts`. */
+  readonly level: number
 }
 
 /**
@@ -104,12 +107,12 @@ const writePart = async (
   }
 }
 
-const moveShape = async (
+/** Small chunks of first rows stand in the journal, too. */
+const moveChunks = async (
   options: MovedSegments,
   shape: ShapeState,
   source: Source
-): Promise<Moved | undefined> => {
-  await makeDirectories(options.paths.disk, shapeDir(options.paths, shape.handle))
+): Promise<Moved["chunks"]> => {
   const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
@@ -118,6 +121,16 @@ const moveShape = async (
     await writePart(options, snapshotChunkFile(options.paths, shape.handle, index), content, 0)
     chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
   }
+  return chunks
+}
+
+const moveShape = async (
+  options: MovedSegments,
+  shape: ShapeState,
+  source: Source
+): Promise<Moved | undefined> => {
+  await makeDirectories(options.paths.disk, shapeDir(options.paths, shape.handle))
+  const chunks = await moveChunks(options, shape, source)
   const files: Array<LogFile> = []
   let isNamed = chunks.length === 0
   const tail = shape.tail ?? new ShapeTail()
@@ -131,7 +144,7 @@ const moveShape = async (
         index,
         bytes: 0,
         crc: 0,
-        indexCrc: 0,
+        ...(options.level >= levelWithoutLogIndexes ? {} : { indexCrc: 0 }),
         entries: 0,
         entryBytes: 0,
         endTx: "0",
@@ -146,7 +159,9 @@ const moveShape = async (
     let size = 0
     for (let k = i; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
     const bytes = Buffer.allocUnsafe(size)
-    const rows = Buffer.allocUnsafe((end - i) * indexRowBytes)
+    // One that was begun with an index goes on without: what reads it now does not need one.
+    const isIndexed = before.indexCrc !== undefined && options.level < levelWithoutLogIndexes
+    const rows = Buffer.allocUnsafe(isIndexed ? (end - i) * indexRowBytes : 0)
     let at = 0
     let entryBytes = before.entryBytes
     for (let k = i; k < end; k++) {
@@ -168,18 +183,27 @@ const moveShape = async (
               isFirst
             )
           : writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
-      writeIndexRow(rows, k - i, tail.txHigh(k), tail.txLow(k), tail.op(k), start, before.bytes + at - start)
+      if (isIndexed)
+        writeIndexRow(
+          rows,
+          k - i,
+          tail.txHigh(k),
+          tail.txLow(k),
+          tail.op(k),
+          start,
+          before.bytes + at - start
+        )
       entryBytes += length
     }
     if (before.entries === 0) isNamed = false
     const log = logChunkFile(options.paths, shape.handle, before.index)
     await writePart(options, log, bytes.subarray(0, at), before.bytes)
-    await writePart(options, `${log}.idx`, rows, before.entries * indexRowBytes)
+    if (isIndexed) await writePart(options, `${log}.idx`, rows, before.entries * indexRowBytes)
     current = {
       index: before.index,
       bytes: before.bytes + at,
       crc: crc32(bytes.subarray(0, at), before.crc),
-      indexCrc: crc32(rows, before.indexCrc),
+      ...(isIndexed ? { indexCrc: crc32(rows, before.indexCrc) } : {}),
       entries: before.entries + end - i,
       entryBytes,
       endTx: String(tail.tx(end - 1)),

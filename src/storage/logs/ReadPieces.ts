@@ -3,7 +3,7 @@ import type { PieceSource } from "../../shared/Pieces.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { FileIntegrity } from "../disk/FileIntegrity.ts"
 import { filePieces, pieceBytes, wholeFile } from "./FilePieces.ts"
-import { indexRowBytes, positionAfter } from "./LogFileIndex.ts"
+import { positionAfter } from "./LogFileSearch.ts"
 import { endOfMessage, markedLength, writeMessage } from "../records/Message.ts"
 import type { LogFile } from "../records/Records.ts"
 import type { LogPlan } from "./ReadPlan.ts"
@@ -78,9 +78,7 @@ async function* piecesOf(
   if (file !== undefined) {
     const path = logChunkFile(source.paths, handle, file.index)
     await source.integrity.check(path, file)
-    await source.integrity.check(`${path}.idx`, { bytes: file.entries * indexRowBytes, crc: file.indexCrc })
-    const index = await source.integrity.open(`${path}.idx`)
-    const position = await startIn(index, file, after)
+    const position = await startIn(await source.integrity.open(path), file, after)
     for await (const piece of filePieces(source.integrity, path, position, file.bytes, buffer)) {
       first = false
       yield piece
@@ -154,11 +152,11 @@ async function* largeEntry(
   if (ending.length > 0) yield ending.written
 }
 
-const startIn = async (index: DiskFile, file: LogFile, after: LogOffset): Promise<number> => {
+const startIn = async (open: DiskFile, file: LogFile, after: LogOffset): Promise<number> => {
   try {
-    return (await positionAfter(index, file.entries, after)) ?? file.bytes
+    return await positionAfter(open, file.bytes, after)
   } finally {
-    await index.close()
+    await open.close()
   }
 }
 

@@ -28,10 +28,10 @@ export interface LogFile {
   readonly index: number
   /** Length of the file: the entries joined with commas. */
   readonly bytes: number
-  /** CRC-32 of the file, and of the index beside it. */
+  /** CRC-32 of the file. */
   readonly crc: number
-  readonly indexCrc: number
-  /** Number of entries, i.e. of rows in the index file beside it. */
+  /** CRC-32 of the index beside it; absent where there is none, see `LogFileIndex.ts`. */
+  readonly indexCrc?: number
   readonly entries: number
   /** Sum of the entries' own lengths: what chunk boundaries are decided by. */
   readonly entryBytes: number
@@ -44,9 +44,17 @@ export interface LogFile {
 
 export type Notice =
   /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
-  | { readonly t: "epoch"; readonly epoch: number; readonly previous: JournalEnd | null }
+  | {
+      readonly t: "epoch"
+      readonly epoch: number
+      readonly previous: JournalEnd | null
+      readonly release?: string
+      readonly newest?: number
+    }
   /** First record of any other segment: the one before it ends at `end`, and not where its bytes seem to end. */
   | { readonly t: "segment"; readonly end: number }
+  /** What follows may be of this level, which `release` has raised: a reader that does not know it must not read on. */
+  | { readonly t: "level"; readonly level: number; readonly release: string }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
   | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
   /** The slot is of no use any more: the next holder of the lock makes a new one, and then writes the source again. */

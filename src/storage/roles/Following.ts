@@ -1,4 +1,5 @@
 import type { PollResult } from "../journal/JournalReader.ts"
+import { StorageTooNew } from "../levels/StorageTooNew.ts"
 import { idlePollMillis, readAgainMillis } from "../StorageTimings.ts"
 import type { Askers } from "./Askers.ts"
 import type { JournalReading } from "./JournalReading.ts"
@@ -101,7 +102,9 @@ export class Following {
     } catch (error) {
       context.complaints.about(
         "reading",
-        `Cannot read the journal in ${context.paths.root}: ${String(error)}. Trying again.`
+        error instanceof StorageTooNew
+          ? `The journal in ${context.paths.root} is read no further. ${error.message}`
+          : `Cannot read the journal in ${context.paths.root}: ${String(error)}. Trying again.`
       )
       return "failed"
     }

@@ -4,6 +4,7 @@ import type { EngineOptions } from "../EngineOptions.ts"
 import { JournalReader } from "../journal/JournalReader.ts"
 import { RecentBytes } from "../journal/RecentBytes.ts"
 import { type LoadedStorage, loadStorage, type SegmentEnds } from "../LoadStorage.ts"
+import { ownLevels } from "../levels/Levels.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import { SegmentFiles } from "../segments/SegmentFiles.ts"
 import { SegmentProofs } from "../segments/SegmentProofs.ts"
@@ -52,6 +53,7 @@ export class StorageContents {
     return new ShapeStore({
       waiters,
       chunkBytesThreshold: options.chunkBytesThreshold,
+      newestLevel: (options.levels ?? ownLevels).newest,
       onDropped,
       onDisorder
     })

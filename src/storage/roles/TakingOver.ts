@@ -1,5 +1,7 @@
+import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { Steps } from "../../telemetry/Steps.ts"
 import { createLayout } from "../disk/StorageDir.ts"
+import { ownLevels } from "../levels/Levels.ts"
 import { claimEpoch, type EpochRecord, publishEpoch, withdrawClaim } from "../journal/Epochs.ts"
 import type { Askers } from "./Askers.ts"
 import type { JournalReading } from "./JournalReading.ts"
@@ -25,7 +27,7 @@ export class TakingOver {
   /** The epoch that was published; `undefined` when the lock was lost before. */
   async run(certainty: Certainty, steps: Steps): Promise<EpochRecord | undefined> {
     const { context, reading } = this
-    const { contents, paths } = context
+    const { contents, options, paths } = context
     const { holdsLock } = certainty
     if (!(await holdsLock())) return undefined
     steps.done("lock")
@@ -48,10 +50,12 @@ export class TakingOver {
       return undefined
     }
     steps.done("lock")
-    await publishEpoch(paths, { epoch, previous })
+    const { newest } = options.levels ?? ownLevels
+    const record = { epoch, previous, release: batonVersion, newest }
+    await publishEpoch(paths, record)
     steps.done("epoch")
     await reading.close()
-    return { epoch, previous }
+    return record
   }
 
   async close(): Promise<void> {

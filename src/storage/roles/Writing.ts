@@ -1,7 +1,11 @@
 import { FreshLook } from "../../shared/Coalesce.ts"
+import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { pause } from "../../shared/Timers.ts"
 import type { TakenOver } from "../EngineOptions.ts"
 import { nameLostShapes } from "../checkpoint/LostShapes.ts"
+import { closeGate } from "../levels/Gate.ts"
+import { type LevelRecord, writeLevelRecord } from "../levels/LevelFile.ts"
+import { gatedLevel, ownLevels } from "../levels/Levels.ts"
 import { type EpochRecord, highestClaim, secureEpoch } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
 import type { Notice } from "../records/Records.ts"
@@ -58,6 +62,9 @@ export class Writing {
     const { contents, options, paths, warn } = this.context
     if (options.durableWrites) this.secured = this.secure()
     writer.notice({ t: "epoch", ...record })
+    // Nobody else will ever read it.
+    if (options.removeOnClose)
+      this.write({ t: "level", level: (options.levels ?? ownLevels).newest, release: batonVersion })
     // Readers elsewhere may believe in the shapes of the checkpoint that is gone.
     if (contents.lacksCheckpoint) {
       this.write({ t: "purged", reason: "the checkpoint is missing" })
@@ -74,6 +81,19 @@ export class Writing {
     for (const shape of contents.store.all()) shape.dirty = true
     writer.flush()
     return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
+  }
+
+  /**
+   * Raises the level of what is stored: from now on writes what releases below `to` cannot read. False when another instance
+   * has taken over meanwhile. Each step may be done again after a crash; nothing of the new level is written before all are done.
+   */
+  async raiseLevel(to: number, record: LevelRecord): Promise<boolean> {
+    const { contents, paths } = this.context
+    if (await this.isFenced()) return false
+    if (to >= gatedLevel) await closeGate(paths)
+    await writeLevelRecord(paths, record)
+    if (to > contents.store.level) this.write({ t: "level", level: to, release: batonVersion })
+    return this.settled()
   }
 
   /** Writes a notice and applies it. */

@@ -4,6 +4,8 @@ import { type ShapeDefinition, shapeIdentity } from "../../shapes/ShapeDefinitio
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { PendingItems } from "./PendingItems.ts"
 import { RecentXids } from "./RecentXids.ts"
+import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
+import { StorageTooNew } from "../levels/StorageTooNew.ts"
 import type { Notice } from "../records/Records.ts"
 import { ShapeState } from "./ShapeState.ts"
 import { ShapeTail } from "./ShapeTail.ts"
@@ -40,6 +42,8 @@ export class ShapeStore {
   private mark = 0
   private touched: Array<ShapeState> = []
 
+  /** The level of what is stored, see `levels/Levels.ts`: the highest that anything stored has spoken of. */
+  level: number = unsaidLevel
   nextId = 1
   source: StreamSource | undefined = undefined
   /** The source's slot was found to be of no use. */
@@ -54,6 +58,7 @@ export class ShapeStore {
   /** Entries of this segment, and of those before it, stand in log files. */
   movedSegment = 0
 
+  private readonly newestLevel: number
   private readonly waiters: Waiters
   private readonly chunkBytesThreshold: number
   private readonly onDropped: (shape: ShapeState, reason: string) => void
@@ -64,11 +69,14 @@ export class ShapeStore {
   constructor(options: {
     readonly waiters: Waiters
     readonly chunkBytesThreshold: number
+    /** The highest level that this release reads. */
+    readonly newestLevel?: number
     readonly onDropped?: (shape: ShapeState, reason: string) => void
     /** Entries came that do not follow those that the shape has, so it was dropped. */
     readonly onDisorder?: (shape: ShapeState) => void
   }) {
     this.waiters = options.waiters
+    this.newestLevel = options.newestLevel ?? ownLevels.newest
     this.chunkBytesThreshold = options.chunkBytesThreshold
     this.onDropped = options.onDropped ?? (() => {})
     this.onDisorder = options.onDisorder ?? (() => {})
@@ -166,11 +174,20 @@ export class ShapeStore {
     shape.recount(this.chunkBytesThreshold)
   }
 
+  /** What follows may be of this level. Throws `StorageTooNew` where this release does not know it. */
+  reachLevel(level: number, release?: string): void {
+    if (level > this.newestLevel) throw new StorageTooNew(level, this.newestLevel, release)
+    if (level > this.level) this.level = level
+  }
+
   /** Applies a notice that was read from, or just written to, the journal. */
   apply(notice: Notice): void {
     switch (notice.t) {
       case "epoch":
       case "segment":
+        return
+      case "level":
+        this.reachLevel(notice.level, notice.release)
         return
       case "source":
         this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }

@@ -17,6 +17,8 @@ import {
   type SubsetSnapshot,
   SubsetUnavailable
 } from "../../../src/registry/subset/SubsetReader.ts"
+import { StorageEngine } from "../../../src/storage/StorageEngine.ts"
+import { Storage } from "../../../src/storage/Storage.ts"
 import { ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
 import { FakeStore } from "./FakeStore.ts"
 
@@ -94,6 +96,17 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
           })
         ),
         Layer.succeed(ShapeRegistry, store.registry),
+        Layer.mock(Storage)({
+          // Nothing asks it anything here.
+          engine: Object.create(StorageEngine.prototype) as StorageEngine,
+          level: Effect.succeed({
+            level: 2,
+            newest: 3,
+            oldestRelease: "0.1.0",
+            because: "an older release may still be brought back",
+            untilMillis: Date.UTC(2026, 0, 2)
+          })
+        }),
         Layer.mock(Inspector)({
           table: (schema, name) =>
             Effect.suspend(() =>

@@ -1,0 +1,275 @@
+import { randomUUID } from "node:crypto"
+import { Context, Deferred, Effect, Latch, Layer } from "effect"
+import { Config } from "../../config/BatonConfig.ts"
+import { duties } from "../../health/Duties.ts"
+import { isWanted } from "../../lock/LockKey.ts"
+import { AdminPool } from "../../postgres/connection/Pools.ts"
+import { startDuty } from "../../shared/Duty.ts"
+import { batonVersion } from "../../shared/ServerIdentity.ts"
+import { type DiskFault, fromDisk } from "../../storage/disk/DiskFault.ts"
+import { readEpochs } from "../../storage/journal/Epochs.ts"
+import { isGateClosed } from "../../storage/levels/Gate.ts"
+import { decideLevel, type LevelDecision } from "../../storage/levels/LevelDecision.ts"
+import {
+  forgetFinaliseRequest,
+  isFinaliseRequested,
+  type LevelRecord,
+  readLevelRecord,
+  writeLevelRecord
+} from "../../storage/levels/LevelFile.ts"
+import { newestLevelOf, ownLevels, releaseOf, unsaidLevel } from "../../storage/levels/Levels.ts"
+import { Instances, removePresence, writePresence } from "../../storage/levels/Presence.ts"
+import { StorageTooNew } from "../../storage/levels/StorageTooNew.ts"
+import { Storage } from "../../storage/Storage.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import { levelLookMillis, levelWriteMillis, presenceMillis } from "./DutyTimings.ts"
+
+/**
+ * Keeps upgrades possible in both directions: says in storage that this instance is there and what it can read, and, while it
+ * holds the lock, raises the level of what is stored when nobody needs the lower one any more (`storage/levels`).
+ */
+export class StorageLevels extends Context.Service<
+  StorageLevels,
+  {
+    /** The lock is held, or waited for, on this connection: others can tell it from that of a release that says nothing. */
+    readonly connected: (backendPid: number) => Effect.Effect<void>
+    /** The duty of whoever holds the lock and streams. */
+    readonly whileActive: Effect.Effect<never>
+    /** Fails when what is stored has become too new for this release, which then cannot go on. */
+    readonly tooNew: Effect.Effect<never, StorageTooNew>
+  }
+>()("baton/instance/duties/StorageLevels") {
+  static readonly layer = Layer.effect(
+    StorageLevels,
+    Effect.gen(function* () {
+      const config = yield* Config
+      const { engine } = yield* Storage
+      const admin = yield* AdminPool
+      const tooNew = yield* Deferred.make<never, StorageTooNew>()
+      const presence = new OwnPresence(engine)
+      const isShared = config.storage !== "memory"
+      const changed = yield* Latch.make(false)
+
+      const complain = (what: string) =>
+        Effect.catch(({ message }: DiskFault) =>
+          Effect.sync(() => {
+            engine.complaints.about(
+              what,
+              `${what} failed: ${message}. It is tried again; storage is not finalised meanwhile, and nothing else depends on it.`
+            )
+            return undefined
+          })
+        )
+
+      const say = Effect.gen(function* () {
+        yield* changed.close
+        yield* fromDisk(() => presence.say()).pipe(complain("Saying that this instance is there"))
+        const said = yield* fromDisk(() => readLevelRecord(engine.paths)).pipe(
+          complain("Reading the level of storage")
+        )
+        if (said !== undefined && said.level > ownLevels.newest)
+          yield* Deferred.fail(
+            tooNew,
+            new StorageTooNew(said.level, ownLevels.newest, said.raisedBy ?? undefined)
+          )
+        yield* Effect.raceFirst(Effect.sleep(presenceMillis), changed.await)
+      })
+      if (isShared) {
+        yield* startDuty(duties.presence, Effect.forever(say))
+        yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(() => presence.remove())))
+      }
+
+      const wanting = Effect.map(
+        admin.query<{ readonly pid: number }>(
+          `SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l WHERE ${isWanted(config.slotName)}`
+        ),
+        (rows) => rows.map(({ pid }) => Number(pid))
+      )
+      const { rollbackFloor } = config
+      const whileActive = Effect.suspend(() => {
+        const work = new LevelWork(engine, presence, {
+          windowMillis: config.rollbackWindowMillis,
+          drainMillis: config.shutdownGraceMillis,
+          floor: rollbackFloor === undefined ? undefined : (newestLevelOf(rollbackFloor) ?? ownLevels.oldest)
+        })
+        const look = Effect.gen(function* () {
+          if (work.isDone) return yield* Effect.never
+          const news = yield* wanting.pipe(
+            // Without an answer nothing is decided; others say that the database does not answer.
+            Effect.orElseSucceed(() => undefined),
+            Effect.flatMap((pids) =>
+              pids === undefined ? Effect.undefined : fromDisk(() => work.look(pids))
+            ),
+            complain("Looking whether storage can be finalised")
+          )
+          if (news !== undefined) yield* Effect.logInfo(news)
+          yield* Effect.sleep(levelLookMillis)
+        })
+        return Effect.forever(look)
+      })
+
+      return StorageLevels.of({
+        connected: (backendPid) =>
+          Effect.suspend(() => {
+            presence.backendPid = backendPid
+            return Effect.asVoid(changed.open)
+          }),
+        whileActive: isShared ? whileActive : Effect.never,
+        tooNew: Deferred.await(tooNew)
+      })
+    })
+  )
+}
+
+/** What this process says of itself, under a name that no other one has. */
+class OwnPresence {
+  readonly name = randomUUID()
+  backendPid: number | null = null
+  private beat = 0
+  private readonly engine: StorageEngine
+
+  constructor(engine: StorageEngine) {
+    this.engine = engine
+  }
+
+  /** Where there is no storage yet, nobody looks. */
+  async say(): Promise<void> {
+    const { paths } = this.engine
+    if ((await paths.disk.stat(paths.root)) === undefined) return
+    const { backendPid } = this
+    await writePresence(paths, this.name, {
+      release: batonVersion,
+      ...ownLevels,
+      backendPid,
+      beat: this.beat++
+    })
+  }
+
+  remove(): Promise<void> {
+    return removePresence(this.engine.paths, this.name)
+  }
+}
+
+/** The looks of one turn as holder of the lock. */
+class LevelWork {
+  isDone = false
+  private readonly engine: StorageEngine
+  private readonly presence: OwnPresence
+  private readonly settings: {
+    readonly windowMillis: number
+    readonly drainMillis: number
+    readonly floor: number | undefined
+  }
+  private readonly instances: Instances
+  private record: LevelRecord | undefined
+  private wroteMillis = -Infinity
+  /** Connections without a name at the last look: one that has just been made may not have said who it is. */
+  private silentBefore: ReadonlySet<number> = new Set()
+
+  constructor(engine: StorageEngine, presence: OwnPresence, settings: LevelWork["settings"]) {
+    this.engine = engine
+    this.presence = presence
+    this.settings = settings
+    this.instances = new Instances(engine.paths, engine.timers.nowMillis)
+  }
+
+  /** Looks once, with the backends that hold the lock or wait for it. What is to be said about it, where that is new. */
+  async look(wanting: ReadonlyArray<number>): Promise<string | undefined> {
+    const { engine, presence } = this
+    const { paths, store, writing } = engine
+    if (writing === undefined) return undefined
+    const now = engine.timers.epochMillis()
+    const before = this.record ?? (await this.firstRecord(now))
+    const others = await this.instances.others(presence.name)
+    const named = new Set([presence.backendPid, ...others.map(({ backendPid }) => backendPid)])
+    const silent = new Set(wanting.filter((pid) => !named.has(pid)))
+    const lastSeen: Record<number, number> = { ...before.lastSeen }
+    for (const { newest } of others) if (newest < ownLevels.newest) lastSeen[newest] = now
+    if ([...silent].some((pid) => this.silentBefore.has(pid))) lastSeen[unsaidLevel] = now
+    this.silentBefore = silent
+    const stored = Math.max(store.level, before.level)
+    const decision = decideLevel({
+      stored,
+      isGateClosed: await isGateClosed(paths),
+      own: ownLevels,
+      floor: this.settings.floor,
+      participants: others,
+      silent: silent.size,
+      lastSeen,
+      sinceMillis: before.sinceMillis,
+      nowMillis: now,
+      windowMillis: this.settings.windowMillis,
+      drainMillis: this.settings.drainMillis,
+      isForced: await isFinaliseRequested(paths)
+    })
+    return this.follow(decision, { ...before, level: stored, lastSeen }, now)
+  }
+
+  /** What storage says; whose turn it was before this one is a sight, too. */
+  private async firstRecord(now: number): Promise<LevelRecord> {
+    const { paths } = this.engine
+    const known = (await readLevelRecord(paths)) ?? {
+      level: this.engine.store.level,
+      raisedBy: null,
+      raisedAtMillis: null,
+      sinceMillis: now,
+      lastSeen: {},
+      holds: null
+    }
+    const epochs = await readEpochs(paths, 0)
+    const previous = epochs.at(-1)?.previous?.epoch
+    const holder = epochs.find(({ epoch }) => epoch === previous)
+    if (holder === undefined) return known
+    const newest = holder.newest ?? unsaidLevel
+    return newest >= ownLevels.newest ? known : { ...known, lastSeen: { ...known.lastSeen, [newest]: now } }
+  }
+
+  private async follow(
+    decision: LevelDecision,
+    record: LevelRecord,
+    now: number
+  ): Promise<string | undefined> {
+    const { paths, writing } = this.engine
+    switch (decision._tag) {
+      case "Newest":
+        await this.write({ ...record, holds: null })
+        await forgetFinaliseRequest(paths)
+        this.isDone = true
+        return undefined
+      case "Raise": {
+        const raised = {
+          ...record,
+          level: decision.to,
+          raisedBy: batonVersion,
+          raisedAtMillis: now,
+          holds: null
+        }
+        if ((await writing?.raiseLevel(decision.to, raised)) !== true) return undefined
+        this.record = raised
+        return `Storage is finalised: it has level ${decision.to} from now on. Releases before ${releaseOf(decision.to) ?? batonVersion} refuse to start on it; going back to them takes an empty ELECTRIC_STORAGE_DIR.`
+      }
+      case "Hold": {
+        const { because, untilMillis = null } = decision
+        const isNews = record.holds?.because !== because
+        await this.write({ ...record, holds: { because, untilMillis } })
+        if (!isNews) return undefined
+        const until = untilMillis === null ? "" : ` until ${new Date(untilMillis).toISOString()}`
+        return `Storage keeps level ${record.level}, which releases from ${releaseOf(record.level)} on can take over${until}: ${because}. Nothing is to be done; "baton finalise" ends it sooner.`
+      }
+    }
+  }
+
+  /** Only what is news, and from time to time when somebody older was seen last. */
+  private async write(record: LevelRecord): Promise<void> {
+    const { before, now } = { before: this.record, now: this.engine.timers.nowMillis() }
+    this.record = record
+    const isSame =
+      before !== undefined &&
+      before.level === record.level &&
+      before.holds?.because === record.holds?.because &&
+      now - this.wroteMillis < levelWriteMillis
+    if (isSame || (await this.engine.isFenced())) return
+    await writeLevelRecord(this.engine.paths, record)
+    this.wroteMillis = now
+  }
+}

@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { afterAll, assert, beforeAll, describe, it, onTestFinished } from "vitest"
+import { eventually } from "../../testing/Eventually.ts"
+import { patient } from "../../testing/Load.ts"
+import { createDatabase } from "../../testing/postgres/Database.ts"
+import { requestLog } from "../../testing/readers/ShapeLog.ts"
+import { type OldRelease, unpackRelease } from "../../testing/releases/Releases.ts"
+import { startService } from "../../testing/services/Service.ts"
+
+/** What `/v1/health?verbose` says of storage. */
+interface Told {
+  readonly release: string
+  readonly storage: {
+    readonly level: number
+    readonly newestLevel: number
+    readonly rollbackTo: string
+    readonly notFinalised?: string
+    readonly until?: string
+  }
+}
+
+const told = async (url: string): Promise<Told> =>
+  (await (await fetch(`${url}/v1/health?verbose`)).json()) as Told
+
+describe("the first release and this one", () => {
+  let old: OldRelease
+  beforeAll(async () => {
+    old = await unpackRelease("0.1.0")
+  })
+  afterAll(() => old[Symbol.dispose]())
+
+  it(
+    "take over from each other until storage is finalised; then the first one refuses, and handles stay",
+    { timeout: patient(240_000) },
+    async () => {
+      const database = await createDatabase()
+      const storageDir = mkdtempSync(path.join(tmpdir(), "baton-finalising-"))
+      onTestFinished(async () => {
+        await database.drop()
+        rmSync(storageDir, { recursive: true, force: true })
+      })
+      await database.query("CREATE TABLE items (id int PRIMARY KEY, v int); INSERT INTO items VALUES (1, 1)")
+      const common = { database, storageDir, env: { BATON_SHUTDOWN_GRACE: "1s" } }
+      const params = { table: "items" }
+      const first = await startService({ ...common, entry: old.entry })
+      const created = await requestLog(first.url, params, { offset: "-1" })
+      const handle = created.handle ?? ""
+      let offset = created.offset ?? ""
+      let rows = 1
+      /** A row more, which a client that was at the end gets from this instance under the handle that it has. */
+      const goOn = async (url: string) => {
+        rows++
+        await database.query(`INSERT INTO items VALUES (${rows}, ${rows})`)
+        await eventually(`row ${rows}`, async () => {
+          const answer = await requestLog(url, params, { offset, handle }, { live: true })
+          assert.strictEqual(answer.status, 200)
+          assert.strictEqual(answer.handle, handle)
+          offset = answer.offset ?? offset
+          return answer.messages.some(({ value }) => value?.["id"] === String(rows))
+        })
+      }
+
+      await using second = await startService({ ...common, until: "waiting" })
+      await first.stop()
+      await second.until("active")
+      await goOn(second.url)
+      await second.untilLogged(
+        /Storage keeps level 2, which releases from 0\.1\.0 on can take over until .*brought back/
+      )
+      const before = await told(second.url)
+      assert.deepStrictEqual([before.storage.level, before.storage.rollbackTo], [2, "0.1.0"])
+      assert.match(before.storage.notFinalised ?? "", /brought back/)
+      assert.approximately(Date.parse(before.storage.until ?? ""), Date.now() + 86_400_000, 600_000)
+
+      // Back, and there again: an operator's word does not count while the first release is there.
+      const third = await startService({ ...common, entry: old.entry, until: "waiting" })
+      const asked = await startService({ ...common, arguments: ["finalise"], until: false })
+      await asked.untilLogged(/It waits: an instance is there that does not say which release it is/)
+      asked.signal("SIGKILL")
+      await asked.ended
+      assert.strictEqual((await told(second.url)).storage.level, 2)
+      await third.stop("SIGKILL")
+
+      // Its connection is gone; nothing else has to be waited for.
+      await second.untilLogged(/Storage is finalised: it has level 3 .*Releases before 0\.2\.0 refuse/)
+      const after = await told(second.url)
+      assert.deepStrictEqual(after.storage, { level: 3, newestLevel: 3, rollbackTo: "0.2.0" })
+      const again = await startService({ ...common, arguments: ["finalise"], until: false })
+      assert.strictEqual((await again.ended).code, 0, again.logs())
+      assert.match(again.logs(), /finalised: it has level 3/)
+
+      const refused = await startService({ ...common, entry: old.entry, until: false })
+      assert.strictEqual((await refused.ended).code, 1, refused.logs())
+      assert.match(refused.logs(), /"use Baton >= 0\.2\.0"/)
+      await goOn(second.url)
+
+      await using fourth = await startService({ ...common, until: "waiting" })
+      await second.stop()
+      await fourth.until("active")
+      await goOn(fourth.url)
+      const all = await requestLog(fourth.url, params, { offset: "-1", handle })
+      assert.strictEqual(all.handle, handle)
+    }
+  )
+})
