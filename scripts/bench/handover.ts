@@ -104,7 +104,7 @@ const handOver = async (
       )
   )
   for (const follower of followers) await follower.start()
-  // One more may be committed already, and its answer on the way: whoever began at the end need not be told of it.
+  // One more may be committed already, and its answer on the way: a follower that began at the end need not be told of it.
   const since = beats.last + 1
   const began = nowMillis()
   await sleep(calmMillis)

@@ -107,7 +107,7 @@ const serve = Effect.fnUntraced(function* (https: boolean) {
   yield* Effect.andThen(announce(start), runUntil(stop)).pipe(Effect.provide(service))
 })
 
-/** The last line of a service that cannot run: as the log has it, so that whoever watches the log for errors sees it. */
+/** The last line of a service that cannot run: as the log has it, so that an operator who watches the log for errors sees it. */
 const lastLine = (message: string): string => {
   const event = {
     date: new Date(systemTimers.epochMillis()),

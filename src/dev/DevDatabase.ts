@@ -114,7 +114,7 @@ const join = async (options: DevDatabaseOptions): Promise<Joined> => {
           release()
           if (!(await anyoneIn(users))) await stopPostmaster(server.pid)
         }).catch(() => {
-          // Whoever holds the lock for so long is the one that has to stop Postgres then.
+          // The process that holds the lock for so long is the one that has to stop Postgres then.
         })
     }
   })

@@ -43,7 +43,7 @@ export const afterTurn = (
   facts: { readonly wasActive: boolean; readonly everActive: boolean; readonly delayMillis: number }
 ): AfterTurn => {
   if (Exit.isSuccess(exit))
-    // Whoever was frozen may find that it is fenced off, and that nothing has happened for long, at the same moment.
+    // An instance that was frozen may find that it is fenced off, and that nothing has happened for long, at the same moment.
     return exit.value === "idle" && facts.wasActive
       ? { _tag: "Sleep", event: "slept" }
       : { _tag: "Begin", event: "lockLost" }

@@ -5,7 +5,7 @@ import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import { schemaFileReader } from "../storage/SchemaFiles.ts"
 import { storagePaths } from "../storage/disk/StorageDir.ts"
 
-/** What whoever held the lock last has kept in the storage directory. */
+/** What the last active instance has kept in the storage directory. */
 export const schemaMemoryLayer = Layer.effect(
   SchemaMemory,
   Effect.map(Config, ({ replicationStreamId, storageDir }) => {

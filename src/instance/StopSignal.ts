@@ -6,7 +6,7 @@ type StopReaction = "drain" | "ignore" | "exit"
 
 /**
  * A terminal sends SIGINT to the whole process group, and `npm` sends it on to its child as well: one Ctrl-C arrives
- * twice, milliseconds apart. Whoever presses it again on purpose needs longer than this.
+ * twice, milliseconds apart. An operator who presses it again on purpose needs longer than this.
  */
 export const sameSignalMillis = 1_000
 

@@ -196,7 +196,7 @@ class Holding {
     })
   }
 
-  /** The stream, and the duties of whoever holds the lock beside it. */
+  /** The stream, and the duties of the active instance beside it. */
   private streamAndLookAfter(session: RegistrySession): Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const { actors, connection, engine } = this

@@ -2,7 +2,7 @@ import { quoteIdentifier, quoteTable, type TableName } from "./Identifiers.ts"
 
 /**
  * The SQL that gives a role what this service needs of it, as messages, log and the page "The database role" have it.
- * One statement each, with a semicolon. Whoever runs it has to be a superuser, or own what it names.
+ * One statement each, with a semicolon. The operator who runs it has to be a superuser, or own what it names.
  */
 
 /** For the connection that streams. */

@@ -8,7 +8,7 @@ export const unchangedToastLength = -2
  *
  * Column `i` is the UTF-8 text `buffer[starts[i] .. starts[i] + lengths[i]]`, produced by the type's output
  * function; `lengths[i]` may also be `nullLength` or `unchangedToastLength`. The arrays may be longer than
- * `columnCount` and are reused for the next row: whoever keeps a tuple past the call copies it.
+ * `columnCount` and are reused for the next row: a reader that keeps a tuple past the call copies it.
  */
 export interface Tuple {
   buffer: Buffer

@@ -9,7 +9,7 @@ const noConstants: ReadonlyArray<string> = []
 
 /**
  * A definition in little memory: there is one for every shape, and nearly all of it is that of many others. What is
- * shared stands in the template; whoever asks for the whole is given a new object with the same content.
+ * shared stands in the template; a caller that asks for the whole is given a new object with the same content.
  */
 export interface PackedDefinition {
   readonly template: DefinitionTemplate

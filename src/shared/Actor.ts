@@ -5,14 +5,14 @@ import { type DutyDied, type DutyPolicy, reportDeath } from "./Duty.ts"
  * A fiber that owns a state, and does what it is asked to do, one message after the other. Others read the state, and ask
  * for changes of it; they make none.
  *
- * A message that comes while the fiber has nothing else to do is handled at once, on the stack of whoever asks: between an
+ * A message that comes while the fiber has nothing else to do is handled at once, on the stack of the caller: between an
  * actor and its supervisor nothing waits for the event loop. That is why the inbox is no `Queue`, whose readers are woken by
  * the scheduler.
  */
 export interface Actor {
   /**
-   * Completes with what comes of the message. Whoever is interrupted meanwhile takes the message back: it is never begun, or
-   * is interrupted. After the end of the actor there is no state to guard, and messages are handled by whoever sends them.
+   * Completes with what comes of the message. A caller that is interrupted meanwhile takes the message back: it is never begun, or
+   * is interrupted. After the end of the actor there is no state to guard, and messages are handled by their senders.
    */
   readonly ask: <A, E, R>(message: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /**
@@ -78,7 +78,7 @@ export const startActor = Effect.fnUntraced(function* (
     return Effect.sync(() => (wake = undefined))
   })
 
-  /** The supervisor hears of it before whoever has asked does. */
+  /** The supervisor hears of it before the caller does. */
   const die = (cause: Cause.Cause<unknown>) =>
     Effect.map(reportDeath(policy, cause), (died) => {
       if (died === undefined) return

@@ -8,7 +8,7 @@ interface Flight<A> {
 }
 
 /**
- * Runs work at most once at a time per key: whoever asks while it runs gets its result. It belongs to the scope, or where
+ * Runs work at most once at a time per key: a caller that asks while it runs gets its result. It belongs to the scope, or where
  * there is none to nobody, and never to its first caller: one that goes away does not take it from the others.
  */
 export class SingleFlight<A, E> {
@@ -95,7 +95,7 @@ export class FreshLook<A> {
 
 /**
  * `FreshLook` of an Effect. However many ask, there is at most one look in `spacingMillis`: nobody can make it a storm by
- * asking again and again, and whoever is alone does not wait. A look runs to its end even if nobody waits for it any longer.
+ * asking again and again, and a single caller does not wait. A look runs to its end even if nobody waits for it any longer.
  */
 export const makeFreshLook = <A, E>(look: Effect.Effect<A, E>, spacingMillis = 0): Effect.Effect<A, E> => {
   let run: <B>(effect: Effect.Effect<B>) => Promise<B> = Effect.runPromise

@@ -6,7 +6,7 @@ import { Cause, Clock, Data, Deferred, Effect, FiberSet, type Scope } from "effe
  * `beginAgain`  it begins anew after a pause, however often
  * `letGo`       its work is done by others, later or dearer
  * `endTurn`     without it this instance must not go on as the holder of the lock
- * `endProcess`  without it this process is of no use: whoever started it starts another one
+ * `endProcess`  without it this process is of no use: the service manager starts another one
  */
 export type AfterDeath = "beginAgain" | "letGo" | "endTurn" | "endProcess"
 

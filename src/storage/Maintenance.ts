@@ -177,8 +177,8 @@ export class Maintenance {
   }
 
   /**
-   * Files of the journal that nobody reads from now on: those before `first`, where a new instance begins, whoever has left
-   * them behind, and those that stand outside of what counts, because their writer was fenced off.
+   * Files of the journal that nobody reads from now on: those before `first`, where a new instance begins, whichever writer has
+   * left them behind, and those that stand outside of what counts, because their writer was fenced off.
    */
   private async doomSegments(first: number): Promise<void> {
     const { paths, segments, timers, writer } = this.engine

@@ -9,8 +9,8 @@ import type { StorageEngine } from "./StorageEngine.ts"
 const rememberedDoubts = 1000
 
 /**
- * What failures to read a shape come to. Damage costs the shape, and so does what cannot be read each time: whoever asks
- * again is told to start over. Anything else is an error for this reader alone, who may come again.
+ * What failures to read a shape come to. Damage costs the shape, and so does what cannot be read each time: a client
+ * that asks again is told to start over. Anything else is an error for this reader alone, who may come again.
  */
 export class ShapeFailures {
   private readonly engine: StorageEngine

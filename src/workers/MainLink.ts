@@ -21,7 +21,7 @@ export interface Listener {
 /**
  * The main process as a worker sees it: its state, and what can be asked of it. When it is not heard of for some
  * seconds, questions fail, and the state becomes `waiting`: this process can go on with the shapes there are, and
- * whoever balances load learns that new ones are not made.
+ * a load balancer learns that new ones are not made.
  */
 export class MainLink {
   readonly state: SubscriptionRef.SubscriptionRef<HealthState>

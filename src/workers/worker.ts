@@ -144,7 +144,7 @@ const post = (message: ToMain): void => {
 // A terminal and a service manager send their signals to all processes of a service: the main process decides.
 process.on("SIGTERM", () => {})
 process.on("SIGINT", () => {})
-// The main process is gone, and with it whoever makes the journal and the shapes.
+// The main process is gone, which makes the journal and the shapes.
 process.on("disconnect", () => process.exit(0))
 let link: MainLink | undefined
 process.on("message", (raw) => {

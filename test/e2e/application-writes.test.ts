@@ -200,7 +200,7 @@ describe("after a request, an application can write to a table", () => {
           const [query, init] = queryOf(table)
           const { body, status } = await get(query, init)
           const here = major < 18 ? (kind.before18 ?? kind.status) : kind.status
-          // Stored columns are in the stream since Postgres 18; whoever leaves them out has the others.
+          // Stored columns are in the stream since Postgres 18; a client that leaves them out has the others.
           const expected =
             major < 18 && /GENERATED/.test(kind.ddl) && !query.includes("columns=") ? 400 : here
           assert.strictEqual(status, expected, `${request}: ${body}`)

@@ -215,7 +215,7 @@ describe("a waiting instance", () => {
     const held = [ask(active, position, items, true), ask(waiting, position, items, true)]
     await db().query("UPDATE items SET v = v + 1 WHERE id = 4")
     for (const place of [active, waiting]) place.wire.restore()
-    // Whoever is active now: clients of both are told of what happened meanwhile, under the same handle.
+    // Whichever instance is active now: clients of both are told of what happened meanwhile, under the same handle.
     for (const answer of await Promise.all(held)) {
       assert.strictEqual(answer.status, 200)
       assert.strictEqual(answer.handle, position.handle)
@@ -230,7 +230,7 @@ describe("a waiting instance", () => {
     await waiting.service?.stop()
     waiting.service = undefined
     const position = await endOf(active)
-    // Whoever could write stands still, and keeps the lock.
+    // The holder, which alone could write, stands still and keeps the lock.
     active.service?.signal("SIGSTOP")
     onTestFinished(() => active.service?.signal("SIGCONT"))
     const before = treeDigest(storageDir)

@@ -117,7 +117,7 @@ describe("a transaction that is open when the slot is made", () => {
       )
       assert.deepStrictEqual(await first.health(), { status: 202, body: '{"status":"starting"}' })
       assert.strictEqual((await ask(first.url, { table: "items" })).status, 503)
-      // Postgres notices the death of whoever waits: the next one gets the lock, and waits in its turn.
+      // Postgres notices the death of the holder while it waits: the next one gets the lock, and waits in its turn.
       await first.stop("SIGKILL")
       const second = await start()
       await second.untilLogged(/Acquired the lock/)

@@ -223,7 +223,7 @@ const watch = (world: World, instances: ReadonlyArray<TestService>) => {
     Promise.all(health),
     changing
   ])
-  // Whoever stops it sees the failure; an attack that fails may end before.
+  // The test that stops it sees the failure; an attack that fails may end before.
   watching.catch(() => {})
   return {
     /** At least one change has come since the call. */

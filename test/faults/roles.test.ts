@@ -246,7 +246,7 @@ describe("row level security", () => {
             `ALTER TABLE "public"."docs" NO FORCE ROW LEVEL SECURITY;`
         )
       )
-      // Policies of a partition do not count for whoever asks the partitioned table, in Postgres as here.
+      // Policies of a partition do not count for a client that asks for the partitioned table, in Postgres as here.
       const whole = await ask(service.url, { table: "parts" })
       assert.strictEqual(whole.body.match(/"operation":"insert"/g)?.length, 2)
 

@@ -108,7 +108,7 @@ describe("a condition that only Postgres can evaluate", () => {
       )
       assert.isBelow(took, patient(othersMillis))
       assert.isBelow(memory, 1000)
-      // Whoever was dropped is right again at once.
+      // Shapes that were dropped are right again at once.
       for (const i of [0, shapes - 1]) {
         const where = `to_tsvector('simple', t) @@ 'w${i}'`
         const expected = await database.query("SELECT FROM bulk WHERE t LIKE $1", [`w${i} %`])

@@ -91,7 +91,7 @@ describe("storage that cannot be written", () => {
         const answers = await Promise.all([active.health(), waiting.health()])
         return [active, waiting].find((_, i) => answers[i]?.status === 200)
       })
-      // Whoever is active makes the shape anew, the other one follows.
+      // The active instance makes the shape anew, the other one follows.
       for (const service of [next, next === active ? waiting : active]) {
         await eventually("the old handle to be refused, and the row to be there", async () => {
           const old = await ask(service.url, { table: "items", handle: handle ?? "", offset: "0_0" })

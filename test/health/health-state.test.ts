@@ -51,7 +51,7 @@ const step = (world: World, event: HealthEvent): World => {
   const next = transition(world.state, event)
   assert.isNotNull(next, `${event} can happen in ${JSON.stringify(world)}`)
   const state = next ?? world.state
-  // Whoever is demoted or stopped closes its connection, and the lock goes with it.
+  // An instance that is demoted or stopped closes its connection, and the lock goes with it.
   const gaveUp = event === "fenced" || state === "draining" || state === "stopped"
   return {
     state,
@@ -178,7 +178,7 @@ describe("health states", () => {
     )
   })
 
-  it("are looked up in this table by whoever answers requests, and not listed elsewhere", () => {
+  it("are looked up in this table by what answers requests, and not listed elsewhere", () => {
     const src = path.resolve(import.meta.dirname, "../../src")
     const listed = new RegExp(`[=!]== "(?:${healthStates.join("|")})"`)
     for (const folder of ["http", "metrics", "workers"])

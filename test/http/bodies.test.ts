@@ -16,7 +16,7 @@ import { FakeStore } from "./support/FakeStore.ts"
 import { activate, apiLayer } from "./support/harness.ts"
 
 const target = "/v1/shape?table=items&offset=-1"
-/** Refused by what the body says, and by nothing else: so whoever answers this has read it. */
+/** Refused by what the body says, and by nothing else: so a service that answers this has read it. */
 const body = '{"columns":["nothing"]}'
 const wasRead = /must include all primary key columns, missing: id/
 

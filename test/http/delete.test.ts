@@ -46,7 +46,7 @@ const contract = Effect.fnUntraced(function* (
   yield* eventually(() => asked.at(-1)?.headers["authorization"] === "slow", "the hook is asked")
   leaving.abort()
   yield* Effect.promise(() => left)
-  assert.strictEqual(store.shapes.size, 1, "whoever has left deletes nothing")
+  assert.strictEqual(store.shapes.size, 1, "a client that has left deletes nothing")
 
   const both = yield* Effect.all([statusOf(remove("ada")), statusOf(remove("ada", { body: "{}" }))], {
     concurrency: "unbounded"

@@ -83,7 +83,7 @@ describe("what the catalogue was asked before the stream began", () => {
     )
   )
 
-  it.live("tells what it has brought to light to whoever begins to listen", () =>
+  it.live("tells what it has brought to light to the session that begins to listen", () =>
     inSession(
       Effect.gen(function* () {
         const { ahead, tell } = looking(Effect.void)

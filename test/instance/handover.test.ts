@@ -383,27 +383,30 @@ describe("handover in virtual time", () => {
     assert.strictEqual(client.refetches, 1)
   })
 
-  handover("a slot that cannot be streamed from is replaced once, whoever gets the lock", async (world) => {
-    const { old, next, client } = await pair(world)
-    const { server } = world
-    server.commit(server.begin(world.rows(1)), 0, true)
-    await world.until("a new slot", () => server.slotsMade === 2, 15_000)
-    await world.until("somebody streams", () => server.slot?.activePid !== undefined, 15_000)
-    world.insert(1)
-    await world.advance(15_000)
-    const active = old.state === "active" ? old : next
-    const waiting = old === active ? next : old
-    await world.assertWhole(active, client)
-    assert.strictEqual(client.refetches, 1)
-    // The other one has seen the old slot fail as well, and leaves the new one alone.
-    active.shutdown()
-    await becomes(world, waiting, "active")
-    world.insert(1)
-    await world.advance(300)
-    await world.assertWhole(waiting, client)
-    assert.strictEqual(client.refetches, 1)
-    assert.strictEqual(server.slotsMade, 2)
-  })
+  handover(
+    "a slot that cannot be streamed from is replaced once, whichever instance gets the lock",
+    async (world) => {
+      const { old, next, client } = await pair(world)
+      const { server } = world
+      server.commit(server.begin(world.rows(1)), 0, true)
+      await world.until("a new slot", () => server.slotsMade === 2, 15_000)
+      await world.until("somebody streams", () => server.slot?.activePid !== undefined, 15_000)
+      world.insert(1)
+      await world.advance(15_000)
+      const active = old.state === "active" ? old : next
+      const waiting = old === active ? next : old
+      await world.assertWhole(active, client)
+      assert.strictEqual(client.refetches, 1)
+      // The other one has seen the old slot fail as well, and leaves the new one alone.
+      active.shutdown()
+      await becomes(world, waiting, "active")
+      world.insert(1)
+      await world.advance(300)
+      await world.assertWhole(waiting, client)
+      assert.strictEqual(client.refetches, 1)
+      assert.strictEqual(server.slotsMade, 2)
+    }
+  )
 
   handover(
     "asleep: it gives up its connections when nothing happens, and a request wakes it",
@@ -478,15 +481,18 @@ describe("handover in virtual time", () => {
     await world.until("the server knows", () => world.server.lockQueue.length === 0, 5)
   })
 
-  handover("storage that does not exist yet is made by whoever gets the lock, not before", async (world) => {
-    const foreign = world.server.connect({ name: "foreign", process: new Gate(), network: new Gate() })
-    world.server.waitForLock(foreign)
-    const first = await started(world, "first", "waiting")
-    await world.advance(5000)
-    assert.deepStrictEqual(world.listing(), [])
-    assert.strictEqual((await world.ask(first, new Client(1).target())).status, 503)
-    world.server.end(foreign, "closed")
-    await becomes(world, first, "active")
-    await world.assertServes(first, await world.client(first, 1))
-  })
+  handover(
+    "storage that does not exist yet is made by the instance that gets the lock, not before",
+    async (world) => {
+      const foreign = world.server.connect({ name: "foreign", process: new Gate(), network: new Gate() })
+      world.server.waitForLock(foreign)
+      const first = await started(world, "first", "waiting")
+      await world.advance(5000)
+      assert.deepStrictEqual(world.listing(), [])
+      assert.strictEqual((await world.ask(first, new Client(1).target())).status, 503)
+      world.server.end(foreign, "closed")
+      await becomes(world, first, "active")
+      await world.assertServes(first, await world.client(first, 1))
+    }
+  )
 })

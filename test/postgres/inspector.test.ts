@@ -371,7 +371,7 @@ describe("a change in the catalogue", () => {
     )
   )
 
-  it.live("is told once, whoever finds it", () =>
+  it.live("is told once, whichever look finds it", () =>
     withInspector((inspector) =>
       Effect.gen(function* () {
         const changes = yield* collect(inspector)

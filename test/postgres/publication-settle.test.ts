@@ -85,7 +85,7 @@ const openAcross = (fix: Fixture) =>
     const later = yield* fix.session
     yield* run(later, "BEGIN; INSERT INTO items VALUES (103)")
     yield* run(writer, "COMMIT")
-    yield* Fiber.join(settling) // whoever began later may still be open
+    yield* Fiber.join(settling) // a transaction that began later may still be open
     const snapshot = ids(yield* sql("SELECT id FROM items"))
     yield* run(later, "COMMIT")
     yield* sql("INSERT INTO items VALUES (104)")

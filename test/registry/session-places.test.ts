@@ -62,7 +62,7 @@ describe("places for sessions", () => {
     assert.strictEqual(scene.held, "bcd")
   })
 
-  it("are not given to whoever does not wait any more", () => {
+  it("are not given to a query that does not wait any more", () => {
     const scene = new Scene(1, 1)
     scene.takeAll("a", "x")
     const withdraw = scene.take("b", "x")
@@ -86,7 +86,7 @@ describe("places for sessions", () => {
     assert.strictEqual(scene.held, "abcdes")
     scene.takeAll("tuvw", "small")
     scene.places.makeRoom()
-    assert.deepStrictEqual(scene.ended, ["f", "e", "d"], "half of six stay whoever waits")
+    assert.deepStrictEqual(scene.ended, ["f", "e", "d"], "half of six stay, whatever waits")
     scene.release("e")
     scene.release("d")
     // What is short now is not ended, however many wait.

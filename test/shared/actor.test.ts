@@ -80,7 +80,7 @@ describe("an actor", () => {
     })
   )
 
-  it.effect("acts for whoever asks, with what that one has", () =>
+  it.effect("acts for its caller, with what the caller has", () =>
     Effect.gen(function* () {
       const said: Array<string> = []
       const actor = yield* startActor(policy)
@@ -97,7 +97,7 @@ describe("an actor", () => {
   )
 
   it.effect(
-    "dies of a mistake: its supervisor hears of it first, then whoever asked, and it lives again",
+    "dies of a mistake: its supervisor hears of it first, then the caller, and it lives again",
     () => {
       const said: Array<string> = []
       return Effect.gen(function* () {

@@ -305,7 +305,7 @@ describe("checkpoint", () => {
     assert.isAbove(readdirSync(left.meta).length, 1, "there is no half of a transaction to take back")
     const before = readdirSync(left.meta)
     assert.deepStrictEqual((await load(left)).tables, ["kept"])
-    assert.deepStrictEqual(readdirSync(left.meta), before, "whoever reads writes nothing")
+    assert.deepStrictEqual(readdirSync(left.meta), before, "a reader writes nothing")
   })
 
   it("one that is being written is waited for", async () => {

@@ -63,7 +63,7 @@ it("a full disk holds up what is durable, and nothing else; what was written mea
     await engine.release(500)
     assert.isBelow(performance.now() - began, patient(5000))
     disk.isFull = false
-    // What was not durable comes again from Postgres, to whoever is next.
+    // What was not durable comes again from Postgres, to the next writer.
     await follower.takeOver()
     const left = changes(await readAll(follower, shape, snapshotEnd)).length
     assert.isBelow(left, 40)

@@ -132,7 +132,7 @@ describe("what the writer of the journal calls durable", () => {
   })
 })
 
-describe("whoever takes over", () => {
+describe("an instance that takes over", () => {
   it("makes nothing count before its epoch is there to stay", async () => {
     for (const meeting of [
       { operation: "sync", path: /epochs\/0+1$/ },

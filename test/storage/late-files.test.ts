@@ -164,7 +164,7 @@ const late = async (timers: Timers) => {
   return { ...made, shape }
 }
 
-describe("whoever takes over while even files that are opened are seen late", () => {
+describe("an instance that takes over while even files that are opened are seen late", () => {
   it("looks again until storage has what Postgres was told is safe", async () => {
     const { follower, said, shape, disk } = await late(systemTimers)
     setTimeout(() => (disk.isFrozen = false), 700)

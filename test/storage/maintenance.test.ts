@@ -291,7 +291,7 @@ describe("maintenance", () => {
     assert.isAbove(engine.oldestSegment, 1)
   })
 
-  it("whoever was fenced off while it moved a segment spoils nothing that has been moved since", async () => {
+  it("a writer that was fenced off while it moved a segment spoils nothing that has been moved since", async () => {
     const path = directory()
     const zombie = await open(path, { chunkBytesThreshold: 1 << 20 })
     await zombie.takeOver()

@@ -157,7 +157,7 @@ for (const [who, follows] of [
       assert.strictEqual(logs.readNow(shape, snapshotEnd)?._tag, "Dropped")
     })
 
-    it("wake whoever waits when there is more, when the shape is gone, and when the time is over", async () => {
+    it("wake a waiting reader when there is more, when the shape is gone, and when the time is over", async () => {
       const { drop, logs, reader, shapeNamed, write } = await settingOf(follows)
       const shape = await shapeNamed("a")
       const reasons: Array<WakeReason> = []
@@ -184,7 +184,7 @@ for (const [who, follows] of [
       assert.strictEqual(reader.waiters.count, 0)
     })
 
-    it("let go of whoever is gone", async () => {
+    it("let go of a reader that is gone", async () => {
       const { logs, reader, shapeNamed, write } = await settingOf(follows)
       const shape = await shapeNamed("a")
       const woken: Array<string> = []

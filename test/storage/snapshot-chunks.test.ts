@@ -36,7 +36,7 @@ describe("finished snapshot chunks", () => {
       return found.body as Uint8Array
     }
     const inJournal = createShape(engine, "journal")
-    // Whoever had the shape made is not remembered: only what is asked for again is worth keeping.
+    // The read of the client that had the shape made is not remembered: only what is asked for again is worth keeping.
     for (let i = 0; i < 2; i++) assert.strictEqual(Buffer.from(bodyNow(inJournal) ?? []).toString(), entries)
     assert.strictEqual(bodyNow(inJournal), bodyNow(inJournal))
 

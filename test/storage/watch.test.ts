@@ -25,7 +25,7 @@ const turns = async (): Promise<void> => {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe("whoever watches a log", () => {
+describe("a reader that watches a log", () => {
   it("hears of what comes right after the look, with nothing in between", async () => {
     const { engine, shape, watch, woken } = await setting()
     assert.isObject(watch())

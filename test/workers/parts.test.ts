@@ -105,7 +105,7 @@ describe("a worker that ends", () => {
 })
 
 describe("what many clients have settled", () => {
-  it.effect("one at a time; whoever asks gets one that began after that, shared with others", () =>
+  it.effect("one at a time; a caller gets one that began after it asked, shared with others", () =>
     Effect.gen(function* () {
       const rounds: Array<Deferred.Deferred<void>> = []
       const ask = makeFreshLook(

@@ -23,7 +23,7 @@ export class CatalogueAhead {
   private readonly inspector: Pick<Inspector["Service"], "readAgain" | "onChange">
   private readonly timers: Timers
   private look: Look | undefined
-  /** What the look has brought to light, for whoever begins to listen after it. */
+  /** What the look has brought to light, for the session, which begins to listen after it. */
   private changes: Array<TableChange> | undefined
 
   constructor(inspector: Pick<Inspector["Service"], "readAgain" | "onChange">, timers: Timers) {

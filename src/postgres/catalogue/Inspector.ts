@@ -15,7 +15,7 @@ import type { TableInfo } from "./TableInfo.ts"
  *
  * Answers come from memory as long as nothing called them into question. When they are in question and the database
  * cannot be asked, or does not answer within a second, the remembered answer is given all the same: an outage must not take existing shapes from their
- * readers. A table that was never seen, nor by whoever was here before (`SchemaMemory`), then fails with the `PgError`.
+ * readers. A table that was never seen, nor by an instance before this one (`SchemaMemory`), then fails with the `PgError`.
  * Tables that do not exist are looked for each time.
  */
 export class Inspector extends Context.Service<

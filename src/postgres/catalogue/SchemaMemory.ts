@@ -5,7 +5,7 @@ import type { TableInfo } from "./TableInfo.ts"
 export interface RememberedSchema {
   /** Descriptions of tables that have shapes. */
   readonly tables: Effect.Effect<ReadonlyArray<TableInfo>>
-  /** Types, operators and functions, in the form in which whoever keeps them has given them; `undefined` when unknown. */
+  /** Types, operators and functions, in the form in which their keeper has given them; `undefined` when unknown. */
   readonly types: Effect.Effect<unknown>
 }
 

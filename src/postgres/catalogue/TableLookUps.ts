@@ -25,9 +25,9 @@ const newestVersionNum = 180000
 interface LookUpServices {
   readonly database: Queryable
   readonly cache: TableCache
-  /** What whoever was here before knew. */
+  /** What the active instance before this one knew. */
   readonly before: RememberedSchema
-  /** Whoever asks the database has one of these. */
+  /** A look-up has one of these while it asks the database. */
   readonly turns: Semaphore.Semaphore
   readonly share: SingleFlight<TableInfo | undefined, PgError>
 }
@@ -144,7 +144,7 @@ export class TableLookUps {
           )
         )
       )
-      // The question goes on for whoever comes next.
+      // The question goes on for the next caller.
       const impatient = Effect.andThen(
         Effect.sleep(patienceMillis),
         Effect.flatMap(this.recall(memory), (remembered) =>

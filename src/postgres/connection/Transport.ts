@@ -238,7 +238,7 @@ const offersTls = (socket: net.Socket): Promise<boolean> =>
       socket.off("data", onData)
       socket.off("error", onError)
       socket.off("close", onClose)
-      // Nothing may be lost between the answer and whoever reads next.
+      // Nothing may be lost between the answer and the next reader of the socket.
       socket.pause()
     }
     const onData = (answer: Buffer) => {

@@ -27,7 +27,7 @@ const limits = (lockTimeoutMillis: number): TransactionOptions => ({
 /** Tries again what lost against another session: a deadlock, or the same row of the catalogue. */
 const conflictRetries = 2
 
-/** One transaction on one table. What fails is an answer for whoever waits for that table. */
+/** One transaction on one table. What fails is an answer for the clients that wait for that table. */
 const alter = (
   { pool, lockTimeoutMillis }: AlterTarget,
   table: NamedTable,

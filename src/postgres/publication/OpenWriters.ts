@@ -6,7 +6,7 @@ import type { Queryable } from "../connection/SessionPool.ts"
  * Why a new member of a publication needs a wait. What a transaction wrote to the table before ALTER PUBLICATION …
  * ADD TABLE committed is not sent, however late the transaction commits: a change is published or not by the catalogue
  * at its place in the WAL. A snapshot taken while such a transaction is open does not see its rows either, so they would
- * be lost. Once it has ended every snapshot sees them; whoever begins to write later is sent in full.
+ * be lost. Once it has ended every snapshot sees them; a transaction that begins to write later is sent in full.
  *
  * The transactions to wait for hold ROW EXCLUSIVE on the table, or on a partition, until they end, and had their xid when
  * the table was published. The bound is an xid that was *assigned* after that: the xmax of a snapshot is one more

@@ -20,7 +20,7 @@ const defaultRemovalGraceMillis = 3_600_000
 const defaultLockTimeoutMillis = 5000
 
 /**
- * The publication of the replication stream, and the tables in it. For the active instance only: whoever does not hold
+ * The publication of the replication stream, and the tables in it. For the active instance only: one that does not hold
  * the lock must not call what alters.
  *
  * Tables are added when a shape needs them and their replica identity is set to FULL, on the leaves of a partitioned

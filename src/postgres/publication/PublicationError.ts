@@ -4,7 +4,7 @@ import type { TableName } from "../Identifiers.ts"
 import { privilegeAdvice } from "../errors/PrivilegeAdvice.ts"
 
 const reasons = [
-  /** The table could not be locked in time to change it. Heals when whoever holds it is done. */
+  /** The table could not be locked in time to change it. Heals when the transaction that holds it is done. */
   "lockTimeout",
   /** A transaction that was writing to the table when it was published is still open. Heals when it ends. */
   "openTransaction",
@@ -77,7 +77,7 @@ const lockTimedOut = (): PublicationError =>
 export const tableChanged = (table: TableName): PublicationError =>
   publicationError("tableChanged", `Database table "${shown(table)}" was changed or dropped meanwhile`)
 
-/** What a failed statement on a table means for whoever waits for that table. */
+/** What a failed statement on a table means for the clients that wait for that table. */
 export const fromPgError = (table: TableName, error: PgError): PublicationError => {
   const words =
     error.serverMessage === undefined

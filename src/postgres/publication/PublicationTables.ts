@@ -107,7 +107,7 @@ export class PublicationTables {
       }
       const altered = needsWork(plan)
       if (altered) yield* this.alter(publication, state, plan)
-      // When a table that is a member already was added nobody knows: whoever writes to it now may have begun before.
+      // When a table that is a member already was added nobody knows: a transaction that writes to it now may have begun before.
       if (!this.ledger.isSettled(state.oid) && this.ledger.boundOf(state.oid) === undefined) {
         const bound = yield* Effect.mapError(boundOfWriters(this.pool), (error) => fromPgError(state, error))
         this.ledger.setBound(state.oid, bound)

@@ -42,7 +42,7 @@ export class Reconciler {
       const problems = this.vanished(inUse, states)
       const removed: Array<number> = []
       for (const state of states) {
-        // Whoever is just making a shape of it looks after the table; what was read of it may be old already.
+        // The request that is just making a shape of it looks after the table; what was read of it may be old already.
         if (ledger.touchedSince(state.oid, begun) && !refusesWrites(state)) {
           if (needsWork(planTable(publication, state, mode, false))) this.options.lookSoon()
         } else if (inUse.has(state.oid)) {

@@ -63,7 +63,7 @@ const storedColumns = `
       WITH RECURSIVE above AS (${above}) SELECT FROM above WHERE ${publishes}
     ))`
 
-/** What can be a reason at all. Whoever makes a shape waits for the query, and planning it takes longer than its run. */
+/** What can be a reason at all. A client that makes a shape waits for the query, and planning it takes longer than its run. */
 interface PossibleRefusals {
   readonly serverVersionNum: number
   /** Another publication has a table with a column list. */

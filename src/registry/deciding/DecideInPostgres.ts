@@ -86,7 +86,7 @@ export const readyToDecide = (
           concurrency: "unbounded",
           discard: true
         }).pipe(
-          // Whoever asks finds out, and has it tried again.
+          // The first question finds out, and has it tried again.
           Effect.ignore
         )
     return Effect.void

@@ -15,7 +15,7 @@ interface Prepared {
 
 /**
  * What a waiting instance can make ready of the work of the active one: the conditions of the shapes it follows, compiled
- * and indexed, by table. It need not be complete, nor up to date, since whoever takes it puts that right, which costs
+ * and indexed, by table. It need not be complete, nor up to date, since the session that takes it puts that right, which costs
  * little; compiling ten thousand conditions when the first change has already come would hold up every client.
  */
 export class PreparedRoutes {

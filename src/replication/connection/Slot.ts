@@ -61,7 +61,7 @@ const functionForSnapshot = "pg_log_standby_snapshot"
  * Fails with a kind whose recovery is `recreateSlot` when Postgres has given the slot up: `dropSlot`, then call this
  * again.
  *
- * A backend that ends frees its locks a moment before its slot, so whoever gets the lock may still find the slot in use:
+ * A backend that ends frees its locks a moment before its slot, so the next holder may still find the slot in use:
  * it waits for that instead of giving the lock back.
  */
 export const ensureSlot = (

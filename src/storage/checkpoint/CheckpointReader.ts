@@ -155,7 +155,7 @@ const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefi
     )
   )
 
-/** Other work gets its turn meanwhile: whoever asks for this instance's health is not to wait for a hundred thousand shapes. */
+/** Other work gets its turn meanwhile: a client that asks for this instance's health is not to wait for a hundred thousand shapes. */
 const readAll = async (db: DatabaseSync): Promise<Content | undefined> => {
   db.exec("BEGIN")
   const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")

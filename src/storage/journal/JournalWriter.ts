@@ -311,7 +311,7 @@ export class JournalWriter {
   }
 
   /**
-   * Before a record or transaction, never after one: whoever is told of the new segment must have dealt with all that
+   * Before a record or transaction, never after one: a follower that is told of the new segment must have dealt with all that
    * stands in the old one.
    */
   private rotateIfFull(): void {

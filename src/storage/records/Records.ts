@@ -100,8 +100,8 @@ export type Notice =
   /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */
   | { readonly t: "position"; readonly lsn: string; readonly xids?: ReadonlyArray<number> }
   /**
-   * Transactions that concerned no shape. They are never sent again, and may still be invisible to snapshots: whoever
-   * makes a shape next has to know of them.
+   * Transactions that concerned no shape. They are never sent again, and may still be invisible to snapshots: the writer
+   * that makes the next shape has to know of them.
    */
   | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
 

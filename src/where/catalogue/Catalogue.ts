@@ -116,7 +116,7 @@ export const makeTypeCatalogue = (
         current = loaded
       })
     )
-    /** Whoever does not wait for the end of it leaves it to the next one. */
+    /** A caller that does not wait for the end of it leaves it to the next one. */
     const load = Effect.map(loads.join("", loading), ({ value }) => value)
     let recalled: { readonly from: unknown; readonly catalogue: TypeCatalogue } | undefined
     const recall = Effect.map(earlier, (data) => {

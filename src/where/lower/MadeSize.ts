@@ -201,7 +201,7 @@ class MadeSize {
       const { constants, plan } = lowerExpression(this.catalogue, part)
       return "k" in plan.root ? constants[plan.root.k] : undefined
     } catch (failure) {
-      // Whoever compiles the whole says so, if it is ever reached.
+      // The compiler of the whole says so, if it is ever reached.
       if (failure instanceof Refusal) return undefined
       throw failure
     }

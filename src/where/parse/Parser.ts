@@ -47,7 +47,7 @@ export const replacedParsers = (): number => replaced
 const replaceParser = (): void => {
   replaced++
   loading ??= load().finally(() => (loading = undefined))
-  // Whoever waits for it sees the failure; without anybody the next one tries again.
+  // A caller that waits for it sees the failure; without one the next caller tries again.
   loading.catch(() => {})
 }
 
@@ -126,7 +126,7 @@ const forms = new BoundedMap<string, ReturnType<typeof templateOf>>(
 
 /**
  * `parseCondition`, but of a clause whose like was parsed before only the literals are looked at: the parser takes a
- * tenth of a millisecond, and memory. Places of errors are those of the other clause then; whoever is refused asks
+ * tenth of a millisecond, and memory. Places of errors are those of the other clause then; a caller that is refused asks
  * `parseCondition`.
  */
 export const parseLikeBefore = (text: string, limits: Limits): ParsedExpression => {

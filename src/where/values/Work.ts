@@ -2,7 +2,7 @@ import { aboveLimit, standardLimits } from "../../config/Limits.ts"
 import { EvaluationError, Undecided } from "./Failure.ts"
 
 /**
- * What the evaluation at hand may still cost. Whoever evaluates a clause sets it, and every operation that can loop or
+ * What the evaluation at hand may still cost. The evaluator of a clause sets it, and every operation that can loop or
  * whose result can grow pays before it begins; what costs no more than a comparison is free. A step is about what one
  * character costs in a loop: some ten nanoseconds. One evaluation runs at a time, so this is the state of the module.
  */

@@ -373,7 +373,7 @@ class Drama {
     this.world.insert(...tables)
     await this.world.advance(300)
     for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
-    // Whoever is not stopping becomes active when it is the last one.
+    // An instance that is not stopping becomes active when it is the last one.
     const rest = this.members.filter((each) => !each.isStopping)
     for (const each of rest.slice(1)) each.shutdown()
     await this.recover()
@@ -397,7 +397,7 @@ class Drama {
     )
   }
 
-  /** Like a client that tries until it has everything, whoever it has to ask. */
+  /** Like a client that tries until it has everything, whichever instance it has to ask. */
   private async finish(at: Member, client: Client): Promise<void> {
     for (let tries = 0; ; tries++) {
       const reply = await this.world.ask(at, client.target())

@@ -5,7 +5,7 @@ import type { TestClock } from "effect/testing"
 const busy = /^(FSReq|CloseReq|FileHandleCloseReq|Immediate)/
 const quietTurns = 3
 
-/** Completes when no file operation and no callback is under way any more: whoever is left waits for time to pass. */
+/** Completes when no file operation and no callback is under way any more: what is left waits for time to pass. */
 export const settled = async (): Promise<void> => {
   for (let quiet = 0; quiet < quietTurns;) {
     await new Promise((resolve) => setImmediate(resolve))
@@ -60,7 +60,7 @@ export class VirtualTime {
     return this.clock.currentTimeMillisUnsafe()
   }
 
-  /** The clock for whoever stands behind the gate. */
+  /** The clock for the instance behind the gate. */
   clockBehind(gate: Gate): Clock.Clock {
     const { clock } = this
     return {
@@ -92,7 +92,7 @@ export class VirtualTime {
     })
   }
 
-  /** Runs `work` after `millis`, whoever is frozen. */
+  /** Runs `work` after `millis`, whichever instances are frozen. */
   after(millis: number, work: () => void): void {
     Effect.runFork(Effect.andThen(this.sleep(millis), Effect.sync(work)))
   }
