@@ -7,6 +7,8 @@ import { patient } from "../../testing/Load.ts"
 import { createDatabase } from "../../testing/postgres/Database.ts"
 import { requestLog } from "../../testing/readers/ShapeLog.ts"
 import { type OldRelease, unpackRelease } from "../../testing/releases/Releases.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { readLevelRecord, writeLevelRecord } from "../../src/storage/levels/LevelFile.ts"
 import { startService } from "../../testing/services/Service.ts"
 
 /** What `/v1/health?verbose` says of storage. */
@@ -102,6 +104,17 @@ describe("the first release and this one", () => {
       await goOn(fourth.url)
       const all = await requestLog(fourth.url, params, { offset: "-1", handle })
       assert.strictEqual(all.handle, handle)
+
+      // A release that is yet to come has finalised it: this one goes no further, and says which one is needed.
+      const paths = storagePaths(storageDir, database.streamId)
+      const known = await readLevelRecord(paths)
+      if (known === undefined) throw new Error("storage says nothing of its level")
+      await writeLevelRecord(paths, { ...known, level: 9, raisedBy: "9.9.9" })
+      const late = await startService({ ...common, until: false })
+      for (const service of [fourth, late]) {
+        assert.strictEqual((await service.ended).code, 1, service.logs())
+        assert.match(service.logs(), /finalised by Baton 9\.9\.9.*Start Baton 9\.9\.9 or a newer one/)
+      }
     }
   )
 })
