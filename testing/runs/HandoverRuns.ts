@@ -8,6 +8,7 @@ import { startBalancer } from "../services/Balancer.ts"
 import { type Instances, makeInstances, type Place } from "../services/Instances.ts"
 import type { Random } from "../Random.ts"
 import { type RecordingClient, startClient } from "../readers/RecordingClient.ts"
+import { LogFollower } from "../readers/LogFollower.ts"
 import { connectForText, selectText } from "../postgres/RowText.ts"
 import { createTables } from "./WriteLoad.ts"
 import { startWriteLoadThread } from "./WriteLoadThread.ts"
@@ -16,6 +17,8 @@ export const handoverKinds = [
   "upgrade",
   "killActive",
   "killWaiting",
+  "killTakeover",
+  "killDraining",
   "freeze",
   "cutDatabase",
   "blackHole",
@@ -37,6 +40,8 @@ export interface HandoverOptions {
   readonly kinds: ReadonlyArray<HandoverKind>
   readonly instances: number
   readonly clients: number
+  /** Readers of the bare protocol beside them, each of a shape of its own as long as there are so many. Default: none. */
+  readonly followers?: number
   readonly shapes: number
   readonly perSecond: number
   /** `BATON_WAL_SENDER_TIMEOUT`: freezes and partitions last longer than this. */
@@ -55,6 +60,9 @@ export interface HandoverReport {
   /** Signal (or fault) to the first `active` of another instance, and the longest silence at any client meanwhile. */
   readonly events: ReadonlyArray<{
     readonly kind: HandoverKind
+    /** What the active instance ran before, and what it ran afterwards: see `entryOf`. */
+    readonly from: string | undefined
+    readonly to: string | undefined
     readonly takeoverMillis: number | undefined
     readonly silenceMillis: number
   }>
@@ -71,6 +79,8 @@ interface FollowedShape {
   readonly table: string
   readonly columns: string
   readonly client: RecordingClient
+  /** The handle that it was first seen with. */
+  handle?: string | undefined
 }
 
 /**
@@ -121,21 +131,29 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     if (!response.ok) throw new Error(`The shape of ${table} could not be made: ${response.status} ${body}`)
     return { table, columns, client: startClient({ url: balancer.url, params, versionColumn: "v" }) }
   }
+  const shapeOf = (i: number) => {
+    const shape = i % options.shapes
+    return {
+      table: tables[shape % tables.length] ?? "",
+      columns: columnChoices[Math.floor(shape / tables.length) % columnChoices.length] ?? "",
+      replica: shape < tables.length * columnChoices.length ? "default" : "full"
+    }
+  }
   const followed: Array<FollowedShape> = []
   for (let i = 0; i < options.clients; i++) {
-    const shape = i % options.shapes
-    followed.push(
-      await follow(
-        tables[shape % tables.length] ?? "",
-        columnChoices[Math.floor(shape / tables.length) % columnChoices.length] ?? "",
-        shape < tables.length * columnChoices.length ? "default" : "full"
-      )
-    )
+    const { columns, replica, table } = shapeOf(i)
+    followed.push(await follow(table, columns, replica))
   }
+  const raw = Array.from({ length: options.followers ?? 0 }, (_, i) => ({
+    ...shapeOf(i),
+    follower: new LogFollower({ url: balancer.url, params: { ...shapeOf(i) }, versionColumn: "v" }).start()
+  }))
 
   const judge = (shape: FollowedShape): void => {
     const { client, columns, table } = shape
     const name = `${table} (${columns}, ${client.shape.handle} at ${client.shape.lastOffset})`
+    shape.handle ??= client.shape.handle
+    if (shape.handle !== client.shape.handle) problems.push(`${name}: its handle was ${shape.handle}`)
     for (const problem of client.ledger.problems.splice(0)) problems.push(`${name}: ${problem}`)
     for (const { body, status, url } of client.failures)
       problems.push(`${name}: ${status} ${body} for ${url}`)
@@ -166,6 +184,24 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       session = await connectForText(options.databaseUrl)
     })
     for (const shape of followed) await untilEqual(shape)
+    for (const { columns, follower, table } of raw) {
+      const expected = await selectText(session, `SELECT ${columns} FROM ${table}`)
+      await eventually(
+        `a reader of ${table} to have its rows`,
+        () => {
+          const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
+          if (differs !== undefined) throw new Error(differs)
+          return true
+        },
+        40_000
+      ).catch((error: unknown) => problems.push(String(error)))
+      for (const problem of [...follower.problems, ...follower.ledger.problems])
+        problems.push(`${table} (${columns}): ${problem}`)
+      if (follower.conflicts.length > 0)
+        problems.push(`${table} (${columns}): ${follower.conflicts.length} x 409`)
+      for (const { body, status } of follower.failures)
+        problems.push(`${table} (${columns}): ${status} ${body}`)
+    }
     const digests = new Map<string, string>()
     for (const shape of followed) {
       judge(shape)
@@ -194,9 +230,11 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       const fresh = await follow(table, "id,v,a,b", "default")
       await fresh.client.shape.rows
       for (const { client } of followed) client.resetSilence()
+      const { entry: from } = await instances.active()
       const takeoverMillis = await happen(kind, options, instances)
+      const { entry: to } = await instances.active()
       const silenceMillis = Math.max(...followed.map(({ client }) => client.longestSilenceMillis()))
-      events.push({ kind, takeoverMillis, silenceMillis })
+      events.push({ kind, from, to, takeoverMillis, silenceMillis })
       say(
         `${i + 1}/${options.kinds.length} ${kind}: ${takeoverMillis === undefined ? "no takeover" : `active after ${Math.round(takeoverMillis)} ms`}, ` +
           `longest silence ${Math.round(silenceMillis)} ms, ${load.committed()} transactions`
@@ -223,6 +261,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     await load.stop()
     if (problems.length > 0) say(instances.logs())
     for (const { client } of followed) client.stop()
+    for (const { follower } of raw) await follower.stop()
     await balancer.close()
     await instances.close()
     await session.end().catch(() => {})
@@ -230,7 +269,10 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   return {
     events,
     transactions: load.committed(),
-    operationsSeen: followed.reduce((sum, { client }) => sum + client.ledger.operations, 0),
+    operationsSeen: [
+      ...followed.map(({ client }) => client.ledger),
+      ...raw.map(({ follower }) => follower.ledger)
+    ].reduce((sum, { operations }) => sum + operations, 0),
     cutConnections: followed.reduce((sum, { client }) => sum + client.cutConnections(), 0),
     problems
   }
@@ -284,6 +326,27 @@ const happen = async (
       await ended(victim)
       await refill()
       return undefined
+    }
+    case "killTakeover": {
+      // A successor is killed about when it is given the lock, whatever it is doing then.
+      active.service?.signal("SIGTERM")
+      await sleep(options.random.int(0, 150))
+      const victim = options.random.pick(others())
+      victim.service?.signal("SIGKILL")
+      await ended(victim)
+      await instances.start()
+      const millis = await successor(began)
+      await ended(active)
+      await refill()
+      return millis
+    }
+    case "killDraining": {
+      active.service?.signal("SIGTERM")
+      const millis = await successor(began)
+      active.service?.signal("SIGKILL")
+      await ended(active)
+      await refill()
+      return millis
     }
     case "freeze": {
       active.frozen = true

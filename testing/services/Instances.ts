@@ -10,6 +10,8 @@ export interface Place {
   readonly port: number
   readonly wire: DatabaseProxy
   service: TestService | undefined
+  /** What runs there, see `InstancesOptions`. */
+  entry: string | undefined
   /** Stopped with SIGSTOP. */
   frozen: boolean
 }
@@ -55,6 +57,7 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
       port: await freePort(),
       wire: await startDatabaseProxy(databasePort),
       service: undefined,
+      entry: undefined,
       frozen: false
     })
   }
@@ -80,6 +83,7 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
       }
     })
     place.service = service
+    place.entry = entry
     place.frozen = false
     void service.ended.then(() => {
       pastLogs.push(logOf(place).slice(-20_000))
