@@ -3,11 +3,12 @@
  * writers write and clients follow; one upgrade, rollback, kill, freeze after the other.
  *
  *   npx node scripts/mixed-releases.ts [--rounds 200] [--batch 20] [--minutes 60] [--clients 16] [--followers 8] [--per-second 100]
- *                            [--seed N]
+ *                            [--bound 5000] [--seed N]
  *
  * Each batch has a database and storage of its own, and two or three instances. Every client has to keep its handle, to be
- * told of each change once, and to have the rows that `SELECT` gives; no answer may be 409. `--minutes` ends it earlier, with a
- * verdict on what was done.
+ * told of each change once, and to have the rows that `SELECT` gives; no answer may be 409. `--bound` is
+ * `BATON_WAL_SENDER_TIMEOUT` in milliseconds: a frozen instance is without the lock after it, and so is one that gets no
+ * processor for so long. `--minutes` ends it earlier, with a verdict on what was done.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -27,6 +28,7 @@ const { values: options } = parseArgs({
     clients: { type: "string", default: "16" },
     followers: { type: "string", default: "8" },
     "per-second": { type: "string", default: "100" },
+    bound: { type: "string", default: "5000" },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -87,7 +89,7 @@ try {
         followers: Number(options.followers),
         shapes: 8,
         perSecond: Number(options["per-second"]),
-        boundMillis: 2000,
+        boundMillis: Number(options.bound),
         limitMillis: leftMillis,
         segmentBytes: 2 ** 19,
         compareEvery: 5,

@@ -15,6 +15,7 @@ import { RequestCounts } from "../telemetry/RequestCounts.ts"
 import { announceDropped } from "./AnnounceDropped.ts"
 import { answerWorker } from "./AnswerWorker.ts"
 import { plainConfig } from "./PlainConfig.ts"
+import { filesReplaced, ownSpeaker } from "./OtherRelease.ts"
 import { portIsFree } from "./PortIsFree.ts"
 import type { ToMain } from "./WorkerProtocol.ts"
 import { restartDelayMillis } from "./RestartPolicy.ts"
@@ -113,7 +114,8 @@ const makeReceive = Effect.fnUntraced(function* (workers: WorkerSet, port: numbe
           _tag: "Start",
           number: link.number,
           config: plainConfig(config, port, engine.paths),
-          state: health.current()
+          state: health.current(),
+          speaker: ownSpeaker
         })
       case "Ready":
         workers.ready(link)
@@ -157,11 +159,11 @@ const runOnce = (workers: WorkerSet, number: number, receive: Receive) =>
         Effect.sync(() => workers.retire(link))
       )
   ).pipe(
-    Effect.flatMap((link) => Effect.promise(() => link.ended)),
+    Effect.flatMap((link) => Effect.promise(() => Promise.race([link.ended, link.isOther]))),
     Effect.scoped
   )
 
-/** Starts a worker again whenever it ends, until none is wanted any more. */
+/** Starts a worker again whenever it ends, until none is wanted any more, or there are only files of another release. */
 const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: number, receive: Receive) {
   const health = yield* HealthRef
   const { timers } = (yield* Storage).engine
@@ -174,8 +176,14 @@ const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: numbe
   let delay = 0
   while (isWanted()) {
     const began = timers.nowMillis()
-    const { code, signal } = yield* runOnce(workers, number, receive)
+    const ending = yield* runOnce(workers, number, receive)
     if (!isWanted()) return
+    if ("other" in ending) {
+      if (!workers.filesReplaced) yield* Effect.logError(filesReplaced(ownSpeaker, ending.other))
+      workers.filesReplaced = true
+      return
+    }
+    const { code, signal } = ending
     delay = restartDelayMillis(delay, timers.nowMillis() - began)
     workers.restarts++
     yield* Effect.logWarning(

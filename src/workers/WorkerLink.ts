@@ -2,7 +2,8 @@ import type { ChildProcess } from "node:child_process"
 import { extname, join } from "node:path"
 import { Effect, Option } from "effect"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
-import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
+import { isOfOneRelease, ownSpeaker } from "./OtherRelease.ts"
+import type { Speaker, ToMain, ToWorker } from "./WorkerProtocol.ts"
 import { reportMillis, stopMillis } from "./WorkerTimings.ts"
 
 /** Not imported: bundlers of programs that Baton is part of take `fork` for a module to be bundled, and fail. */
@@ -14,11 +15,19 @@ interface WorkerEnding {
   readonly signal: NodeJS.Signals | null
 }
 
+/** It is of another release than this process, and of no use: it has been told nothing. */
+interface OtherRelease {
+  readonly other: Speaker | undefined
+}
+
 /** One worker process as the main process sees it. */
 export class WorkerLink {
   readonly number: number
   readonly pid: number | undefined
+  /** Completes when the process is gone. */
   readonly ended: Promise<WorkerEnding>
+  /** Completes when it turns out to be of another release. */
+  readonly isOther: Promise<OtherRelease>
   isReady = false
   /** Requests in progress there, once it drains. */
   running = 0
@@ -39,9 +48,13 @@ export class WorkerLink {
       execArgv: process.execArgv.filter((argument) => !argument.startsWith("--inspect"))
     })
     this.pid = this.child.pid
+    let other: (known: OtherRelease) => void
+    this.isOther = new Promise((resolve) => (other = resolve))
     this.child.on("message", (message) => {
       const known = message as ToMain
-      if (known._tag === "Report") this.reported(known.id, known.report)
+      if (known._tag === "Hello" && !isOfOneRelease(ownSpeaker, known.speaker))
+        other({ other: known.speaker })
+      else if (known._tag === "Report") this.reported(known.id, known.report)
       else onMessage(known, this)
     })
     this.ended = new Promise((resolve) => {

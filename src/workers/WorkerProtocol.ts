@@ -4,12 +4,21 @@ import type { PgErrorKind } from "../postgres/errors/PgError.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
+/** Raised with every change of what both say below, the configuration included. */
+export const workerProtocol = 2
+
+/** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
+export interface Speaker {
+  readonly release: string
+  readonly protocol: number
+}
+
 /**
  * What the main process and a worker say to each other, over the channel that Node puts between a process and its
  * children. Plain data that the structured clone algorithm carries.
  *
  * A worker begins with `Hello`, is given `Start`, and says `Ready` when it listens. It reads everything else from
- * storage.
+ * storage. The files that a worker is started from may be those of another release by then; see `OtherRelease.ts`.
  */
 export type ToWorker =
   | {
@@ -18,6 +27,7 @@ export type ToWorker =
       readonly number: number
       readonly config: PlainConfig
       readonly state: HealthState
+      readonly speaker?: Speaker
     }
   /** Sent at every change, and again every `heartbeatMillis`. */
   | { readonly _tag: "State"; readonly state: HealthState }
@@ -35,7 +45,7 @@ export type ToWorker =
   | { readonly _tag: "Answer"; readonly id: number; readonly answer: Answers[keyof Answers] }
 
 export type ToMain =
-  | { readonly _tag: "Hello" }
+  | { readonly _tag: "Hello"; readonly speaker?: Speaker }
   | { readonly _tag: "Ready" }
   /** A request came to an instance that had gone to sleep. */
   | { readonly _tag: "Wake" }

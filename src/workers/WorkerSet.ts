@@ -15,6 +15,8 @@ export class WorkerSet {
   readonly retired: Retired = { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
   restarts = 0
   isDraining = false
+  /** Workers that are started from now on would be of another release. */
+  filesReplaced = false
   private readonly links = new Set<WorkerLink>()
 
   add(link: WorkerLink): void {

@@ -24,6 +24,7 @@ import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
 import { listenToMain } from "./ListenToMain.ts"
 import { Main, MainLink } from "./MainLink.ts"
 import { configOfPlain } from "./PlainConfig.ts"
+import { isOfOneRelease, ownSpeaker, startedByOther } from "./OtherRelease.ts"
 import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
@@ -150,13 +151,17 @@ let link: MainLink | undefined
 process.on("message", (raw) => {
   const message = raw as ToWorker
   if (message._tag === "Start") {
-    link = new MainLink(message.state, post)
-    begin(message, link)
-  } else if (message._tag === "Stop") Deferred.doneUnsafe(stopped, Effect.void)
-  else link?.receive(message)
+    if (isOfOneRelease(ownSpeaker, message.speaker)) {
+      link = new MainLink(message.state, post)
+      begin(message, link)
+      // Ending would have that process start another one, again and again.
+    } else process.stderr.write(`${startedByOther(ownSpeaker, message.speaker)}\n`)
+  } else if (message._tag !== "Stop") link?.receive(message)
+  else if (link === undefined) process.exit(0)
+  else Deferred.doneUnsafe(stopped, Effect.void)
 })
 if (process.send === undefined) {
   process.stderr.write("Workers are started by the main process, see BATON_HTTP_WORKERS.\n")
   process.exit(1)
 }
-post({ _tag: "Hello" })
+post({ _tag: "Hello", speaker: ownSpeaker })

@@ -123,12 +123,21 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   /** The shape is made at the active instance: a waiting one would send its clients away until there is one. */
   const follow = async (table: string, columns: string, replica: string): Promise<FollowedShape> => {
     const params = { table, columns, replica }
-    const { port } = await instances.active()
-    const response = await fetch(
-      `http://127.0.0.1:${port}/v1/shape?${new URLSearchParams({ ...params, offset: "-1" })}`
+    await eventually(
+      `the shape of ${table}`,
+      async () => {
+        const { port } = await instances.active()
+        const response = await fetch(
+          `http://127.0.0.1:${port}/v1/shape?${new URLSearchParams({ ...params, offset: "-1" })}`
+        )
+        const body = await response.text()
+        // On a busy machine it may just have lost its connection. Clients try again.
+        if (response.status === 503) throw new Error(body)
+        if (!response.ok) problems.push(`The shape of ${table} could not be made: ${response.status} ${body}`)
+        return true
+      },
+      60_000
     )
-    const body = await response.text()
-    if (!response.ok) throw new Error(`The shape of ${table} could not be made: ${response.status} ${body}`)
     return { table, columns, client: startClient({ url: balancer.url, params, versionColumn: "v" }) }
   }
   const shapeOf = (i: number) => {
