@@ -38,7 +38,7 @@ describe.each(keptReleases)("release %s and this one, on one storage directory",
       clients: 8,
       shapes: 4,
       perSecond: 100,
-      boundMillis: 2000,
+      boundMillis: patient(2000),
       // The journal is moved to log files while it goes from hand to hand.
       segmentBytes: 2 ** 19,
       compareEvery: kinds.length,
@@ -52,15 +52,15 @@ describe.each(keptReleases)("release %s and this one, on one storage directory",
   it(
     "upgrade, rollback, upgrade again: no client notices",
     { timeout: patient(180_000) },
-    // Two old ones, then new and old in turn: each upgrade ends the older of the two that run.
-    () => hands(["upgrade", "upgrade", "upgrade", "upgrade"], 1, (started) => started % 2 === 0)
+    // An old one, then new and old in turn: each upgrade ends the older of the two that run.
+    () => hands(["upgrade", "upgrade", "upgrade"], 1, (started) => started % 2 === 0)
   )
 
   it("crashes while both are there", { timeout: patient(180_000) }, () =>
-    hands(["killActive", "killWaiting", "killActive", "freeze", "killAll"], 2, (started) => started % 3 === 0)
+    hands(["killActive", "killWaiting", "freeze", "killAll"], 2, (started) => started % 3 === 0)
   )
 
   it("three instances of mixed releases", { timeout: patient(180_000) }, () =>
-    hands(["killActive", "upgrade", "killActive"], 3, (started) => started % 2 === 1)
+    hands(["killActive", "upgrade"], 3, (started) => started % 2 === 1)
   )
 })

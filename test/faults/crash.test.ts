@@ -23,7 +23,7 @@ const runs = async (count: number, damages: boolean) => {
     runs: count,
     random: makeRandom(seed),
     damages,
-    compareEvery: damages ? 1 : 4,
+    compareEvery: damages ? 1 : 5,
     say: (text) => said.push(text)
   })
   assert.deepStrictEqual(report.problems, [], `with seed ${seed}\n${said.join("\n")}`)
@@ -33,11 +33,11 @@ const runs = async (count: number, damages: boolean) => {
 
 describe("kill -9 under writes, on the same storage and slot", () => {
   it("no gap, no duplicate, nothing lost, nobody starts over", { timeout: patient(240_000) }, () =>
-    runs(12, false)
+    runs(10, false)
   )
   it(
     "a damaged file costs at most the shapes in it, and the log names them",
     { timeout: patient(240_000) },
-    () => runs(6, true)
+    () => runs(5, true)
   )
 })

@@ -8,7 +8,7 @@ import { freePort } from "../../src/dev/FreePort.ts"
 import { batonVersion } from "../../src/shared/ServerIdentity.ts"
 import { createDatabase } from "../../testing/postgres/Database.ts"
 import { startService } from "../../testing/services/Service.ts"
-import { root } from "./consumer.ts"
+import { root, unpackPackage } from "./consumer.ts"
 
 const run = promisify(execFile)
 const directory = mkdtempSync(path.join(os.tmpdir(), "baton-bundle-"))
@@ -19,15 +19,15 @@ afterAll(async () => {
 })
 
 it("the few files that the image has instead of many do the same", async () => {
-  for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json", "scripts", "src"])
-    cpSync(path.join(root, name), path.join(directory, name), { recursive: true })
+  // With what `scripts/build.ts` has made.
+  await unpackPackage(directory)
+  cpSync(path.join(root, "scripts"), path.join(directory, "scripts"), { recursive: true })
   symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))
-  for (const script of ["build.ts", "bundle.ts"])
-    await run(process.execPath, [path.join(directory, "scripts", script)])
+  await run(process.execPath, [path.join(directory, "scripts/bundle.ts")])
   const entry = path.join(directory, "dist/main.js")
   const { stdout } = await run(process.execPath, [entry, "--version"])
   assert.strictEqual(stdout, `${batonVersion}\n`)
-  for (const folder of ["src", "dist/http", "dist/workers", "node_modules"])
+  for (const folder of ["dist/http", "dist/workers", "node_modules"])
     rmSync(path.join(directory, folder), { recursive: true })
   // The only packages that the image has.
   mkdirSync(path.join(directory, "node_modules"))

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises"
 import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
+import { keptOfSources } from "../../testing/services/Kept.ts"
 
 const run = promisify(execFile)
 
@@ -19,6 +20,17 @@ export interface Consumer {
   readonly dispose: () => void
 }
 
+/** Unpacks what `npm pack` makes of this repository, which compiles it before. */
+export const unpackPackage = async (directory: string): Promise<void> => {
+  const files = ["README.md", "LICENSE", "tsconfig.json", "tsconfig.build.json", "scripts/build.ts"]
+  const kept = await keptOfSources("package", files, (target) =>
+    run("npm", ["pack", "--pack-destination", target, "--loglevel=error"], { cwd: root })
+  )
+  const tarball = readdirSync(kept).find((name) => name.endsWith(".tgz"))
+  if (tarball === undefined) throw new Error("npm pack made no tarball")
+  await run("tar", ["-xzf", path.join(kept, tarball), "-C", directory, "--strip-components=1"])
+}
+
 /**
  * Packs this repository and installs the tarball into an empty project, without the network: what npm would install
  * along with it (production dependencies by the lock file, and nothing else) is linked from here, as are `others`, which
@@ -27,13 +39,10 @@ export interface Consumer {
 export const installPackage = async (others: ReadonlyArray<string> = []): Promise<Consumer> => {
   const directory = mkdtempSync(path.join(os.tmpdir(), "baton-consumer-"))
   chmodSync(directory, 0o755)
-  await run("npm", ["pack", "--pack-destination", directory, "--loglevel=error"], { cwd: root })
-  const tarball = readdirSync(directory).find((name) => name.endsWith(".tgz"))
-  if (tarball === undefined) throw new Error("npm pack made no tarball")
   const modules = path.join(directory, "node_modules")
   const packed = path.join(modules, "pgbaton")
   mkdirSync(packed, { recursive: true })
-  await run("tar", ["-xzf", path.join(directory, tarball), "-C", packed, "--strip-components=1"])
+  await unpackPackage(packed)
   for (const name of [...productionPackages(), ...others]) {
     const link = path.join(modules, name)
     mkdirSync(path.dirname(link), { recursive: true })

@@ -12,6 +12,7 @@ import { makeSessionPool } from "../../src/postgres/connection/SessionPool.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
 import { eventually } from "./eventually.ts"
+import { patient } from "../../testing/Load.ts"
 
 const database = databaseForFile((db) =>
   db.query("CREATE TABLE numbers (n int); INSERT INTO numbers VALUES (1)")
@@ -22,7 +23,7 @@ const smallPool = (port = database().port) => {
   const target = targetOf(database(), { port })
   return makeSessionPool(
     poolOptions(target, plainConfig, { size: 1, applicationName: "baton test", settings: {} }),
-    { subject: errorSubject(target), acquireTimeoutMillis: 200, queryTimeoutMillis: undefined }
+    { subject: errorSubject(target), acquireTimeoutMillis: patient(200), queryTimeoutMillis: undefined }
   )
 }
 const adminPool = Effect.suspend(() => makeAdminPool(targetOf(database()), plainConfig, 4))

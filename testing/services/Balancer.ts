@@ -1,4 +1,5 @@
 import { connect, createServer, type Socket } from "node:net"
+import { patient } from "../Load.ts"
 
 /** What `/v1/health` says; `down`: nothing listens, `silent`: no answer in time. */
 export type Health = "active" | "waiting" | "starting" | "stopping" | "down" | "silent"
@@ -29,7 +30,7 @@ export interface BalancerOptions {
   /** Ports of this machine behind the balancer; nothing needs to listen there yet. */
   readonly backends: ReadonlyArray<number>
   readonly pollMillis?: number
-  /** A backend that does not answer for so long gets no new connections. */
+  /** A backend that does not answer for so long, on an idle machine, gets no new connections. */
   readonly healthTimeoutMillis?: number
   /** Whether the connections of a silent backend are cut as well, as some balancers do, or left to it. */
   readonly cutsSilentBackends?: boolean
@@ -63,7 +64,7 @@ export const startBalancer = async (options: BalancerOptions): Promise<Balancer>
 
   const poll = async (backend: number): Promise<void> => {
     while (!closing.signal.aborted) {
-      const health = await healthOf(backend, healthTimeoutMillis)
+      const health = await healthOf(backend, patient(healthTimeoutMillis))
       states.set(backend, health)
       if (health === "silent" && cutsSilentBackends) {
         for (const [client, upstream] of pairs.get(backend) ?? []) {

@@ -93,7 +93,7 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
     return place
   }
   const running = () => places.filter(({ service }) => service !== undefined)
-  const health = (place: Place) => healthOf(place.port, 1000)
+  const health = (place: Place) => healthOf(place.port, patient(1000))
 
   const waitFor = async <A>(
     what: string,
@@ -106,7 +106,7 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
       if (found !== undefined) return found
       if (performance.now() - began > patient(deadlineMillis))
         throw new Error(`Waited ${deadlineMillis} ms in vain for ${what}:\n${logs()}`)
-      await pause(4)
+      await pause(10)
     }
   }
 

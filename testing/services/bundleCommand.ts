@@ -1,4 +1,4 @@
-/** Bundles the command as it is in `src` into the directory that is given. Run by `CommandOfTests.ts`, once for each state of `src`. */
+/** Bundles the command as it is in `src` into the directory that is given. Run by `CommandOfTests.ts`. */
 import { cpSync } from "node:fs"
 import * as path from "node:path"
 import { build } from "vite"
