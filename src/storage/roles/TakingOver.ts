@@ -1,12 +1,22 @@
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { Steps } from "../../telemetry/Steps.ts"
-import { createLayout } from "../disk/StorageDir.ts"
+import { createLayout, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { ownLevels } from "../levels/Levels.ts"
 import { claimEpoch, type EpochRecord, publishEpoch, withdrawClaim } from "../journal/Epochs.ts"
+import type { JournalEnd } from "../records/Records.ts"
 import type { Askers } from "./Askers.ts"
 import type { JournalReading } from "./JournalReading.ts"
 import { type Certainty, readEverything } from "./ReadEverything.ts"
 import type { RoleContext } from "./RoleContext.ts"
+
+/**
+ * The epoch before may have published itself and not have come to begin its segment: the disk refused, or its name was lost with
+ * the power. Nothing is missing then, but who moves or reads segments later must not find that one is.
+ */
+const beginSegmentOf = async (paths: StoragePaths, { epoch, segment }: JournalEnd): Promise<void> => {
+  const file = await paths.disk.openToWrite(segmentFile(paths, epoch, segment), "any")
+  await file.close()
+}
 
 /**
  * Claims the next epoch, reads the rest of the journal and publishes the epoch. Up to then a writer that is still there is
@@ -50,6 +60,7 @@ export class TakingOver {
       return undefined
     }
     steps.done("lock")
+    if (previous?.position === 0) await beginSegmentOf(paths, previous)
     const { newest } = options.levels ?? ownLevels
     const record = { epoch, previous, release: batonVersion, newest }
     await publishEpoch(paths, record)

@@ -57,6 +57,7 @@ export class World {
       storageDir: FaultyDisk.directory,
       shapeDbStorageDir: this.metaDir,
       replicationStreamId: "default",
+      allowShapeDeletion: true,
       maxTransactionBytes: tooLargeBytes,
       ...options.config
     })
