@@ -74,6 +74,12 @@ describe("the files of a running service are replaced by another release", () =>
       await kill(workers.get(1))
       await service.untilLogged(/started from them is of release 9\.9\.9, and this process is of release/)
       await answersAsBefore(service, handle)
+      // Nor with a thread for large conditions: it would write them in its own way.
+      const thread = `import { parentPort } from "node:worker_threads"; parentPort.postMessage({ release: "9.9.9" })`
+      writeFileSync(path.join(directory, "src/where/aside/compileThread.ts"), thread)
+      const large = { ...shape, where: `id IN (${Array.from({ length: 1500 }, (_, i) => i).join(",")})` }
+      const made = await requestLog(service.url, large, { offset: "-1" })
+      assert.strictEqual(made.status, 200, made.body)
 
       // The one that was there before is the last.
       writeFileSync(

@@ -10,6 +10,7 @@ export interface ToThread {
 }
 
 export type FromThread =
-  | "ready"
+  /** The first one: the thread has begun, from files that may have been replaced since this process was started. */
+  | { readonly release: string }
   | { readonly id: number; readonly compiled: CompiledWhere; readonly refused: undefined }
   | { readonly id: number; readonly compiled: undefined; readonly refused: WhereError }

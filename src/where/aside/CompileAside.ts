@@ -2,6 +2,7 @@ import { extname, join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { Effect, Result, type Scope } from "effect"
 import { aboveLimit, standardLimits } from "../../config/Limits.ts"
+import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { CatalogueData } from "../catalogue/TypeCatalogue.ts"
 import { compileQuickly, compileWhere, type CompiledWhere, type WhereRequest } from "../CompileWhere.ts"
 import { loadParser } from "../parse/Parser.ts"
@@ -135,7 +136,9 @@ export class CompileAside {
     this.worker = worker
     worker.on("message", (message: FromThread) => {
       if (worker !== this.worker) return
-      if (message === "ready") {
+      if ("release" in message) {
+        // Another release may write the same clause in another way, and that is the identity of a shape.
+        if (message.release !== batonVersion) return this.lost(worker)
         this.ready = true
         this.give()
       } else if (message.id === this.nextId) {
@@ -148,7 +151,7 @@ export class CompileAside {
     worker.on("exit", () => this.lost(worker))
   }
 
-  /** The thread has ended by itself: it never began, or its memory was not enough. */
+  /** The thread has ended by itself, or is of no use: it never began, is of another release, or its memory was not enough. */
   private lost(worker: Worker): void {
     if (worker !== this.worker) return
     if (!this.ready) this.unavailable = true

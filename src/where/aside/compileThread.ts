@@ -1,6 +1,7 @@
 /** What a thread beside the event loop runs: it checks one clause after the other, as it is told by `CompileAside`. */
 import { parentPort } from "node:worker_threads"
 import { Effect, Result } from "effect"
+import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { compileWhere } from "../CompileWhere.ts"
 import { loadParser } from "../parse/Parser.ts"
@@ -28,4 +29,4 @@ port.on("message", ({ data, id, request }: ToThread) => {
     })
   )
 })
-post("ready")
+post({ release: batonVersion })
