@@ -186,67 +186,42 @@ try {
   await database.query(
     "CREATE TABLE good (id int PRIMARY KEY); CREATE TABLE bulk (id int PRIMARY KEY, t text); CREATE TABLE large (id int PRIMARY KEY, t text)"
   )
-  await using first = await startService({ database, env: { TRACE: process.env["TRACE"] } })
+  const first = await startService({ database })
   const { storageDir } = first
-  await using second = await startService({
-    database,
-    storageDir,
-    until: "waiting",
-    env: { TRACE: process.env["TRACE"] }
-  })
-  let instances = [first, second]
-  if (options.only === "" || options.only === "bulk") {
-    const plain = { table: "bulk", where: "id < 0" }
-    await requestLog(first.url, plain, { offset: "-1" })
-    const floor: Array<Seen> = []
-    for (let i = 0; i < runs; i++)
-      floor.push(await during(database, instances, alone.url, () => insertBulk(database)))
-    report(`${rows} rows, one condition that is compared`, floor)
-    const bulk: Array<Seen> = []
+  const another = () => startService({ database, storageDir, until: "waiting" })
+  let instances = [first, await another()]
+
+  /** Has the transaction come to the shapes that there are, `runs` times. */
+  const bulk = async (make: (active: TestService) => Promise<void>, isKilled: boolean) => {
+    const all: Array<Seen> = []
     for (let i = 0; i < runs; i++) {
       // Rows that stand there would be in the first rows of every shape.
       await database.query("TRUNCATE bulk")
-      await makeShapes(first)
-      bulk.push(await during(database, instances, alone.url, () => insertBulk(database)))
+      const [active, ...others] = instances
+      if (active === undefined) break
+      await make(active)
+      if (isKilled) {
+        const insertAndKill = async () => {
+          await insertBulk(database)
+          await active.stop("SIGKILL")
+        }
+        all.push(await during(database, others, alone.url, insertAndKill))
+        instances = [...others, await another()]
+      } else all.push(await during(database, instances, alone.url, () => insertBulk(database)))
     }
-    report(`${rows} rows, ${shapes} conditions that Postgres is asked about`, bulk)
+    return all
+  }
+  const makePlain = async (active: TestService): Promise<void> => {
+    await requestLog(active.url, { table: "bulk", where: "id < 0" }, { offset: "-1" })
+  }
+  if (options.only === "" || options.only === "bulk") {
+    const asked = `${rows} rows, ${shapes} conditions that Postgres is asked about`
+    const compared = `${rows} rows, one condition that is compared`
+    report(compared, await bulk(makePlain, false))
+    report(asked, await bulk(makeShapes, false))
     say(`  ${dropped(first)}`)
-    if (process.env["TRACE"])
-      say(
-        first
-          .logs()
-          .split("\n")
-          .filter((l) => l.includes("TRACE"))
-          .join("\n")
-      )
-    const restarted: Array<Seen> = []
-    for (let i = 0; i < runs; i++) {
-      await database.query("TRUNCATE bulk")
-      const [active, waiting] = instances
-      if (active === undefined || waiting === undefined) break
-      await makeShapes(active)
-      const next = await during(database, [waiting], alone.url, async () => {
-        await insertBulk(database)
-        await active.stop("SIGKILL")
-      })
-      restarted.push(next)
-      instances = [
-        waiting,
-        await startService({ database, storageDir, until: "waiting", env: { TRACE: process.env["TRACE"] } })
-      ]
-    }
-    report(`the same, and the active instance is killed at COMMIT`, restarted)
-    const [active] = instances
-    if (active !== undefined) say(`  ${dropped(active)}`)
-    if (process.env["TRACE"])
-      for (const a of instances)
-        say(
-          a
-            .logs()
-            .split("\n")
-            .filter((l) => l.includes("TRACE"))
-            .join("\n")
-        )
+    report(`${compared}; the active instance is killed at COMMIT`, await bulk(makePlain, true))
+    report(`${asked}; the active instance is killed at COMMIT`, await bulk(makeShapes, true))
   }
   if (options.only === "" || options.only === "large") {
     const active = instances[0] ?? first
@@ -277,7 +252,7 @@ try {
     report(`the same, with ${readers} clients that wait for it`, live)
     report(`${readers} clients that ask for two such rows`, behind)
   }
-  for (const one of instances) if (one !== first && one !== second) await one.dispose()
+  for (const one of [...instances, first]) await one.dispose()
 } finally {
   await database.drop()
   await cluster.destroy()

@@ -13,8 +13,9 @@ import {
   firstStatementShare,
   readyToDecide
 } from "../registry/deciding/DecideInPostgres.ts"
+import { settleZones } from "../registry/deciding/SettleZones.ts"
 import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
-import { makeClauseMatcher } from "../registry/routing/Matcher.ts"
+import { makeClauseMatcher, type MakeMatcher } from "../registry/routing/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/snapshot/Snapshotter.ts"
@@ -32,7 +33,7 @@ import { Storage } from "../storage/Storage.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
 import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
-import { Catalogue } from "../where/index.ts"
+import { Catalogue, CheckedZones } from "../where/index.ts"
 import { CatalogueAhead } from "./duties/CatalogueAhead.ts"
 import { keepSchema } from "./duties/KeepSchema.ts"
 import { measuredSnapshotter } from "./MeasuredSnapshotter.ts"
@@ -41,6 +42,9 @@ import { tableWatchMillis } from "./duties/DutyTimings.ts"
 import { catalogueRetryMillis } from "./InstanceTimings.ts"
 import { TableNews } from "./duties/TableNews.ts"
 import { watchTables } from "./duties/TableWatch.ts"
+
+/** How long the comparison of a time zone may take, in Postgres. */
+const zonesMillis = 2000
 
 /** The stream counts time from the year 2000. */
 const postgresEpochMillis = Date.UTC(2000, 0, 1)
@@ -56,6 +60,8 @@ export class SessionServices extends Context.Service<
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
     /** What nobody may be there to see: to be loaded with the lock held, and begun with the session. */
     readonly record: Pick<CatalogueRecord, "load" | "begin">
+    /** For rows of this database. */
+    readonly makeMatcher: MakeMatcher
     readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable" | "prepared">
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
@@ -82,6 +88,8 @@ export class SessionServices extends Context.Service<
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const notices = new Notices()
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
+      const zones = new CheckedZones()
+      const makeMatcher = makeClauseMatcher(config.limits, zones)
       let lastTransactionMillis = 0
       /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
       let watched: RegistrySession["shapes"] | undefined
@@ -163,6 +171,8 @@ export class SessionServices extends Context.Service<
         nowMillis: engine.timers.nowMillis,
         losses: new Map<number, number>()
       }
+
+      const compareZones = settleZones(zones, decisionServices.pool.query(zonesMillis))
 
       /** The stream waits for the answer, so it is asked for until there is one. */
       const decide: Decide = (rows, budget) =>
@@ -261,27 +271,32 @@ export class SessionServices extends Context.Service<
             }
           )
         ),
-        forSession: () => ({
-          snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
-          makeMatcher: makeClauseMatcher(config.limits),
-          decide: (rows, budget) =>
-            Effect.suspend(() => {
-              for (const { askAfter, askBefore } of rows)
-                if (askBefore.length + askAfter.length > 0) metrics.rowsDecidedByPostgres++
-              return decide(rows, budget)
-            }),
-          decisionMillis: config.limits.decisionMillis,
-          limits: config.limits,
-          publish,
-          ancestors,
-          identityLost,
-          onTransaction: (operations, commitTimeMicros) => {
-            lastTransactionMillis = engine.timers.nowMillis()
-            metrics.operationsPerTransaction.observe(operations)
-            const committedMillis = Number(commitTimeMicros) / 1000 + postgresEpochMillis
-            metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
+        makeMatcher,
+        forSession: () => {
+          zones.forget()
+          return {
+            snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
+            makeMatcher,
+            decide: (rows, budget) =>
+              Effect.suspend(() => {
+                if (zones.areWanted) run("Comparing time zones", compareZones)
+                for (const { askAfter, askBefore } of rows)
+                  if (askBefore.length + askAfter.length > 0) metrics.rowsDecidedByPostgres++
+                return decide(rows, budget)
+              }),
+            decisionMillis: config.limits.decisionMillis,
+            limits: config.limits,
+            publish,
+            ancestors,
+            identityLost,
+            onTransaction: (operations, commitTimeMicros) => {
+              lastTransactionMillis = engine.timers.nowMillis()
+              metrics.operationsPerTransaction.observe(operations)
+              const committedMillis = Number(commitTimeMicros) / 1000 + postgresEpochMillis
+              metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
+            }
           }
-        }),
+        },
         whileActive
       })
     })

@@ -6,7 +6,6 @@ import { LockActor } from "../lock/LockActor.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
-import { makeClauseMatcher } from "../registry/routing/Matcher.ts"
 import { PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
 import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
 import { readSlot } from "../replication/connection/Slot.ts"
@@ -89,8 +88,8 @@ const lockGone = ownPgError(
  */
 export const makeTurn = Effect.fnUntraced(function* (state: Remembered, stopping: Deferred.Deferred<void>) {
   const actors = yield* turnActors
-  const { config, health, levels, lock, replication, storage, warmth } = actors
-  const routes = new PreparedRoutes(makeClauseMatcher(config.limits))
+  const { health, levels, lock, replication, services, storage, warmth } = actors
+  const routes = new PreparedRoutes(services.makeMatcher)
   const ready = keepReady(storage.engine, routes, warmth)
   const turn: Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> = Effect.gen(function* () {
     const connection = yield* replication.connect

@@ -34,5 +34,7 @@ export {
   type RowTexts,
   type Verdicts
 } from "./evaluate/AskPostgres.ts"
+export { CheckedZones, type Zones } from "./zones/Zones.ts"
+export { offsetIn, telltaleSeconds } from "./zones/ZoneTable.ts"
 export type { Classification, WhereClause } from "./WhereClause.ts"
 export type { WhereError } from "./WhereError.ts"

@@ -157,6 +157,43 @@ const attacks: ReadonlyArray<Attack> = [
     }
   },
   {
+    name: "a condition that takes Postgres long, for every row",
+    run: async (world, table) => {
+      await poisoned("title = 'slow' AND factorial(id + 30000) > 5", "slow", 64)(world, table)
+      await world.service.untilLogged(/Dropped .*BATON_MAX_DECISION_TIME/)
+    }
+  },
+  {
+    name: "many conditions that Postgres is asked about, and a large transaction",
+    run: async (world, table) => {
+      for (let i = 0; i < 40; i++) {
+        const made = await get(world, { table, where: `to_tsvector('simple', title) @@ 'w${i}'` })
+        assert.strictEqual(made.status, 200, await made.text())
+      }
+      await world.database.query(
+        `INSERT INTO ${table} (title) SELECT 'w' || i % 40 || ' and more words' FROM generate_series(1, 20000) i`
+      )
+    }
+  },
+  {
+    name: "a large row, and those who read it",
+    run: async (world, table) => {
+      const made = await get(world, { table })
+      const handle = made.headers.get("electric-handle") ?? ""
+      const offset = made.headers.get("electric-offset") ?? ""
+      assert.strictEqual(made.status, 200, await made.text())
+      await world.database.query(`INSERT INTO ${table} (title) SELECT repeat('x', 20000000)`)
+      const read = async (): Promise<number> => {
+        const response = await get(world, { table, handle, offset })
+        const body = await response.arrayBuffer()
+        return response.status === 200 ? body.byteLength : Number.NaN
+      }
+      await eventually("the large row", async () => (await read()) > 20_000_000)
+      for (const bytes of await Promise.all(Array.from({ length: 20 }, read)))
+        assert.isAbove(bytes, 20_000_000)
+    }
+  },
+  {
     name: "comments in comments, rows of signs, and many terms",
     run: async (world, table) => {
       for (const where of [

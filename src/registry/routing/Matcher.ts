@@ -1,6 +1,13 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { Limits } from "../../config/Limits.ts"
-import { Burst, ClauseOutdated, FilterIndex, makeRunnable, type MatchList } from "../../where/index.ts"
+import {
+  Burst,
+  ClauseOutdated,
+  FilterIndex,
+  makeRunnable,
+  type MatchList,
+  type Zones
+} from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 
 /** Ids of shapes: the first `count` of `ids`. */
@@ -43,10 +50,10 @@ export type MakeMatcher = (
   columns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
 ) => Matcher
 
-/** Makes matchers whose conditions together keep to these limits. */
-export const makeClauseMatcher = (limits: Limits): MakeMatcher => {
+/** Makes matchers whose conditions together keep to these limits. Without `zones`, those of the runtime count. */
+export const makeClauseMatcher = (limits: Limits, zones?: Zones): MakeMatcher => {
   const burst = new Burst(limits)
-  return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst))
+  return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst, zones))
 }
 
 const matcherOver = (columns: Parameters<MakeMatcher>[0], index: FilterIndex): Matcher => {

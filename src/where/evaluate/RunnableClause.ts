@@ -2,6 +2,7 @@ import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { allow } from "../values/Work.ts"
+import { useZones, zonesOfRuntime } from "../zones/Zones.ts"
 import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { WhereClause } from "../WhereClause.ts"
 import { compilePlan, type Compiled } from "./Compile.ts"
@@ -106,6 +107,7 @@ export const makeRunnable = (
 export const evaluate = (clause: RunnableClause, row: Tuple, limits: Limits = standardLimits): Verdict => {
   clause.reader.load(row)
   allow(limits.clauseSteps, limits.clauseValueLength, () => bytesOf(row))
+  useZones(zonesOfRuntime)
   try {
     const value = clause.compiled.root(clause.constants)
     if (value === undefined)

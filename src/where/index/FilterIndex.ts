@@ -8,6 +8,7 @@ import type { RowReader } from "../evaluate/RowReader.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { spend } from "../values/Work.ts"
 import type { Codec } from "../values/Codec.ts"
+import { useZones, type Zones, zonesOfRuntime } from "../zones/Zones.ts"
 import { CellMap, Group, type Cell } from "./Cell.ts"
 import { IntervalTree, type Interval } from "./IntervalTree.ts"
 import { Burst, RowCosts } from "./Costs.ts"
@@ -60,12 +61,15 @@ export class FilterIndex {
 
   private readonly costs: RowCosts
   private readonly burst: Burst
+  private readonly zones: Zones
 
   constructor(
     relationColumns: ReadonlyArray<ClauseColumn>,
     limits: Limits = standardLimits,
-    burst = new Burst(limits)
+    burst = new Burst(limits),
+    zones = zonesOfRuntime
   ) {
+    this.zones = zones
     this.reader = readerOf(relationColumns)
     this.costs = new RowCosts(limits, burst)
     this.burst = burst
@@ -151,6 +155,7 @@ export class FilterIndex {
     const { costs } = this
     this.reader.load(row)
     costs.begin(row)
+    useZones(this.zones)
     if (this.seen.size > 0) this.seen.clear()
     for (const probe of this.probes.values()) this.lookUp(probe, out)
     for (const group of this.scanned.values()) this.evaluateGroup(group, out)

@@ -4,6 +4,7 @@ import type { Expression } from "../expression/Expression.ts"
 import { codecOf } from "../values/Codecs.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
+import { noZones, useZones } from "../zones/Zones.ts"
 import { refuseAt } from "../WhereError.ts"
 import { typeSpecOf } from "../resolve/TypeSpecs.ts"
 
@@ -53,6 +54,7 @@ export class Folding {
   folded(form: Form, at: Expression, run: () => unknown, args: ReadonlyArray<Form>, immutable = true): Form {
     const soft = !immutable || args.some((arg) => "k" in arg && this.soft.has(arg.k))
     let value: unknown
+    useZones(noZones)
     try {
       value = run()
     } catch (failure) {

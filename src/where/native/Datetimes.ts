@@ -15,7 +15,7 @@ import {
   splitTimestamp,
   type TimeTz
 } from "../values/Timestamps.ts"
-import { addMonths, fromLocal, toLocal } from "../values/Timezone.ts"
+import { addMonths, fromLocal, toLocal } from "../zones/Timezone.ts"
 import { define, group } from "./Native.ts"
 
 group("date and time")

@@ -1,0 +1,88 @@
+import { spend } from "../values/Work.ts"
+import { type ZoneTable, zoneTable } from "./ZoneTable.ts"
+
+/** Where the evaluator looks time zones up, by their names in small letters. `undefined`: only Postgres knows the zone. */
+export interface Zones {
+  readonly find: (name: string) => ZoneTable | undefined
+}
+
+const mostTables = 1000
+
+const tables = new Map<string, ZoneTable | undefined>()
+
+/** What the runtime says, whatever Postgres would say. */
+export const zonesOfRuntime: Zones = {
+  find: (name) => {
+    if (tables.has(name)) return tables.get(name)
+    spend(20_000)
+    if (tables.size >= mostTables) tables.clear()
+    const table = zoneTable(name)
+    tables.set(name, table)
+    return table
+  }
+}
+
+/** For what is computed once and kept: Postgres may get other rules later. */
+export const noZones: Zones = { find: () => undefined }
+
+/** One evaluation runs at a time, so this is the state of the module. */
+let current = zonesOfRuntime
+
+/** Whoever evaluates a clause sets what zones there are. */
+export const useZones = (zones: Zones): void => {
+  current = zones
+}
+
+export const zoneInUse = (name: string): ZoneTable | undefined => current.find(name)
+
+/** Names that wait for their table: clients may think of any number. */
+const mostWanted = 100
+
+/**
+ * The zones in which Postgres and the runtime have the same rules. Each has an edition of the data of its own, and an older one
+ * knows nothing of what a government has decided since. So a zone is unknown at first, until somebody has compared the two.
+ */
+export class CheckedZones implements Zones {
+  private readonly tableOf: (name: string) => ZoneTable | undefined
+  private readonly verdicts = new Map<string, ZoneTable | undefined>()
+  private readonly wanted = new Set<string>()
+
+  constructor(tableOf: (name: string) => ZoneTable | undefined = zonesOfRuntime.find) {
+    this.tableOf = tableOf
+  }
+
+  readonly find = (name: string): ZoneTable | undefined => {
+    const table = this.verdicts.get(name)
+    if (table === undefined && !this.verdicts.has(name) && this.wanted.size < mostWanted)
+      this.wanted.add(name)
+    return table
+  }
+
+  /** Zones were looked for that nobody has compared. */
+  get areWanted(): boolean {
+    return this.wanted.size > 0
+  }
+
+  /** Another Postgres may answer from now on. */
+  forget(): void {
+    this.verdicts.clear()
+    this.wanted.clear()
+  }
+
+  /** A zone that was looked for and has not been compared; it is looked for again if nobody says how that ended. */
+  next(): { readonly name: string; readonly table: ZoneTable } | undefined {
+    for (const name of this.wanted) {
+      this.wanted.delete(name)
+      const table = this.tableOf(name)
+      if (table !== undefined) return { name, table }
+      this.settle(name, undefined)
+    }
+    return undefined
+  }
+
+  /** Postgres has the same rules, or (without a table) others. */
+  settle(name: string, table: ZoneTable | undefined): void {
+    if (this.verdicts.size >= mostTables) this.verdicts.clear()
+    this.verdicts.set(name, table)
+  }
+}
