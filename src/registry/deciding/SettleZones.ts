@@ -41,7 +41,8 @@ export const settleZones = (zones: CheckedZones, query: AskingQuery<PgError>): E
         Effect.catch((error) => {
           if (error.code === unknownZone) zones.settle(name, undefined)
           return Effect.logDebug(`The time zone ${name} could not be compared: ${error.message}`)
-        })
+        }),
+        Effect.ensuring(Effect.sync(() => zones.over(name)))
       )
     }
   })

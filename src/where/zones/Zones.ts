@@ -46,6 +46,7 @@ export class CheckedZones implements Zones {
   private readonly tableOf: (name: string) => ZoneTable | undefined
   private readonly verdicts = new Map<string, ZoneTable | undefined>()
   private readonly wanted = new Set<string>()
+  private readonly underWay = new Set<string>()
 
   constructor(tableOf: (name: string) => ZoneTable | undefined = zonesOfRuntime.find) {
     this.tableOf = tableOf
@@ -53,9 +54,13 @@ export class CheckedZones implements Zones {
 
   readonly find = (name: string): ZoneTable | undefined => {
     const table = this.verdicts.get(name)
-    if (table === undefined && !this.verdicts.has(name) && this.wanted.size < mostWanted)
-      this.wanted.add(name)
+    if (table === undefined) this.want(name)
     return table
+  }
+
+  private want(name: string): void {
+    if (this.verdicts.has(name) || this.underWay.has(name) || this.wanted.size >= mostWanted) return
+    this.wanted.add(name)
   }
 
   /** Zones were looked for that nobody has compared. */
@@ -69,15 +74,23 @@ export class CheckedZones implements Zones {
     this.wanted.clear()
   }
 
-  /** A zone that was looked for and has not been compared; it is looked for again if nobody says how that ended. */
+  /** A zone that was looked for and has not been compared. Say `over` when that has ended, with or without a result. */
   next(): { readonly name: string; readonly table: ZoneTable } | undefined {
     for (const name of this.wanted) {
       this.wanted.delete(name)
       const table = this.tableOf(name)
-      if (table !== undefined) return { name, table }
-      this.settle(name, undefined)
+      if (table === undefined) this.settle(name, undefined)
+      else {
+        this.underWay.add(name)
+        return { name, table }
+      }
     }
     return undefined
+  }
+
+  /** Without a result it is compared again when it is looked for again. */
+  over(name: string): void {
+    this.underWay.delete(name)
   }
 
   /** Postgres has the same rules, or (without a table) others. */
