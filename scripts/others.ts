@@ -138,6 +138,10 @@ const makeShapes = async (service: TestService): Promise<void> => {
   }
 }
 
+const makePlain = async (active: TestService): Promise<void> => {
+  await requestLog(active.url, { table: "bulk", where: "id < 0" }, { offset: "-1" })
+}
+
 let inserted = 0
 const insertBulk = (database: TestDatabase): Promise<unknown> => {
   const from = inserted + 1
@@ -210,9 +214,6 @@ try {
       } else all.push(await during(database, instances, alone.url, () => insertBulk(database)))
     }
     return all
-  }
-  const makePlain = async (active: TestService): Promise<void> => {
-    await requestLog(active.url, { table: "bulk", where: "id < 0" }, { offset: "-1" })
   }
   if (options.only === "" || options.only === "bulk") {
     const asked = `${rows} rows, ${shapes} conditions that Postgres is asked about`

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { spend } from "../values/Work.ts"
 import { type ZoneTable, zoneTable } from "./ZoneTable.ts"
 
@@ -8,17 +9,18 @@ export interface Zones {
 
 const mostTables = 1000
 
-const tables = new Map<string, ZoneTable | undefined>()
+const tables = new BoundedMap<string, ZoneTable | "unknown">(mostTables)
 
 /** What the runtime says, whatever Postgres would say. */
 export const zonesOfRuntime: Zones = {
   find: (name) => {
-    if (tables.has(name)) return tables.get(name)
-    spend(20_000)
-    if (tables.size >= mostTables) tables.clear()
-    const table = zoneTable(name)
-    tables.set(name, table)
-    return table
+    let table = tables.get(name)
+    if (table === undefined) {
+      spend(20_000)
+      table = zoneTable(name) ?? "unknown"
+      tables.set(name, table)
+    }
+    return table === "unknown" ? undefined : table
   }
 }
 
@@ -44,7 +46,7 @@ const mostWanted = 100
  */
 export class CheckedZones implements Zones {
   private readonly tableOf: (name: string) => ZoneTable | undefined
-  private readonly verdicts = new Map<string, ZoneTable | undefined>()
+  private verdicts = new BoundedMap<string, ZoneTable | "other">(mostTables)
   private readonly wanted = new Set<string>()
   private readonly underWay = new Set<string>()
 
@@ -53,14 +55,10 @@ export class CheckedZones implements Zones {
   }
 
   readonly find = (name: string): ZoneTable | undefined => {
-    const table = this.verdicts.get(name)
-    if (table === undefined) this.want(name)
-    return table
-  }
-
-  private want(name: string): void {
-    if (this.verdicts.has(name) || this.underWay.has(name) || this.wanted.size >= mostWanted) return
-    this.wanted.add(name)
+    const verdict = this.verdicts.get(name)
+    if (verdict === undefined && !this.underWay.has(name) && this.wanted.size < mostWanted)
+      this.wanted.add(name)
+    return verdict === "other" ? undefined : verdict
   }
 
   /** Zones were looked for that nobody has compared. */
@@ -70,7 +68,7 @@ export class CheckedZones implements Zones {
 
   /** Another Postgres may answer from now on. */
   forget(): void {
-    this.verdicts.clear()
+    this.verdicts = new BoundedMap(mostTables)
     this.wanted.clear()
   }
 
@@ -95,7 +93,6 @@ export class CheckedZones implements Zones {
 
   /** Postgres has the same rules, or (without a table) others. */
   settle(name: string, table: ZoneTable | undefined): void {
-    if (this.verdicts.size >= mostTables) this.verdicts.clear()
-    this.verdicts.set(name, table)
+    this.verdicts.set(name, table ?? "other")
   }
 }
