@@ -4,7 +4,7 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
-import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { askPostgres, columnsRead, loadParser, type RowTexts, type TypeCatalogue } from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 import type { DecisionBudget } from "../routing/DecisionBudget.ts"
@@ -76,8 +76,14 @@ export const decideInPostgres = (
  * middle of a large transaction would otherwise have everybody wait for. Nothing where no shape can have such questions.
  */
 export const readyToDecide = (
-  { catalogue, pool }: Pick<DecideServices, "catalogue" | "pool">,
-  shapes: Iterable<ShapeState>
+  {
+    catalogue,
+    pool
+  }: {
+    readonly catalogue: Effect.Effect<unknown, unknown>
+    readonly pool: Pick<DecisionPool, "ready">
+  },
+  shapes: Iterable<{ readonly definition: Pick<ShapeDefinition, "where"> }>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     for (const { definition } of shapes)
