@@ -110,9 +110,15 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
   it("bad conditions in a loop share the looks at the catalogue", async () => {
     const began = performance.now()
     const answers = await Promise.all(
-      Array.from({ length: 200 }, (_, i) => ask({ table: "warm", where: `p = 'none ${i}'` }))
+      Array.from({ length: 200 }, async (_, i) => {
+        // On a busy machine some are sent away first, to come again.
+        for (;;) {
+          const answer = await ask({ table: "warm", where: `p = 'none ${i}'` })
+          if (answer.status !== 503) return answer
+        }
+      })
     )
-    assert.isTrue(answers.every(({ status }) => status === 400))
+    for (const { status, text } of answers) assert.strictEqual(status, 400, text)
     assert.isBelow(performance.now() - began, patient(15_000))
   })
 
