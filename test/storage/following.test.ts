@@ -6,13 +6,15 @@ import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { Effect } from "effect"
 import type { Waiter } from "../../src/storage/state/Waiters.ts"
+import type { Disk } from "../../src/storage/disk/Disk.ts"
+import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { createShape, engineAt, hasty, messageOf, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */
-const followerWithoutRounds = (directory: string): StorageEngine =>
+const followerWithoutRounds = (directory: string, disk?: Disk): StorageEngine =>
   new StorageEngine({
-    paths: storagePaths(directory, "default"),
+    paths: storagePaths(directory, "default", undefined, disk),
     chunkBytesThreshold: 10 << 20,
     segmentBytes: 32 << 20,
     recentBytes: 1 << 20,
@@ -76,6 +78,27 @@ describe("a follower", () => {
       for (const engine of [follower, active]) await engine.close()
       rmSync(directory, { recursive: true, force: true })
     }
+  })
+
+  it("looks once more for who asks while it looks and finds nothing", async () => {
+    const disk = new FaultyDisk()
+    const active = engineAt(FaultyDisk.directory, { disk: disk.mount() })
+    const follower = followerWithoutRounds(FaultyDisk.directory, disk.mount())
+    await active.takeOver()
+    await active.writer?.durable()
+    await follower.load()
+    follower.follow()
+    await follower.catchUp()
+    await new Promise((resolve) => setImmediate(resolve))
+    const stall = disk.stall({ times: 1 })
+    follower.lookNow()
+    await eventually("a look", () => stall.hits() === 1)
+    let hasCaughtUp = false
+    void follower.catchUp().then(() => (hasCaughtUp = true))
+    stall.end()
+    await eventually("a second look", () => hasCaughtUp)
+    await follower.close()
+    await active.close()
   })
 
   it("does not say that it has caught up while a segment in the middle has lost its end, taking over or not", async () => {

@@ -315,9 +315,6 @@ const indexed = async () => {
 
 const handlesIn = (engine: StorageEngine) => Array.from(engine.store.all(), ({ handle }) => handle)
 
-/** Histories; `BATON_INDEX_RUNS` makes them more. */
-const numRuns = Number(process.env["BATON_INDEX_RUNS"] ?? 20)
-
 const flip = (file: string, at: number): void => {
   const bytes = readFileSync(file)
   bytes[at] = (bytes[at] ?? 0) ^ 0x04
@@ -338,9 +335,9 @@ describe("the index of a segment", () => {
           rmSync(each, { recursive: true, force: true })
         }
       }),
-      { numRuns }
+      { numRuns: 40 }
     )
-    assert.isAbove(used, numRuns)
+    assert.isAbove(used, 40)
   })
 
   it("leaves open what the snapshot of a shape contains as long as that is not known", async () => {
@@ -376,6 +373,39 @@ describe("the index of a segment", () => {
       entriesOf(shape).map(([tx]) => tx),
       [400n]
     )
+  })
+
+  it("ends a chunk at the same entry as the record does: the one with which it is as large as it may be", () => {
+    const store = new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1000 })
+    const ends = (index: number, take: (id: number) => void) => {
+      const shape = store.create(index, `${index}-1`, definitionOf(`t${index}`), 1)
+      shape.setVisibility(visibilityAt(1, 0n))
+      take(index)
+      const { openChunkBytes, tail } = shape
+      const marks = Array.from({ length: tail?.count ?? 0 }, (_, i) => tail?.isChunkEnd(i))
+      return { openChunkBytes, marks }
+    }
+    for (const lengths of [
+      [500, 499, 1, 1000, 999],
+      [500, 500, 1, 998, 2],
+      [1001, 400, 600, 1]
+    ]) {
+      const first = store.nextId
+      const recorded = ends(first, (id) => {
+        lengths.forEach((length, n) => {
+          const tx = BigInt(100 * (n + 1))
+          store.item(0, 100 * n, length, Uint32Array.of(id), 0, 1)
+          store.commit(tx, tx + 8n, 1000, 7)
+        })
+      })
+      const adopted = ends(first + 1, (id) => {
+        const entries = new ShapeTail()
+        lengths.forEach((length, n) => entries.push(0, 100 * (n + 1), 0, 7, 100 * n, length))
+        store.adopt(id, 7, entries, () => 1000)
+      })
+      assert.deepStrictEqual(adopted, recorded, lengths.join())
+      assert.include(recorded.marks, true)
+    }
   })
 
   it("counts for nothing when a bit of it is flipped, wherever that is, or when a part is missing", async () => {
