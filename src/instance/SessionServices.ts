@@ -1,11 +1,6 @@
 import { Context, Effect, Layer, type Scope } from "effect"
-import { Config } from "../config/BatonConfig.ts"
-import { lookAtCatalogue } from "../postgres/catalogue/CatalogueLook.ts"
+import { type BatonConfig, Config } from "../config/BatonConfig.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
-import { lookAtObjects } from "../postgres/ObjectLook.ts"
-import type { Relation } from "../postgres/Relation.ts"
-import { runSchemaReconciler } from "../postgres/catalogue/SchemaReconciler.ts"
-import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { Decide } from "../registry/routing/DeferredRows.ts"
 import {
@@ -17,31 +12,22 @@ import { settleZones } from "../registry/deciding/SettleZones.ts"
 import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
 import { makeClauseMatcher, type MakeMatcher } from "../registry/routing/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
-import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { Snapshotter } from "../registry/snapshot/Snapshotter.ts"
-import { isMadeFrom } from "../shapes/MakeDefinition.ts"
-import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import { isAffectedBy } from "../shapes/SchemaChange.ts"
-import { duties } from "../health/Duties.ts"
-import { makeErrands, duty, startDuty } from "../shared/Duty.ts"
+import { makeErrands } from "../shared/Duty.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
-import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
-import type { PublicationError } from "../postgres/publication/PublicationError.ts"
 import { schemaFileReader, writeSchemaFile } from "../storage/SchemaFiles.ts"
 import { Storage } from "../storage/Storage.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
-import { Notices } from "../telemetry/Notices.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue, CheckedZones } from "../where/index.ts"
 import { CatalogueAhead } from "./duties/CatalogueAhead.ts"
-import { keepSchema } from "./duties/KeepSchema.ts"
+import { sessionDuties } from "./duties/SessionDuties.ts"
 import { measuredSnapshotter } from "./MeasuredSnapshotter.ts"
 import { CatalogueRecord, type RecordFile } from "./duties/CatalogueRecord.ts"
-import { tableWatchMillis } from "./duties/DutyTimings.ts"
-import { catalogueRetryMillis } from "./InstanceTimings.ts"
-import { TableNews } from "./duties/TableNews.ts"
-import { watchTables } from "./duties/TableWatch.ts"
+import { ancestorsOf, setIdentityAgain, untilAnswered } from "./StreamQuestions.ts"
+import { TableOfShape } from "./TableOfShape.ts"
 
 /** How long the comparison of a time zone may take, in Postgres. */
 const zonesMillis = 2000
@@ -54,8 +40,8 @@ export class SessionServices extends Context.Service<
   SessionServices,
   {
     /**
-     * Asks the catalogue what the session will want to know first, and prepares what it will want to ask. Begin it with the lock held, just before the stream, in a
-     * fiber of its own; its scope is that of the session.
+     * Asks the catalogue what the session will want to know first, and prepares what it will want to ask. Begin it with the
+     * lock held, just before the stream, in a fiber of its own; its scope is that of the session.
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
     /** What nobody may be there to see: to be loaded with the lock held, and begun with the session. */
@@ -86,177 +72,39 @@ export class SessionServices extends Context.Service<
       const metrics = yield* Metrics
       const run = yield* makeErrands
       const ahead = new CatalogueAhead(inspector, engine.timers)
-      const notices = new Notices()
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
       const zones = new CheckedZones()
       const makeMatcher = makeClauseMatcher(config.limits, zones)
       let lastTransactionMillis = 0
-      /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
-      let watched: RegistrySession["shapes"] | undefined
-      /** A shape that had to go may have had to because its table has changed; on a waiting instance nothing else tells. */
-      const doubt = (shape: ShapeState) => inspector.invalidate(shape.definition.table.oid)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => engine.listeners.dropped.subscribe(doubt)),
-        (unsubscribe) => Effect.sync(unsubscribe)
-      )
+      yield* doubtTablesOfDropped(engine, inspector)
+      const tables = new TableOfShape({
+        admin,
+        inspector,
+        publication,
+        publicationName: config.publicationName,
+        record
+      })
 
-      /** The table, if the definition still holds for it. If not, nobody is given what was known of it again. */
-      const tableOf = (definition: ShapeDefinition): Effect.Effect<TableInfo, SnapshotFailed> =>
-        inspector.tableByOid(definition.table.oid).pipe(
-          Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
-          Effect.flatMap((table) =>
-            table === undefined || (!isMadeFrom(definition, table) && isAffectedBy(definition, table))
-              ? Effect.fail(
-                  new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
-                )
-              : Effect.succeed(table)
-          )
-        )
-
-      const durable = Effect.promise(async () => engine.writer?.durable())
-
-      /** The rows of a shape are read after this: whatever is altered from then on is found out. */
-      const noteCatalogue = ({
-        table: { oid },
-        where
-      }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> => {
-        const uses = where?.uses ?? []
-        if (record.covers(oid, uses)) return Effect.void
-        const version = inspector.serverVersionNum()
-        const at = { publicationName: config.publicationName, tables: [oid], types: [] }
-        return Effect.all([lookAtCatalogue(admin, at, version), lookAtObjects(admin, uses, version)]).pipe(
-          Effect.mapError((error) => new SnapshotFailed({ kind: "unavailable", message: error.message })),
-          Effect.flatMap(([look, objects]) => record.add(oid, look, objects))
-        )
-      }
-
-      const publish = (definition: ShapeDefinition) =>
-        Effect.gen(function* () {
-          const { oid } = definition.table
-          if (watched === undefined || watched.on(oid).size === 0) inspector.invalidate(oid)
-          const table = yield* tableOf(definition)
-          const generatedColumns = table.columns.some(
-            ({ generated, name }) =>
-              generated !== "no" &&
-              (definition.columns.includes(name) || definition.whereColumns?.includes(name) === true)
-          )
-          yield* publication.publish(table, { generatedColumns }).pipe(
-            Effect.tapError((error) => tellOperator(notices, table, error)),
-            Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
-          )
-          // That may have taken long, and shapes that are made are only told of what comes later.
-          yield* Effect.all([tableOf(definition), noteCatalogue(definition)], {
-            concurrency: 2,
-            discard: true
-          })
-        }).pipe(
-          Effect.tapError(({ kind }) =>
-            Effect.sync(() => {
-              if (kind === "schemaChanged") inspector.invalidate(definition.table.oid)
-            })
-          )
-        )
-
-      const decisionServices = {
-        catalogue: catalogue.get,
-        tableByOid: inspector.tableByOid,
-        clauseOf: (id: number) => engine.store.get(id)?.definition.where,
-        pool: yield* makeDecisionPool(
-          config.database,
-          config,
-          config.limits.decisionMillis * firstStatementShare,
-          engine.timers.nowMillis
-        ),
-        limits: config.limits,
-        nowMillis: engine.timers.nowMillis,
-        losses: new Map<number, number>()
-      }
+      const decisionServices = yield* makeDecisionServices(config, engine, inspector, catalogue)
 
       const compareZones = settleZones(zones, decisionServices.pool.query(zonesMillis))
 
-      /** The stream waits for the answer, so it is asked for until there is one. */
       const decide: Decide = (rows, budget) =>
-        decideInPostgres(decisionServices, rows, budget).pipe(
-          Effect.catch((error) =>
-            Effect.andThen(
-              Effect.logWarning(
-                `The stream waits for Postgres to evaluate conditions: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`
-              ),
-              Effect.andThen(Effect.sleep(catalogueRetryMillis), decide(rows, budget))
-            )
-          )
+        untilAnswered(
+          "Postgres to evaluate conditions",
+          Effect.suspend(() => decideInPostgres(decisionServices, rows, budget))
         )
-
-      /** Asked while the stream waits, so it does not give up. */
-      const ancestors = (oid: number): Effect.Effect<ReadonlyArray<number>> =>
-        Effect.suspend(() => {
-          const known = ahead.answer(oid)
-          if (known !== undefined) return Effect.andThen(known, inspector.tableByOid(oid))
-          inspector.invalidate(oid)
-          return inspector.tableByOid(oid)
-        }).pipe(
-          Effect.map((table) => table?.ancestorOids ?? []),
-          Effect.catch((error) =>
-            Effect.andThen(
-              Effect.logWarning(
-                `The stream waits for the catalogue: ${error.message}. Asked again every ${catalogueRetryMillis} ms.`
-              ),
-              Effect.andThen(Effect.sleep(catalogueRetryMillis), ancestors(oid))
-            )
-          )
-        )
-
-      const identityLost = (relation: Relation) => {
-        const mend = Effect.gen(function* () {
-          inspector.invalidate(relation.oid)
-          const leaf = yield* inspector.tableByOid(relation.oid)
-          // A partition is published with its root, not as a member of its own.
-          const rootOid = leaf?.ancestorOids.at(-1)
-          const table = rootOid === undefined ? leaf : yield* inspector.tableByOid(rootOid)
-          if (table !== undefined) yield* publication.ensureTable(table)
-        })
-        run(
-          "Setting the replica identity again",
-          Effect.catch(mend, (error) =>
-            Effect.logWarning(`Cannot set the replica identity again: ${error.message}`)
-          )
-        )
-      }
 
       const whileActive = (session: RegistrySession, beginAnew: Effect.Effect<void>) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, run })
-            watched = session.shapes
-            yield* Effect.addFinalizer(() => Effect.sync(() => (watched = undefined)))
-            yield* inspector.onChange(news.changed)
-            for (const change of ahead.takeChanges()) news.changed(change)
-            publication.trust(news.tables())
-            yield* Effect.catch(news.checkTables, (error) => Effect.logWarning(error.message))
-            const watch = watchTables({
-              everyMillis: tableWatchMillis,
-              admin,
-              timers: engine.timers,
-              publicationName: config.publicationName,
-              serverVersionNum: inspector.serverVersionNum,
-              record,
-              tables: news.tables,
-              types: news.types,
-              usedObjects: () => session.shapes.usedObjects(),
-              alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), durable),
-              found: (what) => Effect.andThen(news.found(what), durable)
-            })
-            yield* startDuty(duties.tableWatch, watch)
-            if (config.storage !== "memory") {
-              const keep = keepSchema({ paths: engine.paths, inspector, catalogue, tables: news.tables })
-              yield* startDuty(duties.schemaMemory, keep)
-            }
-            yield* startDuty(duties.publicationCheck, publication.run(news.check))
-            return yield* duty(
-              duties.tableComparison,
-              Effect.provideService(runSchemaReconciler(config.schemaReconcilerMillis), Inspector, inspector)
-            )
-          })
+        Effect.acquireUseRelease(
+          Effect.sync(() => (tables.watched = session.shapes)),
+          () =>
+            sessionDuties(
+              { admin, ahead, catalogue, config, engine, inspector, publication, record, run },
+              session,
+              beginAnew
+            ),
+          () => Effect.sync(() => (tables.watched = undefined))
         )
 
       return SessionServices.of({
@@ -286,9 +134,10 @@ export class SessionServices extends Context.Service<
               }),
             decisionMillis: config.limits.decisionMillis,
             limits: config.limits,
-            publish,
-            ancestors,
-            identityLost,
+            publish: (definition) => tables.publish(definition),
+            ancestors: (oid) => untilAnswered("the catalogue", ancestorsOf(inspector, ahead, oid)),
+            identityLost: (relation) =>
+              run("Setting the replica identity again", setIdentityAgain(inspector, publication, relation)),
             onTransaction: (operations, commitTimeMicros) => {
               lastTransactionMillis = engine.timers.nowMillis()
               metrics.operationsPerTransaction.observe(operations)
@@ -303,6 +152,38 @@ export class SessionServices extends Context.Service<
   )
 }
 
+/** A shape that had to go may have had to because its table has changed; on a waiting instance nothing else tells. */
+const doubtTablesOfDropped = (engine: StorageEngine, inspector: Inspector["Service"]) =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      engine.listeners.dropped.subscribe((shape) => inspector.invalidate(shape.definition.table.oid))
+    ),
+    (unsubscribe) => Effect.sync(unsubscribe)
+  )
+
+/** What Postgres is asked about conditions with, by this instance in all its turns. */
+const makeDecisionServices = Effect.fnUntraced(function* (
+  config: BatonConfig,
+  engine: StorageEngine,
+  inspector: Inspector["Service"],
+  catalogue: Catalogue["Service"]
+) {
+  return {
+    catalogue: catalogue.get,
+    tableByOid: inspector.tableByOid,
+    clauseOf: (id: number) => engine.store.get(id)?.definition.where,
+    pool: yield* makeDecisionPool(
+      config.database,
+      config,
+      config.limits.decisionMillis * firstStatementShare,
+      engine.timers.nowMillis
+    ),
+    limits: config.limits,
+    nowMillis: engine.timers.nowMillis,
+    losses: new Map<number, number>()
+  }
+})
+
 const recordFile = (paths: StoragePaths): RecordFile => ({
   read: Effect.suspend(() => schemaFileReader(paths, "published")),
   write: (content) =>
@@ -316,20 +197,6 @@ const recordFile = (paths: StoragePaths): RecordFile => ({
       )
     )
 })
-
-/** Who asks for a shape of the table is told to come back: who can mend it has to know. */
-const tellOperator = (
-  notices: Notices,
-  table: TableName,
-  { advice, kind, message, reason }: PublicationError
-): Effect.Effect<void> =>
-  kind === "schemaChanged"
-    ? Effect.void
-    : notices.warn(
-        `Shapes of the table ${quoteTable(table)} cannot be made: ${message}.`.replace(/([.;])\.$/, "$1") +
-          `${advice === undefined ? "" : ` ${advice}`} Clients ${kind === "refused" ? "get a 400" : "are told to come back (503)"}.`,
-        `${quoteTable(table)} ${reason}`
-      )
 
 /** Tables whose rows shapes are made of. */
 const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {

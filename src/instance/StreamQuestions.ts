@@ -1,0 +1,51 @@
+import { Effect } from "effect"
+import type { Inspector } from "../postgres/catalogue/Inspector.ts"
+import type { PgError } from "../postgres/errors/PgError.ts"
+import type { Publication } from "../postgres/publication/Publication.ts"
+import type { Relation } from "../postgres/Relation.ts"
+import type { CatalogueAhead } from "./duties/CatalogueAhead.ts"
+import { catalogueRetryMillis } from "./InstanceTimings.ts"
+
+/** For what the stream waits for: it cannot go on without the answer, so it is asked for until there is one. */
+export const untilAnswered = <A, R>(
+  what: string,
+  question: Effect.Effect<A, unknown, R>
+): Effect.Effect<A, never, R> =>
+  Effect.catch(question, (error) =>
+    Effect.andThen(
+      Effect.logWarning(
+        `The stream waits for ${what}: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`
+      ),
+      Effect.andThen(Effect.sleep(catalogueRetryMillis), untilAnswered(what, question))
+    )
+  )
+
+/** The tables above a partition, as the catalogue has them now, or had them when it was looked ahead. */
+export const ancestorsOf = (
+  inspector: Pick<Inspector["Service"], "invalidate" | "tableByOid">,
+  ahead: Pick<CatalogueAhead, "answer">,
+  oid: number
+): Effect.Effect<ReadonlyArray<number>, PgError> =>
+  Effect.suspend(() => {
+    const known = ahead.answer(oid)
+    if (known !== undefined) return Effect.andThen(known, inspector.tableByOid(oid))
+    inspector.invalidate(oid)
+    return inspector.tableByOid(oid)
+  }).pipe(Effect.map((table) => table?.ancestorOids ?? []))
+
+/** The stream has shown that old rows of a table lack columns. Nobody waits for this: what fails is logged. */
+export const setIdentityAgain = (
+  inspector: Pick<Inspector["Service"], "invalidate" | "tableByOid">,
+  publication: Pick<Publication["Service"], "ensureTable">,
+  relation: Relation
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    inspector.invalidate(relation.oid)
+    const leaf = yield* inspector.tableByOid(relation.oid)
+    // A partition is published with its root, not as a member of its own.
+    const rootOid = leaf?.ancestorOids.at(-1)
+    const table = rootOid === undefined ? leaf : yield* inspector.tableByOid(rootOid)
+    if (table !== undefined) yield* publication.ensureTable(table)
+  }).pipe(
+    Effect.catch((error) => Effect.logWarning(`Cannot set the replica identity again: ${error.message}`))
+  )

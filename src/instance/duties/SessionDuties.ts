@@ -1,0 +1,73 @@
+import { Effect } from "effect"
+import type { BatonConfig } from "../../config/BatonConfig.ts"
+import { duties } from "../../health/Duties.ts"
+import { Inspector } from "../../postgres/catalogue/Inspector.ts"
+import { runSchemaReconciler } from "../../postgres/catalogue/SchemaReconciler.ts"
+import type { Queryable } from "../../postgres/connection/SessionPool.ts"
+import type { Publication } from "../../postgres/publication/Publication.ts"
+import type { RegistrySession } from "../../registry/RegistrySession.ts"
+import { duty, type RunErrand, startDuty } from "../../shared/Duty.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import type { Catalogue } from "../../where/index.ts"
+import type { CatalogueAhead } from "./CatalogueAhead.ts"
+import type { CatalogueRecord } from "./CatalogueRecord.ts"
+import { tableWatchMillis } from "./DutyTimings.ts"
+import { keepSchema } from "./KeepSchema.ts"
+import { TableNews } from "./TableNews.ts"
+import { watchTables } from "./TableWatch.ts"
+
+interface SessionDutiesServices {
+  readonly admin: Queryable
+  readonly ahead: CatalogueAhead
+  readonly catalogue: Catalogue["Service"]
+  readonly config: BatonConfig
+  readonly engine: StorageEngine
+  readonly inspector: Inspector["Service"]
+  readonly publication: Publication["Service"]
+  readonly record: CatalogueRecord
+  readonly run: RunErrand
+}
+
+/**
+ * Compares publication and tables with what the shapes of a session need, and drops those that have to go, for as long as
+ * the session lasts. `beginAnew` is run when it is of no use any more.
+ */
+export const sessionDuties = (
+  services: SessionDutiesServices,
+  session: RegistrySession,
+  beginAnew: Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { admin, ahead, catalogue, config, engine, inspector, publication, record, run } = services
+      const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, run })
+      yield* inspector.onChange(news.changed)
+      for (const change of ahead.takeChanges()) news.changed(change)
+      publication.trust(news.tables())
+      yield* Effect.catch(news.checkTables, (error) => Effect.logWarning(error.message))
+      const durable = Effect.promise(async () => engine.writer?.durable())
+      const watch = watchTables({
+        everyMillis: tableWatchMillis,
+        admin,
+        timers: engine.timers,
+        publicationName: config.publicationName,
+        serverVersionNum: inspector.serverVersionNum,
+        record,
+        tables: news.tables,
+        types: news.types,
+        usedObjects: () => session.shapes.usedObjects(),
+        alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), durable),
+        found: (what) => Effect.andThen(news.found(what), durable)
+      })
+      yield* startDuty(duties.tableWatch, watch)
+      if (config.storage !== "memory") {
+        const keep = keepSchema({ paths: engine.paths, inspector, catalogue, tables: news.tables })
+        yield* startDuty(duties.schemaMemory, keep)
+      }
+      yield* startDuty(duties.publicationCheck, publication.run(news.check))
+      return yield* duty(
+        duties.tableComparison,
+        Effect.provideService(runSchemaReconciler(config.schemaReconcilerMillis), Inspector, inspector)
+      )
+    })
+  )
