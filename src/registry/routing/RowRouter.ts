@@ -3,7 +3,6 @@ import type { Lsn } from "../../shared/Lsn.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ChangeSink } from "../../replication/ChangeSink.ts"
-import { affectedAmong, isAffectedBy } from "../../shapes/SchemaChange.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
@@ -13,7 +12,8 @@ import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
 import { EarlyFailures } from "./EarlyFailures.ts"
 import { ItemWriter } from "./ItemWriter.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
-import { RouteTarget, sameRelation, type TableRoute } from "./TableRoute.ts"
+import { Routes } from "./Routes.ts"
+import { type RouteTarget, sameRelation } from "./TableRoute.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import { StreamPosition } from "./StreamPosition.ts"
 
@@ -32,7 +32,7 @@ export class RowRouter implements ChangeSink {
   private readonly options: RouterOptions
   private readonly engine: StorageEngine
   private readonly writer: JournalWriter
-  private readonly routes = new Map<number, TableRoute>()
+  private readonly routes: Routes
   private readonly position: StreamPosition
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
@@ -58,6 +58,7 @@ export class RowRouter implements ChangeSink {
     this.options = options
     this.engine = options.engine
     this.writer = options.writer
+    this.routes = new Routes(options)
     this.items = new ItemWriter(options.engine, options.writer)
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
@@ -97,50 +98,22 @@ export class RowRouter implements ChangeSink {
 
   /** From now on the shape receives its changes. */
   addShape(shape: ShapeState): void {
-    const { leafOids, table } = shape.common
-    for (const [oid, route] of this.routes) {
-      const target = route.targets.find(({ tableOid }) => tableOid === table.oid)
-      if (target !== undefined) this.enter(target, route.relation, shape)
-      else if (leafOids?.includes(oid) === true) this.attach(route, shape)
-    }
-  }
-
-  /** The partition was attached since its route was made: Postgres says nothing of that, but sends the same columns again. */
-  private attach({ relation, targets }: TableRoute, shape: ShapeState): void {
-    const { oid } = shape.common.table
-    const target = new RouteTarget(oid, relation, this.options.makeMatcher)
-    this.routes.set(relation.oid, { relation, targets: [...targets, target] })
-    for (const other of this.options.shapes.on(oid)) this.enter(target, relation, other)
-    this.enter(target, relation, shape)
+    this.routes.addShape(shape)
   }
 
   /** These are no longer partitions below the table: their rows are none of its rows. */
   detach(tableOid: number, leafOids: ReadonlyArray<number>): void {
-    for (const oid of leafOids) {
-      const route = this.routes.get(oid)
-      if (route === undefined || oid === tableOid) continue
-      const targets = route.targets.filter((target) => target.tableOid !== tableOid)
-      this.routes.set(oid, { relation: route.relation, targets })
-    }
+    this.routes.detach(tableOid, leafOids)
   }
 
   /** The table is gone: no more rows of it can come, but for shapes that are gone with it. */
   forgetTable(oid: number): void {
-    this.routes.delete(oid)
+    this.routes.forgetTable(oid)
   }
 
   removeShape(shape: ShapeState): void {
     this.earlyFailures.forget(shape.id)
-    for (const route of this.routes.values()) {
-      for (const target of route.targets) {
-        if (target.tableOid === shape.common.table.oid) target.remove(shape)
-      }
-    }
-  }
-
-  /** A relation of the past does not end a shape that is younger: only a row that is for its log does (`judgeMisfits`). */
-  private enter(target: RouteTarget, relation: Relation, shape: ShapeState): void {
-    if (isAffectedBy(shape.definition, relation) || !target.add(shape)) misplace(target, shape)
+    this.routes.removeShape(shape)
   }
 
   // Transactions
@@ -203,7 +176,7 @@ export class RowRouter implements ChangeSink {
   // Tables
 
   relation(relation: Relation): Effect.Effect<void> | undefined {
-    const known = this.routes.get(relation.oid)
+    const known = this.routes.of(relation.oid)
     if (known !== undefined && sameRelation(known.relation, relation)) return undefined
     return Effect.map(this.options.ancestors(relation.oid), (ancestors) =>
       this.makeRoute(relation, ancestors)
@@ -211,12 +184,7 @@ export class RowRouter implements ChangeSink {
   }
 
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
-    const targets = [relation.oid, ...ancestors].map(
-      (oid) =>
-        this.options.prepared.take(oid, relation, this.options.shapes.on(oid)) ??
-        new RouteTarget(oid, relation, this.options.makeMatcher)
-    )
-    this.routes.set(relation.oid, { relation, targets })
+    const { targets } = this.routes.make(relation, ancestors)
     // A partition that is new, and has had no update yet: its identity is set before one comes without its old row.
     if (
       relation.replicaIdentity !== "f" &&
@@ -224,12 +192,7 @@ export class RowRouter implements ChangeSink {
     ) {
       this.options.identityLost(relation)
     }
-    for (const target of targets) {
-      const shapes = this.options.shapes.on(target.tableOid)
-      const affected = new Set(affectedAmong(shapes, relation))
-      for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
-      this.judgeMisfits(target, relation)
-    }
+    for (const target of targets) this.judgeMisfits(target, relation)
     this.dropNamesakes(relation, targets)
   }
 
@@ -274,7 +237,7 @@ export class RowRouter implements ChangeSink {
     this.truncated ??= new Set()
     for (const relation of relations) {
       this.truncated.add(relation.oid)
-      for (const target of this.routes.get(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
+      for (const target of this.routes.of(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
     }
     return undefined
   }
@@ -294,7 +257,7 @@ export class RowRouter implements ChangeSink {
 
   insert(relation: Relation, row: Tuple): Effect.Effect<void> | undefined {
     const op = this.takeOp()
-    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    const route = this.replayed ? undefined : this.routes.of(relation.oid)
     if (route === undefined) return undefined
     for (const target of route.targets) {
       if (target.misfits.size > 0) this.judgeMisfits(target, relation)
@@ -311,7 +274,7 @@ export class RowRouter implements ChangeSink {
 
   delete(relation: Relation, oldRow: Tuple, complete: boolean): Effect.Effect<void> | undefined {
     const op = this.takeOp()
-    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    const route = this.replayed ? undefined : this.routes.of(relation.oid)
     if (route === undefined) return undefined
     if (!complete) return this.withoutOldRow(relation)
     for (const target of route.targets) {
@@ -329,7 +292,7 @@ export class RowRouter implements ChangeSink {
 
   update(relation: Relation, oldRow: Tuple | undefined, row: Tuple): Effect.Effect<void> | undefined {
     const op = this.takeOp()
-    const route = this.replayed ? undefined : this.routes.get(relation.oid)
+    const route = this.replayed ? undefined : this.routes.of(relation.oid)
     if (route === undefined) return undefined
     if (oldRow === undefined) return this.withoutOldRow(relation)
     for (const target of route.targets) {
@@ -356,7 +319,7 @@ export class RowRouter implements ChangeSink {
   unreadable({ name, oid, schema }: Relation, columns: ReadonlyArray<string>): void {
     if (this.replayed) return
     const affected: Array<ShapeState> = []
-    for (const target of this.routes.get(oid)?.targets ?? []) {
+    for (const target of this.routes.of(oid)?.targets ?? []) {
       for (const shape of this.options.shapes.on(target.tableOid)) {
         if (shape.includes(this.commitLsn, this.xid) === false) continue
         const { where, ...definition } = shape.definition
@@ -370,7 +333,7 @@ export class RowRouter implements ChangeSink {
   }
 
   private withoutOldRow(relation: Relation): undefined {
-    const route = this.routes.get(relation.oid)
+    const route = this.routes.of(relation.oid)
     const shapes =
       route?.targets.flatMap((target) => Array.from(this.options.shapes.on(target.tableOid))) ?? []
     if (shapes.length > 0) {
@@ -468,12 +431,6 @@ export class RowRouter implements ChangeSink {
     if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
     this.writer.endOfItems()
   }
-}
-
-const misplace = (target: RouteTarget, shape: ShapeState): void => {
-  target.remove(shape)
-  target.misfits.add(shape)
-  target.misfitsJudgedAt = -1n
 }
 
 const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
