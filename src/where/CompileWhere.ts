@@ -17,7 +17,7 @@ import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
 import { memoryOf, sizeOfParams } from "./MemoryOf.ts"
 import { accessPaths } from "./index/AccessPaths.ts"
 import type { Classification, WhereClause } from "./WhereClause.ts"
-import { allow, ranOut } from "./values/Work.ts"
+import { allow, evaluationTime, ranOut } from "./values/Work.ts"
 import { refuse, refuseAt, Refusal, type WhereError } from "./WhereError.ts"
 
 /** A clause whose cost is known. */
@@ -60,7 +60,7 @@ export const compileWhere = (request: WhereRequest): Result.Result<CompiledWhere
 export const compileQuickly = (
   request: WhereRequest
 ): Result.Result<CompiledWhere, WhereError> | undefined => {
-  allow(quickSteps, limitsOf(request).clauseValueLength)
+  allow(quickSteps, limitsOf(request).clauseValueLength, undefined, evaluationTime)
   try {
     const outcome = compileTwice(request)
     return ranOut() ? undefined : outcome

@@ -70,6 +70,9 @@ const sameBefore = (
   return before < i && readers[before] === readers[i] ? values[before] : undefined
 }
 
+/** Up to here texts are looked through that are read as a short value. */
+const longShortText = 1000
+
 class Compiler {
   readonly plan: Plan
   readonly reader: RowReader
@@ -344,7 +347,7 @@ class Compiler {
       if (array === null) return null
       if (array.elements.length === 0) return !deciding
       if (a === null) return null
-      if (array.elements.length > 16) spend(array.elements.length >> 1)
+      if (array.elements.length > 16) spend(array.elements.length * 2)
       let sawNull = false
       const [savedLeft, savedRight] = operands
       operands[0] = a
@@ -426,14 +429,17 @@ class Compiler {
 
   viaText(form: FormOf<"io">): Closure {
     const source = this.compile(form.io)
-    const { write } = codecOf(form.t, "c")
-    const { read } = codecOf(form.to, "c")
+    const { write, textSteps: writeSteps } = codecOf(form.t, "c")
+    const { read, textSteps: readSteps } = codecOf(form.to, "c")
     const same = form.to === "text" || form.to === "varchar"
     return (constants) => {
       const value = source(constants)
       if (value === null) return null
+      spend(writeSteps)
       const text = write(value)
-      return same ? text : read(text)
+      if (same) return text
+      spend(readSteps + Math.min(text.length, longShortText) * 2)
+      return read(text)
     }
   }
 

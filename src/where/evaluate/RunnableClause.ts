@@ -1,7 +1,7 @@
 import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
-import { allow } from "../values/Work.ts"
+import { allow, evaluationTime } from "../values/Work.ts"
 import { useZones, zonesOfRuntime } from "../zones/Zones.ts"
 import { standardLimits, type Limits } from "../../config/Limits.ts"
 import type { WhereClause } from "../WhereClause.ts"
@@ -106,7 +106,7 @@ export const makeRunnable = (
 /** Evaluates one clause against one row: for tests and single rows; the filter index does it in bulk. */
 export const evaluate = (clause: RunnableClause, row: Tuple, limits: Limits = standardLimits): Verdict => {
   clause.reader.load(row)
-  allow(limits.clauseSteps, limits.clauseValueLength, () => bytesOf(row))
+  allow(limits.clauseSteps, limits.clauseValueLength, () => bytesOf(row), evaluationTime)
   useZones(zonesOfRuntime)
   try {
     const value = clause.compiled.root(clause.constants)

@@ -1,6 +1,6 @@
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { bytesOf, type Tuple } from "../../postgres/Tuple.ts"
-import { allow, stepsLeft } from "../values/Work.ts"
+import { allow, evaluationTime, stepsLeft, type TimeLimit } from "../values/Work.ts"
 import { systemTimers } from "../../shared/Timers.ts"
 
 /** Evaluations that take no more are ordinary: nobody keeps an account of them. */
@@ -11,6 +11,10 @@ const stepsPerMilli = 100_000
 const regainedPerMilli = stepsPerMilli / 10
 /** On a slow or busy machine a step counts for as long as it takes, up to so many times of what it should. */
 const mostTimes = 10
+/** Processor time that all conditions together may take for one row; their steps should take less. */
+const mostRowMillis = 25
+/** Steps of one row between two looks at the time. */
+const stepsPerLook = 65_536
 
 /**
  * The account of what costly conditions take from the stream, of all tables together: a bucket that fills with their work
@@ -72,15 +76,22 @@ export class RowCosts {
   private readonly bytesOfRow = () => bytesOf(this.row)
   /** When the evaluation at hand began, as far as anybody looked: after one that was costly. */
   private mark: number | undefined
+  /** Processor time when the row was looked at first, and the steps at which it is looked at next. */
+  private began: number | undefined
+  private nextLook = stepsPerLook
+  private readonly time: TimeLimit
   /** All that the row has taken. */
   steps = 0
 
-  constructor(limits: Limits, burst: Burst) {
+  constructor(limits: Limits, burst: Burst, time: TimeLimit = evaluationTime) {
     this.limits = limits
     this.burst = burst
+    this.time = time
   }
 
   begin(row: Tuple): void {
+    this.began = undefined
+    this.nextLook = stepsPerLook
     this.mark = this.costly > 0 ? this.burst.now() : undefined
     this.steps = 0
     this.costly = 0
@@ -101,6 +112,7 @@ export class RowCosts {
   settle(shapeId: number): ReadonlyArray<number> {
     const spent = this.budget - stepsLeft()
     this.steps += spent
+    if (this.steps >= this.nextLook) this.look()
     if (spent <= lightSteps) {
       this.allowNext()
       return none
@@ -115,6 +127,14 @@ export class RowCosts {
     return this.burst.note(shapeId, beyond * Math.min(mostTimes, Math.max(1, taken / spent)), now)
   }
 
+  /** A row that has really taken too long has no steps left: what costs more than a comparison is left to Postgres. */
+  private look(): void {
+    this.nextLook = this.steps + stepsPerLook
+    const now = this.time.now()
+    this.began ??= now
+    if (now - this.began > mostRowMillis) this.steps = Math.max(this.steps, this.limits.rowSteps)
+  }
+
   /** Costly conditions share half of the row's steps; the other half is for those that cost little. */
   private allowNext(): void {
     const { clauseSteps, rowSteps, clauseValueLength } = this.limits
@@ -122,6 +142,6 @@ export class RowCosts {
     const forCostly = rowSteps / 2 - this.costly
     const most = forCostly > lightSteps ? Math.min(clauseSteps, forCostly) : lightSteps
     this.budget = Math.max(0, Math.min(most, left))
-    allow(this.budget, clauseValueLength, this.bytesOfRow)
+    allow(this.budget, clauseValueLength, this.bytesOfRow, this.time)
   }
 }

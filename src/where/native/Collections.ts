@@ -1,6 +1,5 @@
 import * as arr from "../values/Arrays.ts"
-import type { ArrayValue } from "../values/Arrays.ts"
-import type { Codec } from "../values/Codec.ts"
+import type { ArrayValue, Keyed } from "../values/Arrays.ts"
 import { codecOf, rangeSubtype, sameKey } from "../values/Codecs.ts"
 import { fail } from "../values/Failure.ts"
 import * as rg from "../values/Ranges.ts"
@@ -22,12 +21,12 @@ const arrayElement = (signature: Signature): TypeSpec | undefined =>
 
 /** Functions that compare elements: through the identity of their values. */
 const withKeys =
-  (build: (key: (value: unknown) => unknown, codec: Codec) => Implementation) =>
+  (build: (codec: Keyed) => Implementation) =>
   (signature: Signature): Implementation | undefined => {
     const element = arrayElement(signature)
     if (element === undefined || signature.collation === undefined) return undefined
     const codec = codecOf(element, signature.collation)
-    return codec.key === undefined ? undefined : build(codec.key, codec)
+    return codec.key === undefined ? undefined : build({ ...codec, key: codec.key })
   }
 
 const known =
@@ -37,15 +36,15 @@ const known =
 
 defineTyped(
   "arraycontains",
-  withKeys((key) => (a, b) => arr.containsAll(a as ArrayValue, b as ArrayValue, key))
+  withKeys((codec) => (a, b) => arr.containsAll(a as ArrayValue, b as ArrayValue, codec))
 )
 defineTyped(
   "arraycontained",
-  withKeys((key) => (a, b) => arr.containsAll(b as ArrayValue, a as ArrayValue, key))
+  withKeys((codec) => (a, b) => arr.containsAll(b as ArrayValue, a as ArrayValue, codec))
 )
 defineTyped(
   "arrayoverlap",
-  withKeys((key) => (a, b) => arr.overlaps(a as ArrayValue, b as ArrayValue, key))
+  withKeys((codec) => (a, b) => arr.overlaps(a as ArrayValue, b as ArrayValue, codec))
 )
 defineNullable(
   "array_cat",
@@ -69,12 +68,12 @@ define("array_upper", (a: ArrayValue, dimension: number) => {
 define("array_cardinality", (a: ArrayValue) => a.elements.length)
 defineNullable(
   "array_position",
-  withKeys((key) => (a, wanted) => {
+  withKeys(({ key, keySteps }) => (a, wanted) => {
     if (a === null) return null
     const { lengths, lowerBounds, elements } = a as ArrayValue
     if (lengths.length > 1) return fail("searching for elements in multidimensional arrays is not supported")
     const target = wanted === null ? null : key(wanted)
-    spend(elements.length * 2)
+    spend(elements.length * (2 + keySteps))
     const at = elements.findIndex((element) =>
       element === null || wanted === null ? element === wanted : sameKey(key(element), target)
     )
@@ -83,13 +82,14 @@ defineNullable(
 )
 defineNullable(
   "array_remove",
-  withKeys((key) => (a, wanted) => {
+  withKeys(({ key, keySteps }) => (a, wanted) => {
     if (a === null) return null
     const array = a as ArrayValue
     if (array.lengths.length > 1)
       return fail("removing elements from multidimensional arrays is not supported")
     const target = wanted === null ? null : key(wanted)
-    spendElements(array.elements.length * 2)
+    spendElements(array.elements.length)
+    spend(array.elements.length * (2 + keySteps))
     const kept = array.elements.filter((element) =>
       element === null || wanted === null ? element !== wanted : !sameKey(key(element), target)
     )
@@ -105,7 +105,7 @@ defineTyped("array_to_text", (signature) => {
   return (array, separator) => {
     const between = String(separator)
     const { elements } = array as ArrayValue
-    spend(elements.length * 4)
+    spend(elements.length * (4 + codec.textSteps))
     const texts: Array<string> = []
     for (const one of elements) {
       if (one === null) continue
@@ -121,7 +121,8 @@ defineNullable("text_to_array", () => (text, separator) => {
   if (text === null) return null
   if (text === "") return arr.emptyArray
   if (separator === null) {
-    spendElements(String(text).length * 4)
+    spendElements(String(text).length)
+    spend(String(text).length)
     return arr.vector(Array.from(String(text)))
   }
   const pieces = separator === "" ? [text] : splitText(String(text), String(separator))

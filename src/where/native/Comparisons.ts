@@ -7,8 +7,7 @@ import type { Integer } from "../values/Integer.ts"
 import { jsonbEqual, type Json } from "../values/Json.ts"
 import { compareIntervals, type Interval } from "../values/Interval.ts"
 import { compareNumeric, type Numeric } from "../values/Numeric.ts"
-import { compareCodePoints, trimBlanks } from "../values/Text.ts"
-import { spend } from "../values/Work.ts"
+import { compareCodePoints, sameText, trimBlanks } from "../values/Text.ts"
 import { compareTimetz, isInfinite, microsPerDay, type TimeTz } from "../values/Timestamps.ts"
 import { normalise } from "../values/Integer.ts"
 import { isForeign } from "../values/TypeSpec.ts"
@@ -83,24 +82,14 @@ byOrder<Inet>("network", "_", compareInet)
 
 const deterministic = (signature: Signature): boolean => signature.collation !== undefined
 
-/** Up to here a comparison of texts is free. */
-const longText = 1000
-
-const paid = (text: string): string => {
-  if (text.length > longText) spend(text.length >> 6)
-  return text
-}
-
 /** Text: equality is bytewise under every deterministic collation, order only where it is that of code points. */
 const textual = (eq: string, ne: string, order: ReadonlyArray<string>, trim: boolean): void => {
-  const value = trim
-    ? (text: unknown) => paid(trimBlanks(String(text)))
-    : (text: unknown) => paid(text as string)
+  const value = trim ? (text: unknown) => trimBlanks(String(text)) : (text: unknown) => text as string
   defineComparison(eq, "=", true, (signature) =>
-    deterministic(signature) ? (a, b) => value(a) === value(b) : undefined
+    deterministic(signature) ? (a, b) => sameText(value(a), value(b)) : undefined
   )
   defineComparison(ne, "<>", true, (signature) =>
-    deterministic(signature) ? (a, b) => value(a) !== value(b) : undefined
+    deterministic(signature) ? (a, b) => !sameText(value(a), value(b)) : undefined
   )
   for (const [i, operator] of (["<", "<=", ">", ">="] as const).entries()) {
     defineComparison(order[i] ?? "", operator, true, ({ collation }) =>

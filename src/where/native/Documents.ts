@@ -5,7 +5,7 @@ import * as js from "../values/Json.ts"
 import type { Json } from "../values/Json.ts"
 import { parseFloat4, parseFloat8 } from "../values/Float.ts"
 import { printNumeric, toInteger, type Numeric } from "../values/Numeric.ts"
-import { spendText } from "../values/Work.ts"
+import { spend, spendText } from "../values/Work.ts"
 import { define, group } from "./Native.ts"
 
 group("JSON")
@@ -25,12 +25,14 @@ define("jsonb_extract_path_text", (value: Json, path: ArrayValue) =>
 define("jsonb_contains", js.jsonbContains)
 define("jsonb_contained", (a: Json, b: Json) => js.jsonbContains(b, a))
 define("jsonb_exists", js.jsonbExists)
-define("jsonb_exists_any", (value: Json, keys: ArrayValue) =>
-  keys.elements.some((key) => key !== null && js.jsonbExists(value, String(key)))
-)
-define("jsonb_exists_all", (value: Json, keys: ArrayValue) =>
-  keys.elements.every((key) => key === null || js.jsonbExists(value, String(key)))
-)
+define("jsonb_exists_any", (value: Json, keys: ArrayValue) => {
+  spend(keys.elements.length * 6)
+  return keys.elements.some((key) => key !== null && js.jsonbExists(value, String(key)))
+})
+define("jsonb_exists_all", (value: Json, keys: ArrayValue) => {
+  spend(keys.elements.length * 6)
+  return keys.elements.every((key) => key === null || js.jsonbExists(value, String(key)))
+})
 define("jsonb_typeof", js.jsonbType)
 define("jsonb_array_length", (value: Json) => {
   if (Array.isArray(value)) return value.length

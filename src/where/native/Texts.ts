@@ -9,6 +9,7 @@ import {
   cutVarchar,
   assignVarchar,
   hasSurrogates,
+  holdsAt,
   initcapText,
   lowerText,
   padBpchar,
@@ -129,10 +130,7 @@ define("textpos", (text: string, part: string) => {
   const at = findText(text, part)
   return at < 0 ? 0 : characterCount(text.slice(0, at)) + 1
 })
-define("text_starts_with", (text: string, prefix: string) => {
-  spend(prefix.length >> 5)
-  return text.startsWith(prefix)
-})
+define("text_starts_with", (text: string, prefix: string) => holdsAt(text, prefix))
 define("text_substr", (text: string, start: number, length: number) => {
   if (length < 0) return fail("negative substring length not allowed")
   return sliceCharacters(text, Math.max(0, start - 1), Math.max(0, start - 1 + length))
@@ -183,7 +181,7 @@ define("translate", (text: string, from: string, to: string) => {
 })
 
 const trim = (text: string, set: string, start: boolean, end: boolean): string => {
-  spend((text.length + set.length) * 5)
+  spend((text.length + set.length * 2) * 5)
   const characters = new Set(Array.from(set))
   const source = Array.from(text)
   let from = 0
@@ -253,8 +251,8 @@ define("bpchar", (text: string, typmod: number, explicit: boolean) => {
 define("booltext", (value: boolean) => (value ? "true" : "false"))
 define("name_text", (text: string) => text)
 define("text_name bpchar_name", (text: string) => {
-  const bytes = Buffer.byteLength(text)
-  return bytes < 64
+  // There are no fewer bytes than characters.
+  return text.length < 64 && Buffer.byteLength(text) < 64
     ? trimBlanks(text) === text
       ? text
       : undecided("a name with trailing blanks")

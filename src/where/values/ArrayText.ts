@@ -117,6 +117,11 @@ class ArrayReader {
     this.leafDepth = 0
   }
 
+  private element(text: string): unknown {
+    spend(this.codec.textSteps)
+    return this.codec.read(text)
+  }
+
   private readQuoted(): unknown {
     const { text } = this
     let value = ""
@@ -124,7 +129,7 @@ class ArrayReader {
     for (;;) {
       const character = text[this.at++]
       if (character === undefined) return this.malformed()
-      if (character === '"') return this.codec.read(value)
+      if (character === '"') return this.element(value)
       if (character === "\\") {
         const escaped = text[this.at++]
         if (escaped === undefined) return this.malformed()
@@ -157,7 +162,7 @@ class ArrayReader {
     }
     value = value.slice(0, solid)
     if (value === "") return this.malformed()
-    return !hasEscape && value.toUpperCase() === "NULL" ? null : this.codec.read(value)
+    return !hasEscape && value.toUpperCase() === "NULL" ? null : this.element(value)
   }
 }
 
@@ -179,7 +184,7 @@ const quoted = (text: string): string => {
 
 export const printArray = (value: ArrayValue, codec: Codec, delimiter: string): string => {
   if (value.elements.length === 0) return "{}"
-  spend(value.elements.length * 10)
+  spend(value.elements.length * (10 + codec.textSteps))
   let index = 0
   const level = (depth: number): string => {
     const parts: Array<string> = []

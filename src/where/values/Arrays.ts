@@ -1,4 +1,5 @@
 import { fail } from "./Failure.ts"
+import type { Codec } from "./Codec.ts"
 import { spend, spendElements } from "./Work.ts"
 
 /**
@@ -10,6 +11,9 @@ export interface ArrayValue {
   readonly lowerBounds: ReadonlyArray<number>
   readonly elements: ReadonlyArray<unknown>
 }
+
+/** A codec of elements that have an identity. */
+export type Keyed = Codec & { readonly key: (value: unknown) => unknown }
 
 export const emptyArray: ArrayValue = { lengths: [], lowerBounds: [], elements: [] }
 
@@ -24,10 +28,11 @@ export const sameShape = (a: ArrayValue, b: ArrayValue): boolean =>
 export const arraysEqual = (
   a: ArrayValue,
   b: ArrayValue,
-  equal: (x: unknown, y: unknown) => boolean
+  equal: (x: unknown, y: unknown) => boolean,
+  steps: number
 ): boolean => {
   if (!sameShape(a, b)) return false
-  spend(a.elements.length)
+  spend(a.elements.length * steps)
   for (let i = 0; i < a.elements.length; i++) {
     const left = a.elements[i]
     const right = b.elements[i]
@@ -38,14 +43,15 @@ export const arraysEqual = (
   return true
 }
 
-/** Element by element, NULL above everything; then size, then shape. */
+/** Element by element, NULL above everything; then size, then shape. `steps` is what a comparison of elements takes. */
 export const compareArrays = (
   a: ArrayValue,
   b: ArrayValue,
-  compare: (x: unknown, y: unknown) => number
+  compare: (x: unknown, y: unknown) => number,
+  steps: number
 ): number => {
   const length = Math.min(a.elements.length, b.elements.length)
-  spend(length)
+  spend(length * steps)
   for (let i = 0; i < length; i++) {
     const left = a.elements[i]
     const right = b.elements[i]
@@ -69,20 +75,32 @@ export const compareArrays = (
   return 0
 }
 
-export const containsAll = (whole: ArrayValue, part: ArrayValue, key: (x: unknown) => unknown): boolean => {
+/** The key of an element for a set, which reads a long text once. */
+const inSet = (key: (x: unknown) => unknown, element: unknown): unknown => {
+  const id = key(element)
+  if (typeof id === "string" && id.length > 30) spend(id.length >> 4)
+  return id
+}
+
+/** Sets are made and asked at some 200 ns an element. */
+const setSteps = 15
+
+export const containsAll = (whole: ArrayValue, part: ArrayValue, codec: Keyed): boolean => {
   if (part.elements.length === 0) return true
-  spend((whole.elements.length + part.elements.length) * 4)
+  const { key, keySteps } = codec
+  spend((whole.elements.length + part.elements.length) * (setSteps + keySteps))
   const keys = new Set<unknown>()
-  for (const element of whole.elements) if (element !== null) keys.add(key(element))
-  for (const element of part.elements) if (element === null || !keys.has(key(element))) return false
+  for (const element of whole.elements) if (element !== null) keys.add(inSet(key, element))
+  for (const element of part.elements) if (element === null || !keys.has(inSet(key, element))) return false
   return true
 }
 
-export const overlaps = (a: ArrayValue, b: ArrayValue, key: (x: unknown) => unknown): boolean => {
-  spend((a.elements.length + b.elements.length) * 4)
+export const overlaps = (a: ArrayValue, b: ArrayValue, codec: Keyed): boolean => {
+  const { key, keySteps } = codec
+  spend((a.elements.length + b.elements.length) * (setSteps + keySteps))
   const keys = new Set<unknown>()
-  for (const element of a.elements) if (element !== null) keys.add(key(element))
-  for (const element of b.elements) if (element !== null && keys.has(key(element))) return true
+  for (const element of a.elements) if (element !== null) keys.add(inSet(key, element))
+  for (const element of b.elements) if (element !== null && keys.has(inSet(key, element))) return true
   return false
 }
 

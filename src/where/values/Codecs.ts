@@ -31,13 +31,16 @@ import type { ScalarName, TypeSpec } from "./TypeSpec.ts"
 
 const identity = (value: unknown): unknown => value
 
+/** Values that are read and written at once, and compared by the language's own operators. */
+const cheap = 15
 /** Gives a codec over a known value type the general form. */
 const codec = <A>(
   read: (text: string) => A,
   write: (value: A) => string,
   compare?: (a: A, b: A) => number,
-  key?: (value: A) => unknown
-): Codec => ({ read, write, compare, key }) as Codec
+  key?: (value: A) => unknown,
+  textSteps = cheap
+): Codec => ({ read, write, compare, key, textSteps, keySteps: key === identity ? 3 : 35 }) as Codec
 
 const parseBool = (text: string): boolean => {
   if (text === "t") return true
@@ -62,7 +65,7 @@ const parseUuid = (text: string): string => {
 
 /** The value of a `bytea` is its lower-case hexadecimal text: same order, same identity as the bytes. */
 const parseBytea = (text: string): string => {
-  spend(text.length * 2)
+  spend(text.length * (text.startsWith("\\x") ? 2 : 6))
   if (text.startsWith("\\x")) {
     const hex = text.slice(2).replaceAll(/[ \t\n\r]/g, "")
     if (hex.length % 2 === 1) return fail("invalid hexadecimal data: odd number of digits")
@@ -125,23 +128,25 @@ const scalars: Readonly<Record<ScalarName, (collation: CollationKind | undefined
   int4: () => integers("int4"),
   int8: () => integers("int8"),
   oid: () => integers("oid"),
-  float4: () => codec<number>(parseFloat4, printFloat4, compareFloats, floatKey as (v: number) => unknown),
-  float8: () => codec<number>(parseFloat8, printFloat8, compareFloats, floatKey as (v: number) => unknown),
-  numeric: () => codec<Numeric>(parseNumeric, printNumeric, compareNumeric, numericKey),
+  float4: () =>
+    codec<number>(parseFloat4, printFloat4, compareFloats, floatKey as (v: number) => unknown, 200),
+  float8: () =>
+    codec<number>(parseFloat8, printFloat8, compareFloats, floatKey as (v: number) => unknown, 80),
+  numeric: () => codec<Numeric>(parseNumeric, printNumeric, compareNumeric, numericKey, 60),
   text: textCodec,
   varchar: textCodec,
   bpchar: bpcharCodec,
   name: () => codec<string>(parseName, same, compareCodePoints, identity),
   bytea: () => codec<string>(parseBytea, (value) => `\\x${value}`, compareStrings, identity),
-  uuid: () => codec<string>(parseUuid, same, compareStrings, identity),
-  date: () => codec<number>(parseDate, printDate, compareIntegers, identity),
-  time: () => codec<number>(parseTime, printTime, compareIntegers, identity),
-  timetz: () => codec<TimeTz>(parseTimetz, printTimetz, compareTimetz, (v) => `${v.micros}/${v.zone}`),
-  timestamp: () => codec<Integer>(parseTimestamp, printTimestamp, compareIntegers, identity),
-  timestamptz: () => codec<Integer>(parseTimestamptz, printTimestamptz, compareIntegers, identity),
-  interval: () => codec<Interval>(parseInterval, printInterval, compareIntervals, intervalMicros),
-  json: () => codec<string>(checkJson, same),
-  jsonb: () => codec<Json>(parseJsonb, printJsonb, undefined, jsonbKey),
+  uuid: () => codec<string>(parseUuid, same, compareStrings, identity, 40),
+  date: () => codec<number>(parseDate, printDate, compareIntegers, identity, 100),
+  time: () => codec<number>(parseTime, printTime, compareIntegers, identity, 150),
+  timetz: () => codec<TimeTz>(parseTimetz, printTimetz, compareTimetz, (v) => `${v.micros}/${v.zone}`, 200),
+  timestamp: () => codec<Integer>(parseTimestamp, printTimestamp, compareIntegers, identity, 250),
+  timestamptz: () => codec<Integer>(parseTimestamptz, printTimestamptz, compareIntegers, identity, 250),
+  interval: () => codec<Interval>(parseInterval, printInterval, compareIntervals, intervalMicros, 250),
+  json: () => codec<string>(checkJson, same, undefined, undefined, 60),
+  jsonb: () => codec<Json>(parseJsonb, printJsonb, undefined, jsonbKey, 60),
   inet: () => inetCodec("inet"),
   cidr: () => inetCodec("cidr")
 }
@@ -151,7 +156,8 @@ const inetCodec = (type: "inet" | "cidr"): Codec =>
     (text) => parseInet(text, type),
     (value) => printInet(value, type),
     compareInet,
-    (value) => `${value.family}/${value.bits}/${value.address}`
+    (value) => `${value.family}/${value.bits}/${value.address}`,
+    500
   )
 
 const cache = new BoundedMap<string, Codec>(10_000)
@@ -197,25 +203,31 @@ const makeCodec = (spec: TypeSpec, collation: CollationKind | undefined): Codec 
     read: () => undecided(`values of type ${spec.foreign}`),
     write: String,
     compare: undefined,
-    key: undefined
+    key: undefined,
+    textSteps: cheap,
+    keySteps: cheap
   }
 }
+
+/** Up to here writing a key as JSON is in the price of making it. */
+const longKey = 30
 
 const arrayCodec = (element: Codec, delimiter: string): Codec => {
   const { compare, key } = element
   return codec<ArrayValue>(
     (text) => parseArray(text, element, delimiter),
     (value) => printArray(value, element, delimiter),
-    compare === undefined ? undefined : (a, b) => compareArrays(a, b, compare),
+    compare === undefined ? undefined : (a, b) => compareArrays(a, b, compare, element.keySteps),
     key === undefined
       ? undefined
       : (value) => {
-          spend(value.elements.length * 10)
+          spend(value.elements.length * (10 + element.keySteps))
           return JSON.stringify([
             value.lengths,
             value.lowerBounds,
             value.elements.map((part) => {
               const id = part === null ? null : key(part)
+              if (typeof id === "string" && id.length > longKey) spend(id.length)
               return typeof id === "bigint" ? `n${id}` : typeof id === "number" ? `n${id}` : id
             })
           ])
@@ -228,7 +240,7 @@ export const arrayEquality = (element: Codec): ((a: ArrayValue, b: ArrayValue) =
   const { key } = element
   if (key === undefined) return undefined
   const equal = (x: unknown, y: unknown): boolean => sameKey(key(x), key(y))
-  return (a, b) => arraysEqual(a, b, equal)
+  return (a, b) => arraysEqual(a, b, equal, 2 * element.keySteps)
 }
 
 /** Identity of keys: as a Map sees it, so that NaN equals NaN. */
@@ -290,7 +302,8 @@ const rangeCodec = (subtype: RangeSubtype): Codec => {
             ? "empty"
             : `${range.lowerInclusive ? "[" : "("}${range.lower === null ? "" : `v${String(key(range.lower))}`},${
                 range.upper === null ? "" : `v${String(key(range.upper))}`
-              }${range.upperInclusive ? "]" : ")"}`
+              }${range.upperInclusive ? "]" : ")"}`,
+    60 + 2 * subtype.codec.textSteps
   )
 }
 
@@ -304,10 +317,12 @@ const compositeCodec = (fields: ReadonlyArray<Codec>): Codec =>
           JSON.stringify(
             value.map((part, i) => {
               const id = part === null ? null : fields[i]?.key?.(part)
+              if (typeof id === "string" && id.length > longKey) spend(id.length)
               return typeof id === "bigint" || typeof id === "number" ? `n${id}` : id
             })
           )
-      : undefined
+      : undefined,
+    fields.reduce((steps, field) => steps + field.textSteps, 60)
   )
 
 /** Field by field, NULL above everything. */

@@ -1,6 +1,6 @@
 import { fail, undecided } from "./Failure.ts"
 import { compareNumeric, numericKey, parseNumeric, printNumeric, type Numeric } from "./Numeric.ts"
-import { compareCodePoints } from "./Text.ts"
+import { compareCodePoints, sameText } from "./Text.ts"
 import { spend } from "./Work.ts"
 
 /**
@@ -148,7 +148,7 @@ class JsonReader {
   }
 
   number(): Json {
-    spend(15)
+    spend(25)
     numberHere.lastIndex = this.at
     const found = numberHere.exec(this.text)
     if (found === null) return this.invalid()
@@ -163,13 +163,14 @@ class JsonReader {
   }
 }
 
-const compareKeys = (a: string, b: string): number => {
-  const difference = Buffer.byteLength(a) - Buffer.byteLength(b)
-  return difference === 0 ? compareCodePoints(a, b) : difference
+const objectOf = (members: ReadonlyArray<readonly [string, Json]>): ReadonlyMap<string, Json> => {
+  spend(members.length * 60)
+  const sized = [...new Map(members)].map(
+    ([key, value]) => ({ key, value, bytes: Buffer.byteLength(key) }) as const
+  )
+  sized.sort((a, b) => a.bytes - b.bytes || compareCodePoints(a.key, b.key))
+  return new Map(sized.map(({ key, value }) => [key, value]))
 }
-
-const objectOf = (members: ReadonlyArray<readonly [string, Json]>): ReadonlyMap<string, Json> =>
-  new Map([...new Map(members)].toSorted((a, b) => compareKeys(a[0], b[0])))
 
 export const parseJsonb = (text: string): Json => {
   spend(text.length * 2)
@@ -244,6 +245,7 @@ export const jsonbType = (value: Json): string => {
 
 export const jsonbEqual = (a: Json, b: Json): boolean => {
   if (a instanceof JsonNumber) return b instanceof JsonNumber && compareNumeric(a.value, b.value) === 0
+  if (typeof a === "string" && typeof b === "string") return sameText(a, b)
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object") return false
   return jsonbKey(a) === jsonbKey(b)
@@ -255,7 +257,7 @@ const isScalar = (value: Json): boolean => typeof value !== "object" || value in
 export const jsonbContains = (a: Json, b: Json): boolean => {
   if (isArray(a)) {
     if (isArray(b)) return b.every((part) => arrayHolds(a, part))
-    spend(a.length * 2)
+    spend(a.length * 6)
     return isScalar(b) && a.some((element) => isScalar(element) && jsonbEqual(element, b))
   }
   return contains(a, b)
@@ -263,13 +265,13 @@ export const jsonbContains = (a: Json, b: Json): boolean => {
 
 const arrayHolds = (elements: ReadonlyArray<Json>, part: Json): boolean =>
   elements.some((element) => {
-    spend(3)
+    spend(6)
     return isScalar(part) ? isScalar(element) && jsonbEqual(element, part) : contains(element, part)
   })
 
 const contains = (a: Json, b: Json): boolean => {
   if (isObject(a) && isObject(b)) {
-    spend(b.size * 8)
+    spend(b.size * 50)
     for (const [key, part] of b) {
       const member = a.get(key)
       if (member === undefined || !contains(member, part)) return false
@@ -284,7 +286,7 @@ const contains = (a: Json, b: Json): boolean => {
 export const jsonbExists = (value: Json, key: string): boolean => {
   if (isObject(value)) return value.has(key)
   if (isArray(value)) {
-    spend(value.length)
+    spend(value.length * (key.length > 100 ? 8 : 2))
     return value.includes(key)
   }
   return value === key
@@ -309,6 +311,7 @@ export const jsonbPath = (value: Json, path: ReadonlyArray<unknown>): Json | und
   for (const step of path) {
     if (step === null || current === undefined) return undefined
     const text = String(step)
+    if (text.length > 100) spend(text.length)
     if (isArray(current)) {
       if (!pathIndex.test(text)) return undefined
       const index = Number(text)

@@ -1,5 +1,5 @@
 import { undecided } from "./Failure.ts"
-import { findText, hasSurrogates } from "./Text.ts"
+import { findText, hasSurrogates, holdsAt, sameText } from "./Text.ts"
 import { spend } from "./Work.ts"
 
 /**
@@ -8,82 +8,93 @@ import { spend } from "./Work.ts"
  */
 export type LikeMatcher = (text: string) => boolean
 
-/** One character of a piece: a code point, or `anyCharacter` for `_`. */
+/** `_` among the code points of a piece. */
 const anyCharacter = -1
 
-interface Piece {
-  readonly codes: ReadonlyArray<number>
-  /** The piece as text when it has no `_`. */
-  readonly literal: string | undefined
-}
+/** What stands between two `%`: texts, between each two of which there is one `_`. */
+type Piece = ReadonlyArray<string>
+
+const isPlain = (piece: Piece): boolean => piece.length === 1
+const isEmpty = (piece: Piece): boolean => piece.length === 1 && piece[0] === ""
+
+/** Characters that mean something in a pattern. */
+const special = /[%_\\]/g
 
 /** Compiles a pattern with the escape character `\`. A pattern that ends in a lone `\` is left to Postgres. */
 export const compileLike = (pattern: string): LikeMatcher => {
-  spend(pattern.length * 4)
+  spend(pattern.length)
   const pieces: Array<Piece> = []
-  let codes: Array<number> = []
-  let literal = ""
-  let wild = false
-  const finish = (): void => {
-    pieces.push({ codes, literal: wild ? undefined : literal })
-    codes = []
-    literal = ""
-    wild = false
-  }
-  for (let i = 0; i < pattern.length;) {
-    let code = pattern.codePointAt(i) ?? 0
-    i += code > 0xffff ? 2 : 1
-    if (code === 37) {
-      finish()
+  let piece: Array<string> = []
+  let text = ""
+  let from = 0
+  special.lastIndex = 0
+  for (let found = special.exec(pattern); found !== null; found = special.exec(pattern)) {
+    spend(30)
+    const at = found.index
+    text += pattern.slice(from, at)
+    from = at + 1
+    if (found[0] === "\\") {
+      if (from >= pattern.length) return () => undecided("a LIKE pattern that ends with its escape character")
+      const length = (pattern.codePointAt(from) ?? 0) > 0xffff ? 2 : 1
+      text += pattern.slice(from, from + length)
+      from += length
+      special.lastIndex = from
       continue
     }
-    if (code === 95) {
-      wild = true
-      codes.push(anyCharacter)
-      continue
-    }
-    if (code === 92) {
-      if (i >= pattern.length) return () => undecided("a LIKE pattern that ends with its escape character")
-      code = pattern.codePointAt(i) ?? 0
-      i += code > 0xffff ? 2 : 1
-    }
-    codes.push(code)
-    literal += String.fromCodePoint(code)
+    piece.push(text)
+    text = ""
+    if (found[0] === "_") continue
+    pieces.push(piece)
+    piece = []
   }
-  finish()
+  piece.push(text + pattern.slice(from))
+  pieces.push(piece)
   return matcherOf(pieces)
 }
 
 const matcherOf = (pieces: ReadonlyArray<Piece>): LikeMatcher => {
-  const first = pieces[0]
-  const last = pieces[pieces.length - 1]
-  if (first === undefined || last === undefined) return (text) => text === ""
-  const middle = pieces.slice(1, -1).filter((piece) => piece.codes.length > 0)
-  if (pieces.every((piece) => piece.literal !== undefined)) {
-    const head = first.literal ?? ""
-    const tail = last.literal ?? ""
-    if (pieces.length === 1) return (text) => text === head
-    if (middle.length === 0 && tail === "") return (text) => text.startsWith(head)
-    if (middle.length === 0 && head === "") return (text) => text.endsWith(tail)
-    const needles = middle.map((piece) => piece.literal ?? "")
-    if (head === "" && tail === "" && needles.length === 1) {
-      const needle = needles[0] ?? ""
-      return (text) => findText(text, needle) >= 0
-    }
-    return (text) => {
-      if (text.length < head.length + tail.length || !text.startsWith(head) || !text.endsWith(tail))
-        return false
-      let at = head.length
-      const end = text.length - tail.length
-      for (const needle of needles) {
-        const found = findText(text, needle, at)
-        if (found < 0 || found + needle.length > end) return false
-        at = found + needle.length
-      }
-      return true
-    }
+  const middle = pieces.slice(1, -1).filter((piece) => !isEmpty(piece))
+  const first = pieces[0] ?? []
+  const last = pieces[pieces.length - 1] ?? []
+  if (!pieces.every(isPlain)) {
+    const codes = [first, ...middle, last].map(codesOfPiece)
+    return (text) => matchGeneral(pieces.length === 1, codes, codesOf(text))
   }
-  return (text) => matchGeneral(pieces.length === 1, first.codes, middle, last.codes, codesOf(text))
+  const [head = ""] = first
+  const [tail = ""] = last
+  if (pieces.length === 1) return (text) => sameText(text, head)
+  if (middle.length === 0 && tail === "") return (text) => holdsAt(text, head)
+  if (middle.length === 0 && head === "") return (text) => endsWith(text, tail)
+  const needles = middle.map(([needle = ""]) => needle)
+  if (head === "" && tail === "" && needles.length === 1) {
+    const [needle = ""] = needles
+    return (text) => findText(text, needle) >= 0
+  }
+  return (text) => {
+    if (text.length < head.length + tail.length || !holdsAt(text, head) || !endsWith(text, tail)) return false
+    let at = head.length
+    const end = text.length - tail.length
+    for (const needle of needles) {
+      spend(5)
+      const found = findText(text, needle, at)
+      if (found < 0 || found + needle.length > end) return false
+      at = found + needle.length
+    }
+    return true
+  }
+}
+
+const endsWith = (text: string, tail: string): boolean =>
+  text.length >= tail.length && holdsAt(text, tail, text.length - tail.length)
+
+const codesOfPiece = (piece: Piece): ReadonlyArray<number> => {
+  const codes: Array<number> = []
+  for (const [i, text] of piece.entries()) {
+    if (i > 0) codes.push(anyCharacter)
+    spend(text.length * 2 + 5)
+    for (const character of text) codes.push(character.codePointAt(0) ?? 0)
+  }
+  return codes
 }
 
 const codesOf = (text: string): ArrayLike<number> => {
@@ -98,29 +109,31 @@ const fits = (piece: ReadonlyArray<number>, text: ArrayLike<number>, at: number)
   for (let i = 0; i < piece.length; i++) {
     const code = piece[i]
     if (code !== anyCharacter && code !== text[at + i]) {
-      spend((i >> 3) + 1)
+      spend((i >> 2) + 2)
       return false
     }
   }
-  spend(piece.length >> 3)
+  spend(piece.length >> 2)
   return true
 }
 
+/** `pieces`: the first, those in the middle that are not empty, and the last. */
 const matchGeneral = (
   whole: boolean,
-  head: ReadonlyArray<number>,
-  middle: ReadonlyArray<Piece>,
-  tail: ReadonlyArray<number>,
+  pieces: ReadonlyArray<ReadonlyArray<number>>,
   text: ArrayLike<number>
 ): boolean => {
+  const head = pieces[0] ?? []
+  const tail = pieces[pieces.length - 1] ?? []
   if (whole) return text.length === head.length && fits(head, text, 0)
   const end = text.length - tail.length
   if (head.length > end || !fits(head, text, 0) || !fits(tail, text, end)) return false
   let at = head.length
-  for (const { codes } of middle) {
-    while (at + codes.length <= end && !fits(codes, text, at)) at++
-    if (at + codes.length > end) return false
-    at += codes.length
+  for (let i = 1; i < pieces.length - 1; i++) {
+    const piece = pieces[i] ?? []
+    while (at + piece.length <= end && !fits(piece, text, at)) at++
+    if (at + piece.length > end) return false
+    at += piece.length
   }
   return true
 }

@@ -32,6 +32,22 @@ const bounded = (digits: bigint): bigint => {
   return digits
 }
 
+/**
+ * What writing a number as decimal digits, or dividing by it, takes: more than its length. By the number of its digits; those
+ * that `bounded` lets pass for nothing are free.
+ */
+const longSteps: ReadonlyArray<readonly [bigint, number]> = [
+  [ordinary, 0],
+  [10n ** 300n, 2000],
+  [10n ** 1000n, 8000],
+  [10n ** 2500n, 30_000]
+]
+const spendDigits = (digits: bigint): void => {
+  if (digits < ordinary && digits > -ordinary) return
+  const size = digits < 0n ? -digits : digits
+  spend(longSteps.find(([below]) => size < below)?.[1] ?? 100_000)
+}
+
 const powers: Array<bigint> = [1n]
 export const pow10 = (n: number): bigint => {
   const known = powers[n]
@@ -55,7 +71,7 @@ const based =
 
 /** Postgres' input function for `numeric` without a modifier. */
 export const parseNumeric = (text: string): Numeric => {
-  const simple = plain.exec(text)
+  const simple = text.length > 70 ? null : plain.exec(text)
   if (simple !== null) {
     const [, sign, whole = "", fraction = ""] = simple
     if (whole.length + fraction.length < 60) {
@@ -95,7 +111,7 @@ export const parseNumeric = (text: string): Numeric => {
 export const printNumeric = (value: Numeric): string => {
   if (value.special !== undefined) return value.special
   const negative = value.digits < 0n
-  bounded(value.digits)
+  spendDigits(bounded(value.digits))
   const digits = (negative ? -value.digits : value.digits).toString()
   const { scale } = value
   if (scale === 0) return negative ? `-${digits}` : digits
@@ -123,7 +139,10 @@ export const compareNumeric = (a: Numeric, b: Numeric): number => {
 /** Text that is the same for equal values and only for them, whatever their scales. */
 export const numericKey = (value: Numeric): string => {
   if (value.special !== undefined) return value.special
-  if (value.scale === 0) return bounded(value.digits).toString()
+  if (value.scale === 0) {
+    spendDigits(bounded(value.digits))
+    return value.digits.toString()
+  }
   const text = printNumeric(value)
   let end = text.length
   while (text.charCodeAt(end - 1) === 48) end--
@@ -226,10 +245,14 @@ export const divNumeric = (a: Numeric, b: Numeric): Numeric => {
     return zero
   }
   if (b.digits === 0n) return fail("division by zero")
+  spend(100)
+  spendDigits(bounded(a.digits))
+  spendDigits(bounded(b.digits))
   const scale = divisionScale(a, b)
   const shift = scale + b.scale - a.scale
   const dividend = bounded(shift >= 0 ? a.digits * pow10(shift) : a.digits)
   const divisor = shift >= 0 ? b.digits : b.digits * pow10(-shift)
+  spendDigits(dividend)
   return finite(divideRounded(dividend, divisor), scale)
 }
 
@@ -242,7 +265,8 @@ export const modNumeric = (a: Numeric, b: Numeric): Numeric => {
   }
   if (b.digits === 0n) return fail("division by zero")
   const scale = Math.max(a.scale, b.scale)
-  bounded(a.digits)
+  spend(30)
+  spendDigits(bounded(a.digits))
   return finite((a.digits * pow10(scale - a.scale)) % (b.digits * pow10(scale - b.scale)), scale)
 }
 
@@ -250,7 +274,8 @@ export const divTrunc = (a: Numeric, b: Numeric): Numeric => {
   if (a.special !== undefined || b.special !== undefined) return truncate(divNumeric(a, b), 0)
   if (b.digits === 0n) return fail("division by zero")
   const scale = Math.max(a.scale, b.scale)
-  bounded(a.digits)
+  spend(30)
+  spendDigits(bounded(a.digits))
   return finite((a.digits * pow10(scale - a.scale)) / (b.digits * pow10(scale - b.scale)), 0)
 }
 
