@@ -73,7 +73,6 @@ const byOrder = <A>(prefixes: string, separator: string, compare: (a: A, b: A) =
 group("comparison")
 primitives("int2 int24 int28 int42 int4 int48 int82 int84 int8 oid bool", "")
 primitives("date time timestamp uuid", "_")
-primitives("bytea", "")
 byOrder<number>("float4 float48 float84 float8", "", compareFloats)
 byOrder<Numeric>("numeric", "_", compareNumeric)
 byOrder<Interval>("interval", "_", compareIntervals)
@@ -99,6 +98,9 @@ const textual = (eq: string, ne: string, order: ReadonlyArray<string>, trim: boo
     )
   }
 }
+
+// Hexadecimal texts stand for bytes.
+byOrder<string>("bytea", "", compareCodePoints)
 
 textual("texteq", "textne", ["text_lt", "text_le", "text_gt", "text_ge"], false)
 textual("nameeq", "namene", ["namelt", "namele", "namegt", "namege"], false)

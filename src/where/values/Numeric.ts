@@ -186,6 +186,8 @@ export const mulNumeric = (a: Numeric, b: Numeric): Numeric => {
     const sign = signOf(a) * signOf(b)
     return sign === 0 ? nan : sign > 0 ? infinity : minusInfinity
   }
+  spendDigits(a.digits)
+  spendDigits(b.digits)
   return checked(finite(bounded(a.digits * b.digits), a.scale + b.scale))
 }
 
@@ -203,6 +205,7 @@ const divideRounded = (a: bigint, b: bigint): bigint => {
 export const rescale = (a: Numeric, scale: number): Numeric => {
   if (a.special !== undefined || a.scale === scale) return a
   if (scale > a.scale) return finite(bounded(a.digits * pow10(scale - a.scale)), scale)
+  spendDigits(a.digits)
   const rounded = divideRounded(a.digits, pow10(a.scale - scale))
   return scale >= 0 ? finite(rounded, scale) : finite(rounded * pow10(-scale), 0)
 }
@@ -210,6 +213,7 @@ export const rescale = (a: Numeric, scale: number): Numeric => {
 export const truncate = (a: Numeric, scale: number): Numeric => {
   if (a.special !== undefined || a.scale === scale) return a
   if (scale > a.scale) return finite(bounded(a.digits * pow10(scale - a.scale)), scale)
+  spendDigits(a.digits)
   const cut = a.digits / pow10(a.scale - scale)
   return scale >= 0 ? finite(cut, scale) : finite(cut * pow10(-scale), 0)
 }
