@@ -189,7 +189,7 @@ export const limits = {
     subject: "The work of a condition for one changed row",
     above: otherwise("Postgres decides the row"),
     about:
-      "In steps: what one character costs in a loop, some 10 ns. Comparisons cost nothing; what makes or searches texts, arrays, JSON and numbers of many digits does, and so do regular expressions."
+      "In steps: what one character costs in a loop, some 10 ns. Comparisons cost nothing; what makes or searches texts, arrays, JSON and numbers of many digits does, and so do regular expressions. An evaluation also ends after 15 ms of the processor's time: a search costs more where the text nearly matches."
   }),
   clauseValueLength: bytes("BATON_MAX_CLAUSE_VALUE", "1 MB", {
     subject: "A value that a condition makes on its way",
@@ -202,7 +202,8 @@ export const limits = {
   rowSteps: count("BATON_MAX_ROW_STEPS", "2000000", {
     subject: "The work of all conditions together for one changed row",
     above: otherwise("Postgres decides the row for those that cost more than a comparison"),
-    about: "Nothing else is done meanwhile: neither requests are answered nor other rows are looked at."
+    about:
+      "Nothing else is done meanwhile: neither requests are answered nor other rows are looked at. They also end after 25 ms of the processor's time."
   }),
   burstSteps: count("BATON_MAX_BURST_STEPS", "20000000", {
     subject: "The work of costly conditions, beyond what the rows themselves take",
