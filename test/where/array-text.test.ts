@@ -3,7 +3,14 @@ import { parseArray, printArray } from "../../src/where/values/ArrayText.ts"
 import type { Codec } from "../../src/where/values/Codec.ts"
 import { EvaluationError, Undecided } from "../../src/where/values/Failure.ts"
 
-const texts: Codec = { read: (text) => text, write: String, compare: undefined, key: undefined }
+const texts: Codec = {
+  read: (text) => text,
+  write: String,
+  compare: undefined,
+  key: undefined,
+  textSteps: 1,
+  keySteps: 1
+}
 const parse = (text: string, delimiter = ",") => parseArray(text, texts, delimiter)
 
 const failure = (text: string): string => {
