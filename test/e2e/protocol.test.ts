@@ -342,6 +342,8 @@ describe("subsets", () => {
       assert.strictEqual(answer.status, 400, JSON.stringify(body))
       assert.property(answer.errors, "subset")
     }
+    const both = await subset(narrow, { where: "n = 5", order_by: "id, n" })
+    assert.hasAllKeys((both.errors as { readonly subset: object }).subset, ["where", "order_by"])
     for (const body of [
       { where: "id IN (SELECT id FROM picks)" },
       { where: "id = 1; DROP TABLE picks" },

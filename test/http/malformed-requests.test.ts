@@ -50,6 +50,36 @@ const queries: ReadonlyArray<readonly [string, unknown]> = [
     "replica=x&log=y&columns[a]=1&params=z",
     { columns: wrong, log: wrong, offset: blank, params: wrong, replica: wrong }
   ],
+  [
+    "table=nope&columns=id,%20name&queryable_columns[]=",
+    {
+      columns: ["Invalid unquoted identifier contains special characters:  name"],
+      offset: blank,
+      queryable_columns: ["Invalid zero-length identifier"]
+    }
+  ],
+  [
+    "table=nope&offset=abc&replica=x&columns=id,",
+    { columns: ["Invalid zero-length delimited identifier"], replica: wrong }
+  ],
+  // of two faults in different stages, the one of the earlier stage
+  ["table=nope&offset=abc&live=true", { offset: ["has invalid format"] }],
+  ["table=nope&offset=1_0&live_sse=true", { handle: ["can't be blank when offset != -1"] }],
+  ["table=nope&offset=-1&live=true&live_sse=true", { live: ["can't be true when offset == -1"] }],
+  ["table=a.b.c&offset=-1&live_sse=true", { live_sse: ["can't be true unless live is also true"] }],
+  [
+    "table=nope&offset=-1&columns=name&where=qty%20%3E&subset__limit=0",
+    { table: missingTable("public", "nope") }
+  ],
+  [
+    "table=items&offset=-1&queryable_columns=id,zz&columns=id,nope&where=qty%20%3E",
+    { queryable_columns: ["The following queryable columns are not found on the table: zz"] }
+  ],
+  [
+    "table=items&offset=-1&columns=id,nope&where=qty%20%3E&subset__limit=0",
+    { columns: ["The following columns are not found on the table: nope"] }
+  ],
+  ["table=items&offset=-1&where=qty%20%3E&subset__limit=0", { where: ["refused: qty >"] }],
   // stage 2: the offset's format
   ["table=items&offset=abc", { offset: ["has invalid format"] }],
   ["table=items&offset=10", { offset: ["has invalid format"] }],
@@ -214,16 +244,33 @@ const queries: ReadonlyArray<readonly [string, unknown]> = [
   ["offset=-1&table=items&subset__params=5", { subset: { params: ["params must be a JSON object"] } }],
   ["offset=-1&table=items&subset__params=null", { subset: { params: ["params must be a JSON object"] } }],
   [
-    "offset=-1&table=items&subset__params[a]=1",
+    "offset=-1&table=items&subset__where=ok&subset__params[a]=1",
     { subset: { params: ["Parameters can only use numbers as keys"] } }
   ],
   [
-    "offset=-1&table=items&subset__params[2]=1",
+    "offset=-1&table=items&subset__where=ok&subset__params[2]=1",
     { subset: { params: ["Parameters must be numbered sequentially, starting from 1"] } }
   ],
   [
-    "offset=-1&table=items&subset__params[0]=1",
+    "offset=-1&table=items&subset__where=ok&subset__params[0]=1",
     { subset: { params: ["Parameters must be numbered sequentially, starting from 1"] } }
+  ],
+  // all that is wrong with its parameters, together
+  [
+    "offset=-1&table=items&subset__limit=0&subset__offset=-1&subset__params=x&subset__where[]=1",
+    {
+      subset: {
+        limit: ["must be greater than 0"],
+        offset: ["must be greater than or equal to 0"],
+        order_by: ["order_by is required when limit or offset is present"],
+        params: ["params must be valid JSON"],
+        where: wrong
+      }
+    }
+  ],
+  [
+    "offset=-1&table=items&subset__limit=x&subset__order_by[]=id",
+    { subset: { limit: wrong, order_by: wrong } }
   ],
   ["offset=-1&table=items&subset__where[]=1", { subset: { where: wrong } }],
   ["offset=-1&table=items&subset__order_by[a]=1", { subset: { order_by: wrong } }],
@@ -306,7 +353,7 @@ const bodies: ReadonlyArray<readonly [string, string, number, unknown]> = [
     { message: "Invalid request", errors: { subset: { params: wrong } } }
   ],
   [
-    '{"params":{"1":1,"3":2}}',
+    '{"where":"ok","params":{"1":1,"3":2}}',
     "table=items&offset=-1",
     400,
     {

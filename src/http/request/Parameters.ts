@@ -1,3 +1,6 @@
+import { Result } from "effect"
+import { checkColumnNames, parseColumnList } from "../../postgres/Identifiers.ts"
+
 /** Messages by parameter name, as the error envelope shows them. */
 export type ParameterErrors = Record<string, ReadonlyArray<string>>
 
@@ -5,13 +8,17 @@ export type ParameterErrors = Record<string, ReadonlyArray<string>>
 export const invalid = Symbol("invalid")
 type Invalid = typeof invalid
 
-/** A parameter that is larger than anything that it could mean, and the message that says so. */
-class TooLarge {
+/** A parameter of its type that cannot mean anything, and the message that says why. */
+class Meaningless {
   readonly message: string
-  constructor(most: number, what: "character(s)" | "item(s)") {
-    this.message = `should be at most ${most} ${what}`
+  constructor(message: string) {
+    this.message = message
   }
 }
+
+/** A parameter that is larger than anything that it could mean. */
+const tooLarge = (most: number, what: "character(s)" | "item(s)"): Meaningless =>
+  new Meaningless(`should be at most ${most} ${what}`)
 
 /** JSON Schema of a parameter, as far as the API description needs it. */
 export type ParameterSchema = Readonly<Record<string, unknown>>
@@ -25,7 +32,7 @@ export interface Parameter<A> {
   readonly schema: ParameterSchema
   /** How the query string spells a parameter that is not a single value. */
   readonly style?: "list" | "map"
-  readonly coerce: (value: unknown) => A | undefined | Invalid | TooLarge
+  readonly coerce: (value: unknown) => A | undefined | Invalid | Meaningless
 }
 
 const isBlank = (value: unknown): boolean =>
@@ -44,8 +51,7 @@ export const text = (
     description,
     schema: { type: "string", ...schema },
     coerce: (value) => {
-      if (typeof value === "string" && value.length > maxLength)
-        return new TooLarge(maxLength, "character(s)")
+      if (typeof value === "string" && value.length > maxLength) return tooLarge(maxLength, "character(s)")
       return isBlank(value) ? undefined : typeof value === "string" ? value : invalid
     }
   }
@@ -105,7 +111,7 @@ const mostNames = 1600
 /** As many names of 63 bytes, each of which is a quotation mark that is written twice. */
 const mostNamesCharacters = mostNames * (2 * 63 + 3)
 
-/** Column names: SQL text for the caller to split, or a list of names taken as they are. */
+/** Column names: SQL text that can be split into identifiers, or a list of names taken as they are. */
 export const names = (description: string): Parameter<string | ReadonlyArray<string>> => ({
   description,
   schema: { oneOf: [{ type: "string" }, { type: "array", items: { type: "string" } }] },
@@ -113,11 +119,18 @@ export const names = (description: string): Parameter<string | ReadonlyArray<str
   coerce: (value) => {
     if (isBlank(value)) return undefined
     if (typeof value === "string")
-      return value.length > mostNamesCharacters ? new TooLarge(mostNamesCharacters, "character(s)") : value
-    if (Array.isArray(value) && value.length > mostNames) return new TooLarge(mostNames, "item(s)")
-    return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : invalid
+      return value.length > mostNamesCharacters
+        ? tooLarge(mostNamesCharacters, "character(s)")
+        : unlessUnreadable(value, parseColumnList(value))
+    if (Array.isArray(value) && value.length > mostNames) return tooLarge(mostNames, "item(s)")
+    return Array.isArray(value) && value.every((item) => typeof item === "string")
+      ? unlessUnreadable(value, checkColumnNames(value))
+      : invalid
   }
 })
+
+const unlessUnreadable = <A>(value: A, read: Result.Result<unknown, string>): A | Meaningless =>
+  Result.isFailure(read) ? new Meaningless(read.failure) : value
 
 /** A map whose values are all text. */
 export const textMap = (description: string): Parameter<Readonly<Record<string, string>>> => ({
@@ -157,7 +170,7 @@ export const coerceAll = <P extends Parameters>(
     if (parameter === undefined) continue
     const value = parameter.coerce(values[name])
     if (value === invalid) (errors ??= {})[name] = ["is invalid"]
-    else if (value instanceof TooLarge) (errors ??= {})[name] = [value.message]
+    else if (value instanceof Meaningless) (errors ??= {})[name] = [value.message]
     else coerced[name] = value
   }
   return { values: coerced as Coerced<P>, errors }

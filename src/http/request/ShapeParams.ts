@@ -119,7 +119,7 @@ const one = (name: string, message: string) => Result.fail<ParameterErrors>({ [n
 
 /**
  * Checks everything about a read request (GET, HEAD, POST) that can be checked without the catalogue, in stages:
- * types and presence of `offset`; its format; the handle; `live`; `live_sse`. A stage only runs if the one
+ * types, what they mean by themselves, and presence of `offset`; its format; the handle; `live`; `live_sse`. A stage only runs if the one
  * before found nothing, and reports all that it finds.
  */
 export const parseReadParams = (

@@ -31,7 +31,7 @@ export const subsetParameters = {
   order_by: text("Columns with `ASC`, `DESC`, `NULLS FIRST`, `NULLS LAST`, comma-separated.")
 } as const
 
-/** Texts for `$1` … `$n`; or what is wrong with the keys. */
+/** What is wrong with the keys of the texts for `$1` … `$n`. */
 const checkNumbering = (params: Readonly<Record<string, string>>): string | undefined => {
   const keys = Object.keys(params)
   if (!keys.every((key) => /^[0-9]+$/.test(key))) return "Parameters can only use numbers as keys"
@@ -40,53 +40,52 @@ const checkNumbering = (params: Readonly<Record<string, string>>): string | unde
   return undefined
 }
 
-const one = (name: string, message: string) => Result.fail<ParameterErrors>({ [name]: [message] })
-
+/** The parameters as texts; or what is wrong with them. Their numbering only counts where there is a condition. */
 const readParams = (
   given: string | Record<string, unknown> | undefined,
+  hasCondition: boolean,
   limits: Limits
-): Result.Result<Readonly<Record<string, string>>, ParameterErrors> => {
+): Result.Result<Readonly<Record<string, string>>, string> => {
   let value: unknown = given ?? {}
   if (typeof value === "string") {
     // Quotes and escapes may make twice as much of them.
-    if (value.length > 2 * limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits))
+    if (value.length > 2 * limits.paramsBytes) return Result.fail(aboveLimit("paramsBytes", limits))
     try {
       value = JSON.parse(value)
     } catch {
-      return one("params", "params must be valid JSON")
+      return Result.fail("params must be valid JSON")
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
-      return one("params", "params must be a JSON object")
+      return Result.fail("params must be a JSON object")
   }
   const texts: Record<string, string> = Object.create(null) as Record<string, string>
   for (const [key, item] of Object.entries(value as Record<string, unknown>)) {
     if (item === null) texts[key] = ""
     else if (typeof item === "string") texts[key] = item
     else if (typeof item === "number" || typeof item === "boolean") texts[key] = String(item)
-    else return one("params", "is invalid")
+    else return Result.fail("is invalid")
   }
   // The compiler of conditions would say the same, after they have been sent to its thread.
   const size = sizeOfParams(texts)
-  if (size > limits.paramsBytes) return one("params", aboveLimit("paramsBytes", limits, size))
-  const problem = checkNumbering(texts)
-  return problem === undefined ? Result.succeed(texts) : one("params", problem)
+  if (size > limits.paramsBytes) return Result.fail(aboveLimit("paramsBytes", limits, size))
+  const problem = hasCondition ? checkNumbering(texts) : undefined
+  return problem === undefined ? Result.succeed(texts) : Result.fail(problem)
 }
 
-/** Checks a subset's parameters; errors are keyed by their names without prefix. */
+/** Checks a subset's parameters and reports all errors together, keyed by their names without prefix. */
 export const parseSubsetParams = (
   values: Readonly<Record<string, unknown>>,
   limits: Limits = standardLimits
 ): Result.Result<SubsetParams, ParameterErrors> => {
   const { values: given, errors } = coerceAll(subsetParameters, values)
-  if (errors !== undefined) return Result.fail(errors)
-  const params = readParams(given.params, limits)
-  if (Result.isFailure(params)) return Result.fail(params.failure)
-  const found: ParameterErrors = {}
+  const found: ParameterErrors = { ...errors }
+  const params = readParams(given.params, given.where !== undefined, limits)
+  if (Result.isFailure(params)) found["params"] = [params.failure]
   if (given.limit !== undefined && given.limit <= 0) found["limit"] = ["must be greater than 0"]
   if (given.offset !== undefined && given.offset < 0) found["offset"] = ["must be greater than or equal to 0"]
   if (given.order_by === undefined && (given.limit !== undefined || given.offset !== undefined))
-    found["order_by"] = ["order_by is required when limit or offset is present"]
-  if (Object.keys(found).length > 0) return Result.fail(found)
+    found["order_by"] ??= ["order_by is required when limit or offset is present"]
+  if (Result.isFailure(params) || Object.keys(found).length > 0) return Result.fail(found)
   return Result.succeed({
     where: given.where,
     params: params.success,

@@ -12,6 +12,8 @@ export interface ConditionRefused {
   readonly message: string
   /** No newer description of the table could make it right. */
   readonly final: boolean
+  /** What else is refused: the order of a subset, beside its condition. */
+  readonly also?: ConditionRefused
 }
 
 /** The catalogue had to be asked and could not. */

@@ -71,21 +71,35 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
       renew: Effect.ignore(catalogue.renewed),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
-          const condition =
+          const condition = yield* Effect.result(
             subset.where === undefined
-              ? undefined
-              : yield* where(table, subset.where, subset.params, {
+              ? Effect.undefined
+              : where(table, subset.where, subset.params, {
                   queryableColumns: queryable,
                   onlyInQueries: true
                 })
+          )
           const { orderBy } = subset
-          const order =
+          const order = yield* Effect.result(
             orderBy === undefined
-              ? undefined
-              : yield* compile(() =>
-                  Effect.map(loadParser, () => compileOrderBy(orderBy, table, queryable, limits))
-                )
-          return { where: condition, orderBy: order, limit: subset.limit, offset: subset.offset }
+              ? Effect.undefined
+              : compile(() => Effect.map(loadParser, () => compileOrderBy(orderBy, table, queryable, limits)))
+          )
+          if (Result.isFailure(condition)) {
+            const refused = condition.failure
+            if (refused._tag !== "ConditionRefused" || Result.isSuccess(order))
+              return yield* Effect.fail(refused)
+            const also = order.failure
+            if (also._tag !== "ConditionRefused") return yield* Effect.fail(also)
+            return yield* Effect.fail({ ...refused, final: refused.final && also.final, also })
+          }
+          if (Result.isFailure(order)) return yield* Effect.fail(order.failure)
+          return {
+            where: condition.success,
+            orderBy: order.success,
+            limit: subset.limit,
+            offset: subset.offset
+          }
         })
     })
   })

@@ -42,7 +42,12 @@ export const checkSubset = (
   return services.conditions.subset(table, resolved.queryable, params.success).pipe(
     Effect.mapError((error) => {
       if (error._tag !== "ConditionRefused") return catalogueUnreadable
-      const refusal = invalidRequest({ subset: { [error.parameter]: [error.message] } })
+      const refusal = invalidRequest({
+        subset: {
+          [error.parameter]: [error.message],
+          ...(error.also === undefined ? {} : { [error.also.parameter]: [error.also.message] })
+        }
+      })
       if (facts !== "remembered") return refusal
       refused.set(values, { table, refusal })
       return { ...outdatedTable, otherwise: refusal }
