@@ -24,6 +24,7 @@ import { ShapeLogs } from "./storage/ShapeLogs.ts"
 import { Storage } from "./storage/Storage.ts"
 import { shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
 import { MetricsServer } from "./metrics/MetricsServer.ts"
+import { registeredMetrics } from "./metrics/RegisteredMetrics.ts"
 import { HttpWorkers } from "./workers/HttpWorkers.ts"
 
 /** The types, operators and functions that conditions may use. */
@@ -129,7 +130,8 @@ export const Baton = {
       parts === undefined
         ? noParts
         : Layer.flatMap(parts, (context) => Layer.succeed(GivenParts, context)).pipe(Layer.provide(base))
-    return Layer.mergeAll(ShapeApi.layer(apiOptions), instance).pipe(
+    return registeredMetrics.pipe(
+      Layer.provideMerge(Layer.mergeAll(ShapeApi.layer(apiOptions), instance)),
       Layer.provideMerge(part(Conditions, conditionsLayer)),
       Layer.provideMerge(core),
       Layer.provide(given)

@@ -114,7 +114,6 @@ export type { ColumnInfo, TableInfo } from "./postgres/catalogue/TableInfo.ts"
 export { Catalogue } from "./where/index.ts"
 
 // Metrics, and the port for them.
-export { makeMetrics, Metrics, type MetricsRecord } from "./telemetry/Metrics.ts"
 export { MetricsServer } from "./metrics/MetricsServer.ts"
 
 // Log lines as the command line writes them.

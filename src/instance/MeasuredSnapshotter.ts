@@ -14,8 +14,8 @@ export const measuredSnapshotter = (
       const began = timers.nowMillis()
       return Effect.onExit(snapshotter.run(request), (exit) =>
         Effect.sync(() => {
-          if (Exit.isSuccess(exit)) metrics.snapshotMillis.observe(timers.nowMillis() - began)
-          else metrics.failedSnapshots++
+          if (Exit.isSuccess(exit)) metrics.snapshotMillis.update(timers.nowMillis() - began)
+          else metrics.failedSnapshots.update(1)
         })
       )
     })

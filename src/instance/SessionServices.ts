@@ -128,8 +128,10 @@ export class SessionServices extends Context.Service<
             decide: (rows, budget) =>
               Effect.suspend(() => {
                 if (zones.areWanted) run("Comparing time zones", compareZones)
+                let asked = 0
                 for (const { askAfter, askBefore } of rows)
-                  if (askBefore.length + askAfter.length > 0) metrics.rowsDecidedByPostgres++
+                  if (askBefore.length + askAfter.length > 0) asked++
+                metrics.rowsDecidedByPostgres.update(asked)
                 return decide(rows, budget)
               }),
             decisionMillis: config.limits.decisionMillis,

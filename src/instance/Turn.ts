@@ -237,8 +237,8 @@ class Holding {
       remember(this.state, { everActive: true, streamingSinceMillis: engine.timers.nowMillis() })
       yield* actors.health.send("streamStarted")
       const takeoverMillis = engine.timers.nowMillis() - this.beganMillis
-      actors.metrics.takeovers++
-      actors.metrics.takeoverMillis = takeoverMillis
+      actors.metrics.takeovers.update(1)
+      actors.metrics.takeoverMillis.update(takeoverMillis)
       steps.done("START_REPLICATION")
       yield* Effect.logDebug(`The takeover step by step: ${steps}`)
       yield* Effect.logInfo(

@@ -1,22 +1,41 @@
 import { ownLevels } from "../storage/levels/Levels.ts"
 import { abilities, healthStates } from "../health/HealthState.ts"
-import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
+import { countsOf } from "../telemetry/Distribution.ts"
+import { counted, requestAttributes } from "../telemetry/Metrics.ts"
+import type { LiveSnapshot, MetricsSnapshot } from "./MetricsSnapshot.ts"
 import type { MetricValues, Sample } from "./MetricsText.ts"
+import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 
 /** A metric: what it is called and means, and how it comes about. */
 export interface MetricFamily extends Omit<MetricValues, "samples"> {
   /** Names of labels beside those of histograms. */
   readonly labels: ReadonlyArray<string>
   readonly samples: (snapshot: MetricsSnapshot) => ReadonlyArray<Sample>
+  /** For metrics that the registry of Effect is to have too, and reads when it is asked. What is in `counted` it has. */
+  readonly live?: (snapshot: LiveSnapshot) => ReadonlyArray<Sample>
 }
 
 const one = (value: number | undefined): ReadonlyArray<Sample> => (value === undefined ? [] : [{ value }])
 
-const gauge = (
+type Family<S> = Omit<MetricFamily, "samples" | "live"> & {
+  readonly samples: (snapshot: S) => ReadonlyArray<Sample>
+}
+
+const live = (family: Family<LiveSnapshot>): MetricFamily => ({ ...family, live: family.samples })
+
+/** A metric that Effect keeps, or reads from plain numbers, under the same name. */
+const kept = (
+  { description = "", id }: { readonly id: string; readonly description: string | undefined },
+  type: MetricFamily["type"],
+  samples: MetricFamily["samples"],
+  labels: ReadonlyArray<string> = []
+): MetricFamily => ({ name: id, type, help: description, labels, samples })
+
+const gauge = <S = MetricsSnapshot>(
   name: string,
   help: string,
-  value: (snapshot: MetricsSnapshot) => number | undefined
-): MetricFamily => ({ name, type: "gauge", help, labels: [], samples: (s) => one(value(s)) })
+  value: (snapshot: S) => number | undefined
+): Family<S> => ({ name, type: "gauge", help, labels: [], samples: (s) => one(value(s)) })
 
 const counter = (name: string, help: string, value: (snapshot: MetricsSnapshot) => number): MetricFamily => ({
   name,
@@ -26,14 +45,12 @@ const counter = (name: string, help: string, value: (snapshot: MetricsSnapshot) 
   samples: (s) => one(value(s))
 })
 
-type Process = MetricsSnapshot["processes"][number]
-
-const perProcess = (
+const perProcess = <R extends LiveReport = ProcessReport>(
   name: string,
   type: "gauge" | "counter",
   help: string,
-  value: (report: Process) => number | undefined
-): MetricFamily => ({
+  value: (report: R) => number | undefined
+): Family<{ readonly processes: ReadonlyArray<R> }> => ({
   name,
   type,
   help,
@@ -51,11 +68,13 @@ const total = (counts: ReadonlyArray<number>): number => counts.reduce((sum, cou
 
 /** Under the names that Electric has for the same figures. */
 const electricFamilies: ReadonlyArray<MetricFamily> = [
-  gauge("electric_shapes_total_shapes_count", "Shapes that there are.", ({ shapes }) => shapes),
-  gauge(
-    "electric_shapes_active_shapes_count",
-    "Shapes that changes are written to: all of them on the active instance, none on the others.",
-    ({ shapes, state }) => (abilities[state].createsShapes ? shapes : 0)
+  live(gauge("electric_shapes_total_shapes_count", "Shapes that there are.", ({ shapes }) => shapes)),
+  live(
+    gauge(
+      "electric_shapes_active_shapes_count",
+      "Shapes that changes are written to: all of them on the active instance, none on the others.",
+      ({ shapes, state }) => (abilities[state].createsShapes ? shapes : 0)
+    )
   ),
   gauge(
     "electric_postgres_replication_slot_retained_wal_size",
@@ -67,49 +86,26 @@ const electricFamilies: ReadonlyArray<MetricFamily> = [
     "Bytes of WAL that this service has not confirmed yet. Absent while the database cannot be asked.",
     ({ slot }) => slot?.unconfirmedWalBytes
   ),
-  {
-    name: "electric_postgres_replication_transaction_received_receive_lag",
-    type: "histogram",
-    help: "Milliseconds from the commit of a transaction, by the clock of Postgres, until all of it was received.",
-    labels: [],
-    samples: ({ metrics }) => [{ distribution: metrics.receiveLagMillis }]
-  },
-  {
-    name: "electric_postgres_replication_transaction_received_operations",
-    type: "histogram",
-    help: "Changes of rows per transaction, those that concern no shape included.",
-    labels: [],
-    samples: ({ metrics }) => [{ distribution: metrics.operationsPerTransaction }]
-  },
+  kept(counted.receiveLagMillis, "histogram", ({ metrics }) => [{ distribution: metrics.receiveLagMillis }]),
+  kept(counted.operationsPerTransaction, "histogram", ({ metrics }) => [
+    { distribution: metrics.operationsPerTransaction }
+  ]),
   counter(
     "electric_postgres_replication_transaction_received_count",
     "Transactions received from Postgres.",
     ({ metrics }) => total(metrics.operationsPerTransaction.counts)
   ),
-  {
-    name: "electric_plug_serve_shape_requests_count",
-    type: "counter",
-    help: "Answers to requests for shapes. `known_error`: refused for a condition that passes. `empty`: nothing new.",
-    labels: ["status", "known_error", "live", "empty"],
-    samples: ({ requests }) =>
-      requests.labelled().map(([{ status, knownError, live, empty }, value]) => ({
-        labels: {
-          status: String(status),
-          known_error: String(knownError),
-          live: String(live),
-          empty: String(empty)
-        },
-        value
-      }))
-  },
-  {
-    name: "electric_shape_snapshot_create_snapshot_task_stop_duration",
-    type: "histogram",
-    help: "Milliseconds from the request for a new shape's rows until the last one was written.",
-    labels: [],
-    samples: ({ metrics }) => [{ distribution: metrics.snapshotMillis }]
-  },
-  {
+  kept(
+    counted.requests({}),
+    "counter",
+    ({ requests }) =>
+      requests.labelled().map(([labels, value]) => ({ labels: requestAttributes(labels), value })),
+    ["status", "known_error", "live", "empty"]
+  ),
+  kept(counted.snapshotMillis, "histogram", ({ metrics }) => [
+    { distribution: countsOf(metrics.snapshotMillis.value()) }
+  ]),
+  live({
     name: "electric_admission_control_acquire_current",
     type: "gauge",
     help: "Requests in progress, by whether their shape exists.",
@@ -119,21 +115,21 @@ const electricFamilies: ReadonlyArray<MetricFamily> = [
         labels: { kind },
         value: total(processes.map(({ admission }) => admission[kind].running))
       }))
-  },
-  {
+  }),
+  live({
     name: "electric_admission_control_acquire_limit",
     type: "gauge",
     help: "How many there may be, in each process.",
     labels: ["kind"],
     samples: ({ limits }) => kinds.map((kind) => ({ labels: { kind }, value: limits[kind] }))
-  },
-  {
+  }),
+  live({
     name: "electric_admission_control_reject_count",
     type: "counter",
     help: "Requests refused because there were too many others.",
     labels: ["kind"],
     samples: ({ rejected }) => kinds.map((kind) => ({ labels: { kind }, value: rejected[kind] }))
-  },
+  }),
   gauge(
     "electric_storage_used_bytes",
     "Bytes in the storage directory: journal, checkpoint and files of shapes. Measured once a minute.",
@@ -142,35 +138,31 @@ const electricFamilies: ReadonlyArray<MetricFamily> = [
 ]
 
 const ownFamilies: ReadonlyArray<MetricFamily> = [
-  {
+  live({
     name: "baton_info",
     type: "gauge",
     help: "Always 1.",
     labels: ["version", "instance_id"],
     samples: ({ version, instanceId }) => [{ labels: { version, instance_id: instanceId }, value: 1 }]
-  },
-  {
+  }),
+  live({
     name: "baton_state",
     type: "gauge",
     help: "1 for the state of this instance, 0 for the others.",
     labels: ["state"],
     samples: ({ state: current }) =>
       healthStates.map((state) => ({ labels: { state }, value: state === current ? 1 : 0 }))
-  },
-  gauge(
-    "baton_epoch",
-    "The epoch of storage that is written or followed: one more at each takeover.",
-    ({ epoch }) => epoch
+  }),
+  live(
+    gauge(
+      "baton_epoch",
+      "The epoch of storage that is written or followed: one more at each takeover.",
+      ({ epoch }) => epoch
+    )
   ),
-  counter(
-    "baton_takeovers_total",
-    "How often this instance has become active.",
-    ({ metrics }) => metrics.takeovers
-  ),
-  gauge(
-    "baton_takeover_milliseconds",
-    "From the lock to the replication stream, the last time that this instance became active.",
-    ({ metrics }) => metrics.takeoverMillis
+  kept(counted.takeovers, "counter", ({ metrics }) => one(metrics.takeovers.value().count)),
+  kept(counted.takeoverMillis, "gauge", ({ metrics }) =>
+    metrics.takeovers.value().count === 0 ? [] : one(metrics.takeoverMillis.value().value)
   ),
   gauge(
     "baton_storage_level",
@@ -189,15 +181,9 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
     "Bytes of the journal that a process has not read yet. Absent where it is written.",
     ({ followerLagBytes }) => followerLagBytes
   ),
-  counter(
-    "baton_failed_snapshots_total",
-    "Shapes that could not be made because their rows could not be read to the end.",
-    ({ metrics }) => metrics.failedSnapshots
-  ),
-  counter(
-    "baton_rows_decided_by_postgres_total",
-    "Changed rows for which Postgres was asked whether they belong to a shape: their conditions cannot be evaluated here.",
-    ({ metrics }) => metrics.rowsDecidedByPostgres
+  kept(counted.failedSnapshots, "counter", ({ metrics }) => one(metrics.failedSnapshots.value().count)),
+  kept(counted.rowsDecidedByPostgres, "counter", ({ metrics }) =>
+    one(metrics.rowsDecidedByPostgres.value().count)
   ),
   perProcess(
     "baton_open_requests",
@@ -205,11 +191,13 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
     "Requests whose response is not finished.",
     ({ openRequests }) => openRequests
   ),
-  perProcess(
-    "baton_held_requests",
-    "gauge",
-    "Requests that wait for a change, event streams included.",
-    ({ heldRequests }) => heldRequests
+  live(
+    perProcess(
+      "baton_held_requests",
+      "gauge",
+      "Requests that wait for a change, event streams included.",
+      ({ heldRequests }) => heldRequests
+    )
   ),
   gauge(
     "baton_http_workers_configured",
@@ -242,23 +230,29 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
     "Time in which the event loop was not waiting. A rate close to 1 is a process that can do no more.",
     ({ eventLoop }) => eventLoop?.activeSeconds
   ),
-  perProcess(
-    "baton_process_resident_memory_bytes",
-    "gauge",
-    "Memory of the process (RSS).",
-    ({ residentBytes }) => residentBytes
+  live(
+    perProcess(
+      "baton_process_resident_memory_bytes",
+      "gauge",
+      "Memory of the process (RSS).",
+      ({ residentBytes }) => residentBytes
+    )
   ),
-  perProcess(
-    "baton_process_heap_used_bytes",
-    "gauge",
-    "JavaScript objects in it.",
-    ({ heapUsedBytes }) => heapUsedBytes
+  live(
+    perProcess(
+      "baton_process_heap_used_bytes",
+      "gauge",
+      "JavaScript objects in it.",
+      ({ heapUsedBytes }) => heapUsedBytes
+    )
   ),
-  perProcess(
-    "baton_process_cpu_seconds_total",
-    "counter",
-    "User and system time, all threads.",
-    ({ cpuSeconds }) => cpuSeconds
+  live(
+    perProcess(
+      "baton_process_cpu_seconds_total",
+      "counter",
+      "User and system time, all threads.",
+      ({ cpuSeconds }) => cpuSeconds
+    )
   )
 ]
 

@@ -1,24 +1,29 @@
 import type { HealthState } from "../health/HealthState.ts"
 import type { AdmissionClass } from "../http/shape/Admission.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
-import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
 
-/** Everything that the metrics are made of, as it was at one moment. */
-export interface MetricsSnapshot {
+/** What can be said at any moment, without asking anybody: of the main process alone. */
+export interface LiveSnapshot {
   readonly version: string
   readonly instanceId: string
   readonly state: HealthState
   readonly epoch: number
   readonly shapes: number
+  readonly processes: ReadonlyArray<LiveReport>
+  readonly rejected: Readonly<Record<AdmissionClass, number>>
+  readonly limits: Readonly<Record<AdmissionClass, number>>
+}
+
+/** Everything that the metrics are made of, as it was at one moment. */
+export interface MetricsSnapshot extends LiveSnapshot {
   /** What the main process counts. */
   readonly metrics: MetricsRecord
   /** The main process and the workers that answered. */
   readonly processes: ReadonlyArray<ProcessReport>
   /** Of all processes, those that are gone included. */
   readonly requests: RequestCounts
-  readonly rejected: Readonly<Record<AdmissionClass, number>>
-  readonly limits: Readonly<Record<AdmissionClass, number>>
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
   readonly storageLevel: number
   readonly journalBytes: number

@@ -1,3 +1,5 @@
+import type { Metric } from "effect"
+
 /** Values counted by size, as Prometheus wants them: per bound how many were at most that large. */
 export interface DistributionCounts {
   /** Upper bounds, rising. */
@@ -7,11 +9,23 @@ export interface DistributionCounts {
   readonly sum: number
 }
 
+/** The same, of what a metric of Effect has counted. */
+export const countsOf = ({ buckets, count, sum }: Metric.HistogramState): DistributionCounts => {
+  const rising = [...buckets.map(([, upTo]) => upTo), count]
+  return {
+    bounds: buckets.map(([bound]) => bound),
+    counts: rising.map((upTo, i) => upTo - (rising[i - 1] ?? 0)),
+    sum
+  }
+}
+
 /** Counts values by size. Costs a few comparisons per value. */
 export class Distribution implements DistributionCounts {
   readonly bounds: ReadonlyArray<number>
   readonly counts: Array<number>
   sum = 0
+  private min = Number.MAX_VALUE
+  private max = -Number.MAX_VALUE
 
   constructor(bounds: ReadonlyArray<number>) {
     this.bounds = bounds
@@ -24,6 +38,16 @@ export class Distribution implements DistributionCounts {
     while (i < bounds.length && value > (bounds[i] as number)) i++
     counts[i] = (counts[i] as number) + 1
     this.sum += value
+    if (value < this.min) this.min = value
+    if (value > this.max) this.max = value
+  }
+
+  /** As metrics of Effect have it. */
+  histogram(): Metric.HistogramState {
+    const { bounds, counts, max, min, sum } = this
+    let count = 0
+    const buckets = bounds.map((bound, i): [number, number] => [bound, (count += counts[i] as number)])
+    return { buckets, count: count + (counts[bounds.length] as number), min, max, sum }
   }
 
   /** A copy that does not change any more. */

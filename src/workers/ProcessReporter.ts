@@ -4,7 +4,29 @@ import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { monitorEventLoop } from "../telemetry/EventLoopMonitor.ts"
 import { bytesBehind, journalFiles } from "../storage/JournalSize.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
-import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
+
+/** What is to be said of the process that runs this. */
+export const liveReport = (
+  processName: string,
+  api: ShapeApi["Service"],
+  engine: StorageEngine
+): LiveReport => {
+  const stats = api.stats()
+  const memory = process.memoryUsage()
+  const cpu = process.cpuUsage()
+  return {
+    process: processName,
+    admission: {
+      initial: { running: stats.initialRequests, rejected: stats.rejected.initial },
+      existing: { running: stats.existingRequests, rejected: stats.rejected.existing }
+    },
+    heldRequests: engine.waiters.count,
+    residentBytes: memory.rss,
+    heapUsedBytes: memory.heapUsed,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6
+  }
+}
 
 /** Makes reports of this process for as long as the scope is open. */
 export const makeProcessReporter = (options: {
@@ -18,25 +40,12 @@ export const makeProcessReporter = (options: {
     const { api, engine } = options
     const metrics = yield* Metrics
     const eventLoop = yield* monitorEventLoop
-    return Effect.promise(async (): Promise<ProcessReport> => {
-      const stats = api.stats()
-      const memory = process.memoryUsage()
-      const cpu = process.cpuUsage()
-      return {
-        process: options.process,
-        requests: metrics.requests.entries(),
-        admission: {
-          initial: { running: stats.initialRequests, rejected: stats.rejected.initial },
-          existing: { running: stats.existingRequests, rejected: stats.rejected.existing }
-        },
-        openRequests: options.openRequests(),
-        heldRequests: engine.waiters.count,
-        followerLagBytes:
-          engine.writer === undefined ? bytesBehind(await journalFiles(engine.paths), engine.at) : undefined,
-        residentBytes: memory.rss,
-        heapUsedBytes: memory.heapUsed,
-        cpuSeconds: (cpu.user + cpu.system) / 1e6,
-        eventLoop: eventLoop()
-      }
-    })
+    return Effect.promise(async (): Promise<ProcessReport> => ({
+      ...liveReport(options.process, api, engine),
+      requests: metrics.requests.entries(),
+      openRequests: options.openRequests(),
+      followerLagBytes:
+        engine.writer === undefined ? bytesBehind(await journalFiles(engine.paths), engine.at) : undefined,
+      eventLoop: eventLoop()
+    }))
   })

@@ -1,11 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
+import { isDeepStrictEqual } from "node:util"
+import { Effect, Metric, type Scope } from "effect"
 import { documentPath, metricsDocument } from "../../scripts/metrics-table.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
-import { Distribution } from "../../src/telemetry/Distribution.ts"
+import { countsOf, Distribution } from "../../src/telemetry/Distribution.ts"
 import { bytesBehind } from "../../src/storage/JournalSize.ts"
 import { metricFamilies } from "../../src/metrics/MetricsFamilies.ts"
 import { metricsText } from "../../src/metrics/MetricsText.ts"
+import type { LiveSnapshot } from "../../src/metrics/MetricsSnapshot.ts"
+import { registerMetrics } from "../../src/metrics/RegisteredMetrics.ts"
+import { Metrics } from "../../src/telemetry/Metrics.ts"
 import { RequestCounts } from "../../src/telemetry/RequestCounts.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
@@ -60,6 +65,92 @@ describe("the text of metrics", () => {
     assert.strictEqual(bytesBehind(files, { epoch: 2, segment: 3, position: 7 }), 0)
     assert.strictEqual(bytesBehind(files, { epoch: 0, segment: 0, position: 0 }), 157)
   })
+})
+
+const inOwnRegistry = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
+  Effect.scoped(effect).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+const stateOf = (snapshots: ReadonlyArray<Metric.Metric.Snapshot>, id: string, attributes = {}) =>
+  snapshots.find((one) => one.id === id && isDeepStrictEqual({ ...one.attributes }, attributes))?.state
+
+describe("the metrics of Effect", () => {
+  it.effect("hold what a process counts, and each registry its own", () =>
+    Effect.gen(function* () {
+      const counts = Effect.gen(function* () {
+        const metrics = yield* Metrics
+        assert.strictEqual(yield* Metrics, metrics)
+        metrics.takeovers.update(1)
+        metrics.snapshotMillis.update(3)
+        metrics.receiveLagMillis.observe(7)
+        metrics.receiveLagMillis.observe(100_000)
+        metrics.requests.add(200, false, true, false)
+        metrics.requests.add(200, false, true, false)
+        const { buckets, ...rest } = metrics.receiveLagMillis.histogram()
+        assert.deepStrictEqual(rest, { count: 2, min: 7, max: 100_000, sum: 100_007 })
+        assert.deepStrictEqual(countsOf({ buckets, ...rest }), metrics.receiveLagMillis.snapshot())
+        assert.strictEqual(countsOf(metrics.snapshotMillis.value()).counts[3], 1)
+        return yield* Metric.snapshot
+      })
+      yield* inOwnRegistry(counts)
+      const snapshots = yield* inOwnRegistry(counts)
+      assert.deepStrictEqual(stateOf(snapshots, "baton_takeovers_total"), { count: 1, incremental: true })
+      assert.deepStrictEqual(
+        stateOf(snapshots, "electric_plug_serve_shape_requests_count", {
+          status: "200",
+          known_error: "false",
+          live: "true",
+          empty: "false"
+        }),
+        { count: 2, incremental: true }
+      )
+      const lag = "electric_postgres_replication_transaction_received_receive_lag"
+      assert.include(stateOf(snapshots, lag), { count: 2, sum: 100_007 })
+    })
+  )
+
+  it.effect("read what can be said at any moment when they are asked, until the service ends", () =>
+    inOwnRegistry(
+      Effect.gen(function* () {
+        let now: LiveSnapshot = {
+          version: "1",
+          instanceId: "i",
+          state: "waiting",
+          epoch: 3,
+          shapes: 5,
+          processes: [
+            {
+              process: "main",
+              admission: { initial: { running: 1, rejected: 0 }, existing: { running: 2, rejected: 0 } },
+              heldRequests: 2,
+              residentBytes: 10,
+              heapUsedBytes: 5,
+              cpuSeconds: 1
+            }
+          ],
+          rejected: { initial: 4, existing: 0 },
+          limits: { initial: 10, existing: 20 }
+        }
+        const snapshots = yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* registerMetrics(() => now)
+            now = { ...now, state: "active", shapes: 6, rejected: { initial: 7, existing: 0 } }
+            return yield* Metric.snapshot
+          })
+        )
+        const kinds = new Map(snapshots.map(({ id, type }) => [id, type.toLowerCase()]))
+        const live = metricFamilies.filter((family) => family.live !== undefined)
+        assert.deepStrictEqual(kinds, new Map(live.map(({ name, type }) => [name, type])))
+        assert.deepStrictEqual(stateOf(snapshots, "electric_shapes_active_shapes_count"), { value: 6 })
+        assert.deepStrictEqual(stateOf(snapshots, "baton_state", { state: "active" }), { value: 1 })
+        assert.deepStrictEqual(stateOf(snapshots, "baton_state", { state: "waiting" }), { value: 0 })
+        assert.deepStrictEqual(
+          stateOf(snapshots, "electric_admission_control_reject_count", { kind: "initial" }),
+          { count: 7, incremental: true }
+        )
+        assert.deepStrictEqual(stateOf(snapshots, "baton_held_requests", { process: "main" }), { value: 2 })
+        assert.deepStrictEqual(yield* Metric.snapshot, [])
+      })
+    )
+  )
 })
 
 describe("docs/metrics.md", () => {
