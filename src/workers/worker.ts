@@ -18,7 +18,8 @@ import { SubsetReader } from "../registry/subset/SubsetReader.ts"
 import { Storage } from "../storage/Storage.ts"
 import { shapeLogsLayer } from "../storage/ShapeLogsLive.ts"
 import * as Logs from "../telemetry/Logs.ts"
-import { runningMillis, unreadableMillis } from "./WorkerTimings.ts"
+import { loadPatiently } from "./LoadPatiently.ts"
+import { runningMillis } from "./WorkerTimings.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
 import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
 import { listenToMain } from "./ListenToMain.ts"
@@ -62,14 +63,6 @@ const reportRunning = (main: MainLink, running: () => number): void => {
   systemTimers.every(runningMillis, tell)
 }
 
-/** Ending would only have the main process start another one: what is mended in the directory is noticed here as well. */
-const loaded = (load: Storage["Service"]["loadToRead"]): Effect.Effect<void> =>
-  Effect.catch(load, ({ message }) =>
-    Effect.logError(
-      `${message} This HTTP worker answers nothing until then, and the other processes do; it tries again every ${unreadableMillis / 1000} s.`
-    ).pipe(Effect.andThen(Effect.sleep(unreadableMillis)), Effect.andThen(Effect.suspend(() => loaded(load))))
-  )
-
 const serve = (number: number) =>
   Effect.gen(function* () {
     const main = yield* Main
@@ -78,7 +71,7 @@ const serve = (number: number) =>
     const { engine, loadToRead } = yield* Storage
     const run = yield* makeErrands
 
-    yield* loaded(loadToRead)
+    yield* loadPatiently(loadToRead)
     yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 
     const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)

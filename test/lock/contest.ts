@@ -42,6 +42,7 @@ export const contestOn = (db: () => TestDatabase) => {
       const started = yield* Deferred.make<void>()
       yield* Effect.forkScoped(
         connection.stream({
+          admin: yield* adminOf(db()),
           slotName: db().slotName,
           publicationName: db().publicationName,
           sink: recordingSink({}).sink,

@@ -5,7 +5,7 @@ import type { ReplicationConnection } from "../../src/replication/stream/Replica
 import type { StreamOptions } from "../../src/replication/stream/RunStream.ts"
 import type { TestDatabase } from "../../testing/postgres/Database.ts"
 import { recordingSink, type SinkEvent } from "./recording-sink.ts"
-import { until } from "./support.ts"
+import { adminOf, until } from "./support.ts"
 
 /** Tables with and without full replica identity, and one that is not published. */
 export const setUpTables = (db: TestDatabase) =>
@@ -64,6 +64,7 @@ export const streamsOn = (database: () => TestDatabase) => {
       const { sink, events } = recordingSink(sinkOptions)
       const fiber = yield* Effect.forkScoped(
         connection.stream({
+          admin: yield* adminOf(database()),
           slotName: database().slotName,
           publicationName: database().publicationName,
           sink,

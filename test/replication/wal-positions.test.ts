@@ -37,6 +37,7 @@ const replicates = (cluster: Cluster) =>
           const { sink, events } = recordingSink({ durable: () => confirmed })
           yield* Effect.forkScoped(
             connection.stream({
+              admin,
               slotName,
               publicationName,
               sink,
@@ -103,6 +104,7 @@ describe("replication", () => {
         yield* ensureSlot(connection, options)
         const streaming = yield* Effect.forkChild(
           connection.stream({
+            admin,
             slotName: db.slotName,
             publicationName: db.publicationName,
             sink: recordingSink({}).sink,
@@ -139,6 +141,7 @@ describe("replication", () => {
         })
         const again = yield* Effect.forkChild(
           next.stream({
+            admin,
             slotName: db.slotName,
             publicationName: db.publicationName,
             sink,

@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createServer, type AddressInfo, type Server } from "node:net"
-import { Deferred, Effect, Exit, Fiber, Redacted, SubscriptionRef } from "effect"
+import { Deferred, Effect, Exit, Fiber, Logger, Redacted, SubscriptionRef } from "effect"
+import { TestClock } from "effect/testing"
 import { afterEach, beforeEach, vi } from "vitest"
 import { parseConfig } from "../../src/config/ParseConfig.ts"
 import { shareSnapshotPool } from "../../src/postgres/connection/Pools.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { StorageUnusable } from "../../src/storage/Storage.ts"
+import { loadPatiently } from "../../src/workers/LoadPatiently.ts"
+import { unreadableMillis } from "../../src/workers/WorkerTimings.ts"
 import { MainLink } from "../../src/workers/MainLink.ts"
 import { configOfPlain, plainConfig } from "../../src/workers/PlainConfig.ts"
 import type { ToMain } from "../../src/workers/WorkerProtocol.ts"
@@ -21,6 +25,36 @@ const configOf = (env: Readonly<Record<string, string>>) => {
   if (parsed._tag !== "Success" || parsed.success._tag !== "Complete") return assert.fail("does not parse")
   return parsed.success.config
 }
+
+describe("storage that a worker cannot read", () => {
+  it.effect("is tried again, each time with a word about it, until it can be read", () => {
+    const said: Array<string> = []
+    const logger = Logger.make<unknown, void>(
+      ({ logLevel, message }) => void said.push(`${logLevel} ${String(message)}`)
+    )
+    let asked = 0
+    const load = Effect.suspend(() =>
+      ++asked < 4 ? Effect.fail(new StorageUnusable({ message: `Cannot read it (${asked}).` })) : Effect.void
+    )
+    return Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(loadPatiently(load), { startImmediately: true })
+      for (let times = 1; times <= 3; times++) {
+        assert.strictEqual(asked, times)
+        assert.lengthOf(said, times)
+        assert.include(
+          said[times - 1],
+          `Error Cannot read it (${times}). This HTTP worker answers nothing until then`
+        )
+        yield* TestClock.adjust(unreadableMillis - 1)
+        assert.strictEqual(asked, times, "not sooner")
+        yield* TestClock.adjust(1)
+      }
+      yield* Fiber.join(fiber)
+      assert.strictEqual(asked, 4)
+      assert.lengthOf(said, 3)
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+})
 
 describe("the configuration of a worker", () => {
   it("is that of the main process, secrets included, and survives the way there", () => {

@@ -5,7 +5,7 @@ import { createPublicationSql, letCreate } from "../RoleSql.ts"
 import { readServerInfo, serverAdvice, type ServerInfo, serverProblem } from "../ServerInfo.ts"
 import { completePublication, createPublication } from "./AlterPublication.ts"
 import type { PublicationError } from "./PublicationError.ts"
-import { publicationProblem } from "./PublicationState.ts"
+import { publicationProblem } from "./PublicationPlan.ts"
 import type { PublicationTables } from "./PublicationTables.ts"
 
 /** What `ensureExists` found and did. */

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
 import type { SingleFlight } from "../../shared/Coalesce.ts"
 import { fromPgError, type PublicationError, tableChanged } from "./PublicationError.ts"
-import { publicationProblem } from "./PublicationState.ts"
+import { publicationProblem } from "./PublicationPlan.ts"
 import type { PublicationTables } from "./PublicationTables.ts"
 
 export interface EnsureTableOptions {

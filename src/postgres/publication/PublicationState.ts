@@ -1,15 +1,6 @@
 import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
-import { quoteTable } from "../Identifiers.ts"
-import { addTable, carryEverything, carryGeneratedColumns, identityFull, ownPublication } from "../RoleSql.ts"
-import { publicationError, type PublicationError, shown } from "./PublicationError.ts"
-import {
-  refusalsOf,
-  refusingLeaf,
-  refusingPublications,
-  type WriteRefusal,
-  whyWritesAreRefused
-} from "./RefusedWrites.ts"
+import { refusalsOf, refusingPublications, type WriteRefusal } from "./RefusedWrites.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
 
 /** What every publication of ours has to carry, in the words of `CREATE PUBLICATION`. */
@@ -34,7 +25,7 @@ export interface PublicationState {
 }
 
 /** A table or partition whose REPLICA IDENTITY is looked after. */
-interface IdentityState {
+export interface IdentityState {
   readonly oid: number
   readonly schema: string
   readonly name: string
@@ -184,117 +175,4 @@ export const readTables = (
     ),
     (rows) => rows.map((row) => JSON.parse(row.state) as TableState)
   )
-}
-
-/** What has to be done before changes of a table arrive whole. Nothing, when both are empty. */
-export interface PublicationPlan {
-  readonly add: boolean
-  readonly setIdentity: ReadonlyArray<IdentityState>
-}
-
-export interface PublicationMode {
-  readonly publicationName: string
-  /** `ELECTRIC_MANUAL_TABLE_PUBLISHING`: nothing is ever altered. */
-  readonly manual: boolean
-}
-
-export const publicationProblem = (
-  publication: PublicationState | undefined,
-  { publicationName }: PublicationMode
-): PublicationError | undefined => {
-  if (publication === undefined) {
-    return publicationError("publication", `Publication "${publicationName}" not found in the database`)
-  }
-  return publication.missingOperations.length > 0
-    ? publicationError(
-        "publication",
-        `Publication "${publicationName}" does not publish all required operations: INSERT, UPDATE, DELETE, TRUNCATE. ` +
-          `Run ${carryEverything(publicationName)}`
-      )
-    : undefined
-}
-
-/** Decides for one table: fine, to be changed by us, or an error for an operator. */
-export const planTable = (
-  publication: PublicationState,
-  table: TableState,
-  mode: PublicationMode,
-  needsGeneratedColumns: boolean
-): PublicationPlan | PublicationError => {
-  const named = `Database table "${shown(table)}"`
-  const inPublication = `the publication "${mode.publicationName}"`
-  const mayAlter = publication.isOurs && !mode.manual
-  if (needsGeneratedColumns && publication.generatedColumns !== "stored") {
-    return publicationError(
-      "generatedColumns",
-      `${named} has generated columns in this shape but ${inPublication} does not publish generated columns. ` +
-        (publication.generatedColumns === "none"
-          ? `Run ${carryGeneratedColumns(mode.publicationName)} Or leave those columns out`
-          : "This needs Postgres 18; leave those columns out")
-    )
-  }
-  if (table.isFiltered) {
-    return publicationError(
-      "filtered",
-      `${named} is in ${inPublication} with a row filter or a column list, so that its changes are not all seen. Add it without them`
-    )
-  }
-  if (table.isMemberByAncestor && publication.viaRoot) {
-    return publicationError(
-      "publishedAsRoot",
-      `${named} is a partition, and ${inPublication} publishes its changes as those of the partitioned table. ` +
-        "Set publish_via_partition_root = false, or use the partitioned table instead"
-    )
-  }
-  if (table.isPartitioned && publication.viaRoot) {
-    return publicationError(
-      "publishedAsRoot",
-      `${named} is partitioned, and ${inPublication} publishes changes of its partitions as its own, but not that a ` +
-        "partition was truncated. Set publish_via_partition_root = false"
-    )
-  }
-  if (table.foreignPartition !== null) {
-    return publicationError(
-      "foreignPartition",
-      `${named} has the partition ${table.foreignPartition}, which is a foreign table: Postgres does not replicate changes ` +
-        "of those. Use the other partitions, or detach it"
-    )
-  }
-  const unlogged = table.identities.find(({ isUnlogged }) => isUnlogged)
-  if (unlogged !== undefined) {
-    return publicationError(
-      "unlogged",
-      (unlogged.oid === table.oid
-        ? `${named} is UNLOGGED`
-        : `${named} has the UNLOGGED partition "${shown(unlogged)}"`) +
-        ", and Postgres does not replicate changes of unlogged tables. Make it an ordinary one: " +
-        `ALTER TABLE ${quoteTable(unlogged)} SET LOGGED;`
-    )
-  }
-  const refusing = refusingLeaf(table.identities)
-  if (refusing !== undefined)
-    return whyWritesAreRefused(refusing.leaf, refusing.refusal, mode.publicationName)
-  const isNamed = table.isMember || table.isMemberBySchema || publication.allTables
-  // On our own we name every table: an ancestor may leave the publication while this table stays.
-  const add = mayAlter ? !isNamed : !isNamed && !table.isMemberByAncestor
-  if (add && !mayAlter) {
-    return publicationError(
-      "notPublished",
-      `${named} is missing from ${inPublication} and ` +
-        (mode.manual
-          ? "the ELECTRIC_MANUAL_TABLE_PUBLISHING setting prevents Electric from adding it"
-          : "Electric lacks privileges to add it"),
-      `Run ${addTable(mode.publicationName, table)}${mode.manual ? "" : ` Or let the role do it: ${ownPublication(mode.publicationName, publication.role)}`}`
-    )
-  }
-  const setIdentity = table.identities.filter((identity) => !identity.isFull)
-  const [first] = setIdentity
-  if (first !== undefined && !mayAlter) {
-    return publicationError(
-      "identityNotFull",
-      `Database table "${shown(first)}" does not have its replica identity set to FULL`,
-      `Run ${identityFull(first)}`
-    )
-  }
-  return { add, setIdentity }
 }

@@ -12,15 +12,8 @@ import {
 } from "./AlterPublication.ts"
 import { boundOfWriters } from "./OpenWriters.ts"
 import { fromPgError, PublicationError, shown, tableChanged } from "./PublicationError.ts"
-import {
-  type PublicationMode,
-  type PublicationPlan,
-  type PublicationState,
-  planTable,
-  readPublication,
-  readTables,
-  type TableState
-} from "./PublicationState.ts"
+import { type PublicationMode, type PublicationPlan, planTable } from "./PublicationPlan.ts"
+import { type PublicationState, readPublication, readTables, type TableState } from "./PublicationState.ts"
 import { identityIndex, possibleIdentityIndex } from "./RefusedWrites.ts"
 import { TableLedger } from "./TableLedger.ts"
 

@@ -4,7 +4,8 @@ import type { PgError } from "../errors/PgError.ts"
 import { completePublication } from "./AlterPublication.ts"
 import { PublicationError, shown } from "./PublicationError.ts"
 import type { PublicationReport, TableProblem } from "./PublicationReport.ts"
-import { type PublicationState, planTable, readTables, type TableState } from "./PublicationState.ts"
+import { planTable } from "./PublicationPlan.ts"
+import { type PublicationState, readTables, type TableState } from "./PublicationState.ts"
 import { needsWork, type PublicationTables, refusesWrites } from "./PublicationTables.ts"
 
 interface ReconcileOptions {

@@ -21,10 +21,10 @@ export interface StreamOptions {
   readonly onStarted: Effect.Effect<void>
   readonly maxTransactionBytes: number
   /**
-   * A connection of its own to ask whether our walsender still exists when the stream has been silent for too long.
-   * Without it only the operating system notices a network that swallows packets, which takes many minutes.
+   * A connection of its own to ask whether our walsender still exists when the stream has been silent for too long: only
+   * the operating system would notice a network that swallows packets otherwise, which takes many minutes.
    */
-  readonly admin?: Queryable
+  readonly admin: Queryable
 }
 
 /** How often status updates go out when nothing changes: soon enough for `wal_sender_timeout`, and at most every 10 s. */
@@ -70,10 +70,7 @@ export const runStream = (
         pump.proceed()
       }
     })
-    const watched =
-      options.admin === undefined
-        ? handOver
-        : Effect.raceFirst(handOver, watchServer(session, pump, intervalMillis, options.admin))
+    const watched = Effect.raceFirst(handOver, watchServer(session, pump, intervalMillis, options.admin))
     return Effect.onExit(watched, () => Effect.sync(() => pump.stop()))
   })
 
