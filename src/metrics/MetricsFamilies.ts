@@ -164,15 +164,19 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
   kept(counted.takeoverMillis, "gauge", ({ metrics }) =>
     metrics.takeovers.value().count === 0 ? [] : one(metrics.takeoverMillis.value().value)
   ),
-  gauge(
-    "baton_storage_level",
-    "Level of what is stored: releases that do not know it cannot take over any more.",
-    ({ storageLevel }) => storageLevel
+  live(
+    gauge(
+      "baton_storage_level",
+      "Level of what is stored: releases that do not know it cannot take over any more.",
+      ({ storageLevel }) => storageLevel
+    )
   ),
-  gauge(
-    "baton_storage_newest_level",
-    "Level that storage gets when it is finalised for this release.",
-    () => ownLevels.newest
+  live(
+    gauge(
+      "baton_storage_newest_level",
+      "Level that storage gets when it is finalised for this release.",
+      () => ownLevels.newest
+    )
   ),
   gauge("baton_journal_bytes", "Bytes of the journal's files.", ({ journalBytes }) => journalBytes),
   perProcess(

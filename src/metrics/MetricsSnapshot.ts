@@ -11,6 +11,7 @@ export interface LiveSnapshot {
   readonly state: HealthState
   readonly epoch: number
   readonly shapes: number
+  readonly storageLevel: number
   readonly processes: ReadonlyArray<LiveReport>
   readonly rejected: Readonly<Record<AdmissionClass, number>>
   readonly limits: Readonly<Record<AdmissionClass, number>>
@@ -25,7 +26,6 @@ export interface MetricsSnapshot extends LiveSnapshot {
   /** Of all processes, those that are gone included. */
   readonly requests: RequestCounts
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
-  readonly storageLevel: number
   readonly journalBytes: number
   /** Journal, checkpoint, and the files of shapes. */
   readonly storedBytes: number

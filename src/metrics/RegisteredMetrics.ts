@@ -66,6 +66,7 @@ export const registeredMetrics = Layer.effectDiscard(
       state: health.current(),
       epoch: engine.at.epoch,
       shapes: engine.store.count,
+      storageLevel: engine.store.level,
       processes: [liveReport("main", api, engine)],
       rejected: api.stats().rejected,
       limits: maxConcurrentRequests

@@ -116,6 +116,7 @@ describe("the metrics of Effect", () => {
           state: "waiting",
           epoch: 3,
           shapes: 5,
+          storageLevel: 2,
           processes: [
             {
               process: "main",
