@@ -11,6 +11,9 @@ import {
 } from "../../testing/releases/Recording.ts"
 import { treeDigest } from "../../testing/services/TreeDigest.ts"
 
+/** Who is there may be told; all else stays as it is. */
+const contentOf = (directory: string) => treeDigest(directory).filter((line) => !line.includes("/instances/"))
+
 /** What stands in the journal alone; and what has been moved to files, with a transaction that was cut off behind it. */
 const asked = ["journal", "cut"]
 const atOnce = 8
@@ -29,7 +32,7 @@ describe.each(recordedReleases)("what release %s has answered", (version) => {
       const { recording, storageOf } = unpacked
       for (const stage of recording.stages.filter(({ name }) => asked.includes(name))) {
         const directory = storageOf(stage)
-        const before = treeDigest(directory)
+        const before = contentOf(directory)
         await using service = await startAlone(directory, recording)
         let validated = 0
         const compare = async (recorded: Answer, i: number) => {
@@ -44,7 +47,7 @@ describe.each(recordedReleases)("what release %s has answered", (version) => {
         for (let i = 0; i < stage.answers.length; i += atOnce)
           await Promise.all(stage.answers.slice(i, i + atOnce).map((recorded, k) => compare(recorded, i + k)))
         assert.isAbove(validated, 10)
-        assert.deepStrictEqual(treeDigest(directory), before)
+        assert.deepStrictEqual(contentOf(directory), before)
       }
     }
   )
