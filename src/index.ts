@@ -67,7 +67,8 @@ export type { ReadPosition, ShapeSelection } from "./http/request/ShapeParams.ts
 export { formatOffset, parseOffset, type LogOffset } from "./shapes/LogOffset.ts"
 export type { ShapeDefinition } from "./shapes/ShapeDefinition.ts"
 export { NotActive, ShapeRegistry, SnapshotFailed } from "./registry/ShapeRegistry.ts"
-export { CurrentSession, shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
+export { CurrentSession } from "./registry/CurrentSession.ts"
+export { shapeRegistryLayer } from "./registry/ShapeRegistryLive.ts"
 export { SnapshotSessions } from "./registry/snapshot/SnapshotSessions.ts"
 export { Snapshotter, type SnapshotRequest, type SnapshotSink } from "./registry/snapshot/Snapshotter.ts"
 export {

@@ -94,7 +94,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "shared/Coalesce.ts": [4, "everybody who waits for the result is given the exit"],
   "where/aside/compileThread.ts": [1, "the end of the thread, which `CompileAside` sees"],
   "registry/deciding/DecisionPool.ts": [2, "the asking session joins it, or gives up and interrupts it"],
-  "registry/RegistrySession.ts": [2, "the clients that wait for the shape are given the exit"],
+  "registry/ShapeCreations.ts": [4, "the clients that wait for the shape are given the exit"],
   "lock/LockActor.ts": [3, "it asks its actor, to which mistakes in that belong"],
   "storage/LoadStorage.ts": [1, "the promise is awaited"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],

@@ -35,6 +35,18 @@ export const duties = {
     after: "endTurn",
     meanwhile: "it is not certain who has it"
   },
+  stream: {
+    what: "The keeper of the stream",
+    ends: "never",
+    after: "endTurn",
+    meanwhile: "it is not certain what was streamed"
+  },
+  registry: {
+    what: "The keeper of the session with shapes",
+    ends: "never",
+    after: "endTurn",
+    meanwhile: "it is not certain which shapes are made"
+  },
 
   // While it waits for the lock
   readiness: begunAgain("The preparation of a takeover", "a takeover takes longer"),

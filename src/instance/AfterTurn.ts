@@ -10,6 +10,9 @@ export class StorageFailed extends Data.TaggedError("StorageFailed")<{ readonly 
 /** Why a turn could not go on: connection, lock or stream; storage; a duty that it cannot do without. */
 export type TurnFailure = PgError | StorageFailed | DutyDied
 
+/** Why an instance cannot run, as `InstanceFailed` says. */
+export const failureReasons = ["storage", "database", "dutyDied", "mistake"] as const
+
 /**
  * What an instance does after a turn as holder of the lock, or after an attempt at one.
  *
@@ -22,7 +25,13 @@ export type TurnFailure = PgError | StorageFailed | DutyDied
 export type AfterTurn =
   | { readonly _tag: "Stop" }
   | { readonly _tag: "Begin" | "Sleep"; readonly event: HealthEvent }
-  | { readonly _tag: "Fail"; readonly event: HealthEvent; readonly message: string }
+  | {
+      readonly _tag: "Fail"
+      readonly event: HealthEvent
+      readonly reason: (typeof failureReasons)[number]
+      readonly message: string
+      readonly cause: TurnFailure
+    }
   | {
       readonly _tag: "Pause"
       readonly event: HealthEvent
@@ -53,7 +62,7 @@ export const afterTurn = (
     case "DutyDied":
       // It is in the log already.
       return failure.after === "endProcess"
-        ? { _tag: "Fail", event: "lockLost", message: failure.message }
+        ? { _tag: "Fail", event: "lockLost", reason: "dutyDied", message: failure.message, cause: failure }
         : { _tag: "Pause", event: "lockLost", warning: undefined, isConnecting: true }
     case "StorageFailed":
       return {
@@ -69,7 +78,8 @@ export const afterTurn = (
 
 const afterPgError = (error: PgError, everActive: boolean, given: PgError | undefined): AfterTurn => {
   const event = error.unreachable ? "databaseDown" : "lockLost"
-  if (error.recovery === "fatal" && !everActive) return { _tag: "Fail", event, message: error.message }
+  if (error.recovery === "fatal" && !everActive)
+    return { _tag: "Fail", event, reason: "database", message: error.message, cause: error }
   return {
     _tag: "Pause",
     event,

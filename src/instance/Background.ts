@@ -26,6 +26,8 @@ const failureOf = (exit: Exit.Exit<void, InstanceFailed>): InstanceFailed | unde
     Cause.findErrorOption(exit.cause),
     () =>
       new InstanceFailed({
+        reason: "mistake",
+        cause: Cause.squash(exit.cause),
         message: `The instance ended by a mistake in Baton, please report it: ${Cause.pretty(exit.cause)}`
       })
   )

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { LockActor } from "../lock/LockActor.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
-import type { CurrentSession } from "../registry/ShapeRegistryLive.ts"
+import type { CurrentSession } from "../registry/CurrentSession.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import type { Timers } from "../shared/Timers.ts"
 import { Steps } from "../telemetry/Steps.ts"
@@ -20,7 +20,7 @@ export const handBack = (
   Effect.gen(function* () {
     const { lock, sessions, timers } = actors
     const steps = new Steps(timers.nowMillis)
-    sessions.set(undefined)
+    yield* sessions.end
     yield* Effect.promise(() => session.sink.handBack()).pipe(Effect.timeoutOption(handBackMillis))
     steps.done("flush")
     yield* lock.giveBack

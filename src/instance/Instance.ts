@@ -2,22 +2,30 @@ import { Context, Deferred, Effect, Fiber, Layer, MutableRef, Schema } from "eff
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
+import { StreamActor } from "../replication/StreamActor.ts"
 import { Storage } from "../storage/Storage.ts"
 import { LockActor } from "../lock/LockActor.ts"
 import { StorageLevels } from "./duties/StorageLevels.ts"
-import { afterTurn } from "./AfterTurn.ts"
+import { afterTurn, failureReasons } from "./AfterTurn.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
 
 /** The service cannot run as it is configured. It ends; start it again when the cause is removed. */
 export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("InstanceFailed", {
-  message: Schema.String
+  /**
+   * `storage`: its directory cannot be used; `database`: a `PgError` that does not pass; `dutyDied`: nothing looks after the
+   * lock any more; `mistake`: one in Baton.
+   */
+  reason: Schema.Literals(failureReasons),
+  message: Schema.String,
+  /** The error that it comes from. */
+  cause: Schema.Defect()
 }) {}
 
 /**
  * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
  * whenever lock or database are lost. `run` ends only when it must not be tried again, or after `shutdown`.
  *
- * It supervises, and nothing else: `Turn.ts` has the order in which the actors start and stop, `AfterTurn.ts` what the end
+ * It supervises, and nothing else: `TurnOrder.ts` has the order in which the actors start and stop, `AfterTurn.ts` what the end
  * of a turn means, `health/Duties.ts` what the death of each duty means.
  */
 export class Instance extends Context.Service<
@@ -37,14 +45,16 @@ export class Instance extends Context.Service<
     Effect.gen(function* () {
       const health = yield* HealthRef
       const storage = yield* Storage
-      const { timers } = storage.engine
+      const replication = yield* StreamActor
       const stopping = yield* Deferred.make<void>()
       const state = MutableRef.make(initialState)
       const turn = yield* makeTurn(state, stopping)
 
       const load = Effect.gen(function* () {
         if (MutableRef.get(state).isLoaded) return
-        yield* storage.load.pipe(Effect.mapError(({ message }) => new InstanceFailed({ message })))
+        yield* storage.load.pipe(
+          Effect.mapError((cause) => new InstanceFailed({ reason: "storage", message: cause.message, cause }))
+        )
         remember(state, { isLoaded: true })
         yield* health.send("storageLoaded")
       })
@@ -59,7 +69,6 @@ export class Instance extends Context.Service<
         yield* load
         let failures = noFailures
         while (!isStopping(health.current())) {
-          remember(state, { streamingSinceMillis: undefined })
           const fiber = yield* Effect.forkChild(Effect.scoped(turn), { startImmediately: true })
           const exit = yield* Effect.raceFirst(
             Fiber.await(fiber),
@@ -70,14 +79,17 @@ export class Instance extends Context.Service<
             break
           }
           const wasActive = health.current() === "active"
-          const { everActive, streamingSinceMillis } = MutableRef.get(state)
-          const nowMillis = timers.nowMillis()
-          const failed = afterFailure(failures, nowMillis - (streamingSinceMillis ?? nowMillis))
+          const { everActive } = MutableRef.get(state)
+          const stream = yield* replication.state
+          const failed = afterFailure(failures, stream._tag === "disconnected" ? stream.streamedMillis : 0)
           const delayMillis = reconnectDelayMillis(failed)
           const next = afterTurn(exit, { wasActive, everActive, delayMillis })
           if (next._tag === "Stop") break
           yield* health.send(next.event)
-          if (next._tag === "Fail") return yield* new InstanceFailed({ message: next.message })
+          if (next._tag === "Fail") {
+            const { cause, message, reason } = next
+            return yield* new InstanceFailed({ reason, message, cause })
+          }
           if (next._tag === "Pause") {
             failures = failed
             if (next.warning !== undefined) yield* Effect.logWarning(next.warning)
@@ -98,7 +110,10 @@ export class Instance extends Context.Service<
       })
 
       const levels = yield* StorageLevels
-      const tooNew = Effect.mapError(levels.tooNew, ({ message }) => new InstanceFailed({ message }))
+      const tooNew = Effect.mapError(
+        levels.tooNew,
+        (cause) => new InstanceFailed({ reason: "storage", message: cause.message, cause })
+      )
       const running = MutableRef.make<Fiber.Fiber<void, InstanceFailed> | undefined>(undefined)
       return Instance.of({
         run: Effect.gen(function* () {
@@ -115,5 +130,5 @@ export class Instance extends Context.Service<
         })
       })
     })
-  ).pipe(Layer.provide(Layer.merge(LockActor.layer, StorageLevels.layer)))
+  ).pipe(Layer.provide([LockActor.layer, StreamActor.layer, StorageLevels.layer]))
 }

@@ -4,7 +4,7 @@ import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { PassedOver } from "../replication/stream/PassOver.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
-import type { ReplicationStream } from "../replication/ReplicationStream.ts"
+import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ShapeStore } from "../storage/state/ShapeStore.ts"
 import { isAboutData, type StreamFault } from "./StreamFaults.ts"
 
@@ -15,7 +15,7 @@ import { isAboutData, type StreamFault } from "./StreamFaults.ts"
  */
 export const passOverFault = (
   services: {
-    readonly replication: ReplicationStream["Service"]
+    readonly replication: StreamActor["Service"]
     readonly store: ShapeStore
     readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
   },

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import type { PgError } from "../postgres/errors/PgError.ts"
 import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
-import type { ReplicationStream } from "../replication/ReplicationStream.ts"
+import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StreamSource } from "../storage/state/ShapeStore.ts"
@@ -41,13 +41,13 @@ export const planSource = (
 
 interface SourceServices {
   readonly engine: StorageEngine
-  readonly replication: ReplicationStream["Service"]
+  readonly replication: StreamActor["Service"]
   readonly record: SessionServices["Service"]["record"]
   readonly slotName: string
 }
 
 /** Makes a new slot in place of one that Postgres has given up. */
-const usableSlot = (replication: ReplicationStream["Service"], connection: ReplicationConnection) =>
+const usableSlot = (replication: StreamActor["Service"], connection: ReplicationConnection) =>
   replication
     .ensureSlot(connection)
     .pipe(

@@ -31,7 +31,10 @@ export const runUntil = <R>(
     yield* Effect.raceAllFirst([
       stop,
       Deferred.await(failed),
-      Effect.mapError(supervisor.died, ({ message }) => new InstanceFailed({ message }))
+      Effect.mapError(
+        supervisor.died,
+        (cause) => new InstanceFailed({ reason: "dutyDied", message: cause.message, cause })
+      )
     ])
     const began = yield* nowMillis
     const drain = yield* Effect.forkChild(server.beginDrain, { startImmediately: true })

@@ -4,14 +4,15 @@ import { duties } from "../health/Duties.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { LockActor } from "../lock/LockActor.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
-import { Publication } from "../postgres/publication/Publication.ts"
-import { openSession, type RegistrySession } from "../registry/RegistrySession.ts"
+import { type EnsuredPublication, Publication } from "../postgres/publication/Publication.ts"
+import type { RegistrySession } from "../registry/RegistrySession.ts"
 import { PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
-import { CurrentSession } from "../registry/ShapeRegistryLive.ts"
+import { CurrentSession } from "../registry/CurrentSession.ts"
 import { readSlot } from "../replication/connection/Slot.ts"
-import { ReplicationStream } from "../replication/ReplicationStream.ts"
+import { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { makeSupervisor } from "../shared/Duty.ts"
+import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { writeProblem } from "../storage/disk/WriteCheck.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
@@ -34,6 +35,7 @@ import {
   type StreamFault,
   streamFrom
 } from "./StreamFaults.ts"
+import { turnOrder, type TurnStepName } from "./TurnOrder.ts"
 
 /** What an instance remembers from turn to turn. */
 interface InstanceState {
@@ -41,8 +43,6 @@ interface InstanceState {
   readonly isLoaded: boolean
   /** It has streamed: its configuration is right. */
   readonly everActive: boolean
-  /** When this turn began to stream; `undefined` if it has not. */
-  readonly streamingSinceMillis: number | undefined
   readonly fault: StreamFault | undefined
   readonly passed: PassedPosition | undefined
 }
@@ -50,7 +50,6 @@ interface InstanceState {
 export const initialState: InstanceState = {
   isLoaded: false,
   everActive: false,
-  streamingSinceMillis: undefined,
   fault: undefined,
   passed: undefined
 }
@@ -59,7 +58,7 @@ export const initialState: InstanceState = {
 const turnActors = Effect.all({
   config: Config,
   health: HealthRef,
-  replication: ReplicationStream,
+  replication: StreamActor,
   publication: Publication,
   lock: LockActor,
   storage: Storage,
@@ -83,98 +82,129 @@ const lockGone = ownPgError(
 )
 
 /**
- * One turn: connection, lock, takeover, stream, hand-back. Fails when any of it does; whatever happens, it ends as a
+ * One turn, in the order of its table. Fails when a step does, or when an actor has died; whatever happens, it ends as a
  * follower. `stopping` completes when the instance is asked to stop.
  */
 export const makeTurn = Effect.fnUntraced(function* (state: Remembered, stopping: Deferred.Deferred<void>) {
   const actors = yield* turnActors
-  const { health, levels, lock, replication, services, storage, warmth } = actors
+  const { lock, replication, services, sessions } = actors
   const routes = new PreparedRoutes(services.makeMatcher)
-  const ready = keepReady(storage.engine, routes, warmth)
-  const turn: Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> = Effect.gen(function* () {
-    const connection = yield* replication.connect
-    yield* health.send("databaseUp")
-    yield* levels.connected(connection.backendPid)
-    yield* Effect.raceFirst(lock.hold(connection), ready)
-    return yield* Effect.scoped(new Holding(actors, state, stopping, routes, connection).whole)
+  const order = Object.keys(turnOrder) as ReadonlyArray<TurnStepName>
+  const inOrder = Effect.gen(function* () {
+    const steps = new Turn(actors, state, stopping, routes).start
+    let end: TurnEnd | undefined
+    for (const step of order) end = (yield* steps[step]) ?? undefined
+    return end ?? (yield* Effect.die(new Error("a turn has ended before its stream")))
   })
-  return Effect.raceFirst(lock.died, turn)
+  return Effect.raceAllFirst([lock.died, replication.died, sessions.died, inOrder])
 })
 
-/** From the lock to its loss. */
-class Holding {
+type Started = Effect.Effect<TurnEnd | void, TurnFailure, Scope.Scope>
+
+class Turn {
   private readonly actors: Actors
   private readonly state: Remembered
   private readonly stopping: Deferred.Deferred<void>
   private readonly routes: PreparedRoutes
-  private readonly connection: ReplicationConnection
-  private readonly beganMillis: number
   private readonly steps: Steps
+  private readonly own: ReturnType<Actors["services"]["forSession"]>
+  // Each is there once its step is done, and the table has those first that others stand on.
+  private connection!: ReplicationConnection
+  private heldSinceMillis!: number
+  private ensuring!: Fiber.Fiber<EnsuredPublication, PgError>
+  private session!: RegistrySession
+  /** Storage and database have nothing to do with each other until it is sure that this instance is to take over. */
+  private readonly sure = Deferred.makeUnsafe<void>()
 
-  constructor(
-    actors: Actors,
-    state: Remembered,
-    stopping: Deferred.Deferred<void>,
-    routes: PreparedRoutes,
-    connection: ReplicationConnection
-  ) {
+  constructor(actors: Actors, state: Remembered, stopping: Deferred.Deferred<void>, routes: PreparedRoutes) {
     this.actors = actors
     this.state = state
     this.stopping = stopping
     this.routes = routes
-    this.connection = connection
-    const { nowMillis } = actors.storage.engine.timers
-    this.beganMillis = nowMillis()
-    this.steps = new Steps(nowMillis)
+    this.own = actors.services.forSession()
+    this.steps = new Steps(this.engine.timers.nowMillis)
   }
 
   private get engine() {
     return this.actors.storage.engine
   }
 
-  get whole(): Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> {
+  /** What stops it again is registered with the scope before the next one is started. */
+  readonly start: Readonly<Record<TurnStepName, Started>> = {
+    connection: Effect.suspend(() => this.connect()),
+    lock: Effect.suspend(() => this.holdLock()),
+    publication: Effect.suspend(() => this.lookAtPublication()),
+    storage: Effect.suspend(() => this.takeOver()),
+    session: Effect.suspend(() => this.openSession()),
+    source: Effect.suspend(() => this.prepareSource()),
+    stream: Effect.suspend(() => {
+      const { fault } = MutableRef.get(this.state)
+      return isCertain(fault) ? this.getPast(fault) : this.streamAndLookAfter()
+    })
+  }
+
+  private connect() {
+    const { levels, replication } = this.actors
+    return Effect.flatMap(replication.connect, (connection) => {
+      this.connection = connection
+      return levels.connected(connection.backendPid)
+    })
+  }
+
+  private holdLock() {
+    const { lock, warmth } = this.actors
+    const ready = keepReady(this.engine, this.routes, warmth)
+    return Effect.andThen(
+      Effect.raceFirst(lock.hold(this.connection), ready),
+      Effect.sync(() => {
+        this.heldSinceMillis = this.engine.timers.nowMillis()
+        this.steps.begin()
+      })
+    )
+  }
+
+  private lookAtPublication() {
+    const { publication, services } = this.actors
+    const look = Effect.andThen(services.record.load, publication.ensureExists)
+    return Effect.map(
+      Effect.forkScoped(Effect.andThen(Deferred.await(this.sure), look)),
+      (ensuring) => void (this.ensuring = ensuring)
+    )
+  }
+
+  private openSession() {
     return Effect.gen({ self: this }, function* () {
-      const { actors, connection, engine, steps } = this
-      const { config, publication, services } = actors
-      // Storage and database have nothing to do with each other until both have been looked at.
-      const sure = yield* Deferred.make<void>()
-      const ensuring = yield* Effect.forkScoped(
-        Effect.andThen(Deferred.await(sure), Effect.andThen(services.record.load, publication.ensureExists))
-      )
-      yield* this.takeOver(sure)
-      const own = services.forSession()
-      const session = yield* openSession({
+      const { actors, connection, engine, own, steps } = this
+      this.session = yield* actors.sessions.open({
         ...own,
         engine,
-        maxShapes: config.maxShapes,
+        maxShapes: actors.config.maxShapes,
         prepared: this.routes,
         onDurable: () => connection.notifyDurable()
       })
       steps.done("session")
-      const ensured = yield* Fiber.join(ensuring)
+    })
+  }
+
+  private prepareSource() {
+    return Effect.gen({ self: this }, function* () {
+      const { actors, connection, engine, session, steps } = this
+      const ensured = yield* Fiber.join(this.ensuring)
       steps.done("publication")
-      const source = {
-        engine,
-        replication: actors.replication,
-        record: services.record,
-        slotName: config.slotName
-      }
+      const { slotName } = actors.config
+      const source = { engine, replication: actors.replication, record: actors.services.record, slotName }
       yield* prepareSource(source, connection, session, ensured, steps)
-      const { fault } = MutableRef.get(this.state)
-      return yield* isCertain(fault)
-        ? this.getPast(session, own.ancestors, fault)
-        : this.streamAndLookAfter(session)
     })
   }
 
   /** Storage becomes this instance's to write, for as long as the scope is open. */
-  private takeOver(sure: Deferred.Deferred<void>) {
+  private takeOver() {
     return Effect.gen({ self: this }, function* () {
       const { actors, engine, steps } = this
       const runNow = Effect.runPromiseWith(yield* Effect.context<never>())
       const stillHeld = async () => {
         const held = await runNow(this.holdsLock)
-        if (held) Deferred.doneUnsafe(sure, Effect.void)
+        if (held) Deferred.doneUnsafe(this.sure, Effect.void)
         return held
       }
       const place = { variable: "ELECTRIC_STORAGE_DIR", path: actors.config.storageDir }
@@ -183,7 +213,11 @@ class Holding {
           try: () => engine.takeOver(stillHeld, steps, () => runNow(this.confirmed)),
           catch: (cause) => new StorageFailed({ message: writeProblem(place, cause).message })
         }),
-        () => Effect.promise(() => engine.release(handBackMillis))
+        () =>
+          Effect.catch(
+            fromDisk(() => engine.release(handBackMillis)),
+            ({ message }) => Effect.logWarning(`Storage was not given back as it should be: ${message}.`)
+          )
       )
       if (taken === undefined) return yield* lockGone
       const { droppedIncomplete } = taken
@@ -196,9 +230,9 @@ class Holding {
   }
 
   /** The stream, and the duties of the active instance beside it. */
-  private streamAndLookAfter(session: RegistrySession): Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> {
+  private streamAndLookAfter(): Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
-      const { actors, connection, engine } = this
+      const { actors, connection, engine, session } = this
       const { config, health, replication, services } = actors
       const supervisor = yield* makeSupervisor
       yield* supervisor.start(duties.lookAhead, services.lookAhead)
@@ -210,7 +244,7 @@ class Holding {
       const stream = replication.stream(connection, {
         sink: session.sink,
         fromLsn: streamFrom(MutableRef.get(this.state).passed, connection, engine.store.positionLsn),
-        onStarted: Effect.andThen(this.started(session), Deferred.succeed(started, undefined))
+        onStarted: Effect.andThen(this.started, Deferred.succeed(started, undefined))
       })
       const beginAnew = Effect.asVoid(Deferred.succeed(ended, "beginAnew"))
       yield* supervisor.start(
@@ -223,20 +257,19 @@ class Holding {
         yield* supervisor.start(duties.idleTimeout, Effect.andThen(idle, Deferred.succeed(ended, "idle")))
       }
       const whileStreaming = Effect.raceFirst(stream, Deferred.await(ended)).pipe(
-        Effect.tapError((error) => Effect.sync(() => this.noteFault(error, session))),
+        Effect.tapError((error) => Effect.sync(() => this.noteFault(error))),
         Effect.tapError(this.noteLostSlot)
       )
-      return yield* Effect.ensuring(Effect.raceFirst(whileStreaming, supervisor.died), this.handBack(session))
+      return yield* Effect.ensuring(Effect.raceFirst(whileStreaming, supervisor.died), this.handBack)
     })
   }
 
-  private started(session: RegistrySession): Effect.Effect<void> {
+  private get started(): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      const { actors, engine, steps } = this
-      actors.sessions.set(session)
-      remember(this.state, { everActive: true, streamingSinceMillis: engine.timers.nowMillis() })
-      yield* actors.health.send("streamStarted")
-      const takeoverMillis = engine.timers.nowMillis() - this.beganMillis
+      const { actors, engine, session, steps } = this
+      yield* actors.sessions.begin(session)
+      remember(this.state, { everActive: true })
+      const takeoverMillis = engine.timers.nowMillis() - this.heldSinceMillis
       actors.metrics.takeovers.update(1)
       actors.metrics.takeoverMillis.update(takeoverMillis)
       steps.done("START_REPLICATION")
@@ -247,11 +280,11 @@ class Holding {
     })
   }
 
-  private noteFault(error: PgError, session: RegistrySession): void {
+  private noteFault(error: PgError): void {
     const { fault } = MutableRef.get(this.state)
     const { positionLsn } = this.engine.store
     remember(this.state, {
-      fault: afterStreamFailure(fault, error, session.sink.openTransaction, positionLsn)
+      fault: afterStreamFailure(fault, error, this.session.sink.openTransaction, positionLsn)
     })
   }
 
@@ -262,16 +295,12 @@ class Holding {
     })
 
   /** The stream has stopped at the same change more than once: it goes on behind it. */
-  private getPast(
-    session: RegistrySession,
-    ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>,
-    certain: StreamFault
-  ): Effect.Effect<TurnEnd, PgError> {
-    const { actors, connection, engine } = this
-    const services = { replication: actors.replication, store: engine.store, ancestors }
+  private getPast(certain: StreamFault): Effect.Effect<TurnEnd, PgError> {
+    const { actors, connection, engine, session } = this
+    const services = { replication: actors.replication, store: engine.store, ancestors: this.own.ancestors }
     return passOverFault(services, connection, session, certain).pipe(
       Effect.tapError(this.noteLostSlot),
-      Effect.ensuring(this.handBack(session)),
+      Effect.ensuring(this.handBack),
       Effect.map((lsn): TurnEnd => {
         const { systemId, timeline } = connection
         remember(this.state, { passed: { systemId, timeline, lsn }, fault: undefined })
@@ -280,9 +309,9 @@ class Holding {
     )
   }
 
-  private handBack(session: RegistrySession): Effect.Effect<void> {
+  private get handBack(): Effect.Effect<void> {
     const { lock, sessions } = this.actors
-    return handBack({ sessions, lock, timers: this.engine.timers }, this.connection, session)
+    return handBack({ sessions, lock, timers: this.engine.timers }, this.connection, this.session)
   }
 
   /** The connection, and the lock with it, is still there. No longer than a stopping instance may wait for an answer. */

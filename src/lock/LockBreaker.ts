@@ -3,6 +3,7 @@ import { quoteLiteral } from "../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import type { Queryable } from "../postgres/connection/SessionPool.ts"
 import { isHeld } from "./LockKey.ts"
+import * as timings from "./LockTimings.ts"
 import { type Evidence, type Holder, judge, type Patience, type Silence } from "./LockVerdict.ts"
 import { nowMillis } from "../shared/Timers.ts"
 
@@ -16,15 +17,9 @@ export interface LockBreakerOptions {
   readonly tickMillis?: number
   /** `wal_sender_timeout` of our kind: nobody who may be silent for so long is ended before. 0 counts as the default. */
   readonly walSenderTimeoutMillis: number
-  /** How long each kind of holder may be silent. Default: see `defaultPatienceMillis`. */
+  /** How long each kind of holder may be silent. Default: see `LockTimings.ts`. */
   readonly patienceMillis?: Partial<Patience>
 }
-
-const defaultTickMillis = 10_000
-
-const defaultPatienceMillis: Patience = { baton: 60_000, stuck: 10_000, foreign: 300_000 }
-
-const queryTimeoutMillis = 5_000
 
 /**
  * Runs while this instance waits for the lock. Every 10 s it looks at the backend that holds it, and terminates that
@@ -33,14 +28,14 @@ const queryTimeoutMillis = 5_000
  */
 export const runLockBreaker = (options: LockBreakerOptions): Effect.Effect<never> =>
   Effect.gen(function* () {
-    const tickMillis = options.tickMillis ?? defaultTickMillis
+    const tickMillis = options.tickMillis ?? timings.breakerTickMillis
     const patience = patienceInTicks(options, tickMillis)
     const startedAt = yield* nowMillis
     let silence: Silence | undefined
     while (true) {
       yield* Effect.sleep(Duration.millis(tickMillis))
       silence = yield* look(options, silence, patience, startedAt).pipe(
-        Effect.timeoutOrElse({ duration: queryTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
+        Effect.timeoutOrElse({ duration: timings.lookTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
         Effect.catch((error) =>
           Effect.as(
             Effect.logWarning(
@@ -56,11 +51,11 @@ export const runLockBreaker = (options: LockBreakerOptions): Effect.Effect<never
 
 const noAnswer = ownPgError(
   "connection_timeout",
-  `Postgres did not answer within ${queryTimeoutMillis / 1000} s.`
+  `Postgres did not answer within ${timings.lookTimeoutMillis / 1000} s.`
 )
 
 export const patienceInTicks = (options: LockBreakerOptions, tickMillis: number): Patience => {
-  const millis = { ...defaultPatienceMillis, ...options.patienceMillis }
+  const millis = { ...timings.patienceMillis, ...options.patienceMillis }
   const ticks = (value: number) => Math.max(1, Math.ceil(value / tickMillis))
   return {
     stuck: ticks(millis.stuck),

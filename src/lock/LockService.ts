@@ -5,6 +5,7 @@ import { AdminPool } from "../postgres/connection/Pools.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { type LockBreakerOptions, runLockBreaker } from "./LockBreaker.ts"
 import { lockKey } from "./LockKey.ts"
+import { renewWaitMillis } from "./LockTimings.ts"
 import { nowMillis } from "../shared/Timers.ts"
 
 /** What the lock is taken on. */
@@ -17,12 +18,6 @@ export type AcquireOptions = Pick<
   /** Default 5 min. */
   readonly renewWaitMillis?: number
 }
-
-/**
- * A statement that waits keeps its snapshot, and with it every row version that VACUUM would like to remove from the
- * whole database. So a wait that may take days is begun anew from time to time.
- */
-const defaultRenewWaitMillis = 300_000
 
 /**
  * Waits for the advisory lock that makes one instance the active one, as the first act on its replication connection.
@@ -45,7 +40,7 @@ export const acquireLock = (
       .pipe(Effect.retry({ while: (error) => error.kind === "statement_timeout" }))
     yield* Effect.raceFirst(
       Effect.andThen(
-        connection.query(`SET statement_timeout = ${options.renewWaitMillis ?? defaultRenewWaitMillis}`),
+        connection.query(`SET statement_timeout = ${options.renewWaitMillis ?? renewWaitMillis}`),
         wait
       ),
       runLockBreaker({

@@ -56,7 +56,7 @@ type LeaveReason =
  *   (`client_connection_check_interval`);
  * - its connection is idle between two statements, for whatever it is doing elsewhere (reading storage, restoring shapes,
  *   filling a pool): then it runs a statement at least every two seconds (`heartbeatMillis` in
- *   `holderProtocol.ts`), each of which changes `state_change`, so two looks never agree (`showsLife`). However slow
+ *   `replication/ReplicationTimings.ts`), each of which changes `state_change`, so two looks never agree (`showsLife`). However slow
  *   it is, it is safe as long as its event loop turns once within `patience.baton` looks, a minute by default and never
  *   less than the `wal_sender_timeout` after which Postgres itself would call it dead.
  *

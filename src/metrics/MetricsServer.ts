@@ -6,6 +6,7 @@ import { HttpServer } from "../http/node/HttpServer.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
+import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { Storage } from "../storage/Storage.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { journalFiles } from "../storage/JournalSize.ts"
@@ -74,8 +75,16 @@ const makeSnapshots = Effect.gen(function* () {
     openRequests: server.running
   })
   const slotSizes = cached(querySlotSizes(admin, config.slotName), slotFreshMillis)
+  /** A page without figures that the disk does not give is of more use than none. */
+  const unlessRefused = <A>(work: () => Promise<A>): Effect.Effect<A | undefined> =>
+    Effect.catch(fromDisk(work), ({ message }) =>
+      Effect.sync(() => {
+        engine.complaints.about("metrics", `Metrics of storage are missing: ${message}.`)
+        return undefined
+      })
+    )
   const fileBytes = cached(
-    Effect.promise(() => shapeAndCheckpointBytes(engine)),
+    unlessRefused(() => shapeAndCheckpointBytes(engine)),
     storageFreshMillis
   )
 
@@ -87,7 +96,7 @@ const makeSnapshots = Effect.gen(function* () {
         workers.reports,
         abilities[state].asksDatabase ? slotSizes : Effect.succeed(undefined),
         fileBytes,
-        Effect.promise(() => journalFiles(engine.paths))
+        unlessRefused(() => journalFiles(engine.paths))
       ],
       { concurrency: "unbounded" }
     )
@@ -99,7 +108,7 @@ const makeSnapshots = Effect.gen(function* () {
       rejected.initial += report.admission.initial.rejected
       rejected.existing += report.admission.existing.rejected
     }
-    const journalBytes = journal.reduce((sum, file) => sum + file.bytes, 0)
+    const journalBytes = journal?.reduce((sum, file) => sum + file.bytes, 0)
     return {
       version: batonVersion,
       instanceId: config.instanceId,
@@ -118,7 +127,8 @@ const makeSnapshots = Effect.gen(function* () {
       },
       journalBytes,
       storageLevel: engine.store.level,
-      storedBytes: journalBytes + otherBytes,
+      storedBytes:
+        journalBytes === undefined || otherBytes === undefined ? undefined : journalBytes + otherBytes,
       slot
     } satisfies MetricsSnapshot
   })

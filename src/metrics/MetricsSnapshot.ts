@@ -26,9 +26,10 @@ export interface MetricsSnapshot extends LiveSnapshot {
   /** Of all processes, those that are gone included. */
   readonly requests: RequestCounts
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
-  readonly journalBytes: number
+  /** Undefined while the disk refuses to say; the next as well. */
+  readonly journalBytes: number | undefined
   /** Journal, checkpoint, and the files of shapes. */
-  readonly storedBytes: number
+  readonly storedBytes: number | undefined
   /** Undefined while the database cannot be asked, or there is no slot. */
   readonly slot: SlotSizes | undefined
 }

@@ -54,6 +54,8 @@ export const serveMetrics = ({
     Effect.mapError(
       (error) =>
         new ListenError({
+          reason: (error.cause as NodeJS.ErrnoException).code === "EADDRINUSE" ? "portTaken" : "notAllowed",
+          cause: error.cause,
           message: `Cannot serve metrics on port ${port} of ${host}: ${String(error.cause)}. Set ELECTRIC_PROMETHEUS_PORT to a free port, or unset it.`
         })
     ),

@@ -1,35 +1,13 @@
-import { Context, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
+import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import type { RegistrySession } from "./RegistrySession.ts"
+import { CurrentSession } from "./CurrentSession.ts"
+import { readableMillis, settleMillis } from "./RegistryTimings.ts"
 import { type NotActive, notActive, ShapeRegistry } from "./ShapeRegistry.ts"
-
-/** How long a request waits for a shape that another instance is making. */
-const readableMillis = 45_000
-/** How long it waits for storage to say what is new: then it is answered with what is known. */
-const settleMillis = 2000
-
-/** The session of this instance while it is the writer: set by the turn, read by the registry. */
-export class CurrentSession extends Context.Service<
-  CurrentSession,
-  {
-    readonly get: () => RegistrySession | undefined
-    readonly set: (session: RegistrySession | undefined) => void
-  }
->()("baton/registry/CurrentSession") {
-  static readonly layer = Layer.sync(CurrentSession, () => {
-    let current: RegistrySession | undefined
-    return CurrentSession.of({
-      get: () => current,
-      set: (session) => {
-        current = session
-      }
-    })
-  })
-}
 
 const waiting = notActive("waiting")
 const notDurable = notActive("notDurable")
@@ -58,18 +36,29 @@ export const shapeRegistryLayer = Layer.effect(
           const shape = engine.store.byHandle(handle)
           if (shape === undefined) return Effect.succeed(false)
           session.drop([shape], reason)
-          return Effect.flatMap(
-            Effect.promise(() => engine.settled()),
-            (settled) => (settled ? Effect.succeed(true) : Effect.fail(notDurable))
+          return fromDisk(() => engine.settled()).pipe(
+            Effect.catch(({ message }) =>
+              Effect.as(
+                Effect.sync(() =>
+                  engine.complaints.about(
+                    "dropping",
+                    `It is not known whether a shape is dropped: ${message}.`
+                  )
+                ),
+                false
+              )
+            ),
+            Effect.flatMap((settled) => (settled ? Effect.succeed(true) : Effect.fail(notDurable)))
           )
         }),
       touch: (shape) => {
         const live = engine.live(shape)
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
       },
-      settle: Effect.asVoid(
+      // A disk that refuses is asked again by the follower, which complains; the answer is what is known.
+      settle: Effect.ignore(
         Effect.timeoutOption(
-          Effect.promise(() => engine.catchUp()),
+          fromDisk(() => engine.catchUp()),
           settleMillis
         )
       )

@@ -1,3 +1,10 @@
+import {
+  firstDelayMillis,
+  longestDelayMillis,
+  provenStreamMillis,
+  secondDelayMillis
+} from "./ReplicationTimings.ts"
+
 /**
  * When to connect again after a failure. The first retry comes almost at once, because the commonest failure is one
  * terminated backend on a healthy server; then 1, 2, 4, 8, 10, 10 ... seconds.
@@ -8,16 +15,6 @@ interface ReconnectState {
 }
 
 export const noFailures: ReconnectState = { failures: 0 }
-
-const firstDelayMillis = 50
-const secondDelayMillis = 1_000
-const longestDelayMillis = 10_000
-
-/**
- * A stream that ran for less than this has not succeeded: START_REPLICATION is accepted, for example, before a missing
- * publication is noticed, and must not be tried in a tight loop.
- */
-const provenStreamMillis = 5_000
 
 /** The state after a failure; `streamedMillis` is how long changes streamed before it, 0 when it did not get that far. */
 export const afterFailure = (state: ReconnectState, streamedMillis: number): ReconnectState => ({

@@ -18,7 +18,11 @@ import { loadRetries, loadRetryMillis, recentMillis } from "./StorageTimings.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
+  /** What could not be done with it, or why it may not: a newer release has finalised it. */
+  reason: Schema.Literals(["cannotWrite", "cannotRead", "tooNew"]),
   message: Schema.String,
+  /** What the disk has refused, a `DiskFault` as a rule. */
+  cause: Schema.Defect(),
   /** One error of a disk may not come again. */
   mayPass: Schema.optional(Schema.Boolean)
 }) {}
@@ -111,13 +115,22 @@ const openEngine = Effect.fnUntraced(function* (
         timers
       })
   )
-  return yield* Effect.acquireRelease(open, (engine) => Effect.promise(() => engine.close()))
+  return yield* Effect.acquireRelease(open, (engine) =>
+    Effect.catch(
+      fromDisk(() => engine.close()),
+      ({ message }) => Effect.logWarning(`Storage was not closed as it should be: ${message}.`)
+    )
+  )
 })
 
 const loadAndFollow = Effect.fnUntraced(function* (engine: StorageEngine, place: Place) {
   const { directory, isMemory } = place
   if (!isMemory) yield* checkWriting(engine, place)
-  const others = yield* Effect.promise(() => otherFormatVersions(engine.paths).catch(() => []))
+  // Without a list nothing is said of them; whether storage can be read is found out next.
+  const others = yield* Effect.orElseSucceed(
+    fromDisk(() => otherFormatVersions(engine.paths)),
+    () => []
+  )
   if (others.length > 0) {
     yield* Effect.logInfo(
       `The storage directory also holds shapes in another format (${others.join(", ")}), written by another version. They are left alone; this version has its own.`
@@ -144,7 +157,12 @@ const checkWriting = Effect.fnUntraced(function* (engine: StorageEngine, { direc
   const { disk, root } = engine.paths
   if (problem.isFull && (yield* Effect.promise(() => disk.stat(root).catch(() => undefined))) !== undefined)
     return yield* Effect.logWarning(`${problem.message}. Until then this instance can only read.`)
-  return yield* new StorageUnusable({ message: `${problem.message}. Then start again.` })
+  const { cause, message } = problem
+  return yield* new StorageUnusable({
+    reason: "cannotWrite",
+    message: `${message}. Then start again.`,
+    cause
+  })
 })
 
 /** One error of a disk does not end a start. */
@@ -158,9 +176,15 @@ const loadPatiently = (
     try: () => engine.load(),
     catch: (cause) =>
       cause instanceof StorageTooNew
-        ? new StorageUnusable({ message: `Cannot use the storage directory ${directory}. ${cause.message}` })
+        ? new StorageUnusable({
+            reason: "tooNew",
+            message: `Cannot use the storage directory ${directory}. ${cause.message}`,
+            cause
+          })
         : new StorageUnusable({
+            reason: "cannotRead",
             message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`,
+            cause,
             mayPass: true
           })
   }).pipe(

@@ -1,6 +1,6 @@
 /**
- * How long storage waits and how often it looks, in one place. docs/upgrade.md names those that an operator can notice; what
- * belongs to one kind of file stands with it, in the rooms of this folder.
+ * How long storage waits and how often it looks, in one place. docs/upgrade.md names those that an operator can notice.
+ * For how long a file system may show what it remembers stands with the disk (`disk/Disk.ts`).
  */
 
 /** How often a follower looks at the journal while somebody waits for what comes. */
@@ -17,12 +17,29 @@ export const lockMillis = 1000
 /** When it says that it waits for the end of the journal. */
 export const sayAfterMillis = 500
 
+/** A disk that refuses a write to the journal is asked again after so long, for ever; nothing is acknowledged meanwhile. */
+export const journalRetryMillis = 1000
+/** What has been composed is written at least this often, however long the disk takes to sync what was written before. */
+export const showMillis = 5
+/** How often it is looked at whether the file that is open is still the one of its name. */
+export const placeMillis = 1000
+
 /** A disk on which the epoch could not be made durable is asked again after so long. */
 export const secureMillis = 100
 
 /** A start on a disk that refuses tries again so often, after so many milliseconds and twice as many each time. */
 export const loadRetries = 5
 export const loadRetryMillis = 100
+
+/** A checkpoint that changes, or is locked, is looked at again after so long. */
+export const checkpointPauseMillis = 50
+/** One that changes for so long while it is copied is read as it stands; one that is locked for so long was left so. */
+export const checkpointPatienceMillis = 10_000
+
+/** A log that cannot be read for so long, several times, is given up. */
+export const failingLogMillis = 2000
+/** A failure so long ago has nothing to do with the present one. */
+export const forgetFailureMillis = 600_000
 
 /** The latest bytes of the journal stay in memory for one to two times as long. */
 export const recentMillis = 10_000

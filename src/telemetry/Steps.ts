@@ -9,6 +9,11 @@ export class Steps {
     this.since = nowMillis()
   }
 
+  /** The first step begins now, and not when this was made. */
+  begin(): void {
+    this.since = this.nowMillis()
+  }
+
   /** The step of that name ends now. */
   done(name: string): void {
     const now = this.nowMillis()

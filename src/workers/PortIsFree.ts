@@ -1,7 +1,7 @@
 import { createServer } from "node:net"
 import { Effect, Schedule } from "effect"
 import type { BatonConfig } from "../config/BatonConfig.ts"
-import { ListenError, listenProblem } from "../http/node/HttpServer.ts"
+import { listenError, type ListenError } from "../http/node/HttpServer.ts"
 
 /** Workers of a process that was killed need a moment to notice. */
 const defaultRetryMillis = 2000
@@ -29,5 +29,5 @@ export const portIsFree = (
           while: (error) => error.code === "EADDRINUSE",
           schedule: Schedule.upTo(Schedule.spaced(everyMillis), { duration: retryMillis })
         }),
-        Effect.mapError((error) => new ListenError({ message: listenProblem(config, error) }))
+        Effect.mapError((error) => listenError(config, error))
       )

@@ -1,5 +1,6 @@
 import { Effect, type Scope } from "effect"
 import type { ShapeApi } from "../http/shape/ShapeApi.ts"
+import { fromDisk } from "../storage/disk/DiskFault.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { monitorEventLoop } from "../telemetry/EventLoopMonitor.ts"
 import { bytesBehind, journalFiles } from "../storage/JournalSize.ts"
@@ -40,12 +41,25 @@ export const makeProcessReporter = (options: {
     const { api, engine } = options
     const metrics = yield* Metrics
     const eventLoop = yield* monitorEventLoop
-    return Effect.promise(async (): Promise<ProcessReport> => ({
+    /** Of the journal that has not been read; undefined where it is written, and where the disk refuses to say. */
+    const lagBytes: Effect.Effect<number | undefined> = Effect.suspend(() =>
+      engine.writer !== undefined
+        ? Effect.succeed(undefined)
+        : fromDisk(() => journalFiles(engine.paths)).pipe(
+            Effect.map((files) => bytesBehind(files, engine.at)),
+            Effect.catch(({ message }) =>
+              Effect.as(
+                Effect.logDebug(`It is not known how far this process is behind: ${message}`),
+                undefined
+              )
+            )
+          )
+    )
+    return Effect.map(lagBytes, (followerLagBytes): ProcessReport => ({
       ...liveReport(options.process, api, engine),
       requests: metrics.requests.entries(),
       openRequests: options.openRequests(),
-      followerLagBytes:
-        engine.writer === undefined ? bytesBehind(await journalFiles(engine.paths), engine.at) : undefined,
+      followerLagBytes,
       eventLoop: eventLoop()
     }))
   })

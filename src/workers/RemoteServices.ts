@@ -7,6 +7,7 @@ import { AdminPool } from "../postgres/connection/Pools.ts"
 import { notActive, ShapeRegistry, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { awaitReadable } from "../registry/ShapeRegistryLive.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
@@ -67,7 +68,7 @@ export const remoteRegistry = Layer.effect(
     const main = yield* Main
     const inspector = yield* Inspector
     const { engine } = yield* Storage
-    const catchUp = Effect.promise(() => engine.catchUp())
+    const catchUp = Effect.ignore(fromDisk(() => engine.catchUp()))
 
     const run = yield* makeErrands
     // Otherwise the main process would go on naming a shape that is not found here any more.

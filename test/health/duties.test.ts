@@ -16,6 +16,8 @@ const words = {
 const others: Readonly<Record<string, DutyPolicy["after"]>> = {
   instance: "endProcess",
   lock: "endTurn",
+  stream: "endTurn",
+  registry: "endTurn",
   lookAhead: "letGo",
   fence: "endTurn"
 }

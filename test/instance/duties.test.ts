@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { vi } from "vitest"
 import { duties } from "../../src/health/Duties.ts"
 import { ConditionsMemory } from "../../src/registry/ConditionsMemory.ts"
+import { diskFault } from "../../src/storage/disk/DiskFault.ts"
 import type { Member } from "./support/Member.ts"
 import { World, type WorldOptions } from "./support/World.ts"
 
@@ -155,7 +156,6 @@ describe("no duty of an active instance dies silently", () => {
       world.insert(1)
       const client = await world.client(member, 1)
       failOnce(writingOf(member), "checkPlace", boom)
-      failOnce(member.engine.complaints, "about", boom)
       await world.until("a death", () => told(member, duties.fence.what).length > 0)
       await world.until("without the lock", () => member.state === "waiting", 1000)
       assert.strictEqual(world.server.lockHolder, undefined)
@@ -171,7 +171,7 @@ describe("no duty of an active instance dies silently", () => {
       const member = await world.start("member")
       await world.until("active", () => member.state === "active")
       const { engine } = member
-      const manyFiles = Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" })
+      const manyFiles = diskFault("look at", "journal", { code: "EMFILE" })
       for (let i = 0; i < 3; i++) {
         const looked = failOnce(writingOf(member), "checkPlace", manyFiles)
         await world.until("a look", looked)

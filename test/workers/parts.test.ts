@@ -34,7 +34,15 @@ describe("storage that a worker cannot read", () => {
     )
     let asked = 0
     const load = Effect.suspend(() =>
-      ++asked < 4 ? Effect.fail(new StorageUnusable({ message: `Cannot read it (${asked}).` })) : Effect.void
+      ++asked < 4
+        ? Effect.fail(
+            new StorageUnusable({
+              reason: "cannotRead",
+              cause: undefined,
+              message: `Cannot read it (${asked}).`
+            })
+          )
+        : Effect.void
     )
     return Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(loadPatiently(load), { startImmediately: true })

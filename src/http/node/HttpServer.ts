@@ -15,7 +15,10 @@ import { nowMillis } from "../../shared/Timers.ts"
 
 /** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
-  message: Schema.String
+  /** `portTaken`: another process has it; `certificate`: it or its key cannot be used; `notAllowed`: what the system says. */
+  reason: Schema.Literals(["portTaken", "certificate", "notAllowed"]),
+  message: Schema.String,
+  cause: Schema.Defect()
 }) {}
 
 /** Request line and headers together; what is longer is refused by the parser itself. */
@@ -88,6 +91,8 @@ export class HttpServer extends Context.Service<
         try: () => makeServer(config),
         catch: (error) =>
           new ListenError({
+            reason: "certificate",
+            cause: error,
             message:
               "The certificate or key of BATON_TLS_CERT_FILE and BATON_TLS_KEY_FILE cannot be used: " +
               `${error instanceof Error ? error.message : String(error)}. The service cannot start without them.`
@@ -175,21 +180,24 @@ const trackSessions = (
 }
 
 /** Why the service cannot listen, and what to do. */
-export const listenProblem = (config: BatonConfig, error: NodeJS.ErrnoException): string => {
-  const reason =
+export const listenError = (config: BatonConfig, error: NodeJS.ErrnoException): ListenError => {
+  const why =
     error.code === "EADDRINUSE"
       ? "another process listens there already; stop it, or set ELECTRIC_PORT to a free port"
       : error.code === "ENOTSUP" && config.httpWorkers > 0
         ? "this system cannot share a port between processes; unset BATON_HTTP_WORKERS"
         : error.message
-  return `Cannot listen on port ${config.port} of ${config.listenHost}: ${reason}.`
+  return new ListenError({
+    reason: error.code === "EADDRINUSE" ? "portTaken" : "notAllowed",
+    cause: error,
+    message: `Cannot listen on port ${config.port} of ${config.listenHost}: ${why}.`
+  })
 }
 
 const listen = (server: Server | Http2SecureServer, config: BatonConfig) =>
   Effect.callback<AddressInfo, ListenError>((resume) => {
     const host = config.listenHost
-    const onError = (error: NodeJS.ErrnoException) =>
-      resume(Effect.fail(new ListenError({ message: listenProblem(config, error) })))
+    const onError = (error: NodeJS.ErrnoException) => resume(Effect.fail(listenError(config, error)))
     server.once("error", onError)
     // The kernel divides new connections among all processes that listen so. Source: socket(7), SO_REUSEPORT.
     server.listen(

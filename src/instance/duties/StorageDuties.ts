@@ -1,6 +1,7 @@
 import { Deferred, Effect } from "effect"
 import type { BatonConfig } from "../../config/BatonConfig.ts"
 import type { HealthRef } from "../../health/HealthRef.ts"
+import { fromDisk } from "../../storage/disk/DiskFault.ts"
 import { Maintenance } from "../../storage/Maintenance.ts"
 import { fenceCheckMillis, longestMaintenanceMillis, removalDelayIntervals } from "./DutyTimings.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
@@ -52,8 +53,8 @@ export const watchStorage = (
   ended: Deferred.Deferred<TurnEnd>
 ): Effect.Effect<void> => {
   const look = Effect.gen(function* () {
-    yield* Effect.promise(() => engine.writing?.checkPlace() ?? Promise.resolve())
-    if (!(yield* Effect.promise(() => engine.isFenced()))) return false
+    yield* fromDisk(async () => engine.writing?.checkPlace())
+    if (!(yield* fromDisk(() => engine.isFenced()))) return false
     if (engine.writing?.isGone === true) {
       yield* Effect.logError(
         `The storage directory ${engine.paths.root} was removed or replaced while this instance was writing to it. What it held is lost, and nothing has been acknowledged since that was noticed. All shapes are dropped and everything is made anew; clients fetch again. Nothing is to be done, but find out who removes it.`
@@ -71,11 +72,11 @@ export const watchStorage = (
   const step: Effect.Effect<void> = Effect.suspend(() =>
     Effect.sleep(fenceCheckMillis).pipe(
       Effect.andThen(look),
-      Effect.catchDefect((defect) =>
+      Effect.catch(({ message }) =>
         Effect.sync(() => {
           engine.complaints.about(
             "fence",
-            `It cannot be seen whether another instance has taken over storage: ${String(defect)}. It is tried again; nothing is acknowledged meanwhile.`
+            `It cannot be seen whether another instance has taken over storage: ${message}. It is tried again; nothing is acknowledged meanwhile.`
           )
           return false
         })

@@ -12,7 +12,13 @@ import {
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { makeSessionPool } from "../../postgres/connection/SessionPool.ts"
 import type { AskingQuery } from "../../where/index.ts"
-import { quickMillis } from "../routing/DecisionBudget.ts"
+import {
+  decisionGraceMillis,
+  decisionWarmMillis,
+  longestAcquireMillis,
+  quickMillis,
+  shortestAcquireMillis
+} from "../RegistryTimings.ts"
 
 /**
  * One is in use at a time. The others are for when Postgres does not end a statement that is over its time: some functions
@@ -23,18 +29,14 @@ const connections = 3
  * For so long a statement may wait for a connection: where statements may take longer, as long as one may take, for it is no
  * fault of a condition that a busy machine takes seconds to connect. Always less than a network gets that says nothing.
  */
-const acquireMillis = (statementMillis: number): number => Math.min(8000, Math.max(2000, statementMillis))
-/** A statement that Postgres has not ended by itself so long after its time is left to itself. */
-const graceMillis = 250
+const acquireMillis = (statementMillis: number): number =>
+  Math.min(longestAcquireMillis, Math.max(shortestAcquireMillis, statementMillis))
 
 /**
  * Two to three milliseconds of work where nothing else is going on. No less: a busy machine is quick at what takes no time, and
  * makes only those wait who have work to do, as conditions have.
  */
 const knownWorkSql = "SELECT pg_catalog.sum(i) FROM pg_catalog.generate_series(1, 10000) AS i"
-
-/** Idle ones are closed after a minute: a later question connects before its time begins. */
-const warmMillis = 30_000
 
 export interface DecisionPool {
   /** Completes when a statement need not wait for a connection to be made, as far as that can be known. */
@@ -85,7 +87,7 @@ export const makeDecisionPool = (
     ).pipe(
       // All are taken by statements that cannot be ended: the next one finds that out.
       Effect.catch((error) => (error.kind === "pool_timeout" ? Effect.void : Effect.fail(error))),
-      Effect.map(() => void (warmUntilMillis = nowMillis() + warmMillis))
+      Effect.map(() => void (warmUntilMillis = nowMillis() + decisionWarmMillis))
     )
     const query: DecisionPool["query"] = (limitMillis) => (sql, texts) => {
       const parameters = texts.map(arrayLiteral)
@@ -122,7 +124,7 @@ const within = <A>(
     const fiber = yield* Effect.forkIn(effect, scope, { startImmediately: true })
     return yield* Fiber.join(fiber).pipe(
       Effect.timeoutOrElse({
-        duration: limitMillis + graceMillis,
+        duration: limitMillis + decisionGraceMillis,
         orElse: () => Effect.fail(overTime(limitMillis))
       }),
       Effect.ensuring(Effect.forkIn(Fiber.interrupt(fiber), scope))

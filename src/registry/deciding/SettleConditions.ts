@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import { leastAskedMillis, probeMillis } from "../RegistryTimings.ts"
 
 /** What Postgres says about a group of conditions. */
 export type Answer =
@@ -20,9 +21,6 @@ interface Settled {
 
 /** Conditions in one statement: planning them takes its time too. */
 const mostConditions = 500
-/** The least time that is given to a group, and below which nothing is asked any more. */
-const probeMillis = 20
-const leastMillis = 5
 
 interface Group {
   readonly conditions: ReadonlyArray<number>
@@ -67,7 +65,7 @@ export const settleConditions = <E>(
       const { conditions } = group
       const [only] = conditions
       const millis = Math.min(left, Math.max(probeMillis, group.millis))
-      if (millis < leastMillis) {
+      if (millis < leastAskedMillis) {
         for (const condition of conditions) settled.tooSlow(condition)
         continue
       }
@@ -85,7 +83,7 @@ export const settleConditions = <E>(
     }
     for (const [i, condition] of slow.entries()) {
       const millis = leftMillis() / (slow.length - i)
-      const answer: Answer = millis < leastMillis ? { _tag: "TooSlow" } : yield* ask([condition], millis)
+      const answer: Answer = millis < leastAskedMillis ? { _tag: "TooSlow" } : yield* ask([condition], millis)
       if (answer._tag === "Answered") settled.answered([condition], answer.isTrue)
       else if (answer._tag === "Failed") settled.failed(condition, answer.message)
       else settled.tooSlow(condition)

@@ -1,17 +1,11 @@
+import { caughtUpMillis, lagWindowMillis, leastBudgetMillis, quickMillis } from "../RegistryTimings.ts"
+
 /** Of the time in which the stream does not wait for Postgres, so much is added to what it may wait. */
 const share = 0.5
-/** A stream that lags no more than this behind the best that was seen has caught up. */
-const caughtUpMillis = 200
-/** A transaction may wait for so long even when nothing is left. */
-const leastMillis = 25
-/** A statement of known work (`DecisionPool.knownWorkMillis`) that takes no longer than this says that Postgres has time. */
-export const quickMillis = 5
-/** Of so many such statements in a transaction the middle one counts; more would only take time themselves. */
+/** Of so many statements of known work in a transaction the middle one counts; more would only take time themselves. */
 const mostSamples = 3
 /** Where Postgres is slow at everything, conditions may take so many times longer at most. */
 const mostStretch = 5
-/** For so long the shortest lag counts; then the one of the time after that. Clocks may be set. */
-const lagWindowMillis = 60_000
 
 /**
  * How long the stream may wait for conditions that only Postgres decides: one transaction no longer than the capacity
@@ -56,7 +50,7 @@ export class DecisionBudget {
     const behind = lagMillis - Math.min(this.shortestLag, this.shortestLagBefore)
     if (behind <= caughtUpMillis) this.level = this.capacityMillis
     this.refill(now)
-    this.level = Math.max(this.level, Math.min(leastMillis, this.capacityMillis))
+    this.level = Math.max(this.level, Math.min(leastBudgetMillis, this.capacityMillis))
   }
 
   private refill(now: number): void {

@@ -3,10 +3,7 @@ import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import { recentXidsCapacity } from "../../storage/state/RecentXids.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { Acknowledgement } from "./Acknowledgement.ts"
-
-/** A position is recorded at most this often while nothing else is. */
-const positionMillis = 1000
-const soonestMillis = 10
+import { positionMillis, soonestPositionMillis } from "../RegistryTimings.ts"
 
 interface StreamPositionOptions {
   readonly engine: StorageEngine
@@ -80,7 +77,7 @@ export class StreamPosition {
       this.record()
       return
     }
-    this.cancelTimer = timers.after(Math.max(waitMillis, soonestMillis), () => {
+    this.cancelTimer = timers.after(Math.max(waitMillis, soonestPositionMillis), () => {
       this.cancelTimer = undefined
       this.recordSoon()
     })

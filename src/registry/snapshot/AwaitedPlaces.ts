@@ -2,9 +2,7 @@ import { Effect, type Scope } from "effect"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import { type Place, SessionPlaces } from "./SessionPlaces.ts"
-
-/** How often it is looked for a query that has to end while somebody waits. */
-const lookMillis = 250
+import { placeLookMillis } from "../RegistryTimings.ts"
 
 interface AwaitedPlacesOptions {
   readonly size: number
@@ -69,7 +67,7 @@ export class AwaitedPlaces {
   }
 
   private lookSoon(): void {
-    if (!this.isLooking) this.timers.after(lookMillis, () => this.look(), "aside")
+    if (!this.isLooking) this.timers.after(placeLookMillis, () => this.look(), "aside")
     this.isLooking = true
   }
 

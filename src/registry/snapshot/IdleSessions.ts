@@ -1,6 +1,5 @@
 import type { Timers } from "../../shared/Timers.ts"
-
-const idleMillis = 60_000
+import { idleSessionMillis } from "../RegistryTimings.ts"
 
 /** Sessions that nobody uses now, for those who need one next. Each is closed when it has been idle for a minute. */
 export class IdleSessions<Session extends { readonly close: () => void }> {
@@ -26,7 +25,7 @@ export class IdleSessions<Session extends { readonly close: () => void }> {
       this.forget(session)
       session.close()
     }
-    this.idle.set(session, this.timers.after(idleMillis, close, "aside"))
+    this.idle.set(session, this.timers.after(idleSessionMillis, close, "aside"))
   }
 
   /** It is lost, and nobody is to be given it. */

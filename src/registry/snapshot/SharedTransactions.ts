@@ -3,6 +3,7 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginSnapshot, type SnapshotTransaction } from "./SnapshotTransaction.ts"
 import { type Timers } from "../../shared/Timers.ts"
+import { oldestSharedMillis, sharingPatienceMillis } from "../RegistryTimings.ts"
 
 /** Bounds on what sharing may cost those who share. */
 export interface SharingLimits {
@@ -12,7 +13,10 @@ export interface SharingLimits {
   readonly oldestMillis: number
 }
 
-export const defaultSharingLimits: SharingLimits = { patienceMillis: 5, oldestMillis: 100 }
+export const defaultSharingLimits: SharingLimits = {
+  patienceMillis: sharingPatienceMillis,
+  oldestMillis: oldestSharedMillis
+}
 
 /** A transaction that others may be given next. */
 export interface SharedTransaction extends SnapshotTransaction {

@@ -3,6 +3,7 @@ import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
 import type { WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { SnapshotSession, StatementFailure } from "./SnapshotSession.ts"
+import { flushMillis } from "../RegistryTimings.ts"
 
 /** What separates the messages of a chunk: one row per line, for people who look at responses. */
 export const separator = Buffer.from(",\n")
@@ -11,8 +12,6 @@ export const separator = Buffer.from(",\n")
 const pieceBytes = 128 * 1024
 /** Pieces encoded ahead of the consumer. With the one it works on, this bounds what a query holds in memory. */
 const piecesAhead = 2
-/** While rows trickle, they are handed over at least this often. */
-const flushMillis = 20
 /** A writer that one huge row has made larger than this is not used again. */
 const keptBytes = 1024 * 1024
 

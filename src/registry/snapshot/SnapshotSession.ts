@@ -5,6 +5,7 @@ import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { MessageFilter } from "./MessageFilter.ts"
 import { type Timers } from "../../shared/Timers.ts"
+import { cancelTimeoutMillis } from "../RegistryTimings.ts"
 
 /** Row values as the text that Postgres sent, or null; `undefined` for a statement that gave no rows. */
 type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
@@ -27,9 +28,6 @@ export interface StatementFailure {
    */
   readonly pointsAtStatement: boolean
 }
-
-/** How long a request to cancel may take to get through. */
-const cancelTimeoutMillis = 5000
 
 /** Parts of `pg`'s client and connection that its type declarations leave out. */
 interface ClientInternals {

@@ -11,11 +11,7 @@ import { AwaitedPlaces } from "./AwaitedPlaces.ts"
 import { IdleSessions } from "./IdleSessions.ts"
 import { SnapshotSession } from "./SnapshotSession.ts"
 import { currentTimers } from "../../shared/Timers.ts"
-
-/** A request is told to come back when it has waited this long; its own limit is 45 s. */
-const acquireTimeoutMillis = 30_000
-/** Bound on ROLLBACK, after which the session is thrown away instead. */
-const rollbackTimeoutMillis = 2000
+import { acquireTimeoutMillis, rollbackTimeoutMillis } from "../RegistryTimings.ts"
 
 /** A session, and whether it has served before: then it may have been lost without anybody noticing yet. */
 interface AcquiredSession {

@@ -6,6 +6,7 @@ import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { SnapshotSession } from "./SnapshotSession.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
+import { beginTimeoutMillis } from "../RegistryTimings.ts"
 
 /** Which transactions a snapshot contains, and how far the WAL had been written when it was taken. */
 export interface DatabaseSnapshot {
@@ -24,9 +25,6 @@ export interface SnapshotTransaction {
   /** `pg_class.relkind` of the table in this snapshot, `undefined` when there is no table with its OID. */
   readonly tableKind: string | undefined
 }
-
-/** Nothing but a lost connection or a stuck pooler takes this long. */
-const beginTimeoutMillis = 30_000
 
 /** `xmin:xmax:xip,xip` as `pg_snapshot` prints it. */
 const parsePgSnapshot = (text: string): Omit<DatabaseSnapshot, "walLsn" | "containedBefore"> | undefined => {

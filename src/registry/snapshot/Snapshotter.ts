@@ -17,6 +17,7 @@ import { type DatabaseSnapshot, isNamed, nameQuery } from "./SnapshotTransaction
 import { Notices } from "../../telemetry/Notices.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
+import * as timings from "../RegistryTimings.ts"
 
 /**
  * Where the rows of a snapshot go: chunk after chunk, each a sequence of messages in wire form, joined with commas,
@@ -50,10 +51,10 @@ export interface SnapshotLimits {
   readonly retryMillis: number
 }
 
-export const defaultSnapshotLimits: SnapshotLimits = { firstRowMillis: 30_000, retryMillis: 30_000 }
-
-const firstRetryPauseMillis = 5
-const longestRetryPauseMillis = 100
+export const defaultSnapshotLimits: SnapshotLimits = {
+  firstRowMillis: timings.firstRowMillis,
+  retryMillis: timings.snapshotRetryMillis
+}
 
 /**
  * Reads the first rows of new shapes, each in one REPEATABLE READ READ ONLY transaction, with the very text that the
@@ -125,13 +126,13 @@ const readRows = Effect.fnUntraced(function* <E>(
   })
   const attempt = transactions.use(table.oid, read, (error) => failing(definition, Effect.fail(error)))
   const deadline = (yield* nowMillis) + limits.retryMillis
-  let pauseMillis = firstRetryPauseMillis
+  let pauseMillis = timings.firstRetryPauseMillis
   while (true) {
     const done = yield* attempt
     if (done !== undefined) return done
     if ((yield* nowMillis) > deadline) return yield* failure(table, notVisible)
     yield* Effect.sleep(pauseMillis)
-    pauseMillis = Math.min(pauseMillis * 2, longestRetryPauseMillis)
+    pauseMillis = Math.min(pauseMillis * 2, timings.longestRetryPauseMillis)
   }
 })
 

@@ -2,6 +2,7 @@ import { Effect, Schema, type Scope } from "effect"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import { openSpoolFile, type SpoolFile } from "./SpoolFile.ts"
 import { systemTimers, type Timers } from "../../shared/Timers.ts"
+import { answerPatienceMillis } from "../RegistryTimings.ts"
 
 /** The answer is larger than any that is given. Final for this query. */
 export class AnswerTooLarge extends Schema.TaggedError<AnswerTooLarge>()("AnswerTooLarge", {
@@ -21,8 +22,6 @@ const memoryPerAnswerBytes = 1024 * 1024
 const pieceBytes = 64 * 1024
 /** What all answers together may have in memory. */
 const memoryBytes = 64 * 1024 * 1024
-/** A client that has had this long to fetch an answer gives way when there is no room for another one. */
-const patienceMillis = 30_000
 
 const givenUp = "it was given up for others: its client took it too slowly, and there was no room left"
 
@@ -89,7 +88,7 @@ export class AnswerSpools {
   /** Makes room by giving up answers, if there are such, until there is enough. */
   private free(isEnough: () => boolean): boolean {
     if (isEnough()) return true
-    const before = this.timers.nowMillis() - patienceMillis
+    const before = this.timers.nowMillis() - answerPatienceMillis
     for (const spool of this.complete) {
       if (spool.completedMillis > before) break
       spool.giveUp()

@@ -26,6 +26,7 @@ import { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type AnswerSpool, AnswerSpools, type AnswerTooLarge, type NoRoomForAnswer } from "./AnswerSpools.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
+import { statementGraceMillis } from "../RegistryTimings.ts"
 
 /** Rows of a shape that a client asks for now. Checked against the catalogue; all SQL in it is printed by us. */
 export interface SubsetQuery {
@@ -110,8 +111,6 @@ export class SubsetReader extends Context.Service<
 }
 
 const snapshotMarkBound = 2 ** 31
-/** Postgres ends a query by itself if we cannot, which we do first. */
-const statementGraceMillis = 5000
 
 /**
  * Subset queries on the sessions that snapshots use. A query runs in the same kind of transaction and its rows are

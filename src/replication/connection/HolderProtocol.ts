@@ -5,9 +5,3 @@
 
 /** Marks our walsenders among all others. */
 export const applicationName = "baton"
-
-/**
- * A connection that is idle before it streams runs a statement at least every two seconds: once this time has passed
- * without one, the next follows at once.
- */
-export const heartbeatMillis = 1_500

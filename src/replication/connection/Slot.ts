@@ -3,6 +3,7 @@ import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
+import * as timings from "../ReplicationTimings.ts"
 import type { TextRow } from "./ReplicationSession.ts"
 import { nowMillis } from "../../shared/Timers.ts"
 
@@ -48,9 +49,6 @@ interface EnsureSlotOptions {
   readonly busyMillis?: number
 }
 
-const defaultBusyMillis = 5_000
-const busyPollMillis = 2
-
 /** Statements of either kind of connection; SQL without parameters. */
 type RunSql = (sql: string) => Effect.Effect<ReadonlyArray<object>, PgError>
 
@@ -78,10 +76,10 @@ export const ensureSlot = (
         if (created !== undefined) return { created: true, confirmedFlushLsn: created }
       } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
       // In use, or somebody else created it just now.
-      if ((yield* nowMillis) - startedAt > (options.busyMillis ?? defaultBusyMillis)) {
+      if ((yield* nowMillis) - startedAt > (options.busyMillis ?? timings.busySlotMillis)) {
         return yield* slotInUse(slotName)
       }
-      yield* Effect.sleep(busyPollMillis)
+      yield* Effect.sleep(timings.busyPollMillis)
     }
   })
 
@@ -223,14 +221,14 @@ const helpWaitingCreation = (options: EnsureSlotOptions, serverVersion: number):
   Effect.gen(function* () {
     let canHelp = serverVersion >= 160_000
     while (true) {
-      yield* Effect.sleep(Duration.millis(options.tickMillis ?? 10_000))
+      yield* Effect.sleep(Duration.millis(options.tickMillis ?? timings.slotTickMillis))
       yield* Effect.logWarning(
         `Creating the replication slot ${options.slotName} waits for transactions that are open in the database. It goes ` +
           "on when they commit or roll back; find them with SELECT * FROM pg_stat_activity WHERE backend_xid IS NOT NULL."
       )
       if (!canHelp) continue
       canHelp = yield* options.admin.query(`SELECT pg_catalog.${functionForSnapshot}()::text`).pipe(
-        Effect.timeout("5 seconds"),
+        Effect.timeout(timings.slotHelpMillis),
         Effect.as(true),
         Effect.catch((error) =>
           error._tag === "PgError" &&
@@ -268,8 +266,8 @@ const dropOwn = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
   ).pipe(
     Effect.asVoid,
     Effect.retry({
-      times: 50,
-      schedule: Schedule.spaced("100 millis"),
+      times: timings.dropRetries,
+      schedule: Schedule.spaced(timings.dropRetryMillis),
       while: (error) => error.kind === "replication_slot_in_use"
     }),
     Effect.catchIf(

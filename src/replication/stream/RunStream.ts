@@ -5,6 +5,7 @@ import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { ChangeSink } from "../ChangeSink.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
+import { longestStatusMillis, lookTimeoutMillis, shortestStatusMillis } from "../ReplicationTimings.ts"
 import { StreamPump, streamFailure } from "./StreamPump.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
@@ -30,11 +31,8 @@ export interface StreamOptions {
 /** How often status updates go out when nothing changes: soon enough for `wal_sender_timeout`, and at most every 10 s. */
 export const statusIntervalMillis = (walSenderTimeoutMillis: number): number =>
   walSenderTimeoutMillis === 0
-    ? 10_000
-    : Math.max(100, Math.min(Math.floor(walSenderTimeoutMillis / 3), 10_000))
-
-/** Bound on one look at our walsender through another connection. */
-const lookTimeoutMillis = 5_000
+    ? longestStatusMillis
+    : Math.max(shortestStatusMillis, Math.min(Math.floor(walSenderTimeoutMillis / 3), longestStatusMillis))
 
 /**
  * Streams from the slot's confirmed position, or from `fromLsn` where that is later, into the sink until that ends: by failure, or by interruption. What the

@@ -1,9 +1,7 @@
 import type { Lsn } from "../../shared/Lsn.ts"
+import { statusGapMillis } from "../ReplicationTimings.ts"
 import { encodeStatusUpdate } from "../wire/StatusUpdate.ts"
 import { type Timers } from "../../shared/Timers.ts"
-
-/** News about durability goes out at most this often; a commit is acknowledged this late at most. */
-const minGapMillis = 3
 
 /**
  * Tells Postgres what it may forget: whenever something has become durable, and by timer so that it does not take us for
@@ -54,7 +52,7 @@ export class StatusSender {
   /** Something may have become durable. Cheap: call it after every batch and every sync of the journal. */
   notify(): void {
     if (this.stopCoalesced !== undefined || this.stopPeriodic === undefined) return
-    const waitMillis = this.sentAtMillis + minGapMillis - this.timers.nowMillis()
+    const waitMillis = this.sentAtMillis + statusGapMillis - this.timers.nowMillis()
     if (waitMillis <= 0) this.guarded(() => this.sendNews())
     else {
       this.stopCoalesced = this.timers.after(waitMillis, () => {

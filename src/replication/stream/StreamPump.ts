@@ -5,6 +5,7 @@ import { malformedCopyData, MalformedMessage, TransactionTooLarge } from "../wir
 import { copyData, type FrameHandler, headerBytes, MessageFramer } from "../../postgres/wire/MessageFramer.ts"
 import { PgoutputDecoder } from "../wire/PgoutputDecoder.ts"
 import type { ReplicationSession } from "../connection/ReplicationSession.ts"
+import { burstMillis, turnMillis } from "../ReplicationTimings.ts"
 import { StatusSender } from "./StatusSender.ts"
 import { type Timers } from "../../shared/Timers.ts"
 
@@ -29,7 +30,6 @@ const copyBothResponse = 0x57 // W
  * Transactions of a few rows never wait.
  */
 const burstChunks = 16
-const burstMillis = 1
 /** A piece below this, after a rest: the burst is over. */
 const burstBytes = 4096
 /** The most that Node reads at once, plain and from TLS: such a piece has left something behind, which comes first. */
@@ -39,7 +39,6 @@ const fullTlsChunkBytes = 16 * 1024
  * Changes that many conditions have to be evaluated for can take milliseconds each. After so long everything else gets its
  * turn: requests, timers, the journal. The clock is looked at every few messages only.
  */
-const turnMillis = 10
 const messagesPerLook = 8
 /** What a message may have beside the change in it: headers. */
 const envelopeBytes = 64

@@ -5,10 +5,8 @@ import { Effect } from "effect"
 import type { Disk } from "../disk/Disk.ts"
 import { writeFully } from "../disk/Files.ts"
 import { RealDisk } from "../disk/RealDisk.ts"
+import { checkpointPatienceMillis, checkpointPauseMillis } from "../StorageTimings.ts"
 
-const pauseMillis = 50
-/** A checkpoint that changes for so long while it is copied is read as it stands. */
-const patienceMillis = 10_000
 /** SQLite counts in its header how often the file has been written ("The SQLite Database File Format", 1.3). */
 const headerBytes = 100
 const pieceBytes = 256 * 1024
@@ -83,8 +81,12 @@ export const withCopy = <A, E>(
           },
           catch: (cause) => cause
         })
-        for (let waited = 0; !(yield* copied) && waited < patienceMillis; waited += pauseMillis)
-          yield* Effect.sleep(pauseMillis)
+        for (
+          let waited = 0;
+          !(yield* copied) && waited < checkpointPatienceMillis;
+          waited += checkpointPauseMillis
+        )
+          yield* Effect.sleep(checkpointPauseMillis)
         return yield* use(copy)
       }),
     (directory) => Effect.promise(() => local.removeTree(directory).catch(() => {}))

@@ -16,6 +16,7 @@ interface WriteProblem {
   readonly message: string
   /** The disk is full, which may pass without anybody's doing. */
   readonly isFull: boolean
+  readonly cause: unknown
 }
 
 const wordings: Readonly<Record<string, string>> = {
@@ -41,7 +42,8 @@ export const writeProblem = ({ path, variable }: StorageDirectory, cause: unknow
   const inside = where.startsWith(join(path, "/")) ? ` at ${where}` : ""
   return {
     message: `${variable}=${path} cannot be written by ${user}: ${code}${inside}; ${advice}`,
-    isFull: code === "ENOSPC" || code === "EDQUOT"
+    isFull: code === "ENOSPC" || code === "EDQUOT",
+    cause
   }
 }
 

@@ -12,6 +12,7 @@ import { isGone } from "../disk/DiskFault.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { systemTimers } from "../../shared/Timers.ts"
 import { shapesOfDamagedPart, visitPart } from "../records/TransactionPart.ts"
+import { placeMillis } from "../StorageTimings.ts"
 
 /** Memory that is read into before it is replaced by fresh memory, and what must be left of it for one more read. */
 const arenaBytes = 1 << 20
@@ -21,8 +22,6 @@ const leastReadBytes = 64 * 1024
 const longestHeadBytes = 1024
 /** After so many looks bytes that should be there are taken for lost; later where they may just be seen late. */
 const patientPolls = 100
-/** How often it is looked at whether the file that is open is still the one of its name. */
-const placeMillis = 1000
 
 export type PollResult =
   /** Records were applied; there may be more. */

@@ -14,6 +14,7 @@ import {
   writeItemHeader,
   writePartHeader
 } from "../records/TransactionPart.ts"
+import { journalRetryMillis, showMillis } from "../StorageTimings.ts"
 
 /** A part of a transaction is closed when it has reached this size. */
 const partBytes = 256 * 1024
@@ -23,9 +24,6 @@ const arenaBytes = 1 << 20
 const arenaCapacityBytes = arenaBytes + partBytes + 64 * 1024
 /** Arenas kept for use again. Fresh ones all the time would have the garbage collector run all the time. */
 const spareArenas = 2
-const retryMillis = 1000
-/** What has been composed is written at least this often, however long the disk takes to sync what was written before. */
-const showMillis = 5
 
 interface Range {
   readonly file: DiskFile
@@ -330,7 +328,7 @@ export class JournalWriter {
     } catch (error) {
       // The old segment simply goes on growing until the disk accepts a new one.
       this.segment = previous.segment
-      this.beginAgainMillis = this.timers.nowMillis() + retryMillis
+      this.beginAgainMillis = this.timers.nowMillis() + journalRetryMillis
       this.listeners.onTrouble(
         "segment",
         `cannot begin journal segment ${previous.segment + 1}: ${String(error)}; the one before it goes on growing`
@@ -447,9 +445,9 @@ export class JournalWriter {
         this.failing = true
         this.listeners.onTrouble(
           "writing",
-          `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${retryMillis} ms`
+          `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${journalRetryMillis} ms`
         )
-        await pause(this.timers, retryMillis)
+        await pause(this.timers, journalRetryMillis)
       }
     }
     this.failing = false

@@ -1,12 +1,10 @@
 import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { longestLateMillis } from "../disk/Disk.ts"
 import { DiskFault } from "../disk/DiskFault.ts"
+import { failingLogMillis, forgetFailureMillis } from "../StorageTimings.ts"
 
 /** A log that could not be read so often, and for so long, will not be readable the next time. */
 const mostFailures = 3
-const leastMillis = 2000
-/** A failure so long ago has nothing to do with the present one. */
-const forgetMillis = 600_000
 const mostShapes = 10_000
 
 /** Of the system's errors, those that say something about the file, and not about the machine. */
@@ -35,12 +33,12 @@ export class ReadFailures {
     if (isPassing(cause)) return false
     const now = this.nowMillis()
     let entry = this.known.get(shapeId)
-    if (entry === undefined || now - entry.sinceMillis > forgetMillis) {
+    if (entry === undefined || now - entry.sinceMillis > forgetFailureMillis) {
       entry = { count: 0, sinceMillis: now }
       this.known.set(shapeId, entry)
     }
     entry.count++
-    const patienceMillis = this.mayBeLate() ? longestLateMillis : leastMillis
+    const patienceMillis = this.mayBeLate() ? longestLateMillis : failingLogMillis
     if (entry.count < mostFailures || now - entry.sinceMillis < patienceMillis) return false
     this.known.delete(shapeId)
     return true

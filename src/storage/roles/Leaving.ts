@@ -1,4 +1,3 @@
-import { Effect } from "effect"
 import type { JournalWriter } from "../journal/JournalWriter.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import { JournalReading } from "./JournalReading.ts"
@@ -24,7 +23,7 @@ export class Leaving {
    */
   async run(limitMillis: number): Promise<JournalReading> {
     const { writer } = this
-    const { contents, options } = this.context
+    const { contents } = this.context
     writer.abandonTransaction()
     contents.store.abandon()
     const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
@@ -32,11 +31,22 @@ export class Leaving {
     const closing = writer.close()
     if (!isWhole || writer.isFailing || this.storageIsGone) {
       // A disk that hangs must not hold up anything else; what it has is what counts, and is read when it can be.
-      options.run(Effect.promise(() => closing))
+      void this.isClosed(closing)
       return new JournalReading(contents, undefined)
     }
-    await closing
-    return new JournalReading(contents, contents.readerFrom(end))
+    const isClosed = await this.isClosed(closing)
+    return new JournalReading(contents, isClosed ? contents.readerFrom(end) : undefined)
+  }
+
+  /** Whether the disk has closed the file; a file system may say only then that it has lost something. */
+  private isClosed(closing: Promise<void>): Promise<boolean> {
+    return closing.then(
+      () => true,
+      (fault: unknown) => {
+        this.context.warn(`The journal was not closed as it should be: ${String(fault)}. It is read anew.`)
+        return false
+      }
+    )
   }
 
   private isDurableWithin(limitMillis: number): Promise<boolean> {
