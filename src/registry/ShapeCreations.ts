@@ -98,7 +98,12 @@ export class ShapeCreations {
       const reading = snapshotter.run({ definition, sink: output.sink, onSnapshot: this.visibilityOf(shape) })
       yield* reading.pipe(
         Effect.ensuring(output.close),
-        Effect.onError(() => Effect.sync(() => drop([shape], "its snapshot failed")))
+        // One that is whole, and that a client has been told of, stays when the session ends just then.
+        Effect.onError(() =>
+          Effect.sync(() => {
+            if (!shape.snapshotComplete || shape.unannounced) drop([shape], "its snapshot failed")
+          })
+        )
       )
       if (!shape.dropped) return shape
       return yield* new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })

@@ -1,0 +1,88 @@
+import { rmSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { standardLimits } from "../../src/config/Limits.ts"
+import { CurrentSession } from "../../src/registry/CurrentSession.ts"
+import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
+import { ShapeRegistry } from "../../src/registry/ShapeRegistry.ts"
+import { shapeRegistryLayer } from "../../src/registry/ShapeRegistryLive.ts"
+import { Storage } from "../../src/storage/Storage.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
+import { snapshotter } from "./no-rows.ts"
+
+describe("the session that shapes are made in", () => {
+  it.live("is the registry's from when the stream begins until the lock is given back", () =>
+    Effect.gen(function* () {
+      const directory = temporaryDirectory()
+      const engine = engineAt(directory)
+      yield* Effect.addFinalizer(() =>
+        Effect.promise(async () => {
+          await engine.close()
+          rmSync(directory, { recursive: true, force: true })
+        })
+      )
+      yield* Effect.promise(async () => {
+        await engine.load()
+        await engine.takeOver(() => Promise.resolve(true))
+      })
+      const storage = Layer.succeed(Storage, { engine, load: Effect.void, loadToRead: Effect.void })
+      const context = yield* Layer.build(
+        shapeRegistryLayer.pipe(Layer.provideMerge(CurrentSession.layer), Layer.provide(storage))
+      )
+      const { registry, sessions } = yield* Effect.all({
+        registry: ShapeRegistry,
+        sessions: CurrentSession
+      }).pipe(Effect.provide(context))
+      const why = (name: string) =>
+        Effect.map(Effect.flip(registry.getOrCreate(definitionOf(name))), (error) =>
+          error._tag === "NotActive" ? error.why : error.kind
+        )
+
+      const turn = yield* Scope.make()
+      const neverPublished = yield* Deferred.make<void>()
+      const session = yield* Scope.provide(
+        sessions.open({
+          engine,
+          snapshotter,
+          makeMatcher: makeClauseMatcher(standardLimits),
+          prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
+          decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
+          decisionMillis: 400,
+          limits: standardLimits,
+          maxShapes: undefined,
+          publish: ({ table }) => (table.name === "slow" ? Deferred.await(neverPublished) : Effect.void),
+          ancestors: () => Effect.succeed([]),
+          identityLost: () => {},
+          onDurable: () => {}
+        }),
+        turn
+      )
+      assert.isUndefined(sessions.get())
+      assert.strictEqual(yield* why("a"), "waiting", "the stream does not feed it yet")
+
+      yield* sessions.begin(session)
+      assert.strictEqual(sessions.get(), session)
+      const made = yield* registry.getOrCreate(definitionOf("a"))
+      yield* Effect.promise(() =>
+        eventually(
+          "all of its first rows",
+          () => engine.store.byHandle(made.handle)?.snapshotComplete === true
+        )
+      )
+
+      const asking = yield* Effect.forkChild(why("slow"), { startImmediately: true })
+      yield* sessions.end
+      assert.isUndefined(sessions.get())
+      assert.strictEqual(yield* why("b"), "waiting")
+      assert.isUndefined(asking.pollUnsafe(), "what is under way goes on")
+      yield* Scope.close(turn, Exit.void)
+      assert.strictEqual(yield* Fiber.join(asking), "waiting", "nobody is left waiting")
+      assert.deepStrictEqual(
+        Array.from(engine.store.all(), ({ definition }) => definition.table.name),
+        ["a"]
+      )
+    }).pipe(Effect.scoped, Effect.provide(recordingLogger([])))
+  )
+})
