@@ -48,7 +48,7 @@ export class ShapeCreations {
     return Effect.map(FiberSet.make(), (fibers) => new ShapeCreations(services, fibers))
   }
 
-  /** The shape as soon as it can be read. Whoever asks for the same one meanwhile is given the same. */
+  /** The shape as soon as it can be read. Clients that ask for the same one meanwhile are given the same. */
   create(definition: ShapeDefinition): Effect.Effect<ShapeState, NotActive | SnapshotFailed> {
     return Effect.suspend(() => {
       const identity = shapeIdentity(definition)
@@ -73,7 +73,7 @@ export class ShapeCreations {
     })
   }
 
-  /** Whoever waits for a shape is told that this instance makes none any more. */
+  /** Clients that wait for a shape are told that this instance makes none any more. */
   giveUp(): void {
     for (const creation of this.underWay.values()) Deferred.doneUnsafe(creation, Effect.fail(gaveUp))
   }

@@ -12,7 +12,7 @@ export const connectTimeoutMillis = 30_000
  * concerns versions that run side by side during a deploy.
  */
 export const heartbeatMillis = 1_500
-/** Whoever has the connection when a sign of life is due gives one; it is looked again after so long. */
+/** A statement that runs when a sign of life is due is one; the connection is looked at again after so long. */
 export const othersTurnMillis = 100
 /** How long a silent server is given to hang up, and how often it is seen whether it is silent. */
 export const closeGraceMillis = 250

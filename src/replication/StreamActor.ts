@@ -64,7 +64,7 @@ export class StreamActor extends Context.Service<
         dropSlot: (connection) => actor.ask(own.dropSlot(connection)),
         passOver: (connection, options) => actor.ask(own.passOver(connection, options)),
         stream: (connection, options) => {
-          // Whoever asks has made everything ready by then: an instance that says that it is active is.
+          // The turn has made everything ready by then: an instance that says that it is active is.
           const onStarted = Effect.andThen(
             options.onStarted,
             Effect.suspend(() => started(connection.backendPid))

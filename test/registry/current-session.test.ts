@@ -27,7 +27,12 @@ describe("the session that shapes are made in", () => {
         await engine.load()
         await engine.takeOver(() => Promise.resolve(true))
       })
-      const storage = Layer.succeed(Storage, { engine, load: Effect.void, loadToRead: Effect.void })
+      const storage = Layer.succeed(Storage, {
+        engine,
+        load: Effect.void,
+        loadToRead: Effect.void,
+        level: Effect.die("not asked here")
+      })
       const context = yield* Layer.build(
         shapeRegistryLayer.pipe(Layer.provideMerge(CurrentSession.layer), Layer.provide(storage))
       )
