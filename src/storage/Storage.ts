@@ -64,7 +64,7 @@ export class Storage extends Context.Service<
         )
         return Storage.of({
           engine,
-          load: loadAndFollow(engine, place),
+          load: Effect.withSpan(loadAndFollow(engine, place), "Storage.load"),
           loadToRead: follow(engine, place.directory),
           level: fromDisk(() => levelStatus(engine.paths, engine.store.level))
         })

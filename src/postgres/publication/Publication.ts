@@ -120,14 +120,16 @@ export const makePublication = (
     const ensureTable = makeEnsureTable(tables, yield* makeSingleFlight<EnsuredTable, PublicationError>())
     const settle = makeSettle(tables, yield* makeSingleFlight<boolean, PgError>())
     return Publication.of({
-      ensureExists: makeEnsureExists(tables),
-      ensureTable,
-      settle,
-      publish: (table, tableOptions) => Effect.andThen(ensureTable(table, tableOptions), settle(table)),
+      ensureExists: Effect.withSpan(makeEnsureExists(tables), "Publication.ensureExists"),
+      ensureTable: Effect.fn("Publication.ensureTable")(ensureTable),
+      settle: Effect.fn("Publication.settle")(settle),
+      publish: Effect.fn("Publication.publish")((table, tableOptions) =>
+        Effect.andThen(ensureTable(table, tableOptions), settle(table))
+      ),
       trust: (oids) => {
         for (const oid of oids) tables.ledger.trust(oid)
       },
-      reconcile,
+      reconcile: Effect.fn("Publication.reconcile")(reconcile),
       tablesChanged: watch.lookSoon,
       run: watch.run
     })

@@ -89,7 +89,7 @@ export const makeSnapshotter = (
 ): Snapshotter["Service"] => {
   const transactions = new SharedTransactions(sessions, timers, sharing)
   return {
-    run: Effect.fnUntraced(function* (request) {
+    run: Effect.fn("Snapshotter.run")(function* (request) {
       const { sink } = request
       // The session is free for others before the sink makes the end durable.
       const { rowsInLastChunk, snapshot } = yield* readRows(

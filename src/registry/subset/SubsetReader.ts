@@ -159,7 +159,7 @@ export function makeSubsetReader(
     return snapshot
   })
 
-  const read = Effect.fnUntraced(function* (shape: ShapeHandle, query: SubsetQuery) {
+  const read = Effect.fn("SubsetReader.read")(function* (shape: ShapeHandle, query: SubsetQuery) {
     const spool = yield* spools.open
     const snapshotMark = randomInt(snapshotMarkBound)
     const snapshot = yield* Effect.scoped(fill(shape, query, snapshotMark, spool))
