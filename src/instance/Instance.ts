@@ -122,12 +122,12 @@ export class Instance extends Context.Service<
           MutableRef.set(running, fiber)
           yield* Fiber.join(fiber)
         }),
-        shutdown: Effect.gen(function* () {
+        shutdown: Effect.fn("Instance.shutdown")(function* () {
           yield* health.send("shutdown")
           yield* Deferred.succeed(stopping, undefined)
           const fiber = MutableRef.get(running)
           if (fiber !== undefined) yield* Fiber.await(fiber)
-        })
+        })()
       })
     })
   ).pipe(Layer.provide([LockActor.layer, StreamActor.layer, StorageLevels.layer]))

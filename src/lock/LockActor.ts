@@ -80,7 +80,7 @@ export class LockActor extends Context.Service<
         hold: (connection) =>
           Effect.andThen(
             Effect.addFinalizer(() => actor.ask(end(connection))),
-            actor.ask(wait(connection))
+            Effect.withSpan(actor.ask(wait(connection)), "LockService.acquire")
           ),
         giveBack: actor.ask(
           SubscriptionRef.update(state, (now) =>

@@ -25,11 +25,12 @@ export const shapeRegistryLayer = Layer.effect(
           const known = engine.store.byIdentity(digestOf(shapeIdentity(definition)))
           if (known?.readable === true) return Effect.succeed(known)
           const session = sessions.get()
-          if (session !== undefined) return session.create(definition)
+          if (session !== undefined)
+            return Effect.withSpan(session.create(definition), "ShapeRegistry.create")
           if (known !== undefined) return awaitReadable(engine, known)
           return Effect.fail(waiting)
         }),
-      drop: (handle, reason) =>
+      drop: Effect.fn("ShapeRegistry.drop")((handle, reason) =>
         Effect.suspend(() => {
           const session = sessions.get()
           if (session === undefined) return Effect.fail(waiting)
@@ -50,7 +51,8 @@ export const shapeRegistryLayer = Layer.effect(
             ),
             Effect.flatMap((settled) => (settled ? Effect.succeed(true) : Effect.fail(notDurable)))
           )
-        }),
+        })
+      ),
       touch: (shape) => {
         const live = engine.live(shape)
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()

@@ -59,8 +59,10 @@ export class StreamActor extends Context.Service<
       return StreamActor.of({
         state: SubscriptionRef.get(state),
         died: actor.died,
-        connect: actor.ask(connect),
-        ensureSlot: (connection) => actor.ask(own.ensureSlot(connection)),
+        connect: Effect.withSpan(actor.ask(connect), "ReplicationStream.connect"),
+        ensureSlot: Effect.fn("ReplicationStream.ensureSlot")((connection) =>
+          actor.ask(own.ensureSlot(connection))
+        ),
         dropSlot: (connection) => actor.ask(own.dropSlot(connection)),
         passOver: (connection, options) => actor.ask(own.passOver(connection, options)),
         stream: (connection, options) => {

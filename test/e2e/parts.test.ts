@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { Deferred, Effect, Layer, Option, Result } from "effect"
+import { Deferred, Effect, Layer, Option, Result, Tracer } from "effect"
 import { assert, describe, it, onTestFinished } from "vitest"
 import {
   Baton,
@@ -301,5 +301,44 @@ describe("a part of the program's own takes the place of", () => {
       assert.strictEqual((yield* ask(target.replace("items", "others"))).status, 404)
     })
     await Effect.runPromise(Effect.provide(program, running))
+  })
+})
+
+describe("a program that traces", () => {
+  it("sees what services take their time for", async () => {
+    const database = await databaseForTest()
+    await database.query(items)
+    const names = new Set<string>()
+    const tracer = Tracer.make({
+      span: (options) => {
+        names.add(options.name)
+        return new Tracer.NativeSpan(options)
+      }
+    })
+    const running = instanceInBackground.pipe(
+      Layer.provideMerge(Baton.layer()),
+      Layer.provide(recordingLogger([])),
+      Layer.provide(configOf(database, storageForTest())),
+      Layer.provideMerge(Layer.succeed(Tracer.Tracer, tracer))
+    )
+    const program = Effect.gen(function* () {
+      const reply = yield* ask(target)
+      assert.strictEqual(reply.status, 200)
+    })
+    await Effect.runPromise(Effect.provide(program, running))
+    assert.includeMembers(
+      [...names],
+      [
+        "Storage.load",
+        "ReplicationStream.connect",
+        "LockService.acquire",
+        "Publication.ensureExists",
+        "ReplicationStream.ensureSlot",
+        "ShapeRegistry.create",
+        "Publication.publish",
+        "Snapshotter.run",
+        "Instance.shutdown"
+      ]
+    )
   })
 })
