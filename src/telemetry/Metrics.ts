@@ -69,7 +69,7 @@ export interface MetricsRecord {
   readonly takeoverMillis: Kept<number, Metric.GaugeState<number>>
 }
 
-/** `context`: of whoever asks for metrics, in which they are registered. */
+/** `context`: of the layer that asks for metrics, in which they are registered. */
 const makeRecord = (context: Context.Context<never>): MetricsRecord => {
   const kept = <Input, State>(metric: Metric.Metric<Input, State>): Kept<Input, State> => ({
     update: (input) => metric.updateUnsafe(input, context),

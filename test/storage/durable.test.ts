@@ -1,3 +1,5 @@
+import { rmSync } from "node:fs"
+import { onTestFinished } from "vitest"
 import { assert, describe, it } from "@effect/vitest"
 import { JournalWriter } from "../../src/storage/journal/JournalWriter.ts"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
@@ -6,7 +8,7 @@ import { createLayout, segmentFile, storagePaths } from "../../src/storage/disk/
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { createShape, engineAt, hasty } from "./support.ts"
+import { createShape, engineAt, hasty, temporaryDirectory, writeTransaction } from "./support.ts"
 
 const pathsOn = (disk: FaultyDisk) => storagePaths(FaultyDisk.directory, "default", undefined, disk.mount())
 
@@ -164,5 +166,31 @@ describe("an instance that takes over", () => {
       assert.isFalse(fenced)
       await engine.close()
     }
+  })
+
+  it("makes durable what the writer before it was killed with, names and contents, before anything counts", async () => {
+    const metaDir = temporaryDirectory()
+    onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
+    const disk = new FaultyDisk([metaDir])
+    const open = async (durableWrites: boolean) => {
+      const engine = engineAt(FaultyDisk.directory, { disk: disk.mount(), metaDir, durableWrites })
+      await engine.load()
+      return engine
+    }
+    // Its segment is written, and nothing of it has got to the disk when it is killed.
+    const killed = await open(false)
+    await killed.takeOver()
+    const shape = createShape(killed, "a")
+    writeTransaction(killed, 100n, [{ op: 0, ids: [shape.id] }])
+    assert.isTrue(await killed.writer?.durable())
+    const next = await open(true)
+    await next.takeOver()
+    assert.strictEqual(next.store.lastCommitLsn, 100n)
+    assert.isTrue(await next.settled(), "Postgres may be told of it now")
+    disk.powerCut("nothing")
+    const after = await open(true)
+    assert.strictEqual(after.store.lastCommitLsn, 100n)
+    assert.isDefined(after.store.byHandle(shape.handle))
+    await after.close()
   })
 })

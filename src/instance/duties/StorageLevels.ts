@@ -33,7 +33,7 @@ export class StorageLevels extends Context.Service<
   {
     /** The lock is held, or waited for, on this connection: others can tell it from that of a release that says nothing. */
     readonly connected: (backendPid: number) => Effect.Effect<void>
-    /** The duty of whoever holds the lock and streams. */
+    /** The duty of the instance that holds the lock and streams. */
     readonly whileActive: Effect.Effect<never>
     /** Fails when what is stored has become too new for this release, which then cannot go on. */
     readonly tooNew: Effect.Effect<never, StorageTooNew>

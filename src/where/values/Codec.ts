@@ -11,7 +11,7 @@ export interface Codec {
   readonly compare: ((a: unknown, b: unknown) => number) | undefined
   /** A primitive that is the same for equal values and only for them; `undefined` without an equality. */
   readonly key: ((value: unknown) => unknown) | undefined
-  /** What reading or writing one value takes that is not long, in steps (`Work.ts`). Whoever does it for many pays. */
+  /** What reading or writing one value takes that is not long, in steps (`Work.ts`). The caller pays, who may do it for many. */
   readonly textSteps: number
   /** The same of comparing two, or of making the key of one. */
   readonly keySteps: number

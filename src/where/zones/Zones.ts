@@ -30,7 +30,7 @@ export const noZones: Zones = { find: () => undefined }
 /** One evaluation runs at a time, so this is the state of the module. */
 let current = zonesOfRuntime
 
-/** Whoever evaluates a clause sets what zones there are. */
+/** The evaluator of a clause sets what zones there are. */
 export const useZones = (zones: Zones): void => {
   current = zones
 }
