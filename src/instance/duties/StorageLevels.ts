@@ -103,9 +103,9 @@ export class StorageLevels extends Context.Service<
             complain("Looking whether storage can be finalised")
           )
           if (news !== undefined) yield* Effect.logInfo(news)
-          yield* Effect.sleep(levelLookMillis)
         })
-        return Effect.forever(look)
+        // Not at once: a takeover has more urgent things to ask of the database and the disk.
+        return Effect.forever(Effect.andThen(Effect.sleep(levelLookMillis), look))
       })
 
       return StorageLevels.of({
