@@ -151,11 +151,20 @@ const checkWriting = Effect.fnUntraced(function* (engine: StorageEngine, { direc
     metaDir === undefined
       ? [storageDir]
       : [storageDir, { variable: "ELECTRIC_SHAPE_DB_STORAGE_DIR", path: metaDir }]
-  const problem = yield* Effect.promise(() => checkWritable(directories, engine.paths))
+  const problem = yield* fromDisk(() => checkWritable(directories, engine.paths)).pipe(
+    // What a disk can refuse is a problem that is described; this is a disk that does not even say so.
+    Effect.catch((cause) => Effect.succeed({ message: cause.message, isFull: false, cause }))
+  )
   if (problem === undefined) return
   // A full disk may have room again by itself, and what it holds can be served until then.
   const { disk, root } = engine.paths
-  if (problem.isFull && (yield* Effect.promise(() => disk.stat(root).catch(() => undefined))) !== undefined)
+  if (
+    problem.isFull &&
+    (yield* Effect.orElseSucceed(
+      fromDisk(() => disk.stat(root)),
+      () => undefined
+    )) !== undefined
+  )
     return yield* Effect.logWarning(`${problem.message}. Until then this instance can only read.`)
   const { cause, message } = problem
   return yield* new StorageUnusable({
