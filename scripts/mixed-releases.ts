@@ -6,7 +6,8 @@
  *                            [--bound 5000] [--seed N]
  *
  * Each batch has a database and storage of its own, and two or three instances. Every client has to keep its handle, to be
- * told of each change once, and to have the rows that `SELECT` gives; no answer may be 409. `--bound` is
+ * told of each change once, and to have the rows that `SELECT` gives; no answer may be 409, and none 503 but of an instance
+ * that is still reading its storage. `--bound` is
  * `BATON_WAL_SENDER_TIMEOUT` in milliseconds: a frozen instance is without the lock after it, and so is one that gets no
  * processor for so long. `--minutes` ends it earlier, with a verdict on what was done.
  */
@@ -122,7 +123,8 @@ say(`Taken over: ${counted(takeovers.map(({ from, to }) => `${nameOf(from)} by $
 say(`Active after p50 ${Math.round(millis[millis.length >> 1] ?? Number.NaN)} ms`)
 say(
   `${sum((report) => report.transactions)} transactions, ${sum((report) => report.operationsSeen)} changes told, ` +
-    `${sum((report) => report.cutConnections)} cut connections`
+    `${sum((report) => report.cutConnections)} cut connections, ` +
+    `${sum((report) => report.askedAgain)} requests came to an instance that was still reading its storage`
 )
 for (const problem of problems()) say(`  ${problem}`)
 const failed = problems().length > 0

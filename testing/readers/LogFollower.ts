@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { Ledger, type LogMessage } from "./Ledger.ts"
+import { type RefusedAnswer, refusedAnswer } from "./RefusedAnswer.ts"
 
 export interface FollowerOptions {
   /** Of the service, without a path. */
@@ -27,8 +28,8 @@ export class LogFollower {
   readonly offsets: Array<string> = []
   readonly messages: Array<LogMessage> = []
   readonly conflicts: Array<{ readonly handle: string | undefined; readonly snapshotSeen: boolean }> = []
-  /** Answers other than 200 and 409, by status. */
-  readonly failures: Array<{ readonly status: number; readonly body: string }> = []
+  /** Answers other than 200 and 409. */
+  readonly failures: Array<RefusedAnswer> = []
   readonly problems: Array<string> = []
   cutConnections = 0
   upToDate = false
@@ -121,7 +122,7 @@ export class LogFollower {
       return true
     }
     if (response.status !== 200) {
-      this.failures.push({ status: response.status, body: text })
+      this.failures.push(refusedAnswer(response, text))
       return false
     }
     this.accept(response, text, live)

@@ -1,6 +1,7 @@
 import { type Row, Shape, ShapeStream, type ShapeStreamInterface } from "@electric-sql/client"
 import { Agent, setGlobalDispatcher } from "undici"
 import { Ledger, type LogMessage } from "./Ledger.ts"
+import { type RefusedAnswer, refusedAnswer } from "./RefusedAnswer.ts"
 import type { TextRow } from "../postgres/Rows.ts"
 
 // Node 24 comes with a version (7.29) that ends the process when a connection ends behind a body that was not read to
@@ -26,7 +27,7 @@ export interface RecordingClient {
   /** The rows of the client's `Shape`. */
   readonly rows: () => ReadonlyArray<TextRow>
   /** Answers that were not 2xx; 409 among them. */
-  readonly failures: ReadonlyArray<{ readonly status: number; readonly url: string; readonly body: string }>
+  readonly failures: ReadonlyArray<RefusedAnswer & { readonly url: string }>
   readonly conflicts: () => number
   /** Requests that ended without an answer, or within it, and were made again. */
   readonly cutConnections: () => number
@@ -42,7 +43,7 @@ export interface RecordingClient {
 
 export const startClient = (options: RecordingOptions): RecordingClient => {
   const aborted = new AbortController()
-  const failures: Array<{ status: number; url: string; body: string }> = []
+  const failures: Array<RefusedAnswer & { readonly url: string }> = []
   const errors: Array<unknown> = []
   let cut = 0
   let lastAnswer = performance.now()
@@ -59,9 +60,8 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
     if (!response.ok) {
       const body = await response.text()
       failures.push({
-        status: response.status,
-        url: String(input instanceof Request ? input.url : input),
-        body
+        ...refusedAnswer(response, body),
+        url: String(input instanceof Request ? input.url : input)
       })
       return new Response(body, { status: response.status, headers: response.headers })
     }

@@ -1,0 +1,24 @@
+import { refusals } from "../../src/health/Refusal.ts"
+
+/** An answer that is neither rows nor "nothing new", as a client saw it. */
+export interface RefusedAnswer {
+  readonly status: number
+  readonly body: string
+  /** The header, as it came. */
+  readonly retryAfter: string | null
+}
+
+export const refusedAnswer = (response: Response, body: string): RefusedAnswer => ({
+  status: response.status,
+  body,
+  retryAfter: response.headers.get("retry-after")
+})
+
+const { message, retryAfterSeconds } = refusals.starting
+
+/**
+ * Whether it is the 503 of an instance that has not read its storage yet. Only such an instance says so, in these words in every
+ * release and with the time after which to ask again; one that waits, takes over, is active or stops says something else.
+ */
+export const isOfStartingInstance = ({ body, retryAfter, status }: RefusedAnswer): boolean =>
+  status === 503 && retryAfter === String(retryAfterSeconds) && body === JSON.stringify({ message })
