@@ -3,6 +3,7 @@ import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./journal/Epochs.ts"
 import type { JournalWriter } from "./journal/JournalWriter.ts"
 import { moveSegments } from "./logs/LogFileWriter.ts"
+import { OldLogIndexes } from "./logs/OldLogIndexes.ts"
 import type { CheckpointError, CheckpointHead, MetaOptions } from "./checkpoint/CheckpointFile.ts"
 import { type CheckpointWriter, openCheckpointWriter } from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
@@ -31,7 +32,7 @@ interface MaintenanceOptions {
 
 /**
  * Housekeeping of the writing instance: moves what has become old from the journal to the shapes' log files, writes
- * checkpoints, removes segments and the files of dropped shapes. Every destructive step comes after the record that
+ * checkpoints, removes segments, the files of dropped shapes and what a lower level of storage has left. Every destructive step comes after the record that
  * justifies it is durable and our epoch was still the newest; a fenced-off instance stops here.
  */
 export class Maintenance {
@@ -43,6 +44,7 @@ export class Maintenance {
     { readonly epoch: number; readonly segment: number; readonly atMillis: number }
   >()
   private readonly indexer: SegmentIndexer
+  private readonly oldLogIndexes: OldLogIndexes
   private collected = false
   private readonly startedAtMillis: number
 
@@ -50,6 +52,7 @@ export class Maintenance {
     this.engine = engine
     this.options = options
     this.indexer = new SegmentIndexer(engine, options.indexStepBytes)
+    this.oldLogIndexes = new OldLogIndexes(engine, options.removalDelayMillis)
     this.startedAtMillis = engine.timers.nowMillis()
   }
 
@@ -64,6 +67,7 @@ export class Maintenance {
       }
       yield* fromDisk(() => this.removeDoomed())
       yield* fromDisk(() => this.removeDropped())
+      yield* fromDisk(() => this.oldLogIndexes.removeSome())
       if (
         !this.collected &&
         this.engine.timers.nowMillis() - this.startedAtMillis > this.options.removalDelayMillis

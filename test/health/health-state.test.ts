@@ -11,12 +11,20 @@ import {
   refusalOf,
   transition
 } from "../../src/health/HealthState.ts"
-import { refusalReasons } from "../../src/health/Refusal.ts"
+import { refusalReasons, refusals } from "../../src/health/Refusal.ts"
+import { isOfStartingInstance } from "../../testing/readers/RefusedAnswer.ts"
 
 const said = (...asked: Parameters<typeof refusalOf>) => {
   const { message, retryAfterSeconds, why } = refusalOf(...asked)
   return `${why} ${retryAfterSeconds}: ${message.slice(0, 46)}`
 }
+
+const isExcused = ({ message, retryAfterSeconds }: ReturnType<typeof refusalOf>, status = 503) =>
+  isOfStartingInstance({
+    status,
+    body: JSON.stringify({ message }),
+    retryAfter: String(retryAfterSeconds)
+  })
 
 /** What is true of the world, as opposed to what the instance believes. */
 interface World {
@@ -164,6 +172,22 @@ describe("health states", () => {
     }
     assert.match(said("starting", true), /^failed 10: This instance cannot become active/)
     assert.match(said("active", false, "notDurable"), /^notDurable 1: Another instance has taken over/)
+  })
+
+  it("say that storage is being read only while it is: clients of soaks are excused by that", () => {
+    for (const state of healthStates)
+      for (const why of refusalReasons)
+        for (const hasFailed of [false, true])
+          assert.strictEqual(
+            isExcused(refusalOf(state, hasFailed, why)),
+            state === "starting" && why === "waiting" && !hasFailed,
+            `${state} ${why} ${hasFailed}`
+          )
+    const excused = Object.entries(refusals).filter(([, refusal]) => isExcused(refusal))
+    assert.deepStrictEqual(Object.fromEntries(excused), { starting: refusals.starting })
+    assert.isFalse(isExcused(refusals.starting, 409))
+    const withoutTime = { status: 503, body: JSON.stringify({ message: refusals.starting.message }) }
+    assert.isFalse(isOfStartingInstance({ ...withoutTime, retryAfter: null }))
   })
 
   it("say what else an instance does in them", () => {

@@ -9,6 +9,7 @@ import { readLevelRecord, writeLevelRecord } from "../../src/storage/levels/Leve
 import { gatedLevel, ownLevels, unsaidLevel } from "../../src/storage/levels/Levels.ts"
 import { levelStatus } from "../../src/storage/levels/LevelStatus.ts"
 import { Instances, type writePresence, writePresence as say } from "../../src/storage/levels/Presence.ts"
+import { OldLogIndexes } from "../../src/storage/logs/OldLogIndexes.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
@@ -28,7 +29,14 @@ const settingsOnMemory = () => {
   const metaDir = temporaryDirectory()
   onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
   const disk = new FaultyDisk([metaDir])
-  return { disk: disk.mount(), metaDir, timers: hasty, segmentBytes: 1000, chunkBytesThreshold: 3000 }
+  return {
+    memory: disk,
+    disk: disk.mount(),
+    metaDir,
+    timers: hasty,
+    segmentBytes: 1000,
+    chunkBytesThreshold: 3000
+  }
 }
 
 const open = async (settings: EngineSettings): Promise<StorageEngine> => {
@@ -78,11 +86,14 @@ describe("raising the level of what is stored", () => {
     await write(first, shape.id, 61, 200)
     await move(first)
     const after = await filesOf(first, shape.handle)
-    assert.includeMembers([...after], [...before])
-    const added = after.filter((name) => !before.includes(name))
-    assert.isNotEmpty(added)
+    assert.includeMembers(
+      [...after],
+      before.filter((name) => !name.endsWith(".idx"))
+    )
+    assert.isNotEmpty(after.filter((name) => !before.includes(name)))
+    // Nobody reads the indexes of the lower level any more, and no new ones are written.
     assert.deepStrictEqual(
-      added.filter((name) => name.endsWith(".idx")),
+      after.filter((name) => name.endsWith(".idx")),
       []
     )
     // An instance that follows, one that starts from the checkpoint, and the next writer see the same.
@@ -98,6 +109,42 @@ describe("raising the level of what is stored", () => {
     assert.strictEqual(next.store.level, gatedLevel)
     await next.takeOver()
     assert.isFalse(await first.writing?.raiseLevel(gatedLevel, raisedTo(gatedLevel)), "it is fenced off")
+  })
+
+  it("leaves indexes beside log files to their readers for a while, and removes them then, whatever a disk refuses", async () => {
+    const { memory, ...settings } = settingsOnMemory()
+    const engine = await open(settings)
+    await engine.takeOver()
+    const shapes = ["a", "b", "c"].map((name) => createShape(engine, name))
+    for (const { id } of shapes) await write(engine, id, 1 + 100 * id, 60 + 100 * id)
+    await move(engine)
+    let now = 0
+    const timers = { ...hasty, nowMillis: () => now }
+    const { paths, store } = engine
+    const old = new OldLogIndexes({ paths, store, timers, settled: () => engine.settled() }, 30_000)
+    const indexes = async () =>
+      (await Promise.all(shapes.map(({ handle }) => filesOf(engine, handle))))
+        .flat()
+        .filter((name) => name.endsWith(".idx")).length
+    const atFirst = await indexes()
+    assert.isAbove(atFirst, 3)
+    for (now of [0, 100_000]) await old.removeSome()
+    assert.strictEqual(await indexes(), atFirst, "the first release may come back")
+    await engine.writing?.raiseLevel(gatedLevel, raisedTo(gatedLevel))
+    for (now of [200_000, 229_999]) await old.removeSome()
+    assert.strictEqual(await indexes(), atFirst, "it may have just answered a request")
+    now = 230_000
+    const fault = memory.fail({ operation: "remove", path: /shapes\/.*idx$/, nth: 3 }, "EMFILE")
+    const refused = await old.removeSome().then(
+      () => "removed",
+      (error: unknown) => String(error)
+    )
+    assert.match(refused, /cannot remove .*EMFILE/)
+    fault.end()
+    assert.isAbove(await indexes(), 0)
+    await old.removeSome()
+    assert.strictEqual(await indexes(), 0)
+    for (const { files } of store.all()) for (const file of files) assert.notProperty(file, "indexCrc")
   })
 
   it("is known from the journal, the checkpoint or the file alone", async () => {
@@ -231,5 +278,38 @@ describe("instances that say that they are there", () => {
       "other.json",
       "own.json"
     ])
+  })
+
+  it("and were killed while they said it leave a file that is removed, as what they said before is", async () => {
+    const engine = await open(settingsOnMemory())
+    await engine.takeOver()
+    const { paths } = engine
+    let now = 5_000_000
+    const instances = new Instances(paths, () => now)
+    const unfinished = async (name: string) =>
+      (await paths.disk.openToWrite(`${paths.root}/instances/${name}.json.7.tmp`, "empty")).close()
+    const files = async () => (await paths.disk.list(`${paths.root}/instances`)).toSorted()
+    for (const name of ["own", "other", "gone"]) {
+      await say(paths, name, presence(0))
+      await unfinished(name)
+    }
+    // It had said nothing before.
+    await unfinished("short")
+    let beat = 0
+    const passed = async (millis: number) => {
+      for (const end = now + millis; now < end;) {
+        now += 10_000
+        await say(paths, "other", presence(++beat))
+        await instances.others("own")
+      }
+    }
+    await instances.others("own")
+    await passed(600_000)
+    const theirs = ["other.json", "other.json.7.tmp", "own.json", "own.json.7.tmp"]
+    assert.deepStrictEqual(await files(), ["gone.json", "gone.json.7.tmp", ...theirs, "short.json.7.tmp"])
+    await passed(10_000)
+    assert.deepStrictEqual(await files(), ["gone.json.7.tmp", ...theirs])
+    await passed(60_000)
+    assert.deepStrictEqual(await files(), theirs)
   })
 })

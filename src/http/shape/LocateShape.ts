@@ -48,9 +48,13 @@ export const awaitReadiness = (services: ApiServices): Effect.Effect<void, Failu
       // What storage holds is served whether or not the database came back.
       Effect.asVoid
     )
+  const isReady = () => abilities[health.current()].servesExistingShapes
   return health
     .awaitState((state) => abilities[state].servesExistingShapes, readinessMillis)
-    .pipe(Effect.flatMap((state) => (Option.isSome(state) ? Effect.void : Effect.fail(notNow(health)))))
+    .pipe(
+      // The state itself is asked: on a busy machine storage may have been read in the moment in which the time was over.
+      Effect.flatMap(() => (isReady() ? Effect.void : Effect.fail(notNow(health))))
+    )
 }
 
 /** Fails unless this instance can create and delete shapes within the readiness time. */

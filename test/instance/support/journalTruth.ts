@@ -3,14 +3,24 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { EpochRecord } from "../../../src/storage/journal/Epochs.ts"
 import { frameHeaderBytes, scanFrame } from "../../../src/storage/disk/Frame.ts"
+import { firstReservedEpoch } from "../../../src/storage/levels/Gate.ts"
 import { decodeNotice, recordKind } from "../../../src/storage/records/Records.ts"
 import { parseSegmentFile, type StoragePaths } from "../../../src/storage/disk/StorageDir.ts"
 import { visitPart } from "../../../src/storage/records/TransactionPart.ts"
 import type { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
 
+/** Others are the gate that keeps an old release out. */
+const isEpoch = (epoch: number): boolean => epoch < firstReservedEpoch
+
 /** The highest epoch that has been claimed, as processes see it. */
 export const highestClaimOnDisk = (disk: FaultyDisk, paths: StoragePaths): number =>
-  Math.max(0, ...disk.namesIn(paths.epochs, "seen").map((name) => parseInt(name, 16)))
+  Math.max(
+    0,
+    ...disk
+      .namesIn(paths.epochs, "seen")
+      .map((name) => parseInt(name, 16))
+      .filter(isEpoch)
+  )
 
 /**
  * How far the journal in the files reaches that count, as a power cut at this moment would leave them: those of the newest
@@ -41,7 +51,7 @@ export const positionOnDisk = (disk: FaultyDisk, paths: StoragePaths): bigint =>
 const epochRecords = (disk: FaultyDisk, paths: StoragePaths): ReadonlyArray<EpochRecord> =>
   disk
     .namesIn(paths.epochs, "durable")
-    .filter((name) => /^[0-9a-f]{8}$/.test(name))
+    .filter((name) => /^[0-9a-f]{8}$/.test(name) && isEpoch(parseInt(name, 16)))
     .flatMap((name) => {
       const text = disk.contentOf(join(paths.epochs, name), "durable")?.toString() ?? ""
       // Its name may be there before its content is.
