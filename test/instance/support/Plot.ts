@@ -134,7 +134,7 @@ class Plot {
       const status = exit?._tag === "Success" ? exit.value.status : undefined
       if (status === 202) return
       // An earlier attempt may have had its effect.
-      if (status === 400 && tries > 0) return
+      if ((status === 400 || status === 404) && tries > 0) return
       assert.include([undefined, 503], status)
       await world.advance(500)
     }
