@@ -1,20 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { rmSync } from "node:fs"
-import { onTestFinished } from "vitest"
 import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { definitionOf, engineAt, temporaryDirectory } from "../storage/support.ts"
+import { definitionOf, engineAt, temporaryDirectory, writingEngine } from "../storage/support.ts"
 
 const open = async () => {
   const directory = temporaryDirectory()
-  const engine = engineAt(directory)
-  onTestFinished(async () => {
-    await engine.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
-  await engine.load()
-  await engine.takeOver()
+  const engine = await writingEngine(directory)
   const id = engine.store.nextId
   engine.writing?.write({ t: "created", id, handle: `${id}-1`, definition: definitionOf("a"), atMillis: 1 })
   engine.writing?.write({ t: "visible", id, visibility: { xmin: "1", xmax: "1", xipList: [] } })

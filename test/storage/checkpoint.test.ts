@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { cpSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
@@ -16,17 +16,14 @@ import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "./support.ts"
 import { mkdir } from "node:fs/promises"
 
-const directories: Array<string> = []
 const scopes: Array<Scope.Closeable> = []
 
 afterEach(async () => {
   for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
 })
 
 const place = async (): Promise<StoragePaths> => {
   const directory = temporaryDirectory()
-  directories.push(directory)
   const paths = storagePaths(directory, "default")
   await mkdir(paths.meta, { recursive: true })
   return paths

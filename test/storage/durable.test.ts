@@ -1,5 +1,3 @@
-import { rmSync } from "node:fs"
-import { onTestFinished } from "vitest"
 import { assert, describe, it } from "@effect/vitest"
 import { JournalWriter } from "../../src/storage/journal/JournalWriter.ts"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
@@ -170,7 +168,6 @@ describe("an instance that takes over", () => {
 
   it("makes durable what the writer before it was killed with, names and contents, before anything counts", async () => {
     const metaDir = temporaryDirectory()
-    onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
     const disk = new FaultyDisk([metaDir])
     const open = async (durableWrites: boolean) => {
       const engine = engineAt(FaultyDisk.directory, { disk: disk.mount(), metaDir, durableWrites })

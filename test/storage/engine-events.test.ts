@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
 import { roleAfter, type RoleEvent, type RoleName } from "../../src/storage/roles/EngineRole.ts"
@@ -161,7 +160,6 @@ class Run {
     if (this.role !== "closed") await this.do("close")
     await Promise.all(this.asked)
     await this.check()
-    rmSync(this.directory, { recursive: true, force: true })
   }
 }
 

@@ -1,7 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { afterEach } from "vitest"
 import {
   claimEpoch,
   type EpochRecord,
@@ -22,19 +21,10 @@ import {
   type StoragePaths
 } from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { changes, createShape, engineAt, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
-
-const directories: Array<string> = []
-const opened: Array<StorageEngine> = []
-
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
+import { changes, createShape, openEngine, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 
 const place = async (): Promise<StoragePaths> => {
   const directory = temporaryDirectory()
-  directories.push(directory)
   const paths = storagePaths(directory, "default")
   await createLayout(paths)
   return paths
@@ -145,9 +135,7 @@ describe("epochs", () => {
 })
 
 const open = async (directory: string): Promise<StorageEngine> => {
-  const engine = engineAt(directory)
-  opened.push(engine)
-  await engine.load()
+  const engine = await openEngine(directory)
   engine.follow()
   return engine
 }
@@ -155,7 +143,6 @@ const open = async (directory: string): Promise<StorageEngine> => {
 describe("taking over", () => {
   it("is not even tried without the lock", async () => {
     const directory = temporaryDirectory()
-    directories.push(directory)
     const engine = await open(directory)
     assert.isUndefined(await engine.takeOver(() => Promise.resolve(false)))
     assert.deepStrictEqual(readdirSync(directory), [])
@@ -164,7 +151,6 @@ describe("taking over", () => {
 
   it("is given up when the lock is lost before it is done; the writer before is not disturbed", async () => {
     const directory = temporaryDirectory()
-    directories.push(directory)
     const active = await open(directory)
     await active.takeOver()
     const shape = createShape(active, "a")
@@ -186,7 +172,6 @@ describe("taking over", () => {
 
   it("goes by the journal where the file of an epoch is damaged", async () => {
     const directory = temporaryDirectory()
-    directories.push(directory)
     const first = await open(directory)
     await first.takeOver()
     const shape = createShape(first, "a")
@@ -220,7 +205,6 @@ describe("taking over", () => {
 
   it("that fails leaves a follower that can try again", async () => {
     const directory = temporaryDirectory()
-    directories.push(directory)
     const engine = await open(directory)
     // Where the journal should be is something else.
     mkdirSync(engine.paths.root, { recursive: true })

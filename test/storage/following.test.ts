@@ -1,51 +1,42 @@
 import { assert, describe, it } from "@effect/vitest"
-import { rmSync, statSync, truncateSync } from "node:fs"
+import { statSync, truncateSync } from "node:fs"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
-import { segmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { segmentFile } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { systemTimers } from "../../src/shared/Timers.ts"
-import { Effect } from "effect"
 import type { Waiter } from "../../src/storage/state/Waiters.ts"
 import type { Disk } from "../../src/storage/disk/Disk.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { createShape, engineAt, hasty, messageOf, temporaryDirectory, writeTransaction } from "./support.ts"
+import {
+  createShape,
+  engineAt,
+  hasty,
+  messageOf,
+  temporaryDirectory,
+  withoutRounds,
+  writeTransaction
+} from "./support.ts"
 
 /** A follower whose own rounds never come: it looks when it is told to. */
 const followerWithoutRounds = (directory: string, disk?: Disk): StorageEngine =>
-  new StorageEngine({
-    paths: storagePaths(directory, "default", undefined, disk),
-    chunkBytesThreshold: 10 << 20,
-    segmentBytes: 32 << 20,
-    recentBytes: 1 << 20,
-    durableWrites: false,
-    removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect),
-    timers: { ...systemTimers, after: () => () => {} }
-  })
+  engineAt(directory, { timers: withoutRounds, ...(disk && { disk }) })
 
 describe("a follower", () => {
   it("has read everything that was written before it was asked to catch up", async () => {
     const directory = temporaryDirectory()
     const active = engineAt(directory)
     const follower = followerWithoutRounds(directory)
-    try {
-      await active.takeOver()
-      await follower.load()
-      follower.follow()
-      for (let round = 0; round < 50; round++) {
-        createShape(active, `t${round}`)
-        await active.writer?.durable()
-        // Several at once: each must see at least what was there when it asked.
-        await Promise.all([follower.catchUp(), follower.catchUp()])
-        assert.strictEqual(follower.store.count, round + 1)
-      }
-      assert.deepStrictEqual(follower.at, active.at)
-    } finally {
-      await follower.close()
-      await active.close()
-      rmSync(directory, { recursive: true, force: true })
+    await active.takeOver()
+    await follower.load()
+    follower.follow()
+    for (let round = 0; round < 50; round++) {
+      createShape(active, `t${round}`)
+      await active.writer?.durable()
+      // Several at once: each must see at least what was there when it asked.
+      await Promise.all([follower.catchUp(), follower.catchUp()])
+      assert.strictEqual(follower.store.count, round + 1)
     }
+    assert.deepStrictEqual(follower.at, active.at)
   })
 
   it("looks again for who asks during a look, and for the first who comes to wait; a close leaves nobody waiting", async () => {
@@ -53,31 +44,26 @@ describe("a follower", () => {
     const active = engineAt(directory)
     const follower = followerWithoutRounds(directory)
     const waiter: Waiter = { resume: () => {}, set: undefined, slot: 0 }
-    try {
-      await active.takeOver()
-      await follower.load()
-      createShape(active, "a")
-      await active.writer?.durable()
-      follower.follow()
-      await follower.catchUp()
-      assert.strictEqual(follower.store.count, 1)
-      // It pauses now, and its rounds never come.
-      await new Promise((resolve) => setImmediate(resolve))
-      createShape(active, "b")
-      await active.writer?.durable()
-      follower.waiters.add(waiter, new Set(), 60_000)
-      await eventually("a look for who waits", () => follower.store.count === 2)
-      const another = followerWithoutRounds(directory)
-      await another.load()
-      another.follow()
-      const caughtUp = another.catchUp()
-      await another.close()
-      await caughtUp
-    } finally {
-      follower.waiters.forget(waiter)
-      for (const engine of [follower, active]) await engine.close()
-      rmSync(directory, { recursive: true, force: true })
-    }
+    await active.takeOver()
+    await follower.load()
+    createShape(active, "a")
+    await active.writer?.durable()
+    follower.follow()
+    await follower.catchUp()
+    assert.strictEqual(follower.store.count, 1)
+    // It pauses now, and its rounds never come.
+    await new Promise((resolve) => setImmediate(resolve))
+    createShape(active, "b")
+    await active.writer?.durable()
+    follower.waiters.add(waiter, new Set(), 60_000)
+    await eventually("a look for who waits", () => follower.store.count === 2)
+    const another = followerWithoutRounds(directory)
+    await another.load()
+    another.follow()
+    const caughtUp = another.catchUp()
+    await another.close()
+    await caughtUp
+    follower.waiters.forget(waiter)
   })
 
   it("looks once more for who asks while it looks and finds nothing", async () => {
@@ -97,8 +83,6 @@ describe("a follower", () => {
     void follower.catchUp().then(() => (hasCaughtUp = true))
     stall.end()
     await eventually("a second look", () => hasCaughtUp)
-    await follower.close()
-    await active.close()
   })
 
   it("does not say that it has caught up while a segment in the middle has lost its end, taking over or not", async () => {
@@ -107,26 +91,21 @@ describe("a follower", () => {
       const first = engineAt(directory)
       const second = engineAt(directory)
       const follower = engineAt(directory, { timers: hasty })
-      try {
-        await first.takeOver()
-        createShape(first, "a")
-        await first.writer?.durable()
-        await second.load()
-        await second.takeOver()
-        const later = createShape(second, "b")
-        await second.writer?.durable()
-        const segment = segmentFile(first.paths, 1, 1)
-        truncateSync(segment, statSync(segment).size - 10)
-        await follower.load()
-        follower.follow()
-        const taken = takesOver ? follower.takeOver() : undefined
-        await follower.catchUp()
-        assert.isDefined(follower.store.byHandle(later.handle), `taking over: ${takesOver}`)
-        await taken
-      } finally {
-        for (const engine of [follower, second, first]) await engine.close().catch(() => {})
-        rmSync(directory, { recursive: true, force: true })
-      }
+      await first.takeOver()
+      createShape(first, "a")
+      await first.writer?.durable()
+      await second.load()
+      await second.takeOver()
+      const later = createShape(second, "b")
+      await second.writer?.durable()
+      const segment = segmentFile(first.paths, 1, 1)
+      truncateSync(segment, statSync(segment).size - 10)
+      await follower.load()
+      follower.follow()
+      const taken = takesOver ? follower.takeOver() : undefined
+      await follower.catchUp()
+      assert.isDefined(follower.store.byHandle(later.handle), `taking over: ${takesOver}`)
+      await taken
     }
   })
 
@@ -134,39 +113,33 @@ describe("a follower", () => {
     const directory = temporaryDirectory()
     const active = engineAt(directory)
     const follower = followerWithoutRounds(directory)
-    try {
-      await active.takeOver()
-      const shape = createShape(active, "a")
-      await active.writer?.durable()
-      await follower.load()
-      follower.follow()
-      const followed = follower.store.byHandle(shape.handle) ?? assert.fail("the shape is not there")
-      const found: Array<string | undefined> = []
-      const waiter: Waiter = {
-        resume: () => {
-          const { tail } = followed
-          const last = (tail?.count ?? 0) - 1
-          const bytes = tail && follower.memory(tail.segment(last), tail.position(last), tail.length(last))
-          found.push(bytes?.toString())
-        },
-        set: undefined,
-        slot: 0
-      }
-      const expected: Array<string> = []
-      for (let lsn = 1000n; lsn < 1005n; lsn++) {
-        follower.waiters.add(waiter, (followed.waiters ??= new Set()), 60_000)
-        const item = { op: 0, ids: [shape.id] }
-        writeTransaction(active, lsn, [item])
-        expected.push(messageOf(lsn, item))
-        await active.writer?.durable()
-        await follower.catchUp()
-      }
-      assert.deepStrictEqual(found, expected)
-    } finally {
-      await follower.close()
-      await active.close()
-      rmSync(directory, { recursive: true, force: true })
+    await active.takeOver()
+    const shape = createShape(active, "a")
+    await active.writer?.durable()
+    await follower.load()
+    follower.follow()
+    const followed = follower.store.byHandle(shape.handle) ?? assert.fail("the shape is not there")
+    const found: Array<string | undefined> = []
+    const waiter: Waiter = {
+      resume: () => {
+        const { tail } = followed
+        const last = (tail?.count ?? 0) - 1
+        const bytes = tail && follower.memory(tail.segment(last), tail.position(last), tail.length(last))
+        found.push(bytes?.toString())
+      },
+      set: undefined,
+      slot: 0
     }
+    const expected: Array<string> = []
+    for (let lsn = 1000n; lsn < 1005n; lsn++) {
+      follower.waiters.add(waiter, (followed.waiters ??= new Set()), 60_000)
+      const item = { op: 0, ids: [shape.id] }
+      writeTransaction(active, lsn, [item])
+      expected.push(messageOf(lsn, item))
+      await active.writer?.durable()
+      await follower.catchUp()
+    }
+    assert.deepStrictEqual(found, expected)
   })
 
   it("does not leave anybody waiting when it stops following", async () => {
@@ -178,7 +151,6 @@ describe("a follower", () => {
     await follower.close()
     await asked
     await follower.catchUp()
-    rmSync(directory, { recursive: true, force: true })
   })
 })
 

@@ -9,7 +9,6 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { afterEach } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { JournalReader } from "../../src/storage/journal/JournalReader.ts"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
@@ -23,38 +22,20 @@ import {
   engineAt,
   hasty,
   messageOf,
+  openEngine,
   readAll,
   temporaryDirectory,
   writeTransaction
 } from "./support.ts"
 
-const opened: Array<StorageEngine> = []
-const directories: Array<string> = []
-
-const directory = (): string => {
-  const path = temporaryDirectory()
-  directories.push(path)
-  return path
-}
-
-const open = async (path: string): Promise<StorageEngine> => {
-  const engine = engineAt(path, { segmentBytes: 800, timers: hasty })
-  opened.push(engine)
-  await engine.load()
-  return engine
-}
-
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
+const open = (path: string): Promise<StorageEngine> => openEngine(path, { segmentBytes: 800, timers: hasty })
 
 const numbered = (to: number): ReadonlyArray<string> =>
   Array.from({ length: to }, (_, i) => `${(i + 1) * 100}_0!`)
 
 /** A journal of several segments, in which every transaction has an entry of one of two shapes. */
 const written = async () => {
-  const path = directory()
+  const path = temporaryDirectory()
   const engine = await open(path)
   await engine.takeOver()
   const shapes = [createShape(engine, "even"), createShape(engine, "odd")] as const
@@ -73,7 +54,7 @@ const written = async () => {
 
 describe("journal reader", () => {
   it("takes a transaction once that stands in the journal twice", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path)
     await engine.takeOver()
     const shape = createShape(engine, "a")
@@ -98,7 +79,7 @@ describe("journal reader", () => {
 
   it("stays with a segment until it has all of it, even if the next one is there already", async () => {
     const { journal, path, segments, expected } = await written()
-    const copy = directory()
+    const copy = temporaryDirectory()
     cpSync(path, copy, { recursive: true })
     const first = join(copy, journal.slice(path.length), segments[1] ?? "")
     const whole = readFileSync(first)
@@ -138,7 +119,7 @@ describe("journal reader", () => {
     for (const segment of segments) {
       const { length } = readFileSync(join(journal, segment))
       for (let at = 0; at < length; at += 41) {
-        const copy = directory()
+        const copy = temporaryDirectory()
         cpSync(path, copy, { recursive: true })
         const file = join(copy, journal.slice(path.length), segment)
         const bytes = readFileSync(file)
@@ -175,7 +156,7 @@ describe("journal reader", () => {
   })
 
   it("a follower that looks at every moment of a rotation misses nothing", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path)
     await engine.takeOver()
     const shape = createShape(engine, "a")

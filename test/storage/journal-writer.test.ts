@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync, rmSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { afterEach } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { frameHeaderBytes, scanFrame } from "../../src/storage/disk/Frame.ts"
 import { recordKind } from "../../src/storage/records/Records.ts"
@@ -11,35 +10,14 @@ import { visitPart } from "../../src/storage/records/TransactionPart.ts"
 import {
   changes,
   createShape,
-  engineAt,
-  type EngineSettings,
   messageOf,
+  openEngine,
   readAll,
   temporaryDirectory,
-  writeTransaction
+  writeTransaction,
+  writingEngine
 } from "./support.ts"
 import { eventually } from "../../testing/Eventually.ts"
-
-const opened: Array<StorageEngine> = []
-const directories: Array<string> = []
-
-const directory = (): string => {
-  const path = temporaryDirectory()
-  directories.push(path)
-  return path
-}
-
-const open = async (path: string, settings: EngineSettings = {}): Promise<StorageEngine> => {
-  const engine = engineAt(path, settings)
-  opened.push(engine)
-  await engine.load()
-  return engine
-}
-
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
 
 interface Part {
   readonly segment: string
@@ -103,9 +81,8 @@ describe("journal writer", () => {
     })
     await fc.assert(
       fc.asyncProperty(fc.array(transaction, { minLength: 1, maxLength: 25 }), async (transactions) => {
-        const path = directory()
-        const engine = await open(path, { segmentBytes: 2000 })
-        await engine.takeOver()
+        const path = temporaryDirectory()
+        const engine = await writingEngine(path, { segmentBytes: 2000 })
         const shape = createShape(engine, "a")
         const expected: Array<string> = []
         for (const [i, { flush, items }] of transactions.entries()) {
@@ -127,7 +104,7 @@ describe("journal writer", () => {
         assert.strictEqual(segmentOf.size, transactions.length)
         for (const name of readdirSync(engine.paths.journal).toSorted().slice(0, -1))
           assert.isAtLeast(readFileSync(join(engine.paths.journal, name)).length, 2000)
-        const reader = await open(path)
+        const reader = await openEngine(path)
         for (const each of [engine, reader])
           assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), expected)
         await reader.close()
@@ -138,12 +115,11 @@ describe("journal writer", () => {
   })
 
   it("a huge transaction goes to disk in parts, and is seen all at once or never", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const shape = createShape(engine, "a")
     writeTransaction(engine, 100n, [{ op: 0, ids: [shape.id] }])
-    const follower = await open(path)
+    const follower = await openEngine(path)
     follower.follow()
     beginLarge(engine, 200n, [shape.id], 200)
     engine.writer?.flush()
@@ -151,7 +127,7 @@ describe("journal writer", () => {
     const early = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
     assert.isTrue(early.every(({ last }) => !last))
     await new Promise((resolve) => setTimeout(resolve, 150))
-    const late = await open(path)
+    const late = await openEngine(path)
     for (const each of [engine, follower, late])
       assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), ["100_0!"])
     endLarge(engine, 200n)
@@ -160,7 +136,7 @@ describe("journal writer", () => {
     const parts = partsOnDisk(engine).filter(({ commitLsn }) => commitLsn === 200n)
     assert.isAbove(parts.length, 10)
     for (const part of parts) assert.isBelow(part.bytes, 300_000)
-    const later = await open(path)
+    const later = await openEngine(path)
     for (const each of [engine, follower, later]) {
       const seen = changes(await readAll(each, shape, snapshotEnd))
       assert.strictEqual(seen.length, 201)
@@ -169,31 +145,28 @@ describe("journal writer", () => {
   })
 
   it("a huge transaction that was cut off never happened, and comes again under the same offsets", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const shape = createShape(engine, "a")
     beginLarge(engine, 200n, [shape.id], 100)
     engine.writer?.flush()
     await engine.release(1000)
     assert.deepStrictEqual(changes(await readAll(engine, shape, snapshotEnd)), [])
-    const next = await open(path)
-    await next.takeOver()
+    const next = await writingEngine(path)
     assert.deepStrictEqual(changes(await readAll(next, shape, snapshotEnd)), [])
     beginLarge(next, 200n, [shape.id], 100)
     endLarge(next, 200n)
     await next.writer?.durable()
-    const third = await open(path)
+    const third = await openEngine(path)
     await eventually("the old one follows", () => engine.store.lastCommitLsn === 200n)
     for (const each of [engine, next, third])
       assert.strictEqual(changes(await readAll(each, shape, snapshotEnd)).length, 100)
   })
 
   it("a shape made in the middle of a transaction does not tear it apart", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     // The segment is full when the records of the shape come.
-    const engine = await open(path, { segmentBytes: 5000 })
-    await engine.takeOver()
+    const engine = await writingEngine(path, { segmentBytes: 5000 })
     const shape = createShape(engine, "a")
     beginLarge(engine, 200n, [shape.id], 3)
     const late = createShape(engine, "late")
@@ -211,7 +184,7 @@ describe("journal writer", () => {
     endLarge(engine, 200n)
     await engine.writer?.durable()
     assert.strictEqual(new Set(partsOnDisk(engine).map(({ segment }) => segment)).size, 1)
-    const reader = await open(path)
+    const reader = await openEngine(path)
     for (const each of [engine, reader]) {
       assert.deepStrictEqual(changes(await readAll(each, shape, snapshotEnd)), [
         "200_0",
@@ -225,9 +198,8 @@ describe("journal writer", () => {
   })
 
   it("keeps what readers find in memory, and what is still to be written, from being overwritten", async () => {
-    const path = directory()
-    const engine = await open(path, { recentBytes: 3 << 20 })
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path, { recentBytes: 3 << 20 })
     const shape = createShape(engine, "a")
     const lsns: Array<bigint> = []
     for (let t = 1; t <= 40; t++) {
@@ -251,8 +223,7 @@ describe("journal writer", () => {
   })
 
   it("forgets what is in memory when it is old and on the disk, and readers find it there", async () => {
-    const engine = await open(directory(), { segmentBytes: 1000 })
-    await engine.takeOver()
+    const engine = await writingEngine(temporaryDirectory(), { segmentBytes: 1000 })
     const shape = createShape(engine, "a")
     const written: Array<string> = []
     for (let t = 1; t <= 12; t++) {
@@ -270,9 +241,8 @@ describe("journal writer", () => {
   })
 
   it("says that records are durable when their bytes are in the file, in order", async () => {
-    const path = directory()
-    const engine = await open(path, { segmentBytes: 3000 })
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path, { segmentBytes: 3000 })
     const shape = createShape(engine, "a")
     const marks: Array<{ readonly marker: number; readonly lsn: bigint }> = []
     const durable: Array<number> = []

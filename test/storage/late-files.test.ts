@@ -1,12 +1,10 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { rmSync } from "node:fs"
+import { assert, describe, it } from "vitest"
 import { Effect } from "effect"
 import { claimEpoch, publishEpoch, readEpochs } from "../../src/storage/journal/Epochs.ts"
 import { type DiskFile, longestLateMillis } from "../../src/storage/disk/Disk.ts"
 import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import {
@@ -15,9 +13,9 @@ import {
   definitionOf,
   engineAt,
   readAll,
-  recordingLogger,
   temporaryDirectory,
-  writeTransaction
+  writeTransaction,
+  writingEngine
 } from "./support.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { loadFactor } from "../../testing/Load.ts"
@@ -77,20 +75,7 @@ const setting = (timers: Timers = systemTimers, segmentBytes = 2000) => {
   const disk = new LateDisk()
   const said: Array<string> = []
   const writer = engineAt(directory, { segmentBytes })
-  const follower = new StorageEngine({
-    paths: { ...storagePaths(directory, "default"), disk },
-    chunkBytesThreshold: 10 << 20,
-    segmentBytes,
-    recentBytes: 1 << 20,
-    durableWrites: false,
-    removeOnClose: false,
-    run: (effect) => void Effect.runPromise(Effect.provide(effect, recordingLogger(said))),
-    timers
-  })
-  onTestFinished(async () => {
-    for (const engine of [writer, follower]) await engine.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
+  const follower = engineAt(directory, { disk, segmentBytes, said, timers })
   return { directory, disk, said, writer, follower }
 }
 
@@ -113,11 +98,7 @@ describe("a follower of files that another machine writes", () => {
       expected.push(`${lsn}_0!`)
       await current.writer?.durable()
       if (i === 40) {
-        const next = engineAt(directory, { segmentBytes: 2000 })
-        onTestFinished(() => next.close())
-        await next.load()
-        await next.takeOver()
-        current = next
+        current = await writingEngine(directory, { segmentBytes: 2000 })
       }
       if (i % 3 === 0) {
         await follower.catchUp()
@@ -223,9 +204,7 @@ describe("a claim", () => {
     const { directory, disk } = setting()
     const paths = storagePaths(directory, "default")
     const others = { ...paths, disk }
-    const engine = engineAt(directory)
-    onTestFinished(() => engine.close())
-    await engine.takeOver()
+    await writingEngine(directory)
     await disk.list(paths.epochs)
     disk.isFrozen = true
     await readEpochs(others, 0)

@@ -1,6 +1,4 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { onTestFinished } from "vitest"
 import { Effect } from "effect"
 import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
 import { claimEpoch, highestClaim, readEpochs } from "../../src/storage/journal/Epochs.ts"
@@ -10,15 +8,15 @@ import { gatedLevel, ownLevels, unsaidLevel } from "../../src/storage/levels/Lev
 import { levelStatus } from "../../src/storage/levels/LevelStatus.ts"
 import { Instances, type writePresence, writePresence as say } from "../../src/storage/levels/Presence.ts"
 import { OldLogIndexes } from "../../src/storage/logs/OldLogIndexes.ts"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import {
   changes,
   createShape,
-  engineAt,
   type EngineSettings,
   hasty,
+  maintenanceOf,
+  openEngine,
   raisedTo,
   readAll,
   temporaryDirectory,
@@ -27,7 +25,6 @@ import {
 
 const settingsOnMemory = () => {
   const metaDir = temporaryDirectory()
-  onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
   const disk = new FaultyDisk([metaDir])
   return {
     memory: disk,
@@ -39,24 +36,10 @@ const settingsOnMemory = () => {
   }
 }
 
-const open = async (settings: EngineSettings): Promise<StorageEngine> => {
-  const engine = engineAt(FaultyDisk.directory, settings)
-  await engine.load()
-  onTestFinished(() => engine.close())
-  return engine
-}
+const open = (settings: EngineSettings): Promise<StorageEngine> => openEngine(FaultyDisk.directory, settings)
 
 const move = (engine: StorageEngine): Promise<void> =>
-  Effect.runPromise(
-    Effect.scoped(
-      new Maintenance(engine, {
-        retainedSegments: 1,
-        retainedEntries: 1e9,
-        meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-        removalDelayMillis: 0
-      }).round()
-    )
-  )
+  Effect.runPromise(Effect.scoped(maintenanceOf(engine).round()))
 
 const write = async (engine: StorageEngine, id: number, from: number, to: number): Promise<void> => {
   for (let lsn = from; lsn <= to; lsn++)

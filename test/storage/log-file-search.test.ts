@@ -1,7 +1,6 @@
-import { rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { onTestFinished } from "vitest"
 import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { positionAfter } from "../../src/storage/logs/LogFileSearch.ts"
 import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
@@ -43,7 +42,6 @@ const entryOf = (random: Random, tx: bigint, op: number): Entry => {
 describe("finding an offset in a log file", () => {
   it("gives where the first message after it begins, for every offset", async () => {
     const directory = temporaryDirectory()
-    onTestFinished(() => rmSync(directory, { recursive: true }))
     const disk = new RealDisk()
     const seed = freshSeed()
     const random = makeRandom(seed)
@@ -84,7 +82,6 @@ describe("finding an offset in a log file", () => {
 
   it("fails where the file ends too early, or a message says no offset", async () => {
     const directory = temporaryDirectory()
-    onTestFinished(() => rmSync(directory, { recursive: true }))
     const path = join(directory, "l0")
     const messages = [`{"key":"a","headers":{}}`, `{"key":"b","headers":{"lsn":"2","op_position":0}}`].join(
       ","

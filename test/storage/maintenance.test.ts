@@ -2,9 +2,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync }
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { join } from "node:path"
-import { afterEach } from "vitest"
+import { onTestFinished } from "vitest"
 import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
 import { moveSegments } from "../../src/storage/logs/LogFileWriter.ts"
@@ -16,47 +15,29 @@ import { eventually } from "../../testing/Eventually.ts"
 import {
   changes,
   createShape,
-  engineAt,
+  type EngineSettings,
+  maintenanceOf,
+  openEngine,
   readAll,
   temporaryDirectory,
-  writeTransaction,
-  type EngineSettings
+  writeTransaction
 } from "./support.ts"
 
-const opened: Array<StorageEngine> = []
-const directories: Array<string> = []
-const scopes: Array<Scope.Closeable> = []
-
-const directory = (): string => {
-  const path = temporaryDirectory()
-  directories.push(path)
-  return path
-}
 /** Small segments, so that a few transactions fill one. */
 const settings: EngineSettings = { segmentBytes: 1000, chunkBytesThreshold: 1500 }
 
-const open = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
-  const engine = engineAt(path, { ...settings, ...more })
-  opened.push(engine)
-  await engine.load()
-  return engine
+const open = (path: string, more: EngineSettings = {}): Promise<StorageEngine> =>
+  openEngine(path, { ...settings, ...more })
+
+const scopeOfTest = (): Scope.Scope => {
+  const scope = Scope.makeUnsafe()
+  onTestFinished(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  return scope
 }
 
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
-  for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
-
-const maintenanceOf = (engine: StorageEngine, retainedSegments = 1, removalDelayMillis = 0) => {
-  const scope = Scope.makeUnsafe()
-  scopes.push(scope)
-  const maintenance = new Maintenance(engine, {
-    retainedSegments,
-    retainedEntries: 1e9,
-    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-    removalDelayMillis
-  })
+const maintainerOf = (engine: StorageEngine, retainedSegments = 1, removalDelayMillis = 0) => {
+  const scope = scopeOfTest()
+  const maintenance = maintenanceOf(engine, { retainedSegments, removalDelayMillis })
   return { round: () => Effect.runPromise(Scope.provide(maintenance.round(), scope)) }
 }
 
@@ -77,13 +58,13 @@ const segmentsOnDisk = (engine: StorageEngine) =>
 
 describe("maintenance", () => {
   it("goes on after a takeover by an instance that followed while segments were removed", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const first = await open(path)
     await first.takeOver()
     const shape = createShape(first, "a")
     const second = await open(path)
     second.follow()
-    const work = maintenanceOf(first)
+    const work = maintainerOf(first)
     await write(first, shape, 1, 40)
     await work.round()
     await work.round()
@@ -92,7 +73,7 @@ describe("maintenance", () => {
     await second.takeOver()
     const before = segmentsOnDisk(second)
     await write(second, shape, 41, 80)
-    const next = maintenanceOf(second)
+    const next = maintainerOf(second)
     await next.round()
     await next.round()
     assert.isAbove(segmentsOnDisk(second)[0] ?? 0, before[0] ?? 0)
@@ -102,11 +83,12 @@ describe("maintenance", () => {
   })
 
   it("comes back to whatever a disk has refused to remove", async () => {
-    const disk = new FaultyDisk([directory()])
-    const engine = await open(FaultyDisk.directory, { disk: disk.mount(), metaDir: directories.at(-1) ?? "" })
+    const metaDir = temporaryDirectory()
+    const disk = new FaultyDisk([metaDir])
+    const engine = await open(FaultyDisk.directory, { disk: disk.mount(), metaDir })
     await engine.takeOver()
     const shape = createShape(engine, "a")
-    const work = maintenanceOf(engine)
+    const work = maintainerOf(engine)
     await write(engine, shape, 1, 40)
     await work.round()
     const path = shapeDir(engine.paths, shape.handle)
@@ -131,7 +113,7 @@ describe("maintenance", () => {
 
   it("a checkpoint knows of the last transaction, and of the last position, in the segment before it", async () => {
     for (const last of ["transaction", "position"] as const) {
-      const path = directory()
+      const path = temporaryDirectory()
       const engine = await open(path)
       await engine.takeOver()
       const shape = createShape(engine, "a")
@@ -148,7 +130,7 @@ describe("maintenance", () => {
       }
       // Nothing that comes later says it again.
       while ((engine.writer?.segment ?? 0) === full) engine.writing?.write(filler)
-      await maintenanceOf(engine, 0).round()
+      await maintainerOf(engine, 0).round()
       await engine.writer?.durable()
       assert.isAbove(engine.oldestSegment, full)
       const { lastCommitLsn, positionLsn } = engine.store
@@ -160,7 +142,7 @@ describe("maintenance", () => {
   })
 
   it("a checkpoint made after the lock was lost and regained leaves nothing out", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path)
     await engine.takeOver()
     const shape = createShape(engine, "a")
@@ -170,7 +152,7 @@ describe("maintenance", () => {
     assert.isAbove(segment, 1)
     await engine.release(1000)
     await engine.takeOver()
-    const { round } = maintenanceOf(engine)
+    const { round } = maintainerOf(engine)
     // Until the checkpoint begins with the segment that was the last one when the lock was lost.
     let t = 11
     for (; engine.oldestSegment < segment; t++) {
@@ -185,7 +167,7 @@ describe("maintenance", () => {
   })
 
   it("moves a backlog of segments together, after a restart as before", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path, { chunkBytesThreshold: 1 << 20 })
     await engine.takeOver()
     const shape = createShape(engine, "a")
@@ -204,7 +186,7 @@ describe("maintenance", () => {
       if (notice.t === "moved") moves++
       writeNotice(notice)
     }
-    await maintenanceOf(restarted, 2).round()
+    await maintainerOf(restarted, 2).round()
     assert.strictEqual((restarted.writer?.segment ?? 0) - restarted.oldestSegment, 2)
     assert.strictEqual(moves, 1)
     const again = await open(path)
@@ -215,13 +197,13 @@ describe("maintenance", () => {
   })
 
   it("names the shapes that are lost with a checkpoint, and not those that were gone before", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path)
     await engine.takeOver()
     const withFiles = createShape(engine, "a")
     const gone = createShape(engine, "b")
     await write(engine, withFiles, 1, 40)
-    const { round } = maintenanceOf(engine)
+    const { round } = maintainerOf(engine)
     await round()
     const withoutFiles = createShape(engine, "c")
     engine.writing?.write({ t: "dropped", ids: [gone.id], reason: "test" })
@@ -246,7 +228,7 @@ describe("maintenance", () => {
     )
     createShape(successor, "d")
     await write(successor, createShape(successor, "e"), 81, 120)
-    await maintenanceOf(successor).round()
+    await maintainerOf(successor).round()
     assert.deepStrictEqual(
       readdirSync(engine.paths.root).filter((name) => name.startsWith("names-")),
       ["names-00000002"]
@@ -254,7 +236,7 @@ describe("maintenance", () => {
   })
 
   it("removes files that a crash has left half written, and none that is being written", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     let passedMillis = 0
     const engine = await open(path, {
       timers: { ...systemTimers, nowMillis: () => performance.now() + passedMillis }
@@ -265,7 +247,7 @@ describe("maintenance", () => {
     writeFileSync(old, "x")
     writeFileSync(fresh, "x")
     utimesSync(old, 1, 1)
-    const { round } = maintenanceOf(engine, 1, 60_000)
+    const { round } = maintainerOf(engine, 1, 60_000)
     await round()
     assert.isTrue(existsSync(old))
     passedMillis = 61_000
@@ -275,11 +257,11 @@ describe("maintenance", () => {
   })
 
   it("readers in the middle of the journal are not disturbed while it is moved and removed", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path, { recentBytes: 1 })
     await engine.takeOver()
     const shape = createShape(engine, "a")
-    const { round } = maintenanceOf(engine, 1, 5000)
+    const { round } = maintainerOf(engine, 1, 5000)
     const reading: Array<Promise<ReadonlyArray<string>>> = []
     for (let t = 1; t <= 60; t++) {
       await write(engine, shape, t, t)
@@ -292,7 +274,7 @@ describe("maintenance", () => {
   })
 
   it("a writer that was fenced off while it moved a segment spoils nothing that has been moved since", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const zombie = await open(path, { chunkBytesThreshold: 1 << 20 })
     await zombie.takeOver()
     const shape = createShape(zombie, "a")
@@ -300,7 +282,7 @@ describe("maintenance", () => {
     const successor = await open(path, { chunkBytesThreshold: 1 << 20 })
     await successor.takeOver()
     await write(successor, shape, 21, 60)
-    await maintenanceOf(successor, 1, 1e9).round()
+    await maintainerOf(successor, 1, 1e9).round()
     const before = changes(await readAll(successor, shape, beforeAllOffset))
     assert.deepStrictEqual(before, numbered(1, 60))
     // It had seen that it was not fenced off, was stopped right then, and goes on now.
@@ -319,7 +301,7 @@ describe("maintenance", () => {
   })
 
   it("a fenced-off instance moves and removes nothing, and writes no checkpoint", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const zombie = await open(path)
     await zombie.takeOver()
     const shape = createShape(zombie, "a")
@@ -329,7 +311,7 @@ describe("maintenance", () => {
     createShape(zombie, "ghost")
     await zombie.writer?.durable()
     const before = readdirSync(zombie.paths.root, { recursive: true, encoding: "utf8" }).toSorted()
-    const { round } = maintenanceOf(zombie)
+    const { round } = maintainerOf(zombie)
     await round()
     await round()
     assert.deepStrictEqual(
@@ -342,16 +324,13 @@ describe("maintenance", () => {
   })
 
   it("a checkpoint does not come into force when somebody takes over while it is written", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const zombie = await open(path)
     await zombie.takeOver()
     const shape = createShape(zombie, "a")
     await write(zombie, shape, 1, 3)
-    const scope = Scope.makeUnsafe()
-    scopes.push(scope)
-    const writer = await Effect.runPromise(
-      Scope.provide(openCheckpointWriter(zombie.paths, 1, { synchronous: "OFF", cacheBytes: 1 << 20 }), scope)
-    )
+    const opening = openCheckpointWriter(zombie.paths, 1, { synchronous: "OFF", cacheBytes: 1 << 20 })
+    const writer = await Effect.runPromise(Scope.provide(opening, scopeOfTest()))
     const head = { epoch: 1, segment: 1, nextId: 9, lastCommitLsn: "0", positionLsn: "0", source: null }
     const successor = await open(path)
     const takingOver = async () => {
@@ -367,20 +346,20 @@ describe("maintenance", () => {
   })
 
   it("removes what a crash, or a writer that was fenced off, has left in the journal", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const crashed = await open(path)
     await crashed.takeOver()
     const shape = createShape(crashed, "a")
     await write(crashed, shape, 1, 40)
     // Moved and in the checkpoint, but nobody lives to remove the segments.
-    await maintenanceOf(crashed, 1, 1e9).round()
+    await maintainerOf(crashed, 1, 1e9).round()
     const left = segmentsOnDisk(crashed)
     const next = await open(path)
     await next.takeOver()
     // The old writer does not know yet, and goes on in files of its own.
     await write(crashed, shape, 900, 920)
     await write(next, shape, 41, 60)
-    const { round } = maintenanceOf(next)
+    const { round } = maintainerOf(next)
     await round()
     await round()
     const files = readdirSync(next.paths.journal).map((name) => parseSegmentFile(name))
@@ -395,7 +374,7 @@ describe("maintenance", () => {
   })
 
   it("removes the files of dropped shapes, and those that a crash has left behind", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await open(path)
     await engine.takeOver()
     const [kept, gone] = [createShape(engine, "kept"), createShape(engine, "gone")]
@@ -403,7 +382,7 @@ describe("maintenance", () => {
       writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [kept.id, gone.id], padding: 100 }])
     await engine.writer?.durable()
     mkdirSync(shapeDir(engine.paths, "77-77"), { recursive: true })
-    const { round } = maintenanceOf(engine, 1, 1)
+    const { round } = maintainerOf(engine, 1, 1)
     await round()
     assert.isTrue(existsSync(shapeDir(engine.paths, gone.handle)))
     engine.writing?.write({ t: "dropped", ids: [gone.id], reason: "asked for" })

@@ -1,7 +1,5 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { onTestFinished } from "vitest"
 import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
 import { beforeAll as fromTheBeginning } from "../../src/shapes/LogOffset.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
@@ -17,6 +15,7 @@ import {
   definitionOf,
   engineAt,
   hasty,
+  maintenanceOf,
   raisedTo,
   readAll,
   temporaryDirectory,
@@ -53,19 +52,14 @@ class Life {
     this.engine = engineAt(FaultyDisk.directory, {
       disk: disk.mount(),
       metaDir,
+      losesPower: true,
       durableWrites: true,
       segmentBytes: 3000,
       chunkBytesThreshold: 2000,
       timers: hasty,
       said: this.said
     })
-    this.maintenance = new Maintenance(this.engine, {
-      retainedSegments: 1,
-      retainedEntries: 1e9,
-      meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-      removalDelayMillis: 0,
-      indexStepBytes: 500
-    })
+    this.maintenance = maintenanceOf(this.engine, { indexStepBytes: 500 })
   }
 
   async begin(): Promise<void> {
@@ -211,7 +205,6 @@ class Activity {
 const run = async (seed: number, leftovers: (random: Random) => Leftovers): Promise<void> => {
   const random = makeRandom(seed)
   const metaDir = temporaryDirectory()
-  onTestFinished(() => rmSync(metaDir, { recursive: true, force: true }))
   const disk = new FaultyDisk([metaDir])
   const activity = new Activity(random.fork())
   for (let lives = 0; lives < 6; lives++) {

@@ -1,6 +1,6 @@
-import { cpSync, rmSync } from "node:fs"
+import { cpSync } from "node:fs"
 import * as path from "node:path"
-import { afterAll, assert, beforeAll, describe, it, onTestFinished } from "vitest"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { identityHash } from "../../src/shapes/Handle.ts"
 import { beforeAll as beforeAny } from "../../src/shapes/LogOffset.ts"
 import { shapeIdentity } from "../../src/shapes/ShapeDefinition.ts"
@@ -15,7 +15,7 @@ import {
   type Unpacked,
   unpackRecording
 } from "../../testing/releases/Recording.ts"
-import { changes, engineAt, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
+import { changes, openEngine, readAll, temporaryDirectory, writeTransaction } from "./support.ts"
 
 /** What the journal of format 2 consists of. */
 const kinds = [
@@ -25,9 +25,7 @@ const kinds = [
 
 const readIn = async (directory: string): Promise<StorageEngine> => {
   const said: Array<string> = []
-  const engine = engineAt(directory, { said, chunkBytesThreshold: 4000 })
-  onTestFinished(() => engine.close())
-  await engine.load()
+  const engine = await openEngine(directory, { said, chunkBytesThreshold: 4000 })
   await engine.proved()
   assert.deepStrictEqual(said, [])
   return engine
@@ -44,7 +42,6 @@ describe.each(recordedReleases)("what release %s has stored", (version) => {
 
   const copyOf = (stage: Stage): string => {
     const directory = temporaryDirectory()
-    onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
     cpSync(
       path.join(unpacked.storageOf(stage), unpacked.recording.streamId),
       path.join(directory, "default"),

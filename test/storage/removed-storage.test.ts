@@ -8,10 +8,6 @@ const setting = async () => {
   const directory = temporaryDirectory()
   const writer = engineAt(directory)
   const follower = engineAt(directory)
-  onTestFinished(async () => {
-    for (const engine of [writer, follower]) await engine.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
   await writer.takeOver()
   const shape = createShape(writer, "a")
   await writer.writer?.durable()

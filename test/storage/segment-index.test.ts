@@ -1,10 +1,8 @@
 import { appendFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import fc from "fast-check"
-import { afterEach } from "vitest"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
 import { indexedBytes, writeIndex } from "../../src/storage/segments/SegmentIndexFiles.ts"
 import { SegmentScan } from "../../src/storage/segments/SegmentScan.ts"
@@ -21,54 +19,27 @@ import { Waiters } from "../../src/storage/state/Waiters.ts"
 import {
   createShape,
   definitionOf,
-  engineAt,
-  readAll,
   type EngineSettings,
+  maintenanceOf,
+  openEngine,
+  readAll,
   temporaryDirectory,
-  writeTransaction
+  writeTransaction,
+  writingEngine
 } from "./support.ts"
-
-const opened: Array<StorageEngine> = []
-const directories: Array<string> = []
-
-const directory = (): string => {
-  const path = temporaryDirectory()
-  directories.push(path)
-  return path
-}
 
 const settings = { segmentBytes: 1500, chunkBytesThreshold: 600 }
 
-const open = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
-  const engine = engineAt(path, { ...settings, said: [], ...more })
-  opened.push(engine)
-  await engine.load()
-  return engine
-}
+const open = (path: string, more: EngineSettings = {}): Promise<StorageEngine> =>
+  openEngine(path, { ...settings, said: [], ...more })
 
-const started = async (path: string, more: EngineSettings = {}): Promise<StorageEngine> => {
-  const engine = await open(path, more)
-  await engine.takeOver()
-  return engine
-}
-
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await engine.close().catch(() => {})
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
+const started = (path: string, more: EngineSettings = {}): Promise<StorageEngine> =>
+  writingEngine(path, { ...settings, said: [], ...more })
 
 /** Moves what is old, writes a checkpoint and indexes; what was moved stays on disk. */
 const maintain = async (engine: StorageEngine): Promise<void> => {
-  const scope = Scope.makeUnsafe()
-  const maintenance = new Maintenance(engine, {
-    retainedSegments: 2,
-    retainedEntries: 1e9,
-    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-    removalDelayMillis: 1e9,
-    indexStepBytes: 1
-  })
-  await Effect.runPromise(Scope.provide(maintenance.round(), scope))
-  await Effect.runPromise(Scope.close(scope, Exit.void))
+  const options = { retainedSegments: 2, removalDelayMillis: 1e9, indexStepBytes: 1 }
+  await Effect.runPromise(Effect.scoped(maintenanceOf(engine, options).round()))
 }
 
 const entriesOf = ({ tail }: ShapeState): ReadonlyArray<ReadonlyArray<unknown>> =>
@@ -123,7 +94,7 @@ const indexesIn = (path: string) => storagePaths(path, "default").indexes
 
 /** Loads a copy without indexes: what everything else is compared with. */
 const recoveredPlainly = async (path: string) => {
-  const copy = directory()
+  const copy = temporaryDirectory()
   cpSync(path, copy, { recursive: true })
   rmSync(indexesIn(copy), { recursive: true, force: true })
   const { state } = await recovered(copy)
@@ -132,7 +103,7 @@ const recoveredPlainly = async (path: string) => {
 }
 
 const withoutCheckpoint = (path: string): string => {
-  const copy = directory()
+  const copy = temporaryDirectory()
   cpSync(path, copy, { recursive: true })
   const { meta } = storagePaths(copy, "default")
   for (const name of readdirSync(meta)) if (name.startsWith("meta-")) rmSync(join(meta, name))
@@ -219,7 +190,7 @@ const visibilityAt = (snapshot: number, containedBefore: bigint | undefined) => 
 
 /** Writes a history; gives its directory. */
 const write = async (history: ReadonlyArray<Step>): Promise<string> => {
-  const path = directory()
+  const path = temporaryDirectory()
   let engine = await started(path)
   let indexer = new SegmentIndexer(engine, 1)
   let lsn = 0n
@@ -297,7 +268,7 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
 
 /** A few segments of two shapes, with an index for each. */
 const indexed = async () => {
-  const path = directory()
+  const path = temporaryDirectory()
   const engine = await started(path)
   const shapes = [createShape(engine, "even"), createShape(engine, "odd")] as const
   for (let t = 1; t <= 40; t++)
@@ -341,7 +312,7 @@ describe("the index of a segment", () => {
   })
 
   it("leaves open what the snapshot of a shape contains as long as that is not known", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const engine = await started(path)
     const definition = definitionOf("a")
     engine.writing?.write({ t: "created", id: 1, handle: "1-1", definition, atMillis: 1 })
@@ -486,7 +457,7 @@ describe("the index of a segment", () => {
   })
 
   it("of a writer that was fenced off, beyond the end of its epoch, counts for nothing", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const zombie = await started(path)
     const shape = createShape(zombie, "a")
     writeTransaction(zombie, 100n, [{ op: 0, ids: [shape.id] }])
@@ -518,7 +489,7 @@ describe("the index of a segment", () => {
   })
 
   it("is written again when the segment has grown, and goes with it", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     let passedMillis = 0
     const engine = await started(path, {
       timers: { ...systemTimers, nowMillis: () => performance.now() + passedMillis }

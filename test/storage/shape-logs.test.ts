@@ -1,7 +1,5 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { onTestFinished } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
 import {
   beforeAll as beforeAllOffset,
@@ -29,11 +27,6 @@ const settingOf = async (follows: boolean) => {
   const directory = temporaryDirectory()
   const writer = engineAt(directory, { chunkBytesThreshold: 2000 })
   const reader = follows ? engineAt(directory, { chunkBytesThreshold: 2000 }) : writer
-  onTestFinished(async () => {
-    await reader.close()
-    await writer.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
   await writer.takeOver()
   await reader.load()
   if (follows) reader.follow()

@@ -2,29 +2,18 @@ import { mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { crc32 } from "node:zlib"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
-import { afterEach, assert, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { beforeAll as beforeAllOffset } from "../../src/shapes/LogOffset.ts"
 import { DamagedFile, FileIntegrity } from "../../src/storage/disk/FileIntegrity.ts"
 import { wholeFile } from "../../src/storage/logs/FilePieces.ts"
 import { RealDisk } from "../../src/storage/disk/RealDisk.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import { snapshotChunkFile } from "../../src/storage/disk/StorageDir.ts"
-import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { createShape, engineAt, temporaryDirectory } from "./support.ts"
+import { createShape, temporaryDirectory, writingEngine } from "./support.ts"
 
 describe("finished snapshot chunks", () => {
-  const directory = temporaryDirectory()
-  const opened: Array<StorageEngine> = []
-  afterEach(async () => {
-    for (const engine of opened.splice(0)) await engine.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
-
   it("are read from their place once, then given at once to everybody, and to nobody when the shape is gone", async () => {
-    const engine = engineAt(directory)
-    opened.push(engine)
-    await engine.load()
-    await engine.takeOver()
+    const engine = await writingEngine()
     const logs = makeShapeLogs(engine)
     const entries = `{"headers":{"control":"snapshot-end"}}`
     const bodyNow = (shape: typeof inJournal) => {
@@ -59,7 +48,7 @@ describe("finished snapshot chunks", () => {
   })
 
   it("are looked at as a whole once, and again when somebody has touched the file", async () => {
-    const path = join(directory, "chunk")
+    const path = join(temporaryDirectory(), "chunk")
     const integrity = new FileIntegrity(new RealDisk())
     const bytes = Buffer.alloc(700_000, "content ")
     const sum = { bytes: bytes.length, crc: crc32(bytes) }
@@ -72,7 +61,6 @@ describe("finished snapshot chunks", () => {
       }
       return length
     }
-    mkdirSync(directory, { recursive: true })
     writeFileSync(path, bytes)
     assert.isFalse(integrity.isSound(path, sum, statSync(path)))
     assert.strictEqual(await readAll(), bytes.length)

@@ -1,17 +1,12 @@
-import { existsSync, rmSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { SqlClient } from "effect/sql"
-import { afterAll } from "vitest"
 import { layer, SqliteClient } from "../../src/storage/checkpoint/SqliteClient.ts"
 import { temporaryDirectory } from "./support.ts"
 
-const directory = temporaryDirectory()
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
-
-let files = 0
-const file = (): string => join(directory, `${files++}.sqlite`)
+const file = (): string => join(temporaryDirectory(), "a.sqlite")
 
 const withTable = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -146,7 +141,10 @@ describe("SqliteClient", () => {
   it.effect("a file that is no database is a failure, not a crash", () =>
     Effect.gen(function* () {
       const opened = yield* Effect.exit(
-        Effect.provide(SqlClient.SqlClient, layer({ filename: join(directory, "none", "there.sqlite") }))
+        Effect.provide(
+          SqlClient.SqlClient,
+          layer({ filename: join(temporaryDirectory(), "none", "there.sqlite") })
+        )
       )
       assert.isTrue(Exit.isFailure(opened))
     })

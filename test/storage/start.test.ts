@@ -1,12 +1,12 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs"
+import { assert, describe, it } from "vitest"
+import { mkdirSync, renameSync, rmdirSync } from "node:fs"
 import { Effect, Layer, Result } from "effect"
 import { Config } from "../../src/config/BatonConfig.ts"
 import { parseConfig } from "../../src/config/ParseConfig.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import { segmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { createShape, engineAt, recordingLogger, temporaryDirectory } from "./support.ts"
+import { createShape, recordingLogger, temporaryDirectory, writingEngine } from "./support.ts"
 
 const configAt = (directory: string) => {
   const parsed = parseConfig({
@@ -22,9 +22,7 @@ const configAt = (directory: string) => {
 /** Storage with one shape, and a journal that fails to be read until it is `mended`. */
 const failing = async () => {
   const directory = temporaryDirectory()
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
-  const engine = engineAt(directory)
-  await engine.takeOver()
+  const engine = await writingEngine(directory)
   const { handle } = createShape(engine, "a")
   await engine.writer?.durable()
   await engine.close()

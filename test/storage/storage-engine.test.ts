@@ -1,66 +1,35 @@
 import { cpSync, readdirSync, rmSync, statSync, truncateSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import fc from "fast-check"
-import { afterEach } from "vitest"
 import { beforeAll as beforeAllOffset, parseOffset, snapshotEnd } from "../../src/shapes/LogOffset.ts"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { frameHeaderBytes } from "../../src/storage/disk/Frame.ts"
 import { itemHeaderBytes, partHeaderBytes } from "../../src/storage/records/TransactionPart.ts"
 import {
   changes,
   createShape,
-  engineAt,
   type Item,
+  maintenanceOf,
   messageOf,
+  openEngine,
   readAll,
   temporaryDirectory,
-  writeTransaction
+  writeTransaction,
+  writingEngine
 } from "./support.ts"
 import { eventually } from "../../testing/Eventually.ts"
 
-const opened: Array<StorageEngine> = []
-const directories: Array<string> = []
-
-const directory = (): string => {
-  const path = temporaryDirectory()
-  directories.push(path)
-  return path
-}
-const open = async (path: string, settings: Parameters<typeof engineAt>[1] = {}): Promise<StorageEngine> => {
-  const engine = engineAt(path, settings)
-  opened.push(engine)
-  await engine.load()
-  return engine
-}
-/** Closes files without removing the directory. */
-const leave = (engine: StorageEngine): Promise<void> => engine.close()
-
-afterEach(async () => {
-  for (const engine of opened.splice(0)) await leave(engine).catch(() => {})
-  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
-})
-
-const maintain = async (engine: StorageEngine, retainedSegments: number): Promise<void> => {
-  const scope = Scope.makeUnsafe()
-  const maintenance = new Maintenance(engine, {
-    retainedSegments,
-    retainedEntries: 1e9,
-    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-    removalDelayMillis: 0
-  })
-  await Effect.runPromise(Scope.provide(maintenance.round(), scope))
-  await Effect.runPromise(maintenance.round().pipe(Scope.provide(scope)))
-  await Effect.runPromise(Scope.close(scope, Exit.void))
+const maintain = async (engine: StorageEngine): Promise<void> => {
+  const maintenance = maintenanceOf(engine)
+  await Effect.runPromise(Effect.scoped(Effect.andThen(maintenance.round(), maintenance.round())))
 }
 
 describe("storage engine", () => {
   it("a snapshot may show a transaction whose commit comes after that of a later one which it does not show", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const known = createShape(engine, "known", {
       xmin: "901",
       xmax: "901",
@@ -73,7 +42,7 @@ describe("storage engine", () => {
     const expected = ["100_0!", "300_0!"]
     assert.deepStrictEqual(changes(await readAll(engine, known, beforeAllOffset)), expected)
     await engine.writer?.durable()
-    const follower = await open(path)
+    const follower = await openEngine(path)
     const there = follower.store.byHandle(known.handle)
     assert.isDefined(there)
     if (there !== undefined)
@@ -81,8 +50,7 @@ describe("storage engine", () => {
   })
 
   it("gives a shape its entries once each, in order, from every offset it ever returned", async () => {
-    const engine = await open(directory(), { chunkBytesThreshold: 400 })
-    await engine.takeOver()
+    const engine = await writingEngine(temporaryDirectory(), { chunkBytesThreshold: 400 })
     const a = createShape(engine, "a")
     const b = createShape(engine, "b")
     for (let t = 1n; t <= 20n; t++) {
@@ -108,12 +76,11 @@ describe("storage engine", () => {
   })
 
   it("a follower sees what the writer writes, and the next writer continues from it", async () => {
-    const path = directory()
-    const first = await open(path)
-    await first.takeOver()
+    const path = temporaryDirectory()
+    const first = await writingEngine(path)
     const shape = createShape(first, "a")
     writeTransaction(first, 100n, [{ op: 0, ids: [shape.id] }])
-    const second = await open(path)
+    const second = await openEngine(path)
     second.follow()
     writeTransaction(first, 200n, [{ op: 0, ids: [shape.id] }])
     const late = createShape(first, "late")
@@ -133,14 +100,12 @@ describe("storage engine", () => {
   })
 
   it("a writer that was fenced off can add nothing that others see", async () => {
-    const path = directory()
-    const zombie = await open(path)
-    await zombie.takeOver()
+    const path = temporaryDirectory()
+    const zombie = await writingEngine(path)
     const shape = createShape(zombie, "a")
     writeTransaction(zombie, 100n, [{ op: 0, ids: [shape.id] }])
     await zombie.writer?.durable()
-    const successor = await open(path)
-    await successor.takeOver()
+    const successor = await writingEngine(path)
     writeTransaction(successor, 200n, [{ op: 0, ids: [shape.id] }])
     writeTransaction(zombie, 200n, [
       { op: 0, ids: [shape.id] },
@@ -148,7 +113,7 @@ describe("storage engine", () => {
     ])
     createShape(zombie, "ghost")
     assert.isFalse(await zombie.settled())
-    const third = await open(path)
+    const third = await openEngine(path)
     assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), ["100_0!", "200_0!"])
     assert.strictEqual(third.store.count, 1)
     await zombie.release(1000)
@@ -160,9 +125,8 @@ describe("storage engine", () => {
   })
 
   it("every cut of the journal keeps exactly the transactions before it", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const shape = createShape(engine, "a")
     await engine.writer?.durable()
     const ends: Array<number> = []
@@ -176,13 +140,13 @@ describe("storage engine", () => {
       await engine.writer?.durable()
       ends.push(statSync(file).size)
     }
-    await leave(engine)
+    await engine.close()
     const last = ends.at(-1) ?? 0
     for (let cut = begin; cut <= last; cut += 7) {
-      const copy = directory()
+      const copy = temporaryDirectory()
       cpSync(path, copy, { recursive: true })
       truncateSync(join(copy, file.slice(path.length)), cut)
-      const recovered = await open(copy)
+      const recovered = await openEngine(copy)
       const whole = ends.filter((end) => end <= cut).length
       assert.strictEqual(
         changes(await readAll(recovered, shape, snapshotEnd)).length,
@@ -192,14 +156,13 @@ describe("storage engine", () => {
       await recovered.takeOver()
       writeTransaction(recovered, 9900n, [{ op: 0, ids: [shape.id] }])
       assert.strictEqual(changes(await readAll(recovered, shape, snapshotEnd)).length, whole * 2 + 1)
-      await leave(recovered)
+      await recovered.close()
     }
   })
 
   it("a flipped bit costs at most the shapes in the damaged record", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const hit = createShape(engine, "hit")
     const spared = createShape(engine, "spared")
     await engine.writer?.durable()
@@ -212,17 +175,17 @@ describe("storage engine", () => {
     const to = statSync(file).size
     writeTransaction(engine, 300n, [{ op: 0, ids: [spared.id] }])
     await engine.writer?.durable()
-    await leave(engine)
+    await engine.close()
     const message = from + frameHeaderBytes + partHeaderBytes + itemHeaderBytes
     let toldApart = 0
     for (let at = from + 4; at < to; at += 11) {
-      const copy = directory()
+      const copy = temporaryDirectory()
       cpSync(path, copy, { recursive: true })
       const target = join(copy, file.slice(path.length))
       const bytes = readFileSync(target)
       bytes[at] = (bytes[at] ?? 0) ^ 0x10
       writeFileSync(target, bytes)
-      const recovered = await open(copy)
+      const recovered = await openEngine(copy)
       assert.isUndefined(recovered.store.byHandle(hit.handle), `flip at ${at}`)
       const left = recovered.store.byHandle(spared.handle)
       // Whose record it is can be told, unless the damage is to what says so.
@@ -231,7 +194,7 @@ describe("storage engine", () => {
       if (isTold) assert.isDefined(left, `flip at ${at - from}`)
       if (left !== undefined)
         assert.deepStrictEqual(changes(await readAll(recovered, left, snapshotEnd)), ["100_0!", "300_0!"])
-      await leave(recovered)
+      await recovered.close()
     }
     assert.isAbove(toldApart, 10)
   })
@@ -244,9 +207,8 @@ describe("storage engine", () => {
       [2 * size + 1, 3],
       [3 * size, 3]
     ] as const) {
-      const path = directory()
-      const engine = await open(path, { chunkBytesThreshold, segmentBytes: 700 })
-      await engine.takeOver()
+      const path = temporaryDirectory()
+      const engine = await writingEngine(path, { chunkBytesThreshold, segmentBytes: 700 })
       const shape = createShape(engine, "a")
       for (let t = 1n; t <= 9n; t++)
         writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
@@ -256,10 +218,10 @@ describe("storage engine", () => {
       ends.push("900_0")
       const { offsets } = await readAll(engine, shape, snapshotEnd)
       assert.deepStrictEqual(offsets.slice(0, ends.length), ends)
-      await leave(engine)
-      const loaded = await open(path, { chunkBytesThreshold, segmentBytes: 700 })
+      await engine.close()
+      const loaded = await openEngine(path, { chunkBytesThreshold, segmentBytes: 700 })
       assert.deepStrictEqual((await readAll(loaded, shape, snapshotEnd)).offsets, offsets)
-      await leave(loaded)
+      await loaded.close()
     }
   })
 
@@ -280,19 +242,19 @@ describe("storage engine", () => {
           { maxLength: 40 }
         ),
         async (steps) => {
-          const path = directory()
+          const path = temporaryDirectory()
           const settings = { chunkBytesThreshold: 600, segmentBytes: 1500 }
-          let engine = await open(path, settings)
+          let engine = await openEngine(path, settings)
           await engine.takeOver()
           const shapes = ["a", "b", "c"].map((name) => createShape(engine, name))
           const expected = new Map<number, Array<string>>(shapes.map((s) => [s.id, []]))
           let lsn = 0n
           for (const step of steps) {
-            if (step === "maintain") await maintain(engine, 1)
+            if (step === "maintain") await maintain(engine)
             else if (step === "restart") {
               await engine.writer?.durable()
-              await leave(engine)
-              engine = await open(path, settings)
+              await engine.close()
+              engine = await openEngine(path, settings)
               await engine.takeOver()
             } else {
               lsn += 100n
@@ -309,7 +271,7 @@ describe("storage engine", () => {
             }
           }
           await engine.writer?.durable()
-          const follower = await open(path, settings)
+          const follower = await openEngine(path, settings)
           for (const shape of shapes) {
             const mine = await readAll(engine, shape, beforeAllOffset)
             assert.deepStrictEqual(changes(mine), expected.get(shape.id))
@@ -325,8 +287,8 @@ describe("storage engine", () => {
               )
             }
           }
-          await leave(follower)
-          await leave(engine)
+          await follower.close()
+          await engine.close()
           rmSync(path, { recursive: true, force: true })
         }
       ),
@@ -335,9 +297,8 @@ describe("storage engine", () => {
   })
 
   it("drops shapes whose snapshot nobody can finish, and never gives an id out again", async () => {
-    const path = directory()
-    const engine = await open(path)
-    await engine.takeOver()
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
     const done = createShape(engine, "done")
     engine.writing?.write({
       t: "created",
@@ -347,8 +308,8 @@ describe("storage engine", () => {
       atMillis: 1
     })
     await engine.writer?.durable()
-    await leave(engine)
-    const next = await open(path)
+    await engine.close()
+    const next = await openEngine(path)
     const taken = await next.takeOver()
     assert.deepStrictEqual(taken?.droppedIncomplete, ["7-7"])
     assert.isAbove(next.store.nextId, 7)
@@ -358,20 +319,18 @@ describe("storage engine", () => {
 
 describe("a checkpoint that is gone", () => {
   it("costs all shapes when part of the journal is gone with it, for followers of the old one too", async () => {
-    const path = directory()
+    const path = temporaryDirectory()
     const settings = { segmentBytes: 800 }
-    const first = await open(path, settings)
-    await first.takeOver()
+    const first = await writingEngine(path, settings)
     const shape = createShape(first, "a")
     for (let t = 1n; t <= 60n; t++)
       writeTransaction(first, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
-    await maintain(first, 1)
+    await maintain(first)
     await first.release(1000)
     assert.isDefined(first.store.byHandle(shape.handle))
     for (const name of readdirSync(first.paths.meta))
       if (name.startsWith("meta-")) rmSync(join(first.paths.meta, name))
-    const second = await open(path, settings)
-    await second.takeOver()
+    const second = await writingEngine(path, settings)
     assert.strictEqual(second.store.count, 0)
     await second.writer?.durable()
     await eventually("the shape to be gone", () => first.store.byHandle(shape.handle) === undefined)
@@ -382,14 +341,13 @@ describe("damaged files of a shape", () => {
   it("cost the shape, whichever file it is, and never reach a reader as a whole", async () => {
     const kinds = ["flipped bit", "cut off", "missing"] as const
     for (const [file, damage] of ["s0", "l0"].flatMap((f) => kinds.map((kind) => [f, kind] as const))) {
-      const path = directory()
+      const path = temporaryDirectory()
       const settings = { segmentBytes: 1000 }
-      const engine = await open(path, settings)
-      await engine.takeOver()
+      const engine = await writingEngine(path, settings)
       const shape = createShape(engine, "a")
       for (let t = 1n; t <= 40n; t++)
         writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 50 }])
-      await maintain(engine, 1)
+      await maintain(engine)
       await engine.writer?.durable()
       assert.isNotEmpty(engine.store.get(shape.id)?.files)
       const target = join(engine.paths.shapes, shape.handle, file)
@@ -399,7 +357,7 @@ describe("damaged files of a shape", () => {
       if (damage === "flipped bit") writeFileSync(target, bytes)
       else if (damage === "cut off") truncateSync(target, at)
       else rmSync(target)
-      const follower = await open(path, settings)
+      const follower = await openEngine(path, settings)
       for (const reader of [follower, engine]) {
         const read = readAll(reader, shape, beforeAllOffset)
         const outcome = await read.then(

@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Logger } from "effect"
+import { onTestFinished } from "vitest"
 import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
@@ -10,14 +11,21 @@ import type { Disk } from "../../src/storage/disk/Disk.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import type { LevelRecord } from "../../src/storage/levels/LevelFile.ts"
 import type { LevelRange } from "../../src/storage/levels/Levels.ts"
+import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
 import { recordKind, type SnapshotVisibility } from "../../src/storage/records/Records.ts"
 
-/** In memory where there is such a place: what is synced a thousand times in a test need not reach a disk. */
-export const temporaryDirectory = (): string =>
-  mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-storage-"))
+/**
+ * For the test under way, at whose end it is removed. In memory where there is such a place: what is synced a thousand
+ * times in a test need not reach a disk.
+ */
+export const temporaryDirectory = (): string => {
+  const path = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-storage-"))
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
 
 export const definitionOf = (name: string): ShapeDefinition => ({
   table: { oid: 1, schema: "public", name },
@@ -38,6 +46,9 @@ export const hasty: Timers = {
   after: (millis, work) => systemTimers.after(millis / 50, work)
 }
 
+/** Nothing comes by itself: a follower looks when it is told to. */
+export const withoutRounds: Timers = { ...systemTimers, after: () => () => {} }
+
 export interface EngineSettings {
   readonly chunkBytesThreshold?: number
   readonly segmentBytes?: number
@@ -47,6 +58,8 @@ export interface EngineSettings {
   readonly metaDir?: string
   /** Another one than the machine's own. */
   readonly disk?: Disk
+  /** Waits for its disk for ever when the test ends, so that it cannot be closed. */
+  readonly losesPower?: boolean
   /** Of another release than this one. */
   readonly levels?: LevelRange
   /** Gets what the engine logs. */
@@ -57,8 +70,9 @@ export interface EngineSettings {
 export const recordingLogger = (said: Array<string>) =>
   Logger.layer([Logger.make(({ message }) => void said.push(String(message)))])
 
-export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine =>
-  new StorageEngine({
+/** Closed when the test under way ends, before its directory is removed. */
+export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine => {
+  const engine = new StorageEngine({
     paths: storagePaths(directory, "default", settings.metaDir, settings.disk),
     chunkBytesThreshold: settings.chunkBytesThreshold ?? 10 << 20,
     segmentBytes: settings.segmentBytes ?? 32 << 20,
@@ -71,6 +85,42 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
         settings.said === undefined ? effect : Effect.provide(effect, recordingLogger(settings.said))
       ),
     ...(settings.timers === undefined ? {} : { timers: settings.timers })
+  })
+  if (settings.losesPower !== true) onTestFinished(() => engine.close())
+  return engine
+}
+
+/** Has loaded what is there. */
+export const openEngine = async (
+  directory: string = temporaryDirectory(),
+  settings: EngineSettings = {}
+): Promise<StorageEngine> => {
+  const engine = engineAt(directory, settings)
+  await engine.load()
+  return engine
+}
+
+/** As `openEngine`, and writes. */
+export const writingEngine = async (
+  directory?: string,
+  settings?: EngineSettings
+): Promise<StorageEngine> => {
+  const engine = await openEngine(directory, settings)
+  await engine.takeOver()
+  return engine
+}
+
+/** Of what a test does not care about, the least: one segment may stay, and files go at once. */
+export const maintenanceOf = (
+  engine: StorageEngine,
+  options: Partial<ConstructorParameters<typeof Maintenance>[1]> = {}
+): Maintenance =>
+  new Maintenance(engine, {
+    retainedSegments: 1,
+    retainedEntries: 1e9,
+    meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
+    removalDelayMillis: 0,
+    ...options
   })
 
 /** What is written when nobody knows better: this release has just raised the level. */

@@ -1,19 +1,10 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { onTestFinished } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
-import { createShape, engineAt, temporaryDirectory, writeTransaction } from "./support.ts"
+import { createShape, writeTransaction, writingEngine } from "./support.ts"
 
 const setting = async () => {
-  const directory = temporaryDirectory()
-  const engine = engineAt(directory)
-  onTestFinished(async () => {
-    await engine.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
-  await engine.load()
-  await engine.takeOver()
+  const engine = await writingEngine()
   const shape = createShape(engine, "a")
   const woken: Array<string> = []
   const watch = () =>

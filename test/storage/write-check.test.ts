@@ -1,24 +1,18 @@
 import { assert, describe, it, onTestFinished } from "vitest"
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { diskFault } from "../../src/storage/disk/DiskFault.ts"
 import { checkWritable, writeProblem } from "../../src/storage/disk/WriteCheck.ts"
 import { createShape, engineAt, temporaryDirectory } from "./support.ts"
 
-const place = (): string => {
-  const directory = temporaryDirectory()
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
-  return directory
-}
-
 const check = (path: string) =>
   checkWritable([{ variable: "ELECTRIC_STORAGE_DIR", path }], storagePaths(path, "default"))
 
 /** A file system of its own, for this test; `undefined` where none can be mounted. */
 const mounted = (options: string): string | undefined => {
-  const directory = place()
+  const directory = temporaryDirectory()
   if (spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", directory]).status !== 0) return undefined
   onTestFinished(() => void spawnSync("umount", ["-l", directory]))
   return directory
@@ -28,7 +22,7 @@ const cannotMount = "no file system can be mounted here"
 
 describe("whether storage can be written", () => {
   it("is found out by doing it, which leaves nothing behind", async () => {
-    const directory = place()
+    const directory = temporaryDirectory()
     assert.isUndefined(await check(directory))
     assert.deepStrictEqual(readdirSync(directory), [])
     const deep = join(directory, "a", "b")
@@ -38,7 +32,7 @@ describe("whether storage can be written", () => {
   })
 
   it("is said with the variable, the path, the user, the error and the way out", async () => {
-    const directory = place()
+    const directory = temporaryDirectory()
     const file = join(directory, "file")
     writeFileSync(file, "")
     const uid = `uid ${process.getuid?.()}`
@@ -76,7 +70,7 @@ describe("whether storage can be written", () => {
 
   it("fails for another user, of the directory or of what is in it", (test) => {
     if (process.getuid?.() !== 0) return test.skip("only root can become another user")
-    const directory = place()
+    const directory = temporaryDirectory()
     const script = `
       const { checkWritable } = await import(${JSON.stringify(new URL("../../src/storage/disk/WriteCheck.ts", import.meta.url).href)})
       const { storagePaths } = await import(${JSON.stringify(new URL("../../src/storage/disk/StorageDir.ts", import.meta.url).href)})
@@ -104,7 +98,7 @@ describe("whether storage can be written", () => {
 
 describe("what is made in the storage directory", () => {
   it("is for its own user only, whatever the umask says; what was there is left alone", async () => {
-    const directory = place()
+    const directory = temporaryDirectory()
     chmodSync(directory, 0o755)
     const umask = process.umask(0)
     const engine = engineAt(directory)

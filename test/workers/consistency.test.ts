@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { rmSync } from "node:fs"
 import { Effect, Fiber, Layer, Logger, type Scope } from "effect"
 import { Config } from "../../src/config/BatonConfig.ts"
 import { Conditions } from "../../src/http/shape/Conditions.ts"
@@ -13,16 +12,14 @@ import { fromDisk } from "../../src/storage/disk/DiskFault.ts"
 import { levelStatus } from "../../src/storage/levels/LevelStatus.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import { shapeLogsLayer } from "../../src/storage/ShapeLogsLive.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { systemTimers } from "../../src/shared/Timers.ts"
 import { announceDropped } from "../../src/workers/AnnounceDropped.ts"
 import { answerWorker, type MainServices } from "../../src/workers/AnswerWorker.ts"
 import { listenToMain } from "../../src/workers/ListenToMain.ts"
 import { Main, MainLink } from "../../src/workers/MainLink.ts"
 import { remoteHealth, remoteRegistry } from "../../src/workers/RemoteServices.ts"
 import { ask, table, testConfig } from "../http/support/harness.ts"
-import { engineAt, createShape, temporaryDirectory } from "../storage/support.ts"
+import { createShape, engineAt, temporaryDirectory, withoutRounds } from "../storage/support.ts"
 
 /**
  * The main process's storage, and a worker that follows it but never looks at the journal by itself: whatever it gets
@@ -31,23 +28,7 @@ import { engineAt, createShape, temporaryDirectory } from "../storage/support.ts
 const world = Effect.gen(function* () {
   const directory = temporaryDirectory()
   const main = engineAt(directory)
-  const worker = new StorageEngine({
-    paths: storagePaths(directory, "default"),
-    chunkBytesThreshold: 10 << 20,
-    segmentBytes: 32 << 20,
-    recentBytes: 1 << 20,
-    durableWrites: false,
-    removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect),
-    timers: { ...systemTimers, after: () => () => {} }
-  })
-  yield* Effect.addFinalizer(() =>
-    Effect.promise(async () => {
-      await worker.close()
-      await main.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
-  )
+  const worker = engineAt(directory, { timers: withoutRounds })
   yield* Effect.promise(async () => {
     await main.takeOver()
     await worker.load()
