@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib"
 import { withClause } from "../../shapes/InternDefinition.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
-import type { LogFile } from "../records/Records.ts"
+import type { Extent, LogFile } from "../records/Records.ts"
 import { ShapeState } from "../state/ShapeState.ts"
 
 /**
@@ -36,6 +36,9 @@ export interface ShapeRow {
   readonly used_millis: number
   readonly crc: number
 }
+
+/** A chunk of first rows in its column: length, checksum, and where packs of the bucket hold it. */
+type StoredChunk = readonly [bytes: number, crc: number, extents?: ReadonlyArray<Extent>]
 
 export interface TextRow {
   readonly id: number
@@ -77,10 +80,11 @@ export const rowOf = (
 ): Omit<ShapeRow, "crc"> => {
   const { visibility } = shape
   // Chunks that still stand in the journal come back with it.
-  const chunks: Array<readonly [number, number]> = []
+  const chunks: Array<StoredChunk> = []
   for (const chunk of shape.snapshotChunks) {
     if (chunk?._tag !== "File") break
-    chunks.push([chunk.bytes, chunk.crc])
+    const { bytes, crc, extents } = chunk
+    chunks.push(extents === undefined ? [bytes, crc] : [bytes, crc, extents])
   }
   return {
     id: shape.id,
@@ -115,8 +119,10 @@ export const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
   }
   shape.snapshotComplete = row.complete === 1
   if (row.chunks !== "[]") {
-    const sums = JSON.parse(row.chunks) as ReadonlyArray<readonly [number, number]>
-    sums.forEach(([bytes, crc], index) => shape.setChunk(index, { _tag: "File", bytes, crc }))
+    const sums = JSON.parse(row.chunks) as ReadonlyArray<StoredChunk>
+    sums.forEach(([bytes, crc, extents], index) =>
+      shape.setChunk(index, { _tag: "File", bytes, crc, ...(extents === undefined ? {} : { extents }) })
+    )
   }
   if (row.files !== "[]") shape.files = JSON.parse(row.files) as Array<LogFile>
   shape.dirty = false

@@ -23,6 +23,18 @@ export interface SnapshotVisibility {
   readonly containedBefore?: string
 }
 
+/**
+ * Consecutive bytes of a file of a shape, as they stand in an object `packs/<pack>` of a bucket. Those of one file, one after
+ * the other, make up all of it.
+ */
+export interface Extent {
+  readonly pack: string
+  /** Position in the pack. */
+  readonly at: number
+  readonly bytes: number
+  readonly crc: number
+}
+
 /** One file of a shape's log that holds entries moved out of the journal. */
 export interface LogFile {
   readonly index: number
@@ -40,6 +52,17 @@ export interface LogFile {
   readonly endOp: number
   /** The chunk has reached its size: the file never grows again. */
   readonly closed: boolean
+  /** Where it stands in the bucket; absent without one. */
+  readonly extents?: ReadonlyArray<Extent>
+}
+
+/** A small chunk of first rows that is a file now. */
+interface MovedChunk {
+  readonly index: number
+  readonly bytes: number
+  readonly crc: number
+  /** Where it stands in the bucket. Absent without one; a chunk that was a file from the beginning is an object of its own. */
+  readonly extents?: ReadonlyArray<Extent>
 }
 
 export type Notice =
@@ -90,11 +113,7 @@ export type Notice =
         readonly id: number
         readonly files: ReadonlyArray<LogFile>
         /** Inline snapshot chunks that are files now. */
-        readonly chunks: ReadonlyArray<{
-          readonly index: number
-          readonly bytes: number
-          readonly crc: number
-        }>
+        readonly chunks: ReadonlyArray<MovedChunk>
       }>
     }
   /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */

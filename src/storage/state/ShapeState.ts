@@ -2,7 +2,7 @@ import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { type PackedDefinition, packDefinition, unpackDefinition } from "../../shapes/PackedDefinition.ts"
-import type { LogFile, SnapshotVisibility } from "../records/Records.ts"
+import type { Extent, LogFile, SnapshotVisibility } from "../records/Records.ts"
 import { logFileEnd } from "../records/Records.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import type { ShapeHandle } from "../ShapeLogs.ts"
@@ -12,7 +12,13 @@ import type { Waiter } from "./Waiters.ts"
 
 /** Where a whole snapshot chunk is: in its file, or still in the journal. */
 type SnapshotChunk =
-  | { readonly _tag: "File"; readonly bytes: number; readonly crc: number }
+  | {
+      readonly _tag: "File"
+      readonly bytes: number
+      readonly crc: number
+      /** Where in packs of the bucket it stands; without them it is an object of its own, if there is a bucket. */
+      readonly extents?: ReadonlyArray<Extent>
+    }
   | { readonly _tag: "Journal"; readonly segment: number; readonly position: number; readonly bytes: number }
 
 /** What is known of a snapshot. Shapes that are made at the same time share it. */

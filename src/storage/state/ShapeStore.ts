@@ -256,10 +256,11 @@ export class ShapeStore {
     files: Extract<Notice, { t: "moved" }>["shapes"][number]["files"],
     chunks: Extract<Notice, { t: "moved" }>["shapes"][number]["chunks"]
   ): void {
-    for (const chunk of chunks) {
-      const known = shape.snapshotChunks[chunk.index]
-      if (known === undefined || known._tag === "Journal")
-        shape.setChunk(chunk.index, { _tag: "File", bytes: chunk.bytes, crc: chunk.crc })
+    for (const { index, ...sum } of chunks) {
+      const known = shape.snapshotChunks[index]
+      // The same chunk may come again, and stands in another pack then.
+      if (known?._tag !== "File" || (known.extents !== undefined && known.crc === sum.crc))
+        shape.setChunk(index, { _tag: "File", ...sum })
     }
     for (const file of files) shape.setFile(file)
     const tail = shape.tail
