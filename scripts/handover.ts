@@ -44,7 +44,9 @@ const random = makeRandom(seed)
 
 const count = (kind: HandoverKind): number => {
   if (kind === "upgrade") return Number(options.upgrades)
-  return kind === "killActive" ? Number(options.kills) : Number(options.others)
+  if (kind === "killActive") return Number(options.kills)
+  // That is for once, and with releases of more than one level: see `mixed-releases.ts`.
+  return kind === "finalise" ? 0 : Number(options.others)
 }
 const named = options.sequence?.split(",")
 const sequence = named?.map((name) => {

@@ -1,6 +1,7 @@
 /**
  * Soak of mixed releases: instances of the kept releases and of this state, as it comes, share storage behind a balancer while
- * writers write and clients follow; one upgrade, rollback, kill, freeze after the other.
+ * writers write and clients follow; one upgrade, rollback, kill, freeze after the other. In the end storage is finalised, and
+ * instances of this state take over from each other.
  *
  *   npx node scripts/mixed-releases.ts [--rounds 200] [--batch 20] [--minutes 60] [--clients 16] [--followers 8] [--per-second 100]
  *                            [--bound 5000] [--seed N]
@@ -48,6 +49,9 @@ const kinds = Object.entries(shares).flatMap(([kind, share]) =>
   Array.from({ length: share }, () => kind as HandoverKind)
 )
 
+/** The last of each batch: nothing but this state can run any more. */
+const atTheEnd: ReadonlyArray<HandoverKind> = ["finalise", "upgrade", "killActive", "killAll"]
+
 const say = (text: string) => process.stdout.write(`${text}\n`)
 const seed = Number(options.seed)
 const random = makeRandom(seed)
@@ -84,7 +88,10 @@ try {
         storageDir,
         // Half of all are of this state.
         entryOf: () => (releases.chance(0.5) ? undefined : releases.pick(old).entry),
-        kinds: Array.from({ length: count }, () => random.pick(kinds)),
+        kinds: [
+          ...Array.from({ length: Math.max(0, count - atTheEnd.length) }, () => random.pick(kinds)),
+          ...atTheEnd.slice(0, count)
+        ],
         instances: 2 + (batch % 2),
         clients: Number(options.clients),
         followers: Number(options.followers),

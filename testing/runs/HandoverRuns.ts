@@ -1,7 +1,11 @@
+import { readdir } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Cluster } from "../../src/dev/EmbeddedPostgres.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { readLevelRecord, requestFinalise } from "../../src/storage/levels/LevelFile.ts"
+import { ownLevels } from "../../src/storage/levels/Levels.ts"
 import { eventually } from "../Eventually.ts"
 import { differenceOfRows } from "../postgres/Rows.ts"
 import { startBalancer } from "../services/Balancer.ts"
@@ -24,7 +28,9 @@ export const handoverKinds = [
   "cutDatabase",
   "blackHole",
   "restartPostgres",
-  "killAll"
+  "killAll",
+  /** Whoever is older is replaced, and storage is finalised: from then on all that are started are of this state. */
+  "finalise"
 ] as const
 export type HandoverKind = (typeof handoverKinds)[number]
 
@@ -98,6 +104,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   const problems: Array<string> = []
   const events: Array<HandoverReport["events"][number]> = []
   let askedAgain = 0
+  const releases = { isFinalised: false }
   let session = await connectForText(options.databaseUrl)
   await createTables(session, tables, 50)
   const instances = await makeInstances({
@@ -105,7 +112,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     streamId: options.streamId,
     storageDir: options.storageDir,
     ...(options.seenAt === undefined ? {} : { seenAt: options.seenAt }),
-    ...(options.entryOf === undefined ? {} : { entryOf: options.entryOf }),
+    entryOf: (started) => (releases.isFinalised ? undefined : options.entryOf?.(started)),
     places: options.instances + 1,
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
@@ -247,6 +254,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       await fresh.client.shape.rows
       for (const { client } of followed) client.resetSilence()
       const { entry: from } = await instances.active()
+      if (kind === "finalise") releases.isFinalised = true
       const takeoverMillis = await happen(kind, options, instances)
       const { entry: to } = await instances.active()
       const silenceMillis = Math.max(...followed.map(({ client }) => client.longestSilenceMillis()))
@@ -299,6 +307,27 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       ),
     problems
   }
+}
+
+/** Waits until storage has the newest level, and nothing is left of what only the releases before it read. */
+const untilFinalised = async ({ storageDir, streamId }: HandoverOptions): Promise<void> => {
+  const paths = storagePaths(storageDir, streamId)
+  await requestFinalise(paths)
+  await eventually(
+    "storage to be finalised",
+    async () => (await readLevelRecord(paths))?.level === ownLevels.newest,
+    60_000
+  )
+  await eventually(
+    "the indexes of the level before to be gone",
+    async () => {
+      const files = await readdir(paths.shapes, { recursive: true })
+      const indexes = files.filter((name) => name.endsWith(".idx"))
+      if (indexes.length > 0) throw new Error(indexes.join(" "))
+      return true
+    },
+    120_000
+  )
 }
 
 const ended = async (place: Place): Promise<void> => {
@@ -401,6 +430,16 @@ const happen = async (
       const restarted = performance.now()
       await instances.active()
       return performance.now() - restarted
+    }
+    case "finalise": {
+      for (const older of instances.running().filter(({ entry }) => entry !== undefined)) {
+        await instances.untilReady(await instances.start())
+        older.service?.signal("SIGTERM")
+        await ended(older)
+      }
+      await instances.active(60_000)
+      await untilFinalised(options)
+      return undefined
     }
     case "killAll": {
       const victims = instances.running()
