@@ -1,4 +1,5 @@
 import type { Effect } from "effect"
+import type { Durability } from "./durability/Durability.ts"
 import type { LevelRange } from "./levels/Levels.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import type { Timers } from "../shared/Timers.ts"
@@ -11,8 +12,14 @@ export interface EngineOptions {
   readonly levels?: LevelRange
   /** Memory for the latest bytes of the journal. */
   readonly recentBytes: number
-  /** False for storage that is to vanish with the process. */
+  /** What is written is synced. False for storage that is to vanish with the process, or that is only a copy. */
   readonly durableWrites: boolean
+  /** Absent: the directory is all there is, and instances may share it. */
+  readonly durability?: Durability
+  /** A position is recorded this often while nothing comes that concerns a shape; absent: every second. */
+  readonly positionMillis?: number
+  /** New storage has the newest level at once: no older release will ever read it. */
+  readonly startsAtNewestLevel?: boolean
   /** The directory goes with the process. */
   readonly removeOnClose: boolean
   readonly run: (effect: Effect.Effect<void>) => void

@@ -7,7 +7,7 @@ import { OldLogIndexes } from "./logs/OldLogIndexes.ts"
 import type { CheckpointError, CheckpointHead, MetaOptions } from "./checkpoint/CheckpointFile.ts"
 import { type CheckpointWriter, openCheckpointWriter } from "./checkpoint/CheckpointWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
-import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
+import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
@@ -57,7 +57,7 @@ export class Maintenance {
   }
 
   /** One round. Call again after a segment has been finished, and every few seconds. */
-  round(): Effect.Effect<void, CheckpointError | DiskFault, Scope.Scope> {
+  round(): Effect.Effect<void, CheckpointError | StorageFault, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       yield* this.writeIndexes()
       while (this.isDue()) {
@@ -113,7 +113,7 @@ export class Maintenance {
   }
 
   /** Moves the oldest segments. Returns what the next checkpoint begins with; `undefined` when moving has to wait. */
-  private moveOldest(): Effect.Effect<CheckpointHead | undefined, DiskFault> {
+  private moveOldest(): Effect.Effect<CheckpointHead | undefined, StorageFault> {
     return Effect.gen({ self: this }, function* () {
       const engine = this.engine
       const first = engine.oldestSegment
@@ -167,7 +167,7 @@ export class Maintenance {
   /** False when another instance has taken over meanwhile: then it is not written. */
   private writeCheckpoint(
     head: CheckpointHead
-  ): Effect.Effect<boolean, CheckpointError | DiskFault, Scope.Scope> {
+  ): Effect.Effect<boolean, CheckpointError | StorageFault, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const { engine } = this
       const epoch = engine.writer?.epoch

@@ -7,7 +7,7 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { currentTimers } from "../shared/Timers.ts"
 import type { Disk } from "./disk/Disk.ts"
-import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
+import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { RealDisk } from "./disk/RealDisk.ts"
 import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
@@ -21,7 +21,7 @@ export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("Stor
   /** What could not be done with it, or why it may not: a newer release has finalised it. */
   reason: Schema.Literals(["cannotWrite", "cannotRead", "tooNew"]),
   message: Schema.String,
-  /** What the disk has refused, a `DiskFault` as a rule. */
+  /** What the disk has refused, a `StorageFault` as a rule. */
   cause: Schema.Defect(),
   /** One error of a disk may not come again. */
   mayPass: Schema.optional(Schema.Boolean)
@@ -43,7 +43,7 @@ export class Storage extends Context.Service<
     /** The same for a process that never writes: nothing is tried out, and other formats are the writer's to speak of. */
     readonly loadToRead: Effect.Effect<void, StorageUnusable>
     /** Of what is stored, as it is now. */
-    readonly level: Effect.Effect<LevelStatus, DiskFault>
+    readonly level: Effect.Effect<LevelStatus, StorageFault>
   }
 >()("baton/storage/Storage") {
   /** `makeDisk`: what everything of storage stands on, but for the checkpoint, whose file SQLite opens by itself. */
@@ -111,6 +111,7 @@ const openEngine = Effect.fnUntraced(function* (
         recentBytes,
         durableWrites: !isMemory,
         removeOnClose: isMemory,
+        startsAtNewestLevel: isMemory,
         run: (effect) => run("Work of storage beside its duties", effect),
         timers
       })

@@ -5,6 +5,8 @@ import { Complaints } from "./Complaints.ts"
 import { discardDisordered } from "./DiscardShape.ts"
 import { isGone } from "./disk/DiskFault.ts"
 import { createLayout, type StoragePaths } from "./disk/StorageDir.ts"
+import type { Durability } from "./durability/Durability.ts"
+import { sharedDirectory } from "./durability/SharedDirectory.ts"
 import { EngineListeners } from "./EngineListeners.ts"
 import type { EngineOptions, TakenOver } from "./EngineOptions.ts"
 import type { EpochRecord } from "./journal/Epochs.ts"
@@ -51,6 +53,7 @@ export class StorageEngine {
   eagerPollMillis = timings.eagerPollMillis
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
+  private readonly durability: Durability
   private readonly contents: StorageContents
   private readonly context: RoleContext
   private role: Role
@@ -60,6 +63,7 @@ export class StorageEngine {
     this.timers = options.timers ?? systemTimers
     this.waiters = new Waiters(this.timers)
     this.paths = options.paths
+    this.durability = options.durability ?? sharedDirectory(options.paths, options.durableWrites)
     this.complaints = new Complaints(this.timers, this.warn)
     this.contents = new StorageContents({
       options,
@@ -72,6 +76,7 @@ export class StorageEngine {
     this.context = {
       paths: this.paths,
       options,
+      durability: this.durability,
       timers: this.timers,
       waiters: this.waiters,
       listeners: this.listeners,
@@ -165,10 +170,12 @@ export class StorageEngine {
   }
 
   /** Completes when everything that stands in the journal now has been read; at once on the instance that writes it. */
-  catchUp(): Promise<void> {
+  async catchUp(): Promise<void> {
+    if (this.writing !== undefined) return
+    await this.durability.catchUp()
     const { role } = this
-    if (role._tag === "following") return role.catchUp()
-    return role._tag === "takingOver" ? role.askers.ask() : Promise.resolve()
+    if (role._tag === "following") await role.catchUp()
+    else if (role._tag === "takingOver") await role.askers.ask()
   }
 
   /**

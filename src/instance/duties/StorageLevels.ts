@@ -6,7 +6,7 @@ import { isWanted } from "../../lock/LockKey.ts"
 import { AdminPool } from "../../postgres/connection/Pools.ts"
 import { startDuty } from "../../shared/Duty.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
-import { type DiskFault, fromDisk } from "../../storage/disk/DiskFault.ts"
+import { type StorageFault, fromDisk } from "../../storage/disk/DiskFault.ts"
 import { readEpochs } from "../../storage/journal/Epochs.ts"
 import { isGateClosed } from "../../storage/levels/Gate.ts"
 import { decideLevel, type LevelDecision } from "../../storage/levels/LevelDecision.ts"
@@ -51,7 +51,7 @@ export class StorageLevels extends Context.Service<
       const changed = yield* Latch.make(false)
 
       const complain = (what: string, meanwhile = "storage is not finalised meanwhile") =>
-        Effect.catch(({ message }: DiskFault) =>
+        Effect.catch(({ message }: StorageFault) =>
           Effect.sync(() => {
             engine.complaints.about(
               what,

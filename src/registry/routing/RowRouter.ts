@@ -170,7 +170,7 @@ export class RowRouter implements ChangeSink {
     if (!this.inTransaction) this.position.recordSoon()
     this.writer.flush()
     if (this.writer.unwrittenBytes < backlogBytes) return undefined
-    return Effect.promise(() => this.writer.durable().then(() => undefined))
+    return Effect.promise(() => this.writer.written().then(() => undefined))
   }
 
   // Tables

@@ -72,7 +72,8 @@ export class StreamPosition {
   recordSoon(): void {
     if (this.acknowledgement.unrecorded === undefined || this.cancelTimer !== undefined) return
     const { timers } = this.options.engine
-    const waitMillis = this.recordedMillis + positionMillis - timers.nowMillis()
+    const everyMillis = this.options.engine.options.positionMillis ?? positionMillis
+    const waitMillis = this.recordedMillis + everyMillis - timers.nowMillis()
     if (waitMillis <= 0 && !this.options.inTransaction()) {
       this.record()
       return

@@ -16,7 +16,7 @@ import {
 } from "./CheckpointFile.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
-import { type DiskFault, fromDisk } from "../disk/DiskFault.ts"
+import { type StorageFault, fromDisk } from "../disk/DiskFault.ts"
 import { readShapeNames } from "./ShapeNames.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import { nowMillis } from "../../shared/Timers.ts"
@@ -46,7 +46,7 @@ export const loadCheckpoint = (
   store: ShapeStore,
   chunkBytesThreshold: number,
   report: (line: Effect.Effect<void>) => void
-): Effect.Effect<CheckpointHead | undefined, DiskFault> =>
+): Effect.Effect<CheckpointHead | undefined, StorageFault> =>
   Effect.gen(function* () {
     for (const path of yield* fromDisk(() => checkpointFiles(paths))) {
       const loaded = yield* readPatiently(contentOf(paths, path), passingRetries, pauseMillis).pipe(

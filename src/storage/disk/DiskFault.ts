@@ -1,4 +1,5 @@
 import { Data, Effect } from "effect"
+import { BucketFault } from "../../bucket/BucketFault.ts"
 
 /** What was asked of the disk. */
 export type DiskOperation =
@@ -85,11 +86,16 @@ export const diskFault = (operation: DiskOperation, path: string, cause: unknown
 export const isGone = (error: unknown): boolean =>
   error instanceof DiskFault && (error.code === "ENOENT" || error.code === "ESTALE")
 
+/** What storage fails with: its disk, or the bucket that its disk is a copy of. */
+export type StorageFault = DiskFault | BucketFault
+
 /**
- * Work with files as an effect. It is not interrupted in the middle, because no system call is. What fails it is the disk;
- * any other error is a defect.
+ * Work with storage as an effect. It is not interrupted in the middle, because no system call is. What fails it is a disk or a
+ * bucket; any other error is a defect.
  */
-export const fromDisk = <A>(work: () => Promise<A>): Effect.Effect<A, DiskFault> =>
+export const fromDisk = <A>(work: () => Promise<A>): Effect.Effect<A, StorageFault> =>
   Effect.tryPromise({ try: work, catch: (cause) => cause }).pipe(
-    Effect.catch((cause) => (cause instanceof DiskFault ? Effect.fail(cause) : Effect.die(cause)))
+    Effect.catch((cause) =>
+      cause instanceof DiskFault || cause instanceof BucketFault ? Effect.fail(cause) : Effect.die(cause)
+    )
   )

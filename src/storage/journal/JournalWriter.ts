@@ -5,9 +5,10 @@ import { isInPlace, isLinked } from "../disk/FileInPlace.ts"
 import { allDone } from "../disk/Files.ts"
 import { frameHeaderBytes, frameOf, sealFrame } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
-import { encodeNotice, type Notice, recordKind } from "../records/Records.ts"
+import { encodeNotice, isReproducible, type Notice, recordKind } from "../records/Records.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
+import { Progress, type ProgressOptions } from "./Progress.ts"
 import {
   itemHeaderBytes,
   partHeaderBytes,
@@ -42,6 +43,8 @@ interface Range {
  *
  * Composing is synchronous and never waits. A marker (a count of bytes) says which records a group made durable.
  * A full disk, or another passing error, is retried for ever: nothing is lost, nothing is acknowledged meanwhile.
+ *
+ * With `ship` a group is only written to the disk, and becomes durable when it has got to where it is shipped.
  */
 export class JournalWriter {
   readonly out = new ByteWriter(arenaCapacityBytes)
@@ -72,10 +75,9 @@ export class JournalWriter {
   private failing = false
   /** After a failure to begin a segment: when to try again. */
   private beginAgainMillis = 0
-  private waiting: Array<{ readonly marker: number; readonly resolve: (durable: boolean) => void }> = []
+  private readonly progress: Progress
   /** The segment whose directory entry is durable. */
   private namedSegment = -1
-  durableMarker = 0
   closed = false
 
   private readonly paths: StoragePaths
@@ -84,23 +86,21 @@ export class JournalWriter {
   private readonly durableWrites: boolean
   private readonly timers: Timers
   private readonly listeners: {
-    readonly onDurable: (marker: number) => void
     readonly onRotate: (segment: number) => void
     readonly onTrouble: (topic: string, message: string) => void
   }
 
-  constructor(options: {
-    readonly paths: StoragePaths
-    readonly epoch: number
-    readonly segment: number
-    readonly recent: RecentBytes
-    readonly segmentBytes: number
-    readonly durableWrites: boolean
-    readonly timers: Timers
-    readonly onDurable: (marker: number) => void
-    readonly onRotate: (segment: number) => void
-    readonly onTrouble: (topic: string, message: string) => void
-  }) {
+  /** It begins `segment` of `epoch`. */
+  constructor(
+    options: ProgressOptions & {
+      readonly paths: StoragePaths
+      readonly recent: RecentBytes
+      readonly segmentBytes: number
+      readonly durableWrites: boolean
+      readonly timers: Timers
+      readonly onRotate: (segment: number) => void
+    }
+  ) {
     this.paths = options.paths
     this.epoch = options.epoch
     this.segment = options.segment
@@ -111,6 +111,7 @@ export class JournalWriter {
     this.timers = options.timers
     this.listeners = options
     this.file = this.openSegment()
+    this.progress = new Progress(options)
   }
 
   private openSegment(): DiskFile {
@@ -135,8 +136,16 @@ export class JournalWriter {
   get marker(): number {
     return this.appended
   }
+  /** Composed, and still only in memory. */
   get unwrittenBytes(): number {
-    return this.appended - this.durableMarker
+    return this.appended - this.progress.writtenMarker
+  }
+  get durableMarker(): number {
+    return this.progress.durableMarker
+  }
+  /** With `ship`: up to where others may be shown what is not durable yet. */
+  get showable(): { readonly segment: number; readonly position: number } {
+    return this.progress.showable
   }
   get isFailing(): boolean {
     return this.failing
@@ -147,26 +156,27 @@ export class JournalWriter {
   }
 
   /** Not while a part is open. Returns the position of the payload in the segment. */
-  private append(kind: number, payload: Uint8Array): number {
+  private append(kind: number, payload: Uint8Array, reproducible: boolean): number {
     this.makeRoom()
-    const position = this.base + this.out.length + frameHeaderBytes
+    const position = this.base + this.out.length
     const frame = frameOf(kind, payload)
     this.out.append(frame)
     this.sealed = this.out.length
     this.appended += frame.length
-    return position
+    if (!reproducible) this.progress.composedForGood(this.segment, position, this.appended)
+    return position + frameHeaderBytes
   }
 
   /** Appends a record; inside a transaction the open part is closed first, records do not nest. */
   appendBetween(kind: number, payload: Uint8Array): { readonly segment: number; readonly position: number } {
     this.prepare()
     const segment = this.segment
-    return { segment, position: this.append(kind, payload) }
+    return { segment, position: this.append(kind, payload, false) }
   }
 
   notice(notice: Notice): void {
     this.prepare()
-    this.append(recordKind.notice, this.created.encode(notice, this.segment))
+    this.append(recordKind.notice, this.created.encode(notice, this.segment), isReproducible(notice))
   }
 
   private prepare(): void {
@@ -288,7 +298,7 @@ export class JournalWriter {
       const end = this.putAside.get(dropped.buffer)
       if (end === undefined) continue
       this.putAside.delete(dropped.buffer)
-      if (end <= this.durableMarker && this.spare.length < spareArenas) {
+      if (end <= this.progress.writtenMarker && this.spare.length < spareArenas) {
         this.spare.push(Buffer.from(dropped.buffer, 0, arenaCapacityBytes))
       }
     }
@@ -296,7 +306,7 @@ export class JournalWriter {
 
   /** See `RecentBytes.age`. Nothing is forgotten while part of it can be found in memory only. */
   ageRecent(): void {
-    if (this.durableMarker < this.appended) return
+    if (this.progress.writtenMarker < this.appended) return
     for (const dropped of this.recent.age()) this.putAside.delete(dropped.buffer)
   }
 
@@ -451,15 +461,18 @@ export class JournalWriter {
       }
     }
     this.failing = false
-    // All of it is durable: what a file system may say when it is closed does not matter any more.
+    // All of it is written: what a file system may say when it is closed does not matter any more.
     if (range.closeAfter) await range.file.close().catch(() => {})
-    this.durableMarker = range.marker
-    if (this.waiting.length > 0) {
-      const due = this.waiting.filter((w) => w.marker <= range.marker)
-      this.waiting = this.waiting.filter((w) => w.marker > range.marker)
-      for (const w of due) w.resolve(true)
-    }
-    this.listeners.onDurable(range.marker)
+    const { from, marker, position, segment, to } = range
+    this.progress.wrote({ segment, position, length: to - from, marker })
+  }
+
+  /** The same as `durable` for what is in its file, and may not be durable yet. */
+  written(): Promise<boolean> {
+    if (this.unwrittenBytes === 0) return Promise.resolve(true)
+    if (this.closed) return Promise.resolve(false)
+    this.flush()
+    return this.progress.written(this.appended)
   }
 
   /** Resolves with true when every record composed before now is durable, with false if the writer was closed before. */
@@ -468,7 +481,7 @@ export class JournalWriter {
     if (this.durableMarker >= marker) return Promise.resolve(true)
     if (this.closed) return Promise.resolve(false)
     this.flush()
-    return new Promise((resolve) => this.waiting.push({ marker, resolve }))
+    return this.progress.durable(marker)
   }
 
   /** Stops writing, after the group that is under way. What was composed later than that is not on disk. */
@@ -476,8 +489,7 @@ export class JournalWriter {
     if (this.closed) return
     this.closed = true
     await this.groups
-    for (const w of this.waiting) w.resolve(false)
-    this.waiting = []
+    await this.progress.close()
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))
     await this.file.close()
   }

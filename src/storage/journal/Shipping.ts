@@ -20,10 +20,23 @@ export interface Shipping {
   readonly close: () => Promise<void>
 }
 
+/** What was made of the journal beyond the disk: an object of the chain (`chain/ChainObject.ts`) that is there now. */
+export interface Shipped {
+  readonly n: number
+  readonly previousCrc: number
+  readonly crc: number
+  /** Up to where it and those before it hold the journal of the epoch. */
+  readonly segment: number
+  readonly position: number
+  /** It holds more than that, for which it has to be read. */
+  readonly holdsMore: boolean
+}
+
 /** Begins for one writer. `counts` is called with each marker up to which records count from then on. */
 export type StartShipping = (from: {
   readonly epoch: number
   readonly segment: number
   readonly counts: (marker: number) => void
+  readonly shipped: (shipped: Shipped) => void
   readonly onTrouble: (topic: string, message: string) => void
 }) => Shipping

@@ -124,6 +124,10 @@ export type Notice =
    */
   | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
 
+/** Whether the stream of changes, read once more, brings about what the notice says: then nobody minds if it is lost. */
+export const isReproducible = ({ t }: Notice): boolean =>
+  t === "position" || t === "passed" || t === "segment" || t === "epoch"
+
 /**
  * How a `created` notice stands in the journal when its definition is that of an earlier record of the same segment, but
  * for the text and the constants of its clause. Made and read by `CreatedRecords.ts`.

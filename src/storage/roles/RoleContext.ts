@@ -1,6 +1,7 @@
 import type { Timers } from "../../shared/Timers.ts"
 import type { Complaints } from "../Complaints.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
+import type { Durability } from "../durability/Durability.ts"
 import type { EngineListeners } from "../EngineListeners.ts"
 import type { EngineOptions } from "../EngineOptions.ts"
 import type { Waiters } from "../state/Waiters.ts"
@@ -10,6 +11,7 @@ import type { StorageContents } from "./StorageContents.ts"
 export interface RoleContext {
   readonly paths: StoragePaths
   readonly options: EngineOptions
+  readonly durability: Durability
   readonly timers: Timers
   readonly waiters: Waiters
   readonly listeners: EngineListeners

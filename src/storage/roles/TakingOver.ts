@@ -2,7 +2,7 @@ import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { Steps } from "../../telemetry/Steps.ts"
 import { createLayout, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { ownLevels } from "../levels/Levels.ts"
-import { claimEpoch, type EpochRecord, publishEpoch, withdrawClaim } from "../journal/Epochs.ts"
+import type { EpochRecord } from "../journal/Epochs.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { Askers } from "./Askers.ts"
 import type { JournalReading } from "./JournalReading.ts"
@@ -37,34 +37,42 @@ export class TakingOver {
   /** The epoch that was published; `undefined` when the lock was lost before. */
   async run(certainty: Certainty, steps: Steps): Promise<EpochRecord | undefined> {
     const { context, reading } = this
-    const { contents, options, paths } = context
-    const { holdsLock } = certainty
-    if (!(await holdsLock())) return undefined
+    if (!(await certainty.holdsLock())) return undefined
     steps.done("lock")
     // Somebody has written here before, who made it first.
-    if (reading.end.epoch === 0) await createLayout(paths)
+    if (reading.end.epoch === 0) await createLayout(context.paths)
     steps.done("layout")
+    for (;;) {
+      const outcome = await this.tryOnce(certainty, steps)
+      if (outcome !== "overtaken") return outcome
+    }
+  }
+
+  private async tryOnce(certainty: Certainty, steps: Steps): Promise<EpochRecord | "overtaken" | undefined> {
+    const { context, reading } = this
+    const { contents, durability, options, paths } = context
     contents.highestEpoch = Math.max(contents.highestEpoch, reading.end.epoch)
-    const epoch = await claimEpoch(paths, contents.highestEpoch)
+    const epoch = await durability.claim(contents.highestEpoch)
     steps.done("claim")
     if (!reading.isLoaded) await reading.load()
     const isWhole = await readEverything(context, reading, certainty).catch(async (error: unknown) => {
       // It is tried again, and each claim that stays would be one more to look past.
-      await withdrawClaim(paths, epoch)
+      await durability.withdraw(epoch)
       throw error
     })
     steps.done("journal")
     const previous = reading.end.epoch === 0 ? null : reading.end
-    if (!isWhole || !(await holdsLock())) {
-      await withdrawClaim(paths, epoch)
+    if (!isWhole || !(await certainty.holdsLock())) {
+      await durability.withdraw(epoch)
       return undefined
     }
     steps.done("lock")
     if (previous?.position === 0) await beginSegmentOf(paths, previous)
     const { newest } = options.levels ?? ownLevels
     const record = { epoch, previous, release: batonVersion, newest }
-    await publishEpoch(paths, record)
+    const isPublished = await durability.publish(record)
     steps.done("epoch")
+    if (!isPublished) return "overtaken"
     await reading.close()
     return record
   }

@@ -6,7 +6,7 @@ import { nameLostShapes } from "../checkpoint/LostShapes.ts"
 import { closeGate } from "../levels/Gate.ts"
 import { type LevelRecord, writeLevelRecord } from "../levels/LevelFile.ts"
 import { gatedLevel, ownLevels } from "../levels/Levels.ts"
-import { type EpochRecord, highestClaim, secureEpoch } from "../journal/Epochs.ts"
+import type { EpochRecord } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
 import type { Notice } from "../records/Records.ts"
 import { secureMillis } from "../StorageTimings.ts"
@@ -28,7 +28,7 @@ export class Writing {
 
   /** Fails when the segment cannot be begun. */
   constructor(context: RoleContext, record: EpochRecord) {
-    const { contents, complaints, listeners, options, paths, timers } = context
+    const { contents, complaints, durability, listeners, options, paths, timers } = context
     const { epoch, previous } = record
     const segment = (previous?.segment ?? 0) + 1
     this.context = context
@@ -44,7 +44,10 @@ export class Writing {
       segmentBytes: options.segmentBytes,
       durableWrites: options.durableWrites,
       timers,
+      ship: durability.ship,
       onDurable: (marker) => listeners.durable.tell(marker),
+      onShowable: () => listeners.showable.tell(),
+      onShipped: (shipped) => listeners.shipped.tell(shipped),
       onRotate: (next) => {
         contents.noteSegmentEnd(next - 1)
         contents.segments.known(epoch, next)
@@ -60,10 +63,9 @@ export class Writing {
   begin(): TakenOver {
     const { record, writer } = this
     const { contents, options, paths, warn } = this.context
-    if (options.durableWrites) this.secured = this.secure()
+    this.secured = this.secure()
     writer.notice({ t: "epoch", ...record })
-    // Nobody else will ever read it.
-    if (options.removeOnClose)
+    if (options.startsAtNewestLevel === true && record.previous === null)
       this.write({ t: "level", level: (options.levels ?? ownLevels).newest, release: batonVersion })
     // Readers elsewhere may believe in the shapes of the checkpoint that is gone.
     if (contents.lacksCheckpoint) {
@@ -113,7 +115,11 @@ export class Writing {
 
   private async lookForClaims(): Promise<boolean> {
     const { writer } = this
-    const [highest, isThere] = await Promise.all([highestClaim(this.context.paths), writer.isThere(false)])
+    const { durability } = this.context
+    const [highest, isThere] = await Promise.all([
+      durability.highestClaim(writer.epoch),
+      writer.isThere(false)
+    ])
     // Its own claim, or the file that it writes to, has been removed: nothing that goes there is there for anybody.
     if (highest < writer.epoch || !isThere) this.isGone = true
     if (highest <= writer.epoch && !this.isGone) await this.secured
@@ -133,10 +139,10 @@ export class Writing {
   /** Nothing that this epoch writes counts before it is there to stay; a disk that refuses is asked again for ever. */
   private async secure(): Promise<void> {
     const { record } = this
-    const { complaints, paths, timers } = this.context
+    const { complaints, durability, timers } = this.context
     while (!this.hasLeft) {
       try {
-        return await secureEpoch(paths, record)
+        return await durability.secure(record)
       } catch (error) {
         complaints.about(
           "epoch",

@@ -1,0 +1,19 @@
+import type { StoragePaths } from "../disk/StorageDir.ts"
+import { claimEpoch, highestClaim, publishEpoch, secureEpoch, withdrawClaim } from "../journal/Epochs.ts"
+import type { Durability } from "./Durability.ts"
+
+/**
+ * A directory that instances may share: what is synced there is durable, and claims are files (see `Epochs.ts`). `durableWrites`
+ * is false where the directory goes with the process.
+ */
+export const sharedDirectory = (paths: StoragePaths, durableWrites: boolean): Durability => ({
+  catchUp: () => Promise.resolve(),
+  claim: (known) => claimEpoch(paths, known),
+  withdraw: (epoch) => withdrawClaim(paths, epoch),
+  publish: async (record) => {
+    await publishEpoch(paths, record)
+    return true
+  },
+  secure: (record) => (durableWrites ? secureEpoch(paths, record) : Promise.resolve()),
+  highestClaim: () => highestClaim(paths)
+})
