@@ -4,8 +4,9 @@ import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import { ChainBroken } from "./ChainBroken.ts"
 import { decodeChainObject, encodeChainObject } from "./ChainCodec.ts"
-import { type ChainContent, type ChainObject, type ChainPlace, walKey } from "./ChainObject.ts"
+import { type ChainContent, type ChainObject, type ChainPlace, walKey, walNumber } from "./ChainObject.ts"
 import { type BucketAnswers, PatientStore } from "./PatientStore.ts"
+import { readAhead } from "./ReadAhead.ts"
 import { chainStart, misfit, placeAfter, placeAfterTold, type ToldLink } from "./PlaceAfter.ts"
 
 /**
@@ -93,6 +94,21 @@ export class Chain {
   }
 
   /**
+   * `resume`, and then `readOn`, for a long way: what a listing shows is asked for up to 32 objects at once. After a fault it goes
+   * on from `this.place`. Fails with `ChainBroken` ("collected") when objects on the way were collected meanwhile, or before:
+   * then only a newer checkpoint leads further.
+   */
+  readFrom(place: ChainPlace, apply: ApplyObject): Promise<number> {
+    return this.inTurn(async () => {
+      this.resume(place)
+      const began = this.moment()
+      const listed = await this.readListed(apply)
+      if (listed.all) this.endAt = began
+      return listed.applied + (await this.readToEnd(apply))
+    })
+  }
+
+  /**
    * Creates an object at `place.next`. "created": it stands there, was not there before, and everything up to it counts.
    * "overtaken": somebody else's object stands there; it is to be read and applied, and nothing was changed.
    * Passing faults are tried again, with the same bytes, as long as `keepTrying` says so; otherwise the `BucketFault` is
@@ -156,6 +172,20 @@ export class Chain {
         return applied
       }
     }
+  }
+
+  /** Whether `all` that a listing shows from here on were applied; otherwise there is a hole, or one of them is gone again. */
+  private async readListed(apply: ApplyObject): Promise<{ readonly applied: number; readonly all: boolean }> {
+    let applied = 0
+    const get = (key: string) => this.patient.ask((store) => store.get(key))
+    const listing = this.patient.list("wal/", keyBefore(this.known.next))
+    for await (const { info, bytes } of readAhead(get, listing)) {
+      const n = walNumber(info.key)
+      if (n === undefined || n < this.known.next) continue
+      if (n > this.known.next || bytes === undefined) return { applied, all: false }
+      applied += await this.take(this.known, bytes, apply)
+    }
+    return { applied, all: true }
   }
 
   /** Applies an object that was found at `place.next`, unless that has been told of meanwhile; gives how many were applied. */
@@ -242,13 +272,14 @@ const createdByUs = async (
   })
 }
 
-const keyForm = /^wal\/(\d{20})$/
-
 /** The number of the first object of the chain that a listing shows from number `n` on. */
 const firstFrom = async (store: ObjectStore, n: number): Promise<number | undefined> => {
-  for await (const { key } of store.list("wal/", n === 0 ? undefined : walKey(n - 1))) {
-    const digits = keyForm.exec(key)?.[1]
-    if (digits !== undefined) return Number(digits)
+  for await (const { key } of store.list("wal/", keyBefore(n))) {
+    const number = walNumber(key)
+    if (number !== undefined) return number
   }
   return undefined
 }
+
+/** Behind which a listing begins with number `n`. */
+const keyBefore = (n: number): string | undefined => (n === 0 ? undefined : walKey(n - 1))

@@ -69,3 +69,11 @@ export interface ChainPlace {
 }
 
 export const walKey = (n: number): string => `wal/${String(n).padStart(20, "0")}`
+
+const walKeyForm = /^wal\/(\d{20})$/
+
+/** The number of an object of the chain; `undefined` for the key of anything else. */
+export const walNumber = (key: string): number | undefined => {
+  const digits = walKeyForm.exec(key)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}

@@ -1,5 +1,5 @@
 import { BucketFault } from "../../bucket/BucketFault.ts"
-import type { ObjectStore } from "../../bucket/ObjectStore.ts"
+import type { ObjectInfo, ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 
 /** How the bucket answers, for health and metrics. Times are those of `Timers.nowMillis`. */
@@ -56,6 +56,16 @@ export class PatientStore {
           failingSinceMillis: this.counted.failingSinceMillis ?? this.timers.nowMillis()
         }
       throw error
+    }
+  }
+
+  /** As `ObjectStore.list`. */
+  async *list(prefix: string, after?: string): AsyncIterable<ObjectInfo> {
+    const entries = this.store.list(prefix, after)[Symbol.asyncIterator]()
+    for (;;) {
+      const entry = await this.ask(() => entries.next())
+      if (entry.done === true) return
+      yield entry.value
     }
   }
 

@@ -2,7 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { BucketFault, type BucketFaultKind } from "../../../src/bucket/BucketFault.ts"
 import { Chain } from "../../../src/storage/chain/Chain.ts"
 import { ChainBroken } from "../../../src/storage/chain/ChainBroken.ts"
-import { type ChainContent, type ChainObject, walKey } from "../../../src/storage/chain/ChainObject.ts"
+import {
+  type ChainContent,
+  type ChainObject,
+  type ChainPlace,
+  walKey
+} from "../../../src/storage/chain/ChainObject.ts"
+import { decodeChainObject } from "../../../src/storage/chain/ChainCodec.ts"
 import { chainStart, placeAfter } from "../../../src/storage/chain/PlaceAfter.ts"
 import { MemoryStore } from "../../../testing/bucket/MemoryStore.ts"
 import { eventually } from "../../../testing/Eventually.ts"
@@ -71,6 +77,13 @@ const reader = () => {
   const apply = (object: ChainObject) => Promise.resolve(void seen.push(object))
   const texts = () => seen.map((object) => Buffer.concat(object.ranges.map((one) => one.bytes)).toString())
   return { seen, apply, texts }
+}
+
+/** The place before an object, as a checkpoint has it; what was before is made up. */
+const placeAt = async (store: MemoryStore, n: number): Promise<ChainPlace> => {
+  const bytes = (await store.get(walKey(n))) ?? assert.fail(`there is no object ${n}`)
+  const { previousCrc, stream } = await decodeChainObject(bytes, walKey(n))
+  return { ...chainStart, next: n, crc: previousCrc, stream }
 }
 
 const failure = async (promise: Promise<unknown>): Promise<unknown> => {
@@ -363,5 +376,87 @@ describe("a place that is no longer the end of the chain", () => {
     })
     assert.deepStrictEqual(texts(), ["c"])
     assert.deepStrictEqual(going.place, writer.place)
+  })
+})
+
+const long = async (objects: number) => {
+  const all = world()
+  const writer = all.chain()
+  for (let n = 0; n < objects; n++) await writer.append(saying(`${n} `), always)
+  all.store.since()
+  return { ...all, writer }
+}
+
+describe("reading a long chain", () => {
+  it("asks for many objects at once, applies them in order, and goes on to the end", async () => {
+    const { chain, store, writer } = await long(100)
+    let underWay = 0
+    let most = 0
+    store.before = async (question) => {
+      if (!question.startsWith("get")) return
+      underWay += 1
+      most = Math.max(most, underWay)
+      for (let turns = Number(question.slice(4)) % 7; turns >= 0; turns--)
+        await new Promise((resolve) => setImmediate(resolve))
+      underWay -= 1
+    }
+    const { apply, seen, texts } = reader()
+    const reading = chain()
+    const more = async (object: ChainObject) => {
+      if (object.n === 98) await writer.append(saying("new"), always)
+      await apply(object)
+    }
+    assert.strictEqual(await reading.readFrom(chainStart, more), 101)
+    assert.deepStrictEqual(
+      seen.map((object) => object.n),
+      Array.from({ length: 101 }, (_, n) => n)
+    )
+    assert.strictEqual(most, 32)
+    assert.strictEqual(texts().at(-1), "new")
+    assert.deepStrictEqual(reading.place, writer.place)
+    assert.strictEqual(store.since().filter((question) => question === "list").length, 1)
+  })
+
+  it("goes on where a fault has stopped it", async () => {
+    const { chain, store } = await long(50)
+    store.before = (question) => {
+      if (question === "get 40") throw store.fault("failing")
+    }
+    const { apply, seen } = reader()
+    const reading = chain()
+    assert.instanceOf(await failure(reading.readFrom(chainStart, apply)), BucketFault)
+    assert.strictEqual(reading.place.next, 40)
+    assert.strictEqual(reading.answers.faults, 1)
+    store.before = () => undefined
+    assert.strictEqual(await reading.readFrom(reading.place, apply), 10)
+    assert.strictEqual(seen.length, 50)
+  })
+
+  it("notices a hole: one that was there before, and one that is made while it reads", async () => {
+    const { chain, store } = await long(40)
+    const { apply, seen } = reader()
+    await store.remove([5, 6].map(walKey))
+    assert.strictEqual(await reasonOf(chain().readFrom(chainStart, apply)), "collected")
+    assert.strictEqual(seen.length, 5)
+    const checkpoint = await placeAt(store, 7)
+    store.before = (question) => (question === "get 30" ? store.remove([walKey(30)]) : undefined)
+    const reading = chain()
+    assert.strictEqual(await reasonOf(reading.readFrom(checkpoint, apply)), "collected")
+    assert.strictEqual(reading.place.next, 30)
+    store.before = () => undefined
+    const end = await placeAt(store, 39)
+    await store.remove([walKey(39)])
+    assert.strictEqual(await reading.readFrom(end, apply), 0)
+    assert.strictEqual(reading.place.next, 39)
+  })
+
+  it("bears a listing that is not of one moment", async () => {
+    const { chain, store } = await long(20)
+    const list = store.list.bind(store)
+    store.list = async function* (prefix, after) {
+      for await (const info of list(prefix, after)) if (info.key !== walKey(12)) yield info
+    }
+    const { apply } = reader()
+    assert.strictEqual(await chain().readFrom(chainStart, apply), 20)
   })
 })
