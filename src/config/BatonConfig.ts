@@ -1,3 +1,4 @@
+import type { BucketConfig } from "./BucketConfig.ts"
 import type { ConcurrentRequests } from "./Kind.ts"
 import { Context, type Redacted } from "effect"
 import type { Limits } from "./Limits.ts"
@@ -75,6 +76,8 @@ export interface BatonConfig {
   readonly cleanupIntervalMillis: number
   /** A journal segment that has reached this size is finished and another one begun. */
   readonly journalSegmentBytes: number
+  /** Set: instances share it, and the storage directory is a copy that each has for itself. */
+  readonly bucket: BucketConfig | undefined
   // handover
   /** `wal_sender_timeout` of our own replication session: bound after which a frozen holder loses the lock. */
   readonly walSenderTimeoutMillis: number | undefined

@@ -7,6 +7,7 @@ import { parseDatabaseUrl } from "./DatabaseUrl.ts"
 import { EnvironmentReader, type Environment } from "./EnvironmentReader.ts"
 import { limits, mapLimits } from "./Limits.ts"
 import { publicationPrefix, slotPrefix } from "./Kind.ts"
+import { readBucket } from "./ReadBucket.ts"
 import { nearestName } from "../shared/NearestName.ts"
 import type { Variable } from "./Variable.ts"
 import { variables } from "./Variables.ts"
@@ -134,6 +135,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     shapeDbCacheBytes: reader.read(v.shapeDbCacheSize),
     cleanupIntervalMillis: reader.read(v.cleanupInterval),
     journalSegmentBytes: reader.read(v.journalSegmentBytes),
+    bucket: readBucket(reader, access.secret),
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),
     logLevel: reader.read(v.logLevel),
     logFormat: reader.read(v.logFormat),
@@ -206,6 +208,12 @@ const checkTogether = (
   }
   if (settings.shapeDbStorageDir === ":memory:" && !reader.read(v.shapeDbExclusiveMode)) {
     reader.problem(`${v.shapeDbStorageDir.name}=":memory:" needs ${v.shapeDbExclusiveMode.name}=true`)
+  }
+  if (settings.bucket !== undefined && settings.storage === "memory") {
+    reader.problem(
+      `${v.bucket.name} and ${v.storage.name}=MEMORY exclude each other: what is in a bucket is there to stay. The storage ` +
+        `directory is only a copy then: for one in memory, set ${v.storageDir.name} to a directory such as /dev/shm/baton`
+    )
   }
   if (reader.read(v.randomSlotName) && !settings.temporarySlot) {
     reader.warn(`${v.randomSlotName.name} has no effect without ${v.temporarySlot.name}=true`)

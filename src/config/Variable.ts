@@ -5,6 +5,7 @@ export const groups = [
   "Service",
   "Limits",
   "Storage",
+  "Bucket",
   "Handover",
   "Telemetry",
   "Development"

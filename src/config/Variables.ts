@@ -1,3 +1,4 @@
+import { baseUrl, bucketUrl } from "./BucketKinds.ts"
 import { databaseUrl } from "./DatabaseUrl.ts"
 import {
   boolean,
@@ -12,6 +13,7 @@ import {
   size,
   slotPrefix,
   streamId,
+  text,
   time
 } from "./Kind.ts"
 import { defaulted, optional } from "./Variable.ts"
@@ -28,6 +30,11 @@ const logLevels = new Map([
   ["notice", "info"],
   ["info", "info"],
   ["debug", "debug"]
+] as const)
+
+const roles = new Map([
+  ["instance", "instance"],
+  ["replica", "replica"]
 ] as const)
 
 const storages = new Map([
@@ -259,7 +266,8 @@ export const variables = {
   storageDir: defaulted("ELECTRIC_STORAGE_DIR", "./persistent", {
     group: "Storage",
     kind: path,
-    about: "Where shapes are kept. Instances that take over from each other share it."
+    about:
+      "Where shapes are kept. Instances that take over from each other share it, or a bucket; with a bucket it is a copy."
   }),
   storage: defaulted("ELECTRIC_STORAGE", "FAST_FILE", {
     group: "Storage",
@@ -295,6 +303,99 @@ export const variables = {
     kind: size,
     about:
       "Size at which a journal file is finished; a few finished ones stay before they are moved to the shapes' own files."
+  }),
+
+  // Bucket
+  bucket: optional("BATON_BUCKET", {
+    group: "Bucket",
+    kind: bucketUrl,
+    about:
+      "Where instances that share no disk keep what they share: see [bucket.md](bucket.md). `file://` is a directory in its " +
+      "place, for tests. Unset: the storage directory is all there is."
+  }),
+  bucketEndpoint: optional("BATON_BUCKET_ENDPOINT", {
+    group: "Bucket",
+    kind: baseUrl,
+    about: "Address of the store's S3 API. Unset: AWS, in the region."
+  }),
+  bucketRegion: optional("BATON_BUCKET_REGION", {
+    group: "Bucket",
+    kind: matching("the name of a region, such as eu-central-1 or auto", /^[A-Za-z0-9_-]+$/),
+    about: "Region of the bucket. Unset: `AWS_REGION`, else `us-east-1`."
+  }),
+  bucketPathStyle: optional("BATON_BUCKET_PATH_STYLE", {
+    group: "Bucket",
+    kind: nonEmptyBoolean,
+    about:
+      "The bucket's name stands in the path of a request and not before the host. Unset: true with an endpoint, and for names " +
+      "that are no part of a host name."
+  }),
+  bucketFlush: defaulted("BATON_BUCKET_FLUSH", "250ms", {
+    group: "Bucket",
+    kind: time(),
+    about:
+      "Changes are written to the bucket at most once in so long, unless somebody waits for them. Longer costs less; a successor " +
+      "on another machine has to be sent more again by Postgres."
+  }),
+  bucketPatience: optional("BATON_BUCKET_PATIENCE", {
+    group: "Bucket",
+    kind: time(),
+    about:
+      "The active instance hands over to another one that waits when the bucket has taken nothing from it for so long. Unset: never."
+  }),
+  bucketCache: defaulted("BATON_BUCKET_CACHE", "10 GB", {
+    group: "Bucket",
+    kind: size,
+    about:
+      "Files of shapes that are kept in the storage directory; the least recently used ones are fetched again when asked for."
+  }),
+  role: defaulted("BATON_ROLE", "instance", {
+    group: "Bucket",
+    kind: oneOf(roles),
+    about: "`replica`: an instance that never becomes active, and serves the shapes that there are."
+  }),
+  replicaForward: defaulted("BATON_REPLICA_FORWARD", "true", {
+    group: "Bucket",
+    kind: nonEmptyBoolean,
+    about:
+      "A replica hands requests for new shapes on to the active instance; otherwise it answers them with 503."
+  }),
+  advertiseUrl: optional("BATON_ADVERTISE_URL", {
+    group: "Bucket",
+    kind: baseUrl,
+    about:
+      "Address at which other instances reach the HTTP API of this one. Unset: made of the first address of this machine that " +
+      "others may reach, and `ELECTRIC_PORT`."
+  }),
+  tailSecret: optional("BATON_TAIL_SECRET", {
+    group: "Bucket",
+    kind: nonEmptyText("at least one character"),
+    secret: true,
+    about:
+      "What instances show each other to be sent all changes as they are written; the same for all of them. Unset: `ELECTRIC_SECRET`."
+  }),
+  awsAccessKeyId: optional("AWS_ACCESS_KEY_ID", {
+    group: "Bucket",
+    kind: text,
+    secret: true,
+    about: "Key for the bucket. Unset: what the machine's role gives, as [bucket.md](bucket.md) describes."
+  }),
+  awsSecretAccessKey: optional("AWS_SECRET_ACCESS_KEY", {
+    group: "Bucket",
+    kind: text,
+    secret: true,
+    about: "The secret that belongs to it."
+  }),
+  awsSessionToken: optional("AWS_SESSION_TOKEN", {
+    group: "Bucket",
+    kind: text,
+    secret: true,
+    about: "Belongs to keys that are valid for some time only."
+  }),
+  awsRegion: optional("AWS_REGION", {
+    group: "Bucket",
+    kind: text,
+    about: "Region of the bucket, unless `BATON_BUCKET_REGION` says it."
   }),
 
   // Handover
