@@ -72,6 +72,8 @@ export interface BatonConfig {
   readonly storageDir: string
   readonly storage: "file" | "memory"
   readonly shapeDbStorageDir: string | undefined
+  /** The directory below that of storage which the main process has taken for itself. Its workers are told; nobody sets it. */
+  readonly storageMirror?: string
   readonly shapeDbCacheBytes: number
   readonly cleanupIntervalMillis: number
   /** A journal segment that has reached this size is finished and another one begun. */

@@ -1,5 +1,4 @@
 import { Redacted } from "effect"
-import { dirname } from "node:path"
 import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
 import type { BucketConfig, BucketKeys, DirectoryPlace, S3Place } from "../config/BucketConfig.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
@@ -74,8 +73,9 @@ export const plainConfig = (config: BatonConfig, port: number, paths: StoragePat
   secret: opened(config.secret),
   bucket: config.bucket && openedBucket(config.bucket),
   port,
+  ...(paths.mirror === undefined ? {} : { storageMirror: paths.mirror }),
   ...(config.storage === "memory"
-    ? { storage: "file", storageDir: dirname(dirname(paths.root)), shapeDbStorageDir: undefined }
+    ? { storage: "file", storageDir: paths.storageDir, shapeDbStorageDir: undefined }
     : {})
 })
 

@@ -85,6 +85,17 @@ describe("the configuration of a worker", () => {
     assert.isUndefined(received.shapeDbStorageDir)
   })
 
+  it("names the directory that the main process has taken for itself, beside a bucket", () => {
+    const paths = storagePaths("/data", "default", undefined, undefined, "mirror-3")
+    const received = configOfPlain(plainConfig(configOf({ ELECTRIC_STORAGE_DIR: "/data" }), 1, paths))
+    const { replicationStreamId, storageDir, storageMirror } = received
+    assert.strictEqual(paths.root, "/data/default/mirror-3/v2")
+    assert.deepStrictEqual(
+      storagePaths(storageDir, replicationStreamId, undefined, undefined, storageMirror),
+      paths
+    )
+  })
+
   it("leaves the main process at least half of the connections for snapshots, and exceeds nothing", () => {
     assert.deepStrictEqual(shareSnapshotPool(20, 0), { main: 16, worker: 0 })
     for (const total of [4, 8, 20, 100])

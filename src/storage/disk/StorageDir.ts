@@ -20,8 +20,15 @@ export const formatVersion = 2
  * - `meta-<epoch>.sqlite`: the checkpoint, see `CheckpointFile.ts` (may be placed elsewhere)
  * - `names-<epoch>`: the handles in the checkpoint, see `ShapeNames.ts`
  * - `tables.json.gz`, `types.json.gz`, `published.json.gz`: what the catalogue said, see `SchemaFiles.ts`
+ *
+ * Where a bucket is what counts, each process has a copy of its own below the same directory, which is its mirror:
+ * `<storage dir>/<stream id>/mirror-<k>/v<format version>/`, see `MirrorDirectory.ts`.
  */
 export interface StoragePaths {
+  /** The directory that an operator has named, below which all of it is. */
+  readonly storageDir: string
+  /** The name of the mirror; absent where the directory is not a copy. */
+  readonly mirror?: string
   readonly root: string
   readonly epochs: string
   readonly journal: string
@@ -36,16 +43,20 @@ export const storagePaths = (
   storageDir: string,
   streamId: string,
   metaDir?: string,
-  disk: Disk = new RealDisk()
+  disk: Disk = new RealDisk(),
+  mirror?: string
 ): StoragePaths => {
-  const root = join(storageDir, streamId, `v${formatVersion}`)
+  const below = join(streamId, mirror ?? "", `v${formatVersion}`)
+  const root = join(storageDir, below)
   return {
+    storageDir,
+    ...(mirror === undefined ? {} : { mirror }),
     root,
     epochs: join(root, "epochs"),
     journal: join(root, "journal"),
     indexes: join(root, "indexes"),
     shapes: join(root, "shapes"),
-    meta: metaDir === undefined ? root : join(metaDir, streamId, `v${formatVersion}`),
+    meta: metaDir === undefined ? root : join(metaDir, below),
     disk
   }
 }
@@ -79,13 +90,17 @@ export const snapshotChunkFile = (paths: StoragePaths, handle: string, index: nu
 export const logChunkFile = (paths: StoragePaths, handle: string, index: number): string =>
   join(paths.shapes, handle, `l${index}`)
 
+/** Creates what is missing of the layout. Nothing of it is durable yet. */
+export const makeLayout = async ({ disk, epochs, journal, meta, shapes }: StoragePaths): Promise<void> => {
+  for (const path of [epochs, journal, shapes, meta]) await makeDirectories(disk, path)
+}
+
 /**
  * Creates what is missing of the layout, and makes it durable up to the storage directory itself. Only for the holder of
  * the lock.
  */
 export const createLayout = async ({ disk, ...paths }: StoragePaths): Promise<void> => {
-  for (const path of [paths.epochs, paths.journal, paths.shapes, paths.meta])
-    await makeDirectories(disk, path)
+  await makeLayout({ disk, ...paths })
   const parents = [paths.root, paths.meta].flatMap((path) => [path, dirname(path), dirname(dirname(path))])
   for (const path of new Set(parents)) await disk.syncDirectory(path)
 }
