@@ -11,7 +11,13 @@ import type { StoragePaths } from "./disk/StorageDir.ts"
  */
 export type SchemaFile = "tables" | "types" | "published"
 
-const pathOf = (paths: StoragePaths, file: SchemaFile): string => join(paths.root, `${file}.json.gz`)
+const nameOf = (file: SchemaFile): string => `${file}.json.gz`
+const pathOf = (paths: StoragePaths, file: SchemaFile): string => join(paths.root, nameOf(file))
+
+/** Their names in the storage directory. */
+export const schemaFileNames: ReadonlySet<string> = new Set(
+  (["tables", "types", "published"] satisfies ReadonlyArray<SchemaFile>).map(nameOf)
+)
 
 /**
  * Keeps what the catalogue said beside the shapes, for instances that start while the database is down, and to compare with
