@@ -105,7 +105,8 @@ export class LocalJournal {
     }
   }
 
-  private async applyOpening({ url: _, ...record }: Opening): Promise<void> {
+  private async applyOpening(opening: Opening): Promise<void> {
+    const { url: _, ...record } = opening
     // It comes again.
     if (record.epoch <= this.reached.epoch) return
     const { previous } = record
