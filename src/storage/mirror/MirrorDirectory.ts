@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite"
 import { dirname, join } from "node:path"
 import { Effect, type Scope } from "effect"
 import type { Disk } from "../disk/Disk.ts"
-import { DiskFault, diskFault, fromDisk } from "../disk/DiskFault.ts"
+import { DiskFault, diskFault, fromDisk, type StorageFault } from "../disk/DiskFault.ts"
 import { makeDirectories } from "../disk/Files.ts"
 import { makeLayout, storagePaths, type StoragePaths } from "../disk/StorageDir.ts"
 
@@ -28,7 +28,7 @@ const sqliteBusy = 5
  */
 export const takeMirrorDirectory = (
   place: MirrorPlace
-): Effect.Effect<StoragePaths, DiskFault, Scope.Scope> =>
+): Effect.Effect<StoragePaths, StorageFault, Scope.Scope> =>
   Effect.gen(function* () {
     const { disk, storageDir } = place
     // Before the lock, so that it is removed after the lock was let go.
