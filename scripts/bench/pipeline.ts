@@ -9,9 +9,6 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { Effect, Result } from "effect"
-import pg from "pg"
-import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
@@ -22,8 +19,10 @@ import { StreamPump } from "../../src/replication/stream/StreamPump.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { compileWhere, loadParser, loadTypeCatalogue } from "../../src/where/index.ts"
+import { compileWhere } from "../../src/where/index.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
+import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
+import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -46,44 +45,15 @@ const columns = [
   ["created", "timestamptz", 1184],
   ["note", "text", 25]
 ] as const
-const table: TableInfo = {
-  oid: 16_400,
-  schema: "public",
-  name: "items",
-  kind: "table",
-  primaryKey: ["id"],
-  ancestorOids: [],
-  leafOids: [],
-  columns: columns.map(([name, typeName, typeOid], i) => ({
-    name,
-    attnum: i + 1,
-    typeOid,
-    typeName,
-    typeSchema: "pg_catalog",
-    typeModifier: -1,
-    dimensions: 0,
-    typeKind: "b",
-    element: undefined,
-    baseTypeOid: undefined,
-    collationOid: typeOid === 25 ? 100 : 0,
-    notNull: false,
-    generated: "no"
-  }))
-}
+const table = tableOf(
+  columns.map(([name, typeName, typeOid]) =>
+    column(name, { typeOid, typeName, collationOid: typeOid === 25 ? 100 : 0 })
+  ),
+  { oid: 16_400, name: "items", primaryKey: ["id"] }
+)
 
 const whereTenantIsOne = await (async () => {
-  const cluster = await startCluster({ settings: { fsync: "off" } })
-  const { host, port, user, password } = cluster
-  const client = new pg.Client({ host, port, user, password, database: "postgres" })
-  await client.connect()
-  const catalogue = await Effect.runPromise(
-    loadTypeCatalogue((sql) =>
-      Effect.promise(async () => (await client.query<Record<string, unknown>>(sql)).rows)
-    )
-  )
-  await client.end()
-  await cluster.destroy()
-  await Effect.runPromise(loadParser)
+  const catalogue = await typeCatalogue()
   const compiled = compileWhere({ sql: "tenant = 1", params: {}, table, catalogue })
   if (Result.isFailure(compiled)) throw new Error(compiled.failure.message)
   return compiled.success

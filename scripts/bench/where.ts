@@ -2,34 +2,20 @@
  * What filtering costs: `npx node scripts/bench/where.ts`. Prints one table. An embedded Postgres is started for its
  * catalogue only; nothing that is measured talks to it.
  */
-import { Effect, Result } from "effect"
-import pg from "pg"
-import { startCluster } from "../../src/dev/EmbeddedPostgres.ts"
-import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
+import { Result } from "effect"
+import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 import { tupleOf } from "../../testing/TupleOf.ts"
+import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
 import {
   clearMatchList,
   compileWhere,
   FilterIndex,
-  loadParser,
-  loadTypeCatalogue,
   makeMatchList,
   makeRunnable,
   type CompiledWhere
 } from "../../src/where/index.ts"
 
-const cluster = await startCluster({ settings: { fsync: "off" } })
-const { host, port, user, password } = cluster
-const client = new pg.Client({ host, port, user, password, database: "postgres" })
-await client.connect()
-const catalogue = await Effect.runPromise(
-  loadTypeCatalogue((sql) =>
-    Effect.promise(async () => (await client.query<Record<string, unknown>>(sql)).rows)
-  )
-)
-await client.end()
-await cluster.destroy()
-await Effect.runPromise(loadParser)
+const catalogue = await typeCatalogue()
 
 const columns = {
   id: "int4",
@@ -42,33 +28,13 @@ const columns = {
   price: "float8",
   meta: "jsonb"
 }
-const table: TableInfo = {
-  oid: 1,
-  schema: "public",
-  name: "items",
-  kind: "table",
-  primaryKey: ["id"],
-  ancestorOids: [],
-  leafOids: [],
-  columns: Object.entries(columns).map(([name, typeName], i) => {
+const table = tableOf(
+  Object.entries(columns).map(([name, typeName]) => {
     const type = catalogue.typeNamed("pg_catalog", typeName)
-    return {
-      name,
-      attnum: i + 1,
-      typeOid: type?.oid ?? 0,
-      typeName,
-      typeSchema: "pg_catalog",
-      typeModifier: -1,
-      dimensions: 0,
-      typeKind: "b",
-      element: undefined,
-      baseTypeOid: undefined,
-      collationOid: type?.collation ?? 0,
-      notNull: false,
-      generated: "no"
-    }
-  })
-}
+    return column(name, { typeOid: type?.oid ?? 0, typeName, collationOid: type?.collation ?? 0 })
+  }),
+  { name: "items", primaryKey: ["id"] }
+)
 const relation = table.columns.map(({ name, typeOid }) => ({ name, typeOid }))
 const rows = Array.from({ length: 1000 }, (_, i) =>
   tupleOf([

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { selectColumns } from "../../src/postgres/catalogue/ColumnSelection.ts"
-import { column, table } from "./tables.ts"
+import { column, table } from "../../testing/postgres/TableInfos.ts"
 
 const items = table([column("id"), column("name"), column("qty")], { primaryKey: ["id"] })
 const pair = table([column("a"), column("b"), column("c")], { primaryKey: ["b", "a"] })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { TableCache } from "../../src/postgres/catalogue/TableCache.ts"
 import type { TableChange } from "../../src/postgres/catalogue/TableChange.ts"
-import { column, table } from "./tables.ts"
+import { column, table } from "../../testing/postgres/TableInfos.ts"
 
 const v1 = table([column("id")], { oid: 7, name: "t" })
 const v2 = table([column("id"), column("b")], { oid: 7, name: "t" })

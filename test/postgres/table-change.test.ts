@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { compareTables } from "../../src/postgres/catalogue/TableChange.ts"
 import type { ColumnInfo } from "../../src/postgres/catalogue/TableInfo.ts"
-import { column, table } from "./tables.ts"
+import { column, table } from "../../testing/postgres/TableInfos.ts"
 
 const id = column("id", { typeOid: 23, typeName: "int4" })
 const price = column("price", { typeOid: 1700, typeName: "numeric", typeModifier: 655366 })

@@ -5,7 +5,7 @@ import { AdminPool, makeAdminPool } from "../../src/postgres/connection/Pools.ts
 import { schemaHeader } from "../../src/postgres/catalogue/SchemaHeader.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { plainConfig, targetOf } from "./connection.ts"
-import { column, table } from "./tables.ts"
+import { column, table } from "../../testing/postgres/TableInfos.ts"
 
 /** Column type, a value, the text that Postgres writes for it under the display settings, the header's attributes. */
 const types: ReadonlyArray<readonly [string, string, string, object]> = [

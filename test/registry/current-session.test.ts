@@ -1,32 +1,17 @@
-import { rmSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { standardLimits } from "../../src/config/Limits.ts"
 import { CurrentSession } from "../../src/registry/CurrentSession.ts"
-import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
-import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { ShapeRegistry } from "../../src/registry/ShapeRegistry.ts"
 import { shapeRegistryLayer } from "../../src/registry/ShapeRegistryLive.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
-import { snapshotter } from "./no-rows.ts"
+import { definitionOf, recordingLogger, writingEngine } from "../storage/support.ts"
+import { withoutPostgres } from "./without-postgres.ts"
 
 describe("the session that shapes are made in", () => {
   it.live("is the registry's from when the stream begins until the lock is given back", () =>
     Effect.gen(function* () {
-      const directory = temporaryDirectory()
-      const engine = engineAt(directory)
-      yield* Effect.addFinalizer(() =>
-        Effect.promise(async () => {
-          await engine.close()
-          rmSync(directory, { recursive: true, force: true })
-        })
-      )
-      yield* Effect.promise(async () => {
-        await engine.load()
-        await engine.takeOver(() => Promise.resolve(true))
-      })
+      const engine = yield* Effect.promise(() => writingEngine())
       const storage = Layer.succeed(Storage, {
         engine,
         load: Effect.void,
@@ -49,18 +34,8 @@ describe("the session that shapes are made in", () => {
       const neverPublished = yield* Deferred.make<void>()
       const session = yield* Scope.provide(
         sessions.open({
-          engine,
-          snapshotter,
-          makeMatcher: makeClauseMatcher(standardLimits),
-          prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
-          decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
-          decisionMillis: 400,
-          limits: standardLimits,
-          maxShapes: undefined,
-          publish: ({ table }) => (table.name === "slow" ? Deferred.await(neverPublished) : Effect.void),
-          ancestors: () => Effect.succeed([]),
-          identityLost: () => {},
-          onDurable: () => {}
+          ...withoutPostgres(engine),
+          publish: ({ table }) => (table.name === "slow" ? Deferred.await(neverPublished) : Effect.void)
         }),
         turn
       )

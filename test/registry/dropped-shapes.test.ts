@@ -1,20 +1,22 @@
-import { rmSync } from "node:fs"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import { tupleOf } from "../../testing/TupleOf.ts"
-import { standardLimits } from "../../src/config/Limits.ts"
-import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
-import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
 import type { ShapeState } from "../../src/storage/state/ShapeState.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { snapshotter } from "./no-rows.ts"
-import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "../storage/support.ts"
+import { withoutPostgres } from "./without-postgres.ts"
+import {
+  definitionOf,
+  maintenanceOf,
+  openEngine,
+  recordingLogger,
+  temporaryDirectory,
+  writingEngine
+} from "../storage/support.ts"
 
 setFlagsFromString("--expose-gc")
 const collectGarbage = runInNewContext("gc") as () => void
@@ -44,41 +46,11 @@ describe("shapes that are dropped", () => {
   it.live("leave nothing behind in the memory of the instance that writes, or of one that follows", () =>
     Effect.gen(function* () {
       const directory = temporaryDirectory()
-      const engine = engineAt(directory)
-      const follower = engineAt(directory)
-      yield* Effect.addFinalizer(() =>
-        Effect.promise(async () => {
-          await follower.close()
-          await engine.close()
-          rmSync(directory, { recursive: true, force: true })
-        })
-      )
-      yield* Effect.promise(async () => {
-        await engine.load()
-        await engine.takeOver(() => Promise.resolve(true))
-        await follower.load()
-        follower.follow()
-      })
-      const session = yield* openSession({
-        engine,
-        snapshotter,
-        makeMatcher: makeClauseMatcher(standardLimits),
-        prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
-        decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
-        decisionMillis: 400,
-        limits: standardLimits,
-        maxShapes: undefined,
-        publish: () => Effect.void,
-        ancestors: () => Effect.succeed([]),
-        identityLost: () => {},
-        onDurable: () => {}
-      })
-      const maintenance = new Maintenance(engine, {
-        retainedSegments: 1,
-        retainedEntries: 1000,
-        meta: { synchronous: "OFF", cacheBytes: 1 << 20 },
-        removalDelayMillis: 0
-      })
+      const engine = yield* Effect.promise(() => writingEngine(directory))
+      const follower = yield* Effect.promise(() => openEngine(directory))
+      follower.follow()
+      const session = yield* openSession(withoutPostgres(engine))
+      const maintenance = maintenanceOf(engine, { retainedEntries: 1000 })
       const { sink } = session
       yield* sink.relation(relation) ?? Effect.void
       let lsn = 1000n

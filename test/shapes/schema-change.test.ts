@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { ColumnInfo, TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
+import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 import { makeDefinition, type ShapeRequest } from "../../src/shapes/MakeDefinition.ts"
 import {
   affectedAmong,
@@ -15,44 +16,16 @@ const text = 25
 const varchar = 1043
 const numeric = 1700
 
-const column = (
-  name: string,
-  attnum: number,
-  typeOid: number,
-  more: Partial<ColumnInfo> = {}
-): ColumnInfo => ({
-  name,
-  attnum,
-  typeOid,
-  typeName: "t",
-  typeSchema: "pg_catalog",
-  typeModifier: -1,
-  dimensions: 0,
-  typeKind: "b",
-  element: undefined,
-  baseTypeOid: undefined,
-  collationOid: 0,
-  notNull: false,
-  generated: "no",
-  ...more
-})
-
-const items: TableInfo = {
-  oid: 100,
-  schema: "public",
-  name: "items",
-  kind: "table",
-  columns: [
-    column("id", 1, int4, { notNull: true }),
-    column("title", 2, text, { notNull: true }),
-    column("note", 3, varchar, { typeModifier: 24 }),
-    column("price", 4, numeric, { typeModifier: ((10 << 16) | 2) + 4 }),
-    column("sum", 5, int4, { generated: "stored" })
+const items = tableOf(
+  [
+    column("id", { typeOid: int4, notNull: true }),
+    column("title", { notNull: true }),
+    column("note", { typeOid: varchar, typeModifier: 24 }),
+    column("price", { typeOid: numeric, typeModifier: ((10 << 16) | 2) + 4 }),
+    column("sum", { typeOid: int4, generated: "stored" })
   ],
-  primaryKey: ["id"],
-  ancestorOids: [],
-  leafOids: []
-}
+  { oid: 100, name: "items", primaryKey: ["id"] }
+)
 
 const where = { sql: "note = 'x'", expression: {} }
 
@@ -121,7 +94,7 @@ const changes: ReadonlyArray<readonly [string, TableInfo, Affected]> = [
   ["another table takes its name", { ...items, oid: 101 }, every],
   [
     "a column is added",
-    { ...items, columns: [...items.columns, column("more", 6, text)] },
+    { ...items, columns: [...items.columns, column("more", { attnum: 6 })] },
     [true, false, false, false]
   ],
   ["an unselected column is dropped", dropColumn("price"), [true, false, false, true]],
@@ -205,7 +178,7 @@ describe("a schema change affects a shape", () => {
     const keyless = { ...items, primaryKey: [], columns: items.columns.filter((c) => c.generated === "no") }
     const definition = shape(["id", "title", "note", "price"], {}, keyless)
     assert.deepStrictEqual(definition.keyColumns, ["id", "title", "note", "price"])
-    const wider = { ...keyless, columns: [...keyless.columns, column("more", 6, text)] }
+    const wider = { ...keyless, columns: [...keyless.columns, column("more", { attnum: 6 })] }
     assert.isFalse(isAffectedBy(definition, relationOf(keyless)))
     assert.isTrue(isAffectedBy(definition, relationOf(wider)))
     assert.isTrue(isAffectedBy(definition, wider))

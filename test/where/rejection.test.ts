@@ -4,6 +4,7 @@ import { compileOrderBy, compileWhere, loadParser } from "../../src/where/index.
 import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { oracleOver, type Oracle } from "./support/oracle.ts"
 import { shopTable } from "./support/shop.ts"
+import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 
 /** Clause and the message clients get. */
 const refused: ReadonlyArray<readonly [string, string]> = [
@@ -172,30 +173,10 @@ describe("what is refused", () => {
 })
 
 describe("ORDER BY lists", () => {
-  const table = {
-    oid: 1,
-    schema: "public",
-    name: "t",
-    kind: "table" as const,
-    columns: ["id", "Name", "user"].map((name, i) => ({
-      name,
-      attnum: i + 1,
-      typeOid: 23,
-      typeName: "int4",
-      typeSchema: "pg_catalog",
-      typeModifier: -1,
-      dimensions: 0,
-      typeKind: "b" as const,
-      element: undefined,
-      baseTypeOid: undefined,
-      collationOid: 0,
-      notNull: false,
-      generated: "no" as const
-    })),
-    primaryKey: ["id"],
-    ancestorOids: [],
-    leafOids: []
-  }
+  const table = tableOf(
+    ["id", "Name", "user"].map((name) => column(name, { typeOid: 23, typeName: "int4" })),
+    { primaryKey: ["id"] }
+  )
   beforeAll(() => Effect.runPromise(loadParser))
 
   it("are written anew", () => {

@@ -10,7 +10,8 @@ import { Conditions } from "../../../src/http/shape/Conditions.ts"
 import { ShapeApi, type ShapeApiOptions } from "../../../src/http/shape/ShapeApi.ts"
 import { Inspector } from "../../../src/postgres/catalogue/Inspector.ts"
 import { ownPgError } from "../../../src/postgres/errors/PgError.ts"
-import type { ColumnInfo, TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
+import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
+import * as TableInfos from "../../../testing/postgres/TableInfos.ts"
 import { ShapeRegistry } from "../../../src/registry/ShapeRegistry.ts"
 import {
   SubsetReader,
@@ -32,44 +33,23 @@ export const testConfig = (overrides: Partial<BatonConfig> = {}): BatonConfig =>
 
 export const secret = (text: string) => Redacted.make(text)
 
-const column = (name: string, attnum: number, typeName: string, typeOid: number): ColumnInfo => ({
-  name,
-  attnum,
-  typeOid,
-  typeName,
-  typeSchema: "pg_catalog",
-  typeModifier: -1,
-  dimensions: 0,
-  typeKind: "b",
-  element: undefined,
-  baseTypeOid: undefined,
-  collationOid: 0,
-  notNull: name === "id",
-  generated: "no"
-})
-
 export const table = (
   name: string,
   columns: ReadonlyArray<string>,
   primaryKey: ReadonlyArray<string>,
   oid = 16_384
-): TableInfo => ({
-  oid,
-  schema: "public",
-  name,
-  kind: "table",
-  columns: columns.map((columnName, i) =>
-    columnName === "id"
-      ? column(columnName, i + 1, "int8", 20)
-      : {
-          ...column(columnName, i + 1, "text", 25),
-          generated: columnName.startsWith("gen") ? "stored" : "no"
-        }
-  ),
-  primaryKey,
-  ancestorOids: [],
-  leafOids: []
-})
+): TableInfo =>
+  TableInfos.table(
+    columns.map((columnName) =>
+      TableInfos.column(
+        columnName,
+        columnName === "id"
+          ? { typeName: "int8", typeOid: 20, notNull: true }
+          : { generated: columnName.startsWith("gen") ? "stored" : "no" }
+      )
+    ),
+    { oid, name, primaryKey }
+  )
 
 export interface HarnessOptions<R = never> extends ShapeApiOptions<R> {
   readonly config?: Partial<BatonConfig>

@@ -7,6 +7,7 @@ import { AdminPool } from "../../../src/postgres/connection/Pools.ts"
 import { Publication } from "../../../src/postgres/publication/Publication.ts"
 import type { SessionPool } from "../../../src/postgres/connection/SessionPool.ts"
 import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
+import { column, table as tableOf } from "../../../testing/postgres/TableInfos.ts"
 import { SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { Snapshotter } from "../../../src/registry/snapshot/Snapshotter.ts"
 import { SubsetReader, SubsetUnavailable } from "../../../src/registry/subset/SubsetReader.ts"
@@ -73,32 +74,12 @@ const snapshotMillis = 4
 
 const pgError = (kind: PgErrorKind) => ownPgError(kind, `made up: ${kind}`)
 
-export const tableInfo = (oid: number): TableInfo => ({
-  oid,
-  schema: "public",
-  name: `t${oid}`,
-  kind: "table",
-  columns: [
-    {
-      name: "id",
-      attnum: 1,
-      typeOid: 20,
-      typeName: "int8",
-      typeSchema: "pg_catalog",
-      typeModifier: -1,
-      dimensions: 0,
-      typeKind: "b",
-      element: undefined,
-      baseTypeOid: undefined,
-      collationOid: 0,
-      notNull: true,
-      generated: "no"
-    }
-  ],
-  primaryKey: ["id"],
-  ancestorOids: [],
-  leafOids: []
-})
+export const tableInfo = (oid: number): TableInfo =>
+  tableOf([column("id", { typeOid: 20, typeName: "int8", notNull: true })], {
+    oid,
+    name: `t${oid}`,
+    primaryKey: ["id"]
+  })
 
 /** What a look at the catalogue finds: tables and the publication are always as they were. */
 const looked = (sql: string, [oids]: ReadonlyArray<unknown>, hasPublication: boolean) => {

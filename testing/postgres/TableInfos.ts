@@ -1,6 +1,6 @@
 import type { ColumnInfo, TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 
-/** A column description with little said about it. */
+/** A column with little said about it. */
 export const column = (name: string, changes: Partial<ColumnInfo> = {}): ColumnInfo => ({
   name,
   attnum: 1,
@@ -18,6 +18,7 @@ export const column = (name: string, changes: Partial<ColumnInfo> = {}): ColumnI
   ...changes
 })
 
+/** A table of these columns, in this order. */
 export const table = (columns: ReadonlyArray<ColumnInfo>, changes: Partial<TableInfo> = {}): TableInfo => ({
   oid: 1,
   schema: "public",

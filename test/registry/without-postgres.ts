@@ -1,0 +1,33 @@
+import { Effect } from "effect"
+import { standardLimits } from "../../src/config/Limits.ts"
+import type { SessionOptions } from "../../src/registry/RegistrySession.ts"
+import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import type { SnapshotRequest } from "../../src/registry/snapshot/Snapshotter.ts"
+
+/** Snapshots without rows, of no transaction. */
+const snapshotter = {
+  run: <E>({ onSnapshot, sink }: SnapshotRequest<E>) =>
+    Effect.gen(function* () {
+      yield* onSnapshot({ xmin: 1n, xmax: 1n, xipList: [], walLsn: 0n, containedBefore: 0n })
+      yield* sink.write(Buffer.from(`{"headers":{"control":"snapshot-end"}}`))
+      yield* sink.end()
+    })
+}
+
+/** Of a session that needs no Postgres: all is published and nothing is left to decide. */
+export const withoutPostgres = (engine: StorageEngine): SessionOptions => ({
+  engine,
+  snapshotter,
+  makeMatcher: makeClauseMatcher(standardLimits),
+  prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
+  decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
+  decisionMillis: 400,
+  limits: standardLimits,
+  maxShapes: undefined,
+  publish: () => Effect.void,
+  ancestors: () => Effect.succeed([]),
+  identityLost: () => {},
+  onDurable: () => {}
+})
