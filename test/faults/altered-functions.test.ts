@@ -1,11 +1,6 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import * as path from "node:path"
-import { createDatabase } from "../../testing/postgres/Database.ts"
+import { assert, describe, it } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
-import { untilLooked } from "./support/faults.ts"
-import { startService } from "../../testing/services/Service.ts"
+import { databaseForTest, serviceForTest, storageForTest, untilLooked } from "./support/faults.ts"
 
 const ask = async (url: string, parameters: Readonly<Record<string, string>>) => {
   const response = await fetch(`${url}/v1/shape?${new URLSearchParams({ table: "t", ...parameters })}`)
@@ -50,18 +45,10 @@ const nothingForThem = `
   ALTER TYPE mood ADD VALUE 'calm'`
 
 const prepare = async () => {
-  const database = await createDatabase()
-  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-functions-"))
-  onTestFinished(async () => {
-    await database.drop()
-    rmSync(storageDir, { recursive: true, force: true })
-  })
+  const database = await databaseForTest()
+  const storageDir = storageForTest()
   await database.query(setUp)
-  const start = async () => {
-    const service = await startService({ database, storageDir })
-    onTestFinished(service.dispose)
-    return service
-  }
+  const start = () => serviceForTest({ database, storageDir })
   const service = await start()
   const handles = new Map<string, string>()
   for (const where of [...altered, ...steady]) {

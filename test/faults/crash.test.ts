@@ -1,19 +1,12 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import * as path from "node:path"
+import { assert, describe, it } from "vitest"
 import { crashRuns } from "../../testing/runs/CrashRuns.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
-import { createDatabase } from "../../testing/postgres/Database.ts"
+import { databaseForTest, storageForTest } from "./support/faults.ts"
 import { patient } from "../../testing/Load.ts"
 
 const runs = async (count: number, damages: boolean) => {
-  const database = await createDatabase()
-  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-crash-"))
-  onTestFinished(async () => {
-    await database.drop()
-    rmSync(storageDir, { recursive: true, force: true })
-  })
+  const database = await databaseForTest()
+  const storageDir = storageForTest()
   const seed = freshSeed()
   const said: Array<string> = []
   const report = await crashRuns({

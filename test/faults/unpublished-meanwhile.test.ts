@@ -1,11 +1,7 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import * as path from "node:path"
-import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
+import { assert, describe, it } from "vitest"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { untilLooked } from "./support/faults.ts"
-import { startService } from "../../testing/services/Service.ts"
+import { databaseForTest, serviceForTest, storageForTest, untilLooked } from "./support/faults.ts"
 
 interface Answer {
   readonly status: number
@@ -58,19 +54,11 @@ const expectKept = async (database: TestDatabase, url: string, kept: ReadonlyMap
 }
 
 const prepare = async () => {
-  const database = await createDatabase()
-  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-unpublished-"))
-  onTestFinished(async () => {
-    await database.drop()
-    rmSync(storageDir, { recursive: true, force: true })
-  })
+  const database = await databaseForTest()
+  const storageDir = storageForTest()
   for (const table of [...tables, "other"])
     await database.query(`CREATE TABLE ${table} (id int PRIMARY KEY); INSERT INTO ${table} VALUES (1)`)
-  const start = async (env: Readonly<Record<string, string>> = {}) => {
-    const service = await startService({ database, storageDir, env })
-    onTestFinished(service.dispose)
-    return service
-  }
+  const start = (env: Readonly<Record<string, string>> = {}) => serviceForTest({ database, storageDir, env })
   return { database, start, name: database.publicationName }
 }
 

@@ -1,11 +1,6 @@
-import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import * as path from "node:path"
-import { createDatabase } from "../../testing/postgres/Database.ts"
+import { assert, describe, it } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
-import { untilLooked } from "./support/faults.ts"
-import { startService } from "../../testing/services/Service.ts"
+import { databaseForTest, serviceForTest, storageForTest, untilLooked } from "./support/faults.ts"
 
 interface Answer {
   readonly status: number
@@ -53,18 +48,10 @@ const setUp = `
   CREATE TABLE steady (id int PRIMARY KEY, v mood); INSERT INTO steady VALUES (1, 'sad')`
 
 const prepare = async () => {
-  const database = await createDatabase()
-  const storageDir = mkdtempSync(path.join(tmpdir(), "baton-unseen-"))
-  onTestFinished(async () => {
-    await database.drop()
-    rmSync(storageDir, { recursive: true, force: true })
-  })
+  const database = await databaseForTest()
+  const storageDir = storageForTest()
   await database.query(setUp)
-  const start = async () => {
-    const service = await startService({ database, storageDir })
-    onTestFinished(service.dispose)
-    return service
-  }
+  const start = () => serviceForTest({ database, storageDir })
   const tables = Object.entries(changes)
   const first = await start()
   const before = new Map<string, Answer>()
