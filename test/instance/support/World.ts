@@ -48,6 +48,7 @@ export class World {
   private readonly scope = Scope.makeUnsafe()
   private nextNumber = 1
   acknowledgements = 0
+  private powerCuts = 0
 
   private constructor(time: VirtualTime, scope: Scope.Closeable, options: WorldOptions) {
     this.time = time
@@ -105,6 +106,7 @@ export class World {
   }
 
   async start(name: string): Promise<Member> {
+    const { powerCuts } = this
     const member = await Member.start({
       name,
       time: this.time,
@@ -114,6 +116,8 @@ export class World {
       onAcknowledge: (who, lsn) => this.acknowledged(who, lsn)
     })
     this.members.push(member)
+    // In the middle of its start.
+    if (this.powerCuts > powerCuts) member.kill()
     return member
   }
 
@@ -136,6 +140,7 @@ export class World {
 
   /** The machine of all instances loses its power: they are dead, and what was not durable is gone. */
   powerCut(leftovers: Leftovers): void {
+    this.powerCuts++
     for (const member of this.members) if (!member.isKilled) member.kill()
     this.disk.powerCut(leftovers)
   }
