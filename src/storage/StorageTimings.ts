@@ -33,6 +33,8 @@ export const loadRetryMillis = 100
 
 /** A checkpoint that changes, or is locked, is looked at again after so long. */
 export const checkpointPauseMillis = 50
+/** One that the disk refuses is tried again so often, after as many milliseconds and twice as many each time. */
+export const checkpointRetries = 5
 /** One that changes for so long while it is copied is read as it stands; one that is locked for so long was left so. */
 export const checkpointPatienceMillis = 10_000
 

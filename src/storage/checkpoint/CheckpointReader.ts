@@ -20,10 +20,9 @@ import { type StorageFault, fromDisk } from "../disk/DiskFault.ts"
 import { readShapeNames } from "./ShapeNames.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import { nowMillis } from "../../shared/Timers.ts"
+import { checkpointPatienceMillis, checkpointPauseMillis, checkpointRetries } from "../StorageTimings.ts"
 
-/** A checkpoint that is locked for so long has been left so by somebody who is gone. */
-const lockedMillis = 10_000
-const pauseMillis = 50
+/** Rows read before other work gets its turn. */
 const rowsPerTurn = 500
 
 /** SQLite result codes. Source: SQLite documentation, "Result and Error Codes". */
@@ -33,7 +32,6 @@ const sqliteReadonlyRollback = 776
 const sqliteShortRead = 522
 /** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN: not what damage looks like. */
 const passingResults: ReadonlySet<number> = new Set([7, 10, 14])
-const passingRetries = 5
 
 /**
  * Fills an empty store from the newest whole checkpoint and returns its head; `undefined` when there is none. A file
@@ -49,7 +47,11 @@ export const loadCheckpoint = (
 ): Effect.Effect<CheckpointHead | undefined, StorageFault> =>
   Effect.gen(function* () {
     for (const path of yield* fromDisk(() => checkpointFiles(paths))) {
-      const loaded = yield* readPatiently(contentOf(paths, path), passingRetries, pauseMillis).pipe(
+      const loaded = yield* readPatiently(
+        contentOf(paths, path),
+        checkpointRetries,
+        checkpointPauseMillis
+      ).pipe(
         Effect.mapError(failing("read", path)),
         Effect.catch((error) =>
           Effect.sync(() =>
@@ -142,7 +144,8 @@ const contentOf = (paths: StoragePaths, path: string): Effect.Effect<Content | u
       if (read._tag === "Success") return read.success
       const code = (read.failure as { readonly errcode?: number }).errcode ?? 0
       const isBusy = (code & 0xff) === sqliteBusy
-      if (isBusy && (yield* nowMillis) - began < lockedMillis) yield* Effect.sleep(pauseMillis)
+      if (isBusy && (yield* nowMillis) - began < checkpointPatienceMillis)
+        yield* Effect.sleep(checkpointPauseMillis)
       else if (isBusy || code === sqliteReadonlyRollback) return yield* inCopy
       else return yield* Effect.fail(read.failure)
     }
