@@ -95,7 +95,7 @@ export const limitsDocument = (): string => `# Limits
 
 <!-- Made by scripts/config-table.ts from src/config/Limits.ts: change it there. -->
 
-Whoever may send a request may ask for much. Each thing that can be asked for has a budget, so that no request, and no
+A client that may send a request may ask for much. Each thing that can be asked for has a budget, so that no request, and no
 condition of a shape, takes the service away from others. Whatever is above a budget is refused before anything is made
 for it, is done in a slower way that is bounded, or costs the shape that asked for it, never another one. The message
 says which limit it was, its value and its variable; what is dropped is in the log with the same words.

@@ -170,14 +170,14 @@ const readAccess = (reader: EnvironmentReader, ownDatabase: boolean, { guarded }
     )
   } else if (insecure && !guarded) {
     reader.warn(
-      `${insecureVariable.name}=true: whoever reaches the port of this service can read every table. ` +
+      `${insecureVariable.name}=true: every client that reaches the port of this service can read every table. ` +
         "Use it only for development, or when something in front of the service decides who may ask"
     )
   } else if (!insecure && !reader.isSet(secretVariable) && !reader.isBad(insecureVariable)) {
     if (ownDatabase || reader.isSet(insecureVariable)) {
       reader.problem(
         `${secretVariable.name} is not set: choose a secret that every request has to carry, or set ` +
-          `${insecureVariable.name}=true, with which whoever reaches the port can read every table`
+          `${insecureVariable.name}=true, with which every client that reaches the port can read every table`
       )
     } else {
       reader.warn(

@@ -169,7 +169,7 @@ export const variables = {
   insecure: defaulted("ELECTRIC_INSECURE", "false", {
     group: "Service",
     kind: boolean,
-    about: "Serve without a secret: whoever reaches the port reads every table."
+    about: "Serve without a secret: every client that reaches the port can read every table."
   }),
   port: defaulted("ELECTRIC_PORT", "3000", {
     group: "Service",

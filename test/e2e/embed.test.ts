@@ -150,7 +150,7 @@ describe("an embedded instance", () => {
 })
 
 describe("the log of an embedded instance", () => {
-  const insecure = /whoever reaches the port of this service can read every table/
+  const insecure = /every client that reaches the port of this service can read every table/
 
   it("goes to the program's own logger, with what belongs to a line, warnings of the configuration first", async () => {
     const database = await databaseForTest()

@@ -71,7 +71,7 @@ const lockTimedOut = (): PublicationError =>
   publicationError(
     "lockTimeout",
     "Snapshot timed out while waiting for a table lock",
-    "It heals when whoever holds a lock on the table is done: SELECT * FROM pg_stat_activity WHERE xact_start < now() - interval '5 s'"
+    "It heals when the transaction that holds a lock on the table ends: SELECT * FROM pg_stat_activity WHERE xact_start < now() - interval '5 s'"
   )
 
 export const tableChanged = (table: TableName): PublicationError =>

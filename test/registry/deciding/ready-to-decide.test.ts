@@ -29,7 +29,7 @@ describe("before Postgres is asked for the first time", () => {
     assert.deepStrictEqual(await prepared([undefined, "indexed", "evaluated"]), [])
   })
 
-  it("nothing fails when the database is gone: whoever asks finds out", async () => {
+  it("nothing fails when the database is gone: the next request finds out", async () => {
     assert.include(await prepared(["postgres"], false), "pool")
   })
 })
