@@ -267,7 +267,7 @@ const run = async (rowsEach: number, matches: boolean): Promise<string> => {
   await writer.durable()
   const used = process.cpuUsage(cpu)
   const millis = performance.now() - began
-  await router.handBack()
+  await Effect.runPromise(router.handBack)
   let found = 0
   for (const shape of engine.store.all()) found += shape.tail?.count ?? 0
   if (found !== (matches ? rows : 0)) throw new Error(`${found} entries instead of ${rows}.`)

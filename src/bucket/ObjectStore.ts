@@ -21,7 +21,7 @@ export interface ObjectStore {
   /** How messages call it, `s3://name/prefix` for one. */
   readonly name: string
   /**
-   * Creates an object that is not there yet. "exists": there is one, of whoever has created it. After a fault it may be there all
+   * Creates an object that is not there yet. "exists": there is one, of another creator. After a fault it may be there all
    * the same: asking again, with the same bytes, and comparing them with those that are there, tells.
    */
   create(key: string, content: ReadonlyArray<Uint8Array>): Promise<"created" | "exists">

@@ -53,6 +53,7 @@ export const devDatabase = (
       try: () => join(options),
       catch: (error) => new DevDatabaseError({ message: explain(error) })
     }),
+    // It never rejects, see `Joined`.
     (joined) => Effect.promise(() => joined.leave())
   ).pipe(
     Effect.tap(({ moved }) =>
@@ -73,6 +74,7 @@ interface Joined {
   readonly found: DevDatabase
   /** Where the database is, when that is not where it was asked for. */
   readonly moved: string | undefined
+  /** Never rejects: another process stops Postgres then. */
   readonly leave: () => Promise<void>
 }
 

@@ -2,13 +2,14 @@ import { Cause, Data, Exit, Option } from "effect"
 import type { HealthEvent } from "../health/HealthState.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import type { DutyDied } from "../shared/Duty.ts"
+import type { NotWriting } from "../storage/NotWriting.ts"
 import type { TurnEnd } from "./duties/StorageDuties.ts"
 
 /** Storage cannot be taken over now: what an operator has to mend. */
 export class StorageFailed extends Data.TaggedError("StorageFailed")<{ readonly message: string }> {}
 
 /** Why a turn could not go on: connection, lock or stream; storage; a duty that it cannot do without. */
-export type TurnFailure = PgError | StorageFailed | DutyDied
+export type TurnFailure = PgError | StorageFailed | NotWriting | DutyDied
 
 /** Why an instance cannot run, as `InstanceFailed` says. */
 export const failureReasons = ["storage", "database", "dutyDied", "mistake"] as const
@@ -71,6 +72,8 @@ export const afterTurn = (
         warning: `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again in ${facts.delayMillis} ms; shapes that exist are served, new ones cannot be made.`,
         isConnecting: false
       }
+    case "NotWriting":
+      return { _tag: "Pause", event: "lockLost", warning: `${failure.message}.`, isConnecting: true }
     default:
       return afterPgError(failure ?? ownPgError("unknown", stumbled(exit.cause)), facts.everActive, failure)
   }

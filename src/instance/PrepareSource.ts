@@ -4,6 +4,7 @@ import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
+import { durableIn, type NotWriting } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StreamSource } from "../storage/state/ShapeStore.ts"
 import type { Steps } from "../telemetry/Steps.ts"
@@ -66,7 +67,7 @@ export const prepareSource = (
   session: RegistrySession,
   ensured: EnsuredPublication,
   steps: Steps
-): Effect.Effect<void, PgError> =>
+): Effect.Effect<void, PgError | NotWriting> =>
   Effect.gen(function* () {
     const { store } = engine
     // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
@@ -90,10 +91,6 @@ export const prepareSource = (
     record.begin(session.shapes)
     if (plan.isNew) engine.writing?.write({ t: "source", ...source })
     session.sink.startAt(slot.confirmedFlushLsn)
-    if (plan.mustBeDurable) {
-      yield* Effect.promise(async () => {
-        await engine.writer?.durable()
-      })
-    }
+    if (plan.mustBeDurable) yield* durableIn(engine.writer)
     steps.done("position")
   })

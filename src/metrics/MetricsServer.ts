@@ -38,7 +38,7 @@ export class MetricsServer extends Context.Service<
       const { listenHost, prometheusPort } = yield* Config
       if (prometheusPort === undefined) return { port: undefined }
       const snapshot = yield* makeSnapshots
-      // Most instances have no such server, and never load what it is made of.
+      // Most instances have no such server, and never load what it is made of. A package that lacks a file is a defect.
       const { serveMetrics } = yield* Effect.promise(() => import("./ServeMetrics.ts"))
       const metrics = Effect.map(snapshot, (taken) => metricsText(metricValues(taken)))
       yield* serveMetrics({ port: prometheusPort, host: listenHost, metrics })

@@ -116,6 +116,7 @@ export const makeFreshLook = <A, E>(look: Effect.Effect<A, E>, spacingMillis = 0
   )
   return Effect.flatMap(Effect.context<never>(), (context) =>
     Effect.flatten(
+      // It never rejects: it gives an exit.
       Effect.promise(() => {
         run = Effect.runPromiseWith(context)
         return shared.ask()

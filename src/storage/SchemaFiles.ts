@@ -38,20 +38,18 @@ export const schemaFileReader = (paths: StoragePaths, file: SchemaFile): Effect.
   const path = pathOf(paths, file)
   let readAt: string | undefined
   let content: unknown
-  return Effect.promise(async () => {
-    try {
-      const found = await paths.disk.stat(path)
-      if (found === undefined) return undefined
-      const version = `${found.ino} ${found.mtimeMs} ${found.size}`
-      if (version === readAt) return content
-      // The checksum of the compressed form tells damage apart.
-      content = JSON.parse(
-        (await promisify(gunzip)((await readWhole(paths.disk, path)) ?? "")).toString("utf8")
-      )
-      readAt = version
-      return content
-    } catch {
-      return undefined
-    }
+  const read = Effect.tryPromise(async (): Promise<unknown> => {
+    const found = await paths.disk.stat(path)
+    if (found === undefined) return undefined
+    const version = `${found.ino} ${found.mtimeMs} ${found.size}`
+    if (version === readAt) return content
+    // The checksum of the compressed form tells damage apart.
+    content = JSON.parse(
+      (await promisify(gunzip)((await readWhole(paths.disk, path)) ?? "")).toString("utf8")
+    )
+    readAt = version
+    return content
   })
+  // Not read is as good as not there: nothing depends on it.
+  return Effect.orElseSucceed(read, () => undefined)
 }

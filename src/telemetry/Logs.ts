@@ -59,6 +59,7 @@ export const layer = (options: LogOptions): Layer.Layer<never> => {
       return made
     }),
     (made) =>
+      // It never rejects: lines that cannot be written are dropped.
       Effect.promise(() => made.flush(flushMillis)).pipe(
         Effect.andThen(Effect.sync(() => process.off("exit", made.flushSync)))
       )

@@ -2,6 +2,7 @@ import { Cause, Effect } from "effect"
 import type { AdminPool } from "../postgres/connection/Pools.ts"
 import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { durableIn } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Answers, Question } from "./WorkerProtocol.ts"
 import { durableMillis } from "./WorkerTimings.ts"
@@ -35,9 +36,11 @@ const drop = (services: MainServices, handle: string, reason: string): Effect.Ef
     Effect.catchTag("NotActive", (error) => Effect.succeed(notActive(error)))
   )
 
+/** So that the worker can read what was written before it asked. What does not become durable it cannot be shown at all. */
 const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
-  Effect.promise(async () => engine.writer?.durable()).pipe(
+  Effect.suspend(() => durableIn(engine.writer)).pipe(
     Effect.timeoutOption(durableMillis),
+    Effect.ignore,
     Effect.as<Answer>({ _tag: "Settled" })
   )
 

@@ -159,6 +159,7 @@ const runOnce = (workers: WorkerSet, number: number, receive: Receive) =>
         Effect.sync(() => workers.retire(link))
       )
   ).pipe(
+    // Neither rejects.
     Effect.flatMap((link) => Effect.promise(() => Promise.race([link.ended, link.isOther]))),
     Effect.scoped
   )

@@ -86,7 +86,7 @@ export class WorkerLink {
     }).pipe(Effect.timeoutOption(reportMillis), Effect.ensuring(Effect.sync(() => this.reports.delete(id))))
   })
 
-  /** Completes when the process is gone. */
+  /** Completes when the process is gone; the promise of that never rejects. */
   readonly stop: Effect.Effect<void> = Effect.suspend(() => {
     this.send({ _tag: "Stop" })
     return Effect.promise(() => this.ended).pipe(

@@ -2,6 +2,7 @@ import { Exit } from "effect"
 import { assert, describe, it } from "vitest"
 import { type PgErrorKind, ownPgError } from "../../src/postgres/errors/PgError.ts"
 import { DutyDied } from "../../src/shared/Duty.ts"
+import { NotWriting } from "../../src/storage/NotWriting.ts"
 import { type AfterTurn, afterTurn, StorageFailed, type TurnFailure } from "../../src/instance/AfterTurn.ts"
 import type { TurnEnd } from "../../src/instance/duties/StorageDuties.ts"
 import { planSource, type SourcePlan } from "../../src/instance/PrepareSource.ts"
@@ -52,6 +53,12 @@ describe("what follows from the end of a turn", () => {
       { _tag: "Pause", event: "storageFailed", isConnecting: false }
     ],
     [
+      "storage that is not this instance's to write any more",
+      failed(new NotWriting()),
+      {},
+      { _tag: "Pause", event: "lockLost", isConnecting: true }
+    ],
+    [
       "a lost connection",
       failed(pgError("connection_closed")),
       {},
@@ -97,6 +104,7 @@ describe("what follows from the end of a turn", () => {
       warning(failed(new StorageFailed({ message: "no room" }))) ?? "",
       /^Storage cannot be taken over: no room\. The lock is given back, and this is tried again in 50 ms/
     )
+    assert.match(warning(failed(new NotWriting())) ?? "", /^This instance does not write storage any more: /)
   })
 })
 

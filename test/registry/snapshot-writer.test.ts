@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { vi } from "vitest"
 import { SnapshotWriter } from "../../src/registry/snapshot/SnapshotWriter.ts"
+import { diskFault } from "../../src/storage/disk/DiskFault.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { definitionOf, engineAt, temporaryDirectory, writingEngine } from "../storage/support.ts"
 
@@ -46,5 +48,26 @@ describe("a snapshot that is stored", () => {
     await restarted.load()
     assert.isTrue(restarted.store.byHandle(shape.handle)?.snapshotComplete)
     await restarted.close()
+  })
+
+  it("is given up without an error when its file cannot even be closed", async () => {
+    const { engine, shape } = await open()
+    const { disk } = engine.paths
+    const closed: Array<string> = []
+    vi.spyOn(disk, "openToWrite").mockImplementation(async (path) => {
+      const file = await disk.create(path)
+      const close = file.close.bind(file)
+      file.close = async () => {
+        closed.push(path)
+        await close()
+        throw diskFault("close", path, { code: "EIO" })
+      }
+      return file
+    })
+    const output = new SnapshotWriter(engine, shape, () => {})
+    await Effect.runPromise(output.sink.write(Buffer.alloc(40_000, "x")))
+    await Effect.runPromise(output.close)
+    assert.strictEqual(closed.length, 1)
+    assert.isUndefined(shape.running)
   })
 })

@@ -29,7 +29,7 @@ export const handoverKinds = [
   "blackHole",
   "restartPostgres",
   "killAll",
-  /** Whoever is older is replaced, and storage is finalised: from then on all that are started are of this state. */
+  /** Every older instance is replaced, and storage is finalised: from then on all that are started are of this state. */
   "finalise"
 ] as const
 export type HandoverKind = (typeof handoverKinds)[number]

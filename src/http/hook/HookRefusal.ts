@@ -64,21 +64,22 @@ const carriesResponse = (error: object): error is { readonly getResponse: () => 
  * speak the Fetch API. `undefined` for all other errors.
  */
 export const hookRefusal = (error: unknown): Effect.Effect<Refusal | undefined> =>
+  // It never rejects: whatever is thrown by what the hook has thrown is caught.
   Effect.promise(async () => {
     if (typeof error !== "object" || error === null) return undefined
-    if (isRefused(error)) {
-      const { body, headers, status } = error
-      return typeof body === "string"
-        ? refusalOf("Refused", status, body, Object.entries(headers ?? {}))
-        : unusable("the body of Refused must be a text")
-    }
     try {
+      if (isRefused(error)) {
+        const { body, headers, status } = error
+        return typeof body === "string"
+          ? refusalOf("Refused", status, body, Object.entries(headers ?? {}))
+          : unusable("the body of Refused must be a text")
+      }
       const response = carriesResponse(error) ? error.getResponse() : error
       if (!isResponse(response)) return undefined
       const { headers, status } = response
       if (!isRefusalStatus(status)) return badStatus("The Response that it threw", status)
       return refusalOf("The Response that it threw", status, await response.text(), headers)
     } catch (problem) {
-      return unusable(`the Response that it threw cannot be read: ${String(problem)}`)
+      return unusable(`what it threw cannot be read: ${String(problem)}`)
     }
   })

@@ -7,6 +7,7 @@ import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { Publication } from "../../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../../registry/RegistrySession.ts"
 import { duty, type RunErrand, startDuty } from "../../shared/Duty.ts"
+import { settledIn } from "../../storage/NotWriting.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { Catalogue } from "../../where/index.ts"
 import type { CatalogueAhead } from "./CatalogueAhead.ts"
@@ -45,7 +46,8 @@ export const sessionDuties = (
       for (const change of ahead.takeChanges()) news.changed(change)
       publication.trust(news.tables())
       yield* Effect.catch(news.checkTables, (error) => Effect.logWarning(error.message))
-      const durable = Effect.promise(async () => engine.writer?.durable())
+      // Only then is it written down as seen: the next holder would not look for it again.
+      const settled = settledIn(engine)
       const watch = watchTables({
         everyMillis: tableWatchMillis,
         admin,
@@ -56,8 +58,8 @@ export const sessionDuties = (
         tables: news.tables,
         types: news.types,
         usedObjects: () => session.shapes.usedObjects(),
-        alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), durable),
-        found: (what) => Effect.andThen(news.found(what), durable)
+        alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), settled),
+        found: (what) => Effect.andThen(news.found(what), settled)
       })
       yield* startDuty(duties.tableWatch, watch)
       if (config.storage !== "memory") {

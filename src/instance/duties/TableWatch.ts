@@ -10,6 +10,8 @@ import { lookAtObjects } from "../../postgres/ObjectLook.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { Timers } from "../../shared/Timers.ts"
+import type { StorageFault } from "../../storage/disk/DiskFault.ts"
+import type { NotWriting } from "../../storage/NotWriting.ts"
 import type { CatalogueRecord } from "./CatalogueRecord.ts"
 
 /**
@@ -41,10 +43,10 @@ export const watchTables = (options: {
   readonly types: () => ReadonlyMap<number, ReadonlyArray<number>>
   /** What conditions use besides; see `WhereClause.uses`. */
   readonly usedObjects: () => ReadonlyArray<string>
-  /** Told which of these are not what they were. */
-  readonly alteredObjects: (keys: ReadonlyArray<string>) => Effect.Effect<unknown>
+  /** Told which of these are not what they were. As `found`. */
+  readonly alteredObjects: (keys: ReadonlyArray<string>) => Effect.Effect<unknown, NotWriting | StorageFault>
   /** Told what a look has found, if it found anything. Succeeds when that is taken care of: it is told again otherwise. */
-  readonly found: (news: CatalogueNews) => Effect.Effect<unknown, PgError>
+  readonly found: (news: CatalogueNews) => Effect.Effect<unknown, PgError | NotWriting | StorageFault>
 }): Effect.Effect<never> =>
   Effect.gen(function* () {
     let before: { readonly at: LookedAt; readonly look: CatalogueLook } | undefined

@@ -3,8 +3,10 @@ import type { Lsn } from "../../shared/Lsn.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ChangeSink } from "../../replication/ChangeSink.ts"
+import type { StorageFault } from "../../storage/disk/DiskFault.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { type NotWriting, writtenIn } from "../../storage/NotWriting.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../../where/index.ts"
 import { DecisionBudget } from "./DecisionBudget.ts"
@@ -80,10 +82,10 @@ export class RowRouter implements ChangeSink {
   }
 
   /** The stream has ended: completes when all that came of it is durable, and acknowledgeable if it counts. */
-  handBack(): Promise<void> {
+  readonly handBack: Effect.Effect<void, NotWriting | StorageFault> = Effect.suspend(() => {
     this.position.record()
-    return this.position.settle()
-  }
+    return this.position.settle
+  })
 
   /** Where the transaction commits that has begun and not ended. */
   get openTransaction(): Lsn | undefined {
@@ -170,7 +172,8 @@ export class RowRouter implements ChangeSink {
     if (!this.inTransaction) this.position.recordSoon()
     this.writer.flush()
     if (this.writer.unwrittenBytes < backlogBytes) return undefined
-    return Effect.promise(() => this.writer.written().then(() => undefined))
+    // Without a writer there is no room for more until the turn ends, and the stream with it: the look for later epochs sees to that.
+    return Effect.catch(writtenIn(this.writer), () => Effect.never)
   }
 
   // Tables

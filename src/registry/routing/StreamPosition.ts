@@ -1,5 +1,8 @@
+import { Effect } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
+import { type StorageFault, fromDisk } from "../../storage/disk/DiskFault.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import { durableIn, type NotWriting } from "../../storage/NotWriting.ts"
 import { recentXidsCapacity } from "../../storage/state/RecentXids.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { Acknowledgement } from "./Acknowledgement.ts"
@@ -32,7 +35,10 @@ export class StreamPosition {
   constructor(options: StreamPositionOptions) {
     this.options = options
     this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
-    this.unsubscribe = options.engine.listeners.durable.subscribe(() => void this.confirm())
+    this.unsubscribe = options.engine.listeners.durable.subscribe(() => {
+      // Storage cannot be read now: the next record that becomes durable is another occasion.
+      this.confirm().catch(() => {})
+    })
   }
 
   close(): void {
@@ -98,21 +104,23 @@ export class StreamPosition {
     writer.flush()
   }
 
-  /** Completes when everything recorded so far is durable, and acknowledgeable if it counts. */
-  async settle(): Promise<void> {
-    await this.options.writer.durable()
-    await this.confirm()
-  }
+  /**
+   * Completes when everything recorded so far is durable, and acknowledgeable if it counts. Fails with the disk when it cannot
+   * be seen whether it does: then nothing more is acknowledged.
+   */
+  readonly settle: Effect.Effect<void, NotWriting | StorageFault> = Effect.suspend(() =>
+    Effect.andThen(
+      durableIn(this.options.writer),
+      fromDisk(() => this.confirm())
+    )
+  )
 
   /**
    * Lets what is durable be acknowledged, provided that nobody has claimed a later epoch: then it is certain that the
    * successor reads it. Postgres forgets what it is told is safe, so a writer that was fenced off tells it nothing more.
    */
   private confirm(): Promise<void> {
-    this.confirming ??= this.confirmDurable()
-      // Storage cannot be read now: the next record that becomes durable is another occasion.
-      .catch(() => {})
-      .finally(() => (this.confirming = undefined))
+    this.confirming ??= this.confirmDurable().finally(() => (this.confirming = undefined))
     return this.confirming
   }
 

@@ -4,6 +4,7 @@ import { recordKind } from "../../storage/records/Records.ts"
 import { RunningSnapshot } from "../../storage/state/RunningSnapshot.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { DiskFile } from "../../storage/disk/Disk.ts"
+import { fromDisk } from "../../storage/disk/DiskFault.ts"
 import { makeDirectories, writeFully } from "../../storage/disk/Files.ts"
 import { shapeDir, snapshotChunkFile } from "../../storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
@@ -74,12 +75,13 @@ export class SnapshotWriter {
   }
 
   /** Gives up what is not finished: readers of the shape wait for no more rows. Nothing after `end`. */
-  readonly close: Effect.Effect<void> = Effect.promise(async () => {
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.finish()
     this.shape.running = undefined
     const { file } = this.chunk
     this.chunk.file = undefined
-    await file?.close()
+    // A file that was given up goes with its shape, whatever the disk says of it.
+    return file === undefined ? Effect.void : Effect.ignore(fromDisk(() => file.close()))
   })
 
   private finish(): void {

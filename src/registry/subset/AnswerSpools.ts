@@ -190,6 +190,7 @@ export class AnswerSpool {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.release()
     const { file } = this
+    // It never rejects, see `SpoolFile`.
     return file === undefined ? Effect.void : Effect.promise(() => file.close())
   })
 

@@ -10,7 +10,10 @@ export interface SpoolFile {
   readonly append: (bytes: Buffer) => Promise<void>
   /** Fills `buffer` from a position, as far as the file goes; how much that was. */
   readonly read: (buffer: Buffer, from: number) => Promise<number>
-  /** After calls that are under way. Twice does no harm. */
+  /**
+   * After calls that are under way. Twice does no harm. Never rejects: nobody can read the file any more, so what the disk says of
+   * it is nobody's concern.
+   */
   readonly close: () => Promise<void>
 }
 
@@ -51,6 +54,6 @@ const spoolFile = (handle: FileHandle): SpoolFile => {
       if (bytesRead === 0) throw new Error("a temporary file became shorter")
       return bytesRead
     },
-    close: () => handle.close()
+    close: () => handle.close().catch(() => {})
   }
 }

@@ -24,7 +24,7 @@ interface Moment {
 export type ApplyObject = (object: ChainObject) => Promise<void>
 
 /**
- * One reader or writer of the chain. Objects are numbered, each is created once, and every number is tried by whoever wants to
+ * One reader or writer of the chain. Objects are numbered, each is created once, and every number is tried by each writer that wants to
  * write next: who is told "created" has its object at that number for ever, before everything that is created after it, and
  * everybody reads the same objects in the same order. So the first object of a writer fences its predecessor off, which can only
  * create that very number next, as long as the fence is there: fences are never collected.

@@ -49,7 +49,7 @@ export interface ChainLink {
 }
 
 export interface ChainObject extends ChainContent, ChainLink {
-  /** The stream of changes that it belongs to, made up by whoever has created the first object. */
+  /** The stream of changes that it belongs to, made up by the creator of the first object. */
   readonly stream: string
 }
 

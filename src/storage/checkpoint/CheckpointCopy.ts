@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
 import { Effect } from "effect"
 import type { Disk } from "../disk/Disk.ts"
+import { fromDisk } from "../disk/DiskFault.ts"
 import { writeFully } from "../disk/Files.ts"
 import { RealDisk } from "../disk/RealDisk.ts"
 import { checkpointPatienceMillis, checkpointPauseMillis } from "../StorageTimings.ts"
@@ -89,5 +90,5 @@ export const withCopy = <A, E>(
           yield* Effect.sleep(checkpointPauseMillis)
         return yield* use(copy)
       }),
-    (directory) => Effect.promise(() => local.removeTree(directory).catch(() => {}))
+    (directory) => Effect.ignore(fromDisk(() => local.removeTree(directory)))
   )

@@ -17,6 +17,7 @@ import { removeNamesBefore, ShapeNames } from "./ShapeNames.ts"
 
 /** Rows written before other work gets its turn. */
 const rowsPerTurn = 1000
+/** It never rejects. */
 const pause = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 /** Writes the checkpoints of one epoch: the first is whole, later ones add what has changed. */

@@ -6,7 +6,7 @@ import type { StartShipping } from "../journal/Shipping.ts"
  * and a bucket, beside which each has a directory of its own that is only a copy. What fails is a `DiskFault` or a `BucketFault`.
  */
 export interface Durability {
-  /** What the journal holds by now, whoever has written it, can be read on the local disk when this completes. */
+  /** What the journal holds by now, whichever instance has written it, can be read on the local disk when this completes. */
   catchUp(): Promise<void>
   /**
    * Takes a number for an epoch, above every one seen and above `known`. What the journal holds on the local disk when this completes

@@ -36,7 +36,8 @@ const load = async (): Promise<void> => {
 export const loadParser: Effect.Effect<void> = Effect.suspend(() =>
   loading === undefined && library !== undefined
     ? Effect.void
-    : Effect.promise(() => (loading ??= load().finally(() => (loading = undefined))))
+    : // A package that cannot be loaded is a defect.
+      Effect.promise(() => (loading ??= load().finally(() => (loading = undefined))))
 )
 
 let replaced = 0
