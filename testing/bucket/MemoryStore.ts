@@ -1,40 +1,34 @@
 import type { ByteRange, ObjectInfo, ObjectStore } from "../../src/bucket/ObjectStore.ts"
+import { BucketObjects } from "./BucketObjects.ts"
 
 /**
  * A bucket in memory, without faults: each call does what it says at once, before it is waited for. `nowMillis` is the clock of
- * the store.
+ * the store. `FaultyStore` puts faults before it, for one of those who share it.
  */
 export class MemoryStore implements ObjectStore {
   readonly name: string
-  private readonly nowMillis: () => number
-  private readonly objects = new Map<string, { readonly bytes: Buffer; readonly modifiedMillis: number }>()
+  private readonly objects: BucketObjects
 
   constructor(name = "memory://bucket", nowMillis: () => number = () => 0) {
     this.name = name
-    this.nowMillis = nowMillis
+    this.objects = new BucketObjects(nowMillis)
   }
 
   create(key: string, content: ReadonlyArray<Uint8Array>): Promise<"created" | "exists"> {
-    if (this.objects.has(key)) return Promise.resolve("exists")
-    this.objects.set(key, { bytes: Buffer.concat(content), modifiedMillis: this.nowMillis() })
-    return Promise.resolve("created")
+    return Promise.resolve(this.objects.create(key, Buffer.concat(content)))
   }
 
   get(key: string, range?: ByteRange): Promise<Buffer | undefined> {
-    const bytes = this.objects.get(key)?.bytes
-    return Promise.resolve(bytes && Buffer.from(bytes.subarray(range?.from ?? 0, range?.to)))
+    return Promise.resolve(this.objects.get(key, range))
   }
 
   /** A listing is of the moment at which its first entry is asked for. */
-  async *list(prefix: string, after = ""): AsyncIterable<ObjectInfo> {
-    const found = [...this.objects]
-      .filter(([key]) => key.startsWith(prefix) && key > after)
-      .map(([key, { bytes, modifiedMillis }]) => ({ key, bytes: bytes.length, modifiedMillis }))
-    yield* found.toSorted((a, b) => (a.key < b.key ? -1 : 1))
+  async *list(prefix: string, after?: string): AsyncIterable<ObjectInfo> {
+    yield* this.objects.list(prefix, after)
   }
 
   remove(keys: ReadonlyArray<string>): Promise<void> {
-    for (const key of keys) this.objects.delete(key)
+    for (const key of keys) this.objects.remove(key)
     return Promise.resolve()
   }
 
