@@ -2,6 +2,7 @@ import { Context, Effect, Layer, Option } from "effect"
 import { HealthRef } from "./health/HealthRef.ts"
 import { Conditions } from "./http/shape/Conditions.ts"
 import { conditionsLayer } from "./http/shape/ConditionsLive.ts"
+import { JournalTail } from "./http/node/JournalTail.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/shape/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
@@ -132,7 +133,7 @@ export const Baton = {
         ? noParts
         : Layer.flatMap(parts, (context) => Layer.succeed(GivenParts, context)).pipe(Layer.provide(base))
     return registeredMetrics.pipe(
-      Layer.provideMerge(Layer.mergeAll(ShapeApi.layer(apiOptions), instance)),
+      Layer.provideMerge(Layer.mergeAll(ShapeApi.layer(apiOptions), JournalTail.layer, instance)),
       Layer.provideMerge(part(Conditions, conditionsLayer)),
       Layer.provideMerge(core),
       Layer.provide(given)

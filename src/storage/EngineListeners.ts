@@ -6,7 +6,7 @@ import type { ShapeState } from "./state/ShapeState.ts"
 export class EngineListeners {
   /** Every record up to this marker of the present journal writer is durable. */
   readonly durable = new Listeners<[marker: number]>()
-  /** The present writer may show more to others, see `JournalWriter.showable`. Only where its journal is shipped. */
+  /** The present writer may show more to others, see `JournalWriter.showable`, or is the writer no more. Only where its journal is shipped. */
   readonly showable = new Listeners<[]>()
   /** What it has written is in the chain now. */
   readonly shipped = new Listeners<[shipped: Shipped]>()

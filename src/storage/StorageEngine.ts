@@ -111,6 +111,11 @@ export class StorageEngine {
   get writer(): JournalWriter | undefined {
     return this.writing?.writer
   }
+  /** The same while the last of what it has composed is being made durable, too. */
+  get lastWriter(): JournalWriter | undefined {
+    const { role } = this
+    return role._tag === "writing" || role._tag === "leaving" ? role.writer : undefined
+  }
 
   /** The epoch that is written or read, and where that has got to; zeros before there is any. */
   get at(): JournalEnd {
@@ -238,6 +243,8 @@ export class StorageEngine {
     const reading = await leaving.run(limitMillis)
     if (this.from("left", "following") === undefined) await reading.close()
     else this.beginFollowing(reading, new Askers())
+    // Those who were shown what was written see that it was all.
+    this.listeners.showable.tell()
   }
 
   /** Whether what this process writes counts no more, or it does not write at all. See `Writing`. */
@@ -252,17 +259,17 @@ export class StorageEngine {
 
   /** A view of journal bytes that are in memory. */
   memory(segment: number, position: number, length: number): Buffer | undefined {
-    const { role } = this
-    return role._tag === "writing" || role._tag === "leaving"
-      ? role.writer.memory(segment, position, length)
-      : this.contents.recent.slice(segment, position, length)
+    const { lastWriter } = this
+    return lastWriter === undefined
+      ? this.contents.recent.slice(segment, position, length)
+      : lastWriter.memory(segment, position, length)
   }
 
   /** See `RecentBytes.age`. To be called from time to time. */
   ageRecent(): void {
-    const { role } = this
-    if (role._tag === "writing" || role._tag === "leaving") role.writer.ageRecent()
-    else this.contents.recent.age()
+    const { lastWriter } = this
+    if (lastWriter === undefined) this.contents.recent.age()
+    else lastWriter.ageRecent()
   }
 
   live(shape: { readonly id: number; readonly handle: string }): ShapeState | undefined {

@@ -8,7 +8,8 @@ import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { makeShapeLogs } from "../../src/storage/ShapeLogsLive.ts"
 import type { Disk } from "../../src/storage/disk/Disk.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { type StoragePaths, storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import type { Durability } from "../../src/storage/durability/Durability.ts"
 import type { LevelRecord } from "../../src/storage/levels/LevelFile.ts"
 import type { LevelRange } from "../../src/storage/levels/Levels.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
@@ -62,6 +63,8 @@ export interface EngineSettings {
   readonly losesPower?: boolean
   /** Of another release than this one. */
   readonly levels?: LevelRange
+  /** What makes its journal count, if that is not the directory. */
+  readonly durability?: (paths: StoragePaths) => Durability
   /** Gets what the engine logs. */
   readonly said?: Array<string>
 }
@@ -72,8 +75,10 @@ export const recordingLogger = (said: Array<string>) =>
 
 /** Closed when the test under way ends, before its directory is removed. */
 export const engineAt = (directory: string, settings: EngineSettings = {}): StorageEngine => {
+  const paths = storagePaths(directory, "default", settings.metaDir, settings.disk)
   const engine = new StorageEngine({
-    paths: storagePaths(directory, "default", settings.metaDir, settings.disk),
+    paths,
+    ...(settings.durability === undefined ? {} : { durability: settings.durability(paths) }),
     chunkBytesThreshold: settings.chunkBytesThreshold ?? 10 << 20,
     segmentBytes: settings.segmentBytes ?? 32 << 20,
     recentBytes: settings.recentBytes ?? 1 << 20,

@@ -1,9 +1,11 @@
-import { Effect, FiberSet } from "effect"
+import { Effect, FiberSet, Option } from "effect"
 import { standardLimits } from "../../config/Limits.ts"
 import type { NodeRequest, NodeResponse } from "./Exchange.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
 import { Responder } from "./Responder.ts"
+import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
+import { JournalTail } from "./JournalTail.ts"
 
 export interface NodeHandlerOptions {
   /** How long one piece of a response may wait for its client before the connection is destroyed. */
@@ -54,8 +56,13 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     context: yield* Effect.context<never>()
   })
   yield* Effect.addFinalizer(() => Effect.sync(() => responder.abandonHeld()))
-  const handler: (...args: Parameters<NodeHandler>) => void = (request, response, given) =>
+  const tail = Option.getOrUndefined(yield* Effect.serviceOption(JournalTail))
+  const mounted = normalisePrefix(prefix)
+  const handler: (...args: Parameters<NodeHandler>) => void = (request, response, given) => {
+    const target = tail === undefined ? undefined : stripPrefix(request.url ?? "/", mounted)
+    if (target !== undefined && tail?.take(request, response, target) === true) return
     responder.arrived(request, response, typeof given === "object" ? given.body : undefined)
+  }
   return Object.assign(handler, {
     running: () => responder.running.current,
     awaitIdle: responder.running.awaitIdle,

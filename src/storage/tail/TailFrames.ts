@@ -1,6 +1,5 @@
 import { frameHeaderBytes, frameOf, scanFrame, sealFrame } from "../disk/Frame.ts"
 import type { ChainLink } from "../chain/ChainObject.ts"
-import type { JournalEnd } from "../records/Records.ts"
 
 /**
  * What the writer sends to a mirror, one frame after the other, in the form of the journal's own records (`disk/Frame.ts`):
@@ -13,6 +12,9 @@ import type { JournalEnd } from "../records/Records.ts"
  */
 export const tailFormat = 1
 
+/** Where an instance is asked for it, below the URL that it announces. */
+export const tailPath = "/baton/journal"
+
 /** The first frame says what follows. */
 export interface TailHello {
   readonly format: number
@@ -21,21 +23,19 @@ export interface TailHello {
   readonly epoch: number
 }
 
-/** Bytes as they stand in the writer's file of a segment. Valid until the next call of the decoder. */
+/** Bytes as they stand in the writer's file of a segment. They are a view of what the decoder was given, or of its own memory. */
 export interface TailBytes {
   readonly segment: number
   readonly position: number
   readonly bytes: Uint8Array
 }
 
-/** An object of the chain is there. Everything up to `end` that is journal has been sent before. */
+/** An object of the chain is there, and holds the journal of the epoch up to here: that has been sent before. */
 export interface CreatedObject extends ChainLink {
-  /** Up to where the journal of the epoch stands in the chain now. */
-  readonly end: JournalEnd
-  /** It holds more than journal: an opening, or small files. A mirror has to fetch it. */
+  readonly segment: number
+  readonly position: number
+  /** It holds more than that, for which it has to be fetched. */
   readonly holdsMore: boolean
-  /** The key of a checkpoint that it announces. */
-  readonly checkpoint?: string
 }
 
 export type TailFrame =
@@ -146,8 +146,11 @@ export class TailDecoder {
     this.length += taken
     const scan = this.isDamaged ? undefined : this.scan(this.rest, 0, this.length)
     if (scan?._tag === "Frame") {
+      const { rest } = this
+      // Who was told of the frame may keep it.
+      this.rest = Buffer.alloc(frameHeaderBytes)
       this.length = 0
-      this.tell(scan.kind, this.rest.subarray(frameHeaderBytes, scan.end), tell)
+      this.tell(scan.kind, rest.subarray(frameHeaderBytes, scan.end), tell)
     }
     return taken
   }

@@ -43,7 +43,8 @@ const anyFrame: fc.Arbitrary<TailFrame> = fc.oneof(
       n: count,
       crc: count,
       previousCrc: count,
-      end: fc.record({ epoch: count, segment: count, position: count }),
+      segment: count,
+      position: count,
       holdsMore: fc.boolean()
     })
     .map((object) => ({ _tag: "Created", object }) as const),
