@@ -29,9 +29,10 @@ export type ApplyObject = (object: ChainObject) => Promise<void>
  * everybody reads the same objects in the same order. So the first object of a writer fences its predecessor off, which can only
  * create that very number next, as long as the fence is there: fences are never collected.
  *
- * Ordinary objects are collected once nobody needs them any more. A number that was collected is free to be created again; that
- * counts for nothing, and is noticed: a place that has not been seen to be the end of the chain for some minutes is compared with a
- * listing before it is taken for the end, and before an object that was created there counts.
+ * Ordinary objects are collected when they are an hour old and below a checkpoint that is announced in the chain, so that an object
+ * stands above each of them. A number that was collected is free to be created again. So a place that has not been seen to be the end
+ * of the chain for some minutes is compared with a listing: before it is taken for the end, before anything is created there,
+ * and before what took long to be created counts.
  *
  * Reading and appending take turns. Failures are `BucketFault` and `ChainBroken`; `place` is where to go on after each.
  */
@@ -123,16 +124,12 @@ export class Chain {
       this.busyWith = n
       try {
         const link = { stream: place.stream ?? randomUUID(), n, previousCrc: place.crc }
-        const began = this.moment()
         const { bytes, crc } = await encodeChainObject(link, content)
-        const answer = await this.patient.askOn((store) => createdByUs(store, walKey(n), bytes), keepTrying)
+        const answer = await this.patient.askOn((store) => this.create(store, n, bytes), keepTrying)
         if (answer === "created" && !this.isCertain())
           await this.patient.askOn((store) => this.mustBeLast(store, n, crc), keepTrying)
-        if (answer === "overtaken") this.lostNumber = n
-        else {
-          this.known = placeAfter(place, { ...content, ...link, crc })
-          this.endAt = began
-        }
+        if (answer === "created") this.known = placeAfter(place, { ...content, ...link, crc })
+        else this.lostNumber = n
         return answer
       } catch (error) {
         if (error instanceof ChainBroken) this.lostNumber = n
@@ -218,6 +215,17 @@ export class Chain {
     // A listing need not be of one moment: what it lacks may have come before what it has.
     if (first === n || (await this.get(n)) !== undefined) return false
     throw this.collected(n, first)
+  }
+
+  /** Creates number n, where nothing has been created before, and tells whether what is there now is ours. */
+  private async create(store: ObjectStore, n: number, bytes: Buffer): Promise<"created" | "overtaken"> {
+    if (!this.isCertain()) {
+      const asked = this.moment()
+      const first = await firstFrom(store, n)
+      if (first === undefined) this.endAt = asked
+      else if (first !== n && (await store.get(walKey(n))) === undefined) throw this.collected(n, first)
+    }
+    return createdByUs(store, walKey(n), bytes)
   }
 
   /** Nothing stands behind an object that was just created, unless it was written behind that very object. */

@@ -10,22 +10,25 @@ export type ChainBreak =
   | "otherStream"
   /** It does not follow on the object before it. */
   | "gap"
-  /** It was collected, and later ones are there: a newer checkpoint has to be begun with. */
+  /** It was collected, and later ones are there. */
   | "collected"
   /** A newer release has written it, in a form that this one does not know. */
   | "newerFormat"
 
-/** Whether beginning anew, with the newest checkpoint of the bucket, helps; and what an operator can do. */
+const passed =
+  "this instance begins anew with the newest checkpoint of the bucket, if that was made behind it; otherwise"
+
+/** Whether a checkpoint that was made behind it leads past it, and what an operator can do. */
 const meanings: Readonly<Record<ChainBreak, { readonly heals: boolean; readonly advice: string }>> = {
   damaged: {
-    heals: false,
+    heals: true,
     advice:
-      "nothing behind it can be read; bring it back from a version or copy that the store has kept, or give BATON_BUCKET " +
-      "another prefix: every client fetches its shapes once more then"
+      `${passed} bring the object back from a version or copy that the store has kept, or give BATON_BUCKET another prefix: ` +
+      "every client fetches its shapes once more then"
   },
   foreign: {
-    heals: false,
-    advice: "give BATON_BUCKET a prefix that nothing else writes to"
+    heals: true,
+    advice: `${passed} give BATON_BUCKET a prefix that nothing else writes to`
   },
   otherStream: {
     heals: false,
@@ -34,21 +37,26 @@ const meanings: Readonly<Record<ChainBreak, { readonly heals: boolean; readonly 
       "BATON_BUCKET, and start this instance again"
   },
   gap: {
-    heals: false,
+    heals: true,
     advice:
-      "objects were removed or replaced by something else than Baton; take lifecycle rules off this prefix, and start this " +
-      "instance again: it begins with the newest checkpoint"
+      `${passed} something else than Baton has removed or replaced objects: take lifecycle rules off this prefix, and give ` +
+      "BATON_BUCKET another one if this comes again; every client fetches its shapes once more then"
   },
-  collected: { heals: true, advice: "this instance begins anew, with the newest checkpoint" },
+  collected: {
+    heals: true,
+    advice:
+      `${passed} something else than Baton has removed it: take lifecycle rules off this prefix, and give BATON_BUCKET another ` +
+      "one if this comes again; every client fetches its shapes once more then"
+  },
   newerFormat: {
     heals: false,
-    advice: "start this release, or a newer one, here as well; nothing was changed"
+    advice: "start the release that has written it, or a newer one, here as well; nothing was changed"
   }
 }
 
 /**
- * An object of the chain is not what has to stand there. Asking once more gives the same; `heals` tells whether beginning anew,
- * with the newest checkpoint, does not.
+ * An object of the chain is not what has to stand there, and asking once more gives the same. If it `heals`, beginning anew with a
+ * checkpoint that was made behind it leads past it: one whose place is above that of the chain, which stays before the object.
  */
 export class ChainBroken extends Data.TaggedError("ChainBroken")<{
   readonly reason: ChainBreak

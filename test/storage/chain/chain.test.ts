@@ -186,7 +186,7 @@ describe("the chain", () => {
       throw store.fault("denied")
     }
     assert.instanceOf(await failure(writer.append(saying("a"), always)), BucketFault)
-    assert.deepStrictEqual(store.since(), ["create 0"])
+    assert.deepStrictEqual(store.since(), ["list"])
     assert.strictEqual(writer.place.next, 0)
   })
 
@@ -308,15 +308,28 @@ describe("a place that is no longer the end of the chain", () => {
   })
 
   it("is noticed by somebody who goes on there without having looked", async () => {
-    const { apply, chain, collect, reading, timers } = await past()
+    const { collect, reading, store, timers } = await past()
     timers.pass(2 * hour)
     await collect()
     assert.strictEqual(await reasonOf(reading.append(saying("x"), always)), "collected")
     assert.strictEqual(await reading.append(saying("x"), always), "overtaken")
     assert.strictEqual(reading.place.next, 1)
-    const fresh = chain()
-    fresh.resume(reading.place)
-    assert.strictEqual(await reasonOf(fresh.readOn(apply)), "collected")
+    assert.isUndefined(await store.get(walKey(1)))
+  })
+
+  it("is noticed by somebody who sleeps in the middle of creating there", async () => {
+    const { apply, reading, store, timers, writer } = await past()
+    await reading.readOn(apply)
+    store.before = async (question) => {
+      if (question !== "create 4") return
+      store.before = () => undefined
+      for (const text of ["d", "e"]) await writer.append(saying(text), always)
+      timers.pass(2 * hour)
+      await store.remove([walKey(4)])
+    }
+    assert.strictEqual(await reasonOf(reading.append(saying("x"), always)), "collected")
+    assert.strictEqual(reading.place.next, 4)
+    assert.strictEqual(await reading.append(saying("x"), always), "overtaken")
   })
 
   it("asks for no listing while it is sure, and for one when it is not", async () => {
@@ -332,7 +345,7 @@ describe("a place that is no longer the end of the chain", () => {
     await reading.readOn(apply)
     assert.deepStrictEqual(store.since(), ["get 4", "list"])
     assert.strictEqual(await writer.append(saying("d"), always), "created")
-    assert.deepStrictEqual(store.since(), ["create 4", "list"])
+    assert.deepStrictEqual(store.since(), ["list", "create 4"])
     const late = chain()
     await late.readOn(apply)
     assert.strictEqual(store.since().filter((question) => question === "list").length, 1)
@@ -349,17 +362,45 @@ describe("a place that is no longer the end of the chain", () => {
     }
     assert.strictEqual(await reading.readOn(apply), 2)
 
-    // Its successor follows on the object that it has created, before it looks what stands behind that.
-    timers.pass(hour)
+    // It sleeps while it creates, and its successor follows on that object before it looks what stands behind it.
+    const successor = chain()
     store.before = async (question) => {
-      if (question !== "list") return
+      if (question === "create 6") timers.pass(hour)
+      if (question !== "list" || timers.nowMillis() < 2 * hour) return
       store.before = () => undefined
-      const successor = chain()
       await successor.readOn(apply)
       assert.strictEqual(await successor.append(opening(2), always), "created")
     }
     assert.strictEqual(await writer.append(saying("f"), always), "created")
     assert.strictEqual(await writer.append(saying("g"), always), "overtaken")
+  })
+
+  it("bears a listing that is not of one moment", async () => {
+    const { apply, reading, store, timers, writer } = await past()
+    await reading.readOn(apply)
+    timers.pass(hour)
+    store.before = async (question) => {
+      if (question !== "list") return
+      store.before = () => undefined
+      for (const text of ["d", "e"]) await writer.append(saying(text), always)
+    }
+    const list = store.list.bind(store)
+    store.list = async function* (prefix, after) {
+      for await (const info of list(prefix, after)) if (info.key !== walKey(4)) yield info
+    }
+    assert.strictEqual(await reading.readOn(apply), 2)
+  })
+
+  it("is sure from the moment at which it has asked", async () => {
+    const { apply, reading, store, timers } = await past()
+    await reading.readOn(apply)
+    timers.pass(hour)
+    store.before = (question) => void (question === "list" && timers.pass(9 * 60_000))
+    await reading.readOn(apply)
+    timers.pass(2 * 60_000)
+    store.since()
+    await reading.readOn(apply)
+    assert.deepStrictEqual(store.since(), ["get 4", "list"])
   })
 
   it("goes on from the place of a checkpoint", async () => {
