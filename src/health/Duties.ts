@@ -102,6 +102,10 @@ export const duties = {
   presence: begunAgain("Saying that this instance is there", "storage is not finalised"),
   storageMemory: begunAgain("Letting go of the latest bytes of the journal", "memory is not given back"),
   tail: begunAgain("Following the active instance", "changes are seen once they are in the bucket"),
+  fileCache: begunAgain(
+    "Making room among copies of files",
+    "copies of files may take more room than they should"
+  ),
   idleMemory: begunAgain("Giving back the memory of an idle process", "this process keeps its memory"),
   healthListener: begunAgain("Telling the program of the state", "the program does not learn of changes"),
 

@@ -1,4 +1,5 @@
 import type { Effect } from "effect"
+import type { ObjectStore } from "../bucket/ObjectStore.ts"
 import type { Durability } from "./durability/Durability.ts"
 import type { LevelRange } from "./levels/Levels.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
@@ -22,6 +23,10 @@ export interface EngineOptions {
   readonly startsAtNewestLevel?: boolean
   /** The directory goes with the process. */
   readonly removeOnClose: boolean
+  /** All of storage stands there, and files of shapes in the directory are copies. */
+  readonly bucket?: ObjectStore
+  /** So much may copies of shapes' files take; without it another process looks after that. */
+  readonly cacheBytes?: number
   readonly run: (effect: Effect.Effect<void>) => void
   readonly timers?: Timers
 }

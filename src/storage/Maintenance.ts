@@ -6,6 +6,8 @@ import { moveSegments } from "./logs/LogFileWriter.ts"
 import { OldLogIndexes } from "./logs/OldLogIndexes.ts"
 import type { CheckpointError, CheckpointHead, MetaOptions } from "./checkpoint/CheckpointFile.ts"
 import { type CheckpointWriter, openCheckpointWriter } from "./checkpoint/CheckpointWriter.ts"
+import type { Packing } from "./packs/FileGrowth.ts"
+import { PackWriter } from "./packs/PackWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
 import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
@@ -136,7 +138,8 @@ export class Maintenance {
             segments: engine.segments,
             shapes: engine.store.all(),
             durableWrites: engine.options.durableWrites,
-            level: engine.store.level
+            level: engine.store.level,
+            ...this.packing(writer)
           }),
         catch: (cause) => cause
       }).pipe(
@@ -162,6 +165,15 @@ export class Maintenance {
         level: engine.store.level
       }
     })
+  }
+
+  /** Where files of shapes go to beside this disk. */
+  private packing(writer: JournalWriter): { readonly packing?: Packing } {
+    const { options, paths, timers, writing } = this.engine
+    if (options.bucket === undefined || writing === undefined) return {}
+    const asking = { store: options.bucket, timers, isOver: () => this.engine.writer !== writer }
+    const packs = new PackWriter(asking, writing.packNames)
+    return { packing: { disk: paths.disk, store: options.bucket, packs } }
   }
 
   /** False when another instance has taken over meanwhile: then it is not written. */

@@ -1,6 +1,9 @@
+import { Effect } from "effect"
 import { BoundedMap } from "../shared/BoundedMap.ts"
 import { DamagedFile } from "./disk/FileIntegrity.ts"
 import { longestLateMillis } from "./disk/Disk.ts"
+import { fromDisk } from "./disk/DiskFault.ts"
+import type { FileOrigin } from "./disk/FileOrigin.ts"
 import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
 import { ReadFailures } from "./logs/ReadFailures.ts"
 import { type ShapeHandle, ShapeReadError } from "./ShapeLogs.ts"
@@ -30,16 +33,32 @@ export class ShapeFailures {
       const { engine } = this
       const message = cause instanceof Error ? cause.message : String(cause)
       if (cause instanceof DamagedFile) {
-        if (this.isSure(cause)) discardDamaged(engine, shape, message)
+        if (engine.files !== undefined && !cause.isAtOrigin) this.discardCopy(engine.files, cause)
+        else if (this.isSure(cause)) discardDamaged(engine, shape, message)
       } else if (engine.live(shape) !== undefined && this.counted.isHopeless(shape.id, cause))
         discardUnreadable(engine, shape, message)
       return new ShapeReadError({ handle: shape.handle, message })
     }
 
+  /** What is damaged is a copy. The shape stays, and who reads it next has the file fetched. */
+  private discardCopy(files: FileOrigin, { ino, path }: DamagedFile): void {
+    const { complaints, options } = this.engine
+    options.run(
+      Effect.catch(
+        fromDisk(() => files.discard(path, ino)),
+        ({ message }) =>
+          Effect.sync(() => complaints.about("copy", `A damaged copy cannot be removed: ${message}.`))
+      )
+    )
+  }
+
   /** The file is damaged, and not only seen late. A client that reads it meanwhile gets an error, and may come again. */
   private isSure({ isShort, path }: DamagedFile): boolean {
     const { doubts, engine } = this
-    if (!isShort || !engine.paths.disk.mayBeLate) return true
+    // Beside a bucket, one that follows may not have heard yet that the shape is gone, or that the file stands elsewhere.
+    const mayBeLate =
+      engine.paths.disk.mayBeLate || (engine.files !== undefined && engine.writing === undefined)
+    if (!isShort || !mayBeLate) return true
     const nowMillis = engine.timers.nowMillis()
     const sinceMillis = doubts.get(path) ?? nowMillis
     doubts.set(path, sinceMillis)

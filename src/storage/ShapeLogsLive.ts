@@ -2,11 +2,13 @@ import { Effect, Layer } from "effect"
 import { maxLsn } from "../shared/Lsn.ts"
 import { failingWith, type PieceSource } from "../shared/Pieces.ts"
 import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import { logChunkFile, snapshotChunkFile } from "./disk/StorageDir.ts"
 import { FileIntegrity } from "./disk/FileIntegrity.ts"
 import { logPieces, type LogSource, snapshotPieces, tailInMemory } from "./logs/ReadPieces.ts"
 import { type ChunkPlan, type LogPlan, planRead } from "./logs/ReadPlan.ts"
 import { SharedSlices } from "./logs/SharedSlices.ts"
 import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
+import type { LogFile } from "./records/Records.ts"
 import { ShapeFailures } from "./ShapeFailures.ts"
 import { type LogRead, type LogSlice, type ShapeHandle, ShapeLogs, type ShapeReadError } from "./ShapeLogs.ts"
 import type { ShapeState } from "./state/ShapeState.ts"
@@ -32,7 +34,7 @@ class LogReads {
       paths: engine.paths,
       memory: (segment, position, length) => engine.memory(segment, position, length),
       readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
-      integrity: new FileIntegrity(engine.paths.disk)
+      integrity: new FileIntegrity(engine.paths.disk, engine.files)
     }
     this.chunks = new SnapshotChunks(this.source)
     this.shared = new SharedSlices(engine.timers)
@@ -49,7 +51,9 @@ class LogReads {
         case "Ahead":
           return Effect.succeed<LogRead>({ _tag: plan._tag })
         case "Log":
-          return Effect.succeed(this.logSlice(shape, after, plan))
+          return plan.file === undefined
+            ? Effect.succeed(this.logSlice(shape, after, plan))
+            : this.readLogFile(shape, after, plan, plan.file)
         case "SnapshotChunk":
           return this.readChunk(shape, plan)
         case "AwaitChunk":
@@ -106,7 +110,30 @@ class LogReads {
         )
       )
     const make: PieceSource = (buffer) => snapshotPieces(this.source, shape, index, buffer)
-    return Effect.succeed(chunkSlice(shape, plan, this.inPieces(shape, make)))
+    const finished = shape.snapshotChunks[index]
+    return Effect.map(
+      finished?._tag === "File"
+        ? this.onDisk(shape, snapshotChunkFile(engine.paths, shape.handle, index), finished.bytes)
+        : Effect.void,
+      () => chunkSlice(shape, plan, this.inPieces(shape, make))
+    )
+  }
+
+  private readLogFile(
+    shape: ShapeState,
+    after: LogOffset,
+    plan: LogPlan,
+    file: LogFile
+  ): Effect.Effect<LogRead, ShapeReadError> {
+    const path = logChunkFile(this.engine.paths, shape.handle, file.index)
+    return Effect.map(this.onDisk(shape, path, file.bytes), () => this.logSlice(shape, after, plan))
+  }
+
+  /** Where files are copies: the file is here when this completes. An answer whose file cannot be had is not begun. */
+  private onDisk(shape: ShapeState, path: string, bytes: number): Effect.Effect<void, ShapeReadError> {
+    const { integrity } = this.source
+    if (integrity.origin === undefined) return Effect.void
+    return Effect.tryPromise({ try: () => integrity.present(path, bytes), catch: this.failures.of(shape) })
   }
 
   private inPieces(shape: ShapeHandle, make: PieceSource): PieceSource {

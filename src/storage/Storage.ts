@@ -11,10 +11,11 @@ import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { RealDisk } from "./disk/RealDisk.ts"
 import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
+import type { FileCache } from "./packs/FileCache.ts"
 import { type LevelStatus, levelStatus } from "./levels/LevelStatus.ts"
 import { StorageTooNew } from "./levels/StorageTooNew.ts"
 import { StorageEngine } from "./StorageEngine.ts"
-import { loadRetries, loadRetryMillis, recentMillis } from "./StorageTimings.ts"
+import { cacheMillis, loadRetries, loadRetryMillis, recentMillis } from "./StorageTimings.ts"
 
 /** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
 export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
@@ -62,6 +63,8 @@ export class Storage extends Context.Service<
             )
           )
         )
+        const { cache } = engine
+        if (cache !== undefined) yield* startDuty(duties.fileCache, keepRoom(engine, cache))
         return Storage.of({
           engine,
           load: Effect.withSpan(loadAndFollow(engine, place), "Storage.load"),
@@ -72,6 +75,23 @@ export class Storage extends Context.Service<
     )
   static readonly layer = Storage.layerOn(() => new RealDisk())
 }
+
+const keepRoom = (engine: StorageEngine, cache: FileCache): Effect.Effect<never> =>
+  Effect.forever(
+    Effect.andThen(
+      Effect.sleep(cacheMillis),
+      Effect.catch(
+        fromDisk(() => cache.round()),
+        ({ message }) =>
+          Effect.sync(() =>
+            engine.complaints.about(
+              "cache",
+              `It cannot be seen how much room copies of files take, or no room be made: ${message}. Tried again in a few seconds.`
+            )
+          )
+      )
+    )
+  )
 
 /** Where storage stands. */
 interface Place {

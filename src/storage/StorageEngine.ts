@@ -13,6 +13,9 @@ import type { EpochRecord } from "./journal/Epochs.ts"
 import type { JournalWriter } from "./journal/JournalWriter.ts"
 import type { SegmentEnds } from "./LoadStorage.ts"
 import type { JournalEnd } from "./records/Records.ts"
+import { ChunkUploads } from "./packs/ChunkUploads.ts"
+import { FileCache } from "./packs/FileCache.ts"
+import { FileFetcher } from "./packs/FileFetcher.ts"
 import { Askers } from "./roles/Askers.ts"
 import { roleAfter, type RoleEvent, type RoleName, type RolesBefore } from "./roles/EngineRole.ts"
 import { Following } from "./roles/Following.ts"
@@ -54,6 +57,11 @@ export class StorageEngine {
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
   private readonly durability: Durability
+  /** Where the files of shapes come from that are not here; absent where the directory is all there is. */
+  readonly files: FileFetcher | undefined
+  /** Absent, too, where another process looks after the copies. */
+  readonly cache: FileCache | undefined
+  private readonly uploads: ChunkUploads | undefined
   private readonly contents: StorageContents
   private readonly context: RoleContext
   private role: Role
@@ -73,6 +81,28 @@ export class StorageEngine {
       onDropped: (shape, reason) => this.listeners.dropped.tell(shape, reason),
       onDisorder: (shape) => discardDisordered(this, shape)
     })
+    const { bucket, cacheBytes } = options
+    const shapeOf = (handle: string) => this.store.byHandle(handle)
+    if (cacheBytes !== undefined)
+      this.cache = new FileCache({
+        paths: this.paths,
+        timers: this.timers,
+        bytes: cacheBytes,
+        shapeOf,
+        isLoaded: () => this.role._tag !== "opened" && this.role._tag !== "closed"
+      })
+    if (bucket !== undefined) {
+      const asking = { store: bucket, timers: this.timers, isOver: () => this.writer === undefined }
+      this.uploads = new ChunkUploads(asking, this.paths)
+      this.files = new FileFetcher({
+        store: bucket,
+        paths: this.paths,
+        timers: this.timers,
+        shapeOf,
+        onUsed: (path, bytes) => this.cache?.used(path, bytes),
+        onTrouble: (topic, message) => this.complaints.about(topic, message)
+      })
+    }
     this.context = {
       paths: this.paths,
       options,
@@ -255,6 +285,14 @@ export class StorageEngine {
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
   settled(): Promise<boolean> {
     return this.writing?.settled() ?? Promise.resolve(false)
+  }
+
+  /**
+   * A file of a shape was written whole: it is there to stay when this completes, wherever the shape is read. Fails with a
+   * `BucketFault` or a `DiskFault`. Where the disk is all there is, who has written it has synced it.
+   */
+  keepFile(path: string): Promise<void> {
+    return this.uploads?.keep(path) ?? Promise.resolve()
   }
 
   /** A view of journal bytes that are in memory. */

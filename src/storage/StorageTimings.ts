@@ -43,6 +43,9 @@ export const failingLogMillis = 2000
 /** A failure so long ago has nothing to do with the present one. */
 export const forgetFailureMillis = 600_000
 
+/** How often it is looked whether copies of shapes' files take too much room. */
+export const cacheMillis = 5000
+
 /** The latest bytes of the journal stay in memory for one to two times as long. */
 export const recentMillis = 10_000
 /** Woken clients at the same offset share one body for this long. */

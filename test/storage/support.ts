@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Logger } from "effect"
 import { onTestFinished } from "vitest"
+import type { ObjectStore } from "../../src/bucket/ObjectStore.ts"
 import { piecesOf } from "../../testing/readers/Pieces.ts"
 import { formatOffset, type LogOffset } from "../../src/shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
@@ -67,6 +68,8 @@ export interface EngineSettings {
   readonly durability?: (paths: StoragePaths) => Durability
   /** Gets what the engine logs. */
   readonly said?: Array<string>
+  readonly bucket?: ObjectStore
+  readonly cacheBytes?: number
 }
 
 /** Puts what is logged into a list. */
@@ -85,6 +88,8 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     durableWrites: settings.durableWrites ?? false,
     removeOnClose: false,
     ...(settings.levels === undefined ? {} : { levels: settings.levels }),
+    ...(settings.bucket === undefined ? {} : { bucket: settings.bucket, startsAtNewestLevel: true }),
+    ...(settings.cacheBytes === undefined ? {} : { cacheBytes: settings.cacheBytes }),
     run: (effect) =>
       void Effect.runPromise(
         settings.said === undefined ? effect : Effect.provide(effect, recordingLogger(settings.said))

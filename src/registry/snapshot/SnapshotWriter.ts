@@ -163,6 +163,7 @@ export class SnapshotWriter {
         await file?.close()
       }
       if (options.durableWrites) await paths.disk.syncDirectory(shapeDir(paths, this.shape.handle))
+      await this.engine.keepFile(snapshotChunkFile(paths, this.shape.handle, this.chunk.index))
     })
     if (this.engine.writer === undefined) return yield* takenOver
   })

@@ -14,7 +14,7 @@ export async function* filePieces(
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
   if (position >= end) return
-  const file = await integrity.open(path)
+  const file = await integrity.open(path, end)
   try {
     for (let at = position; at < end;) {
       const piece = await readPiece(file, path, at, end, buffer)
@@ -35,7 +35,11 @@ const readPiece = async (
 ): Promise<Buffer> => {
   const into = buffer ?? Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - at))
   const bytesRead = await file.read(into, 0, Math.min(into.length, end - at), at)
-  if (bytesRead === 0) throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`, true)
+  if (bytesRead === 0)
+    throw new DamagedFile(path, `it ends after ${at} of ${end} bytes`, {
+      isShort: true,
+      ino: (await file.stat()).ino
+    })
   return bytesRead === into.length ? into : into.subarray(0, bytesRead)
 }
 
@@ -50,7 +54,7 @@ export async function* wholeFile(
   sum: FileSum,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
-  const file = await integrity.open(path)
+  const file = await integrity.open(path, sum.bytes)
   try {
     const state = await file.stat()
     const isSound = integrity.isSound(path, sum, state)

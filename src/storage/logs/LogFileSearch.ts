@@ -51,7 +51,7 @@ class Search {
   private async read(from: number, to: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(to - from)
     if (!(await fill(this.file, from, bytes)))
-      throw new DamagedFile(this.file.path, `it ends before ${to}`, true)
+      throw new DamagedFile(this.file.path, `it ends before ${to}`, { isShort: true })
     return bytes
   }
 

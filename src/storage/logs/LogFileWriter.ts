@@ -4,6 +4,7 @@ import { indexRowBytes, logIndexFile, writeIndexRow } from "./LogFileIndex.ts"
 import { markedLength, writeMessage } from "../records/Message.ts"
 import { levelWithoutLogIndexes } from "../levels/Levels.ts"
 import type { LogFile, Notice } from "../records/Records.ts"
+import { growFile, type Packing, repack } from "../packs/FileGrowth.ts"
 import type { SegmentFiles } from "../segments/SegmentFiles.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 import { ShapeTail } from "../state/ShapeTail.ts"
@@ -37,16 +38,25 @@ interface MovedSegments {
   readonly durableWrites: boolean
   /** Of what is stored: see `levels/Levels.ts`. */
   readonly level: number
+  /** Where storage stands in a bucket, and files here are copies. */
+  readonly packing?: Packing
+  /** Packs of which little is needed any more: what is goes into new ones. */
+  readonly sparsePacks?: ReadonlySet<string>
 }
 
 /**
  * Copies the entries that stand in these segments to their shapes' log files, and makes those durable. Positions in the
- * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places.
+ * files follow from what the shapes' state says, so doing it again writes the same bytes to the same places. With a bucket, packs
+ * hold them when this completes, and what is returned says where.
  */
 export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArray<Moved>> => {
   const source = await openSource(options)
   const moved: Array<Moved> = []
-  const work = [...options.shapes].filter((shape) => !shape.dropped && concerns(shape, options.last))
+  const { last, sparsePacks } = options
+  const work = [...options.shapes].filter(
+    (shape) =>
+      !shape.dropped && (concerns(shape, last) || (sparsePacks !== undefined && standsIn(shape, sparsePacks)))
+  )
   let next = 0
   const worker = async () => {
     for (let shape = work[next++]; shape !== undefined; shape = work[next++]) {
@@ -55,6 +65,7 @@ export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArra
     }
   }
   await Promise.all(Array.from({ length: parallelShapes }, worker))
+  await options.packing?.packs.finish()
   if (options.durableWrites && moved.length > 0) await options.paths.disk.syncDirectory(options.paths.shapes)
   return moved
 }
@@ -107,21 +118,110 @@ const writePart = async (
   }
 }
 
+/** Adds a piece to a file, of which this much is known. Gives what is known of its place besides. */
+const addPiece = async (
+  options: MovedSegments,
+  path: string,
+  known: Pick<LogFile, "bytes" | "extents">,
+  piece: Buffer
+): Promise<Pick<LogFile, "extents">> => {
+  if (options.packing !== undefined) return { extents: await growFile(options.packing, path, known, piece) }
+  await writePart(options, path, piece, known.bytes)
+  return {}
+}
+
 /** Small chunks of first rows stand in the journal, too. */
 const moveChunks = async (
   options: MovedSegments,
   shape: ShapeState,
   source: Source
-): Promise<Moved["chunks"]> => {
+): Promise<Array<Moved["chunks"][number]>> => {
   const chunks: Array<Moved["chunks"][number]> = []
   for (let index = 0; index < shape.snapshotChunks.length; index++) {
     const chunk = shape.snapshotChunks[index]
     if (chunk === undefined || chunk._tag !== "Journal" || chunk.segment > options.last) continue
     const content = await source.take(chunk.segment, chunk.position, chunk.bytes)
-    await writePart(options, snapshotChunkFile(options.paths, shape.handle, index), content, 0)
-    chunks.push({ index, bytes: chunk.bytes, crc: crc32(content) })
+    const path = snapshotChunkFile(options.paths, shape.handle, index)
+    const place = await addPiece(options, path, { bytes: 0 }, content)
+    chunks.push({ index, bytes: chunk.bytes, crc: crc32(content), ...place })
   }
   return chunks
+}
+
+/** What entries come to in a log file, and their rows in the index beside it, if it has one. */
+interface LogPiece {
+  readonly bytes: Buffer
+  readonly rows: Buffer
+  /** Sum of the entries' own lengths. */
+  readonly entryBytes: number
+}
+
+const composePiece = async (
+  tail: ShapeTail,
+  from: number,
+  end: number,
+  before: LogFile,
+  isIndexed: boolean,
+  source: Source
+): Promise<LogPiece> => {
+  let size = 0
+  for (let k = from; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
+  const bytes = Buffer.allocUnsafe(size)
+  const rows = Buffer.allocUnsafe(isIndexed ? (end - from) * indexRowBytes : 0)
+  let at = 0
+  let entryBytes = 0
+  for (let k = from; k < end; k++) {
+    const length = tail.length(k)
+    const isFirst = before.bytes === 0 && k === from
+    const start = before.bytes + at + (isFirst ? 0 : 1)
+    const segment = tail.segment(k)
+    const position = tail.position(k)
+    const whole = source.whole(segment)
+    const isInMemory = whole !== undefined && position + length <= whole.length
+    at = isInMemory
+      ? writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
+      : writeMessage(
+          bytes,
+          at,
+          await source.take(segment, position, length),
+          0,
+          length,
+          tail.isLast(k),
+          isFirst
+        )
+    const written = before.bytes + at - start
+    if (isIndexed) writeIndexRow(rows, k - from, tail.txHigh(k), tail.txLow(k), tail.op(k), start, written)
+    entryBytes += length
+  }
+  return { bytes: bytes.subarray(0, at), rows, entryBytes }
+}
+
+const inPacks = (extents: LogFile["extents"], packs: ReadonlySet<string>): boolean =>
+  extents?.some(({ pack }) => packs.has(pack)) === true
+
+/** Whether something of the shape stands in one of these packs. */
+const standsIn = (shape: ShapeState, packs: ReadonlySet<string>): boolean =>
+  shape.files.some(({ extents }) => inPacks(extents, packs)) ||
+  shape.snapshotChunks.some((chunk) => chunk._tag === "File" && inPacks(chunk.extents, packs))
+
+/** Puts what else of the shape stands in sparse packs into new ones. */
+const repackRest = async (
+  { packing, sparsePacks }: MovedSegments,
+  shape: ShapeState,
+  files: Array<LogFile>,
+  chunks: Array<Moved["chunks"][number]>
+): Promise<void> => {
+  if (packing === undefined || sparsePacks === undefined) return
+  for (const file of shape.files) {
+    const { extents = [], index } = file
+    if (!inPacks(extents, sparsePacks) || files.some((grown) => grown.index === index)) continue
+    files.push({ ...file, extents: await repack(packing, extents, sparsePacks) })
+  }
+  for (const [index, chunk] of shape.snapshotChunks.entries()) {
+    if (chunk._tag !== "File" || !inPacks(chunk.extents, sparsePacks)) continue
+    const { bytes, crc, extents = [] } = chunk
+    chunks.push({ index, bytes, crc, extents: await repack(packing, extents, sparsePacks) })
+  }
 }
 
 const moveShape = async (
@@ -156,65 +256,31 @@ const moveShape = async (
     while (end < count && !tail.isChunkEnd(end)) end++
     if (end < count) end++
     const before = current
-    let size = 0
-    for (let k = i; k < end; k++) size += markedLength(tail.length(k), tail.isLast(k)) + 1
-    const bytes = Buffer.allocUnsafe(size)
     // One that was begun with an index goes on without, at a level at which nobody reads it: see `OldLogIndexes.ts`.
     const isIndexed = before.indexCrc !== undefined && options.level < levelWithoutLogIndexes
-    const rows = Buffer.allocUnsafe(isIndexed ? (end - i) * indexRowBytes : 0)
-    let at = 0
-    let entryBytes = before.entryBytes
-    for (let k = i; k < end; k++) {
-      const length = tail.length(k)
-      const isFirst = before.bytes === 0 && k === i
-      const start = before.bytes + at + (isFirst ? 0 : 1)
-      const segment = tail.segment(k)
-      const position = tail.position(k)
-      const whole = source.whole(segment)
-      at =
-        whole === undefined || position + length > whole.length
-          ? writeMessage(
-              bytes,
-              at,
-              await source.take(segment, position, length),
-              0,
-              length,
-              tail.isLast(k),
-              isFirst
-            )
-          : writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
-      if (isIndexed)
-        writeIndexRow(
-          rows,
-          k - i,
-          tail.txHigh(k),
-          tail.txLow(k),
-          tail.op(k),
-          start,
-          before.bytes + at - start
-        )
-      entryBytes += length
-    }
+    const { bytes, entryBytes, rows } = await composePiece(tail, i, end, before, isIndexed, source)
     if (before.entries === 0) isNamed = false
     const log = logChunkFile(options.paths, shape.handle, before.index)
-    await writePart(options, log, bytes.subarray(0, at), before.bytes)
+    const place = await addPiece(options, log, before, bytes)
     const index = logIndexFile(options.paths, shape.handle, before.index)
     if (isIndexed) await writePart(options, index, rows, before.entries * indexRowBytes)
     else if (before.indexCrc !== undefined) await options.paths.disk.remove(index)
     current = {
       index: before.index,
-      bytes: before.bytes + at,
-      crc: crc32(bytes.subarray(0, at), before.crc),
+      bytes: before.bytes + bytes.length,
+      crc: crc32(bytes, before.crc),
       ...(isIndexed ? { indexCrc: crc32(rows, before.indexCrc) } : {}),
       entries: before.entries + end - i,
-      entryBytes,
+      entryBytes: before.entryBytes + entryBytes,
       endTx: String(tail.tx(end - 1)),
       endOp: tail.op(end - 1),
-      closed: tail.isChunkEnd(end - 1)
+      closed: tail.isChunkEnd(end - 1),
+      ...place
     }
     files.push(current)
     i = end
   }
+  await repackRest(options, shape, files, chunks)
   if (files.length === 0 && chunks.length === 0) return undefined
   // Files that were there before have their names.
   if (options.durableWrites && !isNamed)

@@ -1,3 +1,4 @@
+import { BucketFault } from "../../bucket/BucketFault.ts"
 import { BoundedMap } from "../../shared/BoundedMap.ts"
 import { longestLateMillis } from "../disk/Disk.ts"
 import { DiskFault } from "../disk/DiskFault.ts"
@@ -10,8 +11,9 @@ const mostShapes = 10_000
 /** Of the system's errors, those that say something about the file, and not about the machine. */
 const aboutFile: ReadonlySet<string> = new Set(["ENOENT", "EISDIR", "ENOTDIR"])
 
-/** Not for what storage holds, but for want of memory, of file handles, or of a disk that answers: it may heal. */
-const isPassing = (cause: unknown): boolean => cause instanceof DiskFault && !aboutFile.has(cause.code)
+/** Not for what storage holds, but for want of memory, of file handles, or of a disk or bucket that answers: it may heal. */
+const isPassing = (cause: unknown): boolean =>
+  cause instanceof BucketFault || (cause instanceof DiskFault && !aboutFile.has(cause.code))
 
 /**
  * Counts how often the log of each shape could not be read for a reason that does not pass by itself. Some of that is not

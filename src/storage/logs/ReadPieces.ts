@@ -78,7 +78,7 @@ async function* piecesOf(
   if (file !== undefined) {
     const path = logChunkFile(source.paths, handle, file.index)
     await source.integrity.check(path, file)
-    const position = await startIn(await source.integrity.open(path), file, after)
+    const position = await startIn(await source.integrity.open(path, file.bytes), file, after)
     for await (const piece of filePieces(source.integrity, path, position, file.bytes, buffer)) {
       first = false
       yield piece

@@ -1,4 +1,5 @@
 import { BoundedMap, weighBytes } from "../../shared/BoundedMap.ts"
+import { DamagedFile, type FileSum } from "../disk/FileIntegrity.ts"
 import { pieceBytes, wholeFile } from "./FilePieces.ts"
 import type { LogSource } from "./ReadPieces.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
@@ -70,9 +71,21 @@ export class SnapshotChunks {
         throw new Error("journal segment ends early")
       return bytes
     }
-    const pieces: Array<Uint8Array> = []
     const path = snapshotChunkFile(this.source.paths, shape.handle, index)
-    for await (const piece of wholeFile(this.source.integrity, path, chunk, undefined)) pieces.push(piece)
+    const { integrity } = this.source
+    try {
+      return await this.readFile(path, chunk)
+    } catch (error) {
+      // Nobody has been given any of it: what is only a copy can be fetched, and read once more.
+      if (integrity.origin === undefined || !(error instanceof DamagedFile) || error.isAtOrigin) throw error
+      await integrity.origin.discard(path, error.ino)
+    }
+    return this.readFile(path, chunk)
+  }
+
+  private async readFile(path: string, sum: FileSum): Promise<Buffer> {
+    const pieces: Array<Uint8Array> = []
+    for await (const piece of wholeFile(this.source.integrity, path, sum, undefined)) pieces.push(piece)
     return Buffer.concat(pieces)
   }
 

@@ -9,6 +9,7 @@ import { gatedLevel, ownLevels } from "../levels/Levels.ts"
 import type { EpochRecord } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
 import type { Notice } from "../records/Records.ts"
+import { PackNames } from "../packs/PackWriter.ts"
 import { secureMillis } from "../StorageTimings.ts"
 import type { RoleContext } from "./RoleContext.ts"
 
@@ -16,6 +17,8 @@ import type { RoleContext } from "./RoleContext.ts"
 export class Writing {
   readonly _tag = "writing"
   readonly writer: JournalWriter
+  /** Of what is moved to a bucket in this epoch. */
+  readonly packNames: PackNames
   private readonly context: RoleContext
   private readonly record: EpochRecord
   /** Completes when the epoch itself is durable. */
@@ -33,6 +36,7 @@ export class Writing {
     const segment = (previous?.segment ?? 0) + 1
     this.context = context
     this.record = record
+    this.packNames = new PackNames(epoch)
     contents.store.abandon()
     contents.store.removed.length = 0
     contents.noteSegmentEnd(segment - 1)
