@@ -100,6 +100,7 @@ export const duties = {
 
   // In any state
   presence: begunAgain("Saying that this instance is there", "storage is not finalised"),
+  mirror: begunAgain("The mirror of the bucket", "what other instances write is not seen"),
   storageMemory: begunAgain("Letting go of the latest bytes of the journal", "memory is not given back"),
   tail: begunAgain("Following the active instance", "changes are seen once they are in the bucket"),
   fileCache: begunAgain(

@@ -34,14 +34,26 @@ export class LocalJournal {
     return this.reached
   }
 
-  /** Goes on from here: what stands before is there, or of no use to anybody. Nothing is under way. */
-  continueFrom(end: JournalEnd): void {
-    this.reached = end
+  /** Begins anew: what stands before `end` is there, as far as anybody reads it, which is from `segment` on. */
+  startAt(end: JournalEnd, segment: number): Promise<void> {
+    return this.inTurn(async () => {
+      await this.closeAll()
+      this.reached = end
+      this.firstSegment = segment
+    })
+  }
+
+  /** Somebody else has written here meanwhile, up to this. */
+  continueFrom(end: JournalEnd): Promise<void> {
+    return this.inTurn(async () => {
+      await this.closeAll()
+      this.reached = end
+    })
   }
 
   /** Nobody reads the journal before this segment any more: it is not written again, either. */
-  async beginWith(segment: number): Promise<void> {
-    await this.inTurn(async () => {
+  beginWith(segment: number): Promise<void> {
+    return this.inTurn(async () => {
       this.firstSegment = Math.max(this.firstSegment, segment)
       await this.closeAll()
     })
