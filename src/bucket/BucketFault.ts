@@ -43,7 +43,11 @@ const meanings: Readonly<Record<BucketFaultKind, { readonly passing: boolean; re
   wrongRegion: { passing: false, advice: "set BATON_BUCKET_REGION to the region of the bucket" },
   clockSkew: { passing: true, advice: "set this machine's clock; it goes on then" },
   noBucket: { passing: false, advice: "create the bucket, or correct BATON_BUCKET" },
-  denied: { passing: false, advice: "give the key the permissions that docs/bucket.md lists" },
+  denied: {
+    passing: false,
+    advice:
+      "give the key, or for a directory the user of the service, the permissions that docs/bucket.md lists"
+  },
   unsafe: {
     passing: false,
     advice: "use a store that honours If-None-Match on PUT: docs/bucket.md lists those that do"

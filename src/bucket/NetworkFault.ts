@@ -40,11 +40,16 @@ const codedOf = (error: unknown, depth = 0): Coded | undefined => {
   return typeof code === "string" ? (error as Coded) : undefined
 }
 
+const innermostOf = (error: unknown): Coded => {
+  const { cause } = error as Coded
+  return typeof cause === "object" && cause !== null ? innermostOf(cause) : (error as Coded)
+}
+
 /** Kind and words of what `fetch` has failed with before there was a whole answer. */
 export const networkFault = (error: unknown): { readonly kind: BucketFaultKind; readonly said: string } => {
   const coded = codedOf(error)
   const code = String(coded?.code ?? "")
-  const message = coded?.message ?? (error instanceof Error ? error.message : String(error))
+  const message = (coded ?? innermostOf(error)).message ?? String(error)
   const said = [code, explained[code] ?? String(message)].filter((part) => part !== "").join(", ")
   return { kind: timeOuts.has(code) ? "timedOut" : "unreachable", said }
 }

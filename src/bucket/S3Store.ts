@@ -2,6 +2,7 @@ import { AwsV4Signer } from "aws4fetch"
 import type { S3Place } from "../config/BucketConfig.ts"
 import type { Timers } from "../shared/Timers.ts"
 import { BucketFault, type BucketOperation } from "./BucketFault.ts"
+import { compareKeys } from "./KeyPath.ts"
 import type { KeySource } from "./KeySource.ts"
 import { networkFault } from "./NetworkFault.ts"
 import type { ByteRange, ObjectInfo, ObjectStore } from "./ObjectStore.ts"
@@ -120,7 +121,7 @@ export class S3Store implements ObjectStore {
       if (page === undefined)
         throw this.fault(asked, "refused", "what is answered is no listing of the S3 API")
       for (const info of page.objects) {
-        if (!info.key.startsWith(from) || (last !== undefined && !isBehind(info.key, last))) {
+        if (!info.key.startsWith(from) || (last !== undefined && compareKeys(info.key, last) <= 0)) {
           throw this.fault(
             asked,
             "refused",
@@ -240,7 +241,3 @@ export class S3Store implements ObjectStore {
     return { status, body: Buffer.concat(pieces, bytes) }
   }
 }
-
-/** By the bytes of UTF-8, in which stores order keys. */
-const isBehind = (key: string, other: string): boolean =>
-  Buffer.compare(Buffer.from(key), Buffer.from(other)) > 0

@@ -89,11 +89,14 @@ describe("the published package", () => {
   })
 
   it("leaves effect to the program that uses it, so that there is one copy", () => {
-    const { dependencies, peerDependencies } = JSON.parse(
+    const { dependencies, peerDependencies, peerDependenciesMeta } = JSON.parse(
       readFileSync(path.join(consumer.packed, "package.json"), "utf8")
-    ) as Readonly<Record<"dependencies" | "peerDependencies", Readonly<Record<string, string>>>>
+    ) as Readonly<
+      Record<"dependencies" | "peerDependencies" | "peerDependenciesMeta", Readonly<Record<string, unknown>>>
+    >
     assert.notProperty(dependencies, "effect")
-    assert.deepStrictEqual(Object.keys(peerDependencies), ["effect"])
+    assert.deepStrictEqual(Object.keys(peerDependencies), ["@aws-sdk/credential-providers", "effect"])
+    assert.deepStrictEqual(peerDependenciesMeta, { "@aws-sdk/credential-providers": { optional: true } })
     const resolved = createRequire(path.join(consumer.packed, "dist/index.js")).resolve("effect")
     assert.strictEqual(resolved, createRequire(path.join(consumer.directory, "index.js")).resolve("effect"))
   })
