@@ -1,19 +1,23 @@
 import { appendFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { crc32 } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import fc from "fast-check"
 import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
 import { indexedBytes, writeIndex } from "../../src/storage/segments/SegmentIndexFiles.ts"
+import { SegmentProofs } from "../../src/storage/segments/SegmentProofs.ts"
 import { SegmentScan } from "../../src/storage/segments/SegmentScan.ts"
 import { recordKind } from "../../src/storage/records/Records.ts"
 import type { ShapeState } from "../../src/storage/state/ShapeState.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
 import { ShapeTail } from "../../src/storage/state/ShapeTail.ts"
-import { parseSegmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { parseSegmentFile, segmentFile, storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
+import { makeDirectories, writeWhole } from "../../src/storage/disk/Files.ts"
+import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
 import {
@@ -521,5 +525,33 @@ describe("the index of a segment", () => {
     for (const segment of left) assert.isAtLeast(segment, engine.oldestSegment)
     const follower = await recovered(path)
     assert.deepStrictEqual(follower.state, await recoveredPlainly(path))
+  })
+})
+
+describe("the proof that a segment holds what its index was made of", () => {
+  it("is made again after the disk has refused, and is known once it is made", async () => {
+    const memory = new FaultyDisk([])
+    const disk = memory.mount()
+    const paths = storagePaths(FaultyDisk.directory, "default", undefined, disk)
+    const bytes = Buffer.from("a segment")
+    await makeDirectories(disk, paths.journal)
+    await writeWhole(disk, segmentFile(paths, 1, 7), bytes)
+    const proofs = new SegmentProofs(paths)
+    const sum = { epoch: 1, segment: 7, bytes: bytes.length, crc: crc32(bytes) }
+    const fault = memory.fail({ path: /journal/ }, "EIO")
+    for (let n = 0; n < 2; n++) {
+      const refused = await proofs.prove(sum).then(String, String)
+      assert.match(refused, /cannot look at .*00000007: EIO/)
+    }
+    fault.end()
+    assert.isTrue(await proofs.prove(sum))
+    assert.isFalse(proofs.isRefuted(sum))
+    assert.isFalse(await proofs.prove({ ...sum, crc: 1 }))
+    const later = memory.fail({ path: /journal/ }, "EIO")
+    assert.isTrue(await proofs.prove(sum))
+    assert.strictEqual(later.hits(), 0)
+    const late = proofs.prove({ ...sum, crc: 2 }).then(String, String)
+    await proofs.close()
+    assert.strictEqual(await late, "true")
   })
 })

@@ -19,11 +19,19 @@ export class SegmentProofs {
     return this.refuted.has(keyOf(sum))
   }
 
-  /** Reads the segment. One that is gone holds nothing that could be wrong. */
+  /**
+   * Reads the segment. One that is gone holds nothing that could be wrong. A disk that refuses has proved nothing: who asks
+   * after that has it read again.
+   */
   prove(sum: SegmentSum): Promise<boolean> {
     const key = keyOf(sum)
-    let proof = this.proofs.get(key)
-    if (proof === undefined) this.proofs.set(key, (proof = this.find(sum, key)))
+    const known = this.proofs.get(key)
+    if (known !== undefined) return known
+    const proof = this.find(sum, key).catch((error: unknown) => {
+      this.proofs.delete(key)
+      throw error
+    })
+    this.proofs.set(key, proof)
     return proof
   }
 
@@ -39,6 +47,6 @@ export class SegmentProofs {
   /** Ends the reading; what has not been found out is not asked for any more. */
   async close(): Promise<void> {
     this.isOver = true
-    await Promise.all(this.proofs.values())
+    await Promise.allSettled(this.proofs.values())
   }
 }
