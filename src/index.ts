@@ -91,7 +91,8 @@ export {
   type ShapeHandle
 } from "./storage/ShapeLogs.ts"
 export { shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
-export { Storage, StorageUnusable } from "./storage/Storage.ts"
+export { Storage } from "./storage/Storage.ts"
+export { StorageUnusable } from "./storage/StorageUnusable.ts"
 
 // Postgres: replication, publication, catalogue, connections.
 export type { ChangeSink } from "./replication/ChangeSink.ts"

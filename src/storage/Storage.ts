@@ -1,35 +1,19 @@
-import { existsSync, mkdtempSync } from "node:fs"
 import { duties } from "../health/Duties.ts"
-import { makeErrands, startDuty } from "../shared/Duty.ts"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { Context, Effect, Layer, Schema } from "effect"
-import { Config, type BatonConfig } from "../config/BatonConfig.ts"
-import { currentTimers } from "../shared/Timers.ts"
+import { startDuty } from "../shared/Duty.ts"
+import { Context, Effect, Layer } from "effect"
+import { Config } from "../config/BatonConfig.ts"
 import type { Disk } from "./disk/Disk.ts"
 import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { RealDisk } from "./disk/RealDisk.ts"
-import { otherFormatVersions, storagePaths } from "./disk/StorageDir.ts"
+import { otherFormatVersions } from "./disk/StorageDir.ts"
 import { checkWritable } from "./disk/WriteCheck.ts"
 import type { FileCache } from "./packs/FileCache.ts"
 import { type LevelStatus, levelStatus } from "./levels/LevelStatus.ts"
 import { StorageTooNew } from "./levels/StorageTooNew.ts"
-import { StorageEngine } from "./StorageEngine.ts"
+import { type OpenedStorage, openStorage, placeOf, type StoragePlace } from "./OpenStorage.ts"
+import type { StorageEngine } from "./StorageEngine.ts"
+import { StorageUnusable } from "./StorageUnusable.ts"
 import { cacheMillis, loadRetries, loadRetryMillis, recentMillis } from "./StorageTimings.ts"
-
-/** The storage directory cannot be used. Heals when the cause (permissions, disk) is removed and the service restarts. */
-export class StorageUnusable extends Schema.TaggedError<StorageUnusable>()("StorageUnusable", {
-  /** What could not be done with it, or why it may not: a newer release has finalised it. */
-  reason: Schema.Literals(["cannotWrite", "cannotRead", "tooNew"]),
-  message: Schema.String,
-  /** What the disk has refused, a `StorageFault` as a rule. */
-  cause: Schema.Defect(),
-  /** One error of a disk may not come again. */
-  mayPass: Schema.optional(Schema.Boolean)
-}) {}
-
-/** Memory for the latest bytes of the journal. */
-const recentBytes = 32 << 20
 
 /** The storage of one replication stream. Empty until `load` has been run; closed with its scope. */
 export class Storage extends Context.Service<
@@ -52,8 +36,10 @@ export class Storage extends Context.Service<
     Layer.effect(
       Storage,
       Effect.gen(function* () {
-        const place = placeOf(yield* Config)
-        const engine = yield* openEngine(yield* Config, place, makeDisk())
+        const config = yield* Config
+        const place = placeOf(config)
+        const storage = yield* openStorage(config, place, makeDisk())
+        const { engine } = storage
         yield* startDuty(
           duties.storageMemory,
           Effect.forever(
@@ -67,7 +53,7 @@ export class Storage extends Context.Service<
         if (cache !== undefined) yield* startDuty(duties.fileCache, keepRoom(engine, cache))
         return Storage.of({
           engine,
-          load: Effect.withSpan(loadAndFollow(engine, place), "Storage.load"),
+          load: Effect.withSpan(loadAndFollow(storage, place), "Storage.load"),
           loadToRead: follow(engine, place.directory),
           level: fromDisk(() => levelStatus(engine.paths, engine.store.level))
         })
@@ -93,60 +79,10 @@ const keepRoom = (engine: StorageEngine, cache: FileCache): Effect.Effect<never>
     )
   )
 
-/** Where storage stands. */
-interface Place {
-  readonly isMemory: boolean
-  readonly directory: string
-  readonly metaDir: string | undefined
-  readonly streamId: string
-}
-
-const placeOf = (config: BatonConfig): Place => {
-  const isMemory = config.storage === "memory"
-  const { shapeDbStorageDir } = config
-  return {
-    isMemory,
-    directory: isMemory ? memoryDirectory() : config.storageDir,
-    metaDir: isMemory || shapeDbStorageDir === ":memory:" ? undefined : shapeDbStorageDir,
-    streamId: config.replicationStreamId
-  }
-}
-
-const memoryDirectory = (): string =>
-  mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "baton-"))
-
-const openEngine = Effect.fnUntraced(function* (
-  config: BatonConfig,
-  { directory, isMemory, metaDir, streamId }: Place,
-  disk: Disk
-) {
-  const run = yield* makeErrands
-  const timers = yield* currentTimers
-  const open = Effect.sync(
-    () =>
-      new StorageEngine({
-        paths: storagePaths(directory, streamId, metaDir, disk),
-        chunkBytesThreshold: config.chunkBytesThreshold,
-        segmentBytes: config.journalSegmentBytes,
-        recentBytes,
-        durableWrites: !isMemory,
-        removeOnClose: isMemory,
-        startsAtNewestLevel: isMemory,
-        run: (effect) => run("Work of storage beside its duties", effect),
-        timers
-      })
-  )
-  return yield* Effect.acquireRelease(open, (engine) =>
-    Effect.catch(
-      fromDisk(() => engine.close()),
-      ({ message }) => Effect.logWarning(`Storage was not closed as it should be: ${message}.`)
-    )
-  )
-})
-
-const loadAndFollow = Effect.fnUntraced(function* (engine: StorageEngine, place: Place) {
+const loadAndFollow = Effect.fnUntraced(function* ({ engine, fill }: OpenedStorage, place: StoragePlace) {
   const { directory, isMemory } = place
   if (!isMemory) yield* checkWriting(engine, place)
+  yield* fill
   // Without a list nothing is said of them; whether storage can be read is found out next.
   const others = yield* Effect.orElseSucceed(
     fromDisk(() => otherFormatVersions(engine.paths)),
@@ -166,7 +102,10 @@ const follow = (engine: StorageEngine, directory: string): Effect.Effect<void, S
     Effect.sync(() => engine.follow())
   )
 
-const checkWriting = Effect.fnUntraced(function* (engine: StorageEngine, { directory, metaDir }: Place) {
+const checkWriting = Effect.fnUntraced(function* (
+  engine: StorageEngine,
+  { directory, metaDir }: StoragePlace
+) {
   const storageDir = { variable: "ELECTRIC_STORAGE_DIR", path: directory }
   const directories =
     metaDir === undefined

@@ -31,6 +31,12 @@ export const secureMillis = 100
 export const loadRetries = 5
 export const loadRetryMillis = 100
 
+/** A bucket that cannot be reached at the start is asked again after so long, and twice as long each time up to the second. */
+export const bucketAgainMillis = 500
+export const bucketLongestMillis = 30_000
+/** With a bucket a position is recorded this often while nothing comes that concerns a shape: each is an object that is paid for. */
+export const bucketPositionMillis = 10_000
+
 /** A checkpoint that changes, or is locked, is looked at again after so long. */
 export const checkpointPauseMillis = 50
 /** One that the disk refuses is tried again so often, after as many milliseconds and twice as many each time. */

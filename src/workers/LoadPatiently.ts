@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import type { StorageUnusable } from "../storage/Storage.ts"
+import type { StorageUnusable } from "../storage/StorageUnusable.ts"
 import { unreadableMillis } from "./WorkerTimings.ts"
 
 /**

@@ -47,7 +47,8 @@ export class StorageLevels extends Context.Service<
       const admin = yield* AdminPool
       const tooNew = yield* Deferred.make<never, StorageTooNew>()
       const presence = new OwnPresence(engine)
-      const isShared = config.storage !== "memory"
+      // What is in a bucket has had the newest level since it was begun.
+      const isShared = config.storage !== "memory" && config.bucket === undefined
       const changed = yield* Latch.make(false)
 
       const complain = (what: string, meanwhile = "storage is not finalised meanwhile") =>

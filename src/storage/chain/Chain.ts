@@ -151,6 +151,16 @@ export class Chain {
     return true
   }
 
+  /** Whether somebody else has created the object that would be the next one here. Fails with a `BucketFault`. */
+  isTaken(): Promise<boolean> {
+    return this.inTurn(async () => {
+      const { next } = this.known
+      if (this.lostNumber === next) return true
+      const first = await this.patient.ask((store) => store.get(walKey(next), { from: 0, to: 1 }))
+      return first !== undefined
+    })
+  }
+
   /** One after the other, in the order of asking. */
   private inTurn<A>(work: () => Promise<A>): Promise<A> {
     const mine = this.turn.then(work)

@@ -1,0 +1,159 @@
+import { networkInterfaces } from "node:os"
+import { Effect, type Scope } from "effect"
+import { BucketFault } from "../bucket/BucketFault.ts"
+import type { ObjectStore } from "../bucket/ObjectStore.ts"
+import { openBucket } from "../bucket/OpenBucket.ts"
+import { probeBucket } from "../bucket/ProbeBucket.ts"
+import type { BatonConfig } from "../config/BatonConfig.ts"
+import type { BucketConfig } from "../config/BucketConfig.ts"
+import { Listeners } from "../shared/Listeners.ts"
+import { currentTimers, type Timers } from "../shared/Timers.ts"
+import { Chain } from "./chain/Chain.ts"
+import { ChainBroken } from "./chain/ChainBroken.ts"
+import { Complaints } from "./Complaints.ts"
+import type { Disk } from "./disk/Disk.ts"
+import { DiskFault, type StorageFault } from "./disk/DiskFault.ts"
+import { formatVersion, type StoragePaths } from "./disk/StorageDir.ts"
+import { BucketDurability } from "./durability/BucketDurability.ts"
+import { LocalJournal } from "./mirror/LocalJournal.ts"
+import { Mirror } from "./mirror/Mirror.ts"
+import type { MirrorContext } from "./mirror/MirrorContext.ts"
+import { takeMirrorDirectory } from "./mirror/MirrorDirectory.ts"
+import { restore } from "./mirror/Restore.ts"
+import { SegmentObjects } from "./mirror/SegmentObjects.ts"
+import type { StorageEngine } from "./StorageEngine.ts"
+import { bucketAgainMillis, bucketLongestMillis } from "./StorageTimings.ts"
+
+/** What a service keeps in a bucket, with a directory of its own that is a copy of it. */
+interface BucketStorage {
+  readonly paths: StoragePaths
+  readonly store: ObjectStore
+  readonly mirror: Mirror
+  readonly durability: BucketDurability
+  /**
+   * Finds out whether the bucket can be used, and fills the directory from it. To be done once, before anything is read there. While
+   * the bucket cannot be reached it is tried again, for ever.
+   */
+  readonly fill: Effect.Effect<void, BucketFault | ChainBroken | DiskFault>
+}
+
+interface Given {
+  readonly config: BatonConfig
+  readonly bucket: BucketConfig
+  readonly disk: Disk
+  readonly metaDir: string | undefined
+  /** The log of the service. */
+  readonly warn: (message: string) => void
+  /** The engine that is made of all this, once it is. */
+  readonly engine: () => StorageEngine | undefined
+}
+
+const nobody = new Listeners<[]>()
+
+/** Where others reach this machine, unless an operator knows better. */
+const ownAddress = (): string | undefined =>
+  Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ family, internal }) => family === "IPv4" && !internal)?.address
+
+/** What keys of a service begin with. */
+export const bucketFolder = ({ replicationStreamId }: BatonConfig): string =>
+  `${replicationStreamId}/v${formatVersion}`
+
+const ownUrl = ({ port }: BatonConfig): string => `http://${ownAddress() ?? "127.0.0.1"}:${port}`
+
+export const openBucketStorage = ({
+  bucket,
+  config,
+  disk,
+  engine,
+  metaDir,
+  warn
+}: Given): Effect.Effect<BucketStorage, StorageFault, Scope.Scope> =>
+  Effect.gen(function* () {
+    const timers = yield* currentTimers
+    const store = yield* openBucket(bucket, bucketFolder(config))
+    const paths = yield* takeMirrorDirectory({
+      storageDir: config.storageDir,
+      streamId: config.replicationStreamId,
+      metaDir,
+      disk,
+      removeOnClose: false
+    })
+    const complaints = new Complaints(timers, warn)
+    const chain = new Chain({
+      store,
+      timers,
+      onTrouble: (fault) =>
+        complaints.about(
+          "bucket",
+          `The bucket does not take what was written: ${fault.message}. It is tried again; nothing is acknowledged meanwhile, and shapes are served.`
+        )
+    })
+    const context: MirrorContext = {
+      store,
+      chain,
+      paths,
+      journal: new LocalJournal(paths),
+      objects: new SegmentObjects(),
+      timers,
+      warn
+    }
+    const mirror = yield* Effect.acquireRelease(
+      Effect.sync(
+        () =>
+          new Mirror({
+            ...context,
+            waiters: {
+              get count() {
+                return engine()?.waiters.count ?? 0
+              },
+              get first() {
+                return engine()?.waiters.first ?? nobody
+              }
+            },
+            onApplied: () => engine()?.lookNow(),
+            removalDelayMillis: 3 * config.cleanupIntervalMillis
+          })
+      ),
+      (made) => Effect.ignore(Effect.tryPromise(() => made.close()))
+    )
+    const durability = new BucketDurability({
+      context,
+      mirror,
+      flushMillis: bucket.flushMillis,
+      url: bucket.advertiseUrl ?? ownUrl(config)
+    })
+    return { paths, store, mirror, durability, fill: fill(context, timers) }
+  })
+
+const fill = (
+  context: MirrorContext,
+  timers: Timers
+): Effect.Effect<void, BucketFault | ChainBroken | DiskFault> => {
+  const work = Effect.tryPromise({
+    try: async () => {
+      await probeBucket(context.store, timers)
+      await restore(context)
+    },
+    catch: (cause) => cause
+  }).pipe(
+    Effect.catch((cause) =>
+      cause instanceof BucketFault || cause instanceof ChainBroken || cause instanceof DiskFault
+        ? Effect.fail(cause)
+        : Effect.die(cause)
+    )
+  )
+  const patiently = (pauseMillis: number): Effect.Effect<void, BucketFault | ChainBroken | DiskFault> =>
+    Effect.catch(work, (error) =>
+      error instanceof BucketFault && error.passing
+        ? Effect.logWarning(
+            `${error.message}. Nothing can be served before the bucket has answered; it is tried again in ${pauseMillis} ms.`
+          ).pipe(
+            Effect.andThen(Effect.sleep(pauseMillis)),
+            Effect.andThen(Effect.suspend(() => patiently(Math.min(2 * pauseMillis, bucketLongestMillis))))
+          )
+        : Effect.fail(error)
+    )
+  return patiently(bucketAgainMillis)
+}

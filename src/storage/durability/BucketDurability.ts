@@ -1,0 +1,179 @@
+import type { ChainContent } from "../chain/ChainObject.ts"
+import { type EpochRecord, publishEpoch } from "../journal/Epochs.ts"
+import type { Shipping, StartShipping } from "../journal/Shipping.ts"
+import { localEnd, type MirrorContext } from "../mirror/MirrorContext.ts"
+import type { JournalEnd } from "../records/Records.ts"
+import { ChangedFiles } from "./ChangedFiles.ts"
+import type { Durability } from "./Durability.ts"
+import { lookMillis, objectBytes, openingMillis } from "./DurabilityTimings.ts"
+import { inGroups, type Piece, piecesBetween, readPieces } from "./JournalPieces.ts"
+import { Shipper } from "./Shipper.ts"
+
+/** What keeps the local directory a copy of the bucket, while somebody else writes. */
+export interface Mirroring {
+  /** Everything that is in the chain by now stands in the local directory when this completes. */
+  catchUp(): Promise<void>
+  /** From when this completes nothing changes in the local directory but by `catchUp`. */
+  pause(): Promise<void>
+  resume(): Promise<void>
+}
+
+interface BucketOptions {
+  readonly context: MirrorContext
+  readonly mirror: Mirroring
+  readonly flushMillis: number
+  /** Where others reach this instance to be shown what it writes. */
+  readonly url: string
+}
+
+/**
+ * What is in the chain counts, in the order of the chain. An epoch is opened by the object that says so, together with what is known
+ * here of the journal before it and did not get into the chain: then it has happened. Whoever else would write there finds that
+ * object in the place of its own next one.
+ */
+export class BucketDurability implements Durability {
+  private readonly options: BucketOptions
+  private readonly files: ChangedFiles
+  private shipper: Shipper | undefined
+  private lookedMillis = -Infinity
+
+  constructor(options: BucketOptions) {
+    this.options = options
+    this.files = new ChangedFiles(options.context.paths)
+  }
+
+  /** Of this instance, while it writes. */
+  get shipping(): Shipper | undefined {
+    return this.shipper
+  }
+
+  catchUp(): Promise<void> {
+    return this.options.mirror.catchUp()
+  }
+
+  async claim(known: number): Promise<number> {
+    const { context, mirror } = this.options
+    await mirror.pause()
+    try {
+      await mirror.catchUp()
+    } catch (error) {
+      await mirror.resume()
+      throw error
+    }
+    return Math.max(known, context.chain.place.opening?.epoch ?? 0) + 1
+  }
+
+  withdraw(): Promise<void> {
+    return this.options.mirror.resume()
+  }
+
+  async publish(record: EpochRecord): Promise<boolean> {
+    const { context, mirror } = this.options
+    try {
+      if (!(await this.open(record))) return false
+      await publishEpoch(context.paths, record)
+      await this.files.begin()
+      return true
+    } catch (error) {
+      await mirror.resume()
+      throw error
+    }
+  }
+
+  /** What is known of the journal before comes first, the last of it in the object that opens the epoch. */
+  private async open(record: EpochRecord): Promise<boolean> {
+    const { context, url } = this.options
+    const { chain, objects, timers } = context
+    const { previous } = record
+    const groups = previous === null ? [] : await this.restOf(previous)
+    const deadline = timers.nowMillis() + openingMillis
+    const append = async (content: ChainContent) => {
+      const before = chain.place
+      const outcome = await chain.append(content, () => timers.nowMillis() < deadline)
+      if (outcome === "created") objects.note(before, chain.place, bytesOf(content))
+      return outcome
+    }
+    for (const [i, group] of groups.slice(0, -1).entries()) {
+      const ranges = await this.read(group, previous)
+      if ((await append({ epoch: ranges[0]?.epoch ?? 0, ranges, isFence: i === 0 })) === "overtaken")
+        return false
+    }
+    const last = groups.at(-1)
+    const outcome = await append({
+      epoch: record.epoch,
+      ranges: last === undefined ? [] : await this.read(last, previous),
+      opens: { ...record, url },
+      isFence: groups.length <= 1
+    })
+    this.lookedMillis = timers.nowMillis()
+    return outcome === "created"
+  }
+
+  private read(pieces: ReadonlyArray<Piece>, previous: JournalEnd | null) {
+    return readPieces(this.options.context.paths, previous?.epoch ?? 0, pieces)
+  }
+
+  private async restOf(previous: JournalEnd): Promise<ReadonlyArray<ReadonlyArray<Piece>>> {
+    const { chain, paths } = this.options.context
+    const from = localEnd(chain.place)
+    if (from.epoch !== previous.epoch)
+      throw new Error(
+        `The journal was read up to epoch ${previous.epoch}, and the chain has come to ${from.epoch}. This is a bug.`
+      )
+    return inGroups(await piecesBetween(paths, from, previous), objectBytes)
+  }
+
+  /** The object that opens an epoch is all that it stands on. */
+  secure(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /**
+   * Whoever has taken over has created the object that would be this writer's next. While that is on its way, or has just got there,
+   * nobody has to be asked.
+   */
+  async highestClaim(own: number): Promise<number> {
+    const { chain, timers } = this.options.context
+    const { shipper } = this
+    if (shipper === undefined || shipper.isOvertaken) return own + 1
+    const lastMillis = Math.max(this.lookedMillis, shipper.createdMillis)
+    if (shipper.isBusy || timers.nowMillis() - lastMillis < lookMillis) return own
+    if (await chain.isTaken()) return own + 1
+    this.lookedMillis = timers.nowMillis()
+    return own
+  }
+
+  readonly ship: StartShipping = ({ counts, epoch, onTrouble, shipped }) => {
+    const { context, flushMillis, mirror } = this.options
+    const { chain, objects, paths, timers } = context
+    const shipper = new Shipper({
+      paths,
+      chain,
+      timers,
+      epoch,
+      appended: (before, content) => objects.note(before, chain.place, bytesOf(content)),
+      flushMillis,
+      changedFiles: () => this.files.take(),
+      counts,
+      shipped,
+      onTrouble
+    })
+    this.shipper = shipper
+    const shipping: Shipping = {
+      wrote: (range) => shipper.wrote(range),
+      hurry: (marker) => shipper.hurry(marker),
+      close: async () => {
+        await shipper.close()
+        this.shipper = undefined
+        await mirror.resume()
+      }
+    }
+    return shipping
+  }
+}
+
+const bytesOf = ({ ranges }: ChainContent): number => {
+  let bytes = 0
+  for (const range of ranges) bytes += range.bytes.length
+  return bytes
+}

@@ -1,0 +1,219 @@
+import type { Timers } from "../../shared/Timers.ts"
+import type { Chain } from "../chain/Chain.ts"
+import { ChainBroken } from "../chain/ChainBroken.ts"
+import type { ChainContent, ChainPlace, SmallFile } from "../chain/ChainObject.ts"
+import type { StoragePaths } from "../disk/StorageDir.ts"
+import type { Shipped, Shipping, WrittenRange } from "../journal/Shipping.ts"
+import { fullBytes, objectBytes, schemaLookMillis, shipAgainMillis } from "./DurabilityTimings.ts"
+import { type Piece, readPieces } from "./JournalPieces.ts"
+
+interface ShipperOptions {
+  readonly paths: StoragePaths
+  readonly chain: Chain
+  readonly timers: Timers
+  readonly epoch: number
+  /** There is at most one object in so long, unless somebody waits for it or much has gathered. */
+  readonly flushMillis: number
+  /** Files beside the shapes that were replaced since they were asked for last. */
+  readonly changedFiles: () => Promise<ReadonlyArray<SmallFile>>
+  /** An object was created behind this place. */
+  readonly appended: (before: ChainPlace, content: ChainContent) => void
+  readonly counts: (marker: number) => void
+  readonly shipped: (shipped: Shipped) => void
+  readonly onTrouble: (topic: string, message: string) => void
+}
+
+/** Written ranges in one file, one behind the other, are one up to this size. */
+const mergedBytes = 1 << 20
+
+/**
+ * Puts what a writer has written into the chain, object after object, from the local files: so it takes no more memory than one
+ * object, however long the bucket was away. Once somebody else has created the next object nothing counts any more.
+ */
+export class Shipper implements Shipping {
+  private readonly options: ShipperOptions
+  private queue: Array<WrittenRange> = []
+  private queuedBytes = 0
+  private hurryMarker = 0
+  private countedMarker = 0
+  private startedMillis = -Infinity
+  /** When the oldest of what is in the queue came. */
+  private waitingSince: number | undefined
+  private checkpoint: string | undefined
+  private wake: (() => void) | undefined
+  /** When the latest object was created; an object is on its way. */
+  createdMillis = -Infinity
+  isBusy = false
+  private isClosed = false
+  private overtaken = false
+  private readonly loop: Promise<void>
+
+  constructor(options: ShipperOptions) {
+    this.options = options
+    this.loop = this.run()
+  }
+
+  /** Another writer has begun: nothing that comes counts. */
+  get isOvertaken(): boolean {
+    return this.overtaken
+  }
+  /** Written here and not in the chain: how much, and for how long. */
+  get unshipped(): { readonly bytes: number; readonly millis: number } {
+    const since = this.waitingSince
+    return {
+      bytes: this.queuedBytes,
+      millis: since === undefined ? 0 : this.options.timers.nowMillis() - since
+    }
+  }
+
+  wrote(range: WrittenRange): void {
+    // A segment ends: what stands before that has been told.
+    if (range.length === 0) return
+    this.waitingSince ??= this.options.timers.nowMillis()
+    this.queuedBytes += range.length
+    const last = this.queue.at(-1)
+    const follows =
+      last !== undefined && last.segment === range.segment && last.position + last.length === range.position
+    if (follows && last.length + range.length <= mergedBytes)
+      this.queue[this.queue.length - 1] = {
+        ...range,
+        position: last.position,
+        length: last.length + range.length
+      }
+    else this.queue.push(range)
+    if (this.queue.length === 1 || this.dueMillis() <= 0) this.wake?.()
+  }
+
+  hurry(marker: number): void {
+    if (marker <= this.hurryMarker) return
+    this.hurryMarker = marker
+    this.wake?.()
+  }
+
+  /** A checkpoint is there: others are told with the next object, which is made for it if nothing else is to be shipped. */
+  announce(key: string): void {
+    this.checkpoint = key
+    this.wake?.()
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    this.wake?.()
+    this.options.chain.hurry()
+    await this.loop
+  }
+
+  private get isOver(): boolean {
+    return this.isClosed || this.overtaken
+  }
+
+  private counts(marker: number): void {
+    this.countedMarker = marker
+    this.options.counts(marker)
+  }
+
+  /** How long the next object is to wait. */
+  private dueMillis(): number {
+    const hasNews = this.queuedBytes > 0 || this.checkpoint !== undefined
+    if (!hasNews) return schemaLookMillis
+    if (this.queuedBytes >= fullBytes || this.hurryMarker > this.countedMarker) return 0
+    return this.startedMillis + this.options.flushMillis - this.options.timers.nowMillis()
+  }
+
+  private async run(): Promise<void> {
+    while (!this.isOver) {
+      const waitMillis = this.dueMillis()
+      if (waitMillis > 0 && (await this.sleep(waitMillis)) === "woken") continue
+      try {
+        await this.shipOne()
+      } catch (error) {
+        if (this.isOver) return
+        if (error instanceof ChainBroken) this.overtaken = true
+        this.options.onTrouble(
+          "shipping",
+          `What was written to the journal cannot be put into the bucket: ${String(error)}. Nothing is acknowledged and no shape is made meanwhile; shapes are served.`
+        )
+        await this.sleep(shipAgainMillis, "untilClosed")
+      }
+    }
+  }
+
+  /** For so long, or until there is news. */
+  private sleep(millis: number, untilClosed?: "untilClosed"): Promise<"elapsed" | "woken"> {
+    return new Promise((resolve) => {
+      const end = (how: "elapsed" | "woken") => {
+        cancel()
+        this.wake = undefined
+        resolve(how)
+      }
+      const cancel = this.options.timers.after(millis, () => end("elapsed"))
+      this.wake = () => {
+        if (untilClosed === undefined || this.isClosed) end("woken")
+      }
+    })
+  }
+
+  private async shipOne(): Promise<void> {
+    const { chain, changedFiles, epoch, paths, timers } = this.options
+    const { checkpoint } = this
+    const { marker, pieces } = this.next()
+    const files = await changedFiles()
+    if (pieces.length === 0 && files.length === 0 && checkpoint === undefined) return
+    const ranges = await readPieces(paths, epoch, pieces)
+    this.startedMillis = timers.nowMillis()
+    const content: ChainContent = {
+      epoch,
+      ranges,
+      ...(files.length > 0 ? { files } : {}),
+      ...(checkpoint === undefined ? {} : { checkpoint })
+    }
+    const before = chain.place
+    this.isBusy = true
+    const outcome = await chain.append(content, () => !this.isClosed).finally(() => (this.isBusy = false))
+    if (outcome === "overtaken") {
+      this.overtaken = true
+      return
+    }
+    this.createdMillis = timers.nowMillis()
+    this.options.appended(before, content)
+    if (this.checkpoint === checkpoint) this.checkpoint = undefined
+    this.dequeue(pieces)
+    const { crc, end } = chain.place
+    this.options.shipped({
+      n: before.next,
+      previousCrc: before.crc,
+      crc,
+      segment: end.segment,
+      position: end.position,
+      holdsMore: files.length > 0 || checkpoint !== undefined
+    })
+    if (marker !== undefined) this.counts(marker)
+  }
+
+  /** What the next object holds, and the marker that counts once it is there; none for a part of a long range. */
+  private next() {
+    const pieces: Array<Piece> = []
+    let room = objectBytes
+    let marker: number | undefined
+    for (const range of this.queue) {
+      if (room === 0) break
+      const length = Math.min(room, range.length)
+      pieces.push({ segment: range.segment, position: range.position, length })
+      room -= length
+      if (length === range.length) marker = range.marker
+    }
+    return { pieces, marker }
+  }
+
+  /** More may have been merged into the last entry meanwhile. */
+  private dequeue(pieces: ReadonlyArray<Piece>): void {
+    for (const { length } of pieces) {
+      const first = this.queue[0]
+      if (first === undefined) break
+      this.queuedBytes -= length
+      if (first.length === length) this.queue.shift()
+      else this.queue[0] = { ...first, position: first.position + length, length: first.length - length }
+    }
+    this.waitingSince = this.queue.length === 0 ? undefined : this.options.timers.nowMillis()
+  }
+}
