@@ -1,10 +1,9 @@
-import { join } from "node:path"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
 import type { DiskFile } from "../disk/Disk.ts"
 import { allDone, writeFully } from "../disk/Files.ts"
-import { metaFile, namesFile, type StoragePaths } from "../disk/StorageDir.ts"
-import { schemaFileNames } from "../SchemaFiles.ts"
+import { metaFile, type StoragePaths } from "../disk/StorageDir.ts"
+import { placeOfFile } from "./CheckpointFiles.ts"
 import {
   type CheckpointObject,
   listCheckpoints,
@@ -26,8 +25,8 @@ export interface FetchedCheckpoint extends CheckpointObject {
 }
 
 interface Wanted {
-  /** What it says of the catalogue, too: not where the chain has brought that since. */
-  readonly schemaFiles: boolean
+  /** What is known of the catalogue and the journal, too: not where the chain has brought that. */
+  readonly everything: boolean
   /** Asked again and again: where it is wanted no more, nothing is put anywhere. */
   readonly isWanted: () => boolean
 }
@@ -46,7 +45,7 @@ export const fetchNewest = async (
     try {
       const found = await openCheckpoint(store, key)
       if (found === undefined) continue
-      return await fetchCheckpoint(store, paths, found, { schemaFiles: true, isWanted: () => true })
+      return await fetchCheckpoint(store, paths, found, { everything: true, isWanted: () => true })
     } catch (error) {
       if (!(error instanceof ChainBroken) || error.reason === "newerFormat") throw error
       warn(
@@ -65,7 +64,7 @@ export const fetchCheckpoint = async (
   store: ObjectStore,
   paths: StoragePaths,
   found: CheckpointObject,
-  { isWanted, schemaFiles }: Wanted
+  { everything, isWanted }: Wanted
 ): Promise<FetchedCheckpoint | undefined> => {
   const { disk } = paths
   const { epoch, files } = found.header
@@ -76,18 +75,12 @@ export const fetchCheckpoint = async (
   }
   try {
     for (const file of files) {
-      const path = placeOf(paths, epoch, file.name)
-      if (path === undefined || (!schemaFiles && schemaFileNames.has(file.name))) continue
+      const path = placeOfFile(paths, epoch, file.name)
+      if (path === undefined || (!everything && file.name !== "meta" && file.name !== "names")) continue
       const temporary = `${path}.${process.pid}.tmp`
       targets.push({ path, temporary })
       await fetchFile(store, paths, found, file, temporary, isWanted)
     }
-    if (!targets.some(({ path }) => path === meta))
-      throw new ChainBroken({
-        reason: "damaged",
-        object: `${store.name}/${found.key}`,
-        said: "is damaged: there is no checkpoint in it"
-      })
   } catch (error) {
     await discard()
     throw error
@@ -102,12 +95,6 @@ export const fetchCheckpoint = async (
     for (const { path, temporary } of targets) await disk.rename(temporary, path)
   }
   return { ...found, place, discard }
-}
-
-const placeOf = (paths: StoragePaths, epoch: number, name: string): string | undefined => {
-  if (name === "meta") return metaFile(paths, epoch)
-  if (name === "names") return namesFile(paths, epoch)
-  return schemaFileNames.has(name) ? join(paths.root, name) : undefined
 }
 
 const fetchFile = async (

@@ -37,7 +37,7 @@ export interface Piece {
 }
 
 export interface PackedFile {
-  /** Which file of a storage directory it is: `meta` and `names` for those that have an epoch in their names. */
+  /** Which file of a storage directory it is, see `CheckpointFiles.ts`. */
   readonly name: string
   readonly pieces: ReadonlyArray<Piece>
 }
@@ -45,7 +45,7 @@ export interface PackedFile {
 export interface CheckpointHeader {
   /** The chain is to be applied from here on. */
   readonly place: ChainPlace
-  /** Where the journal begins that the checkpoint lacks. */
+  /** Where the journal begins that the checkpoint lacks. What of it came before `place` is among the files. */
   readonly head: { readonly epoch: number; readonly segment: number }
   /** Of the writer. */
   readonly epoch: number

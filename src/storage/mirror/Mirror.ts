@@ -144,7 +144,7 @@ export class Mirror {
       link.end.epoch === epoch &&
       isUpTo(link.end, journal.end)
     if (isHere && before.opening?.epoch === epoch && chain.told(link)) {
-      objects.note(before, chain.place, bytesBetween(before.end, link.end))
+      objects.note(chain.place, bytesBetween(before.end, link.end))
       if (link.checkpoint !== undefined) this.announced = link.checkpoint
     } else this.lookSoon()
   }
@@ -280,7 +280,10 @@ export class Mirror {
 
   private async takeCheckpoint(key: string): Promise<void> {
     try {
-      await this.housekeeping.take(key, () => !this.isPaused && !this.isRestoring)
+      const { objects } = this.options
+      const { totalBytes } = objects
+      const header = await this.housekeeping.take(key, () => !this.isPaused && !this.isRestoring)
+      if (header !== undefined) objects.checkpointed(header.place.next, totalBytes)
     } catch (error) {
       if (!(error instanceof ChainBroken)) throw error
       this.options.warn(

@@ -7,7 +7,7 @@ import type { StoragePaths } from "../disk/StorageDir.ts"
 import { publishEpoch } from "../journal/Epochs.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { LocalJournal } from "./LocalJournal.ts"
-import type { SegmentObjects } from "./SegmentObjects.ts"
+import type { ObjectsSinceCheckpoint } from "./ObjectsSinceCheckpoint.ts"
 
 /** What a directory that mirrors a bucket is made of. Writer and mirror of a process have the same one. */
 export interface MirrorContext {
@@ -15,7 +15,7 @@ export interface MirrorContext {
   readonly chain: Chain
   readonly paths: StoragePaths
   readonly journal: LocalJournal
-  readonly objects: SegmentObjects
+  readonly objects: ObjectsSinceCheckpoint
   readonly timers: Timers
   readonly warn: (message: string) => void
 }
@@ -26,7 +26,7 @@ export const applyObject = async (context: MirrorContext, object: ChainObject): 
   await journal.apply(object)
   let bytes = 0
   for (const range of object.ranges) bytes += range.bytes.length
-  objects.note(chain.place, placeAfter(chain.place, object), bytes)
+  objects.note(placeAfter(chain.place, object), bytes)
 }
 
 /** Where the local journal goes on at a place of the chain. */
@@ -46,6 +46,6 @@ export const startAt = async (
     const { url: _, ...record } = place.opening
     await publishEpoch(paths, record)
   }
-  objects.startAt(place, segment)
+  objects.startAt(place)
   chain.resume(place)
 }

@@ -1,4 +1,4 @@
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import { checkpointFiles } from "../checkpoint/CheckpointFile.ts"
@@ -52,24 +52,26 @@ export class MirrorHousekeeping {
   }
 
   /**
-   * Fetches a checkpoint and puts it in place, if it is of use here, and if it is still wanted by then. Gives whether it was.
-   * Fails with `BucketFault`, `DiskFault`, and with `ChainBroken` for one that is not sound.
+   * Fetches a checkpoint and puts it in place, if it is of use here, and if it is still wanted by then. Gives what it says of itself,
+   * as long as it is in the bucket. Fails with `BucketFault`, `DiskFault`, and with `ChainBroken` for one that is not sound.
    */
-  async take(key: string, isWanted: () => boolean): Promise<boolean> {
+  async take(key: string, isWanted: () => boolean): Promise<CheckpointHeader | undefined> {
     const { paths, store, timers } = this.options
     const found = await openCheckpoint(store, key)
     // One that is gone was followed by a newer one, which is announced, too.
-    if (found === undefined || !(await this.isOfUse(found.header))) return false
-    const fetched = await fetchCheckpoint(store, paths, found, { schemaFiles: false, isWanted })
-    if (fetched === undefined) return false
+    if (found === undefined) return undefined
+    const { header } = found
+    if (!(await this.isOfUse(header))) return header
+    const fetched = await fetchCheckpoint(store, paths, found, { everything: false, isWanted })
+    if (fetched === undefined) return header
     if (!isWanted()) {
       await fetched.discard()
-      return false
+      return header
     }
     this.changing = fetched.place()
     await this.changing
-    this.due = { header: found.header, atMillis: timers.nowMillis() + this.options.removalDelayMillis }
-    return true
+    this.due = { header, atMillis: timers.nowMillis() + this.options.removalDelayMillis }
+    return header
   }
 
   /** Removes what has been superfluous for long enough. */
@@ -94,16 +96,17 @@ export class MirrorHousekeeping {
   }
 
   /**
-   * A process that has written here may have a checkpoint of its own that is newer than this one, and no journal before that any
-   * more; or an older file would not be looked at, behind one of a later epoch.
+   * A process that has written here may have a checkpoint of its own that is newer than this one, and no journal before that
+   * any more; or this one would not be looked at, behind one of a later epoch.
    */
   private async isOfUse({ epoch, head }: CheckpointHeader): Promise<boolean> {
     const { paths } = this.options
-    const segments = (await paths.disk.list(paths.journal)).flatMap(
-      (name) => parseSegmentFile(name)?.segment ?? []
-    )
+    const segments = new Set<number>()
+    for (const name of await paths.disk.list(paths.journal))
+      segments.add(parseSegmentFile(name)?.segment ?? 0)
+    for (let segment = head.segment; segment <= Math.max(...segments); segment++)
+      if (!segments.has(segment)) return false
     const [newest] = await checkpointFiles(paths)
-    const isNewest = newest === undefined || basename(newest) <= basename(metaFile(paths, epoch))
-    return isNewest && Math.min(head.segment, ...segments) >= Math.min(...segments, Infinity)
+    return newest === undefined || newest <= metaFile(paths, epoch)
   }
 }

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readdirSync } from "node:fs"
-import { Effect, Fiber } from "effect"
+import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { onTestFinished } from "vitest"
 import { BucketFault } from "../../../src/bucket/BucketFault.ts"
@@ -23,6 +23,7 @@ import {
   checkpoint,
   contextAt,
   copyShapes,
+  DirectoryShipper,
   engineOn,
   numbered,
   scopeOfTest,
@@ -135,7 +136,7 @@ describe("a mirror", () => {
     mirror.created(end.epoch, { n: before.next, previousCrc: before.crc, crc, end, holdsMore: false })
     assert.strictEqual(context.chain.place.next, next)
     assert.strictEqual(watched.asked, asked, "nothing was fetched")
-    assert.strictEqual(context.objects.placeFor({ epoch: 1, segment: end.segment + 1 })?.next, next)
+    assert.strictEqual(context.objects.count, next)
     // One whose bytes have not come is read.
     await write(engine, [shape.id], 4, 6)
     await shipper.ship()
@@ -170,6 +171,56 @@ describe("a mirror", () => {
     await shipper.ship()
     mirror.lookSoon()
     await shows(mirrored, shape, 12)
+  })
+
+  it("goes on where it has written itself, and after it, turn by turn", async () => {
+    const store = new MemoryStore()
+    const instances = [
+      await mirrorOf(store, { timers: fast }),
+      await mirrorOf(store, { timers: fast })
+    ] as const
+    for (const { mirror } of instances) running(mirror)
+    let shape: ShapeHandle | undefined
+    let written = 0
+    for (let turn = 0; turn < 6; turn++) {
+      const [writer, other] = turn % 2 === 0 ? instances : [instances[1], instances[0]]
+      const { context, engine, mirror } = writer
+      await mirror.catchUp()
+      await mirror.pause()
+      await engine.takeOver()
+      shape ??= createShape(engine, "a")
+      const shipper = new DirectoryShipper(store, context.paths, context)
+      const scope = Scope.makeUnsafe()
+      for (let round = 0; round < 2; round++) {
+        await write(engine, [shape.id], written + 1, written + 15)
+        written += 15
+        const key = await checkpoint(store, engine, shipper, scope)
+        // Not each of them is announced, so its writer may be ahead of it.
+        copyShapes(context.paths, other.context.paths)
+        if (round === 0) await shipper.append({ epoch: engine.at.epoch, ranges: [], checkpoint: key })
+      }
+      await shows(writer, shape, written)
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      await engine.release(1000)
+      await shipper.ship()
+      await mirror.resume()
+      other.mirror.lookSoon()
+      await shows(other, shape, written)
+      // Whatever is in place here by now: it is enough to start from.
+      for (const { paths } of [context, other.context]) {
+        const worker = engineOn(paths, fast)
+        await worker.load()
+        assert.deepStrictEqual(await logOf(worker, shape), numbered(1, written), `turn ${turn}`)
+        await worker.close()
+      }
+    }
+    const third = await contextAt(store)
+    copyShapes(instances[0].context.paths, third.paths)
+    copyShapes(instances[1].context.paths, third.paths)
+    await restore(third)
+    const engine = engineOn(third.paths)
+    await engine.load()
+    assert.deepStrictEqual(shape && (await logOf(engine, shape)), numbered(1, written))
   })
 
   it("puts a checkpoint in place of its own while others load storage, and removes what came before, later", async () => {

@@ -19,6 +19,7 @@ import {
   engineOn,
   numbered,
   scopeOfTest,
+  uploaded,
   write
 } from "./support.ts"
 
@@ -114,6 +115,28 @@ describe("a directory that is restored from a bucket", () => {
     assert.instanceOf(failure, ChainBroken)
   })
 
+  it("needs little of a chain that is long and of few bytes, with a checkpoint of nothing but the journal", async () => {
+    const { engine, shipper, store } = await begin()
+    const shape = createShape(engine, "a")
+    await write(engine, [shape.id], 1, 9)
+    await shipper.ship(50)
+    const key = await uploaded(store, engine, shipper)
+    await shipper.append({ epoch: 1, ranges: [], checkpoint: key })
+    const { next } = shipper.chain.place
+    assert.isAbove(next, 40)
+    await write(engine, [shape.id], 10, 12)
+    await shipper.ship(50)
+    await store.remove(Array.from({ length: next - 1 }, (_, n) => walKey(n)))
+    const context = await contextAt(store)
+    const again = await restored(context)
+    assert.deepStrictEqual(await contentsOf(again), new Map([[shape.handle, numbered(1, 12)]]))
+    assert.deepStrictEqual(again.at, engine.at)
+    assert.strictEqual(context.objects.count, shipper.chain.place.next - next + 1)
+    await again.takeOver()
+    await write(again, [shape.id], 13, 14)
+    assert.deepStrictEqual(changes(await readAll(again, shape, snapshotEnd)), numbered(1, 14))
+  })
+
   it("is begun anew when its process is killed at any object, and keeps what does not count", async () => {
     const { engine, shipper, store } = await begin()
     const shape = createShape(engine, "a")
@@ -183,6 +206,7 @@ describe("a directory that is restored from a bucket", () => {
       if (!collected && key.startsWith("wal/")) {
         collected = true
         const newest = await checkpoint(store, engine, shipper, scope)
+        await shipper.append({ epoch: 1, ranges: [], checkpoint: newest })
         copyShapes(engine.paths, context.paths)
         await store.remove(Array.from({ length: Number(newest.slice(-20)) }, (_, n) => walKey(n)))
       }

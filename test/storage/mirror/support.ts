@@ -9,26 +9,29 @@ import { RealDisk } from "../../../src/storage/disk/RealDisk.ts"
 import { segmentFile, type StoragePaths } from "../../../src/storage/disk/StorageDir.ts"
 import { readEpochs } from "../../../src/storage/journal/Epochs.ts"
 import { LocalJournal } from "../../../src/storage/mirror/LocalJournal.ts"
-import type { MirrorContext } from "../../../src/storage/mirror/MirrorContext.ts"
+import { localEnd, type MirrorContext } from "../../../src/storage/mirror/MirrorContext.ts"
 import { takeMirrorDirectory } from "../../../src/storage/mirror/MirrorDirectory.ts"
-import { SegmentObjects } from "../../../src/storage/mirror/SegmentObjects.ts"
+import { ObjectsSinceCheckpoint } from "../../../src/storage/mirror/ObjectsSinceCheckpoint.ts"
 import type { JournalEnd } from "../../../src/storage/records/Records.ts"
 import { StorageEngine } from "../../../src/storage/StorageEngine.ts"
 import { systemTimers, type Timers } from "../../../src/shared/Timers.ts"
 import { MemoryStore } from "../../../testing/bucket/MemoryStore.ts"
+import { filesUpTo } from "../../../src/storage/mirror/CheckpointFiles.ts"
 import { uploadCheckpoint } from "../../../src/storage/mirror/CheckpointUpload.ts"
 import { maintenanceOf, openEngine, temporaryDirectory, writeTransaction } from "../support.ts"
 
 /** Puts what an engine has written into its directory into a chain, as its writer would. */
 export class DirectoryShipper {
   readonly chain: Chain
-  readonly objects = new SegmentObjects()
+  readonly objects: ObjectsSinceCheckpoint
   private readonly paths: StoragePaths
-  private end: JournalEnd = { epoch: 0, segment: 0, position: 0 }
+  private end: JournalEnd
 
-  constructor(store: ObjectStore, paths: StoragePaths) {
-    this.chain = new Chain({ store, timers: systemTimers })
+  constructor(store: ObjectStore, paths: StoragePaths, mirror?: MirrorContext) {
+    this.chain = mirror?.chain ?? new Chain({ store, timers: systemTimers })
+    this.objects = mirror?.objects ?? new ObjectsSinceCheckpoint()
     this.paths = paths
+    this.end = localEnd(this.chain.place)
   }
 
   /** What stands there now, in objects of so many bytes at most. */
@@ -48,11 +51,10 @@ export class DirectoryShipper {
   }
 
   async append(content: ChainContent): Promise<void> {
-    const before = this.chain.place
     if ((await this.chain.append(content, () => false)) !== "created") throw new Error("overtaken")
     let bytes = 0
     for (const range of content.ranges) bytes += range.bytes.length
-    this.objects.note(before, this.chain.place, bytes)
+    this.objects.note(this.chain.place, bytes)
   }
 
   /** What stands behind `from`, as the writer would show it. */
@@ -130,7 +132,7 @@ export const contextAt = async (
     chain: new Chain({ store, timers }),
     paths,
     journal,
-    objects: new SegmentObjects(),
+    objects: new ObjectsSinceCheckpoint(),
     timers,
     warn: (message) => void options.said?.push(message)
   }
@@ -176,21 +178,29 @@ export const write = async (engine: StorageEngine, ids: ReadonlyArray<number>, f
 export const numbered = (from: number, to: number): ReadonlyArray<string> =>
   Array.from({ length: to - from + 1 }, (_, i) => `${(from + i) * 100}_0!`)
 
-/** Moves segments to log files and writes a checkpoint, which is uploaded. */
+/** Moves segments to log files, writes a checkpoint, and uploads what there is by then. */
 export const checkpoint = async (
   store: MemoryStore,
   engine: StorageEngine,
   shipper: DirectoryShipper,
   scope: Scope.Scope
-) => {
+): Promise<string> => {
   // Nothing is moved that does not count yet.
   await shipper.ship(300)
   const maintenance = maintenanceOf(engine)
   await Effect.runPromise(Scope.provide(maintenance.round(), scope))
   await engine.writer?.durable()
   await shipper.ship(300)
-  const head = { epoch: engine.segments.epochOf(engine.oldestSegment) ?? 0, segment: engine.oldestSegment }
-  const place = shipper.objects.placeFor(head)
-  if (place === undefined) throw new Error("no place")
-  return uploadCheckpoint({ store, paths: engine.paths, epoch: engine.writer?.epoch ?? 0, head, place })
+  return uploaded(store, engine, shipper)
+}
+
+/** What stands in the directory of an engine, as far as it is in the chain, without a new local checkpoint. */
+export const uploaded = async (
+  store: MemoryStore,
+  engine: StorageEngine,
+  { chain }: DirectoryShipper
+): Promise<string> => {
+  const files = await filesUpTo(engine.paths, chain.place)
+  if (files === undefined) throw new Error("there is nothing yet")
+  return uploadCheckpoint(store, engine.paths, chain.place, files)
 }
