@@ -20,7 +20,7 @@ import { Mirror } from "./mirror/Mirror.ts"
 import type { MirrorContext } from "./mirror/MirrorContext.ts"
 import { takeMirrorDirectory } from "./mirror/MirrorDirectory.ts"
 import { restore } from "./mirror/Restore.ts"
-import { SegmentObjects } from "./mirror/SegmentObjects.ts"
+import { ObjectsSinceCheckpoint } from "./mirror/ObjectsSinceCheckpoint.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 import { bucketAgainMillis, bucketLongestMillis } from "./StorageTimings.ts"
 
@@ -95,7 +95,7 @@ export const openBucketStorage = ({
       chain,
       paths,
       journal: new LocalJournal(paths),
-      objects: new SegmentObjects(),
+      objects: new ObjectsSinceCheckpoint(),
       timers,
       warn
     }

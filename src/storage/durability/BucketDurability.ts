@@ -88,9 +88,8 @@ export class BucketDurability implements Durability {
     const groups = previous === null ? [] : await this.restOf(previous)
     const deadline = timers.nowMillis() + openingMillis
     const append = async (content: ChainContent) => {
-      const before = chain.place
       const outcome = await chain.append(content, () => timers.nowMillis() < deadline)
-      if (outcome === "created") objects.note(before, chain.place, bytesOf(content))
+      if (outcome === "created") objects.note(chain.place, bytesOf(content))
       return outcome
     }
     for (const [i, group] of groups.slice(0, -1).entries()) {
@@ -151,7 +150,7 @@ export class BucketDurability implements Durability {
       chain,
       timers,
       epoch,
-      appended: (before, content) => objects.note(before, chain.place, bytesOf(content)),
+      appended: (content) => objects.note(chain.place, bytesOf(content)),
       flushMillis,
       changedFiles: () => this.files.take(),
       counts,

@@ -1,7 +1,7 @@
 import type { Timers } from "../../shared/Timers.ts"
 import type { Chain } from "../chain/Chain.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
-import type { ChainContent, ChainPlace, SmallFile } from "../chain/ChainObject.ts"
+import type { ChainContent, SmallFile } from "../chain/ChainObject.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import type { Shipped, Shipping, WrittenRange } from "../journal/Shipping.ts"
 import { fullBytes, objectBytes, schemaLookMillis, shipAgainMillis } from "./DurabilityTimings.ts"
@@ -16,8 +16,8 @@ interface ShipperOptions {
   readonly flushMillis: number
   /** Files beside the shapes that were replaced since they were asked for last. */
   readonly changedFiles: () => Promise<ReadonlyArray<SmallFile>>
-  /** An object was created behind this place. */
-  readonly appended: (before: ChainPlace, content: ChainContent) => void
+  /** An object was created, up to which the chain is known now. */
+  readonly appended: (content: ChainContent) => void
   readonly counts: (marker: number) => void
   readonly shipped: (shipped: Shipped) => void
   readonly onTrouble: (topic: string, message: string) => void
@@ -175,7 +175,7 @@ export class Shipper implements Shipping {
       return
     }
     this.createdMillis = timers.nowMillis()
-    this.options.appended(before, content)
+    this.options.appended(content)
     if (this.checkpoint === checkpoint) this.checkpoint = undefined
     this.dequeue(pieces)
     const { crc, end } = chain.place
