@@ -2,6 +2,7 @@ import type { Effect } from "effect"
 import type { ObjectStore } from "../bucket/ObjectStore.ts"
 import type { Durability } from "./durability/Durability.ts"
 import type { LevelRange } from "./levels/Levels.ts"
+import type { WrittenChain } from "./packs/BucketCollector.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import type { Timers } from "../shared/Timers.ts"
 
@@ -25,6 +26,8 @@ export interface EngineOptions {
   readonly removeOnClose: boolean
   /** All of storage stands there, and files of shapes in the directory are copies. */
   readonly bucket?: ObjectStore
+  /** What counts, where storage stands in a bucket: what nobody needs there any more is collected by its writer. */
+  readonly chain?: WrittenChain
   /** So much may copies of shapes' files take; without it another process looks after that. */
   readonly cacheBytes?: number
   readonly run: (effect: Effect.Effect<void>) => void

@@ -6,7 +6,7 @@ import { moveSegments } from "./logs/LogFileWriter.ts"
 import { OldLogIndexes } from "./logs/OldLogIndexes.ts"
 import type { CheckpointError, CheckpointHead, MetaOptions } from "./checkpoint/CheckpointFile.ts"
 import { type CheckpointWriter, openCheckpointWriter } from "./checkpoint/CheckpointWriter.ts"
-import type { Packing } from "./packs/FileGrowth.ts"
+import { BucketCollector } from "./packs/BucketCollector.ts"
 import { PackWriter } from "./packs/PackWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
 import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
@@ -47,6 +47,7 @@ export class Maintenance {
   >()
   private readonly indexer: SegmentIndexer
   private readonly oldLogIndexes: OldLogIndexes
+  private readonly collector: BucketCollector | undefined
   private collected = false
   private readonly startedAtMillis: number
 
@@ -56,6 +57,21 @@ export class Maintenance {
     this.indexer = new SegmentIndexer(engine, options.indexStepBytes)
     this.oldLogIndexes = new OldLogIndexes(engine, options.removalDelayMillis)
     this.startedAtMillis = engine.timers.nowMillis()
+    const { bucket, chain } = engine.options
+    if (bucket !== undefined && chain !== undefined)
+      this.collector = new BucketCollector({
+        store: bucket,
+        chain,
+        timers: engine.timers,
+        epoch: engine.writer?.epoch ?? 0,
+        shapes: () => engine.store,
+        settled: () => engine.settled()
+      })
+  }
+
+  /** A checkpoint has got into the bucket: what it makes superfluous there is collected in the next round. */
+  checkpointKept(): void {
+    this.collector?.hurry()
   }
 
   /** One round. Call again after a segment has been finished, and every few seconds. */
@@ -70,6 +86,7 @@ export class Maintenance {
       yield* fromDisk(() => this.removeDoomed())
       yield* fromDisk(() => this.removeDropped())
       yield* fromDisk(() => this.oldLogIndexes.removeSome())
+      yield* fromDisk(async () => this.collector?.round())
       if (
         !this.collected &&
         this.engine.timers.nowMillis() - this.startedAtMillis > this.options.removalDelayMillis
@@ -155,6 +172,7 @@ export class Maintenance {
       if (shapes === undefined || engine.writer !== writer) return undefined
       engine.writing?.write({ t: "moved", segment, shapes })
       if (!(yield* fromDisk(() => engine.settled()))) return undefined
+      this.collector?.repacked()
       return {
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,
         segment: segment + 1,
@@ -168,12 +186,16 @@ export class Maintenance {
   }
 
   /** Where files of shapes go to beside this disk. */
-  private packing(writer: JournalWriter): { readonly packing?: Packing } {
+  private packing(
+    writer: JournalWriter
+  ): Pick<Parameters<typeof moveSegments>[0], "packing" | "sparsePacks"> {
     const { options, paths, timers, writing } = this.engine
     if (options.bucket === undefined || writing === undefined) return {}
     const asking = { store: options.bucket, timers, isOver: () => this.engine.writer !== writer }
     const packs = new PackWriter(asking, writing.packNames)
-    return { packing: { disk: paths.disk, store: options.bucket, packs } }
+    const packing = { disk: paths.disk, store: options.bucket, packs }
+    const sparsePacks = this.collector?.sparse
+    return sparsePacks === undefined ? { packing } : { packing, sparsePacks }
   }
 
   /** False when another instance has taken over meanwhile: then it is not written. */
@@ -228,7 +250,10 @@ export class Maintenance {
     const dropped = store.removed.splice(0)
     try {
       if (!(await this.engine.settled())) return
-      for (const shape of dropped) await paths.disk.removeTree(shapeDir(paths, shape.handle))
+      for (const { handle } of dropped) {
+        await paths.disk.removeTree(shapeDir(paths, handle))
+        this.collector?.noteDropped(handle)
+      }
     } catch (error) {
       // The next round tries again.
       store.removed.push(...dropped)

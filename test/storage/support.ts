@@ -13,6 +13,7 @@ import { type StoragePaths, storagePaths } from "../../src/storage/disk/StorageD
 import type { Durability } from "../../src/storage/durability/Durability.ts"
 import type { LevelRecord } from "../../src/storage/levels/LevelFile.ts"
 import type { LevelRange } from "../../src/storage/levels/Levels.ts"
+import type { WrittenChain } from "../../src/storage/packs/BucketCollector.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
@@ -70,6 +71,7 @@ export interface EngineSettings {
   readonly said?: Array<string>
   readonly bucket?: ObjectStore
   readonly cacheBytes?: number
+  readonly chain?: WrittenChain
 }
 
 /** Puts what is logged into a list. */
@@ -89,6 +91,7 @@ export const engineAt = (directory: string, settings: EngineSettings = {}): Stor
     removeOnClose: false,
     ...(settings.levels === undefined ? {} : { levels: settings.levels }),
     ...(settings.bucket === undefined ? {} : { bucket: settings.bucket, startsAtNewestLevel: true }),
+    ...(settings.chain === undefined ? {} : { chain: settings.chain }),
     ...(settings.cacheBytes === undefined ? {} : { cacheBytes: settings.cacheBytes }),
     run: (effect) =>
       void Effect.runPromise(
