@@ -80,6 +80,8 @@ export interface BatonConfig {
   readonly journalSegmentBytes: number
   /** Set: instances share it, and the storage directory is a copy that each has for itself. */
   readonly bucket: BucketConfig | undefined
+  /** A replica never becomes active. */
+  readonly role: "instance" | "replica"
   // handover
   /** `wal_sender_timeout` of our own replication session: bound after which a frozen holder loses the lock. */
   readonly walSenderTimeoutMillis: number | undefined

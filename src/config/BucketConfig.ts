@@ -39,8 +39,6 @@ export interface BucketConfig {
   readonly patienceMillis: number | undefined
   /** Bytes of files of shapes that are kept on the local disk. */
   readonly cacheBytes: number
-  /** A replica never becomes active. */
-  readonly role: "instance" | "replica"
   /** Does a replica hand on to the active instance what only that can do? */
   readonly forwards: boolean
   /** Base URL at which other instances reach this one, without a slash at its end; unset: made of its address and port. */

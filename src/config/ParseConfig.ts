@@ -136,6 +136,7 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     cleanupIntervalMillis: reader.read(v.cleanupInterval),
     journalSegmentBytes: reader.read(v.journalSegmentBytes),
     bucket: readBucket(reader, access.secret),
+    role: reader.read(v.role),
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),
     logLevel: reader.read(v.logLevel),
     logFormat: reader.read(v.logFormat),

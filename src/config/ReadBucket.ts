@@ -12,7 +12,6 @@ const ofBucket = [
   v.bucketFlush,
   v.bucketPatience,
   v.bucketCache,
-  v.role,
   v.replicaForward,
   v.advertiseUrl,
   v.tailSecret
@@ -36,27 +35,16 @@ export const readBucket = (
   const endpoint = reader.optional(v.bucketEndpoint)
   const region = reader.optional(v.bucketRegion)
   const pathStyle = reader.optional(v.bucketPathStyle)
-  const role = reader.read(v.role)
   const settings = {
     flushMillis: reader.read(v.bucketFlush),
     patienceMillis: reader.optional(v.bucketPatience),
     cacheBytes: reader.read(v.bucketCache),
-    role,
     forwards: reader.read(v.replicaForward),
     advertiseUrl: reader.optional(v.advertiseUrl),
     tailSecret: redacted(reader.optional(v.tailSecret)) ?? secret
   }
   if (!reader.isSet(v.bucket)) {
-    if (role === "replica") {
-      reader.problem(
-        `${v.role.name}=replica needs ${v.bucket.name}: a replica reads what another instance keeps in a bucket`
-      )
-    }
-    warnWithout(
-      reader,
-      role === "replica" ? ofS3 : [...ofS3, ...ofBucket],
-      `without ${v.bucket.name}: nothing is kept in a bucket`
-    )
+    warnWithout(reader, [...ofS3, ...ofBucket], `without ${v.bucket.name}: nothing is kept in a bucket`)
     return undefined
   }
   if (url === undefined) return undefined

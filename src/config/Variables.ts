@@ -352,13 +352,14 @@ export const variables = {
   role: defaulted("BATON_ROLE", "instance", {
     group: "Bucket",
     kind: oneOf(roles),
-    about: "`replica`: an instance that never becomes active, and serves the shapes that there are."
+    about:
+      "`replica`: an instance that never becomes active, and serves the shapes that there are, with a bucket or a shared directory."
   }),
   replicaForward: defaulted("BATON_REPLICA_FORWARD", "true", {
     group: "Bucket",
     kind: nonEmptyBoolean,
     about:
-      "A replica hands requests for new shapes on to the active instance; otherwise it answers them with 503."
+      "A replica hands requests for new shapes on to the active instance; otherwise, and without a bucket, it answers them with 503."
   }),
   advertiseUrl: optional("BATON_ADVERTISE_URL", {
     group: "Bucket",

@@ -9,6 +9,7 @@ import { type Refusal, type RefusalReason, refusals } from "./Refusal.ts"
  * `unwritable`    the same, after it had the lock and could not write storage; it tries again
  * `takingOver`    holds the lock, not yet streaming
  * `active`        streams, creates shapes
+ * `replica`       serves existing shapes, and never asks for the lock
  * `asleep`        was idle for so long that it gave up its database connections; the next request wakes it
  * `releasing`     asked to stop while holding the lock: finishes what it has received, then gives the lock back
  * `draining`      asked to stop and without the lock: answers open requests from its successor's journal
@@ -21,6 +22,7 @@ export const healthStates = [
   "unwritable",
   "takingOver",
   "active",
+  "replica",
   "asleep",
   "releasing",
   "draining",
@@ -32,6 +34,7 @@ export type HealthState = (typeof healthStates)[number]
  * What happens to an instance.
  *
  * `storageLoaded`  every shape that storage holds is known
+ * `replicates`     the same, of an instance that is never to write
  * `databaseUp`     a connection was made, `databaseDown`: it could not be made, or was lost with the database
  * `lockGranted`    this instance's connection holds the advisory lock, `lockLost`: that connection is gone
  * `storageFailed`  storage could not be taken over, and the lock was given back
@@ -42,6 +45,7 @@ export type HealthState = (typeof healthStates)[number]
  */
 export const healthEvents = [
   "storageLoaded",
+  "replicates",
   "databaseUp",
   "databaseDown",
   "lockGranted",
@@ -66,6 +70,7 @@ export type HealthEvent = (typeof healthEvents)[number]
 const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, HealthState | null>>>> = {
   starting: {
     storageLoaded: "waiting",
+    replicates: "replica",
     databaseUp: "starting",
     databaseDown: "starting",
     // The lock is asked for only when storage is loaded, or its holder could do nothing with it.
@@ -82,6 +87,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   waiting: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "waiting",
     databaseDown: "disconnected",
     lockGranted: "takingOver",
@@ -98,6 +104,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   disconnected: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "waiting",
     databaseDown: "disconnected",
     lockGranted: "takingOver",
@@ -113,6 +120,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   unwritable: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "unwritable",
     databaseDown: "disconnected",
     lockGranted: "takingOver",
@@ -128,6 +136,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   takingOver: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "takingOver",
     databaseDown: "disconnected",
     lockGranted: null,
@@ -143,6 +152,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   active: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "active",
     databaseDown: "disconnected",
     lockGranted: null,
@@ -156,8 +166,27 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
     lockReleased: null,
     drained: null
   },
+  replica: {
+    storageLoaded: null,
+    replicates: null,
+    databaseUp: "replica",
+    databaseDown: "replica",
+    lockGranted: null,
+    // Said of every instance that has failed, whatever it had.
+    lockLost: "replica",
+    storageFailed: null,
+    streamStarted: null,
+    // It sees other instances take over all the time.
+    fenced: "replica",
+    slept: null,
+    woken: "replica",
+    shutdown: "draining",
+    lockReleased: null,
+    drained: null
+  },
   asleep: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "asleep",
     databaseDown: "asleep",
     lockGranted: null,
@@ -173,6 +202,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   releasing: {
     storageLoaded: null,
+    replicates: null,
     databaseUp: "releasing",
     databaseDown: "draining",
     lockGranted: null,
@@ -188,6 +218,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   draining: {
     storageLoaded: "draining",
+    replicates: "draining",
     databaseUp: "draining",
     databaseDown: "draining",
     // Granted while the shutdown was on its way: the connection is being closed, and the lock goes with it.
@@ -204,6 +235,7 @@ const transitions: Readonly<Record<HealthState, Readonly<Record<HealthEvent, Hea
   },
   stopped: {
     storageLoaded: "stopped",
+    replicates: "stopped",
     databaseUp: "stopped",
     databaseDown: "stopped",
     lockGranted: "stopped",
@@ -227,7 +259,7 @@ export const transition = (state: HealthState, event: HealthEvent): HealthState 
 interface HealthAnswer {
   readonly status: 200 | 202 | 503
   readonly body: {
-    readonly status: "active" | "waiting" | "starting" | "stopping" | "failed"
+    readonly status: "active" | "replica" | "waiting" | "starting" | "stopping" | "failed"
     readonly reason?: string
   }
 }
@@ -244,8 +276,10 @@ interface Abilities {
   readonly mayAppend: boolean
   /** A request should send `woken` and wait for what follows. */
   readonly wakesOnRequest: boolean
-  /** It was not asked to stop: waiting for it to become active is worth a request's while. */
+  /** Waiting for it to become active is worth a request's while: it was not asked to stop, and is no replica. */
   readonly mayBecomeActive: boolean
+  /** What only the active instance can answer is handed on to it. */
+  readonly asksWriter: boolean
   /** No client can have been told of more than it knows: it writes the journal, or its process does. */
   readonly knowsWholeLog: boolean
   /** Metrics are asked of the database. A sleeping instance has no connections on purpose, a stopped one wants none. */
@@ -254,6 +288,7 @@ interface Abilities {
 
 const answers = {
   active: { status: 200, body: { status: "active" } },
+  replica: { status: 200, body: { status: "replica" } },
   waiting: { status: 202, body: { status: "waiting" } },
   unwritable: { status: 202, body: { status: "waiting", reason: "storage cannot be written" } },
   starting: { status: 202, body: { status: "starting" } },
@@ -269,6 +304,7 @@ const reader: Abilities = {
   mayAppend: false,
   wakesOnRequest: false,
   mayBecomeActive: true,
+  asksWriter: false,
   knowsWholeLog: false,
   asksDatabase: true
 }
@@ -302,6 +338,14 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
     mayAppend: true,
     knowsWholeLog: true
   },
+  replica: {
+    ...reader,
+    health: answers.replica,
+    refusal: refusals.replica,
+    mayBecomeActive: false,
+    asksWriter: true,
+    asksDatabase: false
+  },
   asleep: { ...reader, health: answers.active, wakesOnRequest: true, asksDatabase: false },
   releasing: { ...stopping, mayAppend: true, knowsWholeLog: true, asksDatabase: true },
   draining: stopping,
@@ -309,7 +353,7 @@ export const abilities: Readonly<Record<HealthState, Abilities>> = {
 }
 
 /** The instance was asked to stop, and nothing takes that back. */
-export const isStopping = (state: HealthState): boolean => !abilities[state].mayBecomeActive
+export const isStopping = (state: HealthState): boolean => abilities[state].refusal.why === "stopping"
 
 /** What an instance says in a state; `failed` where an operator has to mend something before it can become active. */
 export const healthAnswer = (state: HealthState, hasFailed: boolean): HealthAnswer => {

@@ -57,6 +57,11 @@ export const refusals = {
       "Where that lasts, look for transactions that stay open: a new replication slot waits for their end",
     retryAfterSeconds: 5
   },
+  replica: {
+    why: "waiting",
+    message: "This instance is a replica, and the active instance, which can answer this, could not be asked",
+    retryAfterSeconds: 5
+  },
   active: { why: "waiting", message: "Failed to create shape, please retry", retryAfterSeconds: 1 },
   stopping: {
     why: "stopping",

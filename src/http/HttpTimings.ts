@@ -10,6 +10,8 @@ export const alteredPauseMillis = 50
 export const sseLifetimeMillis = 60_000
 /** An event stream that has nothing to say sends a comment after so long, or proxies would cut it. */
 export const sseKeepAliveMillis = 21_000
+/** An active instance that a request was handed on to may be silent for so long, beside the time of a long poll. */
+export const forwardSilenceMillis = 60_000
 /** When connections are drained: a client in the middle of a conversation has sent its next request by then. */
 export const nextRequestMillis = 300
 /** What a clause with a sub-select was resolved to is looked at again after this time: other tables are in it too. */

@@ -1,4 +1,5 @@
 import { Context, Deferred, Effect, Fiber, Layer, MutableRef, Schema } from "effect"
+import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
@@ -50,13 +51,14 @@ export class Instance extends Context.Service<
       const state = MutableRef.make(initialState)
       const turn = yield* makeTurn(state, stopping)
 
+      const isReplica = (yield* Config).role === "replica"
       const load = Effect.gen(function* () {
         if (MutableRef.get(state).isLoaded) return
         yield* storage.load.pipe(
           Effect.mapError((cause) => new InstanceFailed({ reason: "storage", message: cause.message, cause }))
         )
         remember(state, { isLoaded: true })
-        yield* health.send("storageLoaded")
+        yield* health.send(isReplica ? "replicates" : "storageLoaded")
       })
 
       const awaitWaking = Effect.raceFirst(
@@ -67,6 +69,8 @@ export class Instance extends Context.Service<
       /** The loop over turns. */
       const run = Effect.gen(function* () {
         yield* load
+        // It has no turns: storage is followed by itself.
+        if (isReplica) return yield* Deferred.await(stopping)
         let failures = noFailures
         while (!isStopping(health.current())) {
           const fiber = yield* Effect.forkChild(Effect.scoped(turn), { startImmediately: true })

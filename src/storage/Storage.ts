@@ -27,6 +27,8 @@ export class Storage extends Context.Service<
     readonly load: Effect.Effect<void, StorageUnusable>
     /** The same for a process that never writes: nothing is tried out, and other formats are the writer's to speak of. */
     readonly loadToRead: Effect.Effect<void, StorageUnusable>
+    /** Where the active instance says that it can be reached; with a bucket only, and `undefined` where nobody has said it. */
+    readonly writerUrl?: () => string | undefined
     /** Of what is stored, as it is now. */
     readonly level: Effect.Effect<LevelStatus, StorageFault>
   }

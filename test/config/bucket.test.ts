@@ -95,7 +95,6 @@ describe("the variables of a bucket", () => {
       flushMillis: 250,
       patienceMillis: undefined,
       cacheBytes: 10e9,
-      role: "instance",
       forwards: true,
       advertiseUrl: undefined
     })
@@ -110,14 +109,7 @@ describe("the variables of a bucket", () => {
     ["BATON_BUCKET_FLUSH", [["1s", { flushMillis: 1000 }]], ["", "0", "soon"]],
     ["BATON_BUCKET_PATIENCE", [["5min", { patienceMillis: 300_000 }]], ["", "0"]],
     ["BATON_BUCKET_CACHE", [["64 MiB", { cacheBytes: 2 ** 26 }]], ["", "0", "-1"]],
-    [
-      "BATON_ROLE",
-      [
-        ["replica", { role: "replica" }],
-        ["instance", { role: "instance" }]
-      ],
-      ["", "Replica", "writer"]
-    ],
+    ["BATON_ROLE", [], ["", "Replica", "writer"]],
     ["BATON_REPLICA_FORWARD", [["false", { forwards: false }]], ["", "no"]],
     [
       "BATON_ADVERTISE_URL",
@@ -185,12 +177,21 @@ describe("the variables of a bucket", () => {
     [{ BATON_BUCKET: "s3://with.dots", BATON_BUCKET_PATH_STYLE: "false" }, "remove the variable"],
     [{ AWS_ACCESS_KEY_ID: "AK" }, "AWS_SECRET_ACCESS_KEY belong together"],
     [{ AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "SK" }, "AWS_ACCESS_KEY_ID and"],
-    [{ ELECTRIC_STORAGE: "MEMORY" }, "/dev/shm/baton"],
-    [{ BATON_BUCKET: undefined, BATON_ROLE: "replica" }, "BATON_ROLE=replica needs BATON_BUCKET"]
+    [{ ELECTRIC_STORAGE: "MEMORY" }, "/dev/shm/baton"]
   ])("refuses %j", (env, expected) => {
     const problems = problemsOf(env)
     assert.lengthOf(problems, 1)
     assert.include(problems[0], expected)
+  })
+
+  it("says whether it is a replica, with a bucket and with a directory that instances share", () => {
+    for (const BATON_BUCKET of [undefined, "s3://shapes"])
+      for (const [BATON_ROLE, role] of [
+        [undefined, "instance"],
+        ["instance", "instance"],
+        ["replica", "replica"]
+      ] as const)
+        assert.strictEqual(complete({ ...inBucket, BATON_BUCKET, BATON_ROLE }).config.role, role)
   })
 
   it.each<readonly [Env, string]>([

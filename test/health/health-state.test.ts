@@ -36,8 +36,9 @@ interface World {
 /** Events that can really happen in a world. Races are allowed: a fiber may report what another one has just undone. */
 const possible = ({ state, lockHeld, storageLoaded }: World): ReadonlyArray<HealthEvent> =>
   healthEvents.filter((event) => {
-    if (event === "storageLoaded") return !storageLoaded
-    if (event === "lockGranted") return !lockHeld && storageLoaded && state !== "asleep"
+    if (event === "storageLoaded" || event === "replicates") return !storageLoaded
+    if (event === "lockGranted")
+      return !lockHeld && storageLoaded && state !== "asleep" && state !== "replica"
     if (event === "streamStarted") return lockHeld && (state === "takingOver" || state === "releasing")
     if (event === "storageFailed") return lockHeld
     if (event === "slept") return lockHeld && (state === "active" || state === "releasing")
@@ -64,7 +65,7 @@ const step = (world: World, event: HealthEvent): World => {
   return {
     state,
     lockHeld: gaveUp ? false : (lockAfter[event] ?? world.lockHeld),
-    storageLoaded: world.storageLoaded || event === "storageLoaded"
+    storageLoaded: world.storageLoaded || event === "storageLoaded" || event === "replicates"
   }
 }
 
@@ -89,7 +90,7 @@ const answer = (state: HealthState) => {
   return `${status} ${JSON.stringify(body)}`
 }
 
-const statesWhere = (ability: "mayBecomeActive" | "knowsWholeLog" | "asksDatabase") =>
+const statesWhere = (ability: "asksWriter" | "mayBecomeActive" | "knowsWholeLog" | "asksDatabase") =>
   healthStates.filter((state) => abilities[state][ability])
 
 /** The state that `events` lead to from active. */
@@ -108,8 +109,16 @@ describe("health states", () => {
     }
   })
 
-  it("always leave a way to active, until a shutdown", () => {
-    for (const world of everywhere.filter(({ state }) => !isStopping(state))) {
+  it("never lead out of a replica but by a shutdown", () => {
+    for (const world of everywhere.filter(({ state }) => state === "replica"))
+      assert.deepStrictEqual(
+        explore(world, withoutShutdown).map(({ state }) => state),
+        ["replica"]
+      )
+  })
+
+  it("always leave a way to active, until a shutdown, but for a replica", () => {
+    for (const world of everywhere.filter(({ state }) => !isStopping(state) && state !== "replica")) {
       const ahead = explore(world, withoutShutdown)
       assert.isTrue(
         ahead.some(({ state }) => state === "active"),
@@ -142,6 +151,7 @@ describe("health states", () => {
       disconnected: '202 {"status":"waiting"}',
       takingOver: '202 {"status":"starting"}',
       active: '200 {"status":"active"}',
+      replica: '200 {"status":"replica"}',
       asleep: '200 {"status":"active"}',
       releasing: '503 {"status":"stopping"}',
       draining: '503 {"status":"stopping"}',
@@ -156,6 +166,7 @@ describe("health states", () => {
       disconnected: "waiting 5: Timeout waiting for Postgres lock acquisition:",
       unwritable: "failed 10: Storage cannot be written, so this instance ca",
       takingOver: "waiting 5: Timeout waiting for replication client to be r",
+      replica: "waiting 5: This instance is a replica, and the active ins",
       active: "waiting 1: Failed to create shape, please retry",
       asleep: "waiting 5: Timeout waiting for Postgres lock acquisition",
       releasing: "stopping 1: This instance is shutting down; its successor ",
@@ -194,12 +205,15 @@ describe("health states", () => {
     assert.deepStrictEqual(statesWhere("knowsWholeLog"), ["active", "releasing"])
     assert.deepStrictEqual(
       statesWhere("mayBecomeActive"),
-      healthStates.filter((state) => !["releasing", "draining", "stopped"].includes(state))
+      healthStates.filter((state) => !["replica", "releasing", "draining", "stopped"].includes(state))
     )
     assert.deepStrictEqual(
       statesWhere("asksDatabase"),
-      healthStates.filter((state) => !["disconnected", "asleep", "draining", "stopped"].includes(state))
+      healthStates.filter(
+        (state) => !["disconnected", "replica", "asleep", "draining", "stopped"].includes(state)
+      )
     )
+    assert.deepStrictEqual(statesWhere("asksWriter"), ["replica"])
   })
 
   it("are looked up in this table by what answers requests, and not listed elsewhere", () => {

@@ -16,6 +16,8 @@ export interface Failure {
   readonly headers: ReadonlyArray<string>
   readonly body: string
   readonly closeConnection?: true
+  /** Another instance, which writes, may well be able to answer. */
+  readonly writerMayKnow?: true
 }
 
 const failure = (
@@ -60,18 +62,24 @@ export const droppedWhileRead: Failure = {
 export const unavailable = (message: string, afterSeconds: number): Failure =>
   failure(503, { message }, ["retry-after", String(afterSeconds)])
 
+const whereWriterMayKnow = (of: Failure): Failure => ({ ...of, writerMayKnow: true })
+
 /** A condition that is known and passes, marked as such for proxies and dashboards. */
 export const knownUnavailable = (message: string): Failure =>
-  failure(503, { message }, [
-    "retry-after",
-    String(retryAfterSeconds.database),
-    "electric-internal-known-error",
-    "true"
-  ])
+  whereWriterMayKnow(
+    failure(503, { message }, [
+      "retry-after",
+      String(retryAfterSeconds.database),
+      "electric-internal-known-error",
+      "true"
+    ])
+  )
 
-export const catalogueUnreadable: Failure = unavailable(
-  "Cannot connect to the database to verify the shape. Please try again later.",
-  retryAfterSeconds.aMoment
+export const catalogueUnreadable: Failure = whereWriterMayKnow(
+  unavailable(
+    "Cannot connect to the database to verify the shape. Please try again later.",
+    retryAfterSeconds.aMoment
+  )
 )
 
 /** Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state. */
@@ -80,7 +88,7 @@ export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failu
 
 /** What the table of refusals says, as a failure. */
 export const refusedFor = ({ message, retryAfterSeconds: afterSeconds }: Refusal): Failure =>
-  unavailable(message, afterSeconds)
+  whereWriterMayKnow(unavailable(message, afterSeconds))
 
 /** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
 export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>

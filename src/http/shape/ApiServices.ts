@@ -7,6 +7,7 @@ import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Admission } from "./Admission.ts"
+import type { Forwarder } from "../forward/Forwarder.ts"
 import type { Authorize } from "../hook/Authorize.ts"
 import type { CompressedChunks } from "../reply/CompressedChunks.ts"
 import type { Conditions } from "./Conditions.ts"
@@ -33,4 +34,6 @@ export interface ApiServices {
   readonly replies: Replies
   readonly compressed: CompressedChunks
   readonly authorize: Authorize | undefined
+  /** To the active instance, from one that is to hand requests on. */
+  readonly forwarder: Forwarder | undefined
 }

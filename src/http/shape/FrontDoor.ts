@@ -1,6 +1,7 @@
 import { Cause, Effect, Redacted, Scope } from "effect"
-import { healthAnswer } from "../../health/HealthState.ts"
+import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
+import type { Forwarder } from "../forward/Forwarder.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
 import { type Answer, later, type Later, type Made, wholeReply } from "./Answer.ts"
@@ -33,6 +34,19 @@ const isVerbose = (query: string): boolean => /(?:^|&)verbose(?:=|&|$)/.test(que
 const isLive = (query: string): boolean => /(?:^|&)live=true(?:&|$)/.test(query)
 
 const isOfShape = (operation: Operation): boolean => operation === "readShape" || operation === "deleteShape"
+
+/** The same request; what is read of its body can be read once more. */
+const keepingBody = (request: ApiRequest): ApiRequest & { readonly kept: () => Uint8Array | undefined } => {
+  let kept: Uint8Array | undefined
+  return {
+    method: request.method,
+    target: request.target,
+    header: (name) => request.header(name),
+    headers: () => request.headers(),
+    body: (...asked) => Effect.tap(request.body(...asked), (bytes) => Effect.sync(() => void (kept = bytes))),
+    kept: () => kept
+  }
+}
 
 /** The one way of every request through the API, whatever server it came to. */
 export class FrontDoor {
@@ -89,13 +103,17 @@ export class FrontDoor {
   /** The answer that may have to wait: for a disk, for the database, for another state of this instance. */
   private longWay(arrived: Arrived, parsed: ParsedQuery | undefined): Later["made"] {
     const { context, operation, query, request } = arrived
-    const { replies, requests } = this.services
+    const { forwarder, replies, requests } = this.services
+    const kept = forwarder === undefined ? request : keepingBody(request)
+    const answered = Effect.suspend((): Effect.Effect<Made, Failure, Scope.Scope> =>
+      isOfShape(operation)
+        ? this.shapeAnswer(context, kept, parsed ?? this.parser.parse(query))
+        : Effect.succeed(this.simpleAnswer(context, request, operation))
+    )
     const made = Effect.catchCause(
-      Effect.suspend((): Effect.Effect<Made, Failure, Scope.Scope> =>
-        isOfShape(operation)
-          ? this.shapeAnswer(context, request, parsed ?? this.parser.parse(query))
-          : Effect.succeed(this.simpleAnswer(context, request, operation))
-      ),
+      forwarder === undefined
+        ? answered
+        : Effect.catch(answered, (failure) => this.fromWriter(forwarder, context, kept, failure)),
       (cause: Cause.Cause<Failure>) => failedReply(replies, context, cause)
     )
     if (!isOfShape(operation)) return made
@@ -103,6 +121,22 @@ export class FrontDoor {
       Effect.sync(() => {
         if (!("_tag" in reply)) countReply(requests, reply, isLive(query))
       })
+    )
+  }
+
+  /** What the active instance answers, where that may be something else than this failure. */
+  private fromWriter(
+    forwarder: Forwarder,
+    context: ReplyContext,
+    request: ApiRequest & { readonly kept?: () => Uint8Array | undefined },
+    failure: Failure
+  ): Effect.Effect<Made, Failure, Scope.Scope> {
+    const { health, replies } = this.services
+    if (failure.writerMayKnow !== true || !abilities[health.current()].asksWriter) return Effect.fail(failure)
+    return Effect.flatMap(forwarder.forward(request, context.requestId, request.kept?.()), (answer) =>
+      answer === undefined
+        ? Effect.fail(failure)
+        : Effect.succeed(replies.make(answer.status, answer.headers, answer.body))
     )
   }
 

@@ -134,6 +134,9 @@ export const makeShape = Effect.fnUntraced(function* (
     yield* services.registry.settle
     const found = findShape(services, resolved, handle, services.logs.byHandle(handle))
     if (found !== undefined) return found
+    // The active instance may have made it just now: whether it is gone, or never was, is not for a replica to say.
+    if (abilities[services.health.current()].asksWriter && services.logs.byHandle(handle) === undefined)
+      return yield* Effect.fail(notNow(services.health))
   }
   // The shape that it names is live: before it is called another one's, what that rests on is looked at again.
   if (handle !== undefined && facts === "remembered" && services.logs.byHandle(handle) !== undefined)

@@ -13,7 +13,8 @@ import { Admission, type AdmissionClass } from "./Admission.ts"
 import type { Answer } from "./Answer.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { sseLifetimeMillis } from "../HttpTimings.ts"
+import { makeForwarder } from "../forward/Forwarder.ts"
+import { forwardSilenceMillis, sseLifetimeMillis } from "../HttpTimings.ts"
 import type { Authorize } from "../hook/Authorize.ts"
 import type { CacheSettings } from "../reply/CacheControl.ts"
 import { Conditions } from "./Conditions.ts"
@@ -83,13 +84,23 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     sseLifetimeSeconds: sseLifetimeMillis / 1000,
     keeps
   }
+  const storage = yield* Storage
+  const { bucket, instanceId, longPollTimeoutMillis, role } = config
+  const forwarder =
+    role !== "instance" && bucket?.forwards === true
+      ? yield* makeForwarder({
+          writerUrl: () => storage.writerUrl?.(),
+          instanceId,
+          silenceMillis: longPollTimeoutMillis + forwardSilenceMillis
+        })
+      : undefined
   const services: ApiServices = {
     config,
     timers,
     logs: yield* ShapeLogs,
     registry: yield* ShapeRegistry,
     health: yield* HealthRef,
-    level: (yield* Storage).level,
+    level: storage.level,
     subsets: yield* SubsetReader,
     conditions,
     resolver: new ShapeResolver(yield* Inspector, conditions, timers),
@@ -99,7 +110,8 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     compressed: new CompressedChunks(),
     replies: new Replies(serverIdentity, timers.epochMillis(), caching, vary, cors),
     authorize:
-      authorize === undefined ? undefined : (request) => Effect.provideContext(authorize(request), context)
+      authorize === undefined ? undefined : (request) => Effect.provideContext(authorize(request), context),
+    forwarder
   }
   return services
 })

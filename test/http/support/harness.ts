@@ -56,6 +56,8 @@ export interface HarnessOptions<R = never> extends ShapeApiOptions<R> {
   readonly conditions?: Conditions["Service"]
   readonly subsets?: SubsetReader["Service"]
   readonly serverVersionNum?: number
+  /** Where a replica hands requests on to. */
+  readonly writerUrl?: () => string | undefined
 }
 
 /** A `ShapeApi` over a store in memory, with the tables `items`, `nopk` and `gen`. */
@@ -79,6 +81,7 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
         Layer.mock(Storage)({
           // Nothing asks it anything here.
           engine: Object.create(StorageEngine.prototype) as StorageEngine,
+          writerUrl: options.writerUrl ?? (() => undefined),
           level: Effect.succeed({
             level: 2,
             newest: 3,
