@@ -1,13 +1,5 @@
 import type { BucketFaultKind } from "./BucketFault.ts"
 
-/** Codes of errors of the system and of Node's HTTP client that mean that something has taken too long. */
-const timeOuts = new Set([
-  "ETIMEDOUT",
-  "UND_ERR_BODY_TIMEOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_HEADERS_TIMEOUT"
-])
-
 /** What a connection fails with, where its words do not say it. */
 const explained: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nobody listens there",
@@ -18,8 +10,7 @@ const explained: Readonly<Record<string, string>> = {
   ENOTFOUND: "there is no host of that name",
   EPIPE: "the connection was cut",
   EPROTO: "no TLS is spoken there, or not this one",
-  UND_ERR_CONNECT_TIMEOUT: "no connection could be made in time",
-  UND_ERR_SOCKET: "the connection was cut"
+  ETIMEDOUT: "no connection could be made in time"
 }
 
 interface Coded {
@@ -29,7 +20,7 @@ interface Coded {
   readonly errors?: ReadonlyArray<unknown>
 }
 
-/** The first cause with a code, of an error that wraps others: a fetch that failed, or one attempt for each address of a host. */
+/** The first cause with a code, of an error that wraps others: one attempt for each address of a host, for one. */
 const codedOf = (error: unknown, depth = 0): Coded | undefined => {
   if (typeof error !== "object" || error === null || depth > 5) return undefined
   const { cause, code, errors } = error as Coded
@@ -45,11 +36,11 @@ const innermostOf = (error: unknown): Coded => {
   return typeof cause === "object" && cause !== null ? innermostOf(cause) : (error as Coded)
 }
 
-/** Kind and words of what `fetch` has failed with before there was a whole answer. */
+/** Kind and words of what a request has failed with before there was a whole answer. */
 export const networkFault = (error: unknown): { readonly kind: BucketFaultKind; readonly said: string } => {
   const coded = codedOf(error)
   const code = String(coded?.code ?? "")
   const message = (coded ?? innermostOf(error)).message ?? String(error)
   const said = [code, explained[code] ?? String(message)].filter((part) => part !== "").join(", ")
-  return { kind: timeOuts.has(code) ? "timedOut" : "unreachable", said }
+  return { kind: code === "ETIMEDOUT" ? "timedOut" : "unreachable", said }
 }

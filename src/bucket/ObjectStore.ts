@@ -22,7 +22,7 @@ export interface ObjectStore {
   readonly name: string
   /**
    * Creates an object that is not there yet. "exists": there is one, of another creator. After a fault it may be there all
-   * the same: asking again, with the same bytes, and comparing them with those that are there, tells.
+   * the same: asking again, with the same bytes, and comparing them with those that are there, tells. The bytes must not change before it completes.
    */
   create(key: string, content: ReadonlyArray<Uint8Array>): Promise<"created" | "exists">
   /** The object, or a part of it; `undefined` when there is none. */

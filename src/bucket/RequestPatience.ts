@@ -8,11 +8,15 @@ export class RequestPatience {
   private heardMillis: number
   private cancel: () => void
   private readonly timers: Timers
+  /** How long it may be silent at present. */
   millis: number
+  private readonly onceHeardMillis: number
 
-  constructor(timers: Timers, millis: number) {
+  /** `millis` before anything is heard, and `onceHeardMillis` from then on. */
+  constructor(timers: Timers, millis: number, onceHeardMillis: number) {
     this.timers = timers
     this.millis = millis
+    this.onceHeardMillis = onceHeardMillis
     this.heardMillis = timers.nowMillis()
     this.cancel = this.wait(millis)
   }
@@ -21,9 +25,8 @@ export class RequestPatience {
     return this.controller.signal
   }
 
-  /** Something was heard: from now on it may be silent for so long. */
-  heard(millis: number): void {
-    this.millis = millis
+  heard(): void {
+    this.millis = this.onceHeardMillis
     this.heardMillis = this.timers.nowMillis()
   }
 

@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto"
 import { AwsV4Signer } from "aws4fetch"
 import type { S3Place } from "../config/BucketConfig.ts"
 import type { Timers } from "../shared/Timers.ts"
 import { BucketFault, type BucketOperation } from "./BucketFault.ts"
+import { type HttpAnswer, HttpConnections, type HttpRequest } from "./HttpConnections.ts"
 import { compareKeys } from "./KeyPath.ts"
 import type { KeySource } from "./KeySource.ts"
 import { networkFault } from "./NetworkFault.ts"
@@ -31,33 +33,35 @@ const pageKeys = 1000
 /** Removals at once. The request that removes many is not the same for all stores: some want MD5, others other sums. */
 const removalsAtOnce = 16
 
-/** An error is some hundred bytes; more of one is not read. */
-const longestError = 65_536
+/** After so many bytes others have their turn: their sum takes a millisecond or less. */
+const hashedAtOnce = 1_048_576
 
-interface Asked {
+interface Asked extends HttpRequest {
   readonly operation: BucketOperation
-  readonly method: "GET" | "PUT" | "DELETE"
   /** How messages call it. */
   readonly object: string
-  readonly url: string
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array<ArrayBuffer>
-}
-
-interface Answer {
-  readonly status: number
-  readonly body: Buffer
 }
 
 const closed = "the connection to the bucket has been closed"
 
-const emptyBody = new Uint8Array(0)
+const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-const hex = (sum: ArrayBuffer): string => Buffer.from(sum).toString("hex")
+const sha256 = async (content: ReadonlyArray<Uint8Array>): Promise<string> => {
+  const hash = createHash("sha256")
+  let hashed = 0
+  for (const piece of content)
+    for (let at = 0; at < piece.length; at += hashedAtOnce) {
+      const part = piece.subarray(at, at + hashedAtOnce)
+      if (hashed + part.length > hashedAtOnce) await othersTurn()
+      hashed = hashed + part.length > hashedAtOnce ? part.length : hashed + part.length
+      hash.update(part)
+    }
+  return hash.digest("hex")
+}
 
 /**
  * Objects below a prefix of a bucket, through the S3 API. Requests are signed with the sum of what they carry: a store refuses
- * content that has changed on the way, whatever stands between. Connections are kept and used again by Node's `fetch`.
+ * content that has changed on the way, whatever stands between. Connections are kept and used again.
  */
 export class S3Store implements ObjectStore {
   readonly name: string
@@ -68,10 +72,12 @@ export class S3Store implements ObjectStore {
   /** Keys derived for a day. */
   private readonly derived = new Map<string, ArrayBuffer>()
   private readonly underWay = new Set<RequestPatience>()
+  private readonly connections: HttpConnections
   private isClosed = false
 
   constructor(options: S3Options) {
     this.options = options
+    this.connections = new HttpConnections(options.timers)
     this.base = bucketBase(options.place)
     this.prefix = prefixOf(options.place, options.folder)
     this.name = `s3://${options.place.bucket}/${this.prefix}`.replace(/\/$/, "")
@@ -79,8 +85,8 @@ export class S3Store implements ObjectStore {
   }
 
   async create(key: string, content: ReadonlyArray<Uint8Array>): Promise<"created" | "exists"> {
-    const asked = this.asked("create", "PUT", key, { "if-none-match": "*" })
-    const answer = await this.ask({ ...asked, body: Buffer.concat(content) })
+    const asked = { ...this.asked("create", "PUT", key, { "if-none-match": "*" }), body: content }
+    const answer = await this.ask(asked)
     if (answer.status === 200 || answer.status === 201) return "created"
     const refusal = readRefusal(answer.status, answer.body.toString())
     if (isConditionNotHeld(refusal)) return "exists"
@@ -113,7 +119,9 @@ export class S3Store implements ObjectStore {
         operation: "list",
         method: "GET",
         object: `${this.name}/${prefix}`,
-        url: listUrl(this.base, from, last, pageKeys)
+        url: listUrl(this.base, from, last, pageKeys),
+        headers: {},
+        body: []
       }
       const answer = await this.ask(asked)
       if (answer.status !== 200) throw this.refused(asked, answer)
@@ -146,6 +154,7 @@ export class S3Store implements ObjectStore {
   close(): Promise<void> {
     this.isClosed = true
     for (const patience of this.underWay) patience.abort(new Error(closed))
+    this.connections.close()
     return Promise.resolve()
   }
 
@@ -164,47 +173,47 @@ export class S3Store implements ObjectStore {
     headers: Readonly<Record<string, string>> = {}
   ): Asked {
     const url = objectUrl(this.base, this.prefix + key)
-    return { operation, method, object: `${this.name}/${key}`, url, headers }
+    return { operation, method, object: `${this.name}/${key}`, url, headers, body: [] }
   }
 
   private fault(asked: Asked, kind: BucketFault["kind"], said: string, cause?: unknown): BucketFault {
     return new BucketFault({ operation: asked.operation, object: asked.object, kind, said, cause })
   }
 
-  private refused(asked: Asked, { body, status }: Answer): BucketFault {
+  private refused(asked: Asked, { body, status }: HttpAnswer): BucketFault {
     const refusal = readRefusal(status, body.toString())
     return this.fault(asked, kindOfRefusal(asked.operation, refusal), refusalText(refusal))
   }
 
-  private async signed({ body = emptyBody, headers, method, url }: Asked): Promise<Headers> {
+  /** The headers of a request, with its signature. */
+  private async signed({ body, headers, method, url }: Asked): Promise<Readonly<Record<string, string>>> {
     const { keys, place, timers } = this.options
-    const [lent, sum] = await Promise.all([keys(), crypto.subtle.digest("SHA-256", body)])
+    const [lent, sum] = await Promise.all([keys(), sha256(body)])
     // One for each day and key.
     if (this.derived.size > 8) this.derived.clear()
     const signer = new AwsV4Signer({
       method,
       url,
-      headers: { ...headers, "x-amz-content-sha256": hex(sum) },
+      headers: { ...headers, "x-amz-content-sha256": sum },
       service: "s3",
       region: place.region,
       cache: this.derived,
       datetime: new Date(timers.epochMillis()).toISOString().replaceAll(/[:-]|\.\d{3}/g, ""),
       ...lent
     })
-    const signature = await signer.sign()
-    // Not signed, because what stands between may change it.
-    signature.headers.set("accept-encoding", "identity")
-    return signature.headers
+    return Object.fromEntries((await signer.sign()).headers)
   }
 
   /** One request and its whole answer, whatever its status. Fails with a fault when there is none. */
-  private async ask(asked: Asked): Promise<Answer> {
+  private async ask(asked: Asked): Promise<HttpAnswer> {
     if (this.isClosed) throw this.fault(asked, "unreachable", closed)
-    const millis = this.silenceMillis + (asked.body?.length ?? 0) / bytesPerMilli
-    const patience = new RequestPatience(this.options.timers, millis)
+    const bytes = asked.body.reduce((sum, piece) => sum + piece.length, 0)
+    const millis = this.silenceMillis + bytes / bytesPerMilli
+    const patience = new RequestPatience(this.options.timers, millis, this.silenceMillis)
     this.underWay.add(patience)
     try {
-      return await this.send(asked, patience)
+      const headers = await this.signed(asked)
+      return await this.connections.send({ ...asked, headers }, patience)
     } catch (error) {
       if (error instanceof BucketFault) throw this.fault(asked, error.kind, error.said, error.cause)
       if (patience.isOver) {
@@ -217,27 +226,5 @@ export class S3Store implements ObjectStore {
       this.underWay.delete(patience)
       patience.end()
     }
-  }
-
-  private async send(asked: Asked, patience: RequestPatience): Promise<Answer> {
-    const { body, method, url } = asked
-    const headers = await this.signed(asked)
-    const response = await fetch(url, {
-      method,
-      headers,
-      redirect: "manual",
-      signal: patience.signal,
-      ...(body === undefined ? {} : { body })
-    })
-    const { status } = response
-    const pieces: Array<Uint8Array> = []
-    let bytes = 0
-    for await (const piece of response.body ?? []) {
-      patience.heard(this.silenceMillis)
-      pieces.push(piece)
-      bytes += piece.length
-      if (status >= 300 && bytes > longestError) break
-    }
-    return { status, body: Buffer.concat(pieces, bytes) }
   }
 }
