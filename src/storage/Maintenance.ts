@@ -94,6 +94,7 @@ export class Maintenance {
         yield* fromDisk(() => this.collectOrphans())
         this.collected = true
       }
+      if (yield* fromDisk(() => this.engine.keepCheckpoint())) this.checkpointKept()
     })
   }
 

@@ -295,6 +295,11 @@ export class StorageEngine {
     return this.uploads?.keep(path) ?? Promise.resolve()
   }
 
+  /** See `Durability.keepCheckpoint`. */
+  async keepCheckpoint(): Promise<boolean> {
+    return this.writing !== undefined && (await this.durability.keepCheckpoint?.()) === true
+  }
+
   /** A view of journal bytes that are in memory. */
   memory(segment: number, position: number, length: number): Buffer | undefined {
     const { lastWriter } = this

@@ -1,6 +1,7 @@
 import type { ChainContent } from "../chain/ChainObject.ts"
 import { type EpochRecord, publishEpoch } from "../journal/Epochs.ts"
 import type { Shipping, StartShipping } from "../journal/Shipping.ts"
+import { CheckpointUploads } from "../mirror/CheckpointUploads.ts"
 import { localEnd, type MirrorContext } from "../mirror/MirrorContext.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import { ChangedFiles } from "./ChangedFiles.ts"
@@ -35,6 +36,7 @@ export class BucketDurability implements Durability {
   private readonly options: BucketOptions
   private readonly files: ChangedFiles
   private shipper: Shipper | undefined
+  private uploads: CheckpointUploads | undefined
   private lookedMillis = -Infinity
 
   constructor(options: BucketOptions) {
@@ -142,6 +144,10 @@ export class BucketDurability implements Durability {
     return own
   }
 
+  async keepCheckpoint(): Promise<boolean> {
+    return (await this.uploads?.round()) !== undefined
+  }
+
   readonly ship: StartShipping = ({ counts, epoch, onTrouble, shipped }) => {
     const { context, flushMillis, mirror } = this.options
     const { chain, objects, paths, timers } = context
@@ -158,12 +164,14 @@ export class BucketDurability implements Durability {
       onTrouble
     })
     this.shipper = shipper
+    this.uploads = new CheckpointUploads(context, (key) => shipper.announce(key))
     const shipping: Shipping = {
       wrote: (range) => shipper.wrote(range),
       hurry: (marker) => shipper.hurry(marker),
       close: async () => {
         await shipper.close()
         this.shipper = undefined
+        this.uploads = undefined
         await mirror.resume()
       }
     }

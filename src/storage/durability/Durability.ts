@@ -24,6 +24,11 @@ export interface Durability {
   secure(record: EpochRecord): Promise<void>
   /** The highest number claimed, as far as can be seen: that of the present epoch, `own`, or a later one. */
   highestClaim(own: number): Promise<number>
+  /**
+   * Keeps what is on the local disk for those who have another one, if that is worth it by now; gives whether. To be called after a
+   * round of housekeeping and awaited before the next: of what is stored nothing may be replaced or removed meanwhile.
+   */
+  keepCheckpoint?(): Promise<boolean>
   /** How the journal of a published epoch comes to count; absent where the disk does it. */
   readonly ship?: StartShipping
 }

@@ -107,14 +107,15 @@ const newestCheckpoint = async (paths: StoragePaths) => {
 }
 
 const headOf = (path: string): StoredHead | undefined => {
-  const database = new DatabaseSync(path, { readOnly: true })
+  let database: DatabaseSync | undefined
   try {
+    database = new DatabaseSync(path, { readOnly: true })
     const row = database.prepare("SELECT key AS id, value AS text, crc FROM head").get()
     const { crc, id, text } = row as unknown as TextRow
     return textChecksum(id, text) === crc ? (JSON.parse(text) as StoredHead) : undefined
   } catch {
     return undefined
   } finally {
-    database.close()
+    database?.close()
   }
 }
