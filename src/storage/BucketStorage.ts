@@ -60,7 +60,8 @@ const ownAddress = (): string | undefined =>
 export const bucketFolder = ({ replicationStreamId }: BatonConfig): string =>
   `${replicationStreamId}/v${formatVersion}`
 
-const ownUrl = ({ port }: BatonConfig): string => `http://${ownAddress() ?? "127.0.0.1"}:${port}`
+const ownUrl = ({ port, tlsCertFile }: BatonConfig): string =>
+  `${tlsCertFile === undefined ? "http" : "https"}://${ownAddress() ?? "127.0.0.1"}:${port}`
 
 export const openBucketStorage = ({
   bucket,

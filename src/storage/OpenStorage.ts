@@ -51,7 +51,11 @@ const memoryDirectory = (): string =>
 export interface OpenedStorage {
   readonly engine: StorageEngine
   readonly fill: Effect.Effect<void, StorageUnusable>
+  /** See `Storage.writerUrl`. */
+  readonly writerUrl: () => string | undefined
 }
+
+const nobodySays = () => undefined
 
 /** What an engine is made of besides the configuration. */
 type Parts = Pick<EngineOptions, "paths" | "durability" | "bucket" | "cacheBytes" | "positionMillis">
@@ -70,7 +74,8 @@ export const openStorage = Effect.fnUntraced(function* (
   // With a bucket the main process of this one keeps the directory up to date, and only files of shapes are fetched here.
   const parts: Parts =
     bucket === undefined ? { paths } : { paths, bucket: yield* openBucket(bucket, bucketFolder(config)) }
-  const opened: OpenedStorage = { engine: yield* openEngine(config, place, parts), fill: Effect.void }
+  const engine = yield* openEngine(config, place, parts)
+  const opened: OpenedStorage = { engine, fill: Effect.void, writerUrl: nobodySays }
   return opened
 })
 
@@ -120,7 +125,8 @@ const openMirror = Effect.fnUntraced(function* (
     fill: Effect.andThen(
       Effect.mapError(parts.fill, bucketUnusable),
       Effect.asVoid(Deferred.succeed(filled, undefined))
-    )
+    ),
+    writerUrl: () => mirror.writerUrl
   }
   return opened
 })
@@ -128,9 +134,7 @@ const openMirror = Effect.fnUntraced(function* (
 /** What the writer shows before it is in the chain goes to the mirror. */
 const readerOf = (mirror: Mirror, { complaints }: StorageEngine): TailReader => ({
   target: () => mirror.target(),
-  applyBytes: async (epoch, segment, position, bytes) => {
-    await mirror.applyBytes(epoch, segment, position, bytes)
-  },
+  applyBytes: (epoch, segment, position, bytes) => mirror.applyBytes(epoch, segment, position, bytes),
   created: (epoch, { segment, position, ...link }) =>
     mirror.created(epoch, { ...link, end: { epoch, segment, position } }),
   isAlive: mirror.isAlive,

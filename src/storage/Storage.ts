@@ -28,7 +28,7 @@ export class Storage extends Context.Service<
     /** The same for a process that never writes: nothing is tried out, and other formats are the writer's to speak of. */
     readonly loadToRead: Effect.Effect<void, StorageUnusable>
     /** Where the active instance says that it can be reached; with a bucket only, and `undefined` where nobody has said it. */
-    readonly writerUrl?: () => string | undefined
+    readonly writerUrl: () => string | undefined
     /** Of what is stored, as it is now. */
     readonly level: Effect.Effect<LevelStatus, StorageFault>
   }
@@ -57,6 +57,7 @@ export class Storage extends Context.Service<
           engine,
           load: Effect.withSpan(loadAndFollow(storage, place), "Storage.load"),
           loadToRead: follow(engine, place.directory),
+          writerUrl: storage.writerUrl,
           level: fromDisk(() => levelStatus(engine.paths, engine.store.level))
         })
       })

@@ -16,6 +16,7 @@ describe("the session that shapes are made in", () => {
         engine,
         load: Effect.void,
         loadToRead: Effect.void,
+        writerUrl: () => undefined,
         level: Effect.die("not asked here")
       })
       const context = yield* Layer.build(

@@ -87,6 +87,7 @@ const world = Effect.gen(function* () {
           engine: worker,
           load: Effect.void,
           loadToRead: Effect.void,
+          writerUrl: () => undefined,
           level: fromDisk(() => levelStatus(worker.paths, worker.store.level))
         }),
         Layer.succeed(SubsetReader, {

@@ -89,7 +89,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const forwarder =
     role !== "instance" && bucket?.forwards === true
       ? yield* makeForwarder({
-          writerUrl: () => storage.writerUrl?.(),
+          writerUrl: () => storage.writerUrl(),
           instanceId,
           silenceMillis: longPollTimeoutMillis + forwardSilenceMillis
         })

@@ -115,6 +115,11 @@ export class Mirror {
 
   // The tail
 
+  /** Where the writer of the newest epoch says that it can be reached. */
+  get writerUrl(): string | undefined {
+    return this.options.chain.place.opening?.url
+  }
+
   /** Whom to ask for what is not in the chain yet, and from where on; `undefined` where nobody can be asked. */
   target(): (JournalEnd & { readonly url: string }) | undefined {
     const { opening } = this.options.chain.place

@@ -11,6 +11,7 @@ const complaintAbout = (url: string, end: TailEnd): readonly [topic: string, mes
   switch (end._tag) {
     case "Ended":
     case "Superseded":
+    case "Unwanted":
       return undefined
     case "Lost":
       return [

@@ -11,6 +11,8 @@ export type TailEnd =
   | { readonly _tag: "Ended" }
   /** There is a later epoch, or another writer; or nobody wants it any more. */
   | { readonly _tag: "Superseded" }
+  /** The mirror has got somewhere else meanwhile. */
+  | { readonly _tag: "Unwanted" }
   | { readonly _tag: "Refused"; readonly status: number; readonly reason: string }
   | { readonly _tag: "Lost"; readonly said: string }
 
@@ -153,7 +155,7 @@ class TailConnection {
       if (!this.continues(frame.bytes))
         return lost(`it sends segment ${segment} from ${position} on, and something is missing before that`)
       this.next = { segment, position: position + bytes.length }
-      await reader.applyBytes(target.epoch, segment, position, bytes)
+      if (!(await reader.applyBytes(target.epoch, segment, position, bytes))) return { _tag: "Unwanted" }
     }
     return undefined
   }

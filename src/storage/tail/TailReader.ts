@@ -13,13 +13,16 @@ export interface TailTarget {
 export interface TailReader {
   /** As far as is known now; `undefined` where nobody is known who could be asked. */
   readonly target: () => TailTarget | undefined
-  /** Takes what comes next, in order and without a gap, and is not called again before it completes. */
+  /**
+   * Takes what comes next, in order and without a gap, and is not called again before it completes. False: that is not what is
+   * needed now, so `target` is to be asked again.
+   */
   readonly applyBytes: (
     epoch: number,
     segment: number,
     position: number,
     bytes: Uint8Array
-  ) => void | Promise<void>
+  ) => boolean | Promise<boolean>
   /** An object of the chain is there, and everything that it holds of this epoch's journal was applied. */
   readonly created: (epoch: number, object: CreatedObject) => void | Promise<void>
   /** Whether the tail can be relied on: told with each change. Not at first. */

@@ -78,6 +78,8 @@ class Mirror implements TailReader {
   url: string | undefined
   epoch: number
   at: JournalPlace
+  /** It wants nothing of what it is sent. */
+  isElsewhere = false
   /** Applying waits for it. */
   gate: Promise<void> = Promise.resolve()
 
@@ -93,11 +95,12 @@ class Mirror implements TailReader {
   readonly applyBytes = async (epoch: number, segment: number, position: number, bytes: Uint8Array) => {
     this.epochs.push(epoch)
     await this.gate
-    if (epoch !== this.epoch) return
+    if (epoch !== this.epoch || this.isElsewhere) return false
     const before = this.segments.get(segment) ?? Buffer.alloc(0)
     assert.strictEqual(position, before.length)
     this.segments.set(segment, Buffer.concat([before, bytes]))
     this.at = { segment, position: position + bytes.length }
+    return true
   }
 
   readonly created = (_epoch: number, object: CreatedObject) => {
@@ -263,6 +266,24 @@ describe("a mirror that follows the tail", () => {
       yield* following(mirror)
       yield* until("a complaint", () => mirror.complaints.length > 0)
       assert.match(mirror.complaints[0] ?? "", /certificate/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("asks anew for what it needs when that is something else than what it is sent", () =>
+    Effect.gen(function* () {
+      const writer = new FakeWriter(1, 1)
+      const { requested, url } = yield* serve(writer)
+      const mirror = new Mirror(url, 1, at)
+      yield* following(mirror)
+      yield* until("the tail", () => mirror.states.at(-1) === true)
+      mirror.isElsewhere = true
+      writer.write(100)
+      writer.show()
+      yield* until("the end of it", () => mirror.states.at(-1) === false)
+      mirror.isElsewhere = false
+      yield* until("everything", () => mirror.hasAll(writer))
+      assert.isAbove(requested.length, 1)
+      assert.deepStrictEqual(mirror.complaints, [])
     }).pipe(Effect.scoped)
   )
 
