@@ -68,6 +68,14 @@ const configure = Effect.gen(function* () {
   return { ...complete.success, development: database } satisfies Start
 })
 
+const storageOf = ({ bucket, storage, storageDir }: BatonConfig): string => {
+  if (storage === "memory") return "in memory, gone when this process ends"
+  if (bucket === undefined) return storageDir
+  const { place } = bucket
+  const shared = place._tag === "S3" ? `s3://${place.bucket}/${place.prefix}` : `file://${place.path}`
+  return `${shared}, with a copy in ${storageDir}`
+}
+
 const announce = (start: Start) =>
   Effect.gen(function* () {
     const { url } = yield* HttpServer
@@ -75,9 +83,7 @@ const announce = (start: Start) =>
     const target = config.database
     yield* Effect.logInfo(`Starting Baton ${batonVersion} (instance ${config.instanceId})`)
     yield* Effect.logInfo(`Shapes:   ${url}/v1/shape`)
-    yield* Effect.logInfo(
-      `Storage:  ${config.storage === "memory" ? "in memory, gone when this process ends" : config.storageDir}`
-    )
+    yield* Effect.logInfo(`Storage:  ${storageOf(config)}`)
     yield* Effect.logInfo(
       development === undefined
         ? `Database: postgres://${target.host}:${target.port}/${target.database}`

@@ -1,5 +1,6 @@
 import { once } from "node:events"
 import { createServer, type RequestListener } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
@@ -8,6 +9,7 @@ import { fixedKeys } from "../../src/bucket/KeySource.ts"
 import { S3Store } from "../../src/bucket/S3Store.ts"
 import { bucketBase, listUrl, objectUrl } from "../../src/bucket/S3Url.ts"
 import type { S3Place } from "../../src/config/BucketConfig.ts"
+import { selfSignedCertificate } from "../../src/dev/SelfSignedCertificate.ts"
 import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
 import type { Fate } from "../../testing/bucket/BucketFaults.ts"
 import { type FakeS3, startFakeS3 } from "../../testing/bucket/FakeS3.ts"
@@ -319,6 +321,23 @@ describe("what is no store", () => {
       assert.match(fault.message, said)
     }
     plain.close()
+  })
+
+  it("has a certificate that nobody vouches for: it says so, and is shown nothing", async () => {
+    const { certificate, privateKey } = selfSignedCertificate(
+      new Date(Date.now() - 60_000),
+      new Date(Date.now() + 3_600_000)
+    )
+    let asked = 0
+    const server = createSecureServer({ cert: certificate, key: privateKey }, () => asked++)
+    server.listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const fault = await failure(storeAt({ ...fake.place(), endpoint }).create("k", body))
+    assert.include(fault, { kind: "unreachable" })
+    assert.match(fault.message, /self-signed certificate/)
+    assert.strictEqual(asked, 0)
+    server.close()
   })
 
   it("is shown what keys of a session need", async () => {
