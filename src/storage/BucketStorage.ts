@@ -28,6 +28,7 @@ import { bucketAgainMillis, bucketLongestMillis } from "./StorageTimings.ts"
 interface BucketStorage {
   readonly paths: StoragePaths
   readonly store: ObjectStore
+  readonly chain: Chain
   readonly mirror: Mirror
   readonly durability: BucketDurability
   /**
@@ -125,7 +126,7 @@ export const openBucketStorage = ({
       flushMillis: bucket.flushMillis,
       url: bucket.advertiseUrl ?? ownUrl(config)
     })
-    return { paths, store, mirror, durability, fill: fill(context, timers) }
+    return { paths, store, chain, mirror, durability, fill: fill(context, timers) }
   })
 
 const fill = (

@@ -58,7 +58,10 @@ export interface OpenedStorage {
 const nobodySays = () => undefined
 
 /** What an engine is made of besides the configuration. */
-type Parts = Pick<EngineOptions, "paths" | "durability" | "bucket" | "cacheBytes" | "positionMillis">
+type Parts = Pick<
+  EngineOptions,
+  "paths" | "durability" | "bucket" | "chain" | "cacheBytes" | "positionMillis"
+>
 
 /** The engine on its directory, or on a copy of what is in a bucket. Closed with the scope. */
 export const openStorage = Effect.fnUntraced(function* (
@@ -105,11 +108,12 @@ const openMirror = Effect.fnUntraced(function* (
         })
     )
   )
-  const { durability, mirror, paths, store } = parts
+  const { chain, durability, mirror, paths, store } = parts
   const engine = yield* openEngine(config, place, {
     paths,
     durability,
     bucket: store,
+    chain,
     cacheBytes: bucket.cacheBytes,
     positionMillis: bucketPositionMillis
   })
