@@ -93,15 +93,18 @@ const base = Layer.merge(CurrentSession.layer, SnapshotSessions.layer).pipe(
   Layer.provideMerge(AdminPool.layer)
 )
 
+/** Others stand on it too: it is the same one, wherever it is provided. */
+const storage = part(Storage, Storage.layer)
+
 const postgres = Layer.mergeAll(part(Publication, Publication.layer), part(Catalogue, catalogueLayer)).pipe(
   Layer.provideMerge(part(Inspector, Inspector.layer)),
-  Layer.provide(schemaMemoryLayer)
+  Layer.provide(Layer.provide(schemaMemoryLayer, storage))
 )
 
 const reading = Layer.mergeAll(part(Snapshotter, Snapshotter.layer), part(SubsetReader, SubsetReader.layer))
 
 const shapes = Layer.mergeAll(part(ShapeLogs, shapeLogsLayer), part(ShapeRegistry, shapeRegistryLayer)).pipe(
-  Layer.provideMerge(part(Storage, Storage.layer))
+  Layer.provideMerge(storage)
 )
 
 const core = Layer.mergeAll(postgres, reading, shapes, part(HealthRef, HealthRef.layer)).pipe(

@@ -1,15 +1,13 @@
 import { Effect, Layer } from "effect"
-import { Config } from "../config/BatonConfig.ts"
 import { SchemaMemory } from "../postgres/catalogue/SchemaMemory.ts"
 import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import { schemaFileReader } from "../storage/SchemaFiles.ts"
-import { storagePaths } from "../storage/disk/StorageDir.ts"
+import { Storage } from "../storage/Storage.ts"
 
 /** What the last active instance has kept in the storage directory. */
 export const schemaMemoryLayer = Layer.effect(
   SchemaMemory,
-  Effect.map(Config, ({ replicationStreamId, storageDir }) => {
-    const paths = storagePaths(storageDir, replicationStreamId)
+  Effect.map(Storage, ({ engine: { paths } }) => {
     return {
       // Written by `keepSchema`, and not read at all when it is damaged.
       tables: Effect.map(

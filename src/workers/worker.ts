@@ -48,7 +48,7 @@ const services = ShapeApi.layer().pipe(
   Layer.provide(catalogueLayer),
   Layer.provideMerge(Inspector.layer),
   Layer.provide(remoteAdminPool),
-  Layer.provide(schemaMemoryLayer)
+  Layer.provide(Layer.provide(schemaMemoryLayer, Storage.layer))
 )
 
 /** Says how many requests are in progress, at every change, from now on. */

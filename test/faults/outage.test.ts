@@ -1,8 +1,9 @@
 import { assert, describe, it, onTestFinished } from "vitest"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { gunzipSync } from "node:zlib"
+import { decodeChainObject } from "../../src/storage/chain/ChainCodec.ts"
 import { formatVersion } from "../../src/storage/disk/StorageDir.ts"
 import { startDatabaseProxy } from "../../testing/services/DatabaseProxy.ts"
 import { createDatabase } from "../../testing/postgres/Database.ts"
@@ -28,18 +29,32 @@ const ask = async (url: string, parameters: Readonly<Record<string, string>>) =>
   return { status: response.status, handle, body: await response.text(), millis: performance.now() - began }
 }
 
+/** What the catalogue said, as far as it has got into the chain of a bucket that is a directory. */
+const keptInChain = async (bucket: string, streamId: string): Promise<ReadonlyMap<string, Uint8Array>> => {
+  const wal = path.join(bucket, streamId, `v${formatVersion}`, "wal")
+  const kept = new Map<string, Uint8Array>()
+  for (const name of readdirSync(wal).toSorted()) {
+    if (!/^\d{20}$/.test(name)) continue
+    const { files } = await decodeChainObject(readFileSync(path.join(wal, name)), name)
+    for (const file of files ?? []) kept.set(file.name, file.content)
+  }
+  return kept
+}
+
 describe("an instance that starts while the database is down", () => {
-  it(
-    "serves every shape that storage holds, and goes on under the same handles afterwards",
+  it.each(["a directory", "a bucket, and an empty directory"])(
+    "serves every shape that storage holds in %s, and goes on under the same handles afterwards",
     { timeout: patient(90_000) },
-    async () => {
+    async (place) => {
+      const bucket = place === "a directory" ? undefined : mkdtempSync(path.join(tmpdir(), "baton-bucket-"))
       const database = await createDatabase()
       const wire = await startDatabaseProxy(() => database.port)
       const storageDir = mkdtempSync(path.join(tmpdir(), "baton-outage-"))
       onTestFinished(async () => {
         await wire.close()
         await database.drop()
-        rmSync(storageDir, { recursive: true, force: true })
+        for (const directory of [storageDir, bucket])
+          if (directory !== undefined) rmSync(directory, { recursive: true, force: true })
       })
       await database.query(
         `CREATE TYPE mood AS ENUM ('sad', 'happy');
@@ -54,7 +69,10 @@ describe("an instance that starts while the database is down", () => {
           database,
           storageDir,
           until,
-          env: { DATABASE_URL: wire.url(database.url) }
+          env: {
+            DATABASE_URL: wire.url(database.url),
+            BATON_BUCKET: bucket && `file://${bucket}`
+          }
         })
       const first = await start("active")
       const before = await Promise.all(shapes.map((shape) => ask(first.url, { ...shape, offset: "-1" })))
@@ -63,14 +81,21 @@ describe("an instance that starts while the database is down", () => {
         shapes.map(() => 200)
       )
       const root = path.join(storageDir, database.streamId, `v${formatVersion}`)
-      await eventually("the schema is written down", () => {
-        const kept = ["tables", "types"].map((name): unknown =>
-          JSON.parse(gunzipSync(readFileSync(path.join(root, `${name}.json.gz`))).toString())
+      await eventually("the schema is written down", async () => {
+        const inChain = bucket && (await keptInChain(bucket, database.streamId))
+        const kept = ["tables.json.gz", "types.json.gz"].map((name): unknown =>
+          JSON.parse(
+            gunzipSync(inChain ? (inChain.get(name) ?? "") : readFileSync(path.join(root, name))).toString()
+          )
         )
         return Array.isArray(kept[0]) && kept[0].length === 3
       })
       await first.stop("SIGKILL")
       await first.dispose()
+      if (bucket !== undefined) {
+        assert.deepStrictEqual(readdirSync(path.join(storageDir, database.streamId)), ["mirror-0"])
+        rmSync(storageDir, { recursive: true })
+      }
 
       for (const outage of ["blackHole", "block"] as const) {
         wire[outage]()
