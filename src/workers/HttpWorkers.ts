@@ -1,10 +1,11 @@
-import { Context, Effect, Layer, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
 import { duties } from "../health/Duties.ts"
 import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities, type HealthState, isStopping } from "../health/HealthState.ts"
 import { HttpServer, type ListenError } from "../http/node/HttpServer.ts"
+import { JournalTail } from "../http/node/JournalTail.ts"
 import type { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
@@ -19,6 +20,7 @@ import { filesReplaced, ownSpeaker } from "./OtherRelease.ts"
 import { portIsFree } from "./PortIsFree.ts"
 import type { ToMain } from "./WorkerProtocol.ts"
 import { restartDelayMillis } from "./RestartPolicy.ts"
+import { tailSocket } from "./TailSocket.ts"
 import { WorkerLink } from "./WorkerLink.ts"
 import { WorkerSet } from "./WorkerSet.ts"
 import { heartbeatMillis, idleCheckMillis, startDelayMillis } from "./WorkerTimings.ts"
@@ -92,7 +94,11 @@ const serverWithWorkers: Effect.Effect<
 )
 
 /** Does what a worker tells or asks. */
-const makeReceive = Effect.fnUntraced(function* (workers: WorkerSet, port: number) {
+const makeReceive = Effect.fnUntraced(function* (
+  workers: WorkerSet,
+  port: number,
+  socketPath: string | undefined
+) {
   const config = yield* Config
   const health = yield* HealthRef
   const { engine } = yield* Storage
@@ -115,7 +121,8 @@ const makeReceive = Effect.fnUntraced(function* (workers: WorkerSet, port: numbe
           number: link.number,
           config: plainConfig(config, port, engine.paths),
           state: health.current(),
-          speaker: ownSpeaker
+          speaker: ownSpeaker,
+          ...(socketPath === undefined ? {} : { tailSocket: socketPath })
         })
       case "Ready":
         workers.ready(link)
@@ -199,8 +206,9 @@ const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: numbe
 const informWorkers = Effect.fnUntraced(function* (workers: WorkerSet) {
   const health = yield* HealthRef
   const inspector = yield* Inspector
-  const { engine } = yield* Storage
-  const tell = (state: HealthState) => Effect.sync(() => workers.broadcast({ _tag: "State", state }))
+  const { engine, writerUrl } = yield* Storage
+  const tell = (state: HealthState) =>
+    Effect.sync(() => workers.broadcast({ _tag: "State", state, writerUrl: writerUrl() }))
   yield* startDuty(duties.workerStates, Stream.runForEach(health.changes, tell))
   yield* startDuty(
     duties.workerHeartbeat,
@@ -216,9 +224,11 @@ const informWorkers = Effect.fnUntraced(function* (workers: WorkerSet) {
 })
 
 const startWorkers = Effect.fnUntraced(function* (port: number) {
-  const { httpWorkers } = yield* Config
+  const { bucket, httpWorkers } = yield* Config
   const workers = new WorkerSet()
-  const receive = yield* makeReceive(workers, port)
+  const tail = Option.getOrUndefined(yield* Effect.serviceOption(JournalTail))
+  const socketPath = bucket === undefined || tail === undefined ? undefined : yield* tailSocket(tail)
+  const receive = yield* makeReceive(workers, port, socketPath)
   yield* informWorkers(workers)
   for (let number = 1; number <= httpWorkers; number++)
     yield* startDuty(duties.workerSupervisor, supervise(workers, number, receive))

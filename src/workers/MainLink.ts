@@ -25,6 +25,8 @@ export interface Listener {
  */
 export class MainLink {
   readonly state: SubscriptionRef.SubscriptionRef<HealthState>
+  /** See `Storage.writerUrl`. */
+  writerUrl: string | undefined
   private readonly post: (message: ToMain) => void
   private readonly pending = new Map<number, (answer: Effect.Effect<Answer, MainSilent>) => void>()
   private nextId = 0
@@ -61,6 +63,7 @@ export class MainLink {
       case "Stop":
         return
       case "State":
+        this.writerUrl = message.writerUrl
         return this.setState(message.state)
       case "Answer": {
         const resume = this.pending.get(message.id)

@@ -5,7 +5,7 @@ import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
 /** Raised with every change of what both say below, the configuration included. */
-export const workerProtocol = 2
+export const workerProtocol = 3
 
 /** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
 export interface Speaker {
@@ -28,9 +28,16 @@ export type ToWorker =
       readonly config: PlainConfig
       readonly state: HealthState
       readonly speaker?: Speaker
+      /** Where mirrors are handed on to that want to be sent the journal; absent without a bucket. */
+      readonly tailSocket?: string
     }
   /** Sent at every change, and again every `heartbeatMillis`. */
-  | { readonly _tag: "State"; readonly state: HealthState }
+  | {
+      readonly _tag: "State"
+      readonly state: HealthState
+      /** Where the active instance can be reached, to a worker of a replica. */
+      readonly writerUrl?: string | undefined
+    }
   /** What was remembered of a table may be wrong. */
   | { readonly _tag: "TableChanged"; readonly oid: number }
   /** Shapes that are gone, ahead of the journal's record of it. */

@@ -8,6 +8,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { conditionsLayer } from "../http/shape/ConditionsLive.ts"
 import { abilities } from "../health/HealthState.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
+import { JournalTail } from "../http/node/JournalTail.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { schemaMemoryLayer } from "../instance/SchemaMemoryLive.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
@@ -27,6 +28,7 @@ import { Main, MainLink } from "./MainLink.ts"
 import { configOfPlain } from "./PlainConfig.ts"
 import { isOfOneRelease, ownSpeaker, startedByOther } from "./OtherRelease.ts"
 import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
+import { passTail } from "./PassTail.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
 import { systemTimers } from "../shared/Timers.ts"
@@ -39,12 +41,22 @@ const catalogueLayer = Layer.effect(
   })
 )
 
+/** As the main process has it, which alone knows who writes. */
+const storageLayer = Layer.effect(
+  Storage,
+  Effect.gen(function* () {
+    const storage = yield* Storage
+    const main = yield* Main
+    return { ...storage, writerUrl: () => main.writerUrl }
+  })
+).pipe(Layer.provide(Storage.layer))
+
 const services = ShapeApi.layer().pipe(
   Layer.provideMerge(conditionsLayer),
   Layer.provide(SubsetReader.layer.pipe(Layer.provide(SnapshotSessions.layerWorker))),
   Layer.provide(shapeLogsLayer),
   Layer.provide(remoteRegistry),
-  Layer.provideMerge(Layer.mergeAll(Storage.layer, remoteHealth)),
+  Layer.provideMerge(Layer.mergeAll(storageLayer, remoteHealth)),
   Layer.provide(catalogueLayer),
   Layer.provideMerge(Inspector.layer),
   Layer.provide(remoteAdminPool),
@@ -114,7 +126,13 @@ const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainL
     ...(config.logColors === undefined ? {} : { colors: config.logColors })
   })
   const layer = services.pipe(
-    Layer.provideMerge(Layer.mergeAll(Layer.succeed(Main, main), Layer.succeed(Config, config))),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Layer.succeed(Main, main),
+        Layer.succeed(Config, config),
+        Layer.succeed(JournalTail, passTail(start.tailSocket))
+      )
+    ),
     Layer.provideMerge(logs),
     Layer.provideMerge(Layer.succeed(References.CurrentLogAnnotations, { worker: number }))
   )

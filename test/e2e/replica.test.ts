@@ -42,42 +42,49 @@ const startReplica = async (options: ServiceOptions): Promise<TestService> => {
 }
 
 describe("a replica", () => {
-  it("serves, live, what the active instance on another machine writes, long before that is in the bucket", async () => {
-    const env = {
-      BATON_BUCKET: `file://${temporary()}`,
-      BATON_BUCKET_FLUSH: "10min",
-      BATON_TAIL_SECRET: "between instances",
-      ELECTRIC_LONG_POLL_TIMEOUT: "4000"
+  it.each([
+    ["", "0"],
+    [", with HTTP workers on both", "2"]
+  ])(
+    "serves, live, what is written on another machine, long before that is in the bucket%s",
+    async (_, workers) => {
+      const env = {
+        BATON_HTTP_WORKERS: workers,
+        BATON_BUCKET: `file://${temporary()}`,
+        BATON_BUCKET_FLUSH: "10min",
+        BATON_TAIL_SECRET: "between instances",
+        ELECTRIC_LONG_POLL_TIMEOUT: "4000"
+      }
+      const advertised = async (options: ServiceOptions = {}) => {
+        const port = await freePort()
+        return start({ ...options, port, env: { ...env, BATON_ADVERTISE_URL: `http://127.0.0.1:${port}` } })
+      }
+      const first = await advertised()
+      const replica = await startReplica({ env })
+
+      // Made by the active instance, which the replica has asked; everything after that is the replica's own.
+      const reader = new ShapeLogReader({ url: replica.url, params: items })
+      await reader.readToEnd()
+      assert.strictEqual(reader.rows.size, 100)
+      await db().query("UPDATE items SET v = 1 WHERE id = 1")
+      await reader.followUntil("a change of the first writer", () => reader.operations.length === 1)
+      const { handle } = reader.position
+
+      const second = await advertised({ until: "waiting" })
+      await first.stop("SIGKILL")
+      await second.until("active", 60_000)
+      await db().query("UPDATE items SET v = 2 WHERE id = 1")
+      await reader.followUntil("a change of the second writer", () => reader.operations.length === 2)
+      assert.strictEqual(reader.position.handle, handle)
+
+      await second.stop("SIGKILL")
+      const known = await requestLog(replica.url, items, { offset: "-1" })
+      assert.strictEqual(known.status, 200)
+      const unknown = await requestLog(replica.url, { table: "later" }, { offset: "-1" })
+      assert.strictEqual(unknown.status, 503)
+      assert.strictEqual((await replica.stop()).code, 0)
     }
-    const advertised = async (options: ServiceOptions = {}) => {
-      const port = await freePort()
-      return start({ ...options, port, env: { ...env, BATON_ADVERTISE_URL: `http://127.0.0.1:${port}` } })
-    }
-    const first = await advertised()
-    const replica = await startReplica({ env })
-
-    // Made by the active instance, which the replica has asked; everything after that is the replica's own.
-    const reader = new ShapeLogReader({ url: replica.url, params: items })
-    await reader.readToEnd()
-    assert.strictEqual(reader.rows.size, 100)
-    await db().query("UPDATE items SET v = 1 WHERE id = 1")
-    await reader.followUntil("a change of the first writer", () => reader.operations.length === 1)
-    const { handle } = reader.position
-
-    const second = await advertised({ until: "waiting" })
-    await first.stop("SIGKILL")
-    await second.until("active", 60_000)
-    await db().query("UPDATE items SET v = 2 WHERE id = 1")
-    await reader.followUntil("a change of the second writer", () => reader.operations.length === 2)
-    assert.strictEqual(reader.position.handle, handle)
-
-    await second.stop("SIGKILL")
-    const known = await requestLog(replica.url, items, { offset: "-1" })
-    assert.strictEqual(known.status, 200)
-    const unknown = await requestLog(replica.url, { table: "later" }, { offset: "-1" })
-    assert.strictEqual(unknown.status, 503)
-    assert.strictEqual((await replica.stop()).code, 0)
-  })
+  )
 
   it("follows a shared directory as well, and makes nothing there", async () => {
     const storageDir = temporary()
