@@ -20,7 +20,8 @@ import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
 import { freshSeed, makeRandom } from "../testing/Random.ts"
 import { keptReleases, type OldRelease, unpackRelease } from "../testing/releases/Releases.ts"
-import { type HandoverKind, type HandoverReport, handoverRuns } from "../testing/runs/HandoverRuns.ts"
+import type { HandoverKind } from "../testing/runs/HandoverEvents.ts"
+import { type HandoverReport, handoverRuns } from "../testing/runs/HandoverRuns.ts"
 
 const { values: options } = parseArgs({
   options: {

@@ -17,7 +17,8 @@ import pg from "pg"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
 import { mountLate } from "../testing/services/LateMounts.ts"
 import { startService } from "../testing/services/Service.ts"
-import { type HandoverKind, handoverRuns } from "../testing/runs/HandoverRuns.ts"
+import type { HandoverKind } from "../testing/runs/HandoverEvents.ts"
+import { handoverRuns } from "../testing/runs/HandoverRuns.ts"
 import { freshSeed, makeRandom } from "../testing/Random.ts"
 
 const { values: options } = parseArgs({

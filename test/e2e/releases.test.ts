@@ -6,7 +6,8 @@ import { patient } from "../../testing/Load.ts"
 import { createDatabase } from "../../testing/postgres/Database.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { keptReleases, type OldRelease, unpackRelease } from "../../testing/releases/Releases.ts"
-import { type HandoverKind, handoverRuns } from "../../testing/runs/HandoverRuns.ts"
+import type { HandoverKind } from "../../testing/runs/HandoverEvents.ts"
+import { handoverRuns } from "../../testing/runs/HandoverRuns.ts"
 
 /** Which of the instances that are started, one after the other, are of the old release. */
 type Order = (started: number) => boolean

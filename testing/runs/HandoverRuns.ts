@@ -1,51 +1,36 @@
-import { readdir } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
-import type { Cluster } from "../../src/dev/EmbeddedPostgres.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { readLevelRecord, requestFinalise } from "../../src/storage/levels/LevelFile.ts"
-import { ownLevels } from "../../src/storage/levels/Levels.ts"
 import { eventually } from "../Eventually.ts"
 import { differenceOfRows } from "../postgres/Rows.ts"
 import { startBalancer } from "../services/Balancer.ts"
-import { type Instances, makeInstances, type Place } from "../services/Instances.ts"
-import type { Random } from "../Random.ts"
+import { type Instances, makeInstances } from "../services/Instances.ts"
 import { type RecordingClient, startClient } from "../readers/RecordingClient.ts"
 import { LogFollower } from "../readers/LogFollower.ts"
 import { isOfStartingInstance, type RefusedAnswer } from "../readers/RefusedAnswer.ts"
 import { connectForText, selectText } from "../postgres/RowText.ts"
+import { type EventOptions, happen, type HandoverKind } from "./HandoverEvents.ts"
 import { createTables } from "./WriteLoad.ts"
 import { startWriteLoadThread } from "./WriteLoadThread.ts"
 
-export const handoverKinds = [
-  "upgrade",
-  "killActive",
-  "killWaiting",
-  "killTakeover",
-  "killDraining",
-  "freeze",
-  "cutDatabase",
-  "blackHole",
-  "restartPostgres",
-  "killAll",
-  /** Every older instance is replaced, and storage is finalised: from then on all that are started are of this state. */
-  "finalise"
-] as const
-export type HandoverKind = (typeof handoverKinds)[number]
+/** Something that no run of the usual kinds lets happen. */
+export interface Happening {
+  readonly kind: string
+  /** See `happen`; `usual` lets a usual kind happen meanwhile. */
+  readonly happen: (
+    instances: Instances,
+    usual: (kind: HandoverKind) => Promise<number | undefined>
+  ) => Promise<number | undefined>
+}
 
-export interface HandoverOptions {
-  /** Restarted by `restartPostgres`; the other kinds do not need to own it. */
-  readonly cluster: Pick<Cluster, "restart"> | undefined
+export interface HandoverOptions extends EventOptions {
   readonly databaseUrl: string
-  readonly streamId: string
-  readonly storageDir: string
   /** See `InstancesOptions`. */
   readonly seenAt?: (place: number) => string
   /** See `InstancesOptions`: instances of several releases. */
   readonly entryOf?: (started: number) => string | undefined
-  readonly kinds: ReadonlyArray<HandoverKind>
-  readonly instances: number
+  /** See `InstancesOptions`. */
+  readonly envOf?: (place: number, port: number) => Readonly<Record<string, string>>
+  readonly kinds: ReadonlyArray<HandoverKind | Happening>
   readonly clients: number
   /** Readers of the bare protocol beside them, each of a shape of its own as long as there are so many. Default: none. */
   readonly followers?: number
@@ -59,19 +44,29 @@ export interface HandoverOptions {
   readonly limitMillis?: number
   /** After so many events the writers pause and every client is compared with its table. */
   readonly compareEvery: number
-  readonly random: Random
+  /** Rows in each table at the beginning. Default: 50, and 3 in those that are made meanwhile. */
+  readonly rows?: number
+  /**
+   * A third of the clients keeps to waiting instances as long as there are any, and readers begin anew there: after each event, and
+   * when everything is compared.
+   */
+  readonly readsAtWaiting?: boolean
   readonly say: (text: string) => void
 }
 
 export interface HandoverReport {
   /** Signal (or fault) to the first `active` of another instance, and the longest silence at any client meanwhile. */
   readonly events: ReadonlyArray<{
-    readonly kind: HandoverKind
+    readonly kind: string
     /** What the active instance ran before, and what it ran afterwards: see `entryOf`. */
     readonly from: string | undefined
     readonly to: string | undefined
     readonly takeoverMillis: number | undefined
+    /** The part of it after the successor was given the lock, as it says itself. */
+    readonly afterLockMillis: number | undefined
     readonly silenceMillis: number
+    /** The longest silence at those that lost no connection and were never refused. */
+    readonly undisturbedMillis: number | undefined
   }>
   readonly transactions: number
   readonly operationsSeen: number
@@ -86,12 +81,38 @@ const columnChoices = ["id,v,a,b", "id,v,a", "id,v,b", "id,v"]
 
 const isProblem = (refused: RefusedAnswer): boolean => !isOfStartingInstance(refused)
 
-interface FollowedShape {
+interface WantedShape {
   readonly table: string
   readonly columns: string
+  readonly replica: string
+}
+
+const paramsOf = ({ columns, replica, table }: WantedShape) => ({ columns, replica, table })
+
+interface ReadShape extends WantedShape {
+  readonly follower: LogFollower
+}
+
+interface FollowedShape extends WantedShape {
   readonly client: RecordingClient
   /** The handle that it was first seen with. */
   handle?: string | undefined
+}
+
+/** One of each. */
+const shapesOf = (shapes: ReadonlyArray<WantedShape>): ReadonlyArray<WantedShape> => [
+  ...new Map(shapes.map((shape) => [JSON.stringify(paramsOf(shape)), paramsOf(shape)])).values()
+]
+
+const longestSilence = (shapes: ReadonlyArray<FollowedShape>): number =>
+  Math.max(...shapes.map(({ client }) => client.longestSilenceMillis()))
+
+const lastOf = (log: string, pattern: RegExp): string | undefined => [...log.matchAll(pattern)].at(-1)?.[1]
+
+/** What an instance says of its latest takeover. */
+const takeoverAfterLock = (log: string): number | undefined => {
+  const found = lastOf(log, /; active (\d+) ms after the lock/g)
+  return found === undefined ? undefined : Number(found)
 }
 
 /**
@@ -106,7 +127,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   let askedAgain = 0
   const releases = { isFinalised: false }
   let session = await connectForText(options.databaseUrl)
-  await createTables(session, tables, 50)
+  await createTables(session, tables, options.rows ?? 50)
   const instances = await makeInstances({
     databaseUrl: options.databaseUrl,
     streamId: options.streamId,
@@ -114,6 +135,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     ...(options.seenAt === undefined ? {} : { seenAt: options.seenAt }),
     entryOf: (started) => (releases.isFinalised ? undefined : options.entryOf?.(started)),
     places: options.instances + 1,
+    ...(options.envOf === undefined ? {} : { envOf: options.envOf }),
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
       BATON_JOURNAL_SEGMENT_BYTES: String(options.segmentBytes),
@@ -123,6 +145,10 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     }
   })
   const balancer = await startBalancer({ backends: instances.ports })
+  const atWaiting =
+    options.readsAtWaiting === true
+      ? await startBalancer({ backends: instances.ports, prefers: "waiting" })
+      : balancer
   const first = await instances.start()
   await instances.untilHealth(first, "active")
   for (let i = 1; i < options.instances; i++) await instances.untilHealth(await instances.start(), "waiting")
@@ -135,7 +161,10 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     random: random.fork()
   })
   /** The shape is made at the active instance: a waiting one would send its clients away until there is one. */
-  const follow = async (table: string, columns: string, replica: string): Promise<FollowedShape> => {
+  const follow = async (
+    { columns, replica, table }: WantedShape,
+    { url } = balancer
+  ): Promise<FollowedShape> => {
     const params = { table, columns, replica }
     await eventually(
       `the shape of ${table}`,
@@ -152,9 +181,9 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       },
       60_000
     )
-    return { table, columns, client: startClient({ url: balancer.url, params, versionColumn: "v" }) }
+    return { ...params, client: startClient({ url, params, versionColumn: "v" }) }
   }
-  const shapeOf = (i: number) => {
+  const shapeOf = (i: number): WantedShape => {
     const shape = i % options.shapes
     return {
       table: tables[shape % tables.length] ?? "",
@@ -164,13 +193,13 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   }
   const followed: Array<FollowedShape> = []
   for (let i = 0; i < options.clients; i++) {
-    const { columns, replica, table } = shapeOf(i)
-    followed.push(await follow(table, columns, replica))
+    followed.push(await follow(shapeOf(i), i % 3 === 2 ? atWaiting : balancer))
   }
-  const raw = Array.from({ length: options.followers ?? 0 }, (_, i) => ({
-    ...shapeOf(i),
-    follower: new LogFollower({ url: balancer.url, params: { ...shapeOf(i) }, versionColumn: "v" }).start()
-  }))
+  const read = (shape: WantedShape, { url } = balancer): ReadShape => ({
+    ...shape,
+    follower: new LogFollower({ url, params: paramsOf(shape), versionColumn: "v" }).start()
+  })
+  const raw = Array.from({ length: options.followers ?? 0 }, (_, i) => read(shapeOf(i)))
 
   const judge = (shape: FollowedShape): void => {
     const { client, columns, table } = shape
@@ -201,35 +230,45 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     })
   }
 
+  const untilRead = async (shape: ReadShape): Promise<void> => {
+    const { columns, follower, table } = shape
+    const expected = await selectText(session, `SELECT ${columns} FROM ${table}`)
+    await eventually(
+      `a reader of ${table} to have its rows`,
+      () => {
+        const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
+        if (differs !== undefined) throw new Error(differs)
+        return true
+      },
+      40_000
+    ).catch((error: unknown) => problems.push(`${String(error)}\n  ${follower.handle} at ${follower.offset}`))
+    for (const problem of [...follower.problems, ...follower.ledger.problems])
+      problems.push(`${table} (${columns}): ${problem}`)
+    if (follower.conflicts.length > 0)
+      problems.push(`${table} (${columns}): ${follower.conflicts.length} x 409`)
+    for (const { body, status } of follower.failures.filter(isProblem))
+      problems.push(`${table} (${columns}): ${status} ${body}`)
+  }
+
   const compare = async (): Promise<void> => {
     await load.pause()
     await session.query("SELECT 1").catch(async () => {
       session = await connectForText(options.databaseUrl)
     })
     for (const shape of followed) await untilEqual(shape)
-    for (const { columns, follower, table } of raw) {
-      const expected = await selectText(session, `SELECT ${columns} FROM ${table}`)
-      await eventually(
-        `a reader of ${table} to have its rows`,
-        () => {
-          const differs = differenceOfRows(expected, [...follower.ledger.rows.values()])
-          if (differs !== undefined) throw new Error(differs)
-          return true
-        },
-        40_000
-      ).catch((error: unknown) => problems.push(String(error)))
-      for (const problem of [...follower.problems, ...follower.ledger.problems])
-        problems.push(`${table} (${columns}): ${problem}`)
-      if (follower.conflicts.length > 0)
-        problems.push(`${table} (${columns}): ${follower.conflicts.length} x 409`)
-      for (const { body, status } of follower.failures.filter(isProblem))
-        problems.push(`${table} (${columns}): ${status} ${body}`)
-    }
+    for (const shape of raw) await untilRead(shape)
+    // From the beginning, once more: all of it has to be there, and the same.
+    const again =
+      options.readsAtWaiting === true ? shapesOf(followed).map((shape) => read(shape, atWaiting)) : []
+    for (const shape of again) await untilRead(shape)
+    for (const { follower } of again) await follower.stop()
+    for (const shape of followed) judge(shape)
     const digests = new Map<string, string>()
-    for (const shape of followed) {
-      judge(shape)
-      const { digest, operations } = shape.client.ledger
-      const handle = shape.client.shape.handle ?? ""
+    for (const { handle = "", ledger } of [
+      ...followed.map(({ client }) => ({ handle: client.shape.handle, ledger: client.ledger })),
+      ...again.map(({ follower }) => follower)
+    ]) {
+      const { digest, operations } = ledger
       const known = digests.get(handle)
       const mine = `${operations} operations, digest ${digest}`
       if (known !== undefined && known !== mine)
@@ -245,34 +284,49 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     const began = performance.now()
     let isOver = false
     for (let i = 0; i < options.kinds.length && !isOver; i++) {
-      const kind = options.kinds[i] as HandoverKind
+      const event = options.kinds[i] as HandoverKind | Happening
+      const kind = typeof event === "string" ? event : event.kind
       // A shape that is made a moment before: its creation has been answered, so it must stay.
       const table = `moment_${i}`
       await session.query("SELECT 1").catch(async () => (session = await connectForText(options.databaseUrl)))
-      await createTables(session, [table], 3)
-      const fresh = await follow(table, "id,v,a,b", "default")
+      await createTables(session, [table], options.rows === undefined ? 3 : random.pick([3, options.rows]))
+      const wanted = { table, columns: "id,v,a,b", replica: "default" }
+      const fresh = await follow(wanted)
       await fresh.client.shape.rows
       for (const { client } of followed) client.resetSilence()
+      const disturbed = () => followed.map(({ client }) => client.cutConnections() + client.failures.length)
+      const before = disturbed()
       const { entry: from } = await instances.active()
       if (kind === "finalise") releases.isFinalised = true
-      const takeoverMillis = await happen(kind, options, instances)
-      const { entry: to } = await instances.active()
-      const silenceMillis = Math.max(...followed.map(({ client }) => client.longestSilenceMillis()))
-      events.push({ kind, from, to, takeoverMillis, silenceMillis })
+      const usual = (name: HandoverKind) => happen(name, options, instances)
+      const takeoverMillis = await (typeof event === "string" ? usual(event) : event.happen(instances, usual))
+      const { entry: to, service } = await instances.active()
+      const silenceMillis = longestSilence(followed)
+      const undisturbed = followed.filter((_, at) => disturbed()[at] === before[at])
+      const undisturbedMillis = undisturbed.length === 0 ? undefined : longestSilence(undisturbed)
+      const afterLockMillis =
+        takeoverMillis === undefined ? undefined : takeoverAfterLock(service?.logs() ?? "")
+      events.push({ kind, from, to, takeoverMillis, afterLockMillis, silenceMillis, undisturbedMillis })
       say(
-        `${i + 1}/${options.kinds.length} ${kind}: ${takeoverMillis === undefined ? "no takeover" : `active after ${Math.round(takeoverMillis)} ms`}, ` +
-          `longest silence ${Math.round(silenceMillis)} ms, ${load.committed()} transactions`
+        `${i + 1}/${options.kinds.length} ${kind}: ${takeoverMillis === undefined ? "no takeover" : `active after ${Math.round(takeoverMillis)} ms, ${afterLockMillis} of them with the lock`}, ` +
+          `longest silence ${Math.round(silenceMillis)} ms (${Math.round(undisturbedMillis ?? Number.NaN)} where nothing was cut), ${load.committed()} transactions`
       )
+      const steps = lastOf(service?.logs() ?? "", /takeover step by step: (.*)/g)
+      if (steps !== undefined && afterLockMillis !== undefined) say(`  ${steps}`)
       await eventually("the database", async () => {
         await session
           .query("SELECT 1")
           .catch(async () => (session = await connectForText(options.databaseUrl)))
         return true
       })
-      await session.query(
-        `UPDATE ${table} SET v = v + 1; INSERT INTO ${table} VALUES (100, 0, 'after', NULL)`
-      )
+      await session.query(`UPDATE ${table} SET v = v + 1; INSERT INTO ${table} VALUES (-1, 0, 'after', NULL)`)
       await untilEqual(fresh)
+      if (options.readsAtWaiting === true) {
+        const late = read(wanted, atWaiting)
+        await untilRead(late)
+        await late.follower.stop()
+        askedAgain += late.follower.failures.filter(isOfStartingInstance).length
+      }
       judge(fresh)
       fresh.client.stop()
       askedAgain += fresh.client.failures.filter(isOfStartingInstance).length
@@ -288,6 +342,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     for (const { client } of followed) client.stop()
     for (const { follower } of raw) await follower.stop()
     await balancer.close()
+    if (atWaiting !== balancer) await atWaiting.close()
     await instances.close()
     await session.end().catch(() => {})
   }
@@ -306,149 +361,5 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
         0
       ),
     problems
-  }
-}
-
-/** Waits until storage has the newest level, and nothing is left of what only the releases before it read. */
-const untilFinalised = async ({ storageDir, streamId }: HandoverOptions): Promise<void> => {
-  const paths = storagePaths(storageDir, streamId)
-  await requestFinalise(paths)
-  await eventually(
-    "storage to be finalised",
-    async () => (await readLevelRecord(paths))?.level === ownLevels.newest,
-    60_000
-  )
-  await eventually(
-    "the indexes of the level before to be gone",
-    async () => {
-      const files = await readdir(paths.shapes, { recursive: true })
-      const indexes = files.filter((name) => name.endsWith(".idx"))
-      if (indexes.length > 0) throw new Error(indexes.join(" "))
-      return true
-    },
-    120_000
-  )
-}
-
-const ended = async (place: Place): Promise<void> => {
-  await place.service?.ended
-  place.service = undefined
-}
-
-/** Lets it happen, waits until the set of instances is whole again; how long a successor took to be active. */
-const happen = async (
-  kind: HandoverKind,
-  options: HandoverOptions,
-  instances: Instances
-): Promise<number | undefined> => {
-  const active = await instances.active()
-  const others = () => instances.running().filter((place) => place !== active)
-  const successor = async (since: number): Promise<number> => {
-    await instances.active(60_000, active)
-    return performance.now() - since
-  }
-  const refill = async () => {
-    while (instances.running().length < options.instances) {
-      await instances.untilReady(await instances.start())
-    }
-  }
-  const began = performance.now()
-  switch (kind) {
-    case "upgrade": {
-      const next = await instances.start()
-      await instances.untilReady(next)
-      const old = await instances.active()
-      const signalled = performance.now()
-      old.service?.signal("SIGTERM")
-      await instances.active(60_000, old)
-      const millis = performance.now() - signalled
-      await ended(old)
-      return millis
-    }
-    case "killActive": {
-      active.service?.signal("SIGKILL")
-      const millis = await successor(began)
-      await ended(active)
-      await refill()
-      return millis
-    }
-    case "killWaiting": {
-      const victim = options.random.pick(others())
-      victim.service?.signal("SIGKILL")
-      await ended(victim)
-      await refill()
-      return undefined
-    }
-    case "killTakeover": {
-      // A successor is killed about when it is given the lock, whatever it is doing then.
-      active.service?.signal("SIGTERM")
-      await sleep(options.random.int(0, 150))
-      const victim = options.random.pick(others())
-      victim.service?.signal("SIGKILL")
-      await ended(victim)
-      await instances.start()
-      const millis = await successor(began)
-      await ended(active)
-      await refill()
-      return millis
-    }
-    case "killDraining": {
-      active.service?.signal("SIGTERM")
-      const millis = await successor(began)
-      active.service?.signal("SIGKILL")
-      await ended(active)
-      await refill()
-      return millis
-    }
-    case "freeze": {
-      active.frozen = true
-      active.service?.signal("SIGSTOP")
-      const millis = await successor(began)
-      await sleep(options.random.int(0, 1000))
-      active.service?.signal("SIGCONT")
-      active.frozen = false
-      await instances.untilHealth(active, "waiting", 60_000)
-      return millis
-    }
-    case "cutDatabase": {
-      active.wire.block()
-      const millis = await successor(began)
-      active.wire.restore()
-      await instances.untilHealth(active, "waiting", 60_000)
-      return millis
-    }
-    case "blackHole": {
-      active.wire.blackHole()
-      const millis = await successor(began)
-      await sleep(options.random.int(0, 500))
-      active.wire.restore()
-      await instances.untilHealth(active, "waiting", 60_000)
-      return millis
-    }
-    case "restartPostgres": {
-      await options.cluster?.restart()
-      const restarted = performance.now()
-      await instances.active()
-      return performance.now() - restarted
-    }
-    case "finalise": {
-      for (const older of instances.running().filter(({ entry }) => entry !== undefined)) {
-        await instances.untilReady(await instances.start())
-        older.service?.signal("SIGTERM")
-        await ended(older)
-      }
-      await instances.active(60_000)
-      await untilFinalised(options)
-      return undefined
-    }
-    case "killAll": {
-      const victims = instances.running()
-      for (const { service } of victims) service?.signal("SIGKILL")
-      for (const victim of victims) await ended(victim)
-      await instances.untilHealth(await instances.start(), "active")
-      const millis = performance.now() - began
-      await refill()
-      return millis
-    }
   }
 }

@@ -34,6 +34,8 @@ export interface BalancerOptions {
   readonly healthTimeoutMillis?: number
   /** Whether the connections of a silent backend are cut as well, as some balancers do, or left to it. */
   readonly cutsSilentBackends?: boolean
+  /** Backends whose health is this come first. */
+  readonly prefers?: Health
 }
 
 export interface Balancer {
@@ -79,7 +81,11 @@ export const startBalancer = async (options: BalancerOptions): Promise<Balancer>
   const inTurn = (): ReadonlyArray<number> => {
     turn++
     const able = backends.filter((backend) => acceptsConnections(states.get(backend)))
-    return able.map((_, i) => able[(i + turn) % able.length]).filter((backend) => backend !== undefined)
+    const turned = able
+      .map((_, i) => able[(i + turn) % able.length])
+      .filter((backend) => backend !== undefined)
+    const first = turned.filter((backend) => states.get(backend) === options.prefers)
+    return [...first, ...turned.filter((backend) => !first.includes(backend))]
   }
 
   const forward = (client: Socket, candidates: ReadonlyArray<number>): void => {

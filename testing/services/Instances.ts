@@ -20,10 +20,15 @@ export interface InstancesOptions {
   readonly databaseUrl: string
   readonly streamId: string
   readonly storageDir: string
-  /** Where an instance sees that directory, by its place: mounts of their own, as on machines of their own. */
+  /**
+   * Where the next instance at a place sees that directory: mounts of their own, as on machines of their own, or directories that have
+   * nothing in common.
+   */
   readonly seenAt?: (place: number) => string
   readonly places: number
   readonly env: Readonly<Record<string, string>>
+  /** What only the instance at a place is told. */
+  readonly envOf?: (place: number, port: number) => Readonly<Record<string, string>>
   /** What the next instance runs, by how many were started before; by default the command of this checkout. */
   readonly entryOf?: (started: number) => string | undefined
 }
@@ -79,7 +84,8 @@ export const makeInstances = async (options: InstancesOptions): Promise<Instance
         DATABASE_URL: place.wire.url(options.databaseUrl),
         ELECTRIC_REPLICATION_STREAM_ID: options.streamId,
         ELECTRIC_INSTANCE_ID: path.basename(String(place.port)),
-        ...options.env
+        ...options.env,
+        ...options.envOf?.(places.indexOf(place), place.port)
       }
     })
     place.service = service
