@@ -1,8 +1,9 @@
 import { Effect } from "effect"
+import { BucketFault } from "../bucket/BucketFault.ts"
 import { BoundedMap } from "../shared/BoundedMap.ts"
 import { DamagedFile } from "./disk/FileIntegrity.ts"
 import { longestLateMillis } from "./disk/Disk.ts"
-import { fromDisk } from "./disk/DiskFault.ts"
+import { DiskFault, fromDisk } from "./disk/DiskFault.ts"
 import type { FileOrigin } from "./disk/FileOrigin.ts"
 import { discardDamaged, discardUnreadable } from "./DiscardShape.ts"
 import { ReadFailures } from "./logs/ReadFailures.ts"
@@ -37,7 +38,8 @@ export class ShapeFailures {
         else if (this.isSure(cause)) discardDamaged(engine, shape, message)
       } else if (engine.live(shape) !== undefined && this.counted.isHopeless(shape.id, cause))
         discardUnreadable(engine, shape, message)
-      return new ShapeReadError({ handle: shape.handle, message })
+      const mayPass = cause instanceof BucketFault || (cause instanceof DiskFault && cause.passing)
+      return new ShapeReadError({ handle: shape.handle, message, ...(mayPass ? { mayPass } : {}) })
     }
 
   /** What is damaged is a copy. The shape stays, and who reads it next has the file fetched. */

@@ -50,7 +50,9 @@ export interface LogWatcher {
 /** A file of the shape could not be read, or does not hold what it should. The response is cut; the client retries. */
 export class ShapeReadError extends Schema.TaggedError<ShapeReadError>()("ShapeReadError", {
   handle: Schema.String,
-  message: Schema.String
+  message: Schema.String,
+  /** Nothing is wrong with what is stored: the bucket cannot be reached, or a disk is full. */
+  mayPass: Schema.optional(Schema.Boolean)
 }) {}
 
 /**

@@ -2,9 +2,10 @@ import { Effect } from "effect"
 import { maxLsn } from "../../shared/Lsn.ts"
 import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
+import { retryAfterSeconds } from "../HttpTimings.ts"
 import type { Permit } from "./Admission.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { failed } from "../reply/Failures.ts"
+import { failed, unavailable } from "../reply/Failures.ts"
 import { countReply, failedReply } from "../reply/Replies.ts"
 import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
 import { nextStep, outOfBounds } from "./LogStep.ts"
@@ -12,6 +13,23 @@ import { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
 const unreadable = (error: ShapeReadError) =>
+  error.mayPass === true ? unreadableNow(error) : unreadableAgain(error)
+
+const unreadableNow = ({ handle, message }: ShapeReadError) =>
+  Effect.logWarning(
+    `The log of shape ${handle} cannot be read now: ${message}. The client gets a 503 and tries again.`
+  ).pipe(
+    Effect.andThen(
+      Effect.fail(
+        unavailable(
+          "The shape log cannot be read at the moment. Please try again later.",
+          retryAfterSeconds.aMoment
+        )
+      )
+    )
+  )
+
+const unreadableAgain = (error: ShapeReadError) =>
   Effect.logError(
     `The log of shape ${error.handle} cannot be read: ${error.message}. The client gets a 500 and tries again.`
   ).pipe(Effect.andThen(Effect.fail(failed("Unable to retrieve shape log: it could not be read"))))

@@ -6,9 +6,9 @@ import type { ShapeState } from "../state/ShapeState.ts"
 import { whereIs } from "./Extents.ts"
 import { isShapeFile } from "./ShapeFileName.ts"
 
-/** What others have put there, or written to, is seen by looking: not more often, and not for more than a twentieth of the time. */
+/** What others have put there, or written to, is seen by looking: not more often, and not for more than a fiftieth of the time. */
 const lookMillis = 60_000
-const looksShare = 20
+const looksShare = 50
 /** Where there is too much, so much of what may stay is left. */
 const keptShare = 0.9
 /** What no shape is known for, or was never finished, is left alone for so long: its writer may be at it. */

@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib"
 import { dirname } from "node:path"
 import { BoundedMap } from "../../shared/BoundedMap.ts"
+import { BucketFault } from "../../bucket/BucketFault.ts"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { DiskFile } from "../disk/Disk.ts"
@@ -144,11 +145,7 @@ export class FileFetcher implements FileOrigin {
       if (hasFailed) return
       try {
         const bytes = await patiently(asking, () => store.get(key, { from, to }))
-        if (bytes?.length !== to - from)
-          throw new DamagedFile(path, `${store.name} has no ${key} with its bytes ${from} to ${to}`, {
-            isShort: true,
-            isAtOrigin: true
-          })
+        if (bytes?.length !== to - from) throw await missing(store, path, { key, from, to })
         await writeFully(file, bytes, position)
       } catch (error) {
         hasFailed = true
@@ -162,6 +159,26 @@ export class FileFetcher implements FileOrigin {
     const keys = Array.from(new Set(stretches.map(({ key }) => key)))
     return `${this.options.store.name} (${keys.join(", ")})`
   }
+}
+
+/** What it means that a bucket does not have some bytes: where nothing at all is left, it is not the shape that is damaged. */
+const missing = async (
+  store: ObjectStore,
+  path: string,
+  { from, key, to }: Stretch
+): Promise<DamagedFile | BucketFault> => {
+  const object = `${store.name}/${key}`
+  for await (const _ of store.list("wal/"))
+    return new DamagedFile(path, `${object} is missing, or does not have its bytes ${from} to ${to}`, {
+      isShort: true,
+      isAtOrigin: true
+    })
+  return new BucketFault({
+    operation: "read",
+    object,
+    kind: "noBucket",
+    said: "it is missing, and so is everything else"
+  })
 }
 
 const isSame = (a: Whereabouts, b: Whereabouts): boolean => JSON.stringify(a) === JSON.stringify(b)

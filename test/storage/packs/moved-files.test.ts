@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { onTestFinished } from "vitest"
 import { piecesOf } from "../../../testing/readers/Pieces.ts"
+import { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../../testing/Eventually.ts"
 import { freshSeed, makeRandom } from "../../../testing/Random.ts"
 import { beforeAll as beforeAllOffset, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
@@ -143,6 +144,37 @@ describe("files of shapes beside a bucket", () => {
     assert.deepStrictEqual(await log(engine, shape), numbered(1, 30))
   })
 
+  it("need no room on the disk: a full one fails who reads what is not there, and no more", async () => {
+    const bucket = new TroubledStore()
+    const metaDir = temporaryDirectory()
+    const disk = new FaultyDisk([metaDir])
+    const engine = await writingEngine(FaultyDisk.directory, {
+      ...settings,
+      bucket,
+      disk: disk.mount(),
+      metaDir
+    })
+    const shape = createShape(engine, "a")
+    const round = roundsOf(engine)
+    await writeChanges(engine, [shape], 1, 30)
+    await round()
+    const full = disk.fail({ operation: "write", path: /shapes/ }, "ENOSPC")
+    await writeChanges(engine, [shape], 31, 60)
+    await round()
+    assert.isAbove(full.hits(), 0)
+    assert.isAbove(engine.store.movedSegment, 5, "the bucket has it all the same")
+    for (let i = 0; i < 5; i++) {
+      const cut = await log(engine, shape).then(
+        () => "whole",
+        (error: unknown) => String(error)
+      )
+      assert.match(cut, /cannot write .*\.tmp: ENOSPC \(the disk is full; it goes on once there is room\)/)
+    }
+    assert.isDefined(engine.live(shape))
+    full.end()
+    assert.deepStrictEqual(await log(engine, shape), numbered(1, 60))
+  })
+
   it("are fetched when the copy is wrong, and the shape goes only when the bucket's is wrong, too", async () => {
     const bucket = new TroubledStore()
     const said: Array<string> = []
@@ -207,12 +239,30 @@ describe("files of shapes beside a bucket", () => {
           (error: unknown) => String(error)
         )
         assert.match(cut, /cannot read packs\/00000001-00000000: the test wants it/)
+        const refused = await Effect.runPromise(
+          Effect.flip(makeShapeLogs(engine).read(large, beforeAllOffset))
+        )
+        assert.isTrue(refused.mayPass, "that is a 503, before anything is sent")
         assert.match(await firstRows(engine, large), /^cut: cannot read shapes\/.*\/s0: the test wants it/)
       }
     }
     bucket.away = undefined
     assert.deepStrictEqual(await log(engine, shape), numbered(1, 60))
     assert.strictEqual((await firstRows(engine, large)).length, 600_000)
+  })
+
+  it("are missing for good when the rest of the bucket is there, and not when all of it is gone", async () => {
+    const bucket = new TroubledStore()
+    const engine = await writingEngine(undefined, { ...settings, bucket })
+    const shape = await shapeWithChunks(engine, "a", ["z".repeat(600_000)])
+    wipeShapes(engine)
+    await bucket.remove([`shapes/${shape.handle}/s0`])
+    for (let i = 0; i < 5; i++)
+      assert.match(await firstRows(engine, shape), /s0: it is missing, and so is everything else/)
+    assert.isDefined(engine.live(shape))
+    await bucket.create("wal/00000000000000000000", [Buffer.from("x")])
+    assert.match(await firstRows(engine, shape), /s0 is missing, or does not have its bytes 0 to 600000/)
+    assert.isUndefined(engine.live(shape))
   })
 
   it("are fetched once for all who ask, and no other file with them", async () => {
