@@ -148,7 +148,7 @@ export class BucketDurability implements Durability {
     return (await this.uploads?.round()) !== undefined
   }
 
-  readonly ship: StartShipping = ({ counts, epoch, onTrouble, shipped }) => {
+  readonly ship: StartShipping = ({ counts, epoch, onTrouble, overtaken, shipped }) => {
     const { context, flushMillis, mirror } = this.options
     const { chain, objects, paths, timers } = context
     const shipper = new Shipper({
@@ -161,6 +161,7 @@ export class BucketDurability implements Durability {
       changedFiles: () => this.files.take(),
       counts,
       shipped,
+      overtaken,
       onTrouble
     })
     this.shipper = shipper

@@ -20,6 +20,7 @@ interface ShipperOptions {
   readonly appended: (content: ChainContent) => void
   readonly counts: (marker: number) => void
   readonly shipped: (shipped: Shipped) => void
+  readonly overtaken: () => void
   readonly onTrouble: (topic: string, message: string) => void
 }
 
@@ -128,7 +129,7 @@ export class Shipper implements Shipping {
         await this.shipOne()
       } catch (error) {
         if (this.isOver) return
-        if (error instanceof ChainBroken) this.overtaken = true
+        if (error instanceof ChainBroken) this.end()
         this.options.onTrouble(
           "shipping",
           `What was written to the journal cannot be put into the bucket: ${String(error)}. Nothing is acknowledged and no shape is made meanwhile; shapes are served.`
@@ -153,6 +154,11 @@ export class Shipper implements Shipping {
     })
   }
 
+  private end(): void {
+    this.overtaken = true
+    this.options.overtaken()
+  }
+
   private async shipOne(): Promise<void> {
     const { chain, changedFiles, epoch, paths, timers } = this.options
     const { checkpoint } = this
@@ -170,10 +176,7 @@ export class Shipper implements Shipping {
     const before = chain.place
     this.isBusy = true
     const outcome = await chain.append(content, () => !this.isClosed).finally(() => (this.isBusy = false))
-    if (outcome === "overtaken") {
-      this.overtaken = true
-      return
-    }
+    if (outcome === "overtaken") return this.end()
     this.createdMillis = timers.nowMillis()
     this.options.appended(content)
     if (this.checkpoint === checkpoint) this.checkpoint = undefined

@@ -35,6 +35,8 @@ export class Progress {
   durableMarker = 0
   private awaitingWrite: Array<Waiting> = []
   private awaitingDurable: Array<Waiting> = []
+  /** What is not durable yet never will be. */
+  private isGivenUp = false
   private readonly shipping: Shipping | undefined
   private readonly barrier: Barrier
   private readonly options: ProgressOptions
@@ -47,6 +49,7 @@ export class Progress {
       segment: options.segment,
       counts: (marker) => this.durableUpTo(marker),
       shipped: (shipped) => options.onShipped?.(shipped),
+      overtaken: () => this.giveUp(),
       onTrouble: options.onTrouble
     })
   }
@@ -84,16 +87,23 @@ export class Progress {
     return new Promise((resolve) => this.awaitingWrite.push({ marker, resolve }))
   }
 
-  /** The same for when they are durable. */
+  /** The same for when they are durable; with false, too, if somebody else has begun to write. */
   durable(marker: number): Promise<boolean> {
+    if (this.isGivenUp) return Promise.resolve(false)
     this.shipping?.hurry(marker)
     return new Promise((resolve) => this.awaitingDurable.push({ marker, resolve }))
   }
 
+  private giveUp(): void {
+    this.isGivenUp = true
+    for (const w of this.awaitingDurable) w.resolve(false)
+    this.awaitingDurable = []
+  }
+
   async close(): Promise<void> {
     await this.shipping?.close()
-    for (const w of [...this.awaitingWrite, ...this.awaitingDurable]) w.resolve(false)
+    this.giveUp()
+    for (const w of this.awaitingWrite) w.resolve(false)
     this.awaitingWrite = []
-    this.awaitingDurable = []
   }
 }

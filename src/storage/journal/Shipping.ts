@@ -38,5 +38,7 @@ export type StartShipping = (from: {
   readonly segment: number
   readonly counts: (marker: number) => void
   readonly shipped: (shipped: Shipped) => void
+  /** Another writer has begun: nothing that has not counted yet ever will. */
+  readonly overtaken: () => void
   readonly onTrouble: (topic: string, message: string) => void
 }) => Shipping

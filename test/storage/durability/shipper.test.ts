@@ -50,6 +50,7 @@ const begin = async () => {
     appended: () => undefined,
     counts: (marker) => counted.push(marker),
     shipped: () => undefined,
+    overtaken: () => undefined,
     onTrouble: (_, message) => troubles.push(message)
   })
   onTestFinished(() => shipper.close())

@@ -1,62 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Scope } from "effect"
-import { onTestFinished } from "vitest"
-import { snapshotEnd } from "../../../src/shapes/LogOffset.ts"
 import { walKey } from "../../../src/storage/chain/ChainObject.ts"
-import { BucketDurability } from "../../../src/storage/durability/BucketDurability.ts"
 import { listCheckpoints } from "../../../src/storage/mirror/CheckpointObject.ts"
-import { Mirror } from "../../../src/storage/mirror/Mirror.ts"
-import { restore } from "../../../src/storage/mirror/Restore.ts"
-import type { ShapeHandle } from "../../../src/storage/ShapeLogs.ts"
-import { StorageEngine } from "../../../src/storage/StorageEngine.ts"
-import { Listeners } from "../../../src/shared/Listeners.ts"
 import { systemTimers, type Timers } from "../../../src/shared/Timers.ts"
 import { MemoryStore } from "../../../testing/bucket/MemoryStore.ts"
-import { changes, createShape, maintenanceOf, readAll } from "../support.ts"
-import { contextAt, numbered, scopeOfTest, write } from "./support.ts"
-
-/** An instance on a bucket, filled from it; it follows what others write. */
-const instanceOn = async (store: MemoryStore, timers: Timers) => {
-  const context = await contextAt(store, { timers })
-  await restore(context)
-  const mirror = new Mirror({
-    ...context,
-    waiters: { count: 0, first: new Listeners<[]>() },
-    onApplied: () => engine.lookNow(),
-    removalDelayMillis: 0
-  })
-  const durability = new BucketDurability({ context, mirror, flushMillis: 1, url: "http://a" })
-  const engine: StorageEngine = new StorageEngine({
-    paths: context.paths,
-    chunkBytesThreshold: 1500,
-    segmentBytes: 1000,
-    recentBytes: 1 << 20,
-    durableWrites: false,
-    durability,
-    bucket: store,
-    cacheBytes: 1 << 30,
-    removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect),
-    timers
-  })
-  onTestFinished(async () => {
-    await engine.close()
-    await mirror.close()
-  })
-  await engine.load()
-  engine.follow()
-  const scope = scopeOfTest()
-  const maintenance = maintenanceOf(engine)
-  return {
-    context,
-    mirror,
-    engine,
-    tidy: () => Effect.runPromise(Scope.provide(maintenance.round(), scope))
-  }
-}
-
-const logOf = async (engine: StorageEngine, shape: ShapeHandle): Promise<ReadonlyArray<string>> =>
-  changes(await readAll(engine, shape, snapshotEnd))
+import { createShape } from "../support.ts"
+import { instanceOn, logOf } from "./instance.ts"
+import { numbered, write } from "./support.ts"
 
 describe("the checkpoints of a service in a bucket", () => {
   it("come with its housekeeping, and are enough to start from", async () => {
