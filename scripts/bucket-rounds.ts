@@ -16,13 +16,11 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
-import { startFakeS3 } from "../testing/bucket/FakeS3.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
 import { freshSeed, makeRandom } from "../testing/Random.ts"
-import { Bucket, bucketHappenings, type BucketKind } from "../testing/runs/BucketEvents.ts"
-import { type HandoverKind, handoverKinds } from "../testing/runs/HandoverEvents.ts"
-import { type Happening, type HandoverReport, handoverRuns } from "../testing/runs/HandoverRuns.ts"
-import { startMachines } from "../testing/services/Machines.ts"
+import type { BucketKind } from "../testing/runs/BucketEvents.ts"
+import { bucketRuns, kindNamed } from "../testing/runs/BucketRuns.ts"
+import type { HandoverKind } from "../testing/runs/HandoverEvents.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -60,8 +58,10 @@ const shares: Readonly<Partial<Record<HandoverKind | BucketKind, number>>> = {
   tailCut: 2,
   tailSilent: 1
 }
-const shared = Object.entries(shares).flatMap(([kind, share]) => Array.from({ length: share }, () => kind))
-const named = options.sequence?.split(",")
+const shared = Object.entries(shares).flatMap(([kind, share]) =>
+  Array.from({ length: share }, () => kindNamed(kind))
+)
+const named = options.sequence?.split(",").map(kindNamed)
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
 const seed = Number(options.seed)
@@ -72,71 +72,32 @@ const limitMillis = Number(options.minutes) * 60_000
 const cluster = await startCluster()
 say(`Seed ${seed}; Postgres on port ${cluster.port}`)
 
-/** The name under which an instance goes to the bucket. */
-const clientOf = (machine: number) => `machine-${machine}`
-const isUsual = (kind: string): kind is HandoverKind => handoverKinds.some((usual) => usual === kind)
-
-const runBatch = async (batch: number, count: number, leftMillis: number, directory: string) => {
-  const count3 = batch % 2
-  const places = 3 + count3
+const runBatch = (batch: number, count: number, leftMillis: number, directory: string) => {
   const choices = random.fork()
-  const disks = random.fork()
-  const s3 = await startFakeS3({ clients: Array.from({ length: places }, (_, i) => clientOf(i)) })
-  const machines = await startMachines({
+  return bucketRuns({
+    cluster,
+    databaseUrl: cluster.url(`bucket_${batch}`),
+    streamId: `bucket_${batch}`,
     directory,
-    count: places,
-    bucket: (machine) => s3.environment("rounds", clientOf(machine)),
-    losesDisk: () => disks.chance(0.3)
+    kinds: named ?? Array.from({ length: count }, () => choices.pick(shared)),
+    putMillis: Number(options["put-millis"]),
+    emptyDisks: 0.3,
+    env: { ELECTRIC_CLEANUP_INTERVAL_MS: "2s", ...(options.debug ? { ELECTRIC_LOG_LEVEL: "debug" } : {}) },
+    instances: 2 + (batch % 2),
+    clients: Number(options.clients),
+    followers: Number(options.followers),
+    perSecond: Number(options["per-second"]),
+    boundMillis: Number(options.bound),
+    limitMillis: leftMillis,
+    segmentBytes: Number(options["segment-bytes"]),
+    compareEvery: 5,
+    random: random.fork(),
+    say
   })
-  const putMillis = Number(options["put-millis"])
-  const happenings = bucketHappenings(
-    { s3, clientOf, machines, random: random.fork(), putMillis, say },
-    new Bucket({ s3, putMillis })
-  )
-  const kindOf = (kind: string): HandoverKind | Happening => {
-    if (isUsual(kind)) return kind
-    const found = Object.values(happenings).find((happening) => happening.kind === kind)
-    if (found === undefined) throw new Error(`What is ${kind}?`)
-    return found
-  }
-  try {
-    return await handoverRuns({
-      cluster,
-      databaseUrl: cluster.url(`bucket_${batch}`),
-      streamId: `bucket_${batch}`,
-      storageDir: directory,
-      seenAt: machines.storageDir,
-      envOf: (place, port) => ({
-        ...machines.env(place, port),
-        // Files of shapes are many, and none of them is small enough for the journal.
-        ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "50000",
-        ELECTRIC_CLEANUP_INTERVAL_MS: "2s",
-        ...(options.debug ? { ELECTRIC_LOG_LEVEL: "debug" } : {})
-      }),
-      kinds: (named ?? Array.from({ length: count }, () => choices.pick(shared))).map(kindOf),
-      instances: 2 + count3,
-      clients: Number(options.clients),
-      followers: Number(options.followers),
-      shapes: 8,
-      rows: 1000,
-      readsAtWaiting: true,
-      perSecond: Number(options["per-second"]),
-      boundMillis: Number(options.bound),
-      limitMillis: leftMillis,
-      segmentBytes: Number(options["segment-bytes"]),
-      compareEvery: 5,
-      random: random.fork(),
-      say
-    })
-  } finally {
-    await machines.close()
-    await s3.close()
-    const { create, list, read } = s3.counter
-    say(`The bucket: ${create.requests} creates, ${read.requests} reads, ${list.requests} listings`)
-  }
 }
 
-const reports: Array<HandoverReport> = []
+type Report = Awaited<ReturnType<typeof bucketRuns>>
+const reports: Array<Report> = []
 const done = () => reports.reduce((sum, { events }) => sum + events.length, 0)
 const problems = () => reports.flatMap((report) => report.problems)
 let directory = ""
@@ -158,8 +119,7 @@ try {
 }
 
 const events = reports.flatMap((report) => report.events)
-const sum = (of: (report: HandoverReport) => number) =>
-  reports.reduce((total, report) => total + of(report), 0)
+const sum = (of: (report: Report) => number) => reports.reduce((total, report) => total + of(report), 0)
 /** Median and 95th percentile. */
 const spread = (values: ReadonlyArray<number | undefined>): string => {
   const sorted = values.filter((value) => value !== undefined).toSorted((a, b) => a - b)
@@ -180,6 +140,10 @@ say(
   `${sum((report) => report.transactions)} transactions, ${sum((report) => report.operationsSeen)} changes told, ` +
     `${sum((report) => report.cutConnections)} cut connections, ` +
     `${sum((report) => report.askedAgain)} requests came to an instance that was still reading its storage`
+)
+say(
+  `The bucket: ${sum(({ requests }) => requests.create.requests)} creates, ` +
+    `${sum(({ requests }) => requests.read.requests)} reads, ${sum(({ requests }) => requests.list.requests)} listings`
 )
 for (const problem of problems()) say(`  ${problem}`)
 const failed = problems().length > 0
