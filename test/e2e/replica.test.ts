@@ -77,7 +77,10 @@ describe("a replica", () => {
       await reader.followUntil("a change of the second writer", () => reader.operations.length === 2)
       assert.strictEqual(reader.position.handle, handle)
 
-      await second.stop("SIGKILL")
+      // It sends its journal to the replica until its storage is given back, and no longer.
+      assert.strictEqual((await second.stop()).code, 0)
+      assert.notInclude(second.logs(), "The grace period is over")
+      for (const service of [first, second, replica]) assert.notInclude(service.logs(), "stumbled")
       const known = await requestLog(replica.url, items, { offset: "-1" })
       assert.strictEqual(known.status, 200)
       const unknown = await requestLog(replica.url, { table: "later" }, { offset: "-1" })
