@@ -22,8 +22,10 @@ export const finalise = (environment: Environment, say: (line: string) => void):
   if (Result.isFailure(parsed)) return said(say, parsed.failure.message, 1)
   if (parsed.success._tag !== "Complete")
     return said(say, "DATABASE_URL is not set: run this with the variables of the service.", 1)
-  const { replicationStreamId, shapeDbStorageDir, storage, storageDir } = parsed.success.config
+  const { bucket, replicationStreamId, shapeDbStorageDir, storage, storageDir } = parsed.success.config
   if (storage === "memory") return said(say, "Storage in memory is never older than its release.", 0)
+  if (bucket !== undefined)
+    return said(say, "What is in a bucket has had the newest level since it was begun.", 0)
   const paths = storagePaths(storageDir, replicationStreamId, shapeDbStorageDir)
   return ask(paths, say).pipe(
     Effect.catch(({ message }) => said(say, `Cannot ask for it: ${message}. Check ELECTRIC_STORAGE_DIR.`, 1))

@@ -36,6 +36,8 @@ describe("shapes beside a bucket", () => {
   it("are served by an instance that shares nothing else with their writer, which is killed", async () => {
     await using first = await startService({ database: db(), env })
     await using second = await startService({ database: db(), env, until: "waiting" })
+    // For the release that comes next: who is there, and what they read.
+    await eventually("both have said that they are there", () => keys(/instances\/[0-9a-f-]+$/).length === 2)
     const before = await read(first.url)
     assert.strictEqual(before.rows.size, 400)
     assert.isAbove(keys(/shapes\/[^/]+\/s\d+$/).length, 2)

@@ -27,6 +27,10 @@ export const idleLookMillis = 1000
 
 /** How often an instance says in storage that it is there. */
 export const presenceMillis = 10_000
+/** The same in a bucket, where each time is paid for. What is a day old there is of an instance that is gone. */
+export const bucketPresenceMillis = 6 * 3_600_000
+/** A bucket that did not take it is asked again after so long. */
+export const bucketPresenceAgainMillis = 60_000
 /** How often the holder of the lock looks whether storage can be finalised, as long as it is not. */
 export const levelLookMillis = 5000
 /** How often it looks what instances that are gone have left behind, once storage is finalised. */

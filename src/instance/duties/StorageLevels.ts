@@ -18,11 +18,19 @@ import {
   writeLevelRecord
 } from "../../storage/levels/LevelFile.ts"
 import { newestLevelOf, ownLevels, releaseOf, unsaidLevel } from "../../storage/levels/Levels.ts"
+import { BucketPresence } from "../../storage/levels/BucketPresence.ts"
 import { Instances, removePresence, writePresence } from "../../storage/levels/Presence.ts"
 import { StorageTooNew } from "../../storage/levels/StorageTooNew.ts"
 import { Storage } from "../../storage/Storage.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { leftoverLookMillis, levelLookMillis, levelWriteMillis, presenceMillis } from "./DutyTimings.ts"
+import {
+  leftoverLookMillis,
+  bucketPresenceAgainMillis,
+  bucketPresenceMillis,
+  levelLookMillis,
+  levelWriteMillis,
+  presenceMillis
+} from "./DutyTimings.ts"
 
 /**
  * Keeps upgrades possible in both directions: says in storage that this instance is there and what it can read, and, while it
@@ -78,6 +86,19 @@ export class StorageLevels extends Context.Service<
       if (isShared) {
         yield* startDuty(duties.presence, Effect.forever(say))
         yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(() => presence.remove())))
+      }
+
+      const { bucket } = engine.options
+      if (bucket !== undefined) {
+        const { role } = config
+        const own = new BucketPresence(bucket, presence.name)
+        const sayThere = fromDisk(() => own.say({ release: batonVersion, ...ownLevels, role })).pipe(
+          Effect.as(bucketPresenceMillis),
+          complain("Saying in the bucket that this instance is there"),
+          Effect.flatMap((millis) => Effect.sleep(millis ?? bucketPresenceAgainMillis))
+        )
+        yield* startDuty(duties.presence, Effect.forever(sayThere))
+        yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(() => own.remove())))
       }
 
       const wanting = Effect.map(

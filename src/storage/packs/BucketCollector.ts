@@ -86,7 +86,7 @@ export class BucketCollector {
     const { chainFrom } = known
     await this.removeAmong(packs, known)
     await this.removeAmong(store.list("wal/"), known, (key) => (walNumber(key) ?? 0) >= (chainFrom ?? 0))
-    for (const folder of ["checkpoints/", "shapes/", "probe/"])
+    for (const folder of ["checkpoints/", "shapes/", "probe/", "instances/"])
       await this.removeAmong(store.list(folder), known)
     this.forgetDropped()
   }

@@ -4,7 +4,7 @@ import { packEpoch } from "./Extents.ts"
 
 /** What nobody needs any more stays so long: somebody may be in the middle of it. */
 export const graceMillis = 3_600_000
-/** What nothing is known of may be of somebody who is just about to say so. */
+/** What nothing is known of may be of somebody who is just about to say so, and who is there says so more often. */
 export const orphanMillis = 24 * 3_600_000
 /** A pack of which less is needed is given up: what is needed goes into another one. */
 const sparseShare = 1 / 4
@@ -56,6 +56,7 @@ export const isGarbage = (
       return droppedMillis === undefined ? ageMillis >= orphanMillis : droppedMillis >= graceMillis
     }
     case "probe":
+    case "instances":
       return ageMillis >= orphanMillis
     default:
       return false

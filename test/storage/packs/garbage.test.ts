@@ -54,7 +54,8 @@ describe("what is collected in a bucket", () => {
       ["shapes/unknown", day, false],
       ["probe/x", day, true],
       ["probe/x", day - 1, false],
-      ["instances/x", 9 * day, false],
+      ["instances/x", day, true],
+      ["instances/x", day - 1, false],
       ["", 9 * day, false],
       ["lock", 9 * day, false]
     ]
