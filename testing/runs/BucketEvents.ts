@@ -125,13 +125,7 @@ export const bucketHappenings = (
     activeCutOff: async (instances, usual) => {
       const client = await clientOfActive(scene, instances)
       const fate: Fate = random.chance(0.5) ? { _tag: "Hang" } : { _tag: "Refuse", kind: "unreachable" }
-      const fault = bucket.add(fate, { client })
-      await sleep(random.int(100, 2000))
-      const kind = random.pick(["killActive", "upgrade", "freeze"] as const)
-      say(`  meanwhile: ${kind}`)
-      const millis = await usual(kind)
-      fault.end()
-      return millis
+      return during(usual, () => bucket.add(fate, { client }).end, 4000)
     },
     tailCut: (_, usual) => during(usual, () => onWires(machines, "block"), 4000),
     tailSilent: (_, usual) => during(usual, () => onWires(machines, "blackHole"), 5000)
