@@ -12,6 +12,8 @@ export const sseLifetimeMillis = 60_000
 export const sseKeepAliveMillis = 21_000
 /** An active instance that a request was handed on to may be silent for so long, beside the time of a long poll. */
 export const forwardSilenceMillis = 60_000
+/** And be out of reach for so long: its machine may be gone, and a successor not be there yet. */
+export const forwardConnectMillis = 5000
 /** When connections are drained: a client in the middle of a conversation has sent its next request by then. */
 export const nextRequestMillis = 300
 /** What a clause with a sub-select was resolved to is looked at again after this time: other tables are in it too. */

@@ -9,6 +9,7 @@ import { notActive } from "../../src/registry/ShapeRegistry.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { FakeStore } from "./support/FakeStore.ts"
 import { apiLayer, type HarnessOptions } from "./support/harness.ts"
+import { rawConnection } from "./support/rawHttp.ts"
 
 const bucket: BucketConfig = {
   place: { _tag: "Directory", path: "/nowhere" },
@@ -157,6 +158,31 @@ describe("a replica", () => {
       assert.strictEqual(request.headers.authorization, "Bearer of-the-client")
       assert.strictEqual(request.headers.cookie, "a=b")
       assert.isString(request.headers["baton-forwarded-by"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("asks nobody but the active instance, below its path, whatever form the target has", () =>
+    Effect.gen(function* () {
+      const asked: Array<string | undefined> = []
+      const writerUrl = yield* other((request, response) => {
+        asked.push(request.url)
+        response.end("[]")
+      })
+      const { server } = yield* startReplica(() => `${writerUrl}/below`)
+      const connection = yield* rawConnection(server.port)
+      for (const target of [
+        `/v1/shape?${shape}`,
+        `http://evil.example:1/v1/shape?${shape}`,
+        `//v1/shape?${shape}&x=%2F`
+      ]) {
+        const { status } = yield* Effect.promise(() => connection.get(target))
+        assert.strictEqual(status, 200)
+      }
+      assert.deepStrictEqual(asked, [
+        `/below/v1/shape?${shape}`,
+        `/below/v1/shape?${shape}`,
+        `/below//v1/shape?${shape}&x=%2F`
+      ])
     }).pipe(Effect.scoped)
   )
 

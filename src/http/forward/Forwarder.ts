@@ -2,7 +2,10 @@ import type { Agent, ClientRequest, IncomingMessage } from "node:http"
 import { Effect, type Scope } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { failingWith } from "../../shared/Pieces.ts"
+import { currentTimers } from "../../shared/Timers.ts"
+import { forwardConnectMillis } from "../HttpTimings.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
+import { splitTarget } from "../request/Route.ts"
 import type { ReplyBody } from "../reply/ApiReply.ts"
 import { emptyBody } from "../reply/ApiReply.ts"
 
@@ -106,6 +109,13 @@ const bodyOf = (method: string, response: IncomingMessage): ReplyBody => {
   }
 }
 
+/** Path and query at the active instance, as the client has sent them: only the address is ours, whatever form the target has. */
+const targetBelow = (url: string, target: string): string | undefined => {
+  const { path, query } = splitTarget(target)
+  if (!/^\/[\u0021-\u00ff]*$/.test(path)) return undefined
+  return `${new URL(url).pathname.replace(/\/$/, "")}${path}${query === "" ? "" : `?${query}`}`
+}
+
 /** Failed before anything came of it, on a connection that the other side was about to close: asked once more. */
 const wasStale = (request: ClientRequest, error: NodeJS.ErrnoException): boolean =>
   request.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE")
@@ -126,10 +136,12 @@ export const makeForwarder = (options: ForwardOptions): Effect.Effect<Forwarder,
       })
     )
     const { instanceId, silenceMillis, writerUrl } = options
+    const timers = yield* currentTimers
 
     const send = (
       url: string,
       request: ApiRequest,
+      target: string,
       headers: Record<string, string>,
       body: Uint8Array | undefined
     ): Effect.Effect<IncomingMessage | undefined, never, Scope.Scope> => {
@@ -137,12 +149,22 @@ export const makeForwarder = (options: ForwardOptions): Effect.Effect<Forwarder,
       const isSecure = url.startsWith("https:")
       const agent: Agent = isSecure ? agents.secure : agents.plain
       const attempt = (resume: (response: IncomingMessage | undefined) => void): void => {
-        const made = (isSecure ? https : http).request(`${url}${request.target}`, {
+        const made = (isSecure ? https : http).request(url, {
+          path: target,
           method: request.method,
           agent,
           headers
         })
         sent = made
+        // Its own time-out begins with the connection.
+        const connected = timers.after(forwardConnectMillis, () =>
+          made.destroy(new Error("it is out of reach"))
+        )
+        made.on("socket", (socket) => {
+          if (socket.connecting) socket.once("connect", connected)
+          else connected()
+        })
+        made.on("close", connected)
         made.setTimeout(silenceMillis, () => made.destroy(new Error("it is silent")))
         made.on("response", resume)
         // Also after the answer has begun: then its reader meets the same error, and this changes nothing.
@@ -161,8 +183,10 @@ export const makeForwarder = (options: ForwardOptions): Effect.Effect<Forwarder,
       forward: (request, requestId, body) => {
         const url = writerUrl()
         if (url === undefined || request.header(forwardedBy) !== undefined) return Effect.succeed(undefined)
+        const target = targetBelow(url, request.target)
+        if (target === undefined) return Effect.succeed(undefined)
         return Effect.map(
-          send(url, request, headersFor(request, requestId, body, instanceId), body),
+          send(url, request, target, headersFor(request, requestId, body, instanceId), body),
           (response) =>
             response === undefined
               ? undefined
