@@ -3,7 +3,7 @@ import type { BucketKeys } from "../config/BucketConfig.ts"
 import { BucketFault } from "./BucketFault.ts"
 
 /** Keys as a request is signed with them. Must not be logged. */
-export interface SigningKeys {
+interface SigningKeys {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string

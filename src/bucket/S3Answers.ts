@@ -3,7 +3,7 @@ import type { ObjectInfo } from "./ObjectStore.ts"
 import { childText, parseXml } from "./XmlElement.ts"
 
 /** What an answer other than a success says. */
-export interface S3Refusal {
+interface S3Refusal {
   readonly status: number
   /** Of the store's own error, such as `NoSuchKey`; empty when it has none. */
   readonly code: string
@@ -120,7 +120,7 @@ export const isConditionNotHeld = ({ code, status }: S3Refusal): boolean =>
   status === 412 || status === 304 || (status === 409 && thereAlready.has(code))
 
 /** A page of a listing. */
-export interface ListPage {
+interface ListPage {
   readonly objects: ReadonlyArray<ObjectInfo>
   readonly isTruncated: boolean
 }

@@ -12,7 +12,7 @@ import { RequestPatience } from "./RequestPatience.ts"
 import { isConditionNotHeld, kindOfRefusal, readListPage, readRefusal, refusalText } from "./S3Answers.ts"
 import { bucketBase, listUrl, objectUrl, prefixOf } from "./S3Url.ts"
 
-export interface S3Options {
+interface S3Options {
   readonly place: S3Place
   /** Keys are below it, without slashes at its ends. */
   readonly folder: string

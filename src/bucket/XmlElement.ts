@@ -1,5 +1,5 @@
 /** An element of XML: either what stands in it, or its text, means something. */
-export interface XmlElement {
+interface XmlElement {
   readonly name: string
   readonly children: ReadonlyArray<XmlElement>
   readonly text: string

@@ -21,7 +21,7 @@ interface Moment {
   readonly epochMillis: number
 }
 
-export type ApplyObject = (object: ChainObject) => Promise<void>
+type ApplyObject = (object: ChainObject) => Promise<void>
 
 /**
  * One reader or writer of the chain. Objects are numbered, each is created once, and every number is tried by each writer that wants to

@@ -1,7 +1,7 @@
 import { Data } from "effect"
 
 /** Why a chain cannot be read on. */
-export type ChainBreak =
+type ChainBreak =
   /** Its bytes are not those that were written. */
   | "damaged"
   /** It is no object of a chain at all. */

@@ -11,7 +11,7 @@ import { inGroups, type Piece, piecesBetween, readPieces } from "./JournalPieces
 import { Shipper } from "./Shipper.ts"
 
 /** What keeps the local directory a copy of the bucket, while somebody else writes. */
-export interface Mirroring {
+interface Mirroring {
   /** Everything that is in the chain by now stands in the local directory when this completes. */
   catchUp(): Promise<void>
   /** From when this completes nothing changes in the local directory but by `catchUp`. */

@@ -17,7 +17,7 @@ import {
 const atOnce = 8
 
 /** A checkpoint that was fetched, and stands beside its place. */
-export interface FetchedCheckpoint extends CheckpointObject {
+interface FetchedCheckpoint extends CheckpointObject {
   /** It takes its place at once, of an earlier one of the same epoch too, which its readers may go on reading. */
   readonly place: () => Promise<void>
   /** It is of no use any more. */

@@ -13,7 +13,7 @@ import { MirrorHousekeeping } from "./MirrorHousekeeping.ts"
 import { afterFailure, untilNextLook } from "./MirrorPace.ts"
 import { restoreAgain } from "./Restore.ts"
 
-export interface MirrorOptions extends MirrorContext {
+interface MirrorOptions extends MirrorContext {
   /** Clients that wait for what comes next are a reason to look more often. */
   readonly waiters: Pick<Waiters, "count" | "first">
   /** Something new can be read in the local directory. */

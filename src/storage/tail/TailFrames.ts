@@ -16,7 +16,7 @@ export const tailFormat = 1
 export const tailPath = "/baton/journal"
 
 /** The first frame says what follows. */
-export interface TailHello {
+interface TailHello {
   readonly format: number
   /** Of the writer, for the log. */
   readonly release: string
@@ -24,7 +24,7 @@ export interface TailHello {
 }
 
 /** Bytes as they stand in the writer's file of a segment. They are a view of what the decoder was given, or of its own memory. */
-export interface TailBytes {
+interface TailBytes {
   readonly segment: number
   readonly position: number
   readonly bytes: Uint8Array
