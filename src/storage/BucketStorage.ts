@@ -7,6 +7,7 @@ import { probeBucket } from "../bucket/ProbeBucket.ts"
 import type { BatonConfig } from "../config/BatonConfig.ts"
 import type { BucketConfig } from "../config/BucketConfig.ts"
 import { Listeners } from "../shared/Listeners.ts"
+import { ownAddressOf } from "../shared/OwnAddress.ts"
 import { currentTimers, type Timers } from "../shared/Timers.ts"
 import { Chain } from "./chain/Chain.ts"
 import { ChainBroken } from "./chain/ChainBroken.ts"
@@ -51,18 +52,13 @@ interface Given {
 
 const nobody = new Listeners<[]>()
 
-/** Where others reach this machine, unless an operator knows better. */
-const ownAddress = (): string | undefined =>
-  Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .find(({ family, internal }) => family === "IPv4" && !internal)?.address
-
 /** What keys of a service begin with. */
 export const bucketFolder = ({ replicationStreamId }: BatonConfig): string =>
   `${replicationStreamId}/v${formatVersion}`
 
+/** Where others reach this instance, unless an operator knows better. */
 const ownUrl = ({ port, tlsCertFile }: BatonConfig): string =>
-  `${tlsCertFile === undefined ? "http" : "https"}://${ownAddress() ?? "127.0.0.1"}:${port}`
+  `${tlsCertFile === undefined ? "http" : "https"}://${ownAddressOf(networkInterfaces()) ?? "127.0.0.1"}:${port}`
 
 export const openBucketStorage = ({
   bucket,

@@ -1,0 +1,13 @@
+import type { NetworkInterfaceInfo } from "node:os"
+
+/** What `networkInterfaces` of `node:os` gives. */
+type Interfaces = Readonly<Record<string, ReadonlyArray<NetworkInterfaceInfo> | undefined>>
+
+/** IPv4 that no router passes on (RFC 3927). Fargate gives each task such an address, before the one that others reach. */
+const isLinkLocal = (address: string): boolean => address.startsWith("169.254.")
+
+/** The first IPv4 address at which other machines may reach this one, if there is any. */
+export const ownAddressOf = (interfaces: Interfaces): string | undefined =>
+  Object.values(interfaces)
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ address, family, internal }) => family === "IPv4" && !internal && !isLinkLocal(address))?.address
