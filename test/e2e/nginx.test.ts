@@ -4,7 +4,8 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { startClient } from "../../testing/readers/RecordingClient.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
-import { nginxPath, startNginx, type Nginx } from "../../testing/services/Nginx.ts"
+import { nginxPath, startNginx } from "../../testing/services/Nginx.ts"
+import type { Proxy } from "../../testing/services/Proxy.ts"
 import { startService, type TestService } from "../../testing/services/Service.ts"
 import { patient } from "../../testing/Load.ts"
 
@@ -28,7 +29,7 @@ describe.skipIf(nginxPath === undefined)("behind nginx as a caching, collapsing 
     )
   )
   let service: TestService
-  let proxy: Nginx
+  let proxy: Proxy
   // Without a limit on connections: each client has one of its own.
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity })
 

@@ -1,63 +1,54 @@
-import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { freePort } from "../../src/dev/FreePort.ts"
-import { startGuard } from "../../src/dev/Guard.ts"
-import { eventually } from "../Eventually.ts"
+import { example, installed, type Proxy, replaced, startProxy } from "./Proxy.ts"
 
-export const nginxPath = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].find((file) =>
-  existsSync(file)
-)
+export const nginxPath = installed("nginx")
 
-export interface Nginx {
-  readonly url: string
-  readonly dispose: () => Promise<void>
-}
+const listening = (text: string, port: number): string =>
+  replaced(text, "listen 80;", `listen 127.0.0.1:${port} backlog=4096;`)
 
-const replaced = (text: string, from: string, to: string): string => {
-  if (!text.includes(from)) throw new Error(`The configuration has no line ${from}`)
-  return text.replace(from, to)
-}
-
-/** The configuration of `docs/deploy`, with nothing changed but where things are. */
-export const startNginx = async (binary: string, servicePort: number): Promise<Nginx> => {
-  const port = await freePort()
-  const home = mkdtempSync(path.join(tmpdir(), "baton-nginx-"))
-  let text = readFileSync(path.resolve(import.meta.dirname, "../../docs/deploy/nginx.conf"), "utf8")
-  text = replaced(text, "server baton:3000;", `server 127.0.0.1:${servicePort};`)
-  text = replaced(text, "listen 80;", `listen 127.0.0.1:${port} backlog=4096;`)
-  text = replaced(text, "/var/cache/nginx/baton", path.join(home, "cache"))
+/** For a process that is not the system's nginx, and writes nowhere but to its own directory. */
+const ownPlace = (text: string, home: string): string => {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((name) => `${name}_temp_path ${path.join(home, name)};`)
     .join("\n")
-  text = replaced(text, "http {", `http {\naccess_log off;\n${temporary}`)
   const user = process.getuid?.() === 0 ? "user root;\n" : ""
   const main = `daemon off;\npid ${path.join(home, "pid")};\nerror_log stderr warn;\n${user}`
-  const file = path.join(home, "nginx.conf")
-  writeFileSync(file, main + text)
-  const child = spawn(binary, ["-p", home, "-c", file, "-e", "stderr"], {
-    stdio: ["ignore", "ignore", "pipe"]
-  })
-  let log = ""
-  child.stderr.setEncoding("utf8").on("data", (piece: string) => (log += piece))
-  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
-  let isOver = false
-  void ended.then(() => (isOver = true))
-  const release = child.pid === undefined ? () => {} : startGuard({ pid: child.pid })
-  const url = `http://127.0.0.1:${port}`
-  const dispose = async () => {
-    if (!isOver) child.kill("SIGTERM")
-    await ended
-    release()
-    rmSync(home, { recursive: true, force: true })
-  }
-  await eventually("nginx", async () => {
-    if (isOver) throw new Error(log)
-    return (await fetch(`${url}/v1/health`)).ok
-  }).catch(async (error: unknown) => {
-    await dispose()
-    throw new Error(`nginx does not start:\n${log}`, { cause: error })
-  })
-  return { url, dispose }
+  return main + replaced(text, "http {", `http {\naccess_log off;\n${temporary}`)
 }
+
+const parameters = (file: string, home: string) => ["-p", home, "-c", file, "-e", "stderr"]
+
+/** The caching proxy of `docs/deploy`, with nothing changed but where things are. */
+export const startNginx = (binary: string, servicePort: number): Promise<Proxy> =>
+  startProxy({
+    name: "nginx",
+    binary,
+    parameters,
+    configuration: ({ port, home }) => {
+      let text = replaced(example("nginx.conf"), "server baton:3000;", `server 127.0.0.1:${servicePort};`)
+      text = replaced(text, "/var/cache/nginx/baton", path.join(home, "cache"))
+      return ownPlace(listening(text, port), home)
+    }
+  })
+
+/** The proxy of `docs/deploy/bucket` in front of two instances and any number of replicas. */
+export const startNginxOf = (
+  binary: string,
+  instances: readonly [number, number],
+  replicas: ReadonlyArray<number>
+): Promise<Proxy> =>
+  startProxy({
+    name: "nginx",
+    binary,
+    parameters,
+    configuration: ({ port, home }) => {
+      let text = replaced(example("bucket/nginx.conf"), "resolver 127.0.0.11 valid=2s;", "")
+      // Older releases than the configuration is for do not know `resolve`, which addresses do not need.
+      text = replaced(text, " resolve max_fails", " max_fails")
+      for (const [i, instance] of instances.entries())
+        text = replaced(text, `server baton-${i + 1}:3000 `, `server 127.0.0.1:${instance} `)
+      const lines = replicas.map((replica) => `server 127.0.0.1:${replica} max_fails=0;`).join("\n")
+      text = replaced(text, "server replica:3000 max_fails=0;", lines)
+      return ownPlace(listening(text, port), home)
+    }
+  })
