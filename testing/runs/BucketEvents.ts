@@ -83,7 +83,7 @@ export const bucketHappenings = (
     const end = begin()
     const ended = sleep(random.int(300, longestMillis)).then(end)
     const kind = random.pick(meanwhile)
-    say(`  meanwhile: ${kind}`)
+    say(`  something is wrong, and meanwhile: ${kind}`)
     if (kind !== "nothing") await sleep(random.int(0, 500))
     const millis = kind === "nothing" ? undefined : await usual(kind)
     await ended

@@ -78,7 +78,8 @@ export const bucketRuns = async (
       kinds: kinds.map((kind): HandoverKind | Happening => (isUsual(kind) ? kind : happenings[kind])),
       shapes: 8,
       rows: 1000,
-      readsAtWaiting: true
+      readsAtWaiting: true,
+      startingLast: true
     })
     return { ...report, requests: s3.counter }
   } finally {

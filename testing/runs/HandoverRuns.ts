@@ -51,6 +51,8 @@ export interface HandoverOptions extends EventOptions {
    * when everything is compared.
    */
   readonly readsAtWaiting?: boolean
+  /** See `BalancerOptions`: for instances whose start takes long. */
+  readonly startingLast?: boolean
   readonly say: (text: string) => void
 }
 
@@ -144,11 +146,10 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       NODE_COMPILE_CACHE: path.join(tmpdir(), "baton-compile-cache")
     }
   })
-  const balancer = await startBalancer({ backends: instances.ports })
+  const behind = { backends: instances.ports, startingLast: options.startingLast ?? false }
+  const balancer = await startBalancer(behind)
   const atWaiting =
-    options.readsAtWaiting === true
-      ? await startBalancer({ backends: instances.ports, prefers: "waiting" })
-      : balancer
+    options.readsAtWaiting === true ? await startBalancer({ ...behind, prefers: "waiting" }) : balancer
   const first = await instances.start()
   await instances.untilHealth(first, "active")
   for (let i = 1; i < options.instances; i++) await instances.untilHealth(await instances.start(), "waiting")

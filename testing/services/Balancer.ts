@@ -36,6 +36,8 @@ export interface BalancerOptions {
   readonly cutsSilentBackends?: boolean
   /** Backends whose health is this come first. */
   readonly prefers?: Health
+  /** Backends that start, or take over, get connections only when there are no others. */
+  readonly startingLast?: boolean
 }
 
 export interface Balancer {
@@ -55,7 +57,14 @@ const acceptsConnections = (health: Health | undefined): boolean =>
  * 2xx, in turn, tries the next one when a connection is refused, and leaves the connections of a draining backend alone.
  */
 export const startBalancer = async (options: BalancerOptions): Promise<Balancer> => {
-  const { backends, pollMillis = 50, healthTimeoutMillis = 500, cutsSilentBackends = false } = options
+  const {
+    backends,
+    pollMillis = 50,
+    healthTimeoutMillis = 500,
+    cutsSilentBackends = false,
+    prefers,
+    startingLast = false
+  } = options
   const states = new Map<number, Health>()
   const pairs = new Map<number, Set<readonly [client: Socket, upstream: Socket]>>(
     backends.map((backend) => [backend, new Set()])
@@ -78,14 +87,19 @@ export const startBalancer = async (options: BalancerOptions): Promise<Balancer>
     }
   }
 
+  const rank = (backend: number): number => {
+    const state = states.get(backend)
+    if (state === prefers) return 0
+    return startingLast && state === "starting" ? 2 : 1
+  }
+
   const inTurn = (): ReadonlyArray<number> => {
     turn++
     const able = backends.filter((backend) => acceptsConnections(states.get(backend)))
     const turned = able
       .map((_, i) => able[(i + turn) % able.length])
       .filter((backend) => backend !== undefined)
-    const first = turned.filter((backend) => states.get(backend) === options.prefers)
-    return [...first, ...turned.filter((backend) => !first.includes(backend))]
+    return turned.toSorted((a, b) => rank(a) - rank(b))
   }
 
   const forward = (client: Socket, candidates: ReadonlyArray<number>): void => {
