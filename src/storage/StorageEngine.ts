@@ -236,10 +236,10 @@ export class StorageEngine {
     try {
       const epoch = await takingOver.run({ holdsLock, confirmedLsn }, steps)
       if (epoch !== undefined) return this.beginWriting(epoch, steps)
-      this.giveUp()
+      await this.giveUp()
       return undefined
     } catch (error) {
-      this.giveUp()
+      await this.giveUp()
       // Part of it may have been removed: the next attempt finds it whole.
       if (isGone(error)) await createLayout(this.paths)
       throw error
@@ -258,9 +258,10 @@ export class StorageEngine {
     return taken
   }
 
-  private giveUp(): void {
+  private async giveUp(): Promise<void> {
     const from = this.from("gaveUp", "following")
     if (from !== undefined) this.beginFollowing(from.reading, from.askers)
+    await this.durability.giveUp()
   }
 
   /** Everything composed goes to disk (unless that takes longer than `limitMillis`), then this becomes a follower. */

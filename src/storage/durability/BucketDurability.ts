@@ -56,30 +56,24 @@ export class BucketDurability implements Durability {
   async claim(known: number): Promise<number> {
     const { context, mirror } = this.options
     await mirror.pause()
-    try {
-      await mirror.catchUp()
-    } catch (error) {
-      await mirror.resume()
-      throw error
-    }
+    await mirror.catchUp()
     return Math.max(known, context.chain.place.opening?.epoch ?? 0) + 1
   }
 
+  /** A claim is nothing but a number. */
   withdraw(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  giveUp(): Promise<void> {
     return this.options.mirror.resume()
   }
 
   async publish(record: EpochRecord): Promise<boolean> {
-    const { context, mirror } = this.options
-    try {
-      if (!(await this.open(record))) return false
-      await publishEpoch(context.paths, record)
-      await this.files.begin()
-      return true
-    } catch (error) {
-      await mirror.resume()
-      throw error
-    }
+    if (!(await this.open(record))) return false
+    await publishEpoch(this.options.context.paths, record)
+    await this.files.begin()
+    return true
   }
 
   /** What is known of the journal before comes first, the last of it in the object that opens the epoch. */

@@ -15,6 +15,8 @@ export interface Durability {
   claim(known: number): Promise<number>
   /** Takes back a claim that was not followed by a publication. */
   withdraw(epoch: number): Promise<void>
+  /** Nothing is going to be written here after all, after whichever step of a takeover. */
+  giveUp(): Promise<void>
   /** Makes the claimed epoch the current one. False: somebody else has opened one meanwhile, whose journal has to be read first. */
   publish(record: EpochRecord): Promise<boolean>
   /**

@@ -10,6 +10,7 @@ export const sharedDirectory = (paths: StoragePaths, durableWrites: boolean): Du
   catchUp: () => Promise.resolve(),
   claim: (known) => claimEpoch(paths, known),
   withdraw: (epoch) => withdrawClaim(paths, epoch),
+  giveUp: () => Promise.resolve(),
   publish: async (record) => {
     await publishEpoch(paths, record)
     return true

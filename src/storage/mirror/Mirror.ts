@@ -8,7 +8,7 @@ import { Complaints } from "../Complaints.ts"
 import { DiskFault } from "../disk/DiskFault.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { Waiters } from "../state/Waiters.ts"
-import { applyObject, localEnd, type MirrorContext } from "./MirrorContext.ts"
+import { applyObject, localEnd, type MirrorContext, placeOpening } from "./MirrorContext.ts"
 import { MirrorHousekeeping } from "./MirrorHousekeeping.ts"
 import { afterFailure, untilNextLook } from "./MirrorPace.ts"
 import { restoreAgain } from "./Restore.ts"
@@ -48,6 +48,8 @@ export class Mirror {
   /** The key of the newest checkpoint that was announced and is not in place yet. */
   private announced: string | undefined
   private isPaused = false
+  /** This process may have opened the newest epoch, and the local disk have refused to take note of it. */
+  private isOpeningPlaced = true
   private isTailAlive = false
   private isRestoring = false
   private reading: Promise<void> = Promise.resolve()
@@ -98,9 +100,14 @@ export class Mirror {
     await Promise.allSettled([this.reading])
   }
 
-  /** It does not write any more: goes on behind what it has written into the chain, and what that has from its successor. */
+  /**
+   * It does not write any more, or has not come to it: goes on behind what it has written into the chain, and what that has from its
+   * successor. Without `pause` before, nothing happens.
+   */
   async resume(): Promise<void> {
+    if (!this.isPaused) return
     const { chain, journal } = this.options
+    this.isOpeningPlaced = false
     await journal.continueFrom(localEnd(chain.place))
     this.isPaused = false
     this.lookSoon()
@@ -245,8 +252,12 @@ export class Mirror {
   }
 
   private async readChain(): Promise<void> {
-    const { chain } = this.options
+    const { chain, paths } = this.options
     const apply = (object: ChainObject) => this.apply(object)
+    if (!this.isPaused && !this.isOpeningPlaced) {
+      await placeOpening(paths, chain.place)
+      this.isOpeningPlaced = true
+    }
     try {
       await chain.readOn(apply)
     } catch (error) {

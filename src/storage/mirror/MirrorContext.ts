@@ -35,6 +35,13 @@ export const localEnd = ({ end, opening }: ChainPlace): JournalEnd =>
     ? end
     : { epoch: opening.epoch, segment: (opening.previous?.segment ?? 0) + 1, position: 0 }
 
+/** The newest epoch can be seen in the local directory when this completes. */
+export const placeOpening = async (paths: StoragePaths, { opening }: ChainPlace): Promise<void> => {
+  if (opening === undefined) return
+  const { url: _, ...record } = opening
+  await publishEpoch(paths, record)
+}
+
 /** The chain is read from this place on, for a journal that begins with this segment. Nothing is read meanwhile. */
 export const startAt = async (
   { chain, journal, objects, paths }: MirrorContext,
@@ -42,10 +49,7 @@ export const startAt = async (
   segment: number
 ): Promise<void> => {
   await journal.startAt(localEnd(place), segment)
-  if (place.opening !== undefined) {
-    const { url: _, ...record } = place.opening
-    await publishEpoch(paths, record)
-  }
+  await placeOpening(paths, place)
   objects.startAt(place)
   chain.resume(place)
 }
