@@ -1,5 +1,6 @@
 import type { Client } from "pg"
 import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
+import { countingBucket } from "./support/Buckets.ts"
 import { nowMillis, sleep } from "./support/Clock.ts"
 import { type Database, insertLsn } from "./support/Cluster.ts"
 import { HttpConnection } from "./support/HttpConnection.ts"
@@ -157,13 +158,16 @@ const percentiles = [
 export const benchmark: Benchmark = {
   name: "latency",
   summary: "from COMMIT returned to the message at a live client",
-  options: { runs: 3, changes: 400, load: 5000 },
-  short: { runs: 1, changes: 100, load: 5000 },
+  // With a bucket, that takes `delay` ms for each object, when `bucket` is 1.
+  options: { runs: 3, changes: 400, load: 5000, bucket: 0, delay: 100 },
+  short: { runs: 1, changes: 100, load: 5000, bucket: 0, delay: 100 },
   run: async (options, say) => {
     const runs = option(options, "runs")
     const changes = option(options, "changes")
     const load = option(options, "load")
-    const { database, start } = await openStage()
+    const bucket = option(options, "bucket") === 1 ? await countingBucket() : undefined
+    await bucket?.delay(option(options, "delay"))
+    const { database, start } = await openStage(bucket?.environment)
     await createItems(database, "pings")
     await createItems(database, "items")
     const marker = await makeMarker(database)
@@ -244,6 +248,9 @@ export const benchmark: Benchmark = {
       checked: `each change came alone and in time; at the end both logs hold all ${commit.count() + loadRows} rows exactly once`,
       environment: [
         database.description,
+        ...(bucket === undefined
+          ? []
+          : [`With a bucket that takes ${option(options, "delay")} ms for each object`]),
         ...(loadRates.length === 0
           ? []
           : [

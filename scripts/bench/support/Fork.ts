@@ -6,6 +6,8 @@ export interface Helper {
   readonly pid: number
   readonly port: number
   readonly child: ChildProcess
+  /** All that it has said when it was ready. */
+  readonly ready: unknown
   readonly stop: () => Promise<void>
 }
 
@@ -33,6 +35,6 @@ export const startHelper = (
     child.once("exit", (code) => reject(new Error(`${script} ended with exit code ${code}.`)))
     child.once("message", (message) => {
       const { port } = message as { readonly port: number }
-      resolve({ pid: child.pid ?? 0, port, child, stop })
+      resolve({ pid: child.pid ?? 0, port, child, ready: message, stop })
     })
   })

@@ -15,13 +15,20 @@ export interface Stage {
   readonly start: (options?: Partial<ServiceOptions>) => Promise<Service>
 }
 
-export const openStage = async (): Promise<Stage> => {
+/** `environment`: variables of every service that is started here. */
+export const openStage = async (environment: Readonly<Record<string, string>> = {}): Promise<Stage> => {
   const database = await startDatabase()
   const storage = storageDirectory()
   return {
     database,
     storage,
-    start: (options) => startService({ databaseUrl: database.url, storage, ...options })
+    start: (options) =>
+      startService({
+        databaseUrl: database.url,
+        storage,
+        ...options,
+        environment: { ...environment, ...options?.environment }
+      })
   }
 }
 
