@@ -205,12 +205,16 @@ class Server {
   private get({ key, message }: Request): Reply {
     const bytes = this.objects.get(key)
     if (bytes === undefined) return refuse(noSuchKey)
-    this.counter.read.bytes += bytes.length
     const found = /^bytes=(\d+)-(\d+)$/.exec(message.headers.range ?? "")
-    if (found === null) return (response) => response.writeHead(200).end(bytes)
+    if (found === null) {
+      this.counter.read.bytes += bytes.length
+      return (response) => response.writeHead(200).end(bytes)
+    }
     const [from, last] = [Number(found[1]), Number(found[2])]
     if (from >= bytes.length) return refuse({ status: 416, code: "InvalidRange", message: "Not satisfiable" })
-    return (response) => response.writeHead(206).end(bytes.subarray(from, last + 1))
+    const part = bytes.subarray(from, last + 1)
+    this.counter.read.bytes += part.length
+    return (response) => response.writeHead(206).end(part)
   }
 
   private list({ url }: Request): Reply {
