@@ -49,9 +49,9 @@ const trickle = async (
   let made = 0
   for (let id = 0; made < objects;) {
     for (let i = 0; i < 250; i++)
-      await session.query(
-        `INSERT INTO items SELECT 1000000000 + ${id} + g, 0, 'late' FROM generate_series(1, 1) g`
-      ).then(() => id++)
+      await session
+        .query(`INSERT INTO items SELECT 1000000000 + ${id} + g, 0, 'late' FROM generate_series(1, 1) g`)
+        .then(() => id++)
     made += (await bucket.counts()).create
     if (id % 5000 === 0) say(`${id} rows in ${made} objects`)
   }
@@ -61,7 +61,10 @@ const trickle = async (
 
 const fill = async (one: Case, say: (text: string) => void): Promise<Filled> => {
   const bucket = await countingBucket()
-  const stage = await openStage({ ...bucket.environment, BATON_BUCKET_FLUSH: one.objects > 0 ? "1ms" : "250ms" })
+  const stage = await openStage({
+    ...bucket.environment,
+    BATON_BUCKET_FLUSH: one.objects > 0 ? "1ms" : "250ms"
+  })
   const { database } = stage
   await database.run("CREATE TABLE items (id bigint PRIMARY KEY, tenant integer NOT NULL, title text)")
   await database.run("CREATE INDEX ON items (tenant)")
@@ -99,10 +102,22 @@ interface Started {
   readonly all: Array<number>
 }
 
-const emptyStarted = (): Started => ({ waiting: [], floor: [], answer: [], readMegabytes: [], cpu: [], all: [] })
+const emptyStarted = (): Started => ({
+  waiting: [],
+  floor: [],
+  answer: [],
+  readMegabytes: [],
+  cpu: [],
+  all: []
+})
 
 /** The first answer to a client that lacks one row and asks from the moment at which the process begins. */
-const firstAnswer = async (port: number, began: number, parameters: string, known: Position): Promise<number> => {
+const firstAnswer = async (
+  port: number,
+  began: number,
+  parameters: string,
+  known: Position
+): Promise<number> => {
   const path = shapePath(parameters, known, "&live=true")
   return await eventually("the first live answer", 120_000, 5, async () => {
     let connection: HttpConnection | undefined
@@ -255,7 +270,10 @@ export const benchmark: Benchmark = {
       figures,
       checked:
         "the client that asked first was given the row that it lacked; afterwards every shape was read whole from the waiting instance",
-      environment: [description, `each request to the bucket takes ${delay} ms more; the local directory is empty`]
+      environment: [
+        description,
+        `each request to the bucket takes ${delay} ms more; the local directory is empty`
+      ]
     }
   }
 }

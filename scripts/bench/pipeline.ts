@@ -1,8 +1,9 @@
 /**
  * What a change costs between the socket and the journal, without Postgres and without HTTP:
- * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10]`. Everything that runs in the
+ * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10] [--bucket]`. Everything that runs in the
  * service runs here (frames, decoding, filters, encoding, journal with fsync, acknowledgement, log files), fed with the
  * bytes that Postgres would send. Processor time of all threads is what counts: it hardly depends on other work.
+ * With `--bucket` each run is followed by one whose journal is put into a bucket in memory: what that costs without the requests.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import * as os from "node:os"
@@ -17,10 +18,15 @@ import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
 import type { ReplicationSession } from "../../src/replication/connection/ReplicationSession.ts"
 import { StreamPump } from "../../src/replication/stream/StreamPump.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
+import { Chain } from "../../src/storage/chain/Chain.ts"
+import { BucketDurability } from "../../src/storage/durability/BucketDurability.ts"
+import { LocalJournal } from "../../src/storage/mirror/LocalJournal.ts"
+import { ObjectsSinceCheckpoint } from "../../src/storage/mirror/ObjectsSinceCheckpoint.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { type StoragePaths, storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import { compileWhere } from "../../src/where/index.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
+import { MemoryStore } from "../../testing/bucket/MemoryStore.ts"
 import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
 
@@ -30,6 +36,7 @@ const { values: flags } = parseArgs({
     shapes: { type: "string", default: "100" },
     update: { type: "boolean", default: false },
     only: { type: "string" },
+    bucket: { type: "boolean", default: false },
     rounds: { type: "string", default: "3" }
   }
 })
@@ -167,14 +174,36 @@ const stream = function* (options: {
   yield Buffer.from(piece.subarray(0, at))
 }
 
-const run = async (rowsEach: number, matches: boolean): Promise<string> => {
+/** Storage of which a bucket in memory has a copy. Nobody else writes there. */
+const inBucket = (paths: StoragePaths) => {
+  const store = new MemoryStore()
+  const timers = systemTimers
+  const chain = new Chain({ store, timers })
+  const journal = new LocalJournal(paths)
+  const objects = new ObjectsSinceCheckpoint()
+  const context = { store, chain, paths, journal, objects, timers, warn: console.warn }
+  const alone = () => Promise.resolve()
+  return {
+    bucket: store,
+    durability: new BucketDurability({
+      context,
+      mirror: { catchUp: alone, pause: alone, resume: alone },
+      flushMillis: 250,
+      url: "http://127.0.0.1"
+    })
+  }
+}
+
+const run = async (rowsEach: number, matches: boolean, hasBucket: boolean): Promise<string> => {
   const directory = mkdtempSync(path.join(os.tmpdir(), "baton-pipeline-"))
+  const paths = storagePaths(directory, "default")
   const engine = new StorageEngine({
-    paths: storagePaths(directory, "default"),
+    paths,
+    ...(hasBucket ? inBucket(paths) : {}),
     chunkBytesThreshold: 10 << 20,
     segmentBytes: 64 << 20,
     recentBytes: 32 << 20,
-    durableWrites: true,
+    durableWrites: !hasBucket,
     removeOnClose: true,
     run: (effect) => void Effect.runPromise(effect)
   })
@@ -293,9 +322,10 @@ for (const [rowsEach, matches] of [
   const name = `${rowsEach}${matches ? "" : "n"}`
   if (flags.only !== undefined && flags.only !== name) continue
   for (let round = 0; round < Number(flags.rounds); round++) {
-    console.log(
-      `${rowsEach} per transaction${matches ? "" : ", matching nothing"}: ${await run(rowsEach, matches)}`
-    )
+    for (const hasBucket of flags.bucket ? [false, true] : [false])
+      console.log(
+        `${rowsEach} per transaction${matches ? "" : ", matching nothing"}${hasBucket ? ", with a bucket" : ""}: ${await run(rowsEach, matches, hasBucket)}`
+      )
   }
 }
 process.exit(0)

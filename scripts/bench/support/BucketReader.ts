@@ -7,7 +7,11 @@ import { walKey } from "../../../src/storage/chain/ChainObject.ts"
 import { readAhead } from "../../../src/storage/chain/ReadAhead.ts"
 import { formatVersion } from "../../../src/storage/disk/StorageDir.ts"
 
-const listed = async (store: ObjectStore, prefix: string, after?: string): Promise<ReadonlyArray<ObjectInfo>> => {
+const listed = async (
+  store: ObjectStore,
+  prefix: string,
+  after?: string
+): Promise<ReadonlyArray<ObjectInfo>> => {
   const found: Array<ObjectInfo> = []
   for await (const info of store.list(prefix, after)) found.push(info)
   return found

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
-import { promisify } from "node:util"
-import { crc32, zstdCompress, zstdDecompress } from "node:zlib"
+import { crc32 } from "node:zlib"
+import { pack, unpack } from "../../shared/Zstd.ts"
 import { ChainBroken } from "./ChainBroken.ts"
 import type { ChainContent, ChainObject, JournalRange, Opening, SmallFile } from "./ChainObject.ts"
 
@@ -39,8 +39,17 @@ interface Header {
   readonly isFence?: boolean
 }
 
-const pack = promisify(zstdCompress)
-const unpack = promisify(zstdDecompress)
+/** One behind the other, without a copy where they stand in memory like that. */
+const joined = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const [first] = parts
+  if (first === undefined) return new Uint8Array(0)
+  let end = first.byteOffset
+  for (const part of parts) {
+    if (part.buffer !== first.buffer || part.byteOffset !== end) return Buffer.concat(parts)
+    end += part.length
+  }
+  return new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset)
+}
 
 /** Names below the storage directory: no way out of it, and nothing hidden. */
 const safeName = /^[A-Za-z0-9_][\w.-]*(?:\/[A-Za-z0-9_][\w.-]*)*$/
@@ -72,8 +81,7 @@ export const encodeChainObject = async (
       files: files.map((file) => ({ name: file.name, length: file.content.length }))
     })
   }
-  const parts = [...ranges.map((range) => range.bytes), ...files.map((file) => file.content)]
-  const plain = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
+  const plain = joined([...ranges.map((range) => range.bytes), ...files.map((file) => file.content)])
   const body = plain.length === 0 ? plain : await pack(plain)
   const text = Buffer.from(JSON.stringify(header), "utf8")
   const bytes = Buffer.allocUnsafe(fixedBytes + text.length + body.length + crcBytes)
@@ -113,12 +121,12 @@ const readHeader = (bytes: Buffer, key: string): { readonly header: Header; read
 }
 
 /** The body, as long as the header says; it is not unpacked beyond that. */
-const readBody = async (packed: Buffer, length: number, key: string): Promise<Buffer> => {
+const readBody = async (body: Buffer, length: number, key: string): Promise<Buffer> => {
   if (!Number.isSafeInteger(length) || length < 0 || length > highestBodyBytes)
     throw broken(key, "damaged", `is damaged: it claims to hold ${length} bytes`)
-  if (packed.length === 0 && length === 0) return packed
-  const plain = await unpack(packed, { maxOutputLength: Math.max(1, length) }).catch(() => undefined)
-  if (plain?.length !== length)
+  if (body.length === 0 && length === 0) return body
+  const plain = await unpack(body, length)
+  if (plain === undefined)
     throw broken(key, "damaged", "is damaged: what it holds cannot be unpacked to the length that it says")
   return plain
 }

@@ -32,16 +32,35 @@ export const inGroups = (
   return groups
 }
 
-/** Reads pieces of the journal of an epoch from their local files. Fails with a `DiskFault` when one of them is shorter. */
+/** Pieces that follow on each other are one. */
+const merged = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  const all: Array<Piece> = []
+  for (const piece of pieces) {
+    const last = all.at(-1)
+    if (last?.segment === piece.segment && last.position + last.length === piece.position)
+      all[all.length - 1] = { ...last, length: last.length + piece.length }
+    else all.push(piece)
+  }
+  return all
+}
+
+/**
+ * Reads pieces of the journal of an epoch from their local files, one behind the other in one stretch of memory: that which `memory`
+ * gives for so many bytes, or new one. Fails with a `DiskFault` when one of them is shorter.
+ */
 export const readPieces = async (
   paths: StoragePaths,
   epoch: number,
-  pieces: ReadonlyArray<Piece>
+  pieces: ReadonlyArray<Piece>,
+  memory: (bytes: number) => Buffer = (bytes) => Buffer.allocUnsafe(bytes)
 ): Promise<ReadonlyArray<JournalRange>> => {
   const ranges: Array<JournalRange> = []
-  for (const { length, position, segment } of pieces) {
+  const whole = memory(pieces.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const { length, position, segment } of merged(pieces)) {
     const path = segmentFile(paths, epoch, segment)
-    const bytes = Buffer.allocUnsafe(length)
+    const bytes = whole.subarray(at, at + length)
+    at += length
     const file = await paths.disk.open(path)
     if (file === undefined) throw endsEarly(path, "ENOENT")
     try {

@@ -24,6 +24,9 @@ interface ShipperOptions {
   readonly onTrouble: (topic: string, message: string) => void
 }
 
+/** Memory of this size is kept for the next object, whether that is going to be soon or not. */
+const keptBytes = 1 << 20
+
 /** Written ranges in one file, one behind the other, are one up to this size. */
 const mergedBytes = 1 << 20
 
@@ -47,6 +50,8 @@ export class Shipper implements Shipping {
   isBusy = false
   private isClosed = false
   private overtaken = false
+  /** Of the object at hand. New memory for each would have the garbage collector run all the time. */
+  private memory = Buffer.allocUnsafeSlow(0)
   private readonly loop: Promise<void>
 
   constructor(options: ShipperOptions) {
@@ -165,7 +170,7 @@ export class Shipper implements Shipping {
     const { marker, pieces } = this.next()
     const files = await changedFiles()
     if (pieces.length === 0 && files.length === 0 && checkpoint === undefined) return
-    const ranges = await readPieces(paths, epoch, pieces)
+    const ranges = await readPieces(paths, epoch, pieces, this.room)
     this.startedMillis = timers.nowMillis()
     const content: ChainContent = {
       epoch,
@@ -181,6 +186,7 @@ export class Shipper implements Shipping {
     this.options.appended(content)
     if (this.checkpoint === checkpoint) this.checkpoint = undefined
     this.dequeue(pieces)
+    if (this.queue.length === 0 && this.memory.length > keptBytes) this.memory = Buffer.allocUnsafeSlow(0)
     const { crc, end } = chain.place
     this.options.shipped({
       n: before.next,
@@ -191,6 +197,11 @@ export class Shipper implements Shipping {
       holdsMore: files.length > 0 || checkpoint !== undefined
     })
     if (marker !== undefined) this.counts(marker)
+  }
+
+  private readonly room = (bytes: number): Buffer => {
+    if (this.memory.length < bytes) this.memory = Buffer.allocUnsafeSlow(bytes)
+    return this.memory.subarray(0, bytes)
   }
 
   /** What the next object holds, and the marker that counts once it is there; none for a part of a long range. */

@@ -1,6 +1,6 @@
-import { promisify } from "node:util"
-import { crc32, zstdCompress, zstdDecompress } from "node:zlib"
+import { crc32 } from "node:zlib"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
+import { pack, unpack } from "../../shared/Zstd.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
 import type { ChainPlace } from "../chain/ChainObject.ts"
 
@@ -69,9 +69,6 @@ export const listCheckpoints = async (store: ObjectStore): Promise<ReadonlyArray
   for await (const { key } of store.list(prefix)) if (/^checkpoints\/\d{20}$/.test(key)) keys.push(key)
   return keys.toReversed()
 }
-
-const pack = promisify(zstdCompress)
-const unpack = promisify(zstdDecompress)
 
 /** Packs the files of a checkpoint piece by piece, in other threads. */
 export class CheckpointPacker {
@@ -153,7 +150,7 @@ export const readPiece = async (
   if (packed === undefined) throw broken("collected", "was collected while it was read")
   if (packed.length !== packedBytes || crc32(packed) !== crc)
     throw broken("damaged", `is damaged at its byte ${from}`)
-  const plain = await unpack(packed, { maxOutputLength: Math.max(1, bytes) }).catch(() => undefined)
-  if (plain?.length !== bytes) throw broken("damaged", `cannot be unpacked at its byte ${from}`)
+  const plain = await unpack(packed, bytes)
+  if (plain === undefined) throw broken("damaged", `cannot be unpacked at its byte ${from}`)
   return plain
 }

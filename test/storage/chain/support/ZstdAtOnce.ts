@@ -6,8 +6,8 @@ type Done = (error: Error | null, bytes: Buffer) => void
 export const zstdAtOnce = (zlib: typeof Zlib): typeof Zlib => ({
   ...zlib,
   // Of the ways to call these the one that the chain uses.
-  zstdCompress: ((bytes: Buffer, done: Done) =>
-    done(null, zlib.zstdCompressSync(bytes))) as typeof zlib.zstdCompress,
+  zstdCompress: ((bytes: Buffer, options: Zlib.ZstdOptions, done: Done) =>
+    done(null, zlib.zstdCompressSync(bytes, options))) as typeof zlib.zstdCompress,
   zstdDecompress: ((bytes: Buffer, options: Zlib.ZstdOptions, done: Done) =>
     done(null, zlib.zstdDecompressSync(bytes, options))) as typeof zlib.zstdDecompress
 })
