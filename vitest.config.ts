@@ -8,7 +8,18 @@ import { patient } from "./testing/Load.ts"
 process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules", ".cache", "baton")
 
 /** Folders whose files start services, processes or clusters of their own, or measure the process that they run in. */
-const apart = ["e2e", "faults", "package", "oracle", "workers", "instance", "dev", "telemetry", "command", "storage/chain"]
+const apart = [
+  "e2e",
+  "faults",
+  "package",
+  "oracle",
+  "workers",
+  "instance",
+  "dev",
+  "telemetry",
+  "command",
+  "storage/chain"
+]
 
 /** Those that take longest go first, so that no worker has one of them left when the others have nothing more to do. */
 const longest = [
