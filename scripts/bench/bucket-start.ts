@@ -181,9 +181,10 @@ const floorMillis = async (reader: BucketReader): Promise<number> => {
   return nowMillis() - began
 }
 
+const beyond = (runs: ReadonlyArray<number>, of: ReadonlyArray<number>): ReadonlyArray<number> =>
+  runs.map((millis) => Math.max(0, millis - median(of)))
+
 const figuresOf = (one: Case, started: Started, filled: Filled, base: Started): ReadonlyArray<Figure> => {
-  const beyond = (runs: ReadonlyArray<number>, of: ReadonlyArray<number>) =>
-    runs.map((millis) => Math.max(0, millis - median(of)))
   const floor = { is: "the same objects alone", runs: started.floor }
   const first: ReadonlyArray<Figure> = [
     {

@@ -174,6 +174,8 @@ const stream = function* (options: {
   yield Buffer.from(piece.subarray(0, at))
 }
 
+const alone = () => Promise.resolve()
+
 /** Storage of which a bucket in memory has a copy. Nobody else writes there. */
 const inBucket = (paths: StoragePaths) => {
   const store = new MemoryStore()
@@ -182,7 +184,6 @@ const inBucket = (paths: StoragePaths) => {
   const journal = new LocalJournal(paths)
   const objects = new ObjectsSinceCheckpoint()
   const context = { store, chain, paths, journal, objects, timers, warn: console.warn }
-  const alone = () => Promise.resolve()
   return {
     bucket: store,
     durability: new BucketDurability({
