@@ -8,67 +8,30 @@
  * thousand small objects below the prefix. The cases are those of `testing/bucket/conformance.ts`, beside them races of four writers
  * for one key, and the probe with which Baton starts. `scripts/ceph-rgw.sh` says what has to be installed for the first form.
  */
-import { execFileSync } from "node:child_process"
 import { randomUUID } from "node:crypto"
-import { mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import { openBucket } from "../src/bucket/OpenBucket.ts"
 import { probeBucket } from "../src/bucket/ProbeBucket.ts"
-import { parseConfig } from "../src/config/ParseConfig.ts"
+import type { BucketConfig } from "../src/config/BucketConfig.ts"
 import { systemTimers } from "../src/shared/Timers.ts"
 import { conformanceCases, races } from "../testing/bucket/conformance.ts"
+import { beginRealBucket, bucketOptions } from "../testing/bucket/RealBucket.ts"
 
 const { values: options } = parseArgs({
   options: {
-    port: { type: "string", default: "24000" },
-    directory: { type: "string" },
-    races: { type: "string", default: "1000" },
-    bucket: { type: "string" },
-    endpoint: { type: "string" },
-    region: { type: "string" },
-    "path-style": { type: "string" }
+    ...bucketOptions,
+    races: { type: "string", default: "1000" }
   }
 })
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
-const script = join(import.meta.dirname, "ceph-rgw.sh")
-
-/** Starts the gateway, unless another store is named. */
-const begin = (): { readonly environment: Record<string, string | undefined>; readonly end: () => void } => {
-  if (options.bucket !== undefined) {
-    const environment = {
-      ...process.env,
-      BATON_BUCKET: options.bucket,
-      BATON_BUCKET_ENDPOINT: options.endpoint,
-      BATON_BUCKET_REGION: options.region,
-      BATON_BUCKET_PATH_STYLE: options["path-style"]
-    }
-    return { environment, end: () => {} }
-  }
-  const directory = options.directory ?? join(mkdtempSync(join(tmpdir(), "ceph-")), "cluster")
-  execFileSync(script, ["start", directory, options.port], { stdio: "inherit" })
-  const environment = {
-    BATON_BUCKET: "s3://baton/conformance",
-    BATON_BUCKET_ENDPOINT: `http://127.0.0.1:${options.port}`,
-    AWS_ACCESS_KEY_ID: "AKTEST",
-    AWS_SECRET_ACCESS_KEY: "SKTEST"
-  }
-  return { environment, end: () => execFileSync(script, ["stop", directory], { stdio: "inherit" }) }
-}
 
 const median = (millis: ReadonlyArray<number>): string =>
   (millis.toSorted((a, b) => a - b)[Math.floor(millis.length / 2)] ?? Number.NaN).toFixed(1)
 
-const cases = (environment: Record<string, string | undefined>) =>
+const cases = (bucket: BucketConfig) =>
   Effect.gen(function* () {
-    const parsed = Result.getOrThrow(
-      parseConfig({ ...environment, DATABASE_URL: "postgres://nobody@nowhere", ELECTRIC_SECRET: "none" })
-    )
-    const bucket = parsed._tag === "Complete" ? parsed.config.bucket : undefined
-    if (bucket === undefined) throw new Error("no bucket is named")
     const folder = `try-${randomUUID()}`
     const stores = { one: yield* openBucket(bucket, folder), other: yield* openBucket(bucket, folder) }
     say(`${stores.one.name}`)
@@ -113,9 +76,9 @@ const cases = (environment: Record<string, string | undefined>) =>
     return failed
   })
 
-const { end, environment } = begin()
+const { config, end } = beginRealBucket(options)
 try {
-  const failed = await Effect.runPromise(Effect.scoped(cases(environment)))
+  const failed = await Effect.runPromise(Effect.scoped(cases(config)))
   process.exitCode = failed === 0 ? 0 : 1
 } finally {
   end()

@@ -4,18 +4,26 @@
  *
  *   npx node scripts/bucket-rounds.ts [--rounds 100] [--batch 20] [--minutes 60] [--clients 6] [--followers 4] [--per-second 40]
  *                            [--bound 5000] [--put-millis 0] [--segment-bytes 131072] [--sequence a,b,c] [--debug] [--seed N]
+ *                            [--ceph [--port 24000]] [--bucket s3://name/prefix --endpoint https://… [--region …]]
  *
  * Each batch has a database, a bucket and machines of its own, and two or three instances. Every client has to keep its handle, to
  * be told of each change once, and to have the rows that `SELECT` gives; no answer may be 409, and none 503 but of an instance
  * that is still reading its storage. A third of the clients keeps to waiting instances, where readers also begin anew after each
  * round. First rows are so large that they are files, and segments so small that the journal is moved all the time.
  * `--put-millis` is what each creation of an object takes at least. `--bound` is `BATON_WAL_SENDER_TIMEOUT` in milliseconds.
+ *
+ * The bucket is an imitation, or one of Ceph's gateway, which is started for it (`scripts/ceph-rgw.sh` says what has to be installed), or of
+ * another store, with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Requests to a real one pass through a server that
+ * loses, delays and repeats them as the imitation does; what is made is below a folder of its own, and is removed.
  */
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
+import { startBucketFront } from "../testing/bucket/BucketFront.ts"
+import { beginRealBucket, bucketOptions } from "../testing/bucket/RealBucket.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
 import { freshSeed, makeRandom } from "../testing/Random.ts"
 import type { BucketKind } from "../testing/runs/BucketEvents.ts"
@@ -24,6 +32,8 @@ import type { HandoverKind } from "../testing/runs/HandoverEvents.ts"
 
 const { values: options } = parseArgs({
   options: {
+    ...bucketOptions,
+    ceph: { type: "boolean", default: false },
     rounds: { type: "string", default: "100" },
     batch: { type: "string", default: "20" },
     minutes: { type: "string", default: "Infinity" },
@@ -69,6 +79,7 @@ const random = makeRandom(seed)
 const rounds = named?.length ?? Number(options.rounds)
 const began = performance.now()
 const limitMillis = Number(options.minutes) * 60_000
+const real = options.ceph || options.bucket !== undefined ? beginRealBucket(options) : undefined
 const cluster = await startCluster()
 say(`Seed ${seed}; Postgres on port ${cluster.port}`)
 
@@ -79,6 +90,9 @@ const runBatch = (batch: number, count: number, leftMillis: number, directory: s
     databaseUrl: cluster.url(`bucket_${batch}`),
     streamId: `bucket_${batch}`,
     directory,
+    ...(real === undefined
+      ? {}
+      : { startBucket: () => startBucketFront(real.place, `rounds-${randomUUID()}`) }),
     kinds: named ?? Array.from({ length: count }, () => choices.pick(shared)),
     putMillis: Number(options["put-millis"]),
     emptyDisks: 0.3,
@@ -116,6 +130,7 @@ try {
   }
 } finally {
   await cluster.destroy()
+  real?.end()
 }
 
 const events = reports.flatMap((report) => report.events)

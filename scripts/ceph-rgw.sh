@@ -105,7 +105,7 @@ start_gateway() {
   radosgw -n client.rgw.a --rgw-frontends "beast endpoint=127.0.0.1:$port tcp_nodelay=1"
   within 120 curl --silent --fail --output /dev/null "http://127.0.0.1:$port/"
   radosgw-admin user create --uid=test --display-name=test --access-key=AKTEST --secret-key=SKTEST
-  curl --silent --fail --request PUT --header "x-amz-content-sha256: $(sha256sum </dev/null | cut -d' ' -f1)" \
+  within 30 curl --silent --fail --request PUT --header "x-amz-content-sha256: $(sha256sum </dev/null | cut -d' ' -f1)" \
     --aws-sigv4 aws:amz:us-east-1:s3 --user AKTEST:SKTEST "http://127.0.0.1:$port/baton"
 }
 

@@ -1,14 +1,13 @@
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { setTimeout as sleep } from "node:timers/promises"
 import { Redacted } from "effect"
-import type { BucketFaultKind, BucketOperation } from "../../src/bucket/BucketFault.ts"
 import type { S3Place } from "../../src/config/BucketConfig.ts"
-import { BucketFaults, type MetFault } from "./BucketFaults.ts"
+import { BucketFaults } from "./BucketFaults.ts"
 import { BucketObjects } from "./BucketObjects.ts"
 import { checkSignature, type SignatureProblem } from "./CheckSignature.ts"
 import { RequestCounter } from "./RequestCounter.ts"
+import { answerWithFaults, readS3Request, refuse, type Reply, type S3Request, xmlText } from "./S3Requests.ts"
 
 export interface FakeS3Options {
   readonly bucket?: string
@@ -38,60 +37,11 @@ export interface FakeS3 {
 
 const secretOf = (client: string): string => `secret of ${client}`
 
-/** What S3 answers for a kind of fault. */
-const refusals: Readonly<Record<BucketFaultKind, SignatureProblem | undefined>> = {
-  unreachable: undefined,
-  timedOut: { status: 400, code: "RequestTimeout", message: "Your socket connection was idle." },
-  throttled: { status: 503, code: "SlowDown", message: "Please reduce your request rate." },
-  failing: { status: 500, code: "InternalError", message: "We encountered an internal error." },
-  wrongKey: { status: 403, code: "InvalidAccessKeyId", message: "The key does not exist in our records." },
-  wrongRegion: { status: 301, code: "PermanentRedirect", message: "Use another endpoint." },
-  clockSkew: { status: 403, code: "RequestTimeTooSkewed", message: "The difference is too large." },
-  noBucket: { status: 404, code: "NoSuchBucket", message: "The specified bucket does not exist." },
-  denied: { status: 403, code: "AccessDenied", message: "Access Denied." },
-  unsafe: {
-    status: 501,
-    code: "NotImplemented",
-    message: "A header you provided implies functionality that is not implemented."
-  },
-  refused: { status: 400, code: "InvalidRequest", message: "Invalid Request." }
-}
-
-const conditionalConflict: SignatureProblem = {
-  status: 409,
-  code: "ConditionalRequestConflict",
-  message: "A conflicting operation occurred."
-}
-
 const noSuchKey: SignatureProblem = {
   status: 404,
   code: "NoSuchKey",
   message: "The specified key does not exist."
 }
-
-const xmlText = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
-
-const operations: Readonly<Record<string, BucketOperation>> = { PUT: "create", GET: "read", DELETE: "remove" }
-
-interface Request {
-  readonly message: IncomingMessage
-  readonly url: URL
-  readonly operation: BucketOperation
-  readonly key: string
-  readonly body: Buffer
-}
-
-type Reply = (response: ServerResponse) => unknown
-
-const refuse =
-  ({ code, message, status }: SignatureProblem): Reply =>
-  (response) => {
-    response.writeHead(status, { "content-type": "application/xml" })
-    response.end(
-      `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${xmlText(message)}</Message></Error>`
-    )
-  }
 
 /** One bucket of a server that speaks as much of the S3 API as Baton uses, with faults that a test turns on. */
 class Server {
@@ -114,61 +64,12 @@ class Server {
   }
 
   async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    const pieces: Array<Buffer> = []
-    for await (const piece of message) pieces.push(piece as Buffer)
-    const request = this.read(message, Buffer.concat(pieces))
+    const request = await readS3Request(message, this.bucket)
     this.counter.count(request.operation, request.body.length)
-    const met = this.faults.meet({ ...request, client: this.clientOf(message) })
-    if (met === undefined) this.do(request)(response)
-    else await this.suffer(met, request, response)
+    await answerWithFaults(this.faults, request, response, (condition) => this.do(request, condition))
   }
 
-  private clientOf(message: IncomingMessage): string {
-    return /Credential=([^/]+)/.exec(message.headers.authorization ?? "")?.[1] ?? ""
-  }
-
-  private read(message: IncomingMessage, body: Buffer): Request {
-    const url = new URL(message.url ?? "/", `http://${message.headers.host}`)
-    const path = decodeURIComponent(url.pathname)
-    const key = path.startsWith(`/${this.bucket}/`) ? path.slice(this.bucket.length + 2) : ""
-    const isList = message.method === "GET" && url.searchParams.has("list-type")
-    const operation = isList ? "list" : (operations[message.method ?? ""] ?? "probe")
-    return { message, url, body, operation, key: isList ? (url.searchParams.get("prefix") ?? "") : key }
-  }
-
-  private async suffer(
-    { atEnd, fate, later }: MetFault,
-    request: Request,
-    response: ServerResponse
-  ): Promise<void> {
-    const cut = () => response.destroy()
-    switch (fate._tag) {
-      case "Delay":
-        await sleep(fate.millis)
-        return void this.do(request)(response)
-      case "Hang":
-        return atEnd(cut)
-      case "Refuse": {
-        const refusal = refusals[fate.kind]
-        return void (refusal === undefined ? cut() : refuse(refusal)(response))
-      }
-      case "Conflict":
-        return void refuse(conditionalConflict)(response)
-      case "Unanswered":
-        this.do(request)
-        return void cut()
-      case "Late":
-        later(() => void this.do(request))
-        return void cut()
-      case "Doubled":
-        later(() => void this.do(request))
-        return void this.do(request)(response)
-      case "Unconditional":
-        return void this.do(request, "always")(response)
-    }
-  }
-
-  private do(request: Request, condition: "ifAbsent" | "always" = "ifAbsent"): Reply {
+  private do(request: S3Request, condition: "ifAbsent" | "always"): Reply {
     const secrets = new Map(this.clients.map((client) => [client, secretOf(client)]))
     const problem = checkSignature(request.message, request.url, request.body, {
       region: this.region,
@@ -194,7 +95,7 @@ class Server {
     }
   }
 
-  private create({ body, key, message }: Request, condition: "ifAbsent" | "always"): Reply {
+  private create({ body, key, message }: S3Request, condition: "ifAbsent" | "always"): Reply {
     const isConditional = condition === "ifAbsent" && message.headers["if-none-match"] === "*"
     const outcome = this.objects.create(key, body, isConditional ? "ifAbsent" : "always")
     return outcome === "created"
@@ -202,7 +103,7 @@ class Server {
       : refuse({ status: 412, code: "PreconditionFailed", message: "A precondition did not hold." })
   }
 
-  private get({ key, message }: Request): Reply {
+  private get({ key, message }: S3Request): Reply {
     const bytes = this.objects.get(key)
     if (bytes === undefined) return refuse(noSuchKey)
     const found = /^bytes=(\d+)-(\d+)$/.exec(message.headers.range ?? "")
@@ -217,7 +118,7 @@ class Server {
     return (response) => response.writeHead(206).end(part)
   }
 
-  private list({ url }: Request): Reply {
+  private list({ url }: S3Request): Reply {
     const most = Math.min(Number(url.searchParams.get("max-keys") ?? 1000), this.options.pageKeys ?? 1000)
     const all = this.objects.list(
       url.searchParams.get("prefix") ?? "",

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Fate, Meeting, TurnedOn } from "../bucket/BucketFaults.ts"
-import type { FakeS3 } from "../bucket/FakeS3.ts"
+import type { SharedBucket } from "../bucket/BucketFront.ts"
 import type { Random } from "../Random.ts"
 import type { Instances } from "../services/Instances.ts"
 import type { Machines } from "../services/Machines.ts"
@@ -23,7 +23,7 @@ export type BucketKind = (typeof bucketKinds)[number]
 
 /** The machines and the bucket that things happen to. */
 export interface BucketScene {
-  readonly s3: FakeS3
+  readonly s3: SharedBucket
   /** The name under which the instance on a machine goes to the bucket. */
   readonly clientOf: (machine: number) => string
   readonly machines: Machines

@@ -1,3 +1,4 @@
+import type { SharedBucket } from "../bucket/BucketFront.ts"
 import { startFakeS3 } from "../bucket/FakeS3.ts"
 import type { RequestCounter } from "../bucket/RequestCounter.ts"
 import { startMachines } from "../services/Machines.ts"
@@ -23,6 +24,8 @@ export interface BucketOptions extends Pick<
 > {
   /** Directories of the machines are made below this one. */
   readonly directory: string
+  /** Where their bucket is; closed at the end. Default: an imitation. */
+  readonly startBucket?: () => Promise<SharedBucket>
   readonly kinds: ReadonlyArray<HandoverKind | BucketKind>
   /** Milliseconds that each create takes when nothing happens. */
   readonly putMillis: number
@@ -55,7 +58,9 @@ export const bucketRuns = async (
   const { directory, env, kinds, putMillis, random, say } = options
   const places = options.instances + 1
   const disks = random.fork()
-  const s3 = await startFakeS3({ clients: Array.from({ length: places }, (_, i) => clientOf(i)) })
+  const s3 =
+    (await options.startBucket?.()) ??
+    (await startFakeS3({ clients: Array.from({ length: places }, (_, i) => clientOf(i)) }))
   const machines = await startMachines({
     directory,
     count: places,
