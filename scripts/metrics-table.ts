@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { counted } from "../src/telemetry/Metrics.ts"
-import { type MetricFamily, metricFamilies } from "../src/metrics/MetricsFamilies.ts"
+import type { MetricFamily } from "../src/metrics/MetricFamily.ts"
+import { metricFamilies } from "../src/metrics/MetricsFamilies.ts"
 
 export const documentPath = path.join(import.meta.dirname, "..", "docs", "metrics.md")
 

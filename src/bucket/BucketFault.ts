@@ -69,8 +69,13 @@ export class BucketFault extends Data.TaggedError("BucketFault")<{
     return meanings[this.kind].passing
   }
 
+  /** What an operator can do, or what it waits for. */
+  get advice(): string {
+    return meanings[this.kind].advice
+  }
+
   override get message(): string {
-    return `cannot ${this.operation} ${this.object}: ${this.said} (${meanings[this.kind].advice})`
+    return `cannot ${this.operation} ${this.object}: ${this.said} (${this.advice})`
   }
 
   override toString(): string {

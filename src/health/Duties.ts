@@ -71,6 +71,12 @@ export const duties = {
     after: "endTurn",
     meanwhile: "it would not notice that another instance has taken over storage"
   },
+  bucketPatience: {
+    what: "The look for a bucket that takes nothing",
+    ends: "byItself",
+    after: "beginAgain",
+    meanwhile: "the lock is not handed over because of it"
+  },
   idleTimeout: {
     what: "The look for changes before the idle time-out",
     ends: "byItself",
@@ -100,6 +106,7 @@ export const duties = {
 
   // In any state
   presence: begunAgain("Saying that this instance is there", "storage is not finalised"),
+  bucket: begunAgain("The watch over the bucket", "the log does not say whether it fails"),
   mirror: begunAgain("The mirror of the bucket", "what other instances write is not seen"),
   storageMemory: begunAgain("Letting go of the latest bytes of the journal", "memory is not given back"),
   tail: begunAgain("Following the active instance", "changes are seen once they are in the bucket"),

@@ -4,6 +4,7 @@
  * `waiting`      it has not got the lock, or does not stream yet; the state says more
  * `stopping`     it was asked to stop, and its successor does
  * `notDurable`   what it wrote does not count: another instance has taken over storage, and it has just learnt that
+ * `bucket`       the bucket takes nothing at the moment
  * `failed`       somebody has to mend what its log names
  * `notReadable`  another instance makes the shape, and its first rows did not come
  * `silent`       the process of this instance that makes shapes does not answer
@@ -12,6 +13,7 @@ export const refusalReasons = [
   "waiting",
   "stopping",
   "notDurable",
+  "bucket",
   "failed",
   "notReadable",
   "silent"
@@ -72,6 +74,11 @@ export const refusals = {
     why: "notDurable",
     message: "Another instance has taken over; it makes and drops shapes now",
     retryAfterSeconds: 1
+  },
+  bucket: {
+    why: "bucket",
+    message: "The bucket cannot be written, and what is not there cannot be told to anybody",
+    retryAfterSeconds: 5
   },
   failed: {
     why: "failed",

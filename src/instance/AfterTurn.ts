@@ -6,7 +6,11 @@ import type { NotWriting } from "../storage/NotWriting.ts"
 import type { TurnEnd } from "./duties/StorageDuties.ts"
 
 /** Storage cannot be taken over now: what an operator has to mend. */
-export class StorageFailed extends Data.TaggedError("StorageFailed")<{ readonly message: string }> {}
+export class StorageFailed extends Data.TaggedError("StorageFailed")<{
+  readonly message: string
+  /** It goes on by itself: it is said once, and again when it has lasted. */
+  readonly passing?: boolean
+}> {}
 
 /** Why a turn could not go on: connection, lock or stream; storage; a duty that it cannot do without. */
 export type TurnFailure = PgError | StorageFailed | NotWriting | DutyDied
@@ -19,13 +23,14 @@ export const failureReasons = ["storage", "database", "dutyDied", "mistake"] as 
  *
  * `Stop`   the instance was interrupted
  * `Begin`  it asks for the lock again at once
+ * `Yield`  it does so some seconds later, when another instance that waits has got it
  * `Sleep`  it does so when a request wakes it
  * `Pause`  it does so after a pause, which grows with the number of failures in a row
  * `Fail`   an operator has to mend something first: `run` fails
  */
 export type AfterTurn =
   | { readonly _tag: "Stop" }
-  | { readonly _tag: "Begin" | "Sleep"; readonly event: HealthEvent }
+  | { readonly _tag: "Begin" | "Yield" | "Sleep"; readonly event: HealthEvent }
   | {
       readonly _tag: "Fail"
       readonly event: HealthEvent
@@ -37,6 +42,8 @@ export type AfterTurn =
       readonly _tag: "Pause"
       readonly event: HealthEvent
       readonly warning: string | undefined
+      /** The same warning comes again and again as long as something lasts that passes by itself. */
+      readonly lasts?: boolean
       readonly isConnecting: boolean
     }
 
@@ -52,6 +59,7 @@ export const afterTurn = (
   exit: Exit.Exit<TurnEnd, TurnFailure>,
   facts: { readonly wasActive: boolean; readonly everActive: boolean; readonly delayMillis: number }
 ): AfterTurn => {
+  if (Exit.isSuccess(exit) && exit.value === "handOver") return { _tag: "Yield", event: "lockLost" }
   if (Exit.isSuccess(exit))
     // An instance that was frozen may find that it is fenced off, and that nothing has happened for long, at the same moment.
     return exit.value === "idle" && facts.wasActive
@@ -69,7 +77,8 @@ export const afterTurn = (
       return {
         _tag: "Pause",
         event: "storageFailed",
-        warning: `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again in ${facts.delayMillis} ms; shapes that exist are served, new ones cannot be made.`,
+        warning: `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again ${failure.passing === true ? "in turn with other instances that wait" : `in ${facts.delayMillis} ms`}; shapes that exist are served, new ones cannot be made.`,
+        lasts: failure.passing === true,
         isConnecting: false
       }
     case "NotWriting":

@@ -4,10 +4,12 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
 import { StreamActor } from "../replication/StreamActor.ts"
+import { nowMillis } from "../shared/Timers.ts"
 import { Storage } from "../storage/Storage.ts"
 import { LockActor } from "../lock/LockActor.ts"
 import { StorageLevels } from "./duties/StorageLevels.ts"
 import { afterTurn, failureReasons } from "./AfterTurn.ts"
+import { handedOverMillis, sayAgainMillis } from "./InstanceTimings.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
 
 /** The service cannot run as it is configured. It ends; start it again when the cause is removed. */
@@ -21,6 +23,17 @@ export class InstanceFailed extends Schema.TaggedError<InstanceFailed>()("Instan
   /** The error that it comes from. */
   cause: Schema.Defect()
 }) {}
+
+/** Whether a warning is to be said: one that comes again and again, because something `lasts`, only now and then. */
+const makeNews = () => {
+  let said: { readonly warning: string; readonly atMillis: number } | undefined
+  return (warning: string, lasts: boolean | undefined): Effect.Effect<boolean> =>
+    Effect.map(nowMillis, (atMillis) => {
+      const isKnown = said?.warning === warning && atMillis - said.atMillis < sayAgainMillis
+      if (!isKnown) said = lasts === true ? { warning, atMillis } : undefined
+      return !isKnown
+    })
+}
 
 /**
  * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
@@ -66,6 +79,8 @@ export class Instance extends Context.Service<
         Deferred.await(stopping)
       )
 
+      const isNews = makeNews()
+
       /** The loop over turns. */
       const run = Effect.gen(function* () {
         yield* load
@@ -96,12 +111,15 @@ export class Instance extends Context.Service<
           }
           if (next._tag === "Pause") {
             failures = failed
-            if (next.warning !== undefined) yield* Effect.logWarning(next.warning)
+            if (next.warning !== undefined && (yield* isNews(next.warning, next.lasts)))
+              yield* Effect.logWarning(next.warning)
             if (next.isConnecting) yield* Effect.logInfo(`Reconnecting in ${delayMillis}ms`)
             yield* Effect.raceFirst(Effect.sleep(delayMillis), Deferred.await(stopping))
             continue
           }
           failures = noFailures
+          if (next._tag === "Yield")
+            yield* Effect.raceFirst(Effect.sleep(handedOverMillis), Deferred.await(stopping))
           if (next._tag === "Sleep") {
             yield* Effect.logInfo(
               "Closing all database connections: no changes for the idle time-out. The next request opens them again."

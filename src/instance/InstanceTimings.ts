@@ -8,6 +8,8 @@
 export const handBackMillis = 2000
 /** A question on the connection with the lock that has no answer for so long: the lock counts as lost. */
 export const lockCheckMillis = 5000
+/** Who has handed the lock over to another instance asks for it again after so long, behind all others. */
+export const handedOverMillis = 10_000
 /** Postgres is asked again after so long what the stream waits for. */
 export const catalogueRetryMillis = 500
 

@@ -1,14 +1,16 @@
 import { Effect } from "effect"
+import type { BucketTrouble } from "../bucket/BucketWatch.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
 import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
+import { unlessAway } from "../storage/BucketStatus.ts"
 import { durableIn, type NotWriting } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StreamSource } from "../storage/state/ShapeStore.ts"
 import type { Steps } from "../telemetry/Steps.ts"
-import { needsNewSlot } from "./AfterTurn.ts"
+import { needsNewSlot, StorageFailed } from "./AfterTurn.ts"
 import type { SessionServices } from "./SessionServices.ts"
 import { reasonToPurge, type TakeoverFacts } from "./Takeover.ts"
 
@@ -60,6 +62,9 @@ const usableSlot = (replication: StreamActor["Service"], connection: Replication
       )
     )
 
+const bucketFailed = ({ fault }: BucketTrouble) =>
+  new StorageFailed({ message: fault.message, passing: fault.passing })
+
 /** From the publication to a slot that storage goes on from, or starts over from. Then the stream can begin. */
 export const prepareSource = (
   { engine, record, replication, slotName }: SourceServices,
@@ -67,7 +72,7 @@ export const prepareSource = (
   session: RegistrySession,
   ensured: EnsuredPublication,
   steps: Steps
-): Effect.Effect<void, PgError | NotWriting> =>
+): Effect.Effect<void, PgError | NotWriting | StorageFailed> =>
   Effect.gen(function* () {
     const { store } = engine
     // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
@@ -91,6 +96,6 @@ export const prepareSource = (
     record.begin(session.shapes)
     if (plan.isNew) engine.writing?.write({ t: "source", ...source })
     session.sink.startAt(slot.confirmedFlushLsn)
-    if (plan.mustBeDurable) yield* durableIn(engine.writer)
+    if (plan.mustBeDurable) yield* unlessAway(engine.bucketStatus, durableIn(engine.writer), bucketFailed)
     steps.done("position")
   })

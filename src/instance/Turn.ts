@@ -1,8 +1,10 @@
 import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
+import { BucketFault } from "../bucket/BucketFault.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { duties } from "../health/Duties.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { LockActor } from "../lock/LockActor.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import { type EnsuredPublication, Publication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
@@ -12,12 +14,14 @@ import { readSlot } from "../replication/connection/Slot.ts"
 import { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { makeSupervisor } from "../shared/Duty.ts"
+import { ChainBroken } from "../storage/chain/ChainBroken.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { writeProblem } from "../storage/disk/WriteCheck.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { needsNewSlot, StorageFailed, type TurnFailure } from "./AfterTurn.ts"
+import { awaitImpatience } from "./duties/BucketPatience.ts"
 import { awaitIdle } from "./duties/IdleDuty.ts"
 import { keepReady } from "./duties/Readiness.ts"
 import { maintainStorage, type TurnEnd, watchStorage } from "./duties/StorageDuties.ts"
@@ -56,6 +60,7 @@ export const initialState: InstanceState = {
 
 /** The actors that a turn brings together. Each owns its state and its fibers; the turn owns their order. */
 const turnActors = Effect.all({
+  admin: AdminPool,
   config: Config,
   health: HealthRef,
   replication: StreamActor,
@@ -207,11 +212,17 @@ class Turn {
         if (held) Deferred.doneUnsafe(this.sure, Effect.void)
         return held
       }
+      const isWanted = () => !Deferred.isDoneUnsafe(this.stopping)
       const place = { variable: "ELECTRIC_STORAGE_DIR", path: actors.config.storageDir }
       const taken = yield* Effect.acquireRelease(
         Effect.tryPromise({
-          try: () => engine.takeOver(stillHeld, steps, () => runNow(this.confirmed)),
-          catch: (cause) => new StorageFailed({ message: writeProblem(place, cause).message })
+          try: () => engine.takeOver(stillHeld, steps, () => runNow(this.confirmed), isWanted),
+          catch: (cause) =>
+            cause instanceof BucketFault
+              ? new StorageFailed({ message: cause.message, passing: cause.passing })
+              : cause instanceof ChainBroken
+                ? new StorageFailed({ message: cause.message })
+                : new StorageFailed({ message: writeProblem(place, cause).message })
         }),
         () =>
           Effect.catch(
@@ -233,7 +244,7 @@ class Turn {
   private streamAndLookAfter(): Effect.Effect<TurnEnd, TurnFailure, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const { actors, connection, engine, session } = this
-      const { config, health, replication, services } = actors
+      const { admin, config, health, replication, services } = actors
       const supervisor = yield* makeSupervisor
       yield* supervisor.start(duties.lookAhead, services.lookAhead)
       const ended = yield* Deferred.make<TurnEnd>()
@@ -251,7 +262,13 @@ class Turn {
         duties.tablesAndPublication,
         Effect.andThen(Deferred.await(started), services.whileActive(session, beginAnew))
       )
-      const { replicationIdleTimeoutMillis } = config
+      const { bucket, replicationIdleTimeoutMillis } = config
+      if (bucket?.patienceMillis !== undefined && engine.bucketStatus !== undefined) {
+        const handOver = Deferred.succeed(ended, "handOver")
+        const { patienceMillis } = bucket
+        const impatience = awaitImpatience(engine.bucketStatus, patienceMillis, admin, config.slotName)
+        yield* supervisor.start(duties.bucketPatience, Effect.andThen(impatience, handOver))
+      }
       if (replicationIdleTimeoutMillis !== undefined) {
         const idle = awaitIdle(replicationIdleTimeoutMillis, services.lastTransactionMillis, engine.timers)
         yield* supervisor.start(duties.idleTimeout, Effect.andThen(idle, Deferred.succeed(ended, "idle")))

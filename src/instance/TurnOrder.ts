@@ -66,7 +66,15 @@ export const turnOrder = {
     stops: "no more shapes; flushes, acknowledges, and closes the connection: the lock is free",
     death:
       "ends the turn; ends the process where an operator has to mend something and it has never streamed",
-    duties: ["lookAhead", "maintenance", "level", "fence", "tablesAndPublication", "idleTimeout"]
+    duties: [
+      "lookAhead",
+      "maintenance",
+      "level",
+      "fence",
+      "tablesAndPublication",
+      "bucketPatience",
+      "idleTimeout"
+    ]
   }
 } as const satisfies Record<string, TurnStep>
 

@@ -2,65 +2,10 @@ import { ownLevels } from "../storage/levels/Levels.ts"
 import { abilities, healthStates } from "../health/HealthState.ts"
 import { countsOf } from "../telemetry/Distribution.ts"
 import { counted, requestAttributes } from "../telemetry/Metrics.ts"
-import type { LiveSnapshot, MetricsSnapshot } from "./MetricsSnapshot.ts"
-import type { MetricValues, Sample } from "./MetricsText.ts"
-import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
-
-/** A metric: what it is called and means, and how it comes about. */
-export interface MetricFamily extends Omit<MetricValues, "samples"> {
-  /** Names of labels beside those of histograms. */
-  readonly labels: ReadonlyArray<string>
-  readonly samples: (snapshot: MetricsSnapshot) => ReadonlyArray<Sample>
-  /** For metrics that the registry of Effect is to have too, and reads when it is asked. What is in `counted` it has. */
-  readonly live?: (snapshot: LiveSnapshot) => ReadonlyArray<Sample>
-}
-
-const one = (value: number | undefined): ReadonlyArray<Sample> => (value === undefined ? [] : [{ value }])
-
-type Family<S> = Omit<MetricFamily, "samples" | "live"> & {
-  readonly samples: (snapshot: S) => ReadonlyArray<Sample>
-}
-
-const live = (family: Family<LiveSnapshot>): MetricFamily => ({ ...family, live: family.samples })
-
-/** A metric that Effect keeps, or reads from plain numbers, under the same name. */
-const kept = (
-  { description = "", id }: { readonly id: string; readonly description: string | undefined },
-  type: MetricFamily["type"],
-  samples: MetricFamily["samples"],
-  labels: ReadonlyArray<string> = []
-): MetricFamily => ({ name: id, type, help: description, labels, samples })
-
-const gauge = <S = MetricsSnapshot>(
-  name: string,
-  help: string,
-  value: (snapshot: S) => number | undefined
-): Family<S> => ({ name, type: "gauge", help, labels: [], samples: (s) => one(value(s)) })
-
-const counter = (name: string, help: string, value: (snapshot: MetricsSnapshot) => number): MetricFamily => ({
-  name,
-  type: "counter",
-  help,
-  labels: [],
-  samples: (s) => one(value(s))
-})
-
-const perProcess = <R extends LiveReport = ProcessReport>(
-  name: string,
-  type: "gauge" | "counter",
-  help: string,
-  value: (report: R) => number | undefined
-): Family<{ readonly processes: ReadonlyArray<R> }> => ({
-  name,
-  type,
-  help,
-  labels: ["process"],
-  samples: ({ processes }) =>
-    processes.flatMap((report) => {
-      const found = value(report)
-      return found === undefined ? [] : [{ labels: { process: report.process }, value: found }]
-    })
-})
+import { bucketFamilies } from "./BucketFamilies.ts"
+import { counter, gauge, kept, live, type MetricFamily, one, perProcess } from "./MetricFamily.ts"
+import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
+import type { MetricValues } from "./MetricsText.ts"
 
 const kinds = ["initial", "existing"] as const
 
@@ -260,7 +205,11 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
   )
 ]
 
-export const metricFamilies: ReadonlyArray<MetricFamily> = [...electricFamilies, ...ownFamilies]
+export const metricFamilies: ReadonlyArray<MetricFamily> = [
+  ...electricFamilies,
+  ...ownFamilies,
+  ...bucketFamilies
+]
 
 export const metricValues = (snapshot: MetricsSnapshot): ReadonlyArray<MetricValues> =>
   metricFamilies.map((family) => ({ ...family, samples: family.samples(snapshot) }))

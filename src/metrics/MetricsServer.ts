@@ -2,6 +2,7 @@ import { Context, Effect, Layer } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
+import { JournalTail } from "../http/node/JournalTail.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
@@ -11,6 +12,7 @@ import { Storage } from "../storage/Storage.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { journalFiles } from "../storage/JournalSize.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { bucketOf } from "./BucketReport.ts"
 import { metricValues } from "./MetricsFamilies.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import { metricsText } from "./MetricsText.ts"
@@ -68,6 +70,7 @@ const makeSnapshots = Effect.gen(function* () {
   const admin = yield* AdminPool
   const metrics = yield* Metrics
   const { engine } = yield* Storage
+  const tail = yield* JournalTail
   const ownReport = yield* makeProcessReporter({
     process: "main",
     api,
@@ -120,6 +123,7 @@ const makeSnapshots = Effect.gen(function* () {
       requests,
       rejected,
       limits: config.maxConcurrentRequests,
+      ...bucketOf(engine, tail.mirrors()),
       workers: {
         configured: workers.configured,
         ready: workers.ready(),

@@ -1,5 +1,6 @@
 import type { HealthState } from "../health/HealthState.ts"
 import type { AdmissionClass } from "../http/shape/Admission.ts"
+import type { BucketReport } from "./BucketReport.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
@@ -15,6 +16,8 @@ export interface LiveSnapshot {
   readonly processes: ReadonlyArray<LiveReport>
   readonly rejected: Readonly<Record<AdmissionClass, number>>
   readonly limits: Readonly<Record<AdmissionClass, number>>
+  /** Where storage stands in a bucket. */
+  readonly bucket?: BucketReport
 }
 
 /** Everything that the metrics are made of, as it was at one moment. */

@@ -1,10 +1,12 @@
 import { Effect, Layer, Metric, type Scope } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
+import { JournalTail } from "../http/node/JournalTail.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { Storage } from "../storage/Storage.ts"
 import { liveReport } from "../workers/ProcessReporter.ts"
+import { bucketOf } from "./BucketReport.ts"
 import { metricFamilies } from "./MetricsFamilies.ts"
 import type { LiveSnapshot } from "./MetricsSnapshot.ts"
 import type { Sample } from "./MetricsText.ts"
@@ -60,6 +62,7 @@ export const registeredMetrics = Layer.effectDiscard(
     const health = yield* HealthRef
     const api = yield* ShapeApi
     const { engine } = yield* Storage
+    const tail = yield* JournalTail
     yield* registerMetrics(() => ({
       version: batonVersion,
       instanceId,
@@ -69,7 +72,8 @@ export const registeredMetrics = Layer.effectDiscard(
       storageLevel: engine.store.level,
       processes: [liveReport("main", api, engine)],
       rejected: api.stats().rejected,
-      limits: maxConcurrentRequests
+      limits: maxConcurrentRequests,
+      ...bucketOf(engine, tail.mirrors())
     }))
   })
 )

@@ -1,10 +1,12 @@
 import { Deferred, Effect, Exit, FiberSet, type Scope } from "effect"
 import type { RunErrand } from "../shared/Duty.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import { untilCertain } from "../storage/BucketStatus.ts"
 import type { JournalWriter } from "../storage/journal/JournalWriter.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import { isContained, snapshotFilter } from "../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { bucketAway } from "./BucketGate.ts"
 import type { ConditionsMemory } from "./ConditionsMemory.ts"
 import type { RowRouter } from "./routing/RowRouter.ts"
 import type { ShapesByTable } from "./routing/ShapesByTable.ts"
@@ -86,6 +88,7 @@ export class ShapeCreations {
     const { drop, engine, memory, publish, snapshotter } = this.services
     return Effect.gen({ self: this }, function* () {
       yield* publish(definition)
+      yield* untilCertain(engine.bucketStatus, bucketAway)
       if (this.isOver) return yield* gaveUp
       const refusal = memory.refusal(definition)
       if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })

@@ -1,10 +1,12 @@
 import { Effect, Layer } from "effect"
 import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import { unlessAway } from "../storage/BucketStatus.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { digestOf } from "../storage/state/ShapeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { bucketAway } from "./BucketGate.ts"
 import { CurrentSession } from "./CurrentSession.ts"
 import { readableMillis, settleMillis } from "./RegistryTimings.ts"
 import { type NotActive, notActive, ShapeRegistry } from "./ShapeRegistry.ts"
@@ -26,7 +28,10 @@ export const shapeRegistryLayer = Layer.effect(
           if (known?.readable === true) return Effect.succeed(known)
           const session = sessions.get()
           if (session !== undefined)
-            return Effect.withSpan(session.create(definition), "ShapeRegistry.create")
+            return Effect.withSpan(
+              unlessAway(engine.bucketStatus, session.create(definition), bucketAway),
+              "ShapeRegistry.create"
+            )
           if (known !== undefined) return awaitReadable(engine, known)
           return Effect.fail(waiting)
         }),
@@ -36,20 +41,12 @@ export const shapeRegistryLayer = Layer.effect(
           if (session === undefined) return Effect.fail(waiting)
           const shape = engine.store.byHandle(handle)
           if (shape === undefined) return Effect.succeed(false)
-          session.drop([shape], reason)
-          return fromDisk(() => engine.settled()).pipe(
-            Effect.catch(({ message }) =>
-              Effect.as(
-                Effect.sync(() =>
-                  engine.complaints.about(
-                    "dropping",
-                    `It is not known whether a shape is dropped: ${message}.`
-                  )
-                ),
-                false
-              )
-            ),
-            Effect.flatMap((settled) => (settled ? Effect.succeed(true) : Effect.fail(notDurable)))
+          const dropped = Effect.suspend(() => {
+            session.drop([shape], reason)
+            return isSettled(engine)
+          })
+          return Effect.flatMap(unlessAway(engine.bucketStatus, dropped, bucketAway), (settled) =>
+            settled ? Effect.succeed(true) : Effect.fail(notDurable)
           )
         })
       ),
@@ -67,6 +64,17 @@ export const shapeRegistryLayer = Layer.effect(
     })
   })
 )
+
+/** What was written counts; what cannot be seen does not. */
+const isSettled = (engine: StorageEngine): Effect.Effect<boolean> =>
+  Effect.catch(
+    fromDisk(() => engine.settled()),
+    ({ message }) =>
+      Effect.sync(() => {
+        engine.complaints.about("dropping", `It is not known whether a shape is dropped: ${message}.`)
+        return false
+      })
+  )
 
 /** A shape that the active instance is making: readable when its first rows have come through the journal. */
 export const awaitReadable = (

@@ -2,8 +2,10 @@ import { networkInterfaces } from "node:os"
 import { Effect, type Scope } from "effect"
 import { BucketFault } from "../bucket/BucketFault.ts"
 import type { ObjectStore } from "../bucket/ObjectStore.ts"
+import { BucketWatch } from "../bucket/BucketWatch.ts"
 import { openBucket } from "../bucket/OpenBucket.ts"
 import { probeBucket } from "../bucket/ProbeBucket.ts"
+import { WatchedStore } from "../bucket/WatchedStore.ts"
 import type { BatonConfig } from "../config/BatonConfig.ts"
 import type { BucketConfig } from "../config/BucketConfig.ts"
 import { Listeners } from "../shared/Listeners.ts"
@@ -11,7 +13,7 @@ import { ownAddressOf } from "../shared/OwnAddress.ts"
 import { currentTimers, type Timers } from "../shared/Timers.ts"
 import { Chain } from "./chain/Chain.ts"
 import { ChainBroken } from "./chain/ChainBroken.ts"
-import { Complaints } from "./Complaints.ts"
+import type { BucketStatus } from "./BucketStatus.ts"
 import type { Disk } from "./disk/Disk.ts"
 import { DiskFault, type StorageFault } from "./disk/DiskFault.ts"
 import { formatVersion, type StoragePaths } from "./disk/StorageDir.ts"
@@ -30,6 +32,7 @@ interface BucketStorage {
   readonly paths: StoragePaths
   readonly store: ObjectStore
   readonly chain: Chain
+  readonly status: BucketStatus
   readonly mirror: Mirror
   readonly durability: BucketDurability
   /**
@@ -51,6 +54,7 @@ interface Given {
 }
 
 const nobody = new Listeners<[]>()
+const nothing = { bytes: 0, millis: 0 }
 
 /** What keys of a service begin with. */
 export const bucketFolder = ({ replicationStreamId }: BatonConfig): string =>
@@ -70,7 +74,9 @@ export const openBucketStorage = ({
 }: Given): Effect.Effect<BucketStorage, StorageFault, Scope.Scope> =>
   Effect.gen(function* () {
     const timers = yield* currentTimers
-    const store = yield* openBucket(bucket, bucketFolder(config))
+    const opened = yield* openBucket(bucket, bucketFolder(config))
+    const watch = new BucketWatch(opened.name, timers)
+    const store = new WatchedStore(opened, watch)
     const paths = yield* takeMirrorDirectory({
       storageDir: config.storageDir,
       streamId: config.replicationStreamId,
@@ -78,22 +84,13 @@ export const openBucketStorage = ({
       disk,
       removeOnClose: false
     })
-    const complaints = new Complaints(timers, warn)
-    const chain = new Chain({
-      store,
-      timers,
-      onTrouble: (fault) =>
-        complaints.about(
-          "bucket",
-          `The bucket does not take what was written: ${fault.message}. It is tried again; nothing is acknowledged meanwhile, and shapes are served.`
-        )
-    })
+    const chain = new Chain({ store, timers })
     const context: MirrorContext = {
       store,
       chain,
       paths,
       journal: new LocalJournal(paths),
-      objects: new ObjectsSinceCheckpoint(),
+      objects: new ObjectsSinceCheckpoint(timers.nowMillis),
       timers,
       warn
     }
@@ -122,7 +119,16 @@ export const openBucketStorage = ({
       flushMillis: bucket.flushMillis,
       url: bucket.advertiseUrl ?? ownUrl(config)
     })
-    return { paths, store, chain, mirror, durability, fill: fill(context, timers) }
+    // Before all of that is closed, which waits for what is under way: that is given up.
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.tryPromise(() => store.close())))
+    const status: BucketStatus = {
+      watch,
+      timers,
+      unshipped: () => durability.shipping?.unshipped ?? nothing,
+      mirror: () => mirror.status,
+      checkpointAgeMillis: () => context.objects.checkpointAgeMillis
+    }
+    return { paths, store, chain, status, mirror, durability, fill: fill(context, timers) }
   })
 
 const fill = (
@@ -144,7 +150,8 @@ const fill = (
   )
   const patiently = (pauseMillis: number): Effect.Effect<void, BucketFault | ChainBroken | DiskFault> =>
     Effect.catch(work, (error) =>
-      error instanceof BucketFault && error.passing
+      // A clock that is wrong is set by somebody, who looks why nothing starts.
+      error instanceof BucketFault && error.passing && error.kind !== "clockSkew"
         ? Effect.logWarning(
             `${error.message}. Nothing can be served before the bucket has answered; it is tried again in ${pauseMillis} ms.`
           ).pipe(

@@ -1,5 +1,6 @@
 import type { Effect } from "effect"
 import type { ObjectStore } from "../bucket/ObjectStore.ts"
+import type { BucketStatus } from "./BucketStatus.ts"
 import type { Durability } from "./durability/Durability.ts"
 import type { LevelRange } from "./levels/Levels.ts"
 import type { WrittenChain } from "./packs/BucketCollector.ts"
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly removeOnClose: boolean
   /** All of storage stands there, and files of shapes in the directory are copies. */
   readonly bucket?: ObjectStore
+  /** How the bucket stands; absent where another process writes there. */
+  readonly bucketStatus?: BucketStatus
   /** What counts, where storage stands in a bucket: what nobody needs there any more is collected by its writer. */
   readonly chain?: WrittenChain
   /** So much may copies of shapes' files take; without it another process looks after that. */

@@ -1,4 +1,5 @@
 import { Data, Effect } from "effect"
+import { unlessAway } from "./BucketStatus.ts"
 import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import type { JournalWriter } from "./journal/JournalWriter.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
@@ -27,9 +28,16 @@ export const durableIn = (writer: JournalWriter | undefined): Effect.Effect<void
 export const writtenIn = (writer: JournalWriter): Effect.Effect<void, NotWriting> =>
   orNotWriting(() => writer.written())
 
-/** `durableIn` of the engine's writer of the moment, which also had no successor then: what was written will be read. */
+/**
+ * `durableIn` of the engine's writer of the moment, which also had no successor then: what was written will be read. Fails with a
+ * `BucketFault` while the bucket is away.
+ */
 export const settledIn = (engine: StorageEngine): Effect.Effect<void, NotWriting | StorageFault> =>
   Effect.flatMap(
-    fromDisk(() => engine.settled()),
+    unlessAway(
+      engine.bucketStatus,
+      fromDisk(() => engine.settled()),
+      ({ fault }) => fault
+    ),
     (isSettled) => (isSettled ? Effect.void : Effect.fail(new NotWriting()))
   )

@@ -9,6 +9,7 @@ import type { BucketConfig } from "../config/BucketConfig.ts"
 import { duties } from "../health/Duties.ts"
 import { makeErrands, startDuty } from "../shared/Duty.ts"
 import { currentTimers } from "../shared/Timers.ts"
+import { tellOfBucket } from "./BucketLog.ts"
 import { bucketFolder, openBucketStorage } from "./BucketStorage.ts"
 import type { ChainBroken } from "./chain/ChainBroken.ts"
 import type { Disk } from "./disk/Disk.ts"
@@ -60,7 +61,7 @@ const nobodySays = () => undefined
 /** What an engine is made of besides the configuration. */
 type Parts = Pick<
   EngineOptions,
-  "paths" | "durability" | "bucket" | "chain" | "cacheBytes" | "positionMillis"
+  "paths" | "durability" | "bucket" | "bucketStatus" | "chain" | "cacheBytes" | "positionMillis"
 >
 
 /** The engine on its directory, or on a copy of what is in a bucket. Closed with the scope. */
@@ -108,16 +109,19 @@ const openMirror = Effect.fnUntraced(function* (
         })
     )
   )
-  const { chain, durability, mirror, paths, store } = parts
+  const { chain, durability, mirror, paths, status, store } = parts
   const engine = yield* openEngine(config, place, {
     paths,
     durability,
     bucket: store,
+    bucketStatus: status,
     chain,
     cacheBytes: bucket.cacheBytes,
     positionMillis: bucketPositionMillis
   })
   made = engine
+  // The start itself says why it cannot be used, if it cannot.
+  yield* startDuty(duties.bucket, Effect.andThen(Deferred.await(filled), tellOfBucket(status)))
   yield* startDuty(duties.mirror, Effect.andThen(Deferred.await(filled), mirror.run))
   if (bucket.tailSecret !== undefined)
     yield* startDuty(

@@ -30,6 +30,7 @@ import { Writing } from "./roles/Writing.ts"
 import type { SegmentFiles } from "./segments/SegmentFiles.ts"
 import type { ShapeState } from "./state/ShapeState.ts"
 import type { ShapeStore } from "./state/ShapeStore.ts"
+import type { BucketStatus } from "./BucketStatus.ts"
 import { Waiters } from "./state/Waiters.ts"
 import * as timings from "./StorageTimings.ts"
 
@@ -52,6 +53,10 @@ export class StorageEngine {
   readonly options: EngineOptions
   readonly complaints: Complaints
   readonly listeners = new EngineListeners()
+  /** Where storage stands in a bucket that this process may write. */
+  get bucketStatus(): BucketStatus | undefined {
+    return this.options.bucketStatus
+  }
   /** How often a follower looks for new records while somebody waits for them. */
   eagerPollMillis = timings.eagerPollMillis
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
@@ -219,12 +224,14 @@ export class StorageEngine {
    *
    * `holdsLock` is asked before the claim, at which a present writer gives up, and again before the epoch is published,
    * after which a present writer's records do not count: a process that was frozen may have lost the lock that it believes
-   * to have got just now. When the answer is no, this stays a follower, and the result is `undefined`.
+   * to have got just now. When the answer is no, this stays a follower, and the result is `undefined`. What a bucket refuses is tried
+   * again only as long as it `isWanted`.
    */
   async takeOver(
     holdsLock: () => Promise<boolean> = always,
     steps = new Steps(this.timers.nowMillis),
-    confirmedLsn: Certainty["confirmedLsn"] = nobodyKnows
+    confirmedLsn: Certainty["confirmedLsn"] = nobodyKnows,
+    isWanted = () => true
   ): Promise<TakenOver | undefined> {
     const from = this.from("takeOver", "takingOver")
     if (from === undefined) return undefined
@@ -234,7 +241,7 @@ export class StorageEngine {
     if (from._tag === "following") await from.leave()
     steps.done("unfollow")
     try {
-      const epoch = await takingOver.run({ holdsLock, confirmedLsn }, steps)
+      const epoch = await takingOver.run({ holdsLock, confirmedLsn }, steps, isWanted)
       if (epoch !== undefined) return this.beginWriting(epoch, steps)
       await this.giveUp()
       return undefined

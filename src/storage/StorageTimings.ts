@@ -34,6 +34,14 @@ export const loadRetryMillis = 100
 /** A bucket that cannot be reached at the start is asked again after so long, and twice as long each time up to the second. */
 export const bucketAgainMillis = 500
 export const bucketLongestMillis = 30_000
+/** How often somebody who waits for the bucket looks whether that is away. */
+export const awayLookMillis = 250
+/** The same for somebody who is about to write what holds up others until it is in the bucket. */
+export const doubtLookMillis = 50
+/** How often it is looked whether the bucket fails; after how long that is said, and how often it is said again. */
+export const bucketLookMillis = 1000
+export const bucketSayAfterMillis = 2000
+export const bucketSayAgainMillis = 60_000
 /** With a bucket a position is recorded this often while nothing comes that concerns a shape: each is an object that is paid for. */
 export const bucketPositionMillis = 10_000
 

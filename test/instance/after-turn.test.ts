@@ -27,6 +27,18 @@ describe("what follows from the end of a turn", () => {
     ["fenced", Exit.succeed("fenced"), {}, { _tag: "Begin", event: "lockLost" }],
     ["storage is gone", Exit.succeed("storageGone"), {}, { _tag: "Begin", event: "lockLost" }],
     ["a session of no use", Exit.succeed("beginAnew"), {}, { _tag: "Begin", event: "lockLost" }],
+    [
+      "a bucket that takes nothing, while another waits",
+      Exit.succeed("handOver"),
+      {},
+      { _tag: "Yield", event: "lockLost" }
+    ],
+    [
+      "storage in a bucket that is away",
+      failed(new StorageFailed({ message: "nobody answers", passing: true })),
+      {},
+      { _tag: "Pause", event: "storageFailed", lasts: true }
+    ],
     ["interrupted", Exit.interrupt(), {}, { _tag: "Stop" }],
     [
       "a defect",

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { isDeepStrictEqual } from "node:util"
 import { Effect, Metric, type Scope } from "effect"
 import { documentPath, metricsDocument } from "../../scripts/metrics-table.ts"
+import { BucketWatch } from "../../src/bucket/BucketWatch.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { countsOf, Distribution } from "../../src/telemetry/Distribution.ts"
 import { bytesBehind } from "../../src/storage/JournalSize.ts"
@@ -128,7 +129,16 @@ describe("the metrics of Effect", () => {
             }
           ],
           rejected: { initial: 4, existing: 0 },
-          limits: { initial: 10, existing: 20 }
+          limits: { initial: 10, existing: 20 },
+          bucket: {
+            watch: new BucketWatch("s3://b", { nowMillis: () => 0, epochMillis: () => 0 }),
+            failingMillis: { write: 2500, read: 0 },
+            unshipped: { bytes: 7, millis: 1500 },
+            cacheBytes: 9,
+            mirrors: 2,
+            mirror: { isTailAlive: true, behindMillis: 0 },
+            checkpointAgeMillis: undefined
+          }
         }
         const snapshots = yield* Effect.scoped(
           Effect.gen(function* () {
@@ -140,6 +150,10 @@ describe("the metrics of Effect", () => {
         const kinds = new Map(snapshots.map(({ id, type }) => [id, type.toLowerCase()]))
         const live = metricFamilies.filter((family) => family.live !== undefined)
         assert.deepStrictEqual(kinds, new Map(live.map(({ name, type }) => [name, type])))
+        assert.deepStrictEqual(stateOf(snapshots, "baton_bucket_failing_seconds", { side: "write" }), {
+          value: 2.5
+        })
+        assert.deepStrictEqual(stateOf(snapshots, "baton_bucket_unshipped_seconds"), { value: 1.5 })
         assert.deepStrictEqual(stateOf(snapshots, "electric_shapes_active_shapes_count"), { value: 6 })
         assert.deepStrictEqual(stateOf(snapshots, "baton_state", { state: "active" }), { value: 1 })
         assert.deepStrictEqual(stateOf(snapshots, "baton_state", { state: "waiting" }), { value: 0 })

@@ -82,9 +82,14 @@ export const catalogueUnreadable: Failure = whereWriterMayKnow(
   )
 )
 
-/** Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state. */
-export const notNow = (health: HealthRef["Service"], why?: RefusalReason): Failure =>
-  refusedFor(refusalOf(health.current(), health.failure() !== undefined, why))
+/**
+ * Why this instance cannot do now what the request needs; `why` is what was seen of it, beside the state, and `message` what can be
+ * said of that, where it is not always the same.
+ */
+export const notNow = (health: HealthRef["Service"], why?: RefusalReason, message?: string): Failure => {
+  const refusal = refusalOf(health.current(), health.failure() !== undefined, why)
+  return refusedFor(refusal.why === "bucket" && message !== undefined ? { ...refusal, message } : refusal)
+}
 
 /** What the table of refusals says, as a failure. */
 export const refusedFor = ({ message, retryAfterSeconds: afterSeconds }: Refusal): Failure =>

@@ -219,7 +219,8 @@ const build = (): Json => ({
             name: "verbose",
             in: "query",
             required: false,
-            description: "Also the release, and what an upgrade or a rollback has to know of storage.",
+            description:
+              "Also the release, what an upgrade or a rollback has to know of storage, and how the bucket stands.",
             schema: { type: "string" }
           }
         ],

@@ -3,6 +3,7 @@ import type { HealthRef } from "../../health/HealthRef.ts"
 import type { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import type { SubsetReader } from "../../registry/subset/SubsetReader.ts"
 import type { Storage } from "../../storage/Storage.ts"
+import type { BucketStatus } from "../../storage/BucketStatus.ts"
 import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import type { Timers } from "../../shared/Timers.ts"
@@ -24,6 +25,8 @@ export interface ApiServices {
   readonly health: HealthRef["Service"]
   /** The level of what is stored. */
   readonly level: Storage["Service"]["level"]
+  /** Of the main process of an instance whose storage stands in one. */
+  readonly bucket: BucketStatus | undefined
   readonly subsets: SubsetReader["Service"]
   readonly conditions: Conditions["Service"]
   readonly resolver: ShapeResolver

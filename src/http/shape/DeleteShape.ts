@@ -45,7 +45,9 @@ export const deleteShape = Effect.fnUntraced(function* (
   if (shape === undefined) return yield* Effect.fail(noSuchShape)
   const dropped = yield* services.registry
     .drop(shape.handle, "deleted through the API")
-    .pipe(Effect.catchTag("NotActive", ({ why }) => Effect.fail(notNow(services.health, why))))
+    .pipe(
+      Effect.catchTag("NotActive", ({ message, why }) => Effect.fail(notNow(services.health, why, message)))
+    )
   if (!dropped) return yield* Effect.fail(noSuchShape)
   const headers = services.replies.headers(context, "deletion", jsonType)
   headers.push("electric-has-data", "true")

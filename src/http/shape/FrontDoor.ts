@@ -1,6 +1,7 @@
 import { Cause, Effect, Redacted, Scope } from "effect"
 import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
+import { describeBucket } from "../../storage/DescribeBucket.ts"
 import type { Forwarder } from "../forward/Forwarder.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
@@ -204,7 +205,7 @@ export class FrontDoor {
 
   /** The same answer, with what an operator asks for before and after an upgrade. */
   private verboseHealth(context: ReplyContext): Later["made"] {
-    const { health, level, replies } = this.services
+    const { bucket, health, level, replies } = this.services
     return Effect.map(
       Effect.orElseSucceed(level, () => undefined),
       (known) => {
@@ -224,7 +225,12 @@ export class FrontDoor {
           status,
           "health",
           jsonType,
-          JSON.stringify({ ...body, release: batonVersion, storage })
+          JSON.stringify({
+            ...body,
+            release: batonVersion,
+            storage,
+            ...(bucket === undefined ? {} : { bucket: describeBucket(bucket) })
+          })
         )
       }
     )

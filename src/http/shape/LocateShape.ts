@@ -83,7 +83,11 @@ const findOrCreate = Effect.fnUntraced(function* (
     if (existing !== undefined && logs.isReadable(existing)) return existing
     const made = yield* registry.getOrCreate(resolved.definition).pipe(
       Effect.catchTags({
-        NotActive: (error) => Effect.sync(() => void (why = error.why)),
+        // That may last, and is known of: others are not kept waiting for it, either.
+        NotActive: (error) =>
+          error.why === "bucket"
+            ? Effect.fail(notNow(health, error.why, error.message))
+            : Effect.sync(() => void (why = error.why)),
         SnapshotFailed: (error) => Effect.fail(snapshotFailure(error))
       })
     )

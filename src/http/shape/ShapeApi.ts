@@ -101,6 +101,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     registry: yield* ShapeRegistry,
     health: yield* HealthRef,
     level: storage.level,
+    bucket: storage.engine.bucketStatus,
     subsets: yield* SubsetReader,
     conditions,
     resolver: new ShapeResolver(yield* Inspector, conditions, timers),

@@ -25,6 +25,9 @@ export const aheadValidMillis = 1000
 /** How often it is seen whether changes have come, where there is an idle time-out. */
 export const idleLookMillis = 1000
 
+/** How often it is seen whether the bucket has taken nothing for too long, where there is a limit to that. */
+export const longestPatienceLookMillis = 1000
+
 /** How often an instance says in storage that it is there. */
 export const presenceMillis = 10_000
 /** The same in a bucket, where each time is paid for. What is a day old there is of an instance that is gone. */

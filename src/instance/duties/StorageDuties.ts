@@ -11,7 +11,7 @@ const retainedSegments = 4
 const retainedEntries = 4_000_000
 
 /** How a turn as holder of the lock ended. */
-export type TurnEnd = "idle" | "fenced" | "storageGone" | "beginAnew"
+export type TurnEnd = "idle" | "fenced" | "storageGone" | "beginAnew" | "handOver"
 
 /** Housekeeping of storage, for as long as this instance writes it. A disk that refuses is asked again. */
 export const maintainStorage = (engine: StorageEngine, config: BatonConfig): Effect.Effect<never> => {

@@ -1,3 +1,6 @@
+/** So many positions are remembered apart; odd, so that the latest stays when every other one goes. */
+const mostPending = 20_001
+
 /**
  * Which LSN may be acknowledged to Postgres: nothing that is not durable, everything that is.
  *
@@ -9,7 +12,10 @@ export class Acknowledgement {
   private processed: bigint
   private recorded: bigint
   private durable: bigint
-  private readonly pending: Array<{ marker: number; lsn: bigint }> = []
+  private pending: Array<{ marker: number; lsn: bigint }> = []
+  /** Of so many positions one is remembered, and the latest. */
+  private step = 1
+  private sinceKept = 0
 
   constructor(durable: bigint) {
     this.processed = durable
@@ -26,7 +32,16 @@ export class Acknowledgement {
   recordedAt(marker: number, lsn: bigint): void {
     if (lsn <= this.recorded) return
     this.recorded = lsn
+    if (++this.sinceKept < this.step && this.pending.length > 0) this.pending.pop()
+    else this.sinceKept = 0
     this.pending.push({ marker, lsn })
+    if (this.pending.length > mostPending) this.thinOut()
+  }
+
+  /** What does not become durable for long is acknowledged in fewer and larger steps. */
+  private thinOut(): void {
+    this.step *= 2
+    this.pending = this.pending.filter((_, i) => i % 2 === 1)
   }
 
   /** Records up to `marker` are durable. True when more may be acknowledged than before. */
@@ -36,6 +51,7 @@ export class Acknowledgement {
     if (n === 0) return false
     this.durable = this.pending[n - 1]?.lsn ?? this.durable
     this.pending.splice(0, n)
+    if (this.pending.length === 0) this.step = 1
     return true
   }
 

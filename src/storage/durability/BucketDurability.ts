@@ -38,6 +38,8 @@ export class BucketDurability implements Durability {
   private shipper: Shipper | undefined
   private uploads: CheckpointUploads | undefined
   private lookedMillis = -Infinity
+  /** What this instance wrote before is still on its way: it must have ended before anybody writes again. */
+  private closing: Promise<void> = Promise.resolve()
 
   constructor(options: BucketOptions) {
     this.options = options
@@ -55,6 +57,7 @@ export class BucketDurability implements Durability {
 
   async claim(known: number): Promise<number> {
     const { context, mirror } = this.options
+    await this.closing
     await mirror.pause()
     await mirror.catchUp()
     return Math.max(known, context.chain.place.opening?.epoch ?? 0) + 1
@@ -69,22 +72,22 @@ export class BucketDurability implements Durability {
     return this.options.mirror.resume()
   }
 
-  async publish(record: EpochRecord): Promise<boolean> {
-    if (!(await this.open(record))) return false
+  async publish(record: EpochRecord, isWanted: () => boolean): Promise<boolean> {
+    if (!(await this.open(record, isWanted))) return false
     await publishEpoch(this.options.context.paths, record)
     await this.files.begin()
     return true
   }
 
   /** What is known of the journal before comes first, the last of it in the object that opens the epoch. */
-  private async open(record: EpochRecord): Promise<boolean> {
+  private async open(record: EpochRecord, isWanted: () => boolean): Promise<boolean> {
     const { context, url } = this.options
     const { chain, objects, timers } = context
     const { previous } = record
     const groups = previous === null ? [] : await this.restOf(previous)
     const deadline = timers.nowMillis() + openingMillis
     const append = async (content: ChainContent) => {
-      const outcome = await chain.append(content, () => timers.nowMillis() < deadline)
+      const outcome = await chain.append(content, () => isWanted() && timers.nowMillis() < deadline)
       if (outcome === "created") objects.note(chain.place, bytesOf(content))
       return outcome
     }
@@ -163,11 +166,16 @@ export class BucketDurability implements Durability {
     const shipping: Shipping = {
       wrote: (range) => shipper.wrote(range),
       hurry: (marker) => shipper.hurry(marker),
-      close: async () => {
-        await shipper.close()
-        this.shipper = undefined
-        this.uploads = undefined
-        await mirror.resume()
+      close: () => {
+        const close = async () => {
+          await shipper.close()
+          this.shipper = undefined
+          this.uploads = undefined
+          await mirror.resume()
+        }
+        const closed = close()
+        this.closing = closed.catch(() => {})
+        return closed
       }
     }
     return shipping

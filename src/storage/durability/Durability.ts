@@ -17,8 +17,11 @@ export interface Durability {
   withdraw(epoch: number): Promise<void>
   /** Nothing is going to be written here after all, after whichever step of a takeover. */
   giveUp(): Promise<void>
-  /** Makes the claimed epoch the current one. False: somebody else has opened one meanwhile, whose journal has to be read first. */
-  publish(record: EpochRecord): Promise<boolean>
+  /**
+   * Makes the claimed epoch the current one. False: somebody else has opened one meanwhile, whose journal has to be read first. What
+   * fails is tried again only as long as it `isWanted`.
+   */
+  publish(record: EpochRecord, isWanted: () => boolean): Promise<boolean>
   /**
    * Makes durable what the epoch stands on, if publishing it has not done that. Nothing counts before. Fails when it cannot, and may
    * be asked again.

@@ -1,3 +1,4 @@
+import { BucketFault } from "../../bucket/BucketFault.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Chain } from "../chain/Chain.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
@@ -24,6 +25,11 @@ interface ShipperOptions {
   readonly onTrouble: (topic: string, message: string) => void
 }
 
+interface QueuedRange extends WrittenRange {
+  /** When the first byte of it came. */
+  readonly sinceMillis: number
+}
+
 /** Memory of this size is kept for the next object, whether that is going to be soon or not. */
 const keptBytes = 1 << 20
 
@@ -36,13 +42,13 @@ const mergedBytes = 1 << 20
  */
 export class Shipper implements Shipping {
   private readonly options: ShipperOptions
-  private queue: Array<WrittenRange> = []
+  private queue: Array<QueuedRange> = []
+  /** So many of them, and a part of the next one perhaps, are on their way. */
+  private underway = 0
   private queuedBytes = 0
   private hurryMarker = 0
   private countedMarker = 0
   private startedMillis = -Infinity
-  /** When the oldest of what is in the queue came. */
-  private waitingSince: number | undefined
   private checkpoint: string | undefined
   private wake: (() => void) | undefined
   /** When the latest object was created; an object is on its way. */
@@ -65,28 +71,24 @@ export class Shipper implements Shipping {
   }
   /** Written here and not in the chain: how much, and for how long. */
   get unshipped(): { readonly bytes: number; readonly millis: number } {
-    const since = this.waitingSince
-    return {
-      bytes: this.queuedBytes,
-      millis: since === undefined ? 0 : this.options.timers.nowMillis() - since
-    }
+    const now = this.options.timers.nowMillis()
+    return { bytes: this.queuedBytes, millis: now - (this.queue[0]?.sinceMillis ?? now) }
   }
 
   wrote(range: WrittenRange): void {
     // A segment ends: what stands before that has been told.
     if (range.length === 0) return
-    this.waitingSince ??= this.options.timers.nowMillis()
     this.queuedBytes += range.length
-    const last = this.queue.at(-1)
+    const last = this.queue.length > this.underway ? this.queue.at(-1) : undefined
     const follows =
       last !== undefined && last.segment === range.segment && last.position + last.length === range.position
     if (follows && last.length + range.length <= mergedBytes)
       this.queue[this.queue.length - 1] = {
-        ...range,
-        position: last.position,
+        ...last,
+        marker: range.marker,
         length: last.length + range.length
       }
-    else this.queue.push(range)
+    else this.queue.push({ ...range, sinceMillis: this.options.timers.nowMillis() })
     if (this.queue.length === 1 || this.dueMillis() <= 0) this.wake?.()
   }
 
@@ -135,10 +137,12 @@ export class Shipper implements Shipping {
       } catch (error) {
         if (this.isOver) return
         if (error instanceof ChainBroken) this.end()
-        this.options.onTrouble(
-          "shipping",
-          `What was written to the journal cannot be put into the bucket: ${String(error)}. Nothing is acknowledged and no shape is made meanwhile; shapes are served.`
-        )
+        // What a bucket refuses is told of by who watches it.
+        if (!(error instanceof BucketFault))
+          this.options.onTrouble(
+            "shipping",
+            `What was written to the journal cannot be put into the bucket: ${String(error)}. Nothing is acknowledged and no shape is made meanwhile; shapes are served.`
+          )
         await this.sleep(shipAgainMillis, "untilClosed")
       }
     }
@@ -216,11 +220,12 @@ export class Shipper implements Shipping {
       room -= length
       if (length === range.length) marker = range.marker
     }
+    this.underway = pieces.length
     return { pieces, marker }
   }
 
-  /** More may have been merged into the last entry meanwhile. */
   private dequeue(pieces: ReadonlyArray<Piece>): void {
+    this.underway = 0
     for (const { length } of pieces) {
       const first = this.queue[0]
       if (first === undefined) break
@@ -228,6 +233,5 @@ export class Shipper implements Shipping {
       if (first.length === length) this.queue.shift()
       else this.queue[0] = { ...first, position: first.position + length, length: first.length - length }
     }
-    this.waitingSince = this.queue.length === 0 ? undefined : this.options.timers.nowMillis()
   }
 }

@@ -4,6 +4,7 @@ import { FreshLook } from "../../shared/Coalesce.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
 import type { ChainObject } from "../chain/ChainObject.ts"
 import type { ToldLink } from "../chain/PlaceAfter.ts"
+import type { MirrorStatus } from "../BucketStatus.ts"
 import { Complaints } from "../Complaints.ts"
 import { DiskFault } from "../disk/DiskFault.ts"
 import type { JournalEnd } from "../records/Records.ts"
@@ -58,16 +59,27 @@ export class Mirror {
   private isAsked = false
   private wake: () => void = () => {}
   private lookedAtMillis = 0
+  /** When everything that stood in the chain was here. */
+  private caughtUpAtMillis: number
 
   constructor(options: MirrorOptions) {
     this.options = options
     this.housekeeping = new MirrorHousekeeping(options)
     this.complaints = new Complaints(options.timers, options.warn)
+    this.caughtUpAtMillis = options.timers.nowMillis()
   }
 
   /** Up to where the journal of the newest epoch stands here without a gap. */
   get end(): JournalEnd {
     return this.options.journal.end
+  }
+
+  /** For health and metrics; `undefined` while this process writes. */
+  get status(): MirrorStatus | undefined {
+    if (this.isPaused) return undefined
+    const { isTailAlive } = this
+    const behindMillis = isTailAlive ? 0 : this.options.timers.nowMillis() - this.caughtUpAtMillis
+    return { isTailAlive, behindMillis }
   }
 
   /** All that goes on by itself. Never ends; to be run by one duty. */
@@ -184,7 +196,9 @@ export class Mirror {
         return yield* this.untilNext()
       }
       if (!isExpected(failure.cause)) return yield* Effect.die(failure.cause)
-      this.complaints.about("reading", this.complaint(failure.cause))
+      // What a bucket refuses is told of by who watches it.
+      if (!(failure.cause instanceof BucketFault))
+        this.complaints.about("reading", this.complaint(failure.cause))
       // Nobody who is in a hurry makes it answer.
       yield* this.sleep(afterFailure(failures++))
     })
@@ -207,7 +221,7 @@ export class Mirror {
     return Effect.forever(Effect.andThen(round, this.sleep(tidyMillis)))
   }
 
-  private complaint(cause: BucketFault | DiskFault | ChainBroken): string {
+  private complaint(cause: DiskFault | ChainBroken): string {
     const { root } = this.options.paths
     return `Changes do not come to ${root}: ${cause.message}. It is tried again; shapes are served as they are.`
   }
@@ -252,7 +266,8 @@ export class Mirror {
   }
 
   private async readChain(): Promise<void> {
-    const { chain, paths } = this.options
+    const { chain, paths, timers } = this.options
+    const began = timers.nowMillis()
     const apply = (object: ChainObject) => this.apply(object)
     if (!this.isPaused && !this.isOpeningPlaced) {
       await placeOpening(paths, chain.place)
@@ -270,6 +285,7 @@ export class Mirror {
       }
       await chain.readFrom(chain.place, apply)
     }
+    this.caughtUpAtMillis = began
   }
 
   private async apply(object: ChainObject): Promise<void> {

@@ -9,6 +9,12 @@ export class ObjectsSinceCheckpoint {
   private from = 0
   private total = 0
   private before = 0
+  private readonly nowMillis: () => number
+  private checkpointedMillis: number | undefined
+
+  constructor(nowMillis: () => number = () => 0) {
+    this.nowMillis = nowMillis
+  }
 
   /** The chain is read from here on, behind a checkpoint or from its beginning. */
   startAt({ next }: ChainPlace): void {
@@ -31,8 +37,14 @@ export class ObjectsSinceCheckpoint {
   /** A checkpoint is there that is good from object `n` on, before which so many bytes had been told of. */
   checkpointed(n: number, totalBytes: number): void {
     if (n < this.from) return
+    if (n > this.from) this.checkpointedMillis = this.nowMillis()
     this.from = n
     this.before = totalBytes
+  }
+
+  /** Since one was told of that was newer than those before; `undefined` before that. */
+  get checkpointAgeMillis(): number | undefined {
+    return this.checkpointedMillis === undefined ? undefined : this.nowMillis() - this.checkpointedMillis
   }
 
   get count(): number {

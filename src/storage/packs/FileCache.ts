@@ -48,6 +48,11 @@ export class FileCache {
     this.options = options
   }
 
+  /** Of all copies, as far as they are known. */
+  get totalBytes(): number {
+    return this.bytes
+  }
+
   /** A file of a shape is being read, or has been fetched and is so long. */
   used(path: string, bytes?: number): void {
     const copy = this.copies.get(path)

@@ -35,7 +35,7 @@ export class TakingOver {
   }
 
   /** The epoch that was published; `undefined` when the lock was lost before. */
-  async run(certainty: Certainty, steps: Steps): Promise<EpochRecord | undefined> {
+  async run(certainty: Certainty, steps: Steps, isWanted: () => boolean): Promise<EpochRecord | undefined> {
     const { context, reading } = this
     if (!(await certainty.holdsLock())) return undefined
     steps.done("lock")
@@ -43,12 +43,16 @@ export class TakingOver {
     if (reading.end.epoch === 0) await createLayout(context.paths)
     steps.done("layout")
     for (;;) {
-      const outcome = await this.tryOnce(certainty, steps)
+      const outcome = await this.tryOnce(certainty, steps, isWanted)
       if (outcome !== "overtaken") return outcome
     }
   }
 
-  private async tryOnce(certainty: Certainty, steps: Steps): Promise<EpochRecord | "overtaken" | undefined> {
+  private async tryOnce(
+    certainty: Certainty,
+    steps: Steps,
+    isWanted: () => boolean
+  ): Promise<EpochRecord | "overtaken" | undefined> {
     const { context, reading } = this
     const { contents, durability, options, paths } = context
     contents.highestEpoch = Math.max(contents.highestEpoch, reading.end.epoch)
@@ -70,7 +74,7 @@ export class TakingOver {
     if (previous?.position === 0) await beginSegmentOf(paths, previous)
     const { newest } = options.levels ?? ownLevels
     const record = { epoch, previous, release: batonVersion, newest }
-    const isPublished = await durability.publish(record)
+    const isPublished = await durability.publish(record, isWanted)
     steps.done("epoch")
     if (!isPublished) return "overtaken"
     await reading.close()

@@ -339,22 +339,20 @@ describe("a mirror", () => {
       })
   )
 
-  it.effect("asks a bucket that does not answer less and less often, says so, and goes on", () =>
+  it.effect("asks a bucket that does not answer less and less often, and goes on", () =>
     Effect.gen(function* () {
       const { looksIn, mirror, said, store } = yield* cadence
       store.isOut = true
       assert.isAtLeast(yield* looksIn(60_000, 250), 6)
       assert.isAtMost(yield* looksIn(300_000, 250), 11)
-      assert.isAtLeast(said.length, 2)
-      assert.include(said[0], "ECONNREFUSED")
       assert.include(
         String(yield* Effect.promise(() => mirror.catchUp().catch(String))),
         "BATON_BUCKET_ENDPOINT"
       )
       store.isOut = false
-      const before = said.length
       assert.isAtLeast(yield* looksIn(60_000, 250), 6)
-      assert.isAtMost(said.length, before + 1)
+      // Who watches the bucket does.
+      assert.deepStrictEqual(said, [])
     })
   )
 

@@ -1,0 +1,135 @@
+import { assert, describe, it, onTestFinished } from "vitest"
+import type { Fate } from "../../testing/bucket/BucketFaults.ts"
+import { type FakeS3, startFakeS3 } from "../../testing/bucket/FakeS3.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { patient } from "../../testing/Load.ts"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { syncShape } from "../../testing/readers/Client.ts"
+import { freePort } from "../../src/dev/FreePort.ts"
+import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
+
+const bucketForTest = async (clients = ["a"]): Promise<FakeS3> => {
+  const s3 = await startFakeS3({ clients })
+  onTestFinished(() => s3.close())
+  return s3
+}
+
+/** An instance on a disk of its own. */
+const instance = async (
+  s3: FakeS3,
+  database: TestDatabase,
+  { client = "a", until = "active" as "active" | "waiting" | false, env = {} } = {}
+) => {
+  const port = await freePort()
+  const metricsPort = await freePort()
+  const service = await serviceForTest({
+    database,
+    port,
+    until,
+    env: {
+      ...s3.environment("", client),
+      BATON_ADVERTISE_URL: `http://127.0.0.1:${port}`,
+      BATON_TAIL_SECRET: "tail",
+      ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
+      ...env
+    }
+  })
+  const health = async () => {
+    const answer = await fetch(`${service.url}/v1/health?verbose`)
+    const said = (await answer.json()) as { readonly bucket: Readonly<Record<string, unknown>> }
+    return { code: answer.status, ...said }
+  }
+  const metric = async (name: string): Promise<number> => {
+    const page = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
+    return Number(
+      page
+        .split("\n")
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(" ")
+        .at(-1)
+    )
+  }
+  return { ...service, verbose: health, metric }
+}
+
+const confirmed = async (database: TestDatabase): Promise<bigint> => {
+  const [slot] = await database.query<{ lsn: string }>(
+    "SELECT (confirmed_flush_lsn - '0/0')::text AS lsn FROM pg_replication_slots WHERE slot_name = $1",
+    [database.slotName]
+  )
+  return BigInt(slot?.lsn ?? 0)
+}
+
+const allRows = "SELECT id, v FROM items"
+
+const faults: ReadonlyArray<readonly [string, Fate, RegExp]> = [
+  ["refuses everything", { _tag: "Refuse", kind: "failing" }, /InternalError/],
+  ["cuts connections", { _tag: "Refuse", kind: "unreachable" }, /cannot create/],
+  ["does not answer", { _tag: "Hang" }, /nothing was heard/]
+]
+
+describe("a bucket that cannot be written", () => {
+  for (const [name, fate, says] of faults)
+    it(
+      `${name}: live goes on, new shapes are refused, and it catches up`,
+      { timeout: patient(90_000) },
+      async () => {
+        const s3 = await bucketForTest(["a", "b"])
+        const database = await databaseForTest()
+        await database.query(
+          "CREATE TABLE items (id int PRIMARY KEY, v text); CREATE TABLE others (id int PRIMARY KEY); INSERT INTO items VALUES (0, 'first')"
+        )
+        const a = await instance(s3, database)
+        const b = await instance(s3, database, { client: "b", until: "waiting" })
+        const clients = [a, b].map(({ url }) => syncShape({ url, params: { table: "items" } }))
+        onTestFinished(() => clients.forEach((client) => client.stop()))
+        for (const client of clients) await client.untilEqual(database, allRows)
+        assert.strictEqual((await a.verbose()).bucket["status"], "ok")
+        const { handle } = await ask(a.url, { table: "items" })
+        const before = await confirmed(database)
+        const created = await a.metric("baton_bucket_objects_created_total")
+        const fault = s3.faults.add(fate)
+        onTestFinished(() => fault.end())
+        await database.query("INSERT INTO items SELECT i, repeat('x', 2000) FROM generate_series(1, 5000) i")
+        for (const client of clients) await client.untilEqual(database, allRows, { deadlineMillis: 30_000 })
+        await a.untilLogged(/The bucket cannot be written: .*new shapes are refused/, 20_000)
+        assert.match(a.logs(), says)
+        const began = performance.now()
+        const refused = await fetch(`${a.url}/v1/shape?table=others&offset=-1`)
+        assert.strictEqual(refused.status, 503)
+        assert.isTrue(performance.now() - began < patient(3000))
+        assert.strictEqual(refused.headers.get("retry-after"), "5")
+        assert.match(
+          await refused.text(),
+          /The bucket cannot be written since \d{4}-.*those that exist are served/
+        )
+        const deleted = await fetch(`${a.url}/v1/shape?table=items&handle=${handle}`, { method: "DELETE" })
+        assert.include([503, 405], deleted.status)
+        const health = await a.verbose()
+        assert.strictEqual(health.code, 200)
+        assert.deepInclude(health.bucket, { status: "failing", cannot: "write", role: "writer" })
+        assert.isTrue((health.bucket["unshipped"] as { readonly bytes: number }).bytes > 9e6)
+        assert.isTrue((await a.metric("baton_bucket_unshipped_bytes")) > 9e6)
+        assert.strictEqual(await a.metric("baton_mirrors_connected"), 1)
+        assert.strictEqual(await b.metric("baton_tail_alive"), 1)
+        assert.isTrue((await confirmed(database)) <= before + 65536n)
+        await database.query("INSERT INTO items VALUES (-1, 'meanwhile')")
+        for (const client of clients) await client.untilEqual(database, allRows)
+        fault.end()
+        await a.untilLogged(/The bucket is written again, after \d+ s; \d+\.\d MB/, 30_000)
+        await eventually(
+          "it is acknowledged",
+          async () => (await confirmed(database)) > before + 9_000_000n,
+          30_000
+        )
+        assert.isTrue((await a.metric("baton_bucket_objects_created_total")) - created < 12)
+        assert.strictEqual((await ask(a.url, { table: "others" })).status, 200)
+        assert.strictEqual((await a.verbose()).bucket["status"], "ok")
+        await database.query("INSERT INTO items VALUES (-2, 'after')")
+        for (const client of clients) {
+          await client.untilEqual(database, allRows)
+          assert.strictEqual(client.refetches(), 0)
+        }
+      }
+    )
+})
