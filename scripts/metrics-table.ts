@@ -66,6 +66,7 @@ ${table(having("baton_"))}
 | Is a process at its limit? | \`rate(baton_event_loop_active_seconds_total[1m]) > 0.9\` |
 | Does a waiting instance keep up? | \`max(baton_follower_lag_bytes) > 1e8\` |
 | Are requests refused? | \`rate(electric_admission_control_reject_count[5m]) > 0\` |
+| Does the bucket take what is written? | \`baton_bucket_unshipped_seconds < 60\` |
 `
 
 if (import.meta.main) {

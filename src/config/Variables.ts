@@ -341,7 +341,8 @@ export const variables = {
     group: "Bucket",
     kind: time(),
     about:
-      "The active instance hands over to another one that waits when the bucket has taken nothing from it for so long. Unset: never."
+      "The active instance hands over to another one that waits when the bucket has taken nothing from it for so long. Unset: never. " +
+      "Only where instances reach the bucket by ways of their own: see [bucket.md](bucket.md#when-the-bucket-does-not-answer)."
   }),
   bucketCache: defaulted("BATON_BUCKET_CACHE", "10 GB", {
     group: "Bucket",
