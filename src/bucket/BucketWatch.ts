@@ -36,7 +36,7 @@ const bytesPerMilli = 1000
 const freshMillis = 10_000
 
 /** A request under way. */
-export interface Underway {
+interface Underway {
   readonly side: BucketSide
   readonly beganMillis: number
   readonly bytes: number
