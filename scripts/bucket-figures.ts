@@ -4,17 +4,22 @@
  * is killed. Each insert is alone on its way, and must come once.
  *
  *   npx node scripts/bucket-figures.ts [--changes 500] [--every 20] [--handovers 10] [--put-millis 100] [--no-tail]
+ *                             [--ceph [--port 24000]] [--bucket s3://name/prefix --endpoint https://… [--region …]]
  *
- * `--put-millis` is what each creation of an object takes at least. With `--no-tail` the waiting instance is not sent what the active
- * one writes, and looks into the bucket.
+ * `--put-millis` is what each creation of an object takes at least (0 with a real store). With `--no-tail` the waiting instance is not sent what the active
+ * one writes, and looks into the bucket. The bucket is an imitation, or one of Ceph's gateway, which is started for it, or of another store:
+ * see `bucket-rounds.ts`.
  */
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
+import { startBucketFront } from "../testing/bucket/BucketFront.ts"
 import { startFakeS3 } from "../testing/bucket/FakeS3.ts"
+import { beginRealBucket, bucketOptions } from "../testing/bucket/RealBucket.ts"
 import { eventually } from "../testing/Eventually.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
 import { LogFollower } from "../testing/readers/LogFollower.ts"
@@ -24,22 +29,26 @@ import { startMachines } from "../testing/services/Machines.ts"
 
 const { values: options } = parseArgs({
   options: {
+    ...bucketOptions,
+    ceph: { type: "boolean", default: false },
     changes: { type: "string", default: "500" },
     every: { type: "string", default: "20" },
     handovers: { type: "string", default: "10" },
-    "put-millis": { type: "string", default: "100" },
+    "put-millis": { type: "string" },
     "no-tail": { type: "boolean", default: false }
   }
 })
 const changes = Number(options.changes)
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
+const real = options.ceph || options.bucket !== undefined ? beginRealBucket(options) : undefined
 const cluster = await startCluster()
 const databaseUrl = cluster.url("postgres")
 const directory = mkdtempSync(path.join(tmpdir(), "baton-machines-"))
-const s3 = await startFakeS3()
-const delay = { _tag: "Delay", millis: Number(options["put-millis"]) } as const
-s3.faults.add(delay, { operation: "create" })
+const s3 =
+  real === undefined ? await startFakeS3() : await startBucketFront(real.place, `figures-${randomUUID()}`)
+const putMillis = Number(options["put-millis"] ?? (real === undefined ? 100 : 0))
+if (putMillis > 0) s3.faults.add({ _tag: "Delay", millis: putMillis }, { operation: "create" })
 const machines = await startMachines({
   directory,
   count: 2,
@@ -168,6 +177,7 @@ try {
   await machines.close()
   await s3.close()
   await cluster.destroy()
+  real?.end()
   rmSync(directory, { recursive: true, force: true })
 }
 process.exit(0)

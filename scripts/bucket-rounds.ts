@@ -5,6 +5,7 @@
  *   npx node scripts/bucket-rounds.ts [--rounds 100] [--batch 20] [--minutes 60] [--clients 6] [--followers 4] [--per-second 40]
  *                            [--bound 5000] [--put-millis 0] [--segment-bytes 131072] [--sequence a,b,c] [--debug] [--seed N]
  *                            [--ceph [--port 24000]] [--bucket s3://name/prefix --endpoint https://… [--region …]]
+ *                            [--clock-rate 1] [--flush 250ms]
  *
  * Each batch has a database, a bucket and machines of its own, and two or three instances. Every client has to keep its handle, to
  * be told of each change once, and to have the rows that `SELECT` gives; no answer may be 409, and none 503 but of an instance
@@ -12,9 +13,12 @@
  * round. First rows are so large that they are files, and segments so small that the journal is moved all the time.
  * `--put-millis` is what each creation of an object takes at least. `--bound` is `BATON_WAL_SENDER_TIMEOUT` in milliseconds.
  *
- * The bucket is an imitation, or one of Ceph's gateway, which is started for it (`scripts/ceph-rgw.sh` says what has to be installed), or of
- * another store, with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Requests to a real one pass through a server that
- * loses, delays and repeats them as the imitation does; what is made is below a folder of its own, and is removed.
+ * The bucket is an imitation, or one of Ceph's gateway, which is started for it (`scripts/ceph-rgw.sh` says what has to be
+ * installed), or of another store, with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Requests to a real one pass through
+ * a server that loses, delays and repeats them as the imitation does; what is made is below a folder of its own, and is removed.
+ *
+ * With `--clock-rate 60` an object of a real store is an hour old after a minute, so that checkpoints are followed by collections.
+ * `--flush 25ms` is `BATON_BUCKET_FLUSH`: the chain is soon so long that a checkpoint is uploaded.
  */
 import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -42,6 +46,8 @@ const { values: options } = parseArgs({
     "per-second": { type: "string", default: "40" },
     bound: { type: "string", default: "5000" },
     "put-millis": { type: "string", default: "0" },
+    flush: { type: "string", default: "250ms" },
+    "clock-rate": { type: "string", default: "1" },
     "segment-bytes": { type: "string", default: String(2 ** 17) },
     sequence: { type: "string" },
     debug: { type: "boolean", default: false },
@@ -92,11 +98,18 @@ const runBatch = (batch: number, count: number, leftMillis: number, directory: s
     directory,
     ...(real === undefined
       ? {}
-      : { startBucket: () => startBucketFront(real.place, `rounds-${randomUUID()}`) }),
+      : {
+          startBucket: () =>
+            startBucketFront(real.place, `rounds-${randomUUID()}`, Number(options["clock-rate"]))
+        }),
     kinds: named ?? Array.from({ length: count }, () => choices.pick(shared)),
     putMillis: Number(options["put-millis"]),
     emptyDisks: 0.3,
-    env: { ELECTRIC_CLEANUP_INTERVAL_MS: "2s", ...(options.debug ? { ELECTRIC_LOG_LEVEL: "debug" } : {}) },
+    env: {
+      ELECTRIC_CLEANUP_INTERVAL_MS: "2s",
+      BATON_BUCKET_FLUSH: options.flush,
+      ...(options.debug ? { ELECTRIC_LOG_LEVEL: "debug" } : {})
+    },
     instances: 2 + (batch % 2),
     clients: Number(options.clients),
     followers: Number(options.followers),
@@ -158,7 +171,7 @@ say(
 )
 say(
   `The bucket: ${sum(({ requests }) => requests.create.requests)} creates, ` +
-    `${sum(({ requests }) => requests.read.requests)} reads, ${sum(({ requests }) => requests.list.requests)} listings`
+    `${sum(({ requests }) => requests.read.requests)} reads, ${sum(({ requests }) => requests.list.requests)} listings, ${sum(({ requests }) => requests.remove.requests)} removals`
 )
 for (const problem of problems()) say(`  ${problem}`)
 const failed = problems().length > 0

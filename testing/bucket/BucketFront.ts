@@ -22,13 +22,28 @@ const meant = ["if-none-match", "range", "x-amz-content-sha256"]
 
 const silenceMillis = 60_000
 
+/** A listing in which more time has passed since then. */
+const inHaste = (listing: Buffer, beganMillis: number, clockRate: number): Buffer =>
+  Buffer.from(
+    listing.toString().replaceAll(/(?<=<LastModified>)[^<]+/g, (text) => {
+      const millis = beganMillis + (Date.parse(text) - beganMillis) * clockRate
+      return new Date(millis).toISOString()
+    })
+  )
+
 /**
  * A server in front of a real store that passes requests on, signed with the keys of the store, so that faults can meet them on their way: each
  * client has an access key of its own, which is not checked. Keys are below a folder of the bucket, which `close` empties.
+ * By what listings say, the clock of the store runs `clockRate` times as fast from now on.
  */
-export const startBucketFront = async (real: S3Place, folder: string): Promise<SharedBucket> => {
+export const startBucketFront = async (
+  real: S3Place,
+  folder: string,
+  clockRate = 1
+): Promise<SharedBucket> => {
   if (real.keys === undefined) throw new Error("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY have to be set.")
   const keys = fixedKeys(real.keys)
+  const beganMillis = Date.now()
   const connections = new HttpConnections(systemTimers)
   const faults = new BucketFaults()
   const counter = new RequestCounter()
@@ -57,7 +72,8 @@ export const startBucketFront = async (real: S3Place, folder: string): Promise<S
     try {
       const answer = await connections.send({ method, url, headers: signed, body: [body] }, patience)
       if (operation === "read") counter.read.bytes += answer.body.length
-      return (response) => response.writeHead(answer.status).end(answer.body)
+      const said = operation === "list" ? inHaste(answer.body, beganMillis, clockRate) : answer.body
+      return (response) => response.writeHead(answer.status).end(said)
     } finally {
       patience.end()
     }
