@@ -85,6 +85,8 @@ export const describeImage = (instructions: ReadonlyArray<Instruction>): Omit<Im
 export interface BuildOptions {
   /** What is sent to the engine: the repository. */
   readonly context: string
+  /** What `FROM` may name besides images that only bring Node and a system: what this has built before. */
+  readonly images?: Readonly<Record<string, Image>>
   /** One directory per stage is made here. */
   readonly target: string
   /** Whom the files that the image gives to its user belong to. */
@@ -147,6 +149,8 @@ export const buildImage = (instructions: ReadonlyArray<Instruction>, options: Bu
         const [, stage = String(stages.size)] = /\sAS\s+(\S+)$/i.exec(text) ?? []
         directory = path.join(options.target, stage)
         mkdirSync(directory, { recursive: true })
+        const base = options.images?.[text.split(/\s+/)[0] ?? ""]
+        if (base !== undefined) cpSync(base.directory, directory, { recursive: true, verbatimSymlinks: true })
         stages.set(stage, directory)
         options.log(`FROM ${text}`)
         break

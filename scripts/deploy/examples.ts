@@ -1,46 +1,17 @@
-import { Result } from "effect"
-import { readFileSync } from "node:fs"
-import * as path from "node:path"
-import type { BatonConfig } from "../../src/config/BatonConfig.ts"
-import { parseConfig } from "../../src/config/ParseConfig.ts"
 import { parseYaml, type Yaml } from "../support/PlainYaml.ts"
-import type { Image as BuiltImage } from "./Dockerfile.ts"
-
-type Image = Omit<BuiltImage, "directory">
-
-const directory = path.join(import.meta.dirname, "../../docs/deploy")
-const read = (name: string): string => readFileSync(path.join(directory, name), "utf8")
-
-/** What an example says about how the service runs, whatever it is written for. */
-interface Workload {
-  readonly name: string
-  readonly environment: Readonly<Record<string, string>>
-  /** From SIGTERM to SIGKILL, less what passes before SIGTERM. */
-  readonly graceSeconds: number
-  readonly storageMount: string
-  readonly port: number
-}
-
-/** Where secrets stand. */
-const secrets: Readonly<Record<string, string>> = {
-  DATABASE_URL: "postgresql://user:password@postgres:5432/app",
-  ELECTRIC_SECRET: "secret",
-  ELECTRIC_INSTANCE_ID: "instance"
-}
-
-/** The value at a path of keys and positions; fails when there is none. */
-const at = (value: Yaml | undefined, ...keys: ReadonlyArray<string | number>): Yaml => {
-  let here: Yaml | undefined = value
-  for (const [i, key] of keys.entries()) {
-    if (typeof here !== "object" || here === null) here = undefined
-    else here = (here as Readonly<Record<string | number, Yaml>>)[key]
-    if (here === undefined) throw new Error(`There is no ${keys.slice(0, i + 1).join(".")}`)
-  }
-  return here ?? null
-}
-const list = (value: Yaml): ReadonlyArray<Yaml> => (Array.isArray(value) ? value : [])
-const text = (value: Yaml): string => (typeof value === "object" ? JSON.stringify(value) : String(value))
-const seconds = (value: Yaml): number => Number(/^(\d+)s?$/.exec(text(value))?.[1])
+import { bucketExamples } from "./bucketExamples.ts"
+import {
+  at,
+  checkWorkload,
+  type Expect,
+  type Image,
+  list,
+  read,
+  seconds,
+  secrets,
+  text,
+  type Workload
+} from "./Example.ts"
 
 /** Everything that is wrong with the examples, one line each. */
 export const checkExamples = (image: Image): ReadonlyArray<string> => {
@@ -48,7 +19,8 @@ export const checkExamples = (image: Image): ReadonlyArray<string> => {
   for (const [name, check] of [
     ["compose.yaml", compose],
     ["kubernetes.yaml", kubernetes],
-    ["ecs", ecs]
+    ["ecs", ecs],
+    ...bucketExamples
   ] as const) {
     try {
       const expect: Expect = (what, actual, wanted) => {
@@ -61,24 +33,6 @@ export const checkExamples = (image: Image): ReadonlyArray<string> => {
     }
   }
   return problems
-}
-
-type Expect = (what: string, actual: Yaml | undefined, wanted: Yaml) => void
-
-/** The environment is a configuration without a complaint, and it fits the image. */
-const checkWorkload = (workload: Workload, image: Image, problems: Array<string>): void => {
-  const { environment, graceSeconds, name, port, storageMount } = workload
-  const problem = (what: string) => problems.push(`${name}: ${what}`)
-  const parsed = parseConfig(environment)
-  if (Result.isFailure(parsed)) return void problem(parsed.failure.message)
-  if (parsed.success._tag !== "Complete") return void problem("DATABASE_URL is not set")
-  for (const warning of parsed.success.warnings) problem(warning)
-  const config: BatonConfig = parsed.success.config
-  if (config.port !== port || port !== image.port) problem(`port ${config.port}, ${port} and ${image.port}`)
-  if (config.storageDir !== storageMount) problem(`stores in ${config.storageDir}, mounts ${storageMount}`)
-  if (storageMount !== image.volume) problem(`mounts ${storageMount}, the image declares ${image.volume}`)
-  const needed = config.shutdownGraceMillis / 1000 + 5
-  if (!(graceSeconds >= needed)) problem(`is killed after ${graceSeconds} s, but may need ${needed} s`)
 }
 
 const compose = (expect: Expect): ReadonlyArray<Workload> => {

@@ -8,6 +8,8 @@ import type { Container } from "./container.ts"
 export interface RolloutOptions {
   readonly start: (environment: Readonly<Record<string, string>>, port?: number) => Promise<Container>
   readonly makeVolume: (name: string) => string
+  /** Variables of a bucket that is empty. */
+  readonly bucket: Readonly<Record<string, string>>
   readonly databaseUrl: string
   readonly secret: string
   readonly log: (line: string) => void
@@ -23,21 +25,32 @@ export const rollouts = async (options: RolloutOptions): Promise<void> => {
       "CREATE TABLE items (id int PRIMARY KEY, version int NOT NULL);" +
         "INSERT INTO items SELECT n, 0 FROM generate_series(1, 100) n"
     )
-    await sharedStorage(options, database)
+    const volume = options.makeVolume("shapes")
+    await sharedStorage(options, database, "Shared storage", () => ({ ELECTRIC_STORAGE_DIR: volume }))
+    await sharedStorage(options, database, "A bucket, and an empty volume for each", (i) => ({
+      ...options.bucket,
+      ELECTRIC_REPLICATION_STREAM_ID: "bucket",
+      ELECTRIC_STORAGE_DIR: options.makeVolume(`bucket-${i}`)
+    }))
     await separateStorage(options, database)
   } finally {
     await database.end()
   }
 }
 
-/** One volume: a rollout, its rollback, a crash, and a pause in which nothing runs. Clients follow all the way. */
-const sharedStorage = async (options: RolloutOptions, database: pg.Client): Promise<void> => {
-  const { check, log, makeVolume, secret, start } = options
-  const environment = { ELECTRIC_STORAGE_DIR: makeVolume("shapes") }
+/** A rollout, its rollback, a crash, and a pause in which nothing runs. Clients follow all the way. */
+const sharedStorage = async (
+  options: RolloutOptions,
+  database: pg.Client,
+  title: string,
+  environment: (i: number) => Readonly<Record<string, string>>
+): Promise<void> => {
+  const { check, log, secret, start } = options
   const ports = await Promise.all(Array.from({ length: 5 }, () => freePort()))
-  const instance = (i: number) => start(environment, ports[i])
+  const instance = (i: number) => start(environment(i), ports[i])
 
-  log("Shared storage")
+  log(title)
+  await database.query("UPDATE items SET version = 0")
   const balancer = await startBalancer({ backends: ports })
   const old = await instance(0)
   await old.until("active")
@@ -95,7 +108,7 @@ const sharedStorage = async (options: RolloutOptions, database: pg.Client): Prom
     const last = await instance(4)
     await last.until("active")
     await everybodySees()
-    check(true, "started again on the same volume, clients go on where they were")
+    check(true, "started again, clients go on where they were")
     last.signal("SIGTERM")
     await last.ended
   } finally {
