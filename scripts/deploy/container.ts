@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
+import { patient } from "../../testing/Load.ts"
 import { healthOf, type Health } from "../../testing/services/Balancer.ts"
 import type { Image } from "./Dockerfile.ts"
 
@@ -49,9 +50,9 @@ export const startContainer = (options: ContainerOptions): Container => {
     return (code ?? signal) as number | string
   })
   const until = async (health: Health, deadlineMillis = 20_000) => {
-    const deadline = performance.now() + deadlineMillis
+    const deadline = performance.now() + patient(deadlineMillis)
     let seen: Health = "down"
-    while ((seen = await healthOf(port)) !== health) {
+    while ((seen = await healthOf(port, patient(1000))) !== health) {
       if (over || performance.now() > deadline)
         throw new Error(`Port ${port} is ${over ? "gone" : seen}, not ${health}. Its log:\n${text}`)
       await sleep(5)

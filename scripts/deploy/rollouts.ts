@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import pg from "pg"
 import { freePort } from "../../src/dev/FreePort.ts"
+import { patient } from "../../testing/Load.ts"
 import { healthOf, startBalancer } from "../../testing/services/Balancer.ts"
 import { type RecordingClient, startClient } from "../../testing/readers/RecordingClient.ts"
 import type { Container } from "./container.ts"
@@ -235,7 +236,7 @@ const untilAllSee = async (clients: ReadonlyArray<RecordingClient>, writer: Writ
 const keyOf = (id: number): string => `"public"."items"/"${id}"`
 
 const eventually = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + patient(20_000)
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`Waited in vain for ${what}`)
     await sleep(10)
