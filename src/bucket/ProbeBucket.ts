@@ -23,15 +23,18 @@ type Outcome = "created" | "exists"
  * with what was seen, or what a request has failed with, which names what the key may not do.
  */
 export const probeBucket = async (store: ObjectStore, timers: Timers): Promise<void> => {
-  for (let round = 0; round < rounds; round++) {
-    const key = `${folder}${randomUUID()}`
-    try {
-      await probeKey(store, key, timers)
-    } catch (error) {
-      // It would be removed by a later probe; what this one has failed with is what counts.
-      await store.remove([key]).catch(() => {})
-      throw error
-    }
+  const outcomes = await Promise.allSettled(Array.from({ length: rounds }, () => probeNewKey(store, timers)))
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason
+}
+
+const probeNewKey = async (store: ObjectStore, timers: Timers): Promise<void> => {
+  const key = `${folder}${randomUUID()}`
+  try {
+    await probeKey(store, key, timers)
+  } catch (error) {
+    // It would be removed by a later probe; what this one has failed with is what counts.
+    await store.remove([key]).catch(() => {})
+    throw error
   }
 }
 

@@ -131,14 +131,27 @@ export const openBucketStorage = ({
     return { paths, store, chain, status, mirror, durability, fill: fill(context, timers) }
   })
 
+/** Does it whenever it is called, until it has succeeded. */
+const onceDone = (work: () => Promise<void>): (() => Promise<void>) => {
+  let isDone = false
+  return async () => {
+    if (isDone) return
+    await work()
+    isDone = true
+  }
+}
+
 const fill = (
   context: MirrorContext,
   timers: Timers
 ): Effect.Effect<void, BucketFault | ChainBroken | DiskFault> => {
+  const probed = onceDone(() => probeBucket(context.store, timers))
+  const restored = onceDone(() => restore(context))
   const work = Effect.tryPromise({
     try: async () => {
-      await probeBucket(context.store, timers)
-      await restore(context)
+      // Neither needs the other: a start takes as long as the slower one. What the probe finds explains what the other fails with.
+      const outcomes = await Promise.allSettled([probed(), restored()])
+      for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason
     },
     catch: (cause) => cause
   }).pipe(
