@@ -8,10 +8,11 @@ import { checkpointKey, CheckpointPacker, pieceBytes } from "./CheckpointObject.
 
 /** So much of the chain is read by a start without a thought. */
 const leastChainBytes = 128 << 20
-const leastChainObjects = 10_000
+// A start takes about half a millisecond for each, and they are read by 32 at once: together half a second in most buckets.
+const leastChainObjects = 1_000
 /** After a takeover: what was read then need not be read at the next one. */
 const leastReplayedBytes = 32 << 20
-const leastReplayedObjects = 1_000
+const leastReplayedObjects = 250
 const longestMillis = 3_600_000
 /** One that is larger is uploaded less often. */
 const hourlyBytes = 256 << 20

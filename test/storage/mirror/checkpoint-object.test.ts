@@ -260,14 +260,14 @@ describe("whether a checkpoint is worth an upload", () => {
     ["not much", { ...few, chainBytes: 128 * mb }, false],
     ["much, but it is large", { ...few, chainBytes: 190 * mb, checkpointBytes: 100 * mb }, false],
     ["more than it is large", { ...few, chainBytes: 201 * mb, checkpointBytes: 100 * mb }, true],
-    ["many objects", { ...few, chainBytes: mb, chainObjects: 10_001 }, true],
+    ["many objects", { ...few, chainBytes: mb, chainObjects: 1_001 }, true],
     [
       "many objects, but it is large",
       { ...few, chainBytes: mb, chainObjects: 10_001, checkpointBytes: 200 * mb },
       false
     ],
     ["read at a takeover", { ...few, chainBytes: 33 * mb, isFirst: true }, true],
-    ["many read at a takeover", { ...few, chainBytes: mb, chainObjects: 1_001, isFirst: true }, true],
+    ["many read at a takeover", { ...few, chainBytes: mb, chainObjects: 251, isFirst: true }, true],
     ["little at a takeover", { ...few, chainBytes: 32 * mb, isFirst: true }, false],
     [
       "a large one at a takeover",
