@@ -312,6 +312,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
         `${i + 1}/${options.kinds.length} ${kind}: ${takeoverMillis === undefined ? "no takeover" : `active after ${Math.round(takeoverMillis)} ms, ${afterLockMillis} of them with the lock`}, ` +
           `longest silence ${Math.round(silenceMillis)} ms (${Math.round(undisturbedMillis ?? Number.NaN)} where nothing was cut), ${load.committed()} transactions`
       )
+      if (takeoverMillis !== undefined && takeoverMillis > 20_000) say(instances.logs())
       const steps = lastOf(service?.logs() ?? "", /takeover step by step: (.*)/g)
       if (steps !== undefined && afterLockMillis !== undefined) say(`  ${steps}`)
       await eventually("the database", async () => {
