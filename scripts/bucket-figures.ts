@@ -113,9 +113,9 @@ const handOver = async (signal: "SIGTERM" | "SIGKILL", clients: ReadonlyArray<Cl
   old.service?.signal(signal)
   const { service } = await instances.active(60_000, old)
   const activeMillis = performance.now() - from
+  await sleep(1500)
   const said = service?.logs().matchAll(/active (\d+) ms after the lock/g)
   const afterLock = Number([...(said ?? [])].at(-1)?.[1])
-  await sleep(1500)
   const longest = (since: number) => Math.max(...clients.map((client) => longestGap(client, since)))
   const gap = longest(from)
   const began = performance.now()

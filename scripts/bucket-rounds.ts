@@ -9,7 +9,7 @@
  *
  * Each batch has a database, a bucket and machines of its own, and two or three instances. Every client has to keep its handle, to
  * be told of each change once, and to have the rows that `SELECT` gives; no answer may be 409, and none 503 but of an instance
- * that is still reading its storage. A third of the clients keeps to waiting instances, where readers also begin anew after each
+ * that is still reading its storage, or has been behind its client for 10 s. A third of the clients keeps to waiting instances, where readers also begin anew after each
  * round. First rows are so large that they are files, and segments so small that the journal is moved all the time.
  * `--put-millis` is what each creation of an object takes at least. `--bound` is `BATON_WAL_SENDER_TIMEOUT` in milliseconds.
  *
@@ -167,7 +167,7 @@ for (const kind of new Set(events.map((event) => event.kind))) {
 say(
   `${sum((report) => report.transactions)} transactions, ${sum((report) => report.operationsSeen)} changes told, ` +
     `${sum((report) => report.cutConnections)} cut connections, ` +
-    `${sum((report) => report.askedAgain)} requests came to an instance that was still reading its storage`
+    `${sum((report) => report.askedAgain)} requests came to an instance that was still reading its storage, or was behind`
 )
 say(
   `The bucket: ${sum(({ requests }) => requests.create.requests)} creates, ` +

@@ -22,3 +22,10 @@ const { message, retryAfterSeconds } = refusals.starting
  */
 export const isOfStartingInstance = ({ body, retryAfter, status }: RefusedAnswer): boolean =>
   status === 503 && retryAfter === String(retryAfterSeconds) && body === JSON.stringify({ message })
+
+/**
+ * Whether it is the 503 of an instance that has waited for seconds to hear of what its client knows already, in vain: one that was
+ * frozen, or cut off from the bucket and the active instance at once. Clients come back a second later.
+ */
+export const isOfInstanceBehind = ({ body, status }: RefusedAnswer): boolean =>
+  status === 503 && body === JSON.stringify({ message: refusals.behind.message })

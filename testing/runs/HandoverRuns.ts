@@ -6,7 +6,7 @@ import { startBalancer } from "../services/Balancer.ts"
 import { type Instances, makeInstances } from "../services/Instances.ts"
 import { type RecordingClient, startClient } from "../readers/RecordingClient.ts"
 import { LogFollower } from "../readers/LogFollower.ts"
-import { isOfStartingInstance, type RefusedAnswer } from "../readers/RefusedAnswer.ts"
+import { isOfInstanceBehind, isOfStartingInstance, type RefusedAnswer } from "../readers/RefusedAnswer.ts"
 import { connectForText, selectText } from "../postgres/RowText.ts"
 import { type EventOptions, happen, type HandoverKind } from "./HandoverEvents.ts"
 import { createTables } from "./WriteLoad.ts"
@@ -51,6 +51,8 @@ export interface HandoverOptions extends EventOptions {
    * when everything is compared.
    */
   readonly readsAtWaiting?: boolean
+  /** An instance may hear of changes so late that it refuses a client that knows them: see `isOfInstanceBehind`. */
+  readonly mayBeBehind?: boolean
   /** See `BalancerOptions`: for instances whose start takes long. */
   readonly startingLast?: boolean
   readonly say: (text: string) => void
@@ -73,15 +75,16 @@ export interface HandoverReport {
   readonly transactions: number
   readonly operationsSeen: number
   readonly cutConnections: number
-  /** Requests that came to an instance that was still reading its storage, and were made again as their clients do by themselves. */
+  /**
+   * Requests that came to an instance that was still reading its storage, or was behind, and were made again as their clients do by
+   * themselves.
+   */
   readonly askedAgain: number
   readonly problems: ReadonlyArray<string>
 }
 
 const tables = ["north", "south", "east", "west"]
 const columnChoices = ["id,v,a,b", "id,v,a", "id,v,b", "id,v"]
-
-const isProblem = (refused: RefusedAnswer): boolean => !isOfStartingInstance(refused)
 
 interface WantedShape {
   readonly table: string
@@ -120,10 +123,14 @@ const takeoverAfterLock = (log: string): number | undefined => {
 /**
  * Instances that share storage behind a balancer, writers, and official clients; one thing after the other happens to
  * the instances. No client may notice: see `problems` of the report. The one refusal that is no problem is that of an
- * instance that reads its storage for longer than requests are held, as on a busy machine: clients come back by themselves.
+ * instance that reads its storage for longer than requests are held, as on a busy machine: clients come back by themselves. With a
+ * bucket (`mayBeBehind`) there is another one.
  */
 export const handoverRuns = async (options: HandoverOptions): Promise<HandoverReport> => {
   const { random, say } = options
+  const isForgiven = (refused: RefusedAnswer): boolean =>
+    isOfStartingInstance(refused) || (options.mayBeBehind === true && isOfInstanceBehind(refused))
+  const isProblem = (refused: RefusedAnswer): boolean => !isForgiven(refused)
   const problems: Array<string> = []
   const events: Array<HandoverReport["events"][number]> = []
   let askedAgain = 0
@@ -327,11 +334,11 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
         const late = read(wanted, atWaiting)
         await untilRead(late)
         await late.follower.stop()
-        askedAgain += late.follower.failures.filter(isOfStartingInstance).length
+        askedAgain += late.follower.failures.filter(isForgiven).length
       }
       judge(fresh)
       fresh.client.stop()
-      askedAgain += fresh.client.failures.filter(isOfStartingInstance).length
+      askedAgain += fresh.client.failures.filter(isForgiven).length
       isOver = i + 1 === options.kinds.length || performance.now() - began > (options.limitMillis ?? Infinity)
       if (isOver || (i + 1) % options.compareEvery === 0) await compare()
       if (problems.length > 0) break
@@ -359,7 +366,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     askedAgain:
       askedAgain +
       [...followed.map(({ client }) => client), ...raw.map(({ follower }) => follower)].reduce(
-        (sum, { failures }) => sum + failures.filter(isOfStartingInstance).length,
+        (sum, { failures }) => sum + failures.filter(isForgiven).length,
         0
       ),
     problems

@@ -59,6 +59,8 @@ export class Mirror {
   private isAsked = false
   private wake: () => void = () => {}
   private lookedAtMillis = 0
+  /** Since when the writer is not heard, and is not this process. */
+  private aloneSinceMillis = -Infinity
   /** When everything that stood in the chain was here. */
   private caughtUpAtMillis: number
 
@@ -122,6 +124,7 @@ export class Mirror {
     this.isOpeningPlaced = false
     await journal.continueFrom(localEnd(chain.place))
     this.isPaused = false
+    this.aloneSinceMillis = this.options.timers.nowMillis()
     this.lookSoon()
   }
 
@@ -176,6 +179,7 @@ export class Mirror {
   /** Whether what the writer shows comes here by itself: then the bucket need not be asked so often. */
   readonly isAlive = (alive: boolean): void => {
     this.isTailAlive = alive
+    this.aloneSinceMillis = this.options.timers.nowMillis()
     // What it would have brought next is looked for in the chain.
     if (!alive) this.lookSoon()
   }
@@ -230,8 +234,11 @@ export class Mirror {
   private untilNext(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { timers, waiters } = this.options
-      const pauseMillis = untilNextLook({ isTailAlive: this.isTailAlive, awaited: waiters.count > 0 })
-      const left = this.lookedAtMillis + pauseMillis - timers.nowMillis()
+      const { aloneSinceMillis, isTailAlive } = this
+      const now = timers.nowMillis()
+      const aloneMillis = now - aloneSinceMillis
+      const pauseMillis = untilNextLook({ isTailAlive, awaited: waiters.count > 0, aloneMillis })
+      const left = this.lookedAtMillis + pauseMillis - now
       if (this.isAsked || this.isPaused || left <= 0) return Effect.void
       return Effect.andThen(
         this.rest(left),

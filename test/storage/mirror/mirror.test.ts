@@ -333,6 +333,8 @@ describe("a mirror", () => {
         mirror.isAlive(true)
         assert.approximately(yield* looksIn(60_000, 250), 12, 1)
         mirror.isAlive(false)
+        // Its successor is to be found soon.
+        assert.approximately(yield* looksIn(3_000, 50), 60, 1)
         assert.approximately(yield* looksIn(10_000, 250), 40, 1)
         waiters.forget(waiter)
         assert.approximately(yield* looksIn(60_000, 250), 12, 1)
