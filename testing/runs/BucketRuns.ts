@@ -1,5 +1,6 @@
 import type { SharedBucket } from "../bucket/BucketFront.ts"
 import { startFakeS3 } from "../bucket/FakeS3.ts"
+import { patient } from "../Load.ts"
 import type { RequestCounter } from "../bucket/RequestCounter.ts"
 import { startMachines } from "../services/Machines.ts"
 import { Bucket, bucketHappenings, type BucketKind, bucketKinds } from "./BucketEvents.ts"
@@ -37,6 +38,9 @@ export interface BucketOptions extends Pick<
 
 /** The name under which an instance goes to the bucket. */
 const clientOf = (machine: number) => `machine-${machine}`
+
+/** Clients of HTTP give up after some minutes without an answer. */
+const mostHeldMillis = 120_000
 
 const isUsual = (kind: string): kind is HandoverKind => handoverKinds.some((usual) => usual === kind)
 
@@ -78,6 +82,8 @@ export const bucketRuns = async (
         ...machines.env(place, port),
         // Files of shapes are many.
         ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "50000",
+        // Half of it is how long a request waits for what another instance has told its client already: a takeover and more.
+        ELECTRIC_LONG_POLL_TIMEOUT: String(Math.min(patient(20_000), mostHeldMillis)),
         ...env
       }),
       kinds: kinds.map((kind): HandoverKind | Happening => (isUsual(kind) ? kind : happenings[kind])),
