@@ -40,6 +40,9 @@ const infoOf = async (store: S3Store, key: string) => {
   throw new Error(`${key} is not listed`)
 }
 
+/** Of what it fails with. */
+const kindOf = (asked: Promise<unknown>) => asked.catch((error: { kind: string }) => error.kind)
+
 describe("a server in front of a store", () => {
   it("passes on what is asked, and leaves nothing behind", async () => {
     const { client, front, real } = await place()
@@ -58,7 +61,6 @@ describe("a server in front of a store", () => {
 
   it("loses answers, does what was sent later, and cuts one client off", async () => {
     const { client, front } = await place()
-    const kindOf = (asked: Promise<unknown>) => asked.catch((error: { kind: string }) => error.kind)
     const lost = front.faults.add({ _tag: "Unanswered" }, { operation: "create", client: "machine-1" })
     assert.strictEqual(await kindOf(client.create("lost", bytes("here"))), "unreachable")
     lost.end()
