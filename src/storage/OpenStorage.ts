@@ -15,6 +15,7 @@ import type { ChainBroken } from "./chain/ChainBroken.ts"
 import type { Disk } from "./disk/Disk.ts"
 import { type DiskFault, fromDisk } from "./disk/DiskFault.ts"
 import { storagePaths } from "./disk/StorageDir.ts"
+import type { BucketDurability } from "./durability/BucketDurability.ts"
 import type { Mirror } from "./mirror/Mirror.ts"
 import { followTail } from "./tail/TailClient.ts"
 import type { TailReader } from "./tail/TailReader.ts"
@@ -126,7 +127,10 @@ const openMirror = Effect.fnUntraced(function* (
   if (bucket.tailSecret !== undefined)
     yield* startDuty(
       duties.tail,
-      Effect.andThen(Deferred.await(filled), followTail(readerOf(mirror, engine), bucket.tailSecret))
+      Effect.andThen(
+        Deferred.await(filled),
+        followTail(readerOf(mirror, durability, engine), bucket.tailSecret)
+      )
     )
   const opened: OpenedStorage = {
     engine,
@@ -139,9 +143,16 @@ const openMirror = Effect.fnUntraced(function* (
   return opened
 })
 
-/** What the writer shows before it is in the chain goes to the mirror. */
-const readerOf = (mirror: Mirror, { complaints }: StorageEngine): TailReader => ({
-  target: () => mirror.target(),
+/** What the writer shows before it is in the chain goes to the mirror. One that has given the lock back does not ask itself. */
+const readerOf = (
+  mirror: Mirror,
+  durability: BucketDurability,
+  { complaints }: StorageEngine
+): TailReader => ({
+  target: () => {
+    const target = mirror.target()
+    return target?.epoch === durability.openedEpoch ? undefined : target
+  },
   applyBytes: (epoch, segment, position, bytes) => mirror.applyBytes(epoch, segment, position, bytes),
   created: (epoch, { segment, position, ...link }) =>
     mirror.created(epoch, { ...link, end: { epoch, segment, position } }),

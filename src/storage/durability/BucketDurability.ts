@@ -38,6 +38,7 @@ export class BucketDurability implements Durability {
   private shipper: Shipper | undefined
   private uploads: CheckpointUploads | undefined
   private lookedMillis = -Infinity
+  private opened: number | undefined
   /** What this instance wrote before is still on its way: it must have ended before anybody writes again. */
   private closing: Promise<void> = Promise.resolve()
 
@@ -49,6 +50,11 @@ export class BucketDurability implements Durability {
   /** Of this instance, while it writes. */
   get shipping(): Shipper | undefined {
     return this.shipper
+  }
+
+  /** The epoch that this instance has opened last, if any: what others write in later ones is news to it, what it wrote itself is not. */
+  get openedEpoch(): number | undefined {
+    return this.opened
   }
 
   catchUp(): Promise<void> {
@@ -104,6 +110,7 @@ export class BucketDurability implements Durability {
       isFence: groups.length <= 1
     })
     this.lookedMillis = timers.nowMillis()
+    if (outcome === "created") this.opened = record.epoch
     return outcome === "created"
   }
 
