@@ -253,7 +253,7 @@ describe("a subset", () => {
         eventually("the queries to start", async () => (await active()).length === 3)
       )
       // Three have the connections, and nine came before it: it is another shape's turn all the same.
-      yield* Effect.timeout(read(2, "id = 1"), 10_000)
+      yield* Effect.timeout(read(2, "id = 1"), patient(10_000))
       assert.isAtLeast(failures.length, 1)
       for (const { _tag, message } of failures) {
         assert.strictEqual(_tag, "SubsetUnavailable")

@@ -14,6 +14,9 @@ import type { SnapshotSink } from "./Snapshotter.ts"
 /** A snapshot up to this size goes into the journal, together with everything else of the moment: no file, no extra sync. */
 const inlineBytes = 32 * 1024
 
+/** Chunks on their way to a bucket while the next one is being written. On a disk there is no such way. */
+const mostLeaving = 3
+
 type Failure = SnapshotFailed | NotActive
 
 const takenOver = notActive("notDurable", "Another instance has taken over while the shape was being created")
@@ -45,6 +48,13 @@ interface OpenChunk {
   crc: number
 }
 
+/** A chunk whose file is whole, and is being kept where it is to stay. */
+interface LeavingChunk {
+  readonly chunk: OpenChunk
+  readonly kept: Promise<void>
+  isKept: boolean
+}
+
 /**
  * Stores the snapshot of one shape. The shape can be read (`onReadable`) once its creation is durable and the first
  * rows of a large snapshot, or all of a small one, are there.
@@ -63,6 +73,8 @@ export class SnapshotWriter {
 
   private state: State = { _tag: "Held", pieces: [], bytes: 0 }
   private chunk: OpenChunk = openChunk(0)
+  /** The oldest first: others are told of them in this order. */
+  private leaving: Array<LeavingChunk> = []
   private readonly running = new RunningSnapshot()
   private readonly engine: StorageEngine
   private readonly shape: ShapeState
@@ -121,6 +133,8 @@ export class SnapshotWriter {
       await writeFully(file, bytes, chunk.position)
       chunk.position += bytes.length
       chunk.crc = crc32(bytes, chunk.crc)
+      // Readers are still at one that came before.
+      if (running.index !== chunk.index) return
       running.writtenBytes = chunk.position
       running.advanced()
     })
@@ -148,7 +162,7 @@ export class SnapshotWriter {
     })
   }
 
-  /** The chunk's file is whole and durable; nobody is told yet. */
+  /** The chunk's file is whole, and durable on this disk; nobody is told yet. */
   private readonly closeFile: Effect.Effect<void, Failure> = Effect.gen({ self: this }, function* () {
     yield* this.alive
     if (this.state._tag === "Held") yield* this.spill(this.state.pieces)
@@ -163,28 +177,71 @@ export class SnapshotWriter {
         await file?.close()
       }
       if (options.durableWrites) await paths.disk.syncDirectory(shapeDir(paths, this.shape.handle))
-      await this.engine.keepFile(snapshotChunkFile(paths, this.shape.handle, this.chunk.index))
     })
     if (this.engine.writer === undefined) return yield* takenOver
   })
 
-  private chunkNotice() {
-    const { crc, index, position } = this.chunk
+  /** Begins to keep the chunk where it is to stay. Who needs that to have ended waits for it. */
+  private keep({ index }: OpenChunk): Promise<void> {
+    const kept = this.engine.keepFile(snapshotChunkFile(this.engine.paths, this.shape.handle, index))
+    kept.catch(() => {})
+    return kept
+  }
+
+  private chunkNotice({ crc, index, position }: OpenChunk) {
     return { t: "chunk", id: this.shape.id, index, bytes: position, crc } as const
   }
 
-  private nextChunk(): void {
-    this.chunk = openChunk(this.chunk.index + 1)
-    this.running.index = this.chunk.index
-    this.running.writtenBytes = 0
+  /** Readers go on with the chunk after this one, as far as it has been written. */
+  private passOn({ index }: OpenChunk): void {
+    const next = this.leaving[0]?.chunk ?? this.chunk
+    this.running.index = index + 1
+    this.running.writtenBytes = next.index === index + 1 ? next.position : 0
     this.running.advanced()
     this.engine.store.wake(this.shape)
   }
 
+  /** Others are told of the chunks that are kept, unless the snapshot was given up. */
+  private tellKept(): void {
+    for (let [first] = this.leaving; first?.isKept === true; [first] = this.leaving) {
+      if (this.state._tag === "Finished") return
+      this.leaving.shift()
+      this.engine.writing?.write(this.chunkNotice(first.chunk))
+      this.passOn(first.chunk)
+    }
+  }
+
+  /** Completes when no more chunks than this are on their way. */
+  private leaveAtMost(count: number): Effect.Effect<void, Failure> {
+    return io(async () => {
+      for (
+        let [first] = this.leaving;
+        first !== undefined && this.leaving.length > count;
+        [first] = this.leaving
+      ) {
+        await first.kept
+        if (this.state._tag === "Finished") return
+        first.isKept = true
+        this.tellKept()
+      }
+    })
+  }
+
   private readonly endChunk: Effect.Effect<void, Failure> = Effect.suspend(() =>
-    Effect.map(this.closeFile, () => {
-      this.engine.writing?.write(this.chunkNotice())
-      this.nextChunk()
+    Effect.flatMap(this.closeFile, () => {
+      const { chunk } = this
+      const leaving: LeavingChunk = { chunk, kept: this.keep(chunk), isKept: false }
+      leaving.kept.then(
+        () => {
+          leaving.isKept = true
+          this.tellKept()
+        },
+        // Who waits for it hears of it.
+        () => {}
+      )
+      this.leaving.push(leaving)
+      this.chunk = openChunk(chunk.index + 1)
+      return this.leaveAtMost(this.engine.options.bucket === undefined ? 0 : mostLeaving)
     })
   )
 
@@ -195,8 +252,13 @@ export class SnapshotWriter {
   private readonly finishLastFile: Effect.Effect<void, Failure> = Effect.gen({ self: this }, function* () {
     const { engine, shape } = this
     yield* this.closeFile
-    const complete = { t: "complete", id: shape.id, chunks: this.chunk.index + 1 } as const
-    const notices = [this.chunkNotice(), complete]
+    const { chunk } = this
+    const kept = this.keep(chunk)
+    yield* this.leaveAtMost(0)
+    yield* io(() => kept)
+    if (engine.writer === undefined) return yield* takenOver
+    const complete = { t: "complete", id: shape.id, chunks: chunk.index + 1 } as const
+    const notices = [this.chunkNotice(chunk), complete]
     const segment = engine.writer?.segment ?? 0
     for (const notice of notices) engine.writer?.notice(notice)
     yield* this.settled
@@ -206,7 +268,8 @@ export class SnapshotWriter {
       if (engine.oldestSegment > segment) engine.writing?.write(notice)
       else engine.store.apply(notice)
     }
-    this.nextChunk()
+    this.chunk = openChunk(chunk.index + 1)
+    this.passOn(chunk)
   })
 
   private finishInline(pieces: ReadonlyArray<Buffer>, bytes: number): Effect.Effect<void, Failure> {
