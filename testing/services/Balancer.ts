@@ -19,10 +19,13 @@ export const healthOf = async (port: number, timeoutMillis = 1000): Promise<Heal
     return error instanceof Error && error.name === "TimeoutError" ? "silent" : "down"
   }
   for (const [health, expected] of Object.entries(statusOf)) {
-    if (status === expected && text === `{"status":"${health}"}`) return health as keyof typeof statusOf
+    if (status === expected && saysOnly(health).test(text)) return health as keyof typeof statusOf
   }
   throw new Error(`Unexpected health: ${status} ${text}`)
 }
+
+/** With a reason, if something is wrong. */
+const saysOnly = (health: string): RegExp => new RegExp(`^{"status":"${health}"(,"reason":"[^"]+")?}$`)
 
 const statusOf = { active: 200, waiting: 202, starting: 202, stopping: 503 } as const
 
