@@ -132,4 +132,101 @@ describe("a bucket that cannot be written", () => {
         }
       }
     )
+
+  it(
+    "while a shape is being made: its clients are told, and find it afterwards",
+    { timeout: patient(60_000) },
+    async () => {
+      const s3 = await bucketForTest()
+      const database = await databaseForTest()
+      await database.query(
+        "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (0, 'first')"
+      )
+      const a = await instance(s3, database)
+      const fault = s3.faults.add({ _tag: "Hang" }, { operation: "create" })
+      const began = performance.now()
+      const answers = await Promise.all([0, 1].map(() => fetch(`${a.url}/v1/shape?table=items&offset=-1`)))
+      assert.deepStrictEqual(
+        answers.map(({ status }) => status),
+        [503, 503]
+      )
+      assert.isTrue(performance.now() - began < patient(8000))
+      assert.match(
+        await (answers[0] as Response).text(),
+        /The bucket cannot be written since .* \(timedOut\)/
+      )
+      fault.end()
+      await eventually("the shape", async () => (await ask(a.url, { table: "items" })).status === 200, 20_000)
+    }
+  )
+
+  it(
+    "does not hold up a stop, and what it lacks comes from Postgres again",
+    { timeout: patient(90_000) },
+    async () => {
+      const s3 = await bucketForTest(["a", "b"])
+      const database = await databaseForTest()
+      await database.query(
+        "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (0, 'first')"
+      )
+      const a = await instance(s3, database)
+      const { handle } = await ask(a.url, { table: "items" })
+      const b = await instance(s3, database, {
+        client: "b",
+        until: "waiting",
+        env: { BATON_TAIL_SECRET: "another" }
+      })
+      const log = (url: string) => ask(url, { table: "items", handle: handle ?? "", offset: "0_0" })
+      const fault = s3.faults.add({ _tag: "Hang" }, { operation: "create" })
+      await database.query("INSERT INTO items SELECT i, 'x' FROM generate_series(1, 100) i")
+      await eventually("they are seen", async () => (await log(a.url)).rows.length === 100)
+      const began = performance.now()
+      assert.strictEqual((await a.stop("SIGTERM")).code, 0)
+      assert.isTrue(performance.now() - began < patient(8000), `${performance.now() - began} ms`)
+      // The next one has the lock, and cannot say so where that counts.
+      assert.strictEqual((await ask(b.url, { table: "items" })).handle, handle)
+      await b.untilLogged(
+        /Storage cannot be taken over: cannot create .*tried again in turn with other instances/,
+        40_000
+      )
+      fault.end()
+      await b.until("active", 40_000)
+      await eventually("all rows", async () => (await log(b.url)).rows.length === 100)
+    }
+  )
+
+  it(
+    "hands over to an instance that can write, where that is asked for",
+    { timeout: patient(90_000) },
+    async () => {
+      const s3 = await bucketForTest(["a", "b"])
+      const database = await databaseForTest()
+      await database.query(
+        "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (0, 'first')"
+      )
+      const env = { BATON_BUCKET_PATIENCE: "3s" }
+      const a = await instance(s3, database, { env })
+      const client = syncShape({ url: a.url, params: { table: "items" } })
+      onTestFinished(() => client.stop())
+      await client.untilEqual(database, allRows)
+      const fault = s3.faults.add({ _tag: "Refuse", kind: "unreachable" }, { client: "a" })
+      await database.query("INSERT INTO items VALUES (1, 'nobody else is there')")
+      await a.untilLogged(/The bucket cannot be written/, 20_000)
+      await client.untilEqual(database, allRows)
+      assert.strictEqual((await a.health())?.status, 200)
+      const b = await instance(s3, database, { client: "b", until: false, env })
+      await a.untilLogged(
+        /BATON_BUCKET_PATIENCE\), and another instance waits: the lock is handed over/,
+        40_000
+      )
+      await b.until("active", 40_000)
+      await a.until("waiting", 20_000)
+      await database.query("INSERT INTO items VALUES (2, 'written by the other one')")
+      // It hears of that from the other one, without the bucket or with it.
+      fault.end()
+      await client.untilEqual(database, allRows, { deadlineMillis: 30_000 })
+      assert.strictEqual(client.refetches(), 0)
+      assert.strictEqual((await b.health())?.body, '{"status":"active"}')
+    }
+  )
 })
