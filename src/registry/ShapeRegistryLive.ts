@@ -54,10 +54,10 @@ export const shapeRegistryLayer = Layer.effect(
         const live = engine.live(shape)
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
       },
-      // A disk that refuses is asked again by the follower, which complains; the answer is what is known.
+      // A disk that refuses, or a chain that is broken, is asked again by the follower, which complains; the answer is what is known.
       settle: Effect.ignore(
         Effect.timeoutOption(
-          fromDisk(() => engine.catchUp()),
+          Effect.tryPromise(() => engine.catchUp()),
           settleMillis
         )
       )

@@ -2,6 +2,7 @@ import { Cause, Effect } from "effect"
 import type { AdminPool } from "../postgres/connection/Pools.ts"
 import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
+import { unlessAway } from "../storage/BucketStatus.ts"
 import { durableIn } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Answers, Question } from "./WorkerProtocol.ts"
@@ -38,11 +39,11 @@ const drop = (services: MainServices, handle: string, reason: string): Effect.Ef
 
 /** So that the worker can read what was written before it asked. What does not become durable it cannot be shown at all. */
 const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
-  Effect.suspend(() => durableIn(engine.writer)).pipe(
-    Effect.timeoutOption(durableMillis),
-    Effect.ignore,
-    Effect.as<Answer>({ _tag: "Settled" })
-  )
+  unlessAway(
+    engine.bucketStatus,
+    Effect.suspend(() => durableIn(engine.writer)),
+    ({ fault }) => fault
+  ).pipe(Effect.timeoutOption(durableMillis), Effect.ignore, Effect.as<Answer>({ _tag: "Settled" }))
 
 const query = (services: MainServices, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Answer> =>
   services.admin.query(sql, params).pipe(

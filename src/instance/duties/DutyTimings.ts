@@ -34,6 +34,8 @@ export const presenceMillis = 10_000
 export const bucketPresenceMillis = 6 * 3_600_000
 /** A bucket that did not take it is asked again after so long. */
 export const bucketPresenceAgainMillis = 60_000
+/** A stop waits so long for what it removes there. */
+export const removePresenceMillis = 1000
 /** How often the holder of the lock looks whether storage can be finalised, as long as it is not. */
 export const levelLookMillis = 5000
 /** How often it looks what instances that are gone have left behind, once storage is finalised. */

@@ -29,7 +29,8 @@ import {
   bucketPresenceMillis,
   levelLookMillis,
   levelWriteMillis,
-  presenceMillis
+  presenceMillis,
+  removePresenceMillis
 } from "./DutyTimings.ts"
 
 /**
@@ -98,7 +99,9 @@ export class StorageLevels extends Context.Service<
           Effect.flatMap((millis) => Effect.sleep(millis ?? bucketPresenceAgainMillis))
         )
         yield* startDuty(duties.presence, Effect.forever(sayThere))
-        yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(() => own.remove())))
+        // A stop waits for no bucket: what is left is removed after a day.
+        const remove = Effect.interruptible(fromDisk(() => own.remove()))
+        yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(remove, removePresenceMillis)))
       }
 
       const wanting = Effect.map(
