@@ -71,7 +71,7 @@ describe("a start on a bucket that cannot be used", () => {
       const told = service
         .logs()
         .split("\n")
-        .filter((line) => /bucket|s3:\/\//i.test(line))
+        .filter((line) => / (?:warning|error) .*(?:bucket|s3:\/\/)/i.test(line))
       assert.lengthOf(told, 1, service.logs())
       assert.match(told[0] ?? "", says)
       assert.notMatch(service.logs(), /\n\s+at /, "no stack")

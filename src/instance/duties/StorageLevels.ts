@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto"
 import { Context, Deferred, Effect, Latch, Layer } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { duties } from "../../health/Duties.ts"
+import { HealthRef } from "../../health/HealthRef.ts"
 import { isWanted } from "../../lock/LockKey.ts"
 import { AdminPool } from "../../postgres/connection/Pools.ts"
 import { startDuty } from "../../shared/Duty.ts"
@@ -90,6 +91,7 @@ export class StorageLevels extends Context.Service<
       }
 
       const { bucket } = engine.options
+      const health = yield* HealthRef
       if (bucket !== undefined) {
         const { role } = config
         const own = new BucketPresence(bucket, presence.name)
@@ -98,7 +100,9 @@ export class StorageLevels extends Context.Service<
           complain("Saying in the bucket that this instance is there"),
           Effect.flatMap((millis) => Effect.sleep(millis ?? bucketPresenceAgainMillis))
         )
-        yield* startDuty(duties.presence, Effect.forever(sayThere))
+        // Before that the start finds out whether the bucket can be used at all, and says so.
+        const isStarted = health.awaitState((state) => state !== "starting", "1000 weeks")
+        yield* startDuty(duties.presence, Effect.andThen(isStarted, Effect.forever(sayThere)))
         // A stop waits for no bucket: what is left is removed after a day.
         const remove = Effect.interruptible(fromDisk(() => own.remove()))
         yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(remove, removePresenceMillis)))
