@@ -48,8 +48,9 @@ interface LoadOptions {
 export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> => {
   const { paths, timers } = options
   await paths.disk.prepare([paths.root, paths.meta])
+  let deadEnds = 0
   for (let attempt = 0; ; attempt++) {
-    const loaded = await begin(options, attempt)
+    const loaded = await begin(options, deadEnds)
     let isWhole = false
     try {
       isWhole = (await readToEnd(loaded.reader)) !== "stale" || attempt >= attempts
@@ -60,12 +61,14 @@ export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> 
         await loaded.segments.close()
       }
     }
-    // Files went away while they were read: the active instance has moved on, and so has its checkpoint.
+    if (loaded.reader.isLost) deadEnds++
+    // Files went away while they were read: the active instance has moved on, and so has its checkpoint. Or another has
+    // taken over meanwhile, and not all that was read counts: the same is read once more, up to where it does.
     await pause(timers, 20 * (attempt + 1))
   }
 }
 
-const begin = async (options: LoadOptions, attempt: number): Promise<LoadedStorage> => {
+const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStorage> => {
   const { paths, proofs, timers, warn } = options
   const store = options.freshStore()
   const said = await readLevelRecord(paths)
@@ -77,7 +80,7 @@ const begin = async (options: LoadOptions, attempt: number): Promise<LoadedStora
   const head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold, options.run))
   const from =
     head === undefined
-      ? await firstOnDisk(paths, attempt)
+      ? await firstOnDisk(paths, deadEnds)
       : { epoch: head.epoch, segment: head.segment, position: 0 }
   const reader = new JournalReader({
     paths,

@@ -53,7 +53,7 @@ const deaths: ReadonlyArray<Death> = [
   {
     duty: "maintenance",
     options: { config: { journalSegmentBytes: 512 } },
-    strike: (_, { engine }) => failOnce(engine, "settled", boom),
+    strike: (_, { engine }) => failOnce(engine, "keepCheckpoint", boom),
     isWell: (world, { engine }) => {
       world.insert(1)
       return engine.oldestSegment > 5

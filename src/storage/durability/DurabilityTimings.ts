@@ -1,5 +1,7 @@
 /** An object is at most so large, so that memory is bounded however much has gathered while the bucket was away. */
 export const objectBytes = 16 << 20
+/** What comes after silence is not sent at once: clients are told first, and what comes with it goes along. */
+export const gatherMillis = 5
 /** So much is not kept waiting for the next object. */
 export const fullBytes = 8 << 20
 /** A local file that cannot be read, or a bucket that refuses, is asked again after so long. */

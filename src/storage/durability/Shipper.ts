@@ -5,7 +5,13 @@ import { ChainBroken } from "../chain/ChainBroken.ts"
 import type { ChainContent, SmallFile } from "../chain/ChainObject.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import type { Shipped, Shipping, WrittenRange } from "../journal/Shipping.ts"
-import { fullBytes, objectBytes, schemaLookMillis, shipAgainMillis } from "./DurabilityTimings.ts"
+import {
+  fullBytes,
+  gatherMillis,
+  objectBytes,
+  schemaLookMillis,
+  shipAgainMillis
+} from "./DurabilityTimings.ts"
 import { type Piece, readPieces } from "./JournalPieces.ts"
 
 interface ShipperOptions {
@@ -78,6 +84,7 @@ export class Shipper implements Shipping {
   wrote(range: WrittenRange): void {
     // A segment ends: what stands before that has been told.
     if (range.length === 0) return
+    const wasEmpty = this.queuedBytes === 0
     this.queuedBytes += range.length
     const last = this.queue.length > this.underway ? this.queue.at(-1) : undefined
     const follows =
@@ -89,7 +96,7 @@ export class Shipper implements Shipping {
         length: last.length + range.length
       }
     else this.queue.push({ ...range, sinceMillis: this.options.timers.nowMillis() })
-    if (this.queue.length === 1 || this.dueMillis() <= 0) this.wake?.()
+    if (wasEmpty || this.dueMillis() <= 0) this.wake?.()
   }
 
   hurry(marker: number): void {
@@ -125,7 +132,9 @@ export class Shipper implements Shipping {
     const hasNews = this.queuedBytes > 0 || this.checkpoint !== undefined
     if (!hasNews) return schemaLookMillis
     if (this.queuedBytes >= fullBytes || this.hurryMarker > this.countedMarker) return 0
-    return this.startedMillis + this.options.flushMillis - this.options.timers.nowMillis()
+    const gatheredMillis = (this.queue[0]?.sinceMillis ?? -Infinity) + gatherMillis
+    const dueMillis = Math.max(this.startedMillis + this.options.flushMillis, gatheredMillis)
+    return dueMillis - this.options.timers.nowMillis()
   }
 
   private async run(): Promise<void> {

@@ -51,7 +51,8 @@ export class JournalReader {
   private skipping = false
   /** The epoch after this one, as of the last look. */
   private next: EpochRecord | undefined
-  private lost = false
+  /** From what it reads no way leads to the newest epoch. */
+  isLost = false
   private pollsBehind = 0
   private behindSinceMillis = 0
   private placeSeenMillis = 0
@@ -117,7 +118,7 @@ export class JournalReader {
   private async look(): Promise<PollResult> {
     // What stands after the end of an epoch that is over must not be read: its writer did not know that it was over.
     if (!this.epochsRead) await this.readEpochs()
-    if (this.epoch > 0 && !this.lost) {
+    if (this.epoch > 0 && !this.isLost) {
       if (!this.indexTried) {
         this.indexTried = true
         if (this.position === 0 && (await this.takeIndex())) return "progress"
@@ -172,7 +173,7 @@ export class JournalReader {
 
   private async readEpochs(): Promise<void> {
     const next = successor(await readEpochs(this.paths, this.epoch), this.epoch)
-    this.lost = next === "lost"
+    this.isLost = next === "lost"
     this.next = next === "lost" ? undefined : next
     this.epochsRead = true
   }
@@ -187,7 +188,7 @@ export class JournalReader {
   /** Nothing more here for now: does the journal go on in another file? */
   private async advance(): Promise<PollResult> {
     await this.readEpochs()
-    if (this.lost) return "stale"
+    if (this.isLost) return "stale"
     const next = this.next
     const end = next?.previous
     if (next !== undefined && (end === null || end === undefined)) {

@@ -5,7 +5,7 @@ import { BucketFault } from "../../../src/bucket/BucketFault.ts"
 import { Chain } from "../../../src/storage/chain/Chain.ts"
 import type { ChainObject } from "../../../src/storage/chain/ChainObject.ts"
 import { segmentFile, storagePaths } from "../../../src/storage/disk/StorageDir.ts"
-import { fullBytes, objectBytes } from "../../../src/storage/durability/DurabilityTimings.ts"
+import { fullBytes, gatherMillis, objectBytes } from "../../../src/storage/durability/DurabilityTimings.ts"
 import { Shipper } from "../../../src/storage/durability/Shipper.ts"
 import { MemoryStore } from "../../../testing/bucket/MemoryStore.ts"
 import { eventually } from "../../../testing/Eventually.ts"
@@ -91,24 +91,26 @@ const lengths = (objects: ReadonlyArray<ChainObject>) =>
   objects.map(({ ranges }) => ranges.reduce((sum, { bytes }) => sum + bytes.length, 0))
 
 describe("the way of a journal into the chain", () => {
-  it("makes one object at once after silence, and the next one only after the flush interval", async () => {
+  it("makes an object when clients have been told, and the next one only after the flush interval", async () => {
     const journal = await begin()
     journal.write(Buffer.from("first"))
-    await eventually("what counts", () => journal.counted.includes(5))
+    await eventually("it waits", () => journal.timers.nextInMillis === gatherMillis)
+    journal.write(Buffer.from("with it"))
+    assert.deepStrictEqual(lengths(await journal.objects()), [])
+    journal.timers.pass(gatherMillis)
+    await eventually("what counts", () => journal.counted.includes(12))
     journal.write(Buffer.from("second"))
     journal.write(Buffer.from("third"))
     journal.timers.pass(flushMillis - 1)
-    assert.deepStrictEqual(lengths(await journal.objects()), [5])
+    assert.deepStrictEqual(lengths(await journal.objects()), [12])
     journal.timers.pass(1)
     await eventually("what counts", () => journal.counted.includes(journal.marker))
-    assert.deepStrictEqual(lengths(await journal.objects()), [5, 11])
+    assert.deepStrictEqual(lengths(await journal.objects()), [12, 11])
   })
 
   it("makes an object at once when somebody waits, or much has gathered", async () => {
     const journal = await begin()
     journal.write(Buffer.from("first"))
-    await eventually("what counts", () => journal.counted.length === 1)
-    journal.write(Buffer.from("second"))
     journal.shipper.hurry(journal.marker)
     await eventually("what counts", () => journal.counted.includes(journal.marker))
     journal.write(Buffer.alloc(fullBytes))
@@ -162,6 +164,7 @@ describe("the way of a journal into the chain", () => {
       () => false
     )
     journal.write(Buffer.from("too late"))
+    journal.shipper.hurry(journal.marker)
     await eventually("being overtaken", () => journal.shipper.isOvertaken)
     journal.write(Buffer.from("even later"))
     journal.timers.pass(60_000)
