@@ -177,7 +177,8 @@ const byHand: Layer.Layer<ShapeApi | Instance, unknown, Config> = Layer.mergeAll
   Layer.provide(conditionsLayer),
   Layer.provide([Publication.layer, catalogueLayer, Snapshotter.layer, SubsetReader.layer, shapeLogsLayer, shapeRegistryLayer]),
   Layer.provide([HealthRef.layer, Inspector.layer, Storage.layer, SnapshotSessions.layer, CurrentSession.layer]),
-  Layer.provide([AdminPool.layer, schemaMemoryLayer])
+  Layer.provide([AdminPool.layer, schemaMemoryLayer]),
+  Layer.provide(Storage.layer)
 )
 export { followed, replaced, needs, configured, byHand, Logs, MetricsServer, HttpWorkers }
 `

@@ -149,7 +149,9 @@ const makers: Readonly<Record<string, Make>> = {
     const [name, values] = random.pick(wrongTypes)
     const others = random.chance(0.3) ? `,"unknown":${random.pick(wrongValues)}` : ""
     const isLimited = name === "limit" || name === "offset"
-    const body = `{"${name}":${random.pick(values)}${others}${isLimited ? ',"order_by":"id"' : ""}}`
+    // How parameters are numbered only counts where there is a condition.
+    const beside = isLimited ? ',"order_by":"id"' : name === "params" ? ',"where":"id > 0"' : ""
+    const body = `{"${name}":${random.pick(values)}${others}${beside}}`
     // A handle has no meaning at the beginning; anywhere else it is looked for.
     const position = name === "handle" ? "&offset=0_0" : "&offset=-1"
     return { bytes: withBody(`${authorised(target)}${position}`, body), right: clientError }

@@ -79,8 +79,10 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
         ),
         Layer.succeed(ShapeRegistry, store.registry),
         Layer.mock(Storage)({
-          // Nothing asks it anything here.
-          engine: Object.create(StorageEngine.prototype) as StorageEngine,
+          // Nothing asks it anything here but where it stands: not in a bucket.
+          engine: Object.create(StorageEngine.prototype, {
+            bucketStatus: { value: undefined }
+          }) as StorageEngine,
           writerUrl: options.writerUrl ?? (() => undefined),
           level: Effect.succeed({
             level: 2,

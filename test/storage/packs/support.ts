@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib"
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { BucketFault, type BucketOperation } from "../../../src/bucket/BucketFault.ts"
 import type { ByteRange } from "../../../src/bucket/ObjectStore.ts"
@@ -95,6 +95,7 @@ export const writeChanges = async (
 /** Paths below `shapes/`, with their bytes. */
 export const filesOf = (engine: StorageEngine): ReadonlyMap<string, Buffer> => {
   const root = engine.paths.shapes
+  if (!existsSync(root)) return new Map()
   return new Map(
     readdirSync(root, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
