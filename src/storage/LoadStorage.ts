@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { loadCheckpoint } from "./checkpoint/CheckpointReader.ts"
-import { JournalReader, readToEnd } from "./journal/JournalReader.ts"
+import { JournalReader } from "./journal/JournalReader.ts"
+import { readToEnd } from "./journal/ReadToEnd.ts"
 import { isGateClosed } from "./levels/Gate.ts"
 import { readLevelRecord } from "./levels/LevelFile.ts"
 import { gatedLevel } from "./levels/Levels.ts"

@@ -161,7 +161,8 @@ describe("messages on the wire", () => {
     assert.strictEqual(end?.headers.control, "snapshot-end")
     assert.match(String(end?.headers["xmin"]), /^\d+$/)
     assert.match(String(end?.headers["xmax"]), /^\d+$/)
-    assert.deepStrictEqual(end?.headers["xip_list"], [])
+    // Who else writes in the cluster at that moment is in it.
+    assert.isArray(end?.headers["xip_list"])
     const bare = await ask({ table: "seen", log: "changes_only" })
     assert.deepStrictEqual(
       bare.messages.map((message) => message.headers.control),

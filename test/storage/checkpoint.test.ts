@@ -258,6 +258,19 @@ describe("checkpoint", () => {
     }
   })
 
+  it("without a head is damaged, and said to be", async () => {
+    const paths = await place()
+    await written(paths, 1, "a")
+    new DatabaseSync(metaFile(paths, 1)).exec("DELETE FROM head")
+    const said: Array<string> = []
+    const read = await load(paths, said)
+    assert.strictEqual(read.store.count, 0)
+    assert.match(
+      said.join(),
+      /its head is missing\. An older checkpoint, or the journal alone, is used instead/
+    )
+  })
+
   it("a flipped bit never gives a shape that was not written", async () => {
     const seed = freshSeed()
     const random = makeRandom(seed)

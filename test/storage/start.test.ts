@@ -114,6 +114,23 @@ describe("a takeover while storage is read for the first time", () => {
   })
 })
 
+describe("a journal whose oldest file counts nothing", () => {
+  it("is read from the next one on", async () => {
+    const directory = temporaryDirectory()
+    const first = await writingEngine(directory)
+    await first.close()
+    const second = await writingEngine(directory)
+    const { handle } = createShape(second, "a")
+    await second.writer?.durable()
+    const { paths } = second
+    await second.close()
+    // Its writer did not know that it was over, and what came before has been removed.
+    renameSync(segmentFile(paths, 1, 1), segmentFile(paths, 1, 2))
+    const loaded = await openEngine(directory)
+    assert.isDefined(loaded.store.byHandle(handle))
+  })
+})
+
 describe("a disk that fails while storage is read for the first time", () => {
   it("is asked again: one error does not end a start, and costs no shape", async () => {
     const { load, mended, said } = await failing()

@@ -162,7 +162,11 @@ const readIn = (path: string, readonly: boolean): Effect.Effect<Content | undefi
 const readAll = async (db: DatabaseSync): Promise<Content | undefined> => {
   db.exec("BEGIN")
   const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")
-  if (stored === undefined) return undefined
+  if (stored === undefined) {
+    // One that was begun and not finished holds nothing at all.
+    if (db.prepare("SELECT 1 FROM shapes LIMIT 1").get() !== undefined) throw new Error("its head is missing")
+    return undefined
+  }
   if (isDamaged(stored)) throw new Error("its head is damaged")
   const { shapes: count, ...head } = JSON.parse(stored.text) as StoredHead
   const definitions = new Map<number, ShapeDefinition>()

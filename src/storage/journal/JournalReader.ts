@@ -51,7 +51,7 @@ export class JournalReader {
   private skipping = false
   /** The epoch after this one, as of the last look. */
   private next: EpochRecord | undefined
-  /** From what it reads no way leads to the newest epoch. */
+  /** From where it began no way leads to the newest epoch. */
   isLost = false
   private pollsBehind = 0
   private behindSinceMillis = 0
@@ -72,6 +72,7 @@ export class JournalReader {
   private readonly onSegment: (epoch: number, segment: number) => void
   private readonly trust: IndexTrust | undefined
   private readonly nowMillis: () => number
+  private readonly firstSegment: number
 
   constructor(options: {
     readonly paths: StoragePaths
@@ -91,6 +92,7 @@ export class JournalReader {
     this.recent = options.recent
     this.epoch = options.from.epoch
     this.segment = options.from.segment
+    this.firstSegment = options.from.segment
     this.position = options.from.position
     this.onDamage = options.onDamage
     this.onSegment = options.onSegment
@@ -196,7 +198,10 @@ export class JournalReader {
       return "progress"
     }
     if (next !== undefined && end !== null && end !== undefined && end.segment <= this.segment) {
-      if (end.segment < this.segment || this.position > end.position) return "stale"
+      if (end.segment < this.segment || this.position > end.position) {
+        this.isLost = end.segment < this.firstSegment
+        return "stale"
+      }
       if (this.position < end.position) return this.readTo(end.position)
       this.goTo(next.epoch, end.segment + 1)
       return "progress"
@@ -489,11 +494,3 @@ export class JournalReader {
 }
 
 const nothing = new Uint32Array(0)
-
-/** Reads all that is there now; gives why there is no more. */
-export const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {
-  for (;;) {
-    const result = await reader.poll()
-    if (result !== "progress") return result
-  }
-}
