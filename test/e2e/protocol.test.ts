@@ -281,7 +281,8 @@ describe("subsets", () => {
     const mark = metadata?.["snapshot_mark"]
     assert.isTrue(typeof mark === "number" && mark >= 0 && mark < 2 ** 31)
     for (const name of ["xmin", "xmax", "database_lsn"]) assert.match(String(metadata?.[name]), /^\d+$/)
-    assert.deepStrictEqual(metadata?.["xip_list"], [])
+    // Who else writes in the cluster at that moment is in it.
+    assert.isArray(metadata?.["xip_list"])
     assert.deepStrictEqual(data as object, [
       {
         key: '"public"."picks"/"1"',
