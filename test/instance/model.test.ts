@@ -43,6 +43,16 @@ describe("handover, whatever happens", () => {
       ])
     ))
 
+  it("puts another in the place of an instance that was frozen while the disk refused it its start", () =>
+    World.run({}, (world) =>
+      play(world, [
+        { _tag: "PowerCut", chance: undefined },
+        { _tag: "DiskRefuses", meeting: { operation: ["sync", "sync the names in"], times: 1 }, code: "EIO" },
+        { _tag: "Start" },
+        { _tag: "Freeze", member: 0 }
+      ])
+    ))
+
   it("does the same again, call by call of the disk, when the same happens", async () => {
     // Names that are random by themselves.
     const random = /write-check.*|[0-9a-f]{8}-[0-9a-f]{4}-[-0-9a-f]{22}/

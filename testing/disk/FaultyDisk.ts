@@ -95,7 +95,7 @@ export class FaultyDisk {
     return new MountedDisk(this, { power: this.power, user })
   }
 
-  /** Some rule has met a call so often: what was asked meanwhile may have been refused for it. */
+  /** So many calls have met some fault: what was asked meanwhile may have been refused for it. */
   get hits(): number {
     return this.met
   }
@@ -190,7 +190,10 @@ export class FaultyDisk {
       else fate.work()
     }
     if (power !== this.power) throw diskFault(operation, path, { code: "EIO" })
-    if (this.isFull && growing.has(operation)) throw refusal("ENOSPC", operation, path)
+    if (this.isFull && growing.has(operation)) {
+      this.met++
+      throw refusal("ENOSPC", operation, path)
+    }
     return stalls
   }
 

@@ -145,6 +145,8 @@ class Drama {
   private readonly doomed = new Set<string>()
   /** Since then nobody has made a new slot and dropped what the old one fed. */
   private slotIsLost = false
+  /** Faults of the disk before each instance was started. */
+  private readonly hitsBefore = new Map<Member, number>()
   private names = 0
 
   constructor(world: World) {
@@ -161,7 +163,10 @@ class Drama {
   }
 
   async start(): Promise<Member> {
-    return this.world.start(`m${this.names++}`)
+    const { hits } = this.world.disk
+    const started = await this.world.start(`m${this.names++}`)
+    this.hitsBefore.set(started, hits)
+    return started
   }
 
   async happen(event: WorldEvent): Promise<void> {
@@ -336,7 +341,8 @@ class Drama {
       if (each.isStopping || each.isFrozen) continue
       const exit = each.running.pollUnsafe()
       if (exit === undefined) continue
-      assert.isAbove(this.world.disk.hits, 0, `${each.name} gave up without a reason`)
+      const before = this.hitsBefore.get(each) ?? 0
+      assert.isAbove(this.world.disk.hits, before, `${each.name} gave up without a reason`)
       each.kill()
       for (const [client, { member: asked }] of this.asking) if (asked === each) this.giveUp(client)
     }
@@ -367,7 +373,6 @@ class Drama {
       this.setLag(each, usualPollMillis)
     }
     for (const xid of server.openXids) server.commit(xid)
-    if (this.members.every((each) => isStopping(each.state) || each.isStopping)) await this.start()
     await this.recover()
     for (const client of this.clients) this.giveUp(client)
     this.world.insert(...tables)
@@ -383,10 +388,15 @@ class Drama {
     for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
   }
 
-  private recover(): Promise<number> {
-    return this.world.until(
+  /** One was frozen while a fault of the disk ended its start, and ends now: another takes its place. */
+  private async recover(): Promise<void> {
+    const isNeeded = () => this.members.every((each) => isStopping(each.state) || each.isStopping)
+    if (isNeeded()) await this.start()
+    await this.world.until(
       "one instance is active, the others wait or drain",
       () => {
+        this.buryWhoGaveUp()
+        if (isNeeded()) return true
         const active = this.members.filter(({ state }) => state === "active")
         // As the next request would.
         if (active.length === 0) for (const each of this.members) if (each.state === "asleep") each.wake()
@@ -395,6 +405,7 @@ class Drama {
       },
       120_000
     )
+    if (isNeeded()) await this.recover()
   }
 
   /** Like a client that tries until it has everything, whichever instance it has to ask. */
