@@ -9,6 +9,7 @@ import { jsonbPath, type Json } from "../values/Json.ts"
 import { arrayOf, binary, booleanTest, coalesce, lazily, logic, rootLogic, type Closure } from "./Closures.ts"
 import type { Form, FormOf, Plan } from "./Form.ts"
 import type { RowReader } from "./RowReader.ts"
+import { subselect } from "./Subselects.ts"
 
 /** A clause form compiled for one relation; shared by all clauses of that form. */
 export interface Compiled {
@@ -161,6 +162,12 @@ class Compiler {
     if ("io" in form) return this.viaText(form)
     if ("each" in form) return this.each(form)
     if ("slow" in form) return () => undefined
+    if ("sub" in form)
+      return subselect(
+        form,
+        form.group.map((part) => this.compile(part)),
+        form.probe.map((part) => this.compile(part))
+      )
     const arg = this.compile(form.not)
     return (constants) => {
       const value = arg(constants)

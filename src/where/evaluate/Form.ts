@@ -49,6 +49,35 @@ export type Form =
   | { readonly each: Form; readonly of: Form }
   /** A condition that only Postgres decides. */
   | { readonly slow: string }
+  /** A sub-select, see `SubselectForm`. */
+  | SubselectForm
+
+/**
+ * What the row has to do with the rows that a sub-select gives. `any`: the values of `probe` are among them (`IN`, `= ANY`);
+ * `exists`: there are some; `value`: the only one's value, NULL where there is none.
+ */
+export interface SubselectForm {
+  readonly sub: SubselectPlan
+  /** Slot of a constant of type `text`: the JSON list of the texts of the sub-select's own constants. */
+  readonly slot: number
+  readonly how: "any" | "exists" | "value"
+  /** The row's side of equalities between the row and the rows of the sub-select (its correlation). */
+  readonly group: ReadonlyArray<Form>
+  /** One for each value that is selected; empty unless `how` is `any`. */
+  readonly probe: ReadonlyArray<Form>
+}
+
+/** A sub-select without its constants. Everything in it is about the rows of one table. */
+export interface SubselectPlan {
+  readonly table: { readonly oid: number; readonly schema: string; readonly name: string }
+  /** Its condition, correlation aside, over the columns of its table; may have sub-selects itself. */
+  readonly plan: Plan
+  /** The other side of the correlation, and what is selected (nothing for `exists`): over the same columns, without constants. */
+  readonly group: ReadonlyArray<Form>
+  readonly select: ReadonlyArray<Form>
+  /** How the values of `group` and then of `select` are identified: both sides of each equality have been made of this type. */
+  readonly keys: ReadonlyArray<{ readonly type: TypeSpec; readonly collation: CollationKind }>
+}
 
 /** The kind of form that has a certain field. */
 export type FormOf<K extends string> = Extract<Form, { readonly [P in K]: unknown }>
@@ -74,6 +103,8 @@ export const partsOf = (form: Form): ReadonlyArray<Form> => {
   if ("field" in form) return [form.of]
   if ("io" in form) return [form.io]
   if ("each" in form) return [form.each, form.of]
+  // Of the row. What the sub-select is made of is about rows of another table.
+  if ("sub" in form) return [...form.group, ...form.probe]
   if ("not" in form) return [form.not]
   // Does not compile while a kind of form is missing above.
   form satisfies FormOf<"k"> | FormOf<"c"> | FormOf<"b"> | FormOf<"v"> | FormOf<"x"> | FormOf<"slow">

@@ -1,0 +1,81 @@
+import { undecided } from "../values/Failure.ts"
+import type { SubselectPlan } from "./Form.ts"
+
+/** A sub-select without its constants: one object for equal plans, for as long as somebody has it. */
+export interface SubselectKind {
+  readonly text: string
+  readonly plan: SubselectPlan
+}
+
+/**
+ * Identifies a list of values: equal for equal values, and only for them. The key of a single value (`Codec.key`) stands for
+ * itself, several are one text. `null` where one of them is NULL.
+ */
+export type LinkKey = unknown
+
+/**
+ * What sub-selects give at the moment. `constants` is the text of the sub-select's constants, which with its kind says which
+ * one is meant. `group` is the key of the values of its correlation, `emptyLink` where there is none.
+ */
+export interface Membership {
+  /** `values IN (SELECT ...)`, by the keys of the single values, `null` for NULL. Three-valued, as in Postgres. */
+  readonly any: (
+    kind: SubselectKind,
+    constants: string,
+    group: LinkKey,
+    values: ReadonlyArray<unknown>
+  ) => boolean | null
+  readonly exists: (kind: SubselectKind, constants: string, group: LinkKey) => boolean
+  /** Of the only row; `null` where there is none. Throws `EvaluationError` where there are several. */
+  readonly value: (kind: SubselectKind, constants: string, group: LinkKey) => unknown
+  /**
+   * Constants of those sub-selects of the kind that have a row with these values of `group` and `select`, one after the other. Not
+   * to be kept.
+   */
+  readonly having: (kind: SubselectKind, link: LinkKey) => Iterable<string>
+}
+
+/** The key of no values at all. */
+export const emptyLink: LinkKey = ""
+
+/** Of the keys of single values. */
+export const linkKeyOf = (keys: ReadonlyArray<unknown>): LinkKey => {
+  if (keys.length === 1) return keys[0]
+  let text = ""
+  for (const key of keys) {
+    if (key === null) return null
+    const one = `${typeof key}:${String(key)}`
+    text += `${one.length}.${one}`
+  }
+  return text
+}
+
+const kinds = new Map<string, WeakRef<SubselectKind>>()
+const gone = new FinalizationRegistry<string>((text) => {
+  if (kinds.get(text)?.deref() === undefined) kinds.delete(text)
+})
+
+export const subselectKind = (plan: SubselectPlan): SubselectKind => {
+  const text = JSON.stringify(plan)
+  const known = kinds.get(text)?.deref()
+  if (known !== undefined) return known
+  const kind = { text, plan }
+  kinds.set(text, new WeakRef(kind))
+  gone.register(kind, text)
+  return kind
+}
+
+const unknown = (): never => undecided("what a sub-select gives is not known here")
+
+/** Where nobody knows what sub-selects give: conditions with one are undecided. */
+export const noMembership: Membership = { any: unknown, exists: unknown, value: unknown, having: unknown }
+
+/** One evaluation runs at a time, so this is the state of the module. */
+let current = noMembership
+
+/** Whoever evaluates clauses says what sub-selects give. */
+export const useMembership = (membership: Membership): void => {
+  current = membership
+}
+
+export const membershipInUse = (): Membership => current
