@@ -31,6 +31,8 @@ export interface WhereRequest {
   readonly params: Readonly<Record<string, string>>
   readonly table: TableInfo
   readonly catalogue: TypeCatalogue
+  /** The tables that sub-selects of the clause name, as far as they exist, by `tableKey`. */
+  readonly tables?: ReadonlyMap<string, TableInfo> | undefined
   /** The only columns the clause may use; all of the table's when omitted. */
   readonly queryableColumns?: ReadonlyArray<string> | undefined
   /** For clauses that only Postgres ever evaluates: nothing is refused for lack of a value on the stream. */
