@@ -1,0 +1,290 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import type pg from "pg"
+import { freePort } from "../../../src/dev/FreePort.ts"
+import { patient } from "../../../testing/Load.ts"
+import type { Random } from "../../../testing/Random.ts"
+import { connectForText, selectText } from "../../../testing/postgres/RowText.ts"
+import { differenceOfRows, type TextRow } from "../../../testing/postgres/Rows.ts"
+import { startService, type TestService } from "../../../testing/services/Service.ts"
+import { ShapeLogReader } from "../../../testing/readers/ShapeLog.ts"
+import { type MemberShape, randomMemberShape } from "./memberClauses.ts"
+import { changeSomething, fillTables, memberTables } from "./memberTables.ts"
+
+/** `handover`: a waiting instance takes over from one that is told to stop. */
+export type Interruption = "SIGTERM" | "SIGKILL" | "handover"
+
+export interface MemberOracleOptions {
+  readonly databaseUrl: string
+  readonly streamId: string
+  readonly storageDir: string
+  readonly shapes: number
+  readonly transactions: number
+  readonly interruptions: ReadonlyArray<Interruption>
+  readonly random: Random
+  readonly say: (text: string) => void
+  /** Instead of random ones. */
+  readonly given?: ReadonlyArray<MemberShape>
+}
+
+export interface MemberOracleReport {
+  readonly transactions: number
+  readonly operations: number
+  readonly rows: number
+  /** Shapes compared with Postgres as of one transaction, and at rest. */
+  readonly comparisons: number
+  readonly problems: ReadonlyArray<string>
+}
+
+/** What Postgres selected right after a transaction, before the next one. */
+interface Point {
+  readonly lsn: bigint
+  readonly rows: ReadonlyArray<TextRow>
+}
+
+interface Followed {
+  readonly shape: MemberShape
+  readonly reader: ShapeLogReader
+  /** Rows and operations when it was up to date for the first time. */
+  base: { readonly rows: ReadonlyMap<string, TextRow>; readonly operations: number } | undefined
+  points: Array<Point>
+  broken: boolean
+}
+
+const settings = {
+  ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "40000",
+  ELECTRIC_CLEANUP_INTERVAL_MS: "100ms",
+  BATON_MAX_DECISION_TIME: "20s"
+}
+const concurrentRequests = 6
+const writers = 3
+/** Shapes that Postgres is asked about after one transaction. */
+const sampled = 4
+const deadlineMillis = 60_000
+
+const describe = ({ replica, table, where }: MemberShape): string => `${table} (${replica}) WHERE ${where}`
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const forAll = async <A>(items: Iterable<A>, work: (item: A) => Promise<void>): Promise<void> => {
+  const rest = Array.from(items)
+  await Promise.all(
+    Array.from({ length: concurrentRequests }, async () => {
+      for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item)
+    })
+  )
+}
+
+/**
+ * Random shapes whose conditions have sub-selects, over random changes of all tables that they look at, while instances are
+ * stopped, killed and relieved. After a transaction that was alone, and at every rest, the rows of a shape are those that
+ * Postgres selects with its very text; handles stay; no row comes twice, and none goes that was not there.
+ */
+export const memberOracle = async (options: MemberOracleOptions): Promise<MemberOracleReport> => {
+  const { random, say } = options
+  const shapeRandom = random.fork()
+  const problems: Array<string> = []
+  const followed: Array<Followed> = []
+  const session = await connectForText(options.databaseUrl)
+  const clients = await Promise.all(
+    Array.from({ length: writers }, async () => ({
+      client: await connectForText(options.databaseUrl),
+      random: random.fork()
+    }))
+  )
+  await session.query(memberTables)
+  await fillTables(session, random.fork())
+  const start = async (until: "active" | "waiting"): Promise<TestService> =>
+    startService({
+      port: await freePort(),
+      storageDir: options.storageDir,
+      deadlineMillis,
+      until,
+      env: {
+        DATABASE_URL: options.databaseUrl,
+        ELECTRIC_REPLICATION_STREAM_ID: options.streamId,
+        ...settings
+      }
+    })
+  let service = await start("active")
+  let committed = 0
+  let comparisons = 0
+  let nextSample = 0
+
+  const blame = (entry: Followed, what: string): void => {
+    entry.broken = true
+    problems.push(`${describe(entry.shape)} (${entry.reader.position.handle}): ${what}`)
+    say(problems.at(-1) ?? "")
+  }
+
+  const readOn = async (entry: Followed): Promise<void> => {
+    if (entry.broken) return
+    try {
+      entry.reader.isUpToDate = false
+      await entry.reader.readToEnd()
+      entry.base ??= { rows: new Map(entry.reader.rows), operations: entry.reader.operations.length }
+    } catch (error) {
+      blame(entry, messageOf(error))
+    }
+  }
+
+  const addShapes = async (shapes: ReadonlyArray<MemberShape>): Promise<void> => {
+    const added = shapes.map((shape): Followed => {
+      const params = { table: shape.table, where: shape.where, replica: shape.replica }
+      const reader = new ShapeLogReader({ url: service.url, params, retryMillis: 20_000 })
+      return { shape, reader, base: undefined, points: [], broken: false }
+    })
+    await forAll(added, readOn)
+    followed.push(...added)
+  }
+
+  const somewhere = async (): Promise<bigint> => {
+    const { rows } = await session.query<{ lsn: string }>(
+      "SELECT (pg_current_wal_insert_lsn() - '0/0')::text AS lsn"
+    )
+    return BigInt(rows[0]?.lsn ?? "0")
+  }
+
+  /** Nobody else writes: what Postgres selects after each transaction must have been the rows after it. */
+  const writeAlone = async (count: number): Promise<void> => {
+    const [writer] = clients
+    if (writer === undefined) return
+    for (let n = 0; n < count; n++) {
+      if (!(await changeSomething(writer.client, writer.random))) continue
+      committed++
+      const lsn = await somewhere()
+      for (let i = 0; i < Math.min(sampled, followed.length); i++) {
+        const entry = followed[nextSample++ % followed.length]
+        if (entry?.base !== undefined && !entry.broken)
+          entry.points.push({ lsn, rows: await select(session, entry.shape) })
+      }
+    }
+  }
+
+  const writeTogether = async (count: number): Promise<void> => {
+    await Promise.all(
+      clients.map(async ({ client, random: choices }) => {
+        for (let n = 0; n < count / writers; n++) if (await changeSomething(client, choices)) committed++
+      })
+    )
+  }
+
+  const compare = async (when: string): Promise<void> => {
+    const lsn = await somewhere()
+    await session.query("SELECT pg_logical_emit_message(true, 'mark', '')")
+    const expected = new Map<Followed, ReadonlyArray<TextRow>>()
+    for (const entry of followed) expected.set(entry, await select(session, entry.shape))
+    await forAll(followed, async (entry) => {
+      const until = performance.now() + patient(deadlineMillis)
+      do {
+        await readOn(entry)
+        if (entry.broken) return
+        if (performance.now() > until) return blame(entry, `${when}: never up to date with ${lsn}`)
+        if (!hasSeen(entry.reader, lsn)) await sleep(5)
+      } while (!hasSeen(entry.reader, lsn))
+      const differs = differenceOfRows(expected.get(entry) ?? [], Array.from(entry.reader.rows.values()))
+      if (differs !== undefined) return blame(entry, `${when}: ${differs}`)
+      comparisons++
+      const { compared, wrong } = judgePoints(entry)
+      comparisons += compared
+      if (wrong !== undefined) blame(entry, `${when}: ${wrong}`)
+    })
+    say(
+      `${when}: ${committed} transactions, ${followed.length} shapes, ${operationsOf(followed)} operations, ` +
+        `${comparisons} comparisons, ${problems.length} problems`
+    )
+  }
+
+  const interrupt = async (kind: Interruption): Promise<void> => {
+    const before = service
+    if (kind === "handover") {
+      const next = await start("waiting")
+      await before.stop("SIGTERM")
+      service = next
+      await next.until("active")
+    } else {
+      await before.stop(kind)
+      service = await start("active")
+    }
+    for (const { reader } of followed) reader.moveTo(service.url)
+  }
+
+  try {
+    const stages = options.interruptions.length + 1
+    const wanted =
+      options.given ?? Array.from({ length: options.shapes }, () => randomMemberShape(shapeRandom))
+    const late = Math.floor(wanted.length / 3 / stages)
+    const perPart = Math.ceil(options.transactions / stages / 3)
+    await addShapes(wanted.slice(0, wanted.length - late * stages))
+    for (let stage = 0; stage < stages; stage++) {
+      await writeAlone(perPart)
+      const younger = wanted.slice(
+        wanted.length - late * (stages - stage),
+        wanted.length - late * (stages - stage - 1)
+      )
+      await Promise.all([writeTogether(perPart), late > 0 ? addShapes(younger) : undefined])
+      const interruption = options.interruptions[stage]
+      if (interruption === undefined) await writeTogether(perPart)
+      else {
+        const writing = writeTogether(perPart)
+        await interrupt(interruption)
+        await writing
+      }
+      await compare(interruption === undefined ? "at the end" : `after ${interruption}`)
+    }
+    if (/Dropped (?:a shape|\d+ shapes)/.test(service.logs()))
+      problems.push("a shape was dropped, see the log")
+  } catch (error) {
+    problems.push(messageOf(error))
+  } finally {
+    if (problems.length > 0) say(service.logs().slice(-20_000))
+    await service.dispose()
+    for (const { client } of clients) await client.end()
+    await session.end()
+  }
+  return {
+    transactions: committed,
+    operations: operationsOf(followed),
+    rows: followed.reduce((sum, { reader }) => sum + reader.rows.size, 0),
+    comparisons,
+    problems
+  }
+}
+
+const operationsOf = (followed: ReadonlyArray<Followed>): number =>
+  followed.reduce((sum, { reader }) => sum + reader.operations.length, 0)
+
+const select = (session: pg.Client, { table, where }: MemberShape): Promise<ReadonlyArray<TextRow>> =>
+  selectText(session, `SELECT ${columnsOf[table]} FROM ${table} WHERE ${where}`)
+
+const columnsOf = {
+  issues: "id, project, parent, owner, status, points",
+  notes: "id, project, owner, status"
+}
+
+const hasSeen = (reader: ShapeLogReader, lsn: bigint): boolean => {
+  const seen = reader.responses.at(-1)?.messages.at(-1)?.headers["global_last_seen_lsn"]
+  return typeof seen === "string" && BigInt(seen) >= lsn
+}
+
+/** The rows after each recorded transaction, as a reader had them who stopped there. */
+const judgePoints = (entry: Followed): { readonly compared: number; readonly wrong: string | undefined } => {
+  const { base, points, reader } = entry
+  if (base === undefined) return { compared: 0, wrong: undefined }
+  const rows = new Map(base.rows)
+  let next = base.operations
+  for (const { lsn, rows: expected } of points) {
+    for (; next < reader.operations.length; next++) {
+      const operation = reader.operations[next]
+      if (operation === undefined || operation.lsn >= lsn) break
+      if (operation.operation === "delete") rows.delete(operation.key)
+      else rows.set(operation.key, { ...rows.get(operation.key), ...operation.value })
+    }
+    const differs = differenceOfRows(expected, Array.from(rows.values()))
+    if (differs !== undefined)
+      return { compared: 0, wrong: `after the transaction before ${lsn}: ${differs}` }
+  }
+  const compared = points.length
+  // The next ones begin where these have ended.
+  entry.base = { rows, operations: next }
+  entry.points = []
+  return { compared, wrong: undefined }
+}
