@@ -16,8 +16,6 @@ export const forwardSilenceMillis = 60_000
 export const forwardConnectMillis = 5000
 /** When connections are drained: a client in the middle of a conversation has sent its next request by then. */
 export const nextRequestMillis = 300
-/** What a clause with a sub-select was resolved to is looked at again after this time: other tables are in it too. */
-export const subselectFreshMillis = 5000
 
 /** `retry-after` of what passes by itself. What a state of the instance is the reason of has its own, in `health/Refusal.ts`. */
 export const retryAfterSeconds = {

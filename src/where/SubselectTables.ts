@@ -16,7 +16,7 @@ export const tableKey = ({ name, schema = defaultSchema }: NamedTable): string =
   JSON.stringify([schema, name])
 
 /** No sub-select reads a table without one of these words. */
-const mayHaveTables = /select|table/i
+export const mayHaveTables = (sql: string): boolean => /select|table/i.test(sql)
 
 /**
  * The tables that the sub-selects of a condition name, each once, in the order in which they appear. Of a text that cannot be
@@ -26,7 +26,6 @@ export const subselectTables = (
   sql: string,
   limits: Limits
 ): Result.Result<ReadonlyArray<NamedTable>, WhereError> => {
-  if (!mayHaveTables.test(sql)) return Result.succeed(none)
   const found = new Map<string, NamedTable>()
   try {
     collect(parseCondition(sql, limits).node, found)
@@ -36,8 +35,6 @@ export const subselectTables = (
   }
   return Result.succeed([...found.values()])
 }
-
-const none: ReadonlyArray<NamedTable> = []
 
 /** Depth is bounded by `Limits.clauseDepth`. */
 const collect = (node: unknown, found: Map<string, NamedTable>): void => {

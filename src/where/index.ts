@@ -36,6 +36,6 @@ export {
 } from "./evaluate/AskPostgres.ts"
 export { CheckedZones, type Zones } from "./zones/Zones.ts"
 export { offsetIn, telltaleSeconds } from "./zones/ZoneTable.ts"
-export { type NamedTable, subselectTables, tableKey } from "./SubselectTables.ts"
+export { mayHaveTables, type NamedTable, tableKey } from "./SubselectTables.ts"
 export type { Classification, MemberColumn, MemberTable, WhereClause } from "./WhereClause.ts"
 export type { WhereError } from "./WhereError.ts"

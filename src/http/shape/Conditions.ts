@@ -1,5 +1,6 @@
 import { Context, Effect, Layer } from "effect"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
+import type { TableName } from "../../postgres/Identifiers.ts"
 import type { SubsetQuery } from "../../registry/subset/SubsetReader.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 import type { SubsetParams } from "../request/SubsetParams.ts"
@@ -30,6 +31,11 @@ export const conditionRefused = (parameter: string, message: string, final = tru
 
 export const catalogueUnavailable: CatalogueUnavailable = { _tag: "CatalogueUnavailable" }
 
+/**
+ * The table that a sub-select names, as the request's facts have it. Refuses names for which there is none to make shapes of.
+ */
+export type FindTable = (name: TableName) => Effect.Effect<TableInfo, ConditionRefused | CatalogueUnavailable>
+
 /** Turns the SQL of requests into checked conditions; what stands between this folder and `src/where`. */
 export class Conditions extends Context.Service<
   Conditions,
@@ -37,7 +43,9 @@ export class Conditions extends Context.Service<
     readonly where: (
       table: TableInfo,
       sql: string,
-      params: Readonly<Record<string, string>>
+      params: Readonly<Record<string, string>>,
+      /** Asked for each table that sub-selects of the condition name. */
+      findTable: FindTable
     ) => Effect.Effect<WhereClause, ConditionRefused | CatalogueUnavailable>
     /** Makes sure that types, functions and operators are known as they are now. Does nothing while that cannot be asked. */
     readonly renew?: Effect.Effect<void>

@@ -7,18 +7,41 @@ import {
   type CompiledWhere,
   compileOrderBy,
   loadParser,
+  type NamedTable,
+  tableKey,
   type TypeCatalogue,
-  type WhereError
+  type WhereError,
+  type WhereRequest
 } from "../../where/index.ts"
 import {
   type CatalogueUnavailable,
   catalogueUnavailable,
+  type ConditionRefused,
   conditionRefused,
   Conditions
 } from "./Conditions.ts"
 
 /** Values of stored generated columns can be in the stream. */
 const generatedColumnsSince = 180000
+
+/** In which tables without a schema are, as everywhere in the API. */
+const defaultSchema = "public"
+
+/** What a subset may name is what the shape's queryable columns are: of other tables nobody has said anything. */
+const withoutTables = (
+  named: Effect.Effect<ReadonlyArray<NamedTable>, ConditionRefused>
+): Effect.Effect<void, ConditionRefused> =>
+  Effect.flatMap(named, ([table]) =>
+    table === undefined
+      ? Effect.void
+      : Effect.fail(
+          conditionRefused(
+            "where",
+            "the condition of a subset must not have a sub-select: it stands in the where clause of the shape, whose rows " +
+              "the subset is taken of"
+          )
+        )
+  )
 
 /** Conditions by the expression engine of `src/where`. */
 export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config> = Layer.effect(
@@ -34,7 +57,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
      */
     const compile = <A>(
       run: (types: TypeCatalogue) => Effect.Effect<Result.Result<A, WhereError>>
-    ): Effect.Effect<A, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
+    ): Effect.Effect<A, ConditionRefused | CatalogueUnavailable> =>
       Effect.gen(function* () {
         const known = yield* Effect.mapError(catalogue.get, () => catalogueUnavailable)
         let result = yield* run(known)
@@ -47,12 +70,19 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
         return yield* Effect.fail(conditionRefused(parameter, message, final))
       })
 
+    const named = (sql: string) =>
+      Effect.flatMap(aside.tables(sql, limits), (found) =>
+        Result.isSuccess(found)
+          ? Effect.succeed(found.success)
+          : Effect.fail(conditionRefused(found.failure.parameter, found.failure.message))
+      )
+
     const where = (
       table: TableInfo,
       sql: string,
       params: Readonly<Record<string, string>>,
-      more: { readonly queryableColumns?: ReadonlyArray<string>; readonly onlyInQueries?: boolean } = {}
-    ): Effect.Effect<CompiledWhere, ReturnType<typeof conditionRefused> | CatalogueUnavailable> =>
+      more: Pick<WhereRequest, "queryableColumns" | "onlyInQueries" | "tables"> = {}
+    ): Effect.Effect<CompiledWhere, ConditionRefused | CatalogueUnavailable> =>
       compile((types) =>
         aside.compile({
           sql,
@@ -67,17 +97,28 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
       )
 
     return Conditions.of({
-      where,
+      where: (table, sql, params, findTable) =>
+        Effect.gen(function* () {
+          const tables = new Map<string, TableInfo>()
+          for (const { name, schema = defaultSchema } of yield* named(sql)) {
+            const found = yield* findTable({ schema, name })
+            tables.set(tableKey({ schema, name }), found)
+          }
+          return yield* where(table, sql, params, tables.size === 0 ? {} : { tables })
+        }),
       renew: Effect.ignore(catalogue.renewed),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
           const condition = yield* Effect.result(
             subset.where === undefined
               ? Effect.undefined
-              : where(table, subset.where, subset.params, {
-                  queryableColumns: queryable,
-                  onlyInQueries: true
-                })
+              : Effect.andThen(
+                  withoutTables(named(subset.where)),
+                  where(table, subset.where, subset.params, {
+                    queryableColumns: queryable,
+                    onlyInQueries: true
+                  })
+                )
           )
           const { orderBy } = subset
           const order = yield* Effect.result(

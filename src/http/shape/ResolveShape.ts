@@ -14,11 +14,10 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { makeDefinition } from "../../shapes/MakeDefinition.ts"
 import { shapeIdentity, type ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
-import { columnsOf } from "../../where/index.ts"
+import { columnsOf, mayHaveTables } from "../../where/index.ts"
 import { Notices } from "../../telemetry/Notices.ts"
-import type { Timers } from "../../shared/Timers.ts"
-import { subselectFreshMillis } from "../HttpTimings.ts"
-import type { Conditions } from "./Conditions.ts"
+import type { Conditions, FindTable } from "./Conditions.ts"
+import { InnerTables } from "./InnerTables.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "../reply/Failures.ts"
 import { type Facts, type Outdated, outdatedTable } from "./OnFreshFacts.ts"
 import type { ShapeSelection } from "../request/ShapeParams.ts"
@@ -49,8 +48,8 @@ interface Cached {
   readonly name: TableName
   readonly resolved: ResolvedShape
   readonly table: TableInfo
-  /** Clauses with sub-selects depend on other tables too: they are looked at again after this time. */
-  readonly freshUntil: number
+  /** Those that sub-selects of the clause name. */
+  readonly inner: ReadonlyArray<TableInfo>
 }
 
 const cacheSize = 4096
@@ -100,8 +99,8 @@ const storedMatches = (
  */
 export class ShapeResolver {
   private readonly lookup: TableLookup
-  private readonly timers: Timers
   private readonly conditions: Conditions["Service"]
+  private readonly inner: InnerTables
   private readonly notices = new Notices()
   private readonly cache = new BoundedMap<string, Cached>(cacheCharacters, charactersOf)
   private readonly selected = new WeakMap<TableInfo, BoundedMap<string, Selected>>()
@@ -114,10 +113,10 @@ export class ShapeResolver {
     { readonly table: TableInfo; readonly refusal: Failure }
   >()
 
-  constructor(lookup: TableLookup, conditions: Conditions["Service"], timers: Timers) {
+  constructor(lookup: TableLookup, conditions: Conditions["Service"]) {
     this.lookup = lookup
-    this.timers = timers
     this.conditions = conditions
+    this.inner = new InnerTables(lookup, (error) => this.tellOperator(error))
   }
 
   /**
@@ -156,6 +155,7 @@ export class ShapeResolver {
     if (known === undefined || !this.lookup.isFresh(known.table.oid)) return undefined
     const table = this.lookup.remembered(known.name.schema, known.name.name)
     if (table === undefined || !this.isFresh(known, table)) return undefined
+    if (!this.inner.areFresh(known.inner)) return undefined
     this.recent.set(selection, known)
     return known.resolved
   }
@@ -172,10 +172,12 @@ export class ShapeResolver {
         Effect.andThen(this.tellOperator(error), this.withoutCatalogue(selection, name, known)),
       onSuccess: (table) => {
         if (table === undefined || table.columns.length === 0) return this.absent(name)
-        return Effect.mapError(this.withTable(selection, name, table), (refusal) => {
+        return Effect.mapError(this.withTable(selection, name, table, facts), (refusal) => {
           // What asks to come back has nothing to do with the table.
           if (refusal.status !== 400) return refusal
-          this.refused.set(selection, { table, refusal })
+          // What is wrong may be another table, which a sub-select names.
+          if (selection.where === undefined || !mayHaveTables(selection.where))
+            this.refused.set(selection, { table, refusal })
           return { ...outdatedTable, otherwise: refusal }
         })
       }
@@ -221,47 +223,58 @@ export class ShapeResolver {
     if (facts === "table") {
       const refused = this.refused.get(selection)
       // Nothing has changed, so it need not be looked through again.
-      return refused?.table === table ? Effect.fail(refused.refusal) : this.withTable(selection, name, table)
+      return refused?.table === table
+        ? Effect.fail(refused.refusal)
+        : this.withTable(selection, name, table, facts)
     }
     this.recent.delete(selection)
     this.cache.delete(cacheKey(selection))
-    return Effect.andThen(this.conditions.renew ?? Effect.void, this.withTable(selection, name, table))
+    return Effect.andThen(this.conditions.renew ?? Effect.void, this.withTable(selection, name, table, facts))
   }
 
   private withTable(
     selection: ShapeSelection,
     name: TableName,
-    table: TableInfo
+    table: TableInfo,
+    facts: Facts
   ): Effect.Effect<ResolvedShape, Failure> {
-    const recent = this.recent.get(selection)
-    if (recent !== undefined && this.isFresh(recent, table)) return Effect.succeed(recent.resolved)
     const key = cacheKey(selection)
+    const recent = this.recent.get(selection)
     const cached = this.cache.get(key)
-    if (cached !== undefined && this.isFresh(cached, table)) {
-      this.recent.set(selection, cached)
-      return Effect.succeed(cached.resolved)
-    }
+    const inner = (recent ?? cached)?.inner ?? []
+    return Effect.flatMap(this.inner.lookAt(facts, inner), () => {
+      for (const known of [recent, cached]) {
+        if (known === undefined || !this.isFresh(known, table)) continue
+        this.recent.set(selection, known)
+        return Effect.succeed(known.resolved)
+      }
+      return this.make(selection, key, name, table, facts)
+    })
+  }
+
+  private make(
+    selection: ShapeSelection,
+    key: string,
+    name: TableName,
+    table: TableInfo,
+    facts: Facts
+  ): Effect.Effect<ResolvedShape, Failure> {
     const selected = this.select(selection, table)
     if (Result.isFailure(selected)) return Effect.fail(selected.failure)
     const { definition: common, queryable } = selected.success
+    const inner: Array<TableInfo> = []
     const finish = (where: ShapeDefinition["where"]): ResolvedShape => {
       const definition = where === undefined ? common : { ...common, where, whereColumns: columnsOf(where) }
       const resolved: ResolvedShape = { definition, identity: shapeIdentity(definition), table, queryable }
-      const entry: Cached = {
-        name,
-        resolved,
-        table,
-        freshUntil:
-          selection.where !== undefined && /select/i.test(selection.where)
-            ? this.timers.nowMillis() + subselectFreshMillis
-            : Infinity
-      }
+      const entry: Cached = { name, resolved, table, inner }
       this.cache.set(key, entry)
       this.recent.set(selection, entry)
       return resolved
     }
     if (selection.where === undefined) return Effect.succeed(finish(undefined))
-    return this.conditions.where(table, selection.where, selection.params ?? {}).pipe(
+    const findTable: FindTable = (named) =>
+      Effect.tap(this.inner.find(facts, named), (found) => Effect.sync(() => void inner.push(found)))
+    return this.conditions.where(table, selection.where, selection.params ?? {}, findTable).pipe(
       Effect.map(finish),
       Effect.mapError((error) =>
         error._tag === "ConditionRefused" ? one(error.parameter, error.message) : catalogueUnreadable
@@ -318,11 +331,9 @@ export class ShapeResolver {
     })
   }
 
-  private isFresh(cached: Cached, table: TableInfo): boolean {
-    return (
-      cached.table === table &&
-      (cached.freshUntil === Infinity || cached.freshUntil > this.timers.nowMillis())
-    )
+  /** Nothing that it was made of has become another. */
+  private isFresh({ inner, table }: Cached, now: TableInfo): boolean {
+    return table === now && this.inner.areSame(inner)
   }
 }
 

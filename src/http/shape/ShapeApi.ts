@@ -104,7 +104,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     bucket: storage.engine.bucketStatus,
     subsets: yield* SubsetReader,
     conditions,
-    resolver: new ShapeResolver(yield* Inspector, conditions, timers),
+    resolver: new ShapeResolver(yield* Inspector, conditions),
     admission: new Admission(config.maxConcurrentRequests),
     bodies: new OpenBodies(config.limits),
     requests: (yield* Metrics).requests,

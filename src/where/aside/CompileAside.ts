@@ -1,30 +1,33 @@
 import { extname, join } from "node:path"
 import { Worker } from "node:worker_threads"
 import { Effect, Result, type Scope } from "effect"
-import { aboveLimit, standardLimits } from "../../config/Limits.ts"
+import { aboveLimit, type Limits, standardLimits } from "../../config/Limits.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { CatalogueData } from "../catalogue/TypeCatalogue.ts"
 import { compileQuickly, compileWhere, type CompiledWhere, type WhereRequest } from "../CompileWhere.ts"
 import { loadParser } from "../parse/Parser.ts"
+import { mayHaveTables, type NamedTable, subselectTables } from "../SubselectTables.ts"
 import type { WhereError } from "../WhereError.ts"
 import { isSmall } from "./IsSmall.ts"
-import type { FromThread, ToThread } from "./AsideProtocol.ts"
+import type { Found, FromThread, TablesRequest, ToThread } from "./AsideProtocol.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /** A thread that nobody needs takes memory. */
 const idleMillis = 30_000
 const heapMegabytes = 256
 
-type Outcome = Result.Result<CompiledWhere, WhereError>
+type Outcome<A> = Result.Result<A, WhereError>
 
 interface Task {
-  readonly request: WhereRequest
-  readonly done: (outcome: Outcome) => void
+  readonly work: WhereRequest | { readonly tablesOf: TablesRequest }
+  readonly done: (outcome: Outcome<Found>) => void
   given: boolean
 }
 
-const refused = (message: string): Outcome =>
+const refused = (message: string): Outcome<never> =>
   Result.fail({ message, position: undefined, parameter: "where", final: true })
+
+const noTables: Outcome<ReadonlyArray<NamedTable>> = Result.succeed([])
 
 /**
  * Checks clauses: small ones at once, large and costly ones in a thread of their own, one after the other, because tens of
@@ -56,22 +59,38 @@ export class CompileAside {
   }
 
   /** What `compileWhere` gives. Loads the parser when it is needed here. */
-  compile(request: WhereRequest): Effect.Effect<Outcome> {
-    if (this.unavailable) return this.compileHere(request)
-    if (!isSmall(request)) return this.compileThere(request)
+  compile(request: WhereRequest): Effect.Effect<Outcome<CompiledWhere>> {
+    const here = Effect.map(loadParser, () => compileWhere(request))
+    if (this.unavailable) return here
+    const there = this.inThread<CompiledWhere>(request, here)
+    if (!isSmall(request)) return there
     return Effect.flatMap(loadParser, () => {
       const outcome = compileQuickly(request)
-      return outcome === undefined ? this.compileThere(request) : Effect.succeed(outcome)
+      return outcome === undefined ? there : Effect.succeed(outcome)
     })
   }
 
-  private compileThere(request: WhereRequest): Effect.Effect<Outcome> {
+  /** What `subselectTables` gives. */
+  tables(sql: string, limits: Limits): Effect.Effect<Outcome<ReadonlyArray<NamedTable>>> {
+    if (!mayHaveTables(sql)) return Effect.succeed(noTables)
+    const here = Effect.map(loadParser, () => subselectTables(sql, limits))
+    return this.unavailable || isSmall({ sql, params: {} })
+      ? here
+      : this.inThread<ReadonlyArray<NamedTable>>({ tablesOf: { sql, limits } }, here)
+  }
+
+  /** `here`: the same where no thread can be had. */
+  private inThread<A extends Found>(
+    work: Task["work"],
+    here: Effect.Effect<Outcome<A>>
+  ): Effect.Effect<Outcome<A>> {
     return Effect.flatMap(
-      Effect.callback<Outcome | "here">((resume) => {
+      Effect.callback<Outcome<A> | "here">((resume) => {
         const task: Task = {
-          request,
+          work,
           given: false,
-          done: (outcome) => resume(Effect.succeed(this.unavailable ? "here" : outcome))
+          // The thread answers what it is asked.
+          done: (outcome) => resume(Effect.succeed(this.unavailable ? "here" : (outcome as Outcome<A>)))
         }
         this.tasks.push(task)
         this.next()
@@ -80,12 +99,8 @@ export class CompileAside {
           if (at >= 0) this.tasks.splice(at, 1)
         })
       }),
-      (outcome) => (outcome === "here" ? this.compileHere(request) : Effect.succeed(outcome))
+      (outcome) => (outcome === "here" ? here : Effect.succeed(outcome))
     )
-  }
-
-  private compileHere(request: WhereRequest): Effect.Effect<Outcome> {
-    return Effect.map(loadParser, () => compileWhere(request))
   }
 
   private next(): void {
@@ -106,11 +121,7 @@ export class CompileAside {
     const { running, worker } = this
     if (!this.ready || running === undefined || worker === undefined || running.given) return
     running.given = true
-    const { catalogue, ...request } = running.request
-    const data = this.told === catalogue.data ? undefined : catalogue.data
-    this.told = catalogue.data
-    const message: ToThread = { id: ++this.nextId, data, request }
-    const limits = request.limits ?? standardLimits
+    const { limits, message } = this.asMessage(running.work)
     this.stopTimer = this.timers.after(limits.compileMillis, () => {
       this.stop()
       this.finish(refused(aboveLimit("compileMillis", limits)))
@@ -119,7 +130,16 @@ export class CompileAside {
     worker.postMessage(message)
   }
 
-  private finish(outcome: Outcome): void {
+  private asMessage(work: Task["work"]): { readonly message: ToThread; readonly limits: Limits } {
+    const id = ++this.nextId
+    if ("tablesOf" in work) return { message: { id, tablesOf: work.tablesOf }, limits: work.tablesOf.limits }
+    const { catalogue, ...request } = work
+    const data = this.told === catalogue.data ? undefined : catalogue.data
+    this.told = catalogue.data
+    return { message: { id, data, request }, limits: request.limits ?? standardLimits }
+  }
+
+  private finish(outcome: Outcome<Found>): void {
     const { running } = this
     this.running = undefined
     this.stopTimer()
@@ -143,7 +163,7 @@ export class CompileAside {
         this.give()
       } else if (message.id === this.nextId) {
         this.finish(
-          message.compiled === undefined ? Result.fail(message.refused) : Result.succeed(message.compiled)
+          message.found === undefined ? Result.fail(message.refused) : Result.succeed(message.found)
         )
       }
     })

@@ -5,7 +5,9 @@ import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { compileWhere } from "../CompileWhere.ts"
 import { loadParser } from "../parse/Parser.ts"
-import type { FromThread, ToThread } from "./AsideProtocol.ts"
+import { subselectTables } from "../SubselectTables.ts"
+import type { WhereError } from "../WhereError.ts"
+import type { Found, FromThread, ToThread } from "./AsideProtocol.ts"
 
 const port = parentPort
 if (port === null) throw new Error("This is run as a thread, by CompileAside")
@@ -14,17 +16,22 @@ const post = (message: FromThread): void => port.postMessage(message)
 
 let catalogue: TypeCatalogue | undefined
 
-port.on("message", ({ data, id, request }: ToThread) => {
-  if (data !== undefined) catalogue = new TypeCatalogue(data)
-  const known = catalogue
-  if (known === undefined) throw new Error("The first clause comes with the catalogue")
+const run = (task: ToThread): Result.Result<Found, WhereError> => {
+  if ("tablesOf" in task) return subselectTables(task.tablesOf.sql, task.tablesOf.limits)
+  if (task.data !== undefined) catalogue = new TypeCatalogue(task.data)
+  if (catalogue === undefined) throw new Error("The first clause comes with the catalogue")
+  return compileWhere({ ...task.request, catalogue })
+}
+
+port.on("message", (task: ToThread) => {
+  const { id } = task
   void Effect.runPromise(
     Effect.map(loadParser, () => {
-      const result = compileWhere({ ...request, catalogue: known })
+      const result = run(task)
       post(
         Result.isSuccess(result)
-          ? { id, compiled: result.success, refused: undefined }
-          : { id, compiled: undefined, refused: result.failure }
+          ? { id, found: result.success, refused: undefined }
+          : { id, found: undefined, refused: result.failure }
       )
     })
   )
