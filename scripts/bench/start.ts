@@ -115,8 +115,8 @@ const writeChanges = async (
   const ids = new Uint32Array(1)
   while (writer.marker - from < bytes) {
     lsn += 400n
-    writer.beginTransaction(lsn, 1000 + (count % 1_000_000))
-    writer.beginItem()
+    writer.ordinary.beginTransaction(lsn, 1000 + (count % 1_000_000))
+    writer.ordinary.beginItem()
     const at = writer.out.length
     writer.out.append(
       Buffer.from(
@@ -126,9 +126,9 @@ const writeChanges = async (
     )
     ids[0] = shapes[count % shapes.length]?.id ?? 0
     const length = writer.out.length - at
-    store.item(0, writer.endItem(0, at, ids, 1), length, ids, 0, 1)
-    writer.commitTransaction(lsn + 8n, true)
-    store.commit(lsn, lsn + 8n, 1000 + (count % 1_000_000), writer.segmentOfTransaction)
+    store.item(0, writer.ordinary.endItem(0, at, ids, 1), length, ids, 0, 1)
+    writer.ordinary.commitTransaction(lsn + 8n, true)
+    store.commit(lsn, lsn + 8n, 1000 + (count % 1_000_000), writer.ordinary.segmentOfTransaction)
     count++
     if (count % 1000 === 0) {
       writer.flush()

@@ -8,7 +8,7 @@ import { notActive, ShapeRegistry, SnapshotFailed } from "../registry/ShapeRegis
 import { awaitReadable } from "../registry/ShapeRegistryLive.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
-import { digestOf } from "../storage/state/ShapeStore.ts"
+import { digestOf } from "../storage/state/IdentityDigest.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Main } from "./MainLink.ts"
 import { makeFreshLook } from "../shared/Coalesce.ts"

@@ -8,7 +8,7 @@ describe("what may be acknowledged", () => {
       fc.property(fc.array(fc.integer({ min: 0, max: 60_000 }), { maxLength: 8 }), (durable) => {
         const acknowledgement = new Acknowledgement(0n)
         const recorded = 60_000
-        for (let i = 1; i <= recorded; i++) acknowledgement.recordedAt(i, BigInt(i))
+        for (let i = 1; i <= recorded; i++) acknowledgement.recordedAt(i, BigInt(i), undefined)
         for (const marker of durable.toSorted((a, b) => a - b)) {
           acknowledgement.durableUpTo(marker)
           assert.isTrue(acknowledgement.durableLsn <= BigInt(marker))

@@ -61,13 +61,13 @@ describe("journal reader", () => {
     const { writer } = engine
     if (writer === undefined) return assert.fail("not writing")
     for (const lsn of [100n, 200n, 200n, 100n, 300n, 300n]) {
-      writer.beginTransaction(lsn, 100)
-      writer.beginItem()
+      writer.ordinary.beginTransaction(lsn, 100)
+      writer.ordinary.beginItem()
       const at = writer.out.length
       writer.out.append(Buffer.from(messageOf(lsn, { op: 0, ids: [shape.id] })))
-      writer.endItem(0, at, Uint32Array.of(shape.id), 1)
-      writer.endOfItems()
-      writer.commitTransaction(lsn + 8n, true)
+      writer.ordinary.endItem(0, at, Uint32Array.of(shape.id), 1)
+      writer.ordinary.endOfItems()
+      writer.ordinary.commitTransaction(lsn + 8n, true)
     }
     await engine.writer?.durable()
     await engine.close()

@@ -53,23 +53,23 @@ const partsOnDisk = (engine: StorageEngine): ReadonlyArray<Part> => {
 const beginLarge = (engine: StorageEngine, lsn: bigint, ids: ReadonlyArray<number>, items: number): void => {
   const { writer } = engine
   if (writer === undefined) throw new Error("not writing")
-  writer.beginTransaction(lsn, 100)
+  writer.ordinary.beginTransaction(lsn, 100)
   for (let i = 0; i < items; i++) {
-    writer.beginItem()
+    writer.ordinary.beginItem()
     const at = writer.out.length
     const message = messageOf(lsn, { op: i * 2, ids, padding: 20_000 })
     writer.out.append(Buffer.from(message))
-    const position = writer.endItem(i * 2, at, Uint32Array.from(ids), ids.length)
+    const position = writer.ordinary.endItem(i * 2, at, Uint32Array.from(ids), ids.length)
     engine.store.item(i * 2, position, message.length, Uint32Array.from(ids), 0, ids.length)
-    writer.endOfItems()
+    writer.ordinary.endOfItems()
   }
 }
 
 const endLarge = (engine: StorageEngine, lsn: bigint): void => {
   const { writer } = engine
   if (writer === undefined) throw new Error("not writing")
-  writer.commitTransaction(lsn + 8n, true)
-  engine.store.commit(lsn, lsn + 8n, 100, writer.segmentOfTransaction)
+  writer.ordinary.commitTransaction(lsn + 8n, true)
+  engine.store.commit(lsn, lsn + 8n, 100, writer.ordinary.segmentOfTransaction)
   writer.flush()
 }
 
@@ -173,12 +173,12 @@ describe("journal writer", () => {
     const { writer } = engine
     assert.isDefined(writer)
     for (const op of [6, 8]) {
-      writer?.beginItem()
+      writer?.ordinary.beginItem()
       const at = writer?.out.length ?? 0
       const message = messageOf(200n, { op, ids: [shape.id, late.id] })
       writer?.out.append(Buffer.from(message))
       const ids = Uint32Array.from([shape.id, late.id])
-      const position = writer?.endItem(op, at, ids, 2) ?? 0
+      const position = writer?.ordinary.endItem(op, at, ids, 2) ?? 0
       engine.store.item(op, position, message.length, ids, 0, 2)
     }
     endLarge(engine, 200n)

@@ -253,11 +253,11 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
         // The first part of a transaction, and a record behind it.
         const { writer } = engine
         if (writer === undefined) throw new Error("not writing")
-        writer.beginTransaction(lsn + 100n, 907)
-        writer.beginItem()
+        writer.ordinary.beginTransaction(lsn + 100n, 907)
+        writer.ordinary.beginItem()
         const at = writer.out.length
         writer.out.append(Buffer.from("{}"))
-        writer.endItem(0, at, Uint32Array.of(1), 1)
+        writer.ordinary.endItem(0, at, Uint32Array.of(1), 1)
         writer.appendBetween(recordKind.notice, Buffer.from(`{"t":"passed","xids":[907]}`))
         return again()
       }

@@ -188,19 +188,19 @@ export const writeTransaction = (
 ): void => {
   const writer = engine.writer
   if (writer === undefined) throw new Error("not writing")
-  writer.beginTransaction(lsn, xid)
+  writer.ordinary.beginTransaction(lsn, xid)
   for (const item of items) {
-    writer.beginItem()
+    writer.ordinary.beginItem()
     const at = writer.out.length
     const message = messageOf(lsn, item)
     writer.out.append(Buffer.from(message))
     const ids = Uint32Array.from(item.ids)
-    const position = writer.endItem(item.op, at, ids, ids.length)
+    const position = writer.ordinary.endItem(item.op, at, ids, ids.length)
     engine.store.item(item.op, position, message.length, ids, 0, ids.length)
-    writer.endOfItems()
+    writer.ordinary.endOfItems()
   }
-  writer.commitTransaction(lsn + 8n, items.length > 0)
-  engine.store.commit(lsn, lsn + 8n, xid, writer.segmentOfTransaction)
+  writer.ordinary.commitTransaction(lsn + 8n, items.length > 0)
+  engine.store.commit(lsn, lsn + 8n, xid, writer.ordinary.segmentOfTransaction)
   writer.flush()
 }
 

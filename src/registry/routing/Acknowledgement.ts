@@ -6,20 +6,25 @@ const mostPending = 20_001
  *
  * `processed` is how far the stream has been received and dealt with. A position counts as durable only when a journal
  * record that says so is: the record of a transaction, or a bare position for what concerned no shape. So the slot's
- * confirmed position is never ahead of the journal, and storage that is older than the slot is recognised as such.
+ * confirmed position is never ahead of the journal, and storage that is older than the slot is recognised as such. While shapes
+ * with sub-selects are behind, nothing counts as recorded beyond where they are.
  */
 export class Acknowledgement {
   private processed: bigint
   private recorded: bigint
+  /** What may be acknowledged of that once it is durable. */
+  private acknowledgeable: bigint
   private durable: bigint
   private pending: Array<{ marker: number; lsn: bigint }> = []
   /** Of so many positions one is remembered, and the latest. */
   private step = 1
   private sinceKept = 0
 
-  constructor(durable: bigint) {
-    this.processed = durable
-    this.recorded = durable
+  /** `recorded` stands in the journal; up to `durable` it is complete for every shape. */
+  constructor(recorded: bigint, durable = recorded) {
+    this.processed = recorded
+    this.recorded = recorded
+    this.acknowledgeable = durable
     this.durable = durable
   }
 
@@ -28,10 +33,15 @@ export class Acknowledgement {
     if (lsn > this.processed) this.processed = lsn
   }
 
-  /** A record that ends at `marker` says that everything up to `lsn` is in the journal. */
-  recordedAt(marker: number, lsn: bigint): void {
-    if (lsn <= this.recorded) return
-    this.recorded = lsn
+  /**
+   * Records up to `marker` say that everything up to `lsn` is in the journal, and for every shape all of it up to `limit`, if
+   * there is one.
+   */
+  recordedAt(marker: number, recorded: bigint, limit: bigint | undefined): void {
+    if (recorded > this.recorded) this.recorded = recorded
+    const lsn = limit !== undefined && limit < this.recorded ? limit : this.recorded
+    if (lsn <= this.acknowledgeable) return
+    this.acknowledgeable = lsn
     if (++this.sinceKept < this.step && this.pending.length > 0) this.pending.pop()
     else this.sinceKept = 0
     this.pending.push({ marker, lsn })

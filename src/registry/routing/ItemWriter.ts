@@ -3,24 +3,45 @@ import type { Tuple } from "../../postgres/Tuple.ts"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
 import { makeTransactionStamp, type TransactionStamp, type WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { TransactionWriter } from "../../storage/journal/TransactionWriter.ts"
+import type { ShapeStore } from "../../storage/state/ShapeStore.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { Ids } from "./Matcher.ts"
 import type { RouteTarget, Variant } from "./TableRoute.ts"
 
+/** An open transaction in the journal, and the same in memory: the ordinary one or the late one. */
+export interface OpenTransaction {
+  readonly writer: TransactionWriter
+  readonly item: ShapeStore["item"]
+}
+
+/** Whichever store it is that the engine has by then. */
+export const ordinaryTransaction = (engine: StorageEngine, { ordinary }: JournalWriter): OpenTransaction => ({
+  writer: ordinary,
+  item: (op, position, length, ids, from, shapes) =>
+    engine.store.item(op, position, length, ids, from, shapes)
+})
+
+export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter): OpenTransaction => ({
+  writer: late,
+  item: (op, position, length, ids, from, shapes) =>
+    engine.store.lateItem(op, position, length, ids, from, shapes)
+})
+
 /**
- * Writes changes as items of the open transaction, into the journal and to the shapes: each is encoded once for all shapes
+ * Writes changes as items of an open transaction, into the journal and to the shapes: each is encoded once for all shapes
  * whose messages are the same bytes.
  */
 export class ItemWriter {
-  private readonly engine: StorageEngine
-  private readonly writer: JournalWriter
+  private readonly writer: TransactionWriter
+  private readonly item: OpenTransaction["item"]
   private readonly scratch = new ByteWriter(64 * 1024)
   private commitLsn: Lsn = 0n
   private xid = 0
   private stamp: TransactionStamp | undefined
 
-  constructor(engine: StorageEngine, writer: JournalWriter) {
-    this.engine = engine
+  constructor({ item, writer }: OpenTransaction) {
+    this.item = item
     this.writer = writer
   }
 
@@ -123,6 +144,6 @@ export class ItemWriter {
   private endItem(op: number, at: number, ids: Ids): void {
     const length = this.writer.out.length - at
     const position = this.writer.endItem(op, at, ids.ids, ids.count)
-    this.engine.store.item(op, position, length, ids.ids, 0, ids.count)
+    this.item(op, position, length, ids.ids, 0, ids.count)
   }
 }

@@ -12,7 +12,7 @@ import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../../
 import { DecisionBudget } from "./DecisionBudget.ts"
 import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
 import { EarlyFailures } from "./EarlyFailures.ts"
-import { ItemWriter } from "./ItemWriter.ts"
+import { ItemWriter, ordinaryTransaction } from "./ItemWriter.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { Routes } from "./Routes.ts"
 import { type RouteTarget, sameRelation } from "./TableRoute.ts"
@@ -61,7 +61,7 @@ export class RowRouter implements ChangeSink {
     this.engine = options.engine
     this.writer = options.writer
     this.routes = new Routes(options)
-    this.items = new ItemWriter(options.engine, options.writer)
+    this.items = new ItemWriter(ordinaryTransaction(options.engine, options.writer))
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
       engine: options.engine,
@@ -131,7 +131,7 @@ export class RowRouter implements ChangeSink {
     this.truncated = undefined
     this.hasDeferred = false
     this.engine.store.recentXids.push(xid)
-    if (!this.replayed) this.writer.beginTransaction(commitLsn, xid)
+    if (!this.replayed) this.writer.ordinary.beginTransaction(commitLsn, xid)
   }
 
   commit(endLsn: Lsn): Effect.Effect<void> | undefined {
@@ -148,9 +148,9 @@ export class RowRouter implements ChangeSink {
     if (this.truncated !== undefined) this.dropTruncated(this.truncated)
     if (!this.replayed) {
       const wrote = engine.store.hasPending
-      writer.commitTransaction(endLsn, wrote)
+      writer.ordinary.commitTransaction(endLsn, wrote)
       if (wrote) {
-        engine.store.commit(this.commitLsn, endLsn, this.xid, writer.segmentOfTransaction)
+        engine.store.commit(this.commitLsn, endLsn, this.xid, writer.ordinary.segmentOfTransaction)
         this.position.recordedUpTo(endLsn)
       } else {
         engine.store.abandon()
@@ -350,7 +350,7 @@ export class RowRouter implements ChangeSink {
   }
 
   private afterRow(): Effect.Effect<void> | undefined {
-    this.writer.endOfItems()
+    this.writer.ordinary.endOfItems()
     if (this.deferred.isFull) return this.resolveDeferred()
     if (this.steps < turnSteps) return undefined
     // Conditions have taken long enough: everything else gets its turn.
@@ -432,7 +432,7 @@ export class RowRouter implements ChangeSink {
 
   private emitDecided({ after, before, oldRow, op, row, target }: DeferredRow): void {
     if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
-    this.writer.endOfItems()
+    this.writer.ordinary.endOfItems()
   }
 }
 

@@ -34,7 +34,8 @@ export class StreamPosition {
 
   constructor(options: StreamPositionOptions) {
     this.options = options
-    this.acknowledgement = new Acknowledgement(options.engine.store.positionLsn)
+    const { positionLsn, resumeLsn } = options.engine.store
+    this.acknowledgement = new Acknowledgement(positionLsn, resumeLsn)
     this.unsubscribe = options.engine.listeners.durable.subscribe(() => {
       // Storage cannot be read now: the next record that becomes durable is another occasion.
       this.confirm().catch(() => {})
@@ -68,10 +69,28 @@ export class StreamPosition {
 
   /** The record just composed says that everything up to `lsn` is in the journal. */
   recordedUpTo(lsn: Lsn): void {
-    const { writer } = this.options
+    const { engine, writer } = this.options
     // They are acknowledged together with it.
     if (this.passedXids.length > 0) writer.notice({ t: "passed", xids: this.takePassed() })
-    this.acknowledgement.recordedAt(writer.marker, lsn)
+    this.acknowledgement.recordedAt(writer.marker, lsn, engine.store.behindLsn)
+  }
+
+  /**
+   * Records how far shapes with sub-selects are: `undefined` where they have all that the others have. It has to stand before
+   * any record of a transaction beyond, and behind the late transactions up to there. Where they have not been behind, it is never
+   * before what was recorded until now: they had that.
+   */
+  behind(lsn: Lsn | undefined): void {
+    const { engine, writer } = this.options
+    const { behindLsn, positionLsn } = engine.store
+    const known = behindLsn ?? positionLsn
+    const next = lsn === undefined || lsn > known ? lsn : known
+    if (next === behindLsn || writer.closed) return
+    const notice = { t: "behind", lsn: next === undefined ? null : String(next) } as const
+    writer.notice(notice)
+    engine.store.apply(notice)
+    this.recordedUpTo(positionLsn)
+    writer.flush()
   }
 
   /** Sees to it that what has been processed is recorded soon, if it is not. */

@@ -11,7 +11,8 @@ import { type DiskFile, longestLateMillis } from "../disk/Disk.ts"
 import { isGone } from "../disk/DiskFault.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { systemTimers } from "../../shared/Timers.ts"
-import { shapesOfDamagedPart, visitPart } from "../records/TransactionPart.ts"
+import { shapesOfDamagedPart } from "../records/TransactionPart.ts"
+import { PartsApplied } from "./PartsApplied.ts"
 import { placeMillis } from "../StorageTimings.ts"
 
 /** Memory that is read into before it is replaced by fresh memory, and what must be left of it for one more read. */
@@ -47,8 +48,7 @@ export class JournalReader {
   /** What has been read and applied stays for readers of the latest bytes; the next read goes behind it. */
   private arena: Buffer = Buffer.alloc(0)
   private arenaUsed = 0
-  private open: { readonly commitLsn: bigint; readonly xid: number } | undefined
-  private skipping = false
+  private readonly parts: PartsApplied
   /** The epoch after this one, as of the last look. */
   private next: EpochRecord | undefined
   /** From where it began no way leads to the newest epoch. */
@@ -89,6 +89,7 @@ export class JournalReader {
   }) {
     this.paths = options.paths
     this.store = options.store
+    this.parts = new PartsApplied(options.store)
     this.recent = options.recent
     this.epoch = options.from.epoch
     this.segment = options.from.segment
@@ -137,7 +138,7 @@ export class JournalReader {
     const memory = (this.indexMemory ??= new IndexMemory())
     const { epoch, segment, trust } = this
     const loaded = await loadIndex(this.paths, epoch, segment, this.limit(), memory, trust)
-    if (loaded === undefined || this.open !== undefined) return false
+    if (loaded === undefined || this.parts.hasOpen) return false
     const { index, sum } = loaded
     // Transactions that have been seen before are told apart one by one.
     if (index.transactions > 0 && index.firstCommitLsn <= this.store.lastCommitLsn) return false
@@ -285,7 +286,7 @@ export class JournalReader {
 
   private goTo(epoch: number, segment: number): void {
     if (epoch !== this.epoch) {
-      this.abandon()
+      this.parts.abandon()
       this.epochsRead = false
     }
     this.epoch = epoch
@@ -294,12 +295,6 @@ export class JournalReader {
     this.indexTried = false
     this.created.beginSegment()
     this.onSegment(epoch, segment)
-  }
-
-  private abandon(): void {
-    this.store.abandon()
-    this.open = undefined
-    this.skipping = false
   }
 
   private async file(): Promise<DiskFile | undefined> {
@@ -438,11 +433,15 @@ export class JournalReader {
   /** Drops the shapes of the damaged record from `at` to `end`; all of them when nobody can tell which those are. */
   private dropDamaged(buffer: Buffer, at: number, end: number | undefined): void {
     const where = `journal segment ${this.epoch}-${this.segment} at byte ${this.position + at}`
+    const kind = buffer[at + 8]
+    const isPart = kind === recordKind.transaction || kind === recordKind.lateTransaction
     const ids =
-      end !== undefined && buffer[at + 8] === recordKind.transaction
-        ? shapesOfDamagedPart(buffer, at + frameHeaderBytes, end)
-        : undefined
-    const affected = ids === undefined ? [...this.store.all()].map((shape) => shape.id) : [...ids]
+      end !== undefined && isPart ? shapesOfDamagedPart(buffer, at + frameHeaderBytes, end) : undefined
+    // The record may be a part of what is open, or its end.
+    const affected =
+      ids === undefined
+        ? [...this.store.all()].map((shape) => shape.id)
+        : new Set([...ids, ...this.store.pendingIds()])
     const handles: Array<string> = []
     for (const id of affected) {
       const shape = this.store.drop(id, "its log was damaged on disk")
@@ -451,44 +450,21 @@ export class JournalReader {
     this.onDamage(
       `A record is damaged in ${where}. Its shapes are dropped and their clients fetch them again: ${handles.join(", ") || "none"}.`
     )
-    this.abandon()
+    this.parts.abandon()
   }
 
   private applyFrame(kind: number, base: number, at: number, end: number): void {
-    if (kind === recordKind.transaction) {
-      const buffer = this.buffer
-      visitPart(buffer, at, end, {
-        part: (commitLsn, xid) => {
-          if (this.open === undefined || this.open.commitLsn !== commitLsn) {
-            this.store.abandon()
-            this.open = { commitLsn, xid }
-            // No writer of ours writes one twice: it asks the same (`RowRouter`). If one ever does, its shapes stay.
-            this.skipping = commitLsn <= this.store.lastCommitLsn
-          }
-        },
-        item: (op, messageAt, length, shapes, idsAt) => {
-          if (!this.skipping) this.store.itemFromBuffer(op, base + messageAt, length, buffer, idsAt, shapes)
-        },
-        partEnd: (last, endLsn) => {
-          if (!last || this.open === undefined) return
-          if (!this.skipping) {
-            this.store.recentXids.push(this.open.xid)
-            this.store.commit(this.open.commitLsn, endLsn, this.open.xid, this.segment)
-          }
-          this.open = undefined
-        }
-      })
-    } else if (kind === recordKind.notice)
-      this.store.apply(this.created.decode(this.buffer.subarray(at, end)))
+    const { buffer, segment, store } = this
+    if (this.parts.apply(kind, { buffer, at, end, segment, base })) return
+    if (kind === recordKind.notice) store.apply(this.created.decode(buffer.subarray(at, end)))
     else if (kind === recordKind.inlineChunk) {
-      const id = this.buffer.readUInt32LE(at)
-      const index = this.buffer.readUInt32LE(at + 4)
-      this.store.inlineChunk(id, index, this.segment, base + at + 8, end - at - 8)
+      const id = buffer.readUInt32LE(at)
+      store.inlineChunk(id, buffer.readUInt32LE(at + 4), segment, base + at + 8, end - at - 8)
     }
   }
 
   async close(): Promise<void> {
-    this.abandon()
+    this.parts.abandon()
     await this.closeFile()
   }
 }

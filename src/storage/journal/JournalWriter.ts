@@ -3,22 +3,15 @@ import { CreatedEncoder } from "../records/CreatedRecords.ts"
 import type { DiskFile } from "../disk/Disk.ts"
 import { isInPlace, isLinked } from "../disk/FileInPlace.ts"
 import { allDone } from "../disk/Files.ts"
-import { frameHeaderBytes, frameOf, sealFrame } from "../disk/Frame.ts"
+import { frameHeaderBytes, frameOf } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, isReproducible, type Notice, recordKind } from "../records/Records.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
 import { Progress, type ProgressOptions } from "./Progress.ts"
-import {
-  itemHeaderBytes,
-  partHeaderBytes,
-  writeItemHeader,
-  writePartHeader
-} from "../records/TransactionPart.ts"
+import { OpenTransactions, partBytes, type PartMemory, type TransactionWriter } from "./TransactionWriter.ts"
 import { journalRetryMillis, showMillis } from "../StorageTimings.ts"
 
-/** A part of a transaction is closed when it has reached this size. */
-const partBytes = 256 * 1024
 /** Memory that records are composed in before other memory takes its place. */
 const arenaBytes = 1 << 20
 /** With room for the part that is open when an arena is full, so that it seldom has to be copied into a larger one. */
@@ -46,14 +39,14 @@ interface Range {
  *
  * With `ship` a group is only written to the disk, and becomes durable when it has got to where it is shipped.
  */
-export class JournalWriter {
+export class JournalWriter implements PartMemory {
   readonly out = new ByteWriter(arenaCapacityBytes)
   readonly epoch: number
   segment: number
   /** Position in the segment of the first byte of `out.buffer`. */
-  private base = 0
+  base = 0
   /** Bytes of `out` that are whole records, and those of them already handed to the disk. */
-  private sealed = 0
+  private sealedTo = 0
   private handedOver = 0
   /** Those of them that followers may read although they have not been handed over. */
   private shown = 0
@@ -64,8 +57,7 @@ export class JournalWriter {
   /** Arenas that were put aside, with the marker at their end: once that is durable nobody writes from them any more. */
   private readonly putAside = new Map<ArrayBufferLike, number>()
   private readonly spare: Array<Buffer> = []
-  /** Where the open part's frame starts in `out`, -1 when there is none. */
-  private partAt = -1
+  private readonly transactions: OpenTransactions
   private file: DiskFile
   private appended = 0
   private queue: Array<Range> = []
@@ -104,7 +96,6 @@ export class JournalWriter {
     this.paths = options.paths
     this.epoch = options.epoch
     this.segment = options.segment
-    this.segmentOfTransaction = options.segment
     this.recent = options.recent
     this.segmentBytes = options.segmentBytes
     this.durableWrites = options.durableWrites
@@ -112,6 +103,16 @@ export class JournalWriter {
     this.listeners = options
     this.file = this.openSegment()
     this.progress = new Progress(options)
+    this.transactions = new OpenTransactions(this)
+  }
+
+  /** The transaction that is being composed from the stream as it comes. */
+  get ordinary(): TransactionWriter {
+    return this.transactions.ordinary
+  }
+  /** Beside it, one whose commit may stand before those of ordinary ones that are written already. */
+  get late(): TransactionWriter {
+    return this.transactions.late
   }
 
   private openSegment(): DiskFile {
@@ -161,7 +162,7 @@ export class JournalWriter {
     const position = this.base + this.out.length
     const frame = frameOf(kind, payload)
     this.out.append(frame)
-    this.sealed = this.out.length
+    this.sealedTo = this.out.length
     this.appended += frame.length
     if (!reproducible) this.progress.composedForGood(this.segment, position, this.appended)
     return position + frameHeaderBytes
@@ -180,98 +181,16 @@ export class JournalWriter {
   }
 
   private prepare(): void {
-    if (this.partAt >= 0) this.sealPart(false)
+    this.transactions.seal()
     this.rotateIfFull()
   }
 
-  /** The segment that the last committed transaction stands in. */
-  segmentOfTransaction: number
   private readonly created = new CreatedEncoder()
-  private openTransaction: { readonly commitLsn: bigint; readonly xid: number } | undefined
 
-  beginTransaction(commitLsn: bigint, xid: number): void {
-    this.rotateIfFull()
-    this.openTransaction = { commitLsn, xid }
-  }
-
-  /** Starts an item; its message is written to `out` next. Returns what `endItem` needs. */
-  beginItem(): void {
-    if (this.partAt < 0) {
-      this.makeRoom()
-      this.partAt = this.out.length
-      this.out.reserve(frameHeaderBytes + partHeaderBytes)
-      this.out.length += frameHeaderBytes + partHeaderBytes
-    }
-    this.out.reserve(itemHeaderBytes)
-    this.out.length += itemHeaderBytes
-  }
-
-  /**
-   * Ends the item whose message stands at `messageAt` in `out` and belongs to the first `shapes` of `ids`.
-   * Returns the message's position in the segment.
-   */
-  endItem(op: number, messageAt: number, ids: Uint32Array, shapes: number): number {
-    const out = this.out
-    const length = out.length - messageAt
-    out.reserve(4 * shapes)
-    const buffer = out.buffer
-    writeItemHeader(buffer, messageAt - itemHeaderBytes, op, length, shapes, ids)
-    let at = out.length
-    for (let i = 0; i < shapes; i++) {
-      const id = ids[i] as number
-      buffer[at] = id
-      buffer[at + 1] = id >>> 8
-      buffer[at + 2] = id >>> 16
-      buffer[at + 3] = id >>> 24
-      at += 4
-    }
-    out.length = at
-    return this.base + messageAt
-  }
-
-  /** Between items: closes the part if it is large, so that huge transactions go to disk while they come. */
-  endOfItems(): void {
-    if (this.partAt >= 0 && this.out.length - this.partAt >= partBytes) this.sealPart(false)
-  }
-
-  /** Forgets the open transaction when nothing was written for it; otherwise closes its last part. */
-  commitTransaction(endLsn: bigint, wroteItems: boolean): void {
-    if (wroteItems) {
-      if (this.partAt < 0) {
-        this.makeRoom()
-        this.partAt = this.out.length
-        this.out.reserve(frameHeaderBytes + partHeaderBytes)
-        this.out.length += frameHeaderBytes + partHeaderBytes
-      }
-      this.sealPart(true, endLsn)
-    }
-    this.openTransaction = undefined
-    this.segmentOfTransaction = this.segment
-  }
-
-  /** Takes back the open transaction: its sealed parts stay without an end and never happened. */
-  abandonTransaction(): void {
-    if (this.partAt >= 0) this.out.length = this.partAt
-    this.partAt = -1
-    this.openTransaction = undefined
-  }
-
-  private sealPart(last: boolean, endLsn = 0n): void {
-    const transaction = this.openTransaction
-    if (transaction === undefined) throw new Error("part of no transaction")
-    const at = this.partAt
-    writePartHeader(
-      this.out.buffer,
-      at + frameHeaderBytes,
-      transaction.commitLsn,
-      endLsn,
-      transaction.xid,
-      last
-    )
-    sealFrame(this.out.buffer, at, this.out.length, recordKind.transaction)
-    this.appended += this.out.length - at
-    this.sealed = this.out.length
-    this.partAt = -1
+  /** For the transactions that are composed here; see `PartMemory`. */
+  sealed(from: number): void {
+    this.appended += this.out.length - from
+    this.sealedTo = this.out.length
   }
 
   /** Bytes of the segment that are in memory, if they hold the range; a view, valid until the next write. */
@@ -282,8 +201,8 @@ export class JournalWriter {
   }
 
   /** Before a new record: full memory is put aside (readers still find it) and fresh memory taken. */
-  private makeRoom(): void {
-    if (this.out.length < arenaBytes || this.partAt >= 0) return
+  makeRoom(): void {
+    if (this.out.length < arenaBytes || this.transactions.hasPart) return
     this.enqueue(false)
     this.putArenaAside(this.segment)
     this.base += this.out.length
@@ -313,7 +232,7 @@ export class JournalWriter {
   private freshArena(): void {
     this.out.buffer = this.spare.pop() ?? Buffer.allocUnsafeSlow(arenaCapacityBytes)
     this.out.length = 0
-    this.sealed = 0
+    this.sealedTo = 0
     this.handedOver = 0
     this.shown = 0
   }
@@ -322,11 +241,11 @@ export class JournalWriter {
    * Before a record or transaction, never after one: a follower that is told of the new segment must have dealt with all that
    * stands in the old one.
    */
-  private rotateIfFull(): void {
+  rotateIfFull(): void {
     if (
       this.base + this.out.length < this.segmentBytes ||
-      this.partAt >= 0 ||
-      this.openTransaction !== undefined
+      this.transactions.hasPart ||
+      this.transactions.hasAny
     )
       return
     if (this.timers.nowMillis() < this.beginAgainMillis) return
@@ -356,24 +275,24 @@ export class JournalWriter {
     // The new file is there before the last bytes of the old one are: readers must not leave that one too soon.
     const head = frameOf(recordKind.notice, encodeNotice({ t: "segment", end }))
     this.out.append(head)
-    this.sealed = this.out.length
+    this.sealedTo = this.out.length
     this.appended += head.length
     this.listeners.onRotate(this.segment)
   }
 
   private enqueue(closeAfter: boolean): void {
-    if (this.sealed === this.handedOver && !closeAfter) return
+    if (this.sealedTo === this.handedOver && !closeAfter) return
     this.queue.push({
       file: this.file,
       segment: this.segment,
       buffer: this.out.buffer,
       from: this.handedOver,
-      to: this.sealed,
+      to: this.sealedTo,
       position: this.base + this.handedOver,
       closeAfter,
       marker: this.appended
     })
-    this.handedOver = this.sealed
+    this.handedOver = this.sealedTo
   }
 
   /** Sends what has been composed on its way to the disk. Cheap when there is nothing, or when a group is under way. */
@@ -400,12 +319,12 @@ export class JournalWriter {
     const { syncing } = this
     const { buffer } = this.out
     const from = Math.max(this.shown, this.handedOver)
-    if (syncing === undefined || this.sealed <= from) return
+    if (syncing === undefined || this.sealedTo <= from) return
     // Never beyond bytes that are not written yet: they would look damaged.
     const writtenTo = syncing.position + syncing.to - syncing.from
     if (syncing.segment !== this.segment || writtenTo !== this.base + this.handedOver) return
     try {
-      const bytesWritten = await this.file.write(buffer, from, this.sealed - from, this.base + from)
+      const bytesWritten = await this.file.write(buffer, from, this.sealedTo - from, this.base + from)
       if (buffer === this.out.buffer) this.shown = from + bytesWritten
     } catch {
       // Its group will meet the same error, and report it.

@@ -11,7 +11,12 @@ export const recordKind = {
   /** One part of a transaction, binary: see `TransactionPart.ts`. */
   transaction: 2,
   /** A whole snapshot chunk that is too small for a file of its own: u32 shape id, u32 chunk index, bytes. */
-  inlineChunk: 3
+  inlineChunk: 3,
+  /**
+   * The same as a transaction, for shapes that had to wait for it: ordinary ones that commit later may stand before it. For each
+   * shape what it already has is no news. From level 3 on.
+   */
+  lateTransaction: 4
 } as const
 
 export interface SnapshotVisibility {
@@ -123,10 +128,15 @@ export type Notice =
    * that makes the next shape has to know of them.
    */
   | { readonly t: "passed"; readonly xids: ReadonlyArray<number> }
+  /**
+   * Shapes with sub-selects have everything up to `lsn` and nothing for certain beyond, whatever other records say, and their
+   * entries follow in late transactions; `null`: they have everything that all others have. From level 3 on.
+   */
+  | { readonly t: "behind"; readonly lsn: string | null }
 
 /** Whether the stream of changes, read once more, brings about what the notice says: then nobody minds if it is lost. */
 export const isReproducible = ({ t }: Notice): boolean =>
-  t === "position" || t === "passed" || t === "segment" || t === "epoch"
+  t === "position" || t === "passed" || t === "segment" || t === "epoch" || t === "behind"
 
 /**
  * How a `created` notice stands in the journal when its definition is that of an earlier record of the same segment, but

@@ -2,7 +2,7 @@
  * A transaction in the journal is one or more parts, the last of which is flagged; a transaction without its last
  * part never happened. Payload of a part, little-endian:
  *
- *     u64 commit LSN, u64 end LSN, u32 xid, u8 flags (1 = last part), then items
+ *     u64 commit LSN, u64 end LSN, u32 xid, u8 flags (1 = last part, 2 = first part of a late one), then items
  *     item: u32 op, u32 length of the message, u32 number of shapes, u32 check of these and the ids,
  *           message, u32 shape id for each shape
  *
@@ -13,19 +13,23 @@ export const partHeaderBytes = 21
 export const itemHeaderBytes = 16
 /** In the flags of a part. */
 export const lastPart = 1
+/** The same, of a late transaction only: what came before it of one that was given up never happened. */
+export const firstPart = 2
 
 export const writePartHeader = (
   buffer: Buffer,
   at: number,
-  commitLsn: bigint,
-  endLsn: bigint,
-  xid: number,
-  last: boolean
+  {
+    commitLsn,
+    endLsn,
+    flags,
+    xid
+  }: { readonly commitLsn: bigint; readonly endLsn: bigint; readonly xid: number; readonly flags: number }
 ): void => {
   buffer.writeBigUInt64LE(commitLsn, at)
   buffer.writeBigUInt64LE(endLsn, at + 8)
   buffer.writeUInt32LE(xid, at + 16)
-  buffer[at + 20] = last ? lastPart : 0
+  buffer[at + 20] = flags
 }
 
 const mix = (hash: number, value: number): number => Math.imul(hash ^ value, 0x9e3779b1) ^ (hash >>> 15)
@@ -72,16 +76,16 @@ export const shapesOfDamagedPart = (buffer: Buffer, at: number, end: number): Se
 
 /** Receives the items of a part; positions are relative to the buffer that was read. */
 interface PartVisitor {
-  readonly part: (commitLsn: bigint, xid: number) => void
+  readonly part: (commitLsn: bigint, xid: number, isFirst: boolean) => void
   readonly item: (op: number, at: number, length: number, shapes: number, idsAt: number) => void
   readonly partEnd: (last: boolean, endLsn: bigint) => void
 }
 
 /** Walks the part whose payload is `buffer[at .. end]`. The checksum has been verified, so the content is sound. */
 export const visitPart = (buffer: Buffer, at: number, end: number, visitor: PartVisitor): void => {
-  visitor.part(buffer.readBigUInt64LE(at), buffer.readUInt32LE(at + 16))
+  const flags = buffer[at + 20] ?? 0
+  visitor.part(buffer.readBigUInt64LE(at), buffer.readUInt32LE(at + 16), (flags & firstPart) !== 0)
   const endLsn = buffer.readBigUInt64LE(at + 8)
-  const last = (buffer[at + 20] ?? 0) === lastPart
   let next = at + partHeaderBytes
   while (next < end) {
     const length = buffer.readUInt32LE(next + 4)
@@ -90,5 +94,5 @@ export const visitPart = (buffer: Buffer, at: number, end: number, visitor: Part
     visitor.item(buffer.readUInt32LE(next), messageAt, length, shapes, messageAt + length)
     next = messageAt + length + 4 * shapes
   }
-  visitor.partEnd(last, endLsn)
+  visitor.partEnd((flags & lastPart) !== 0, endLsn)
 }

@@ -24,8 +24,10 @@ export class Leaving {
   async run(limitMillis: number): Promise<JournalReading> {
     const { writer } = this
     const { contents } = this.context
-    writer.abandonTransaction()
+    writer.ordinary.abandonTransaction()
+    writer.late.abandonTransaction()
     contents.store.abandon()
+    contents.store.abandonLate()
     const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
     const isWhole = await this.isDurableWithin(limitMillis)
     const closing = writer.close()

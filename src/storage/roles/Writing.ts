@@ -38,6 +38,7 @@ export class Writing {
     this.record = record
     this.packNames = new PackNames(epoch)
     contents.store.abandon()
+    contents.store.abandonLate()
     contents.store.removed.length = 0
     contents.noteSegmentEnd(segment - 1)
     this.writer = new JournalWriter({

@@ -65,6 +65,11 @@ export class PendingItems {
     return this.ids[i] as number
   }
 
+  /** Of all items. */
+  shapeIds(): Uint32Array {
+    return this.ids.subarray(0, this.idCount)
+  }
+
   /** The items' numbers in the order of their ops. */
   byOp(): Uint32Array {
     const numbers = Array.from({ length: this.items }, (_, i) => i)

@@ -184,6 +184,14 @@ export class ShapeState implements ShapeHandle {
     return !isContained(snapshot.filter, xid)
   }
 
+  /** The same for a transaction that may come after later ones have been asked about, or once more. */
+  includesLate(tx: bigint, xid: number): boolean | undefined {
+    const { snapshot } = this
+    if (snapshot === undefined) return undefined
+    const { containedBefore } = snapshot
+    return (containedBefore !== undefined && tx >= containedBefore) || !isContained(snapshot.filter, xid)
+  }
+
   /** True when it is known without transaction ids that the log holds all changes from `tx` on. */
   includesAllFrom(tx: bigint): boolean {
     const { snapshot } = this

@@ -1,7 +1,8 @@
-import { hash } from "node:crypto"
 import { compareOffsets } from "../../shapes/LogOffset.ts"
-import { type ShapeDefinition, shapeIdentity } from "../../shapes/ShapeDefinition.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
+import { identityDigest } from "./IdentityDigest.ts"
+import { includedIn } from "./IncludedEntries.ts"
 import { PendingItems } from "./PendingItems.ts"
 import { RecentXids } from "./RecentXids.ts"
 import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
@@ -17,18 +18,6 @@ export interface StreamSource {
   readonly slot: string
 }
 
-const digestLength = 24
-const wholeDigest = Buffer.alloc(43)
-
-/** Digest that stands for a shape's identity in look-ups and in storage. */
-export const digestOf = (identity: string): string => {
-  // By way of bytes: a part of the whole text would keep that in memory. A digest as bytes takes three times as long.
-  wholeDigest.write(hash("sha256", identity, "base64url"), "latin1")
-  return wholeDigest.toString("latin1", 0, digestLength)
-}
-
-export const identityDigest = (definition: ShapeDefinition): string => digestOf(shapeIdentity(definition))
-
 /**
  * All live shapes and their logs' positions, as they follow from the records applied so far. The one place where
  * records take effect: on the active instance while it composes them, on a follower and in recovery while they are read.
@@ -39,6 +28,7 @@ export class ShapeStore {
   private readonly identities = new Map<string, ShapeState>()
   readonly recentXids = new RecentXids()
   private readonly pending = new PendingItems()
+  private readonly pendingLate = new PendingItems()
   private mark = 0
   private touched: Array<ShapeState> = []
 
@@ -52,6 +42,8 @@ export class ShapeStore {
   lastCommitLsn = 0n
   /** Everything up to here is in the journal, or concerns no shape. */
   positionLsn = 0n
+  /** Shapes with sub-selects have everything up to here, and what follows is still to come; `undefined`: they have all of it. */
+  behindLsn: bigint | undefined = undefined
   /** Entries that stand in the journal, over all shapes, by segment. */
   readonly entriesBySegment = new Map<number, number>()
   readonly removed: Array<ShapeState> = []
@@ -80,6 +72,12 @@ export class ShapeStore {
     this.chunkBytesThreshold = options.chunkBytesThreshold
     this.onDropped = options.onDropped ?? (() => {})
     this.onDisorder = options.onDisorder ?? (() => {})
+  }
+
+  /** Everything up to here is in the journal for every shape, or concerns none: the stream goes on from here. */
+  get resumeLsn(): bigint {
+    const { behindLsn, positionLsn } = this
+    return behindLsn !== undefined && behindLsn < positionLsn ? behindLsn : positionLsn
   }
 
   get count(): number {
@@ -231,6 +229,7 @@ export class ShapeStore {
         return
       case "purged":
         for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
+        this.behindLsn = undefined
         return
       case "moved":
         this.movedSegment = Math.max(this.movedSegment, notice.segment)
@@ -247,6 +246,9 @@ export class ShapeStore {
       }
       case "passed":
         for (const xid of notice.xids) this.recentXids.push(xid)
+        return
+      case "behind":
+        this.behindLsn = notice.lsn === null ? undefined : BigInt(notice.lsn)
     }
   }
 
@@ -301,23 +303,68 @@ export class ShapeStore {
     length: number,
     buffer: Buffer,
     idsAt: number,
+    shapes: number,
+    isLate = false
+  ): void {
+    const pending = isLate ? this.pendingLate : this.pending
+    pending.addFromBuffer(op, position, length, buffer, idsAt, shapes)
+  }
+
+  /** The same as `item` for the late transaction that is open beside the ordinary one. */
+  lateItem(
+    op: number,
+    position: number,
+    length: number,
+    ids: Uint32Array,
+    from: number,
     shapes: number
   ): void {
-    this.pending.addFromBuffer(op, position, length, buffer, idsAt, shapes)
+    this.pendingLate.add(op, position, length, ids, from, shapes)
   }
 
   /** True when the open transaction has something for a shape. */
   get hasPending(): boolean {
     return this.pending.items > 0
   }
+  get hasPendingLate(): boolean {
+    return this.pendingLate.items > 0
+  }
+
+  /** Shapes for which something stands in the transactions that are open. */
+  pendingIds(): ReadonlyArray<number> {
+    return [...this.pending.shapeIds(), ...this.pendingLate.shapeIds()]
+  }
 
   abandon(): void {
     this.pending.clear()
   }
+  abandonLate(): void {
+    this.pendingLate.clear()
+  }
 
   /** Makes the open transaction visible: all of it at once, for every shape. */
   commit(commitLsn: bigint, endLsn: bigint, xid: number, segment: number): void {
-    const pending = this.pending
+    this.place(this.pending, commitLsn, xid, segment, false)
+    this.reached(commitLsn, endLsn)
+    this.show(commitLsn)
+  }
+
+  /**
+   * Makes the open late transaction visible. It says nothing of how far the journal has got, and shapes that have its commit
+   * or a later one already, because the stream was read once more, stay as they are.
+   */
+  commitLate(commitLsn: bigint, xid: number, segment: number): void {
+    this.place(this.pendingLate, commitLsn, xid, segment, true)
+    this.show(commitLsn)
+  }
+
+  private place(
+    pending: PendingItems,
+    commitLsn: bigint,
+    xid: number,
+    segment: number,
+    isLate: boolean
+  ): void {
     const high = Number(commitLsn >> 32n)
     const low = Number(commitLsn & 0xffffffffn)
     const mark = ++this.mark
@@ -339,7 +386,8 @@ export class ShapeStore {
           if (id >= this.nextId) this.nextId = id + 1
           continue
         }
-        const included = shape.includes(commitLsn, xid)
+        if (isLate && commitLsn <= shape.end.tx) continue
+        const included = isLate ? shape.includesLate(commitLsn, xid) : shape.includes(commitLsn, xid)
         if (included === false) continue
         let tail = shape.tail
         if (tail === undefined) {
@@ -366,8 +414,11 @@ export class ShapeStore {
     }
     pending.clear()
     if (entries > 0) this.countEntries(segment, entries)
-    if (commitLsn > this.lastCommitLsn) this.lastCommitLsn = commitLsn
-    if (endLsn > this.positionLsn) this.positionLsn = endLsn
+  }
+
+  /** What has been placed is there for readers. */
+  private show(commitLsn: bigint): void {
+    const { touched } = this
     for (const shape of touched) {
       const tail = shape.tail
       if (tail === undefined) continue
@@ -437,24 +488,4 @@ export class ShapeStore {
   wake(shape: ShapeState): void {
     if (shape.waiters !== undefined && shape.waiters.size > 0) this.waiters.wake(shape.waiters, "changed")
   }
-}
-
-/** The entries from `from` on of transactions that the shape's snapshot does not contain, or of which that is not known yet. */
-const includedIn = (
-  shape: ShapeState,
-  entries: ShapeTail,
-  from: number,
-  xidOf: (tx: bigint) => number
-): ShapeTail => {
-  const kept = new ShapeTail()
-  for (let i = from; i < entries.count;) {
-    const tx = entries.tx(i)
-    const xid = xidOf(tx)
-    const included = shape.includes(tx, xid)
-    if (included === undefined) (shape.undecided ??= []).push({ tx, xid })
-    const start = i
-    while (i < entries.count && entries.tx(i) === tx) i++
-    if (included !== false) kept.append(entries, start, i)
-  }
-  return kept
 }
