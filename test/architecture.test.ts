@@ -15,6 +15,7 @@ const order = [
     "bucket",
     "postgres",
     "where",
+    "membership",
     "shapes",
     "storage",
     "replication",

@@ -185,6 +185,12 @@ export const limits = {
     about:
       "Estimated in the same way. Shapes that there are live on, and new ones without a condition can be made."
   }),
+  subselectValues: count("BATON_MAX_SUBSELECT_VALUES", "5000000", {
+    subject: "The number of values that the sub-selects of all conditions give",
+    above: otherwise("a new shape is refused with 503; a shape whose sub-select has grown is dropped"),
+    about:
+      "Equal sub-selects count once, and so do equal values of one. They are in memory: some 50 bytes each where several sub-selects give the same values, up to 200 where each gives its own."
+  }),
   clauseSteps: count("BATON_MAX_CLAUSE_STEPS", "500000", {
     subject: "The work of a condition for one changed row",
     above: otherwise("Postgres decides the row"),

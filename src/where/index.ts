@@ -7,7 +7,31 @@ export {
   type CatalogueQuery
 } from "./catalogue/Catalogue.ts"
 export { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
-export { isStoredExpression, type StoredExpression } from "./evaluate/Form.ts"
+export type { Closure } from "./evaluate/Closures.ts"
+export type { Compiled } from "./evaluate/Compile.ts"
+export {
+  type Form,
+  isStoredExpression,
+  partsOf,
+  type Plan,
+  type StoredExpression,
+  type SubselectForm,
+  type SubselectPlan
+} from "./evaluate/Form.ts"
+export {
+  emptyLink,
+  keyName,
+  type LinkKey,
+  linkKeyIn,
+  linkKeyOf,
+  linkNames,
+  type Membership,
+  subselectKind,
+  type SubselectKind,
+  useMembership
+} from "./evaluate/Membership.ts"
+export type { RowReader } from "./evaluate/RowReader.ts"
+export { keyReaders, linkOf } from "./evaluate/Subselects.ts"
 export { CompileAside } from "./aside/CompileAside.ts"
 export { columnsOf } from "./ColumnsOf.ts"
 export { compileOrderBy } from "./CompileOrderBy.ts"
@@ -16,6 +40,7 @@ export {
   ClauseOutdated,
   evaluate,
   makeRunnable,
+  readerOf,
   type ClauseColumn,
   type RunnableClause,
   type Verdict
@@ -34,6 +59,9 @@ export {
   type RowTexts,
   type Verdicts
 } from "./evaluate/AskPostgres.ts"
+export { codecOf } from "./values/Codecs.ts"
+export { EvaluationError, fail, Undecided, undecided } from "./values/Failure.ts"
+export { allow, evaluationTime } from "./values/Work.ts"
 export { CheckedZones, type Zones } from "./zones/Zones.ts"
 export { offsetIn, telltaleSeconds } from "./zones/ZoneTable.ts"
 export { mayHaveTables, type NamedTable, tableKey } from "./SubselectTables.ts"

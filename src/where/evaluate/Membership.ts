@@ -38,14 +38,47 @@ export interface Membership {
 /** The key of no values at all. */
 export const emptyLink: LinkKey = ""
 
+/** Equal for equal keys, and only for them. */
+export const keyName = (key: unknown): string => `${typeof key}:${String(key)}`
+
+/** One key among several: the texts of a list of keys, one after the other, are those of no other list. */
+const part = (key: unknown): string => {
+  const name = keyName(key)
+  return `${name.length}.${name}`
+}
+
+/** The names of the keys that a link is made of, of which there are several. */
+export const linkNames = (link: LinkKey): ReadonlyArray<string> => {
+  const text = String(link)
+  const names: Array<string> = []
+  for (let at = 0; at < text.length;) {
+    const start = text.indexOf(".", at) + 1
+    const end = start + Number(text.slice(at, start - 1))
+    names.push(text.slice(start, end))
+    at = end
+  }
+  return names
+}
+
 /** Of the keys of single values. */
 export const linkKeyOf = (keys: ReadonlyArray<unknown>): LinkKey => {
   if (keys.length === 1) return keys[0]
   let text = ""
   for (const key of keys) {
     if (key === null) return null
-    const one = `${typeof key}:${String(key)}`
-    text += `${one.length}.${one}`
+    text += part(key)
+  }
+  return text
+}
+
+/** `linkKeyOf` the keys of a group, which has so many values and this key, and of values beside it. */
+export const linkKeyIn = (values: number, group: LinkKey, beside: ReadonlyArray<unknown>): LinkKey => {
+  if (values === 0) return linkKeyOf(beside)
+  if (beside.length === 0) return group
+  let text = values === 1 ? part(group) : (group as string)
+  for (const key of beside) {
+    if (key === null) return null
+    text += part(key)
   }
   return text
 }

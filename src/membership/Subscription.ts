@@ -1,0 +1,199 @@
+import { type LinkKey, type SubselectKind } from "../where/index.ts"
+import { Counts } from "./Counts.ts"
+import { Links } from "./Links.ts"
+import { type Asked, depthOf, type Subselect } from "./Subselect.ts"
+
+/** The sub-selects of one kind that are asked in one way. */
+export class KindState {
+  readonly kind: SubselectKind
+  readonly asked: Asked
+  readonly depth: number
+  readonly links: Links
+  readonly byConstants = new Map<string, Subscription>()
+  /** A group may have several links, or none and yet rows. */
+  readonly hasGroups: boolean
+  /** Values that are selected. */
+  readonly width: number
+  /** Values of the correlation. */
+  readonly groupWidth: number
+
+  constructor(kind: SubselectKind, asked: Asked, onIdle: (links: Links) => void) {
+    this.kind = kind
+    this.asked = asked
+    this.depth = depthOf(kind)
+    this.groupWidth = kind.plan.group.length
+    this.width = kind.plan.select.length
+    this.hasGroups = this.groupWidth > 0 && this.width > 0
+    this.links = new Links(this.hasGroups, onIdle)
+  }
+}
+
+/** What a transaction changes of one sub-select, until it is applied. */
+export class Change {
+  /** By id of a link: how many rows more or less give it. */
+  readonly deltas = new Map<number, number>()
+  /** By group: how many ids more or less have a row. */
+  readonly groups = new Map<LinkKey, number>()
+  /** By group: noted ids that are no links. */
+  special: Map<LinkKey, Set<number>> | undefined
+}
+
+/** A sub-select that somebody asks: how many rows give which link. */
+export class Subscription implements Subselect {
+  /** For indexes and lists; used again when it is gone. */
+  readonly number: number
+  readonly of: KindState
+  readonly constants: string
+  users = 0
+  /** Its rows have been counted. What it gives is not known before. */
+  isLoaded = false
+  /** Why it is not known any more what it gives. */
+  failure: string | undefined
+  isGone = false
+  readonly counts = new Counts()
+  /** Ids of each group that have a row, where a kind has groups. */
+  private groups: Map<LinkKey, number> | undefined
+  /** Ids that are not links: with a NULL, or with a value. */
+  private special: Map<LinkKey, Set<number>> | undefined
+  change: Change | undefined
+
+  constructor(number: number, of: KindState, constants: string) {
+    this.number = number
+    this.of = of
+    this.constants = constants
+  }
+
+  get kind(): SubselectKind {
+    return this.of.kind
+  }
+
+  get asked(): Asked {
+    return this.of.asked
+  }
+
+  /** What it gives is known. */
+  get isKnown(): boolean {
+    return this.isLoaded && this.failure === undefined
+  }
+
+  // As it is, or will be after the transaction
+
+  has(id: number, after: boolean): boolean {
+    const count = this.counts.of(id)
+    return (after ? count + (this.change?.deltas.get(id) ?? 0) : count) > 0
+  }
+
+  countOf(id: number, after: boolean): number {
+    const count = this.counts.of(id)
+    return after ? count + (this.change?.deltas.get(id) ?? 0) : count
+  }
+
+  /** Ids with a row in the group. */
+  idsInGroup(group: LinkKey, after: boolean): number {
+    const now = this.of.hasGroups ? (this.groups?.get(group) ?? 0) : this.counts.size
+    return after ? now + (this.change?.groups.get(group) ?? 0) : now
+  }
+
+  /** Those of the group with a row that are no links. */
+  *specialIn(group: LinkKey, after: boolean): Iterable<number> {
+    const now = this.special?.get(group)
+    if (now !== undefined) for (const id of now) if (this.has(id, after)) yield id
+    const noted = after ? this.change?.special?.get(group) : undefined
+    if (noted !== undefined) for (const id of noted) if (now?.has(id) !== true && this.has(id, true)) yield id
+  }
+
+  /** All ids with a row in the group. */
+  *allIn(group: LinkKey, after: boolean): Iterable<number> {
+    const { links } = this.of
+    for (const id of this.counts.keys()) if (links.groupOf(id) === group && this.has(id, after)) yield id
+    if (!after || this.change === undefined) return
+    for (const id of this.change.deltas.keys())
+      if (this.counts.of(id) === 0 && links.groupOf(id) === group && this.has(id, true)) yield id
+  }
+
+  // Changes
+
+  /** Notes for the transaction that so many rows more give it. */
+  record(id: number, delta: number): void {
+    const change = (this.change ??= new Change())
+    const before = this.countOf(id, true)
+    const noted = (change.deltas.get(id) ?? 0) + delta
+    if (noted === 0) change.deltas.delete(id)
+    else change.deltas.set(id, noted)
+    const toggled = Number(before + delta > 0) - Number(before > 0)
+    if (toggled === 0) return
+    if (this.counts.of(id) <= 0) this.of.links.note(id, this.number, toggled > 0)
+    if (this.of.width === 0) return
+    const group = this.of.links.groupOf(id)
+    if (this.of.links.specialOf(id) !== undefined) addTo((change.special ??= new Map()), group, id)
+    const sum = (change.groups.get(group) ?? 0) + toggled
+    if (sum === 0) change.groups.delete(group)
+    else change.groups.set(group, sum)
+  }
+
+  forgetChange(): void {
+    for (const id of this.change?.deltas.keys() ?? []) this.of.links.note(id, this.number, false)
+    this.change = undefined
+  }
+
+  /** So many rows more give it. Returns how many ids it has more than before. */
+  put(id: number, delta: number): number {
+    const { links, hasGroups } = this.of
+    const before = this.counts.add(id, delta)
+    const after = before + delta
+    const special = links.specialOf(id) !== undefined
+    const group = hasGroups || special ? links.groupOf(id) : ""
+    const toggled = Number(after > 0) - Number(before > 0)
+    if (hasGroups && toggled !== 0) {
+      const groups = (this.groups ??= new Map<LinkKey, number>())
+      const sum = (groups.get(group) ?? 0) + toggled
+      if (sum === 0) groups.delete(group)
+      else groups.set(group, sum)
+    }
+    if (before === 0 && after !== 0) {
+      links.hold(id, this.number)
+      if (special) this.enterSpecial(group, id)
+      return 1
+    }
+    if (before !== 0 && after === 0) {
+      links.letGo(id, this.number)
+      if (special) this.leaveSpecial(group, id)
+      return -1
+    }
+    return 0
+  }
+
+  private enterSpecial(group: LinkKey, id: number): void {
+    addTo((this.special ??= new Map()), group, id)
+  }
+
+  private leaveSpecial(group: LinkKey, id: number): void {
+    const ids = this.special?.get(group)
+    ids?.delete(id)
+    if (ids?.size === 0) this.special?.delete(group)
+    if (this.special?.size === 0) this.special = undefined
+  }
+
+  /** It is to be loaded, again. Returns how many ids it had. */
+  unload(): number {
+    this.isLoaded = false
+    this.failure = undefined
+    return this.clear()
+  }
+
+  /** Forgets all rows. Returns how many ids it had. */
+  clear(): number {
+    const { size } = this.counts
+    for (const id of this.counts.keys()) this.of.links.letGo(id, this.number)
+    this.counts.clear()
+    this.groups = undefined
+    this.special = undefined
+    return size
+  }
+}
+
+const addTo = (sets: Map<LinkKey, Set<number>>, group: LinkKey, id: number): void => {
+  const ids = sets.get(group)
+  if (ids === undefined) sets.set(group, new Set([id]))
+  else ids.add(id)
+}
