@@ -38,7 +38,7 @@ export const passOverFault = (
     for (const [i, { commitLsn, commitTimeMicros, endLsn, xid }] of transactions.entries()) {
       session.sink.begin(commitLsn, xid, commitTimeMicros)
       if (i === transactions.length - 1)
-        session.dropTables(oids, `a change of its table could not be read: ${fault.message}`)
+        session.dropTables(oids, `has had a change that could not be read: ${fault.message}`)
       yield* session.sink.commit(endLsn) ?? Effect.void
     }
     return transactions.at(-1)?.endLsn ?? 0n

@@ -158,7 +158,10 @@ export class SessionServices extends Context.Service<
 const doubtTablesOfDropped = (engine: StorageEngine, inspector: Inspector["Service"]) =>
   Effect.acquireRelease(
     Effect.sync(() =>
-      engine.listeners.dropped.subscribe((shape) => inspector.invalidate(shape.definition.table.oid))
+      engine.listeners.dropped.subscribe(({ common, members }) => {
+        inspector.invalidate(common.table.oid)
+        for (const { table } of members) inspector.invalidate(table.oid)
+      })
     ),
     (unsubscribe) => Effect.sync(unsubscribe)
   )
@@ -200,12 +203,14 @@ const recordFile = (paths: StoragePaths): RecordFile => ({
     )
 })
 
-/** Tables whose rows shapes are made of. */
+/** Tables whose rows shapes are made of, or depend on. */
 const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
   const oids = new Set<number>()
-  for (const { common } of shapes) {
-    oids.add(common.table.oid)
-    for (const leaf of common.leafOids ?? []) oids.add(leaf)
+  for (const { common, members } of shapes) {
+    for (const { leafOids = [], table } of [common, ...members]) {
+      oids.add(table.oid)
+      for (const leaf of leafOids) oids.add(leaf)
+    }
   }
   return oids
 }

@@ -10,9 +10,10 @@ import type { PublicationError } from "../postgres/publication/PublicationError.
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { isMadeFrom } from "../shapes/MakeDefinition.ts"
-import { isAffectedBy } from "../shapes/SchemaChange.ts"
+import { isAffectedBy, isMemberAffectedBy } from "../shapes/SchemaChange.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { Notices } from "../telemetry/Notices.ts"
+import type { MemberTable } from "../where/index.ts"
 import type { CatalogueRecord } from "./duties/CatalogueRecord.ts"
 
 interface TableServices {
@@ -35,10 +36,48 @@ export const readsGenerated = (definition: ShapeDefinition, table: TableInfo): b
       (definition.columns.includes(name) || definition.whereColumns?.includes(name) === true)
   )
 
+/** A table of which the shape needs every change: its own, or one that sub-selects of its condition read. */
+interface Needed {
+  readonly oid: number
+  /** What the shape uses of it is what it was when the shape was defined. */
+  readonly holds: (table: TableInfo | undefined) => table is TableInfo
+  /** Of what it uses, the publication may leave something out. */
+  readonly readsGenerated: (table: TableInfo) => boolean
+  readonly isInner: boolean
+}
+
+const ownTable = (definition: ShapeDefinition): Needed => ({
+  oid: definition.table.oid,
+  holds: (table) => stillHolds(definition, table),
+  readsGenerated: (table) => readsGenerated(definition, table),
+  isInner: false
+})
+
+const innerTable = (member: MemberTable): Needed => ({
+  oid: member.table.oid,
+  holds: (table): table is TableInfo => table !== undefined && !isMemberAffectedBy(member, table),
+  readsGenerated: () => member.columns.some(({ generated }) => generated === true),
+  isInner: true
+})
+
+/** A sub-select may read the shape's own table. */
+const neededBy = (definition: ShapeDefinition): ReadonlyArray<Needed> => [
+  ownTable(definition),
+  ...(definition.where?.members ?? []).map(innerTable)
+]
+
+const tableChanged = new SnapshotFailed({
+  kind: "schemaChanged",
+  message: "The table has changed meanwhile"
+})
+
 const unavailable = (error: { readonly message: string }): SnapshotFailed =>
   new SnapshotFailed({ kind: "unavailable", message: error.message })
 
-/** What has to be true of a table before the first rows of a shape are read. */
+/** Tables of one shape that are published at the same time. */
+const publishedAtOnce = 4
+
+/** What has to be true of the tables of a shape before its first rows are read. */
 export class TableOfShape {
   /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
   watched: RegistrySession["shapes"] | undefined
@@ -49,70 +88,76 @@ export class TableOfShape {
     this.services = services
   }
 
-  /** Completes when all changes of the table are published from now on, and it is still what the definition says. */
+  /** Completes when all changes of these tables are published from now on, and they are still what the definition says. */
   publish(definition: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
-    return Effect.gen({ self: this }, function* () {
-      const { inspector, publication } = this.services
-      const { oid } = definition.table
-      if (this.watched === undefined || this.watched.on(oid).size === 0) inspector.invalidate(oid)
-      const table = yield* this.tableOf(definition)
-      yield* publication.publish(table, { generatedColumns: readsGenerated(definition, table) }).pipe(
-        Effect.tapError((error) => this.tellOperator(table, error)),
-        Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
-      )
-      // That may have taken long, and shapes that are made are only told of what comes later.
-      yield* Effect.all([this.tableOf(definition), this.noteCatalogue(definition)], {
-        concurrency: 2,
-        discard: true
-      })
+    const needed = neededBy(definition)
+    return Effect.forEach(needed, (one) => this.publishOne(one), {
+      concurrency: publishedAtOnce,
+      discard: true
     }).pipe(
-      // Nobody is given again what was known of it.
+      // That may have taken long, and shapes that are made are only told of what comes later.
+      Effect.andThen(
+        Effect.all([...needed.map((one) => this.tableOf(one)), this.noteCatalogue(definition)], {
+          concurrency: publishedAtOnce,
+          discard: true
+        })
+      ),
+      // Nobody is given again what was known of them.
       Effect.tapError(({ kind }) =>
         Effect.sync(() => {
-          if (kind === "schemaChanged") this.services.inspector.invalidate(definition.table.oid)
+          if (kind === "schemaChanged") for (const { oid } of needed) this.services.inspector.invalidate(oid)
         })
       )
     )
   }
 
-  /** The table, if the definition still holds for it. */
-  private tableOf(definition: ShapeDefinition): Effect.Effect<TableInfo, SnapshotFailed> {
-    return this.services.inspector.tableByOid(definition.table.oid).pipe(
-      Effect.mapError(unavailable),
-      Effect.flatMap((table) =>
-        stillHolds(definition, table)
-          ? Effect.succeed(table)
-          : Effect.fail(
-              new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
-            )
+  private publishOne(needed: Needed): Effect.Effect<void, SnapshotFailed> {
+    return Effect.gen({ self: this }, function* () {
+      const { inspector, publication } = this.services
+      if (this.watched?.isInUse(needed.oid) !== true) inspector.invalidate(needed.oid)
+      const table = yield* this.tableOf(needed)
+      yield* publication.publish(table, { generatedColumns: needed.readsGenerated(table) }).pipe(
+        Effect.tapError((error) => this.tellOperator(table, needed, error)),
+        Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
       )
+    })
+  }
+
+  /** The table, if the definition still holds for it. */
+  private tableOf({ holds, oid }: Needed): Effect.Effect<TableInfo, SnapshotFailed> {
+    return this.services.inspector.tableByOid(oid).pipe(
+      Effect.mapError(unavailable),
+      Effect.flatMap((table) => (holds(table) ? Effect.succeed(table) : Effect.fail(tableChanged)))
     )
   }
 
   /** The rows of a shape are read after this: whatever is altered from then on is found out. */
-  private noteCatalogue({ table: { oid }, where }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
+  private noteCatalogue({ table, where }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
     const { admin, inspector, publicationName, record } = this.services
     const uses = where?.uses ?? []
-    if (record.covers(oid, uses)) return Effect.void
+    const tables = [...new Set([table.oid, ...(where?.members ?? []).map((member) => member.table.oid)])]
+    if (record.covers(tables, uses)) return Effect.void
     const version = inspector.serverVersionNum()
-    const at = { publicationName, tables: [oid], types: [] }
+    const at = { publicationName, tables, types: [] }
     return Effect.all([lookAtCatalogue(admin, at, version), lookAtObjects(admin, uses, version)]).pipe(
       Effect.mapError(unavailable),
-      Effect.flatMap(([look, objects]) => record.add(oid, look, objects))
+      Effect.flatMap(([look, objects]) => record.add(look, objects))
     )
   }
 
   /** Clients that ask for a shape of the table are told to come back: the operator, who can mend it, has to know. */
   private tellOperator(
     table: TableName,
+    { isInner }: Needed,
     { advice, kind, message, reason }: PublicationError
   ): Effect.Effect<void> {
+    const which = isInner ? "Shapes whose sub-selects read" : "Shapes of"
     return kind === "schemaChanged"
       ? Effect.void
       : this.notices.warn(
-          `Shapes of the table ${quoteTable(table)} cannot be made: ${message}.`.replace(/([.;])\.$/, "$1") +
+          `${which} the table ${quoteTable(table)} cannot be made: ${message}.`.replace(/([.;])\.$/, "$1") +
             `${advice === undefined ? "" : ` ${advice}`} Clients ${kind === "refused" ? "get a 400" : "are told to come back (503)"}.`,
-          `${quoteTable(table)} ${reason}`
+          `${which} ${quoteTable(table)} ${reason}`
         )
   }
 }

@@ -51,7 +51,8 @@ export interface RegistrySession {
   readonly create: (definition: ShapeDefinition) => Effect.Effect<ShapeState, NotActive | SnapshotFailed>
   /** Drops live shapes for ever. */
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
-  readonly dropTables: (oids: ReadonlySet<number>, reason: string) => void
+  /** Drops the shapes that need changes of these tables; `what` has become of each of them, for operators. */
+  readonly dropTables: (oids: Iterable<number>, what: string) => void
   readonly purge: (reason: string) => void
   readonly shapes: ShapesByTable
 }
@@ -118,10 +119,11 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       create: (definition) => creations.create(definition),
       drop,
       shapes,
-      dropTables: (oids, reason) => {
-        const affected: Array<ShapeState> = []
-        for (const oid of oids) affected.push(...shapes.on(oid))
-        drop(affected, reason)
+      dropTables: (oids, what) => {
+        for (const oid of oids) {
+          drop([...shapes.on(oid)], `its table ${what}`)
+          drop([...shapes.withInner(oid)], `${shapes.named(oid)}, which its sub-selects read, ${what}`)
+        }
       },
       purge
     }

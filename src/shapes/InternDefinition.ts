@@ -38,12 +38,8 @@ let lastNumber = 0
 
 /** The parts of a clause that all clauses of its form have which go with the same rest of a definition. */
 interface ClauseForm {
-  readonly plan: string
-  readonly columns: ReadonlyArray<string>
-  readonly classification: WhereClause["classification"]
-  readonly reason: string | undefined
-  readonly order: string | undefined
-  readonly uses: ReadonlyArray<string> | undefined
+  readonly expression: Omit<StoredExpression, "constants">
+  readonly clause: Omit<WhereClause, "sql" | "expression">
 }
 
 interface ClauseTemplate {
@@ -88,47 +84,46 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.log === b.log &&
   a.schemaHeader === b.schemaHeader
 
-const isOfForm = (where: WhereClause, { plan }: StoredExpression, form: ClauseForm): boolean =>
-  form.plan === plan &&
-  form.classification === where.classification &&
-  form.reason === where.reason &&
-  form.order === where.order &&
-  sameNames(form.uses, where.uses)
+/** Parts of clauses that are lists are made anew with each clause. */
+const isSame = (a: unknown, b: unknown): boolean =>
+  a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b))
 
-const formOf = (common: ShapeDefinition, where: WhereClause, expression: StoredExpression): ClauseForm => {
-  const before = byClauseColumns.get(expression.columns)
-  if (before?.common === common && isOfForm(where, expression, before.form)) return before.form
+/** All members but these. */
+const areSame = <A extends object>(a: A, b: A, except: ReadonlyArray<string>): boolean => {
+  for (const key in a) if (!except.includes(key) && !isSame(a[key], b[key])) return false
+  for (const key in b) if (!(key in a) && !except.includes(key) && b[key] !== undefined) return false
+  return true
+}
+
+const ownOfClause = ["sql", "expression"]
+const ownOfExpression = ["constants"]
+
+const isOfForm = (where: WhereClause, expression: StoredExpression, form: ClauseForm): boolean =>
+  form.expression.plan === expression.plan &&
+  areSame<Partial<WhereClause>>(form.clause, where, ownOfClause) &&
+  areSame<Partial<StoredExpression>>(form.expression, expression, ownOfExpression)
+
+const formOf = (common: ShapeDefinition, where: WhereClause, stored: StoredExpression): ClauseForm => {
+  const before = byClauseColumns.get(stored.columns)
+  if (before?.common === common && isOfForm(where, stored, before.form)) return before.form
   let number = numbers.get(common)
   if (number === undefined) numbers.set(common, (number = ++lastNumber))
-  const key = `${number} ${where.classification} ${where.reason} ${where.order} ${JSON.stringify(expression.columns)} ${JSON.stringify(where.uses)} ${expression.plan}`
+  const { expression: _expression, sql: _sql, ...clause } = where
+  const { constants: _constants, ...expression } = stored
+  const key = `${number} ${JSON.stringify([clause, { ...expression, plan: "" }])} ${expression.plan}`
   const known = forms.get(key)
   if (known !== undefined) return known
-  const { classification, order, reason, uses } = where
   // The columns are its own: they stand for the form, see `templateOf`.
-  const form = {
-    plan: expression.plan,
-    columns: [...expression.columns],
-    classification,
-    reason,
-    order,
-    uses
-  }
-  byClauseColumns.set(form.columns, { common, form })
+  const form = { expression: { ...expression, columns: [...expression.columns] }, clause }
+  byClauseColumns.set(form.expression.columns, { common, form })
   return forms.add(key, form)
 }
 
-const clauseOf = (form: ClauseForm, sql: string, constants: ReadonlyArray<string>): WhereClause => {
-  const { classification, columns, order, plan, reason, uses } = form
-  const expression: StoredExpression = { version: 1, plan, constants, columns }
-  return {
-    sql,
-    expression,
-    ...(classification === undefined ? {} : { classification }),
-    ...(reason === undefined ? {} : { reason }),
-    ...(order === undefined ? {} : { order }),
-    ...(uses === undefined ? {} : { uses })
-  }
-}
+const clauseOf = (form: ClauseForm, sql: string, constants: ReadonlyArray<string>): WhereClause => ({
+  sql,
+  expression: { ...form.expression, constants },
+  ...form.clause
+})
 
 /** The same clause; what it shares with others of its form is held in memory once. */
 const internClause = (common: ShapeDefinition, where: WhereClause): WhereClause => {

@@ -1,6 +1,7 @@
 import { keyColumns } from "../postgres/catalogue/ColumnSelection.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { contentsChanged, type TableInfo } from "../postgres/catalogue/TableInfo.ts"
+import type { MemberTable } from "../where/index.ts"
 import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
 
 /**
@@ -52,6 +53,43 @@ export const affectedAmong = <S extends { readonly definition: ShapeDefinition }
       }
     }
     if (latest.isAffected) affected.push(shape)
+  }
+  return affected
+}
+
+/**
+ * Whether what sub-selects read of a table is not what it was when the clause was compiled: the table has another name, another
+ * table has its name, a column that they use is gone, was replaced, or changed so that stored values may read differently, or
+ * a partition went with its rows. `table` as for `isAffectedBy`. What the sub-selects do not use does not matter.
+ */
+export const isMemberAffectedBy = (member: MemberTable, table: Relation | TableInfo): boolean => {
+  const sameOid = table.oid === member.table.oid
+  const sameName = table.schema === member.table.schema && table.name === member.table.name
+  if (sameOid !== sameName) return true
+  const isCatalogue = "primaryKey" in table
+  if (isCatalogue && member.leafOids !== undefined && partitionsChanged(member.leafOids, table)) return true
+  const columns: ReadonlyArray<DefinedColumn> = isCatalogue ? table.columns.map(fromCatalogue) : table.columns
+  return member.columns.some((before) => {
+    const after = columns.find(({ name }) => name === before.name)
+    return after === undefined || mayReadDifferently(before, after)
+  })
+}
+
+/** Those of the shapes whose sub-selects read the table with this OID and are affected by what it is now. */
+export const membersAffectedAmong = <S extends { readonly members: ReadonlyArray<MemberTable> }>(
+  shapes: Iterable<S>,
+  oid: number,
+  table: Relation | TableInfo
+): Array<S> => {
+  const affected: Array<S> = []
+  // Clauses that differ in constants only share their members.
+  const verdicts = new Map<MemberTable, boolean>()
+  for (const shape of shapes) {
+    const member = shape.members.find((one) => one.table.oid === oid)
+    if (member === undefined) continue
+    let isAffected = verdicts.get(member)
+    if (isAffected === undefined) verdicts.set(member, (isAffected = isMemberAffectedBy(member, table)))
+    if (isAffected) affected.push(shape)
   }
   return affected
 }

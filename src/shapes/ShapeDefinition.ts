@@ -80,5 +80,9 @@ const headOf = (definition: ShapeDefinition): string => {
 export const shapeIdentity = (definition: ShapeDefinition): string => {
   const { log, replica, where } = definition
   const clause = where === undefined ? "null" : JSON.stringify(where.sql)
-  return `${headOf(definition)},${clause},"${replica}","${log}"]`
+  return `${headOf(definition)},${clause},"${replica}","${log}"${membersOf(where)}]`
 }
+
+/** The clause has names of tables only, and another table may come to have such a name. */
+const membersOf = (where: WhereClause | undefined): string =>
+  where?.members === undefined ? "" : `,${JSON.stringify(where.members.map(({ table }) => table.oid))}`

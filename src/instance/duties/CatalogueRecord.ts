@@ -63,17 +63,16 @@ export class CatalogueRecord implements KnownPublished {
   begin(shapes: ShapesByTable): void {
     this.shapes = shapes
     if (this.isUnused) this.current = ""
-    for (const oid of this.members.keys()) if (shapes.on(oid).size === 0) this.members.delete(oid)
+    for (const oid of this.members.keys()) if (!shapes.isInUse(oid)) this.members.delete(oid)
     for (const key of this.objects.keys()) if (shapes.using(key).size === 0) this.objects.delete(key)
   }
 
-  /** Whether everything is known that shapes of the table are to be compared with, whose conditions use these objects. */
-  covers(oid: number, uses: ReadonlyArray<string>): boolean {
+  /** Whether everything is known that shapes of the tables are to be compared with, whose conditions use these objects. */
+  covers(oids: ReadonlyArray<number>, uses: ReadonlyArray<string>): boolean {
     const { shapes } = this
     return (
       shapes !== undefined &&
-      shapes.on(oid).size > 0 &&
-      this.members.has(oid) &&
+      oids.every((oid) => shapes.isInUse(oid) && this.members.has(oid)) &&
       uses.every((key) => this.objects.has(key) && shapes.using(key).size > 0)
     )
   }
@@ -86,14 +85,13 @@ export class CatalogueRecord implements KnownPublished {
   }
 
   /**
-   * A look at a table of which a shape is about to be made, before the shape's rows are read. What shapes that are there
+   * A look at the tables of which a shape is about to be made, before the shape's rows are read. What shapes that are there
    * already have to be compared with stays as it is.
    */
-  add(oid: number, look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
-    const members = look.tables.get(oid)?.members
+  add(look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
     if (this.current === "" || this.isUnused) this.setPublication(look.publication)
-    if (members !== undefined && (!this.members.has(oid) || this.shapes?.on(oid).size === 0))
-      this.setMembers(oid, members)
+    for (const [oid, { members }] of look.tables)
+      if (!this.members.has(oid) || this.shapes?.isInUse(oid) === false) this.setMembers(oid, members)
     for (const [key, facts] of objects)
       if (!this.objects.has(key) || this.shapes?.using(key).size === 0) this.setObject(key, facts)
     return this.keep

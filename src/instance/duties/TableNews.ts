@@ -9,13 +9,13 @@ import type { PublicationReport } from "../../postgres/publication/PublicationRe
 import type { TableChange } from "../../postgres/catalogue/TableChange.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { RegistrySession } from "../../registry/RegistrySession.ts"
-import { affectedAmong, gainedAttached } from "../../shapes/SchemaChange.ts"
+import { affectedAmong, gainedAttached, membersAffectedAmong } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { Catalogue } from "../../where/index.ts"
 
-const attachedWithRows = "a partition with rows of its own was attached"
+const attachedWithRows = "was given a partition with rows of its own"
 const readingTypes = "Reading the types of the database again"
-const notPublished = "its table was not published for some time, or is gone"
+const notPublished = "was not published for some time, or is gone"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
 
@@ -73,7 +73,7 @@ export class TableNews {
     }
   }
 
-  /** Tables that have shapes. */
+  /** Tables that shapes need changes of. */
   readonly tables = (): ReadonlyArray<number> => this.session.shapes.tables().map(({ oid }) => oid)
 
   /** The types of the database's own make that the columns of these tables have, each with the tables that have it. */
@@ -98,15 +98,24 @@ export class TableNews {
       (oid) =>
         Effect.map(this.inspector.tableByOid(oid), (table) => {
           this.dropAffected(oid, table)
-          const attached = Array.from(this.session.shapes.on(oid)).filter(
-            ({ common: { leafOids } }) =>
-              table !== undefined && leafOids !== undefined && gainedAttached(leafOids, table)
-          )
-          this.session.drop(attached, attachedWithRows)
+          if (table !== undefined) this.dropWithoutAttached(oid, table)
         }),
       { discard: true }
     )
   )
+
+  /** Rows that partitions have brought along are in none of these shapes. */
+  private dropWithoutAttached(oid: number, table: TableInfo): void {
+    const { drop, shapes } = this.session
+    const lacks = ({ leafOids }: { readonly leafOids?: ReadonlyArray<number> }): boolean =>
+      leafOids !== undefined && gainedAttached(leafOids, table)
+    const own = Array.from(shapes.on(oid)).filter(({ common }) => lacks(common))
+    drop(own, `its table ${attachedWithRows}`)
+    const inner = Array.from(shapes.withInner(oid)).filter(({ members }) =>
+      members.some((member) => member.table.oid === oid && lacks(member))
+    )
+    drop(inner, `${shapes.named(oid)}, which its sub-selects read, ${attachedWithRows}`)
+  }
 
   /** A look at the catalogue, for whatever reason, has shown a table to be another one than was known. */
   readonly changed = (change: TableChange): void => {
@@ -142,7 +151,8 @@ export class TableNews {
       if (this.catalogue.loaded() !== undefined) this.run(readingTypes, Effect.ignore(this.catalogue.reload))
       for (const key of keys) {
         const shapes = Array.from(this.session.shapes.using(key))
-        for (const { common } of shapes) this.inspector.invalidate(common.table.oid)
+        for (const { common, members } of shapes)
+          for (const { table } of [common, ...members]) this.inspector.invalidate(table.oid)
         this.session.drop(
           shapes,
           `${describeObject(key)}, which its condition uses, is not what it was when the shape was made`
@@ -159,9 +169,13 @@ export class TableNews {
   }
 
   private dropAffected(oid: number, table: TableInfo | undefined): void {
-    const shapes = this.session.shapes.on(oid)
-    if (table === undefined) this.session.drop(Array.from(shapes), "its table is gone")
-    else this.session.drop(affectedAmong(shapes, table), "the definition of its table has changed")
+    const { dropTables, shapes } = this.session
+    if (table === undefined) return dropTables([oid], "is gone")
+    this.session.drop(affectedAmong(shapes.on(oid), table), "the definition of its table has changed")
+    this.session.drop(
+      membersAffectedAmong(shapes.withInner(oid), oid, table),
+      `${shapes.named(oid)}, which its sub-selects read, has changed in what they use`
+    )
   }
 
   /** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
@@ -179,6 +193,9 @@ export class TableNews {
   private dropGenerated(): void {
     const affected: Array<ShapeState> = []
     for (const oid of this.tables()) {
+      for (const shape of this.session.shapes.withInner(oid))
+        if (shape.members.some(({ columns }) => columns.some((column) => column.generated === true)))
+          affected.push(shape)
       for (const shape of this.session.shapes.on(oid)) {
         const generated = new Set(
           shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)

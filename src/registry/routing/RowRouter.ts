@@ -8,10 +8,10 @@ import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { type NotWriting, writtenIn } from "../../storage/NotWriting.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { clearMatchList, columnsOf, makeMatchList, type MatchList } from "../../where/index.ts"
+import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
+import { ConcernedShapes } from "./ConcernedShapes.ts"
 import { DecisionBudget } from "./DecisionBudget.ts"
 import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
-import { EarlyFailures } from "./EarlyFailures.ts"
 import { ItemWriter, ordinaryTransaction } from "./ItemWriter.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { Routes } from "./Routes.ts"
@@ -43,7 +43,7 @@ export class RowRouter implements ChangeSink {
   private readonly deferred = new DeferredRows()
   private readonly budget: DecisionBudget
   private hasDeferred = false
-  private readonly earlyFailures = new EarlyFailures()
+  private readonly concerned: ConcernedShapes
   /** What conditions have cost since others had their turn. */
   private steps = 0
 
@@ -61,6 +61,7 @@ export class RowRouter implements ChangeSink {
     this.engine = options.engine
     this.writer = options.writer
     this.routes = new Routes(options)
+    this.concerned = new ConcernedShapes(options)
     this.items = new ItemWriter(ordinaryTransaction(options.engine, options.writer))
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
@@ -114,7 +115,7 @@ export class RowRouter implements ChangeSink {
   }
 
   removeShape(shape: ShapeState): void {
-    this.earlyFailures.forget(shape.id)
+    this.concerned.forget(shape)
     this.routes.removeShape(shape)
   }
 
@@ -125,6 +126,7 @@ export class RowRouter implements ChangeSink {
     this.xid = xid
     this.commitTimeMicros = commitTimeMicros
     this.nextOp = 0
+    this.concerned.begin(commitLsn, xid)
     this.items.begin(commitLsn, xid)
     this.inTransaction = true
     this.replayed = commitLsn <= this.engine.store.lastCommitLsn
@@ -145,7 +147,7 @@ export class RowRouter implements ChangeSink {
   private finish(endLsn: Lsn): void {
     const { engine, writer } = this
     this.inTransaction = false
-    if (this.truncated !== undefined) this.dropTruncated(this.truncated)
+    if (this.truncated !== undefined) this.concerned.truncated(this.truncated)
     if (!this.replayed) {
       const wrote = engine.store.hasPending
       writer.ordinary.commitTransaction(endLsn, wrote)
@@ -188,50 +190,7 @@ export class RowRouter implements ChangeSink {
 
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
     const { targets } = this.routes.make(relation, ancestors)
-    // A partition that is new, and has had no update yet: its identity is set before one comes without its old row.
-    if (
-      relation.replicaIdentity !== "f" &&
-      targets.some((target) => this.options.shapes.on(target.tableOid).size > 0)
-    ) {
-      this.options.identityLost(relation)
-    }
-    for (const target of targets) this.judgeMisfits(target, relation)
-    this.dropNamesakes(relation, targets)
-  }
-
-  /** Another table has the name of this one now. */
-  private dropNamesakes({ name, oid, schema }: Relation, targets: ReadonlyArray<RouteTarget>): void {
-    for (const other of this.options.shapes.tables()) {
-      if (other.schema !== schema || other.name !== name || other.oid === oid) continue
-      if (targets.some(({ tableOid }) => tableOid === other.oid)) continue
-      this.dropConcerned(this.options.shapes.on(other.oid), `another table has the name ${schema}.${name}`)
-    }
-  }
-
-  /**
-   * The transaction at hand has rows of this relation: it ends the shapes that cannot take them, unless their snapshot
-   * shows the transaction. Those are younger than the relation, or the catalogue tells that they are not.
-   */
-  private judgeMisfits(target: RouteTarget, { name, schema }: Relation): void {
-    if (target.misfitsJudgedAt === this.commitLsn) return
-    target.misfitsJudgedAt = this.commitLsn
-    if (target.misfits.size === 0) return
-    this.dropConcerned(target.misfits, `the definition of table ${schema}.${name} has changed`)
-  }
-
-  /**
-   * Drops those of the shapes that the transaction at hand concerns, for what it brings. What the snapshot of a shape
-   * contains is not for its log; while nobody knows that, the reason is kept until somebody does.
-   */
-  private dropConcerned(shapes: Iterable<ShapeState>, reason: string): void {
-    const { commitLsn, xid } = this
-    const concerned: Array<ShapeState> = []
-    for (const shape of shapes) {
-      const isForLog = shape.includes(commitLsn, xid)
-      if (isForLog === undefined) this.earlyFailures.note(shape.id, { commitLsn, xid, reason })
-      else if (isForLog) concerned.push(shape)
-    }
-    if (concerned.length > 0) this.options.drop(concerned, reason)
+    this.concerned.described(relation, targets)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
@@ -243,11 +202,6 @@ export class RowRouter implements ChangeSink {
       for (const target of this.routes.of(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
     }
     return undefined
-  }
-
-  /** At the commit, so that a shape made meanwhile is not missed; one whose snapshot shows the truncation stays. */
-  private dropTruncated(tables: ReadonlySet<number>): void {
-    for (const oid of tables) this.dropConcerned(this.options.shapes.on(oid), "its table was truncated")
   }
 
   // Rows
@@ -263,7 +217,7 @@ export class RowRouter implements ChangeSink {
     const route = this.replayed ? undefined : this.routes.of(relation.oid)
     if (route === undefined) return undefined
     for (const target of route.targets) {
-      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
       const after = this.after
       clearMatchList(after)
@@ -281,7 +235,7 @@ export class RowRouter implements ChangeSink {
     if (route === undefined) return undefined
     if (!complete) return this.withoutOldRow(relation)
     for (const target of route.targets) {
-      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
       const before = this.before
       clearMatchList(before)
@@ -299,7 +253,7 @@ export class RowRouter implements ChangeSink {
     if (route === undefined) return undefined
     if (oldRow === undefined) return this.withoutOldRow(relation)
     for (const target of route.targets) {
-      if (target.misfits.size > 0) this.judgeMisfits(target, relation)
+      if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
       const { before, after } = this
       clearMatchList(after)
@@ -318,34 +272,12 @@ export class RowRouter implements ChangeSink {
     return this.afterRow()
   }
 
-  /** Not for shapes that do without these columns. */
-  unreadable({ name, oid, schema }: Relation, columns: ReadonlyArray<string>): void {
-    if (this.replayed) return
-    const affected: Array<ShapeState> = []
-    for (const target of this.routes.of(oid)?.targets ?? []) {
-      for (const shape of this.options.shapes.on(target.tableOid)) {
-        if (shape.includes(this.commitLsn, this.xid) === false) continue
-        const { where, ...definition } = shape.definition
-        const read = where === undefined ? [] : columnsOf(where)
-        if (columns.some((column) => definition.columns.includes(column) || read.includes(column)))
-          affected.push(shape)
-      }
-    }
-    const what = `${columns.join(", ")} of a row of table ${schema}.${name} is not UTF-8, as JSON must be`
-    if (affected.length > 0) this.options.drop(affected, what)
+  unreadable(relation: Relation, columns: ReadonlyArray<string>): void {
+    if (!this.replayed) this.concerned.unreadable(relation, this.routes.of(relation.oid), columns)
   }
 
   private withoutOldRow(relation: Relation): undefined {
-    const route = this.routes.of(relation.oid)
-    const shapes =
-      route?.targets.flatMap((target) => Array.from(this.options.shapes.on(target.tableOid))) ?? []
-    if (shapes.length > 0) {
-      this.options.identityLost(relation)
-      this.dropConcerned(
-        shapes,
-        `table ${relation.schema}.${relation.name} has lost its REPLICA IDENTITY FULL`
-      )
-    }
+    this.concerned.withoutOldRow(relation, this.routes.of(relation.oid))
     return undefined
   }
 
@@ -418,7 +350,7 @@ export class RowRouter implements ChangeSink {
     const shape = this.engine.store.get(id)
     // The query of a snapshot that contains the row has got over it, or the row was gone by then.
     if (shape !== undefined)
-      this.dropConcerned(
+      this.concerned.drop(
         [shape],
         `its condition fails for a changed row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
       )
@@ -426,8 +358,7 @@ export class RowRouter implements ChangeSink {
 
   /** What the shape's snapshot contains is known from now on. */
   decided(shape: ShapeState): void {
-    const reason = this.earlyFailures.decide(shape)
-    if (reason !== undefined) this.options.drop([shape], reason)
+    this.concerned.decided(shape)
   }
 
   private emitDecided({ after, before, oldRow, op, row, target }: DeferredRow): void {

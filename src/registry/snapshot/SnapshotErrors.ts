@@ -76,11 +76,19 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
   return fail("unexpected", said ?? error.message)
 }
 
+/** Which of the tables that a query reads Postgres speaks of: it names no schema. */
+const tableIn = (said: string, tables: ReadonlyArray<TableName>): TableName | undefined =>
+  tables.find(({ name }) => said.replaceAll('"', "").endsWith(` ${name}`)) ?? tables[0]
+
 /**
- * What the log says of a failure. No snapshot is tried again before a client asks for the shape again, so the texts that
+ * What the log says of a failure of a query that reads these tables. No snapshot is tried again before a client asks for the shape again, so the texts that
  * promise that are replaced.
  */
-export const snapshotReport = (error: PgError, { kind }: SnapshotFailed, table: TableName): string => {
+export const snapshotReport = (
+  error: PgError,
+  { kind }: SnapshotFailed,
+  tables: ReadonlyArray<TableName>
+): string => {
   const { serverMessage: said, serverDetail: detail, code } = error
   if (said !== undefined && kind === "conditionOutdated")
     return (
@@ -88,7 +96,7 @@ export const snapshotReport = (error: PgError, { kind }: SnapshotFailed, table: 
       "clients that ask for it get a 400 with this reason."
     )
   if (said !== undefined && error.kind === "permission_denied" && error.role !== undefined) {
-    return `${said} [${code}]. This does not heal by itself. ${privilegeAdvice({ said, role: error.role, table })}`
+    return `${said} [${code}]. This does not heal by itself. ${privilegeAdvice({ said, role: error.role, table: tableIn(said, tables) })}`
   }
   if (said === undefined || (error.kind !== "data_exception" && error.kind !== "unknown"))
     return error.message

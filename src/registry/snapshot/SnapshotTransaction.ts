@@ -101,12 +101,18 @@ export const beginSnapshot = (
     )
   })
 
+const meaningOf = (table: ShapeDefinition["table"]): string =>
+  `pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`
+
 /**
  * Asks what the table's name means now, after a query on it: `isNamed` judges the answer. That query has locked what the
- * name meant when it began, so the answer holds for its rows.
+ * name meant when it began, so the answer holds for its rows. Tables that sub-selects read are named as well: there is no answer
+ * if one of those names means another table.
  */
-export const nameQuery = (table: ShapeDefinition["table"]): string =>
-  `SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`
+export const nameQuery = ({ table, where }: Pick<ShapeDefinition, "table" | "where">): string => {
+  const inner = (where?.members ?? []).map((member) => `${meaningOf(member.table)} = ${member.table.oid}`)
+  return `SELECT ${meaningOf(table)}${inner.length === 0 ? "" : ` WHERE ${inner.join(" AND ")}`}`
+}
 
 /** The name still means the table of the definition. */
 export const isNamed = (answer: string | null | undefined, table: ShapeDefinition["table"]): boolean =>

@@ -145,7 +145,7 @@ const writeRows = Effect.fnUntraced(function* <E>(
   limits: SnapshotLimits
 ) {
   const { session, tableKind } = transaction
-  const sql = `${rowQuery(definition, tableKind === "p")}; ${nameQuery(definition.table)}`
+  const sql = `${rowQuery(definition, tableKind === "p")}; ${nameQuery(definition)}`
   const reader = new RowReader(
     session,
     transactions.isWanted(transaction) ? sql : `${sql}; COMMIT`,
@@ -181,7 +181,8 @@ const failing = <A, R>(
 ): Effect.Effect<A, SnapshotFailed, R> =>
   Effect.catch(effect, (error) => {
     const failed = snapshotFailed(error, where !== undefined)
-    return Effect.andThen(report(table, snapshotReport(error, failed, table)), Effect.fail(failed))
+    const read = [table, ...(where?.members ?? []).map((member) => member.table)]
+    return Effect.andThen(report(table, snapshotReport(error, failed, read)), Effect.fail(failed))
   })
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>

@@ -2,6 +2,7 @@ import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { type PackedDefinition, packDefinition, unpackDefinition } from "../../shapes/PackedDefinition.ts"
+import type { MemberTable, WhereClause } from "../../where/index.ts"
 import type { Extent, LogFile, SnapshotVisibility } from "../records/Records.ts"
 import { logFileEnd } from "../records/Records.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
@@ -122,7 +123,16 @@ export class ShapeState implements ShapeHandle {
 
   /** What its condition depends on in the database besides the table; see `WhereClause.uses`. */
   get uses(): ReadonlyArray<string> {
-    return (this.template.form ?? this.template.common.where)?.uses ?? []
+    return this.sharedClause?.uses ?? []
+  }
+
+  /** The tables that sub-selects of its condition read; see `WhereClause.members`. */
+  get members(): ReadonlyArray<MemberTable> {
+    return this.sharedClause?.members ?? []
+  }
+
+  private get sharedClause(): Pick<WhereClause, "uses" | "members"> | undefined {
+    return this.template.form?.clause ?? this.template.common.where
   }
 
   /** The first rows can be read, and will stay readable. */
