@@ -265,7 +265,7 @@ export const benchmark: Benchmark = {
       {
         what: "COMMIT of a membership to its rows, 99th percentile",
         unit: "ms",
-        runs: [percentile(latencies, 99)]
+        runs: [percentile(latencies, 0.99)]
       },
       { what: `memberships that come or go, ${movingRows} rows each`, unit: "per second", runs: rates },
       { what: "the last of them to be seen", unit: "ms", runs: lags, aim: "keeps up" },
