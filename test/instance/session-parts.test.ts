@@ -103,7 +103,7 @@ describe("the table of a shape that is being made", () => {
       publicationName: "p",
       record: { add: unused, covers: unused }
     })
-    if (isWatched) tables.watched = { on: () => new Set([1]) } as unknown as RegistrySession["shapes"]
+    if (isWatched) tables.watched = { isInUse: () => true } as unknown as RegistrySession["shapes"]
     return Effect.flip(tables.publish(shape))
   }
 
