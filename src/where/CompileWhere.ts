@@ -13,7 +13,9 @@ import { printExpression } from "./print/PrintExpression.ts"
 import { transform } from "./resolve/Transform.ts"
 import { coerce } from "./resolve/Coerce.ts"
 import { usedObjects } from "./UsedObjects.ts"
-import { checkParams, usableColumns, type Scope } from "./resolve/Scope.ts"
+import { checkParams, usableColumns, type Scope, type Source } from "./resolve/Scope.ts"
+import { Members } from "./subselect/Members.ts"
+import { subselectResolver } from "./subselect/Subselect.ts"
 import { memoryOf, sizeOfParams } from "./MemoryOf.ts"
 import { accessPaths } from "./index/AccessPaths.ts"
 import type { Classification, WhereClause } from "./WhereClause.ts"
@@ -113,15 +115,26 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
   const size = sizeOfParams(request.params)
   if (size > limits.paramsBytes) refuse(aboveLimit("paramsBytes", limits, size), "params")
   checkParams(request.params)
+  const { table } = request
+  const own: Source = {
+    name: table.name,
+    schema: table.schema,
+    table,
+    columns: usableColumns(table, request.queryableColumns),
+    merged: new Set(),
+    used: new Set()
+  }
+  const members = new Members()
   const scope: Scope = {
     catalogue,
-    columns: usableColumns(request.table, request.queryableColumns),
+    sources: [own],
+    outer: undefined,
+    subselect: request.tables === undefined ? undefined : subselectResolver(request.tables, members),
     params: request.params,
     parameterTypes: new Map(),
     position: parsed.position,
     budget: { nodes: 0 },
-    limits,
-    used: new Set()
+    limits
   }
   const resolved = transform(scope, parsed.node)
   const expression =
@@ -132,18 +145,23 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     return refuse("WHERE clause must return a boolean")
   }
   refuseLargeValues(catalogue, expression, limits)
-  const sql = printExpression(catalogue, expression, limits)
+  const sql = printExpression(catalogue, expression, limits, table)
   const computed = new Set(
     request.table.columns.filter(({ generated }) => generated === "virtual").map(({ name }) => name)
   )
   const order = orderOf(catalogue, expression, computed)
   const lowered = lowerExpression(catalogue, expression)
-  if (request.onlyInQueries !== true) refuseUnreplicated(request, scope.used)
+  if (request.onlyInQueries !== true) {
+    refuseUnreplicated(request, table, own.used)
+    members.each((one, used) => refuseUnreplicated(request, one, used))
+    if (!members.isEmpty) refuseLeftToPostgres(lowered)
+  }
   const stored: StoredExpression = {
     version: 1,
     plan: shared(JSON.stringify(lowered.plan)),
     constants: lowered.constants,
-    columns: [...scope.used]
+    columns: [...own.used],
+    ...(lowered.moves.length === 0 ? {} : { moves: lowered.moves })
   }
   const memory = memoryOf({ sql, expression: stored })
   if (memory > limits.clauseMemory) refuse(aboveLimit("clauseMemory", limits, memory))
@@ -158,6 +176,7 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     expression: stored,
     ...ordered,
     ...(uses.length === 0 ? {} : { uses }),
+    ...(members.isEmpty ? {} : { members: members.tables }),
     classification,
     reason: shared(reason)
   }
@@ -175,12 +194,20 @@ const shared = (text: string): string => {
 }
 
 /** Columns whose values the stream does not carry cannot be judged there. */
-const refuseUnreplicated = (request: WhereRequest, used: ReadonlySet<string>): void => {
-  for (const column of request.table.columns) {
+const refuseUnreplicated = (request: WhereRequest, table: TableInfo, used: ReadonlySet<string>): void => {
+  for (const column of table.columns) {
     if (!used.has(column.name) || column.generated === "no") continue
     if (column.generated === "stored" && request.generatedColumnsReplicated === true) continue
     refuseAt(-1, `column ${column.name} is generated and its values are not part of the replication stream`)
   }
+}
+
+/** Postgres knows what sub-selects give at another moment than the stream has come to. */
+const refuseLeftToPostgres = ({ reasons }: Lowered): void => {
+  if (reasons.length > 0)
+    refuse(
+      `only Postgres evaluates ${reasons.slice(0, 5).join("; ")}, which cannot stand in one clause with a sub-select: store the value in a column of its own`
+    )
 }
 
 const classify = (lowered: Lowered): { readonly classification: Classification; readonly reason: string } => {

@@ -20,6 +20,7 @@ export const memoryOf = ({ expression, sql }: Pick<WhereClause, "expression" | "
   let bytes = sql.length * bytesPerCharacter
   if (!isStoredExpression(expression)) return bytes
   bytes += expression.plan.length * bytesPerCharacter
+  if (expression.moves !== undefined) bytes += JSON.stringify(expression.moves).length * bytesPerCharacter
   for (const constant of expression.constants) {
     const first = constant.charCodeAt(0)
     const structured = first === 0x7b || first === 0x5b

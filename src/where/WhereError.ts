@@ -6,7 +6,8 @@
 export interface WhereError {
   readonly message: string
   readonly position: number | undefined
-  readonly parameter: "where" | "params" | "order_by"
+  /** `table` and `columns` are at fault where a sub-select names a table or column that does not exist. */
+  readonly parameter: "where" | "params" | "order_by" | "table" | "columns"
   /**
    * The text itself is at fault. Otherwise it may be all right for a newer catalogue: with a type, label, function or column
    * that was made after the last look.

@@ -33,6 +33,8 @@ export {
 export type { RowReader } from "./evaluate/RowReader.ts"
 export { keyReaders, linkOf } from "./evaluate/Subselects.ts"
 export { CompileAside } from "./aside/CompileAside.ts"
+export { filterSql } from "./print/PrintSubselect.ts"
+export { subselectsOf } from "./evaluate/SubselectsOf.ts"
 export { columnsOf } from "./ColumnsOf.ts"
 export { compileOrderBy } from "./CompileOrderBy.ts"
 export { compileWhere, type CompiledWhere, type WhereRequest } from "./CompileWhere.ts"

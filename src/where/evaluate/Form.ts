@@ -77,6 +77,31 @@ export interface SubselectPlan {
   readonly select: ReadonlyArray<Form>
   /** How the values of `group` and then of `select` are identified: both sides of each equality have been made of this type. */
   readonly keys: ReadonlyArray<{ readonly type: TypeSpec; readonly collation: CollationKind }>
+  /** Rows with equal values are one; only where a value is asked for. */
+  readonly distinct?: true
+  /**
+   * SQL over the columns of its table that is true for all rows for which its condition is, whatever other sub-selects give: its
+   * pieces, and between them the places in the list of its constants of what stands there as a literal. See `filterSql`. Left out
+   * where nothing is known.
+   */
+  readonly filter?: ReadonlyArray<string | number>
+  /** Of the sub-selects in its condition, in the order of `subselectsOf`. Left out where there are none. */
+  readonly moves?: ReadonlyArray<SubselectMoves>
+}
+
+/** How the rows are found that a sub-select's change may concern. All texts are SQL without names of tables. */
+export interface SubselectMoves {
+  /** `group` and `probe` of its form, over the columns of the table around it. */
+  readonly group: ReadonlyArray<string>
+  readonly probe: ReadonlyArray<string>
+  /** `group` and `select` of its plan, over the columns of its own table. */
+  readonly inner: { readonly group: ReadonlyArray<string>; readonly select: ReadonlyArray<string> }
+  /** SQL names of the types of which the outer texts are, those of `group` and then of `probe`. */
+  readonly types: ReadonlyArray<string>
+  /** It may make a difference to the condition around it whether it is false or NULL. */
+  readonly nullable: boolean
+  /** The condition around it is only true for rows for which it is. */
+  readonly necessary: boolean
 }
 
 /** The kind of form that has a certain field. */
@@ -144,6 +169,8 @@ export interface StoredExpression {
   readonly constants: ReadonlyArray<string>
   /** Every column the clause reads, those of parts left to Postgres included. */
   readonly columns: ReadonlyArray<string>
+  /** Of its sub-selects, in the order of `subselectsOf`. Left out where there are none. */
+  readonly moves?: ReadonlyArray<SubselectMoves>
 }
 
 export const isStoredExpression = (value: unknown): value is StoredExpression =>

@@ -24,9 +24,15 @@ export interface Constant extends Typed {
   readonly parameter: number | undefined
 }
 
-interface Column extends Typed {
+export interface Column extends Typed {
   readonly kind: "column"
   readonly name: string
+  /**
+   * How many sub-selects further out its table stands, and which one it is of those that the sub-select there joins. Left out
+   * for the table that the expression is about; no others are left once a sub-select is resolved.
+   */
+  readonly up?: number
+  readonly source?: number
 }
 
 export interface OperatorName {
@@ -183,6 +189,41 @@ interface Collate extends Typed {
   readonly arg: Expression
 }
 
+/** An equality between two values that have been brought to types that it takes. */
+export interface Equality {
+  readonly operator: OperatorName
+  readonly function: number
+  readonly inputCollation: number
+}
+
+/**
+ * A sub-select, taken apart: `group` and `probe` are about the row around it, what `query` holds is about rows of its own table.
+ * `any`: the values of `probe` are among those selected; `exists`: there are some; `value`: the only one.
+ */
+export interface Subselect extends Typed {
+  readonly kind: "subselect"
+  readonly how: "any" | "exists" | "value"
+  readonly group: ReadonlyArray<Expression>
+  readonly probe: ReadonlyArray<Expression>
+  readonly query: Subquery
+}
+
+export interface Subquery {
+  readonly table: { readonly oid: number; readonly schema: string; readonly name: string }
+  /** Rows of tables that inherit from it are none of its own. */
+  readonly only: boolean
+  /** Without the equalities with the row around it. */
+  readonly condition: Expression | undefined
+  /** The other side of the equalities with `group` of the sub-select. */
+  readonly group: ReadonlyArray<Expression>
+  /** What is selected; empty for `exists`. */
+  readonly select: ReadonlyArray<Expression>
+  /** For each of `group`, and each of `probe`. */
+  readonly equalities: ReadonlyArray<Equality>
+  /** Equal rows are one; only of `value`, where that matters. */
+  readonly distinct: boolean
+}
+
 export type Expression =
   | Constant
   | Column
@@ -203,6 +244,7 @@ export type Expression =
   | Field
   | Cast
   | Collate
+  | Subselect
 
 /** OIDs of types that resolution treats specially; fixed in every version of Postgres. */
 export const oids = {

@@ -102,9 +102,9 @@ const mergeEqual = (paths: ReadonlyArray<AccessPath>): ReadonlyArray<AccessPath>
   return merged
 }
 
-/** An expression over the row that the same index can answer for every clause that uses it. */
+/** An expression over the row that the same index can answer for every clause that uses it. What sub-selects give is not. */
 const isProbe = (form: Form): boolean =>
-  some(form, (part) => "c" in part) && !some(form, (part) => "k" in part || "x" in part)
+  some(form, (part) => "c" in part) && !some(form, (part) => "k" in part || "x" in part || "sub" in part)
 
 interface Operands {
   readonly operator: string

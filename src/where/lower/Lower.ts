@@ -1,8 +1,15 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import { compilePlan } from "../evaluate/Compile.ts"
-import type { Form, FormSignature, Plan } from "../evaluate/Form.ts"
+import type { Form, FormSignature, Plan, SubselectForm, SubselectMoves } from "../evaluate/Form.ts"
 import { RowReader } from "../evaluate/RowReader.ts"
-import { oids, type Call, type CastStep, type Constant, type Expression } from "../expression/Expression.ts"
+import {
+  oids,
+  type Call,
+  type CastStep,
+  type Constant,
+  type Expression,
+  type Subselect
+} from "../expression/Expression.ts"
 import { natives, type Native, type Signature } from "../native/index.ts"
 import { builtinKey } from "../resolve/Volatility.ts"
 import { codecOf } from "../values/Codecs.ts"
@@ -10,6 +17,9 @@ import type { Range } from "../values/Ranges.ts"
 import type { CollationKind } from "../values/Text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
 import { Folding, Foreign, foreign } from "./Folding.ts"
+import { lowerRows } from "./LowerRows.ts"
+import { lowerSubselect } from "./LowerSubselect.ts"
+import { movesOf } from "./Moves.ts"
 import {
   constantChildren,
   intervalArguments,
@@ -27,6 +37,8 @@ export interface Lowered {
   readonly constants: ReadonlyArray<string>
   /** One entry per condition that only Postgres decides. */
   readonly reasons: ReadonlyArray<string>
+  /** One entry per sub-select, in the order of `subselectsOf`. */
+  readonly moves: ReadonlyArray<SubselectMoves>
 }
 
 /** Turns a typed expression into the stored form, folding constants as Postgres does. Throws `Refusal`. */
@@ -36,7 +48,8 @@ export const lowerExpression = (catalogue: TypeCatalogue, expression: Expression
   return {
     plan: { columns: lowering.columns, constants: lowering.types, root },
     constants: lowering.constants,
-    reasons: [...new Set(lowering.reasons)]
+    reasons: [...new Set(lowering.reasons)],
+    moves: movesOf(catalogue, root, lowering.subselects)
   }
 }
 
@@ -45,6 +58,7 @@ const operandRight: Form = { x: 1 }
 
 class Lowering extends Folding {
   readonly reasons: Array<string> = []
+  readonly subselects = new Map<SubselectForm, Subselect>()
   kind(collation: number): CollationKind {
     return collationKindOf(this.catalogue, collation) ?? foreign("a non-deterministic collation")
   }
@@ -161,7 +175,7 @@ class Lowering extends Folding {
       case "row":
         return { fields: expression.args.map((arg) => this.value(arg)) }
       case "rowComparison":
-        return this.rows(expression)
+        return lowerRows(this, expression)
       case "subscript":
         return this.subscript(expression)
       case "field":
@@ -171,6 +185,8 @@ class Lowering extends Folding {
         return this.cast(expression)
       case "collate":
         return this.lower(expression.arg)
+      case "subselect":
+        return lowerSubselect(this, new Lowering(this.catalogue), expression)
     }
   }
 
@@ -381,23 +397,6 @@ class Lowering extends Folding {
   array(expression: Expression & { readonly kind: "array" }): Form {
     this.known(expression.type)
     return { array: expression.elements.map((element) => this.value(element)), nested: expression.nested }
-  }
-
-  rows(expression: Expression & { readonly kind: "rowComparison" }): Form {
-    const t = expression.pairs.map((pair) => this.spec(pair.left.type))
-    const l = expression.pairs.map((pair) => this.kind(pair.inputCollation))
-    for (const [i, pair] of expression.pairs.entries()) {
-      const type = t[i] ?? "text"
-      const other = this.spec(pair.right.type)
-      const integers = [type, other].every((one) => one === "int2" || one === "int4" || one === "int8")
-      const floats = [type, other].every((one) => one === "float4" || one === "float8")
-      if (!integers && !floats && JSON.stringify(type) !== JSON.stringify(other))
-        return foreign("a row comparison of different types")
-      if (isForeign(type) || codecOf(type, l[i]).compare === undefined)
-        return foreign("a row comparison under this order")
-    }
-    const pairs = expression.pairs.map((pair) => [this.value(pair.left), this.value(pair.right)] as const)
-    return { rows: expression.operator, pairs, t, l }
   }
 
   subscript(expression: Expression & { readonly kind: "subscript" }): Form {

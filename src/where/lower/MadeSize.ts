@@ -116,6 +116,11 @@ class MadeSize {
       case "arrayOperation":
         this.most([expression.left, expression.right])
         return 1
+      case "subselect": {
+        this.most([...expression.group, ...expression.probe, ...expression.query.group])
+        if (expression.query.condition !== undefined) this.sizeOf(expression.query.condition)
+        return this.most(expression.query.select)
+      }
       case "rowComparison":
         for (const { left, right } of expression.pairs) this.most([left, right])
         return 1

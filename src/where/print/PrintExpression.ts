@@ -5,7 +5,8 @@ import {
   oids,
   type Constant,
   type Expression,
-  type OperatorName
+  type OperatorName,
+  type Subselect
 } from "../expression/Expression.ts"
 import { identifier } from "../parse/Parser.ts"
 import { refuse } from "../WhereError.ts"
@@ -15,13 +16,18 @@ import { typeName } from "./PrintTypeName.ts"
  * Writes a typed expression as SQL that Postgres resolves to the same operators, functions and types: literals
  * carry their type, implicit casts are written out, operators and types outside `pg_catalog` their schema.
  * Nothing of the user's text is copied: names are quoted, literals escaped.
+ *
+ * Columns of the table that the expression is about stand without its name, but in the sub-selects of the expression: there
+ * they have that of `table`, and its schema. So the text can follow `WHERE` in a query of that table that gives it no alias.
  */
 export const printExpression = (
   catalogue: TypeCatalogue,
   expression: Expression,
-  limits: Limits = standardLimits
+  limits: Limits = standardLimits,
+  table?: { readonly schema: string; readonly name: string }
 ): string => {
   const printer = new Printer(catalogue, limits)
+  if (table !== undefined) printer.within = `${identifier(table.schema)}.${identifier(table.name)}.`
   return strip(printer.print(expression))
 }
 
@@ -47,12 +53,16 @@ export const literal = (text: string): string =>
     ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`
     : `'${text.replaceAll("'", "''")}'`
 
-class Printer {
+export class Printer {
   readonly catalogue: TypeCatalogue
   readonly limits: Limits
+  /** What stands before the columns of the table that is at hand, and before those in a sub-select right inside. */
+  private qualifier = ""
+  within = ""
+  private aliases = 0
   /** Of all that was written, parts of parts as often as they were copied. */
   length = 0
-  constructor(catalogue: TypeCatalogue, limits: Limits) {
+  constructor(catalogue: TypeCatalogue, limits: Limits = standardLimits) {
     this.catalogue = catalogue
     this.limits = limits
   }
@@ -110,7 +120,7 @@ class Printer {
       case "constant":
         return this.constant(expression)
       case "column":
-        return identifier(expression.name)
+        return `${this.qualifier}${identifier(expression.name)}`
       case "call":
         return this.call(expression)
       case "arrayOperation":
@@ -164,7 +174,39 @@ class Printer {
         return `(${this.print(expression.arg)})::${typeName(this.catalogue, expression.type, expression.typmod)}`
       case "collate":
         return `(${this.print(expression.arg)} COLLATE ${this.collation(expression.collation)})`
+      case "subselect":
+        return this.subselect(expression)
     }
+  }
+
+  /** Tables have aliases that no two of them share, so that it is clear whose a column is. */
+  subselect({ group, how, probe, query }: Subselect): string {
+    const { qualifier, within } = this
+    const left = probe.map((one) => this.print(one))
+    this.qualifier = within
+    const outer = group.map((one) => this.print(one))
+    const alias = `s${++this.aliases}`
+    this.qualifier = this.within = `${alias}.`
+    const equal = query.equalities.map(({ operator }) => this.operator(operator))
+    const conditions = [
+      ...outer.map((one, i) => {
+        const inner = query.group[i]
+        return inner === undefined ? "false" : `(${this.print(inner)} ${equal[i] ?? "="} ${one})`
+      }),
+      ...(query.condition === undefined ? [] : [this.print(query.condition)])
+    ]
+    const select = how === "exists" ? "1" : query.select.map((one) => strip(this.print(one))).join(", ")
+    const { name, schema } = query.table
+    const from = `${query.only ? "ONLY " : ""}${identifier(schema)}.${identifier(name)} AS ${alias}`
+    const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`
+    this.qualifier = qualifier
+    this.within = within
+    const sql = `(SELECT ${query.distinct ? "DISTINCT " : ""}${select} FROM ${from}${where})`
+    if (how === "value") return sql
+    if (how === "exists") return `(EXISTS ${sql})`
+    const operator = equal[group.length] ?? "="
+    const link = operator === "=" ? "IN" : `${operator} ANY`
+    return `(${left.length === 1 ? left.join("") : `ROW(${left.map(strip).join(", ")})`} ${link} ${sql})`
   }
 
   cast(text: string, type: number): string {

@@ -159,11 +159,21 @@ export const canRaise = (
         return visit(part.record)
       case "cast":
         return visit(part.arg) || !part.steps.every(isQuietStep)
+      case "subselect":
+        // More than one row is an error where a value is meant. Columns of its own table are none of these.
+        return (
+          part.how === "value" ||
+          any([...part.group, ...part.probe]) ||
+          [...part.query.group, ...part.query.select, part.query.condition].some(
+            (inner) => inner !== undefined && canRaise(catalogue, inner, none)
+          )
+        )
     }
   }
   return visit(expression)
 }
 
+const none: ReadonlySet<string> = new Set()
 const textual: ReadonlySet<string> = new Set(["text", "varchar"])
 
 /** A type of Postgres' own whose output and comparison functions cannot fail, or an enum. */

@@ -1,4 +1,4 @@
-import type { Node } from "libpg-query"
+import type { Node, SubLink } from "libpg-query"
 import type { Limits } from "../../config/Limits.ts"
 import type { ColumnInfo, TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
@@ -9,7 +9,12 @@ import { oids } from "../expression/Expression.ts"
 /** What a clause may refer to, and what is learned about its parameters while it is resolved. */
 export interface Scope {
   readonly catalogue: TypeCatalogue
-  readonly columns: ReadonlyMap<string, ColumnInfo>
+  /** The tables whose columns may be used, each with a name of its own: one, but in a sub-select that joins several. */
+  readonly sources: ReadonlyArray<Source>
+  /** What stands around the sub-select that this is the scope of. */
+  readonly outer: Scope | undefined
+  /** Resolves sub-selects; `undefined` where there can be none. */
+  readonly subselect: SubselectResolver | undefined
   readonly params: Readonly<Record<string, string>>
   /** Types that the first use of each parameter fixed. */
   readonly parameterTypes: Map<number, number>
@@ -18,9 +23,28 @@ export interface Scope {
   /** Counts resolved nodes, to bound the work one clause can cause. */
   readonly budget: { nodes: number }
   readonly limits: Limits
+}
+
+/** A table whose columns may be used. */
+export interface Source {
+  /** What its columns may be qualified with, and the schema that may stand before it. */
+  readonly name: string
+  readonly schema: string | undefined
+  readonly table: TableInfo
+  /** By the name that is used in the text. */
+  readonly columns: ReadonlyMap<string, ColumnInfo>
+  /** Columns that are the same as one of another source: without a qualifier that one is meant. */
+  readonly merged: Set<string>
   /** Names of the columns met so far. */
   readonly used: Set<string>
 }
+
+/** `resolveIn` resolves an expression in a scope of its own, as deep as this one is. */
+export type SubselectResolver = (
+  scope: Scope,
+  node: SubLink,
+  resolveIn: (scope: Scope, node: Node | undefined) => Expression
+) => Expression
 
 /** Resolves a part of the expression that is being resolved. */
 export type Inner = (part: Node | undefined) => Expression

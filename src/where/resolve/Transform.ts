@@ -1,4 +1,4 @@
-import type { CollateClause, ColumnRef, FuncCall, Node, RowExpr, SubLink, TypeCast } from "libpg-query"
+import type { CollateClause, FuncCall, Node, RowExpr, SubLink, TypeCast } from "libpg-query"
 import { aboveLimit } from "../../config/Limits.ts"
 import { oids, type Expression } from "../expression/Expression.ts"
 import { refuseAt } from "../WhereError.ts"
@@ -7,12 +7,13 @@ import { booleanTest, logic, nullTest } from "./Boolean.ts"
 import { functionCall } from "./Calls.ts"
 import { castTo } from "./Coerce.ts"
 import { literalAsText } from "./CommonTypes.ts"
+import { columnOf } from "./Columns.ts"
 import { caseOf, coalesce, greatestOrLeast } from "./Conditionals.ts"
 import { constant } from "./Constants.ts"
 import { transformOperator } from "./Operators.ts"
 import { depthLimit, nodesPerToken, parameter, quoteIfNeeded, type Inner, type Scope } from "./Scope.ts"
 import { indirection } from "./Subscripts.ts"
-import { describeType, qualified, resolveTypeName, stringOf } from "./TypeNames.ts"
+import { describeType, qualified, resolveTypeName } from "./TypeNames.ts"
 
 /** Turns the syntax tree of an expression into a typed one; throws `Refusal`. */
 export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expression => {
@@ -22,7 +23,7 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
     return refuseAt(-1, aboveLimit("clauseTokens", scope.limits))
   const inner: Inner = (child) => transform(scope, child, depth + 1)
   if ("A_Expr" in node) return transformOperator(scope, node.A_Expr, inner)
-  if ("ColumnRef" in node) return column(scope, node.ColumnRef)
+  if ("ColumnRef" in node) return columnOf(scope, node.ColumnRef)
   if ("A_Const" in node) return constant(scope, node.A_Const)
   if ("ParamRef" in node)
     return parameter(scope, node.ParamRef.number ?? 0, scope.position(node.ParamRef.location))
@@ -38,30 +39,13 @@ export const transform = (scope: Scope, node: Node | undefined, depth = 0): Expr
   if ("A_Indirection" in node) return indirection(scope, node.A_Indirection, inner)
   if ("RowExpr" in node) return row(scope, node.RowExpr, inner)
   if ("CollateClause" in node) return collate(scope, node.CollateClause, inner)
-  if ("SubLink" in node) return subQuery(scope, node.SubLink)
+  if ("SubLink" in node) {
+    if (scope.subselect === undefined) return noSubselect(scope, node.SubLink)
+    return scope.subselect(scope, node.SubLink, (around, part) => transform(around, part, depth + 1))
+  }
   const kind = Object.keys(node)[0] ?? "expression"
   const body = Object.values(node)[0] as { readonly location?: number } | undefined
   return refuseAt(scope.position(body?.location), `${kind} is not supported in this context`)
-}
-
-const column = (scope: Scope, ref: ColumnRef): Expression => {
-  const at = scope.position(ref.location)
-  const parts = (ref.fields ?? []).map((field) => ("A_Star" in field ? "*" : quoteIfNeeded(stringOf(field))))
-  const only = ref.fields?.[0]
-  const name = stringOf(only)
-  const info =
-    ref.fields?.length === 1 && only !== undefined && "String" in only ? scope.columns.get(name) : undefined
-  if (info === undefined) return refuseAt(at, `unknown reference ${parts.join(".")}`)
-  scope.used.add(name)
-  return {
-    kind: "column",
-    name,
-    type: info.typeOid,
-    typmod: info.typeModifier,
-    collation: info.collationOid,
-    strength: info.collationOid === 0 ? "none" : "implicit",
-    at
-  }
 }
 
 /** `value::type`, `CAST(value AS type)`. */
@@ -139,7 +123,7 @@ const collate = (scope: Scope, node: CollateClause, inner: Inner): Expression =>
   }
 }
 
-const subQuery = (scope: Scope, node: SubLink): never => {
+const noSubselect = (scope: Scope, node: SubLink): never => {
   const isIn = node.subLinkType === "ANY_SUBLINK" && node.operName === undefined
   return refuseAt(
     scope.position(node.location),

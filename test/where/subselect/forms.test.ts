@@ -1,0 +1,90 @@
+import { Effect, Result } from "effect"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { loadParser } from "../../../src/where/index.ts"
+import { createDatabase, type TestDatabase } from "../../../testing/postgres/Database.ts"
+import {
+  compileOver,
+  type Database,
+  readDatabase,
+  verdictsOf,
+  verdictsOfPostgres
+} from "../support/members.ts"
+
+const schema = `
+CREATE SCHEMA "Other Place";
+CREATE TABLE issues (id int PRIMARY KEY, project_id int, owner_id bigint, title text, state varchar(10), code char(4), at date, flag boolean);
+CREATE TABLE projects (id bigint PRIMARY KEY, name text, owner_id int, active boolean, code char(6), at timestamp);
+CREATE TABLE members (id int PRIMARY KEY, project_id int, user_id int, role text);
+CREATE TABLE "Other Place"."Odd ""Name" (id int PRIMARY KEY, "Value" text, "select" int);
+INSERT INTO issues VALUES (1, 1, 1, 'a', 'open', 'x', '2024-01-01', true), (2, 2, 2, 'b', 'done', 'y', NULL, false),
+  (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL), (4, 3, 1, 'one', 'open', 'x', '2024-01-02', NULL), (5, 4, 3, 'b', 'x', 'z', NULL, true);
+INSERT INTO projects VALUES (1, 'one', 1, true, 'x', '2024-01-01'), (2, 'two', 2, false, 'y', NULL), (3, NULL, NULL, true, NULL, NULL),
+  (4, 'b', 1, NULL, 'z', NULL);
+INSERT INTO members VALUES (1, 1, 1, 'admin'), (2, 2, 1, 'guest'), (3, 3, 2, NULL), (4, NULL, 3, 'admin'), (5, 1, NULL, 'guest');
+INSERT INTO "Other Place"."Odd ""Name" VALUES (1, 'a', 1), (2, NULL, 2)`
+
+const names = ["issues", "projects", "members", `"Other Place"."Odd ""Name"`]
+
+const clauses = [
+  "project_id IN (SELECT id FROM projects)",
+  "project_id IN (SELECT id FROM projects WHERE active)",
+  "project_id NOT IN (SELECT id FROM projects WHERE active)",
+  "NOT project_id IN (SELECT id FROM projects WHERE active)",
+  "project_id IN (SELECT project_id FROM members WHERE user_id = 1)",
+  "project_id NOT IN (SELECT project_id FROM members)",
+  "project_id NOT IN (SELECT project_id FROM members WHERE role = 'nobody')",
+  "title IN (SELECT name FROM projects)",
+  "title NOT IN (SELECT name FROM projects WHERE id < 3)",
+  "state IN (SELECT name FROM projects) OR title = 'a'",
+  "code IN (SELECT code FROM projects)",
+  "code::text IN (SELECT code FROM projects)",
+  "EXISTS (SELECT 1 FROM projects)",
+  "EXISTS (SELECT * FROM projects WHERE name = 'nothing')",
+  "NOT EXISTS (SELECT FROM members WHERE members.project_id = issues.project_id)",
+  "EXISTS (SELECT m.* FROM members m WHERE m.project_id = issues.project_id AND m.user_id = owner_id)",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = project_id AND p.active)",
+  "EXISTS (SELECT 1 FROM projects p WHERE public.issues.project_id = p.id AND (p.active AND p.owner_id = 1) LIMIT 1)",
+  "owner_id IN (SELECT user_id FROM members m WHERE m.project_id = issues.project_id)",
+  "owner_id NOT IN (SELECT user_id FROM members m WHERE m.project_id = issues.project_id)",
+  "project_id IN (SELECT id FROM projects WHERE owner_id IN (SELECT user_id FROM members WHERE role = 'admin'))",
+  "project_id IN (SELECT id FROM projects p WHERE EXISTS (SELECT 1 FROM members m WHERE m.project_id = p.id AND role IS NOT NULL))",
+  "project_id IN (SELECT id FROM projects WHERE active) AND owner_id IN (SELECT user_id FROM members) OR title = 'b'",
+  "id IN (SELECT project_id FROM issues i WHERE i.title = 'b')",
+  "id IN (SELECT i.id FROM issues AS i WHERE i.project_id = issues.id)",
+  `title IN (SELECT "Value" FROM "Other Place"."Odd ""Name" WHERE "select" > 0)`,
+  `EXISTS (SELECT FROM "Other Place"."Odd ""Name" o (key, val) WHERE o.val = title)`,
+  "project_id = ANY (SELECT id FROM projects WHERE active)",
+  "project_id <> ALL (SELECT id FROM projects WHERE active)",
+  "project_id IN (SELECT id FROM projects WHERE active) IS TRUE",
+  "(project_id IN (SELECT id FROM projects WHERE name <> 'one')) IS NULL",
+  "project_id IN (SELECT project_id FROM members ORDER BY user_id) = flag",
+  "CASE WHEN project_id IN (SELECT id FROM projects WHERE active) THEN flag ELSE title = 'b' END",
+  "coalesce(owner_id NOT IN (SELECT user_id FROM members), true)",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = project_id AND issues.flag)",
+  "owner_id IN (SELECT owner_id FROM projects WHERE issues.title = 'b')",
+  "2 IN (SELECT user_id FROM members WHERE project_id = issues.project_id)",
+  "project_id + 1 IN (SELECT id FROM projects)",
+  "lower(title) IN (SELECT lower(name) FROM projects)",
+  "project_id IN (SELECT id - 1 FROM projects)",
+  "'one' IN (SELECT name FROM projects WHERE id = project_id)",
+  "NULL IN (SELECT name FROM projects WHERE id = project_id)"
+]
+
+describe("conditions with sub-selects", () => {
+  let database: TestDatabase
+  let known: Database
+  beforeAll(async () => {
+    await Effect.runPromise(loadParser)
+    database = await createDatabase()
+    known = await readDatabase(database, schema, names)
+  })
+  afterAll(() => database.drop())
+
+  it.each(clauses)("%s", async (sql) => {
+    const expected = await verdictsOfPostgres(known, sql)
+    const result = compileOver(known, sql)
+    if (Result.isFailure(result)) return assert.fail(result.failure.message)
+    assert.strictEqual(await verdictsOfPostgres(known, result.success.sql), expected, result.success.sql)
+    assert.strictEqual(verdictsOf(known, result.success), expected, result.success.sql)
+  })
+})
