@@ -1,6 +1,6 @@
 import { natives } from "../native/index.ts"
 import { codecOf } from "../values/Codecs.ts"
-import { type Form, type FormColumn, some } from "../evaluate/Form.ts"
+import { type Form, type FormColumn, some, type SubselectForm } from "../evaluate/Form.ts"
 import type { CollationKind } from "../values/Text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
 
@@ -19,7 +19,9 @@ export interface AccessPath {
     | "isNull"
     /** The value lies between bounds. */
     | "range"
-  /** Slots of the constants: values for `equal`, arrays for the `contains` kinds and for `equal` with `spread`. */
+    /** `probe` is a sub-select whose rows have the values that the row has: see `Membership.having`. */
+    | "member"
+  /** Slots of the constants: values for `equal`, arrays for the `contains` kinds and for `equal` with `spread`, lists for `member`. */
   readonly slots: ReadonlyArray<number>
   /** The constant of `slots` is an array whose elements are the values. */
   readonly spread: boolean
@@ -77,6 +79,7 @@ const cost = (paths: ReadonlyArray<AccessPath>): number =>
   paths.reduce((sum, path) => {
     if (path.kind === "equal") return sum + (path.type === "bool" ? 50 : path.spread ? 3 : path.slots.length)
     if (path.kind === "containsAll") return sum + 4
+    if (path.kind === "member") return sum + 6
     if (path.kind === "containsAny") return sum + 8
     if (path.kind === "range") return sum + (path.bounds.length > 1 ? 20 : 40)
     return sum + 60
@@ -230,8 +233,24 @@ const singlePath = (form: Form, columns: ReadonlyArray<FormColumn>): AccessPath 
       description: `NULL in ${describe(form.isNull, columns)}`
     })
   }
+  if ("sub" in form) return memberPath(form, columns)
   if ("any" in form && !form.all) return anyPath(form, columns)
   return arrayPath(form, columns)
+}
+
+/** A sub-select that has to give something for the row, by the values of the row that it depends on. */
+const memberPath = (form: SubselectForm, columns: ReadonlyArray<FormColumn>): AccessPath | undefined => {
+  const values = [...form.group, ...form.probe]
+  if (form.how === "value" || values.length === 0 || !values.every(isProbe)) return undefined
+  const shown = values.map((value) => describe(value, columns)).join(", ")
+  return path({
+    // The slot is the clause's own.
+    probe: { ...form, slot: 0 },
+    kind: "member",
+    slots: [form.slot],
+    type: "text",
+    description: `membership of ${shown} in ${form.sub.table.name}`
+  })
 }
 
 /** `probe = ANY (constant)` and `constant = ANY (array column)`. */

@@ -3,6 +3,15 @@ import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ArrayValue } from "../values/Arrays.ts"
 import type { Closure } from "../evaluate/Closures.ts"
 import type { Compiled } from "../evaluate/Compile.ts"
+import {
+  type LinkKey,
+  type Membership,
+  membershipInUse,
+  type SubselectKind,
+  subselectKind,
+  useMembership
+} from "../evaluate/Membership.ts"
+import { linkOf } from "../evaluate/Subselects.ts"
 import { readerOf, type ClauseColumn, type RunnableClause } from "../evaluate/RunnableClause.ts"
 import type { RowReader } from "../evaluate/RowReader.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
@@ -34,6 +43,9 @@ interface Probe {
   readonly elements: CellMap
   readonly nulls: CellMap
   readonly ranges: IntervalTree
+  /** Clauses with a sub-select of `kind`, by its constants: the value is a link of its rows. */
+  readonly members: CellMap
+  readonly kind: SubselectKind | undefined
   users: number
 }
 
@@ -62,13 +74,17 @@ export class FilterIndex {
   private readonly costs: RowCosts
   private readonly burst: Burst
   private readonly zones: Zones
+  private readonly membership: Membership | undefined
 
+  /** `membership`: what sub-selects give; where it is left out, the caller says so before rows are matched (`useMembership`). */
   constructor(
     relationColumns: ReadonlyArray<ClauseColumn>,
     limits: Limits = standardLimits,
     burst = new Burst(limits),
-    zones = zonesOfRuntime
+    zones = zonesOfRuntime,
+    membership?: Membership
   ) {
+    this.membership = membership
     this.zones = zones
     this.reader = readerOf(relationColumns)
     this.costs = new RowCosts(limits, burst)
@@ -156,6 +172,7 @@ export class FilterIndex {
     this.reader.load(row)
     costs.begin(row)
     useZones(this.zones)
+    if (this.membership !== undefined) useMembership(this.membership)
     if (this.seen.size > 0) this.seen.clear()
     for (const probe of this.probes.values()) this.lookUp(probe, out)
     for (const group of this.scanned.values()) this.evaluateGroup(group, out)
@@ -228,14 +245,20 @@ export class FilterIndex {
   private probeFor(one: PlannedPath, compiled: Compiled): Probe {
     let probe = this.probes.get(one.probeKey)
     if (probe === undefined) {
+      const form = one.path.probe
+      const isMember = one.path.kind === "member" && "sub" in form
       probe = {
         key: one.probeKey,
-        value: compiled.closureOf(one.path.probe),
+        value: isMember
+          ? linkOf(form, form.group.map(compiled.closureOf), form.probe.map(compiled.closureOf))
+          : compiled.closureOf(form),
         codec: one.codec,
         equal: new CellMap(),
         elements: new CellMap(),
         nulls: new CellMap(),
         ranges: new IntervalTree(one.codec.compare ?? (() => 0)),
+        members: new CellMap(),
+        kind: isMember ? subselectKind(form.sub) : undefined,
         users: 0
       }
       this.probes.set(one.probeKey, probe)
@@ -250,7 +273,8 @@ export class FilterIndex {
     try {
       const value = probe.value(noConstants)
       if (this.costs.owes) this.pay(-1, out)
-      if (value === null) cells.push(nulls.map.get(nullKey))
+      if (probe.kind !== undefined) this.findMembers(probe.members, probe.kind, value, cells)
+      else if (value === null) cells.push(nulls.map.get(nullKey))
       else {
         if (equal.map.size > 0) cells.push(equal.map.get(codec.key?.(value)))
         if (ranges.size > 0) ranges.find(value, (interval) => intervals.push(interval))
@@ -271,6 +295,19 @@ export class FilterIndex {
     if (this.costs.owes) this.pay(-1, out)
     for (const cell of cells) this.visit(cell, out)
     for (const interval of intervals) this.visitInterval(interval, out)
+  }
+
+  private findMembers(
+    { map }: CellMap,
+    kind: SubselectKind,
+    link: LinkKey,
+    cells: Array<number | Cell | undefined>
+  ): void {
+    if (link === null) return
+    for (const constants of membershipInUse().having(kind, link)) {
+      spend(1)
+      cells.push(map.get(constants))
+    }
   }
 
   /** The probed value cannot be computed: every clause that relies on it speaks for itself. */
@@ -356,7 +393,13 @@ export class FilterIndex {
 }
 
 const cellsOf = (probe: Probe, kind: PlannedPath["path"]["kind"]): CellMap =>
-  kind === "equal" ? probe.equal : kind === "isNull" ? probe.nulls : probe.elements
+  kind === "equal"
+    ? probe.equal
+    : kind === "isNull"
+      ? probe.nulls
+      : kind === "member"
+        ? probe.members
+        : probe.elements
 
 const report = (failure: unknown, shapeId: number, out: MatchList): void => {
   if (failure instanceof Undecided) out.undecided.push(shapeId)

@@ -2,6 +2,8 @@ import type { ArrayValue } from "../values/Arrays.ts"
 import { codecOf } from "../values/Codecs.ts"
 import type { Codec } from "../values/Codec.ts"
 import type { Compiled } from "../evaluate/Compile.ts"
+import type { FormColumn } from "../evaluate/Form.ts"
+import { subselectKind } from "../evaluate/Membership.ts"
 import type { RunnableClause } from "../evaluate/RunnableClause.ts"
 import { alternativesOf, booleanSlots, type AccessPath } from "./AccessPaths.ts"
 import type { Interval } from "./IntervalTree.ts"
@@ -31,17 +33,24 @@ export const alternativesFor = (compiled: Compiled): ReadonlyArray<Alternative> 
       .map((paths) =>
         paths.map((path) => ({
           path,
-          probeKey: JSON.stringify([path.probe, path.type, path.collation], (_, value: unknown) =>
-            typeof value === "object" && value !== null && "c" in value && typeof value.c === "number"
-              ? { column: columns[value.c]?.name }
-              : value
-          ),
+          probeKey: probeKeyOf(path, columns),
           codec: codecOf(path.type, path.collation)
         }))
       )
     planned.set(compiled, known)
   }
   return known
+}
+
+const probeKeyOf = ({ collation, probe, type }: AccessPath, columns: ReadonlyArray<FormColumn>): string => {
+  // Columns inside a sub-select are those of its own table.
+  const parts =
+    "sub" in probe ? [subselectKind(probe.sub).text, probe.group, probe.probe] : [probe, type, collation]
+  return JSON.stringify(parts, (_, value: unknown) =>
+    typeof value === "object" && value !== null && "c" in value && typeof value.c === "number"
+      ? { column: columns[value.c]?.name }
+      : value
+  )
 }
 
 /** The one key of clauses that take a NULL. */

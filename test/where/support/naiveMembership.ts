@@ -24,6 +24,7 @@ export interface NaiveTable {
 
 interface Given {
   readonly group: LinkKey
+  readonly link: LinkKey
   /** Keys of what is selected, `null` for NULL, and the values themselves. */
   readonly keys: ReadonlyArray<unknown>
   readonly values: ReadonlyArray<unknown>
@@ -65,7 +66,7 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
       const constants: Array<string> = []
       for (const [id, rows] of known) {
         const [list = "", text] = [id.slice(0, id.indexOf("|")), id.slice(id.indexOf("|") + 1)]
-        if (text === kind.text && rows.some((row) => linkKeyOf([row.group, ...row.keys]) === link))
+        if (text === kind.text && rows.some((row) => row.link !== null && row.link === link))
           constants.push(list)
       }
       return constants
@@ -90,9 +91,14 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
       if (verdict.kind !== "true") continue
       const values = closures.map((closure) => closure([]))
       const keys = values.map((value, i) => (value === null ? null : readers[i]?.(value)))
-      const link = linkKeyOf(keys.slice(0, group.length))
-      if (link !== null)
-        found.push({ group: link, keys: keys.slice(group.length), values: values.slice(group.length) })
+      const own = linkKeyOf(keys.slice(0, group.length))
+      if (own !== null)
+        found.push({
+          group: own,
+          link: linkKeyOf(keys),
+          keys: keys.slice(group.length),
+          values: values.slice(group.length)
+        })
     }
     known.set(idOf(kind, constants), found)
   }
