@@ -80,7 +80,7 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
     "Service",
     "ELECTRIC_SUBQUERY_BUFFER_MAX_TRANSACTIONS",
     integer(1),
-    later("shapes with subqueries are not served"),
+    ignored("what waits for a query is bounded by its bytes, and then by the disk"),
     "Transactions a shape with a subquery may hold back."
   ),
   accepted(

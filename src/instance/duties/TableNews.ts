@@ -14,6 +14,7 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { Catalogue } from "../../where/index.ts"
 
 const attachedWithRows = "was given a partition with rows of its own"
+const lostPartition = "has lost a partition, with rows of which no change tells"
 const readingTypes = "Reading the types of the database again"
 const notPublished = "was not published for some time, or is gone"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
@@ -130,7 +131,9 @@ export class TableNews {
     if (difference.columnsAltered.length > 0 && this.catalogue.loaded() !== undefined)
       this.run(readingTypes, Effect.ignore(this.catalogue.reload))
     session.sink.detach(after.oid, difference.leavesRemoved)
-    if (difference.leavesAttached.length > 0) session.dropTables(new Set([after.oid]), attachedWithRows)
+    if (difference.leavesAttached.length > 0) session.dropTables([after.oid], attachedWithRows)
+    // It may be younger than the shapes, whose definitions do not know it then.
+    else if (difference.leavesRemoved.length > 0) session.dropTables([after.oid], lostPartition)
     else this.dropAffected(after.oid, after)
   }
 
