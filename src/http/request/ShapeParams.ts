@@ -60,9 +60,12 @@ export const shapeParameters = {
   live: flag("Wait for new data instead of answering at once when there is none."),
   live_sse: flag("With `live`: stream server-sent events instead of one answer."),
   experimental_live_sse: boolean("Deprecated name of `live_sse`, read only when that is absent."),
-  where: text("SQL condition over the table's columns: only rows for which it is true belong to the shape.", {
-    examples: ["owner = $1 AND done IS NOT TRUE"]
-  }),
+  where: text(
+    "SQL condition over the table's columns: only rows for which it is true belong to the shape. It may have sub-selects over other tables, whose changes let rows enter and leave.",
+    {
+      examples: ["owner = $1 AND done IS NOT TRUE"]
+    }
+  ),
   params: textMap("Values of `$1`, `$2` … in `where`: `params[1]=…&params[2]=…`."),
   columns: names(
     "Columns to sync, comma-separated SQL identifiers (or `columns[]=…` names as they are); all if absent. Must include the primary key."

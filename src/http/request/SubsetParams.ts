@@ -24,7 +24,9 @@ const jsonParams: Parameter<string | Record<string, unknown>> = {
 
 /** The subset's parameters, without the prefix `subset__` that they have in a query string. */
 export const subsetParameters = {
-  where: text("SQL condition that rows of the subset must meet, besides the shape's own."),
+  where: text(
+    "SQL condition that rows of the subset must meet, besides the shape's own. It has no sub-selects."
+  ),
   params: jsonParams,
   limit: integer("At most this many rows. Needs `order_by`.", 1),
   offset: integer("Leave out this many rows at the beginning. Needs `order_by`.", 0),

@@ -1,0 +1,338 @@
+import { assert, describe, it } from "vitest"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { patient } from "../../testing/Load.ts"
+import {
+  ask,
+  databaseForTest,
+  roleForTest,
+  serviceForTest,
+  storageForTest,
+  untilLooked
+} from "./support/faults.ts"
+
+const tasks = `
+  CREATE TABLE tasks (id int PRIMARY KEY, project_id int, title text);
+  INSERT INTO tasks VALUES (1, 10, 'a'), (2, 20, 'b'), (3, NULL, 'c')`
+
+const members = (name: string) => `
+  CREATE TABLE ${name} (id int PRIMARY KEY, project_id int, person varchar(20), note text);
+  INSERT INTO ${name} VALUES (1, 10, 'ada', 'x'), (2, 20, 'bob', 'y')`
+
+const shapeOf = (inner: string, more = "") => ({
+  table: "tasks",
+  where: `project_id IN (SELECT project_id FROM ${inner} WHERE person = 'ada'${more})`
+})
+
+const ids = ({ rows }: { readonly rows: ReadonlyArray<unknown> }): ReadonlyArray<unknown> =>
+  rows.map((row) => (row as { readonly id: unknown }).id).toSorted()
+
+const errorsOf = (body: string): unknown => (JSON.parse(body) as { readonly errors?: unknown }).errors
+
+interface Published {
+  readonly table: string
+  readonly identity: string
+}
+
+const published = (database: TestDatabase) =>
+  database.query<Published>(
+    `SELECT c.relname::text AS table, c.relreplident::text AS identity
+     FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
+     WHERE p.pubname = $1 ORDER BY 1`,
+    [database.publicationName]
+  )
+
+describe("a table that only sub-selects read", () => {
+  it("is published whole before the shape's first rows are read, and stays published", async () => {
+    const database = await databaseForTest()
+    const storageDir = storageForTest()
+    await database.query(
+      `${tasks}; ${members("members")};
+       CREATE SCHEMA "Other"; CREATE TABLE "Other".teams (id int, person varchar) PARTITION BY LIST (id);
+       CREATE TABLE "Other".teams_1 PARTITION OF "Other".teams FOR VALUES IN (1);
+       INSERT INTO "Other".teams VALUES (1, 'ada')`
+    )
+    const first = await serviceForTest({ database, storageDir })
+    const where =
+      'project_id IN (SELECT project_id FROM members WHERE person IN (SELECT person FROM "Other".teams WHERE id = 1))'
+    const answer = await ask(first.url, { table: "tasks", where })
+    assert.strictEqual(answer.status, 200, answer.body)
+    assert.deepStrictEqual(ids(answer), ["1"])
+    const all = [
+      { table: "members", identity: "f" },
+      { table: "tasks", identity: "f" },
+      { table: "teams", identity: "d" }
+    ]
+    assert.deepStrictEqual(await published(database), all)
+    const [leaf] = await database.query<{ relreplident: string }>(
+      "SELECT relreplident::text FROM pg_class WHERE relname = 'teams_1'"
+    )
+    assert.strictEqual(leaf?.relreplident, "f")
+    await first.stop()
+    const second = await serviceForTest({ database, storageDir })
+    await untilLooked(database)
+    assert.deepStrictEqual(await published(database), all)
+    // An operator's mistakes are mended for these tables as for others.
+    await database.query("ALTER TABLE members REPLICA IDENTITY DEFAULT")
+    await eventually("the identity is whole again", async () =>
+      (await published(database)).some(({ identity, table }) => table === "members" && identity === "f")
+    )
+    assert.strictEqual((await ask(second.url, { table: "tasks", where })).handle, answer.handle)
+  })
+
+  it("is asked of an operator where tables are published by hand", async () => {
+    const database = await databaseForTest()
+    const name = database.publicationName
+    await database.query(
+      `${tasks}; ALTER TABLE tasks REPLICA IDENTITY FULL; ${members("members")};
+       CREATE PUBLICATION ${name} FOR TABLE tasks`
+    )
+    const { untilLogged, url } = await serviceForTest({
+      database,
+      env: { ELECTRIC_MANUAL_TABLE_PUBLISHING: "true" }
+    })
+    const refused = async (pattern: RegExp) => {
+      const answer = await ask(url, shapeOf("members"))
+      assert.strictEqual(answer.status, 503, answer.body)
+      assert.match(answer.body, pattern)
+    }
+    await refused(/Database table .{0,4}public.members.{0,4} is missing from the publication/)
+    await untilLogged(
+      /Shapes whose sub-selects read the table "public"\."members" cannot be made.*ADD TABLE "public"\."members"/
+    )
+    await database.query(`ALTER PUBLICATION ${name} ADD TABLE members`)
+    await refused(/public.members.{0,4} does not have its replica identity set to FULL/)
+    await database.query("ALTER TABLE members REPLICA IDENTITY FULL")
+    assert.deepStrictEqual(ids(await ask(url, shapeOf("members"))), ["1"])
+    const [{ version = 0 } = {}] = await database.query<{ version: number }>(
+      "SELECT current_setting('server_version_num')::int AS version"
+    )
+    if (version < 150000) return
+    await database.query(
+      `ALTER PUBLICATION ${name} DROP TABLE members; ${members("others")}; ALTER TABLE others REPLICA IDENTITY FULL;
+       ALTER PUBLICATION ${name} ADD TABLE others WHERE (person = 'ada')`
+    )
+    const filtered = await ask(url, shapeOf("others"))
+    assert.strictEqual(filtered.status, 503, filtered.body)
+    assert.match(filtered.body, /public.others.{0,4} is in .* with a row filter or a column list/)
+  })
+
+  it("is refused where its changes are not in the stream, or not all of its rows can be read", async () => {
+    const database = await databaseForTest()
+    const role = await roleForTest(database, "REPLICATION")
+    await database.query(
+      `${tasks}; ${members("members")}; CREATE VIEW seen AS SELECT * FROM members;
+       CREATE UNLOGGED TABLE fast AS SELECT * FROM members;
+       ${members("guarded")}; ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+       CREATE POLICY own ON guarded USING (person = current_user); ${members("secret")};
+       ALTER TABLE tasks OWNER TO ${role.name}; ALTER TABLE guarded OWNER TO ${role.name};
+       ALTER TABLE secret OWNER TO ${role.name}; ALTER TABLE guarded FORCE ROW LEVEL SECURITY;
+       REVOKE ALL ON secret FROM ${role.name}; ALTER TABLE fast OWNER TO ${role.name};
+       GRANT CREATE ON DATABASE ${database.name} TO ${role.name}`
+    )
+    const { untilLogged, url } = await serviceForTest({ database, env: { DATABASE_URL: role.url } })
+    const cases: ReadonlyArray<readonly [inner: string, status: number, body: RegExp]> = [
+      ["seen", 400, /Table public.seen is a view: .* sub-selects/],
+      ["nowhere", 400, /Table public.nowhere does not exist/],
+      ["pg_catalog.pg_class", 400, /belongs to the system/],
+      ["fast", 400, /table public.fast is UNLOGGED/],
+      ["guarded", 503, /row-level security policy for table guarded/],
+      ["secret", 503, /permission denied for table secret/]
+    ]
+    for (const [inner, status, body] of cases) {
+      const sql = inner.startsWith("pg_") ? "id IN (SELECT oid FROM pg_catalog.pg_class)" : undefined
+      const answer = await ask(url, sql === undefined ? shapeOf(inner) : { table: "tasks", where: sql })
+      assert.strictEqual(answer.status, status, `${inner}: ${answer.body}`)
+      assert.match(answer.body.replaceAll(/[\\"]/g, ""), body, inner)
+    }
+    assert.deepStrictEqual(Object.keys(errorsOf((await ask(url, shapeOf("seen"))).body) as object), ["table"])
+    // The operator is told about the table that it is about.
+    await untilLogged(/ALTER TABLE "public"\."guarded" NO FORCE ROW LEVEL SECURITY/)
+    await untilLogged(/GRANT SELECT ON (?:TABLE )?"public"\."secret" TO/)
+  })
+})
+
+interface Alteration {
+  readonly inner: string
+  readonly setUp?: string
+  readonly alter: string
+  readonly more?: string
+  /** What the log says of the dropped shape; it is kept without. */
+  readonly reason?: RegExp
+}
+
+const tree = (name: string) => `
+  CREATE TABLE ${name} (id int, project_id int, person varchar(20)) PARTITION BY LIST (id);
+  CREATE TABLE ${name}_1 PARTITION OF ${name} FOR VALUES IN (1);
+  CREATE TABLE ${name}_2 PARTITION OF ${name} FOR VALUES IN (2);
+  CREATE TABLE ${name}_3 (id int, project_id int, person varchar(20)); INSERT INTO ${name}_3 VALUES (3, 20, 'ada');
+  INSERT INTO ${name} VALUES (1, 10, 'ada'), (2, 20, 'bob')`
+
+const readsIt = (name: string, what: string) =>
+  new RegExp(`table public\\.${name}, which its sub-selects read, ${what}`)
+
+const alterations: ReadonlyArray<Alteration> = [
+  { inner: "unused", alter: "ALTER TABLE unused DROP COLUMN note, ADD COLUMN more int DEFAULT 5" },
+  { inner: "wider", alter: "ALTER TABLE wider ALTER COLUMN person TYPE varchar(40)" },
+  {
+    inner: "strict",
+    alter: "ALTER TABLE strict ALTER COLUMN person SET NOT NULL; CREATE INDEX ON strict (person)"
+  },
+  { inner: "keyless", alter: "ALTER TABLE keyless DROP CONSTRAINT keyless_pkey" },
+  {
+    inner: "grown",
+    setUp: tree("grown"),
+    alter: "CREATE TABLE grown_4 PARTITION OF grown FOR VALUES IN (4)"
+  },
+  {
+    inner: "typed",
+    alter: "ALTER TABLE typed ALTER COLUMN project_id TYPE bigint",
+    reason: readsIt("typed", "has changed")
+  },
+  {
+    inner: "renamed",
+    alter: "ALTER TABLE renamed RENAME COLUMN person TO who",
+    reason: readsIt("renamed", "has changed")
+  },
+  {
+    inner: "swapped",
+    alter: "ALTER TABLE swapped DROP COLUMN person; ALTER TABLE swapped ADD COLUMN person varchar(20)",
+    reason: readsIt("swapped", "has changed")
+  },
+  {
+    inner: "called",
+    alter: "ALTER TABLE called RENAME TO called_otherwise",
+    reason: readsIt("called", "has changed")
+  },
+  {
+    inner: "moved",
+    alter: "CREATE SCHEMA away; ALTER TABLE moved SET SCHEMA away",
+    reason: readsIt("moved", "has changed")
+  },
+  { inner: "gone", alter: "DROP TABLE gone", reason: readsIt("gone", "is gone|was not published") },
+  {
+    inner: "replaced",
+    alter: `ALTER TABLE replaced RENAME TO replaced_before; ${members("replaced")}`,
+    reason: readsIt("replaced", "has changed")
+  },
+  {
+    inner: "nested",
+    more: " AND note IN (SELECT note FROM deep)",
+    setUp: `${members("nested")}; ${members("deep")}`,
+    alter: "ALTER TABLE deep ALTER COLUMN note TYPE varchar USING upper(note)",
+    reason: readsIt("deep", "has changed")
+  },
+  {
+    inner: "detached",
+    setUp: tree("detached"),
+    alter: "ALTER TABLE detached DETACH PARTITION detached_2",
+    reason: readsIt("detached", "has (?:lost a partition|changed)")
+  },
+  {
+    inner: "attached",
+    setUp: tree("attached"),
+    alter: "ALTER TABLE attached ATTACH PARTITION attached_3 FOR VALUES IN (3)",
+    reason: readsIt("attached", "was given a partition")
+  }
+]
+
+const prepare = async () => {
+  const database = await databaseForTest()
+  await database.query(tasks)
+  for (const { inner, setUp } of alterations) await database.query(setUp ?? members(inner))
+  return { database, storageDir: storageForTest() }
+}
+
+const makeShapes = async (url: string) => {
+  const handles = new Map<string, string>()
+  for (const { inner, more } of alterations) {
+    const answer = await ask(url, shapeOf(inner, more))
+    assert.strictEqual(answer.status, 200, `${inner}: ${answer.body}`)
+    assert.deepStrictEqual(ids(answer), ["1"], inner)
+    handles.set(inner, answer.handle ?? "")
+  }
+  return handles
+}
+
+/** Of each shape: whether it is kept, or its clients are told to fetch it again, and why. */
+const expectOutcomes = async (
+  service: { readonly url: string; readonly logs: () => string },
+  database: TestDatabase,
+  handles: ReadonlyMap<string, string>
+) => {
+  const statusOf = async (inner: string) => {
+    const { more } = alterations.find((one) => one.inner === inner) ?? {}
+    return (
+      await ask(service.url, { ...shapeOf(inner, more), handle: handles.get(inner) ?? "", offset: "0_0" })
+    ).status
+  }
+  for (const { inner, reason } of alterations) {
+    if (reason === undefined) continue
+    await eventually(`the shape over ${inner} is dropped`, () =>
+      service.logs().includes(handles.get(inner) ?? "-")
+    )
+    const line =
+      service
+        .logs()
+        .split("\n")
+        .find((one) => one.includes(handles.get(inner) ?? "-")) ?? ""
+    assert.match(line, reason)
+    assert.include([400, 409], await statusOf(inner), inner)
+  }
+  await untilLooked(database)
+  for (const { inner, reason } of alterations)
+    if (reason === undefined) assert.strictEqual(await statusOf(inner), 200, inner)
+}
+
+describe("what becomes of a table that sub-selects read", { timeout: patient(120_000) }, () => {
+  it("ends the shapes that use what has changed, and no others, without a write", async () => {
+    const { database, storageDir } = await prepare()
+    const service = await serviceForTest({ database, storageDir })
+    const handles = await makeShapes(service.url)
+    for (const { alter } of alterations) await database.query(alter)
+    await expectOutcomes(service, database, handles)
+    // Who asks again gets the rows of what there is now.
+    for (const [inner, expected] of [
+      ["typed", ["1"]],
+      ["swapped", []],
+      ["replaced", ["1"]],
+      ["attached", ["1", "2"]]
+    ] as const) {
+      const now = await ask(service.url, shapeOf(inner))
+      assert.strictEqual(now.status, 200, now.body)
+      assert.deepStrictEqual(ids(now), expected, inner)
+    }
+    const gone = await ask(service.url, shapeOf("gone"))
+    assert.strictEqual(gone.status, 400)
+    assert.match(gone.body, /does not exist/)
+  })
+
+  it("is found out at the start where nobody was there to see it", async () => {
+    const { database, storageDir } = await prepare()
+    const first = await serviceForTest({ database, storageDir })
+    const handles = await makeShapes(first.url)
+    await first.stop()
+    for (const { alter } of alterations) await database.query(alter)
+    const second = await serviceForTest({ database, storageDir })
+    await expectOutcomes(second, database, handles)
+  })
+})
+
+it("a partition that is younger than the shapes and goes takes its rows out of them", async () => {
+  const database = await databaseForTest()
+  await database.query(`${tasks}; ${tree("later")}`)
+  const service = await serviceForTest({ database })
+  const shapes = [{ table: "later" }, shapeOf("later")]
+  const handles = await Promise.all(shapes.map(async (shape) => (await ask(service.url, shape)).handle ?? ""))
+  await database.query("CREATE TABLE later_5 PARTITION OF later FOR VALUES IN (5)")
+  await database.query("INSERT INTO later VALUES (5, 20, 'ada')")
+  await untilLooked(database)
+  await database.query("ALTER TABLE later DETACH PARTITION later_5")
+  for (const [i, shape] of shapes.entries())
+    await eventually("it is fetched again", async () => {
+      const before = await ask(service.url, { ...shape, handle: handles[i] ?? "", offset: "0_0" })
+      return before.status === 409
+    })
+  assert.deepStrictEqual(ids(await ask(service.url, { table: "later" })), ["1", "2"])
+  assert.deepStrictEqual(ids(await ask(service.url, shapeOf("later"))), ["1"])
+})
