@@ -27,7 +27,9 @@ export const passOverFault = (
     const { ancestors, replication, store } = services
     const { relations, transactions } = yield* replication
       .passOver(connection, {
-        isNew: (commitLsn) => commitLsn > store.lastCommitLsn && commitLsn >= store.positionLsn,
+        // While shapes with sub-selects are behind, it may be one that the others have got over.
+        isNew: (commitLsn) =>
+          commitLsn >= store.resumeLsn && (store.behindLsn !== undefined || commitLsn > store.lastCommitLsn),
         until: fault.commitLsn,
         durableLsn: () => session.sink.durableLsn()
       })

@@ -87,7 +87,7 @@ export const prepareSource = (
       shapes: store.count,
       slotCreated: slot.created,
       confirmedFlushLsn: slot.confirmedFlushLsn,
-      storedLsn: store.positionLsn,
+      storedLsn: store.resumeLsn,
       slotIsLost: store.slotIsLost,
       publicationRepaired: ensured.repaired
     })

@@ -24,12 +24,12 @@ export interface PassedPosition {
 export const streamFrom = (
   passed: PassedPosition | undefined,
   now: Pick<PassedPosition, "systemId" | "timeline">,
-  positionLsn: Lsn
+  resumeLsn: Lsn
 ): Lsn | undefined =>
   passed !== undefined &&
   passed.systemId === now.systemId &&
   passed.timeline === now.timeline &&
-  passed.lsn <= positionLsn
+  passed.lsn <= resumeLsn
     ? passed.lsn
     : undefined
 
@@ -47,16 +47,16 @@ export const isAboutData = ({ code, recovery, serverMessage, unreachable }: PgEr
   code !== undefined &&
   (code === outOfMemory || (!unreachable && aboutData.test(code)))
 
-/** What is known after the stream has failed; `positionLsn` is what storage has. */
+/** What is known after the stream has failed; storage holds everything up to `resumeLsn`. */
 export const afterStreamFailure = (
   known: StreamFault | undefined,
   error: PgError,
   commitLsn: Lsn | undefined,
-  positionLsn: Lsn
+  resumeLsn: Lsn
 ): StreamFault | undefined => {
   if (!isAboutData(error)) return error.unreachable ? known : undefined
   const message = error.serverMessage ?? error.message
-  const key = `${error.code} ${message} ${commitLsn ?? positionLsn}`
+  const key = `${error.code} ${message} ${commitLsn ?? resumeLsn}`
   return { key, commitLsn, message, times: known?.key === key ? known.times + 1 : 1 }
 }
 

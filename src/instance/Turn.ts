@@ -254,7 +254,7 @@ class Turn {
       const started = yield* Deferred.make<void>()
       const stream = replication.stream(connection, {
         sink: session.sink,
-        fromLsn: streamFrom(MutableRef.get(this.state).passed, connection, engine.store.positionLsn),
+        fromLsn: streamFrom(MutableRef.get(this.state).passed, connection, engine.store.resumeLsn),
         onStarted: Effect.andThen(this.started, Deferred.succeed(started, undefined))
       })
       const beginAnew = Effect.asVoid(Deferred.succeed(ended, "beginAnew"))
@@ -299,9 +299,9 @@ class Turn {
 
   private noteFault(error: PgError): void {
     const { fault } = MutableRef.get(this.state)
-    const { positionLsn } = this.engine.store
+    const { resumeLsn } = this.engine.store
     remember(this.state, {
-      fault: afterStreamFailure(fault, error, this.session.sink.openTransaction, positionLsn)
+      fault: afterStreamFailure(fault, error, this.session.sink.openTransaction, resumeLsn)
     })
   }
 

@@ -15,7 +15,13 @@ import { pause, type Timers } from "../shared/Timers.ts"
 const attempts = 20
 
 /** Positions at the end of each segment, for the checkpoint that drops it. */
-export type SegmentEnds = Map<number, { readonly lastCommitLsn: bigint; readonly positionLsn: bigint }>
+export type SegmentEnds = Map<number, Pick<ShapeStore, "lastCommitLsn" | "positionLsn" | "behindLsn">>
+
+/** As the store has them now. */
+export const noteEnd = (ends: SegmentEnds, segment: number, store: ShapeStore): void => {
+  const { behindLsn, lastCommitLsn, positionLsn } = store
+  ends.set(segment, { lastCommitLsn, positionLsn, behindLsn })
+}
 
 /** What a storage directory holds, and the reader that has got to the end of its journal. */
 export interface LoadedStorage {
@@ -91,7 +97,7 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
     nowMillis: timers.nowMillis,
     onDamage: warn,
     onSegment: (epoch, segment) => {
-      segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
+      noteEnd(segmentEnds, segment - 1, store)
       segments.readingFrom(epoch, segment)
     },
     trust: {

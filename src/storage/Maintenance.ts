@@ -180,6 +180,7 @@ export class Maintenance {
         nextId: engine.store.nextId,
         lastCommitLsn: String(ends.lastCommitLsn),
         positionLsn: String(ends.positionLsn),
+        ...(ends.behindLsn === undefined ? {} : { behindLsn: String(ends.behindLsn) }),
         source: engine.store.source ?? null,
         level: engine.store.level
       }

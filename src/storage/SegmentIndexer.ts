@@ -82,7 +82,8 @@ export class SegmentIndexer {
     if (end >= this.stepBytes && end - current.written >= worth) {
       const scan = (current.scan ??= new SegmentScan(epoch, segment))
       await this.read(scan, end)
-      const words = scan.end - current.written >= worth ? scan.encode() : undefined
+      const words =
+        scan.end - current.written >= worth ? scan.encode(isFinished && scan.end === end) : undefined
       if (words !== undefined) {
         if (await this.engine.isFenced()) return
         await writeIndex(paths, epoch, segment, words)

@@ -24,10 +24,12 @@ import {
   createShape,
   definitionOf,
   type EngineSettings,
+  type Item,
   maintenanceOf,
   openEngine,
   readAll,
   temporaryDirectory,
+  writeLateTransaction,
   writeTransaction,
   writingEngine
 } from "./support.ts"
@@ -66,6 +68,7 @@ const stateOf = ({ at, segmentEnds, store }: StorageEngine) => ({
   slotIsLost: store.slotIsLost,
   lastCommitLsn: store.lastCommitLsn,
   positionLsn: store.positionLsn,
+  behindLsn: store.behindLsn,
   movedSegment: store.movedSegment,
   entriesBySegment: [...store.entriesBySegment].toSorted(([a], [b]) => a - b),
   xids: store.recentXids.seenBefore(store.recentXids.point),
@@ -125,6 +128,16 @@ type Step =
       readonly xid: number
     }
   | { readonly t: "create"; readonly until: number | undefined; readonly snapshot: number }
+  | {
+      readonly t: "late"
+      /** How many are late, how many of the last ones come once more, and whether the first of all is given up half-way. */
+      readonly count: number
+      readonly again: number
+      readonly givenUp: boolean
+      readonly ids: ReadonlyArray<number>
+      readonly padding: number
+    }
+  | { readonly t: "behind"; readonly isCaughtUp: boolean }
   | { readonly t: "decide"; readonly snapshot: number }
   | { readonly t: "drop"; readonly id: number }
   | { readonly t: "seen"; readonly xid: number }
@@ -156,6 +169,21 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
         snapshot: xids,
         until: fc.option(fc.nat(4), { nil: undefined })
       })
+    },
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        t: fc.constant("late" as const),
+        count: fc.nat(3),
+        again: fc.nat(4),
+        givenUp: fc.boolean(),
+        ids: fc.uniqueArray(fc.integer({ min: 10, max: 14 }), { minLength: 1, maxLength: 4 }),
+        padding: fc.nat(120)
+      })
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ t: fc.constant("behind" as const), isCaughtUp: fc.boolean() })
     },
     { weight: 3, arbitrary: fc.record({ t: fc.constant("decide" as const), snapshot: xids }) },
     {
@@ -192,12 +220,33 @@ const visibilityAt = (snapshot: number, containedBefore: bigint | undefined) => 
   ...(containedBefore === undefined ? {} : { containedBefore: String(containedBefore) })
 })
 
+/** Late transactions, of shapes that no ordinary one is for: those that were written may come once more, the same as they were. */
+class LateWriter {
+  private readonly written: Array<{ readonly lsn: bigint; readonly items: ReadonlyArray<Item> }> = []
+
+  write(engine: StorageEngine, step: Extract<Step, { readonly t: "late" }>, untilLsn: bigint): void {
+    const from = Math.max(0, this.written.length - step.again)
+    for (let n = 0; n < step.count; n++) {
+      const lsn = (this.written.at(-1)?.lsn ?? 0n) + 100n
+      if (lsn > untilLsn) break
+      const ids = step.ids.filter((id) => id < engine.store.nextId)
+      if (ids.length > 0)
+        this.written.push({ lsn, items: [0, 2].map((op) => ({ op, ids, padding: step.padding })) })
+    }
+    for (const [n, { items, lsn }] of this.written.slice(from).entries()) {
+      if (n === 0 && step.givenUp) writeLateTransaction(engine, lsn, items, "abandon")
+      writeLateTransaction(engine, lsn, items, "commit")
+    }
+  }
+}
+
 /** Writes a history; gives its directory. */
 const write = async (history: ReadonlyArray<Step>): Promise<string> => {
   const path = temporaryDirectory()
   let engine = await started(path)
   let indexer = new SegmentIndexer(engine, 1)
   let lsn = 0n
+  const late = new LateWriter()
   const again = async () => {
     await engine.writer?.durable()
     await engine.close()
@@ -222,6 +271,10 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
         createShape(engine, `t${engine.store.nextId}`, visibilityAt(step.snapshot, before))
         return
       }
+      case "late":
+        return late.write(engine, step, lsn)
+      case "behind":
+        return engine.writing?.write({ t: "behind", lsn: step.isCaughtUp ? null : String(lsn / 2n) })
       case "decide":
         for (const shape of engine.store.all())
           if (shape.visibility === undefined)
@@ -343,7 +396,7 @@ describe("the index of a segment", () => {
     shape.setFile({ ...sums, endTx: "300", endOp: 2, closed: false })
     const entries = new ShapeTail()
     for (const tx of [200, 300, 400]) entries.push(0, tx, 4, 7, tx, 10)
-    store.adopt(1, 7, entries, () => assert.fail())
+    store.adopt(1, 7, entries, false, () => assert.fail())
     assert.deepStrictEqual(
       entriesOf(shape).map(([tx]) => tx),
       [400n]
@@ -376,7 +429,7 @@ describe("the index of a segment", () => {
       const adopted = ends(first + 1, (id) => {
         const entries = new ShapeTail()
         lengths.forEach((length, n) => entries.push(0, 100 * (n + 1), 0, 7, 100 * n, length))
-        store.adopt(id, 7, entries, () => 1000)
+        store.adopt(id, 7, entries, false, () => 1000)
       })
       assert.deepStrictEqual(adopted, recorded, lengths.join())
       assert.include(recorded.marks, true)
@@ -479,7 +532,7 @@ describe("the index of a segment", () => {
     )
     const scan = new SegmentScan(1, 1)
     scan.feed(bytes, bytes.length)
-    await writeIndex(zombie.paths, 1, 1, scan.encode() ?? assert.fail())
+    await writeIndex(zombie.paths, 1, 1, scan.encode(false) ?? assert.fail())
     assert.strictEqual(await indexedBytes(zombie.paths, 1, 1), bytes.length)
     const expected = await recoveredPlainly(path)
     assert.deepStrictEqual((await recovered(path)).state, expected)

@@ -15,6 +15,8 @@ import type { LevelRecord } from "../../src/storage/levels/LevelFile.ts"
 import type { LevelRange } from "../../src/storage/levels/Levels.ts"
 import type { WrittenChain } from "../../src/storage/packs/BucketCollector.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
+import type { TransactionWriter } from "../../src/storage/journal/TransactionWriter.ts"
+import type { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { systemTimers, type Timers } from "../../src/shared/Timers.ts"
@@ -179,6 +181,26 @@ export interface Item {
 export const messageOf = (lsn: bigint, item: Item): string =>
   `{"key":"k${"x".repeat(item.padding ?? 0)}","headers":{"lsn":"${lsn}","op_position":${item.op}}}`
 
+const writeItems = (
+  engine: StorageEngine,
+  writer: TransactionWriter,
+  lsn: bigint,
+  items: ReadonlyArray<Item>,
+  note: ShapeStore["item"]
+): void => {
+  for (const item of items) {
+    writer.beginItem()
+    const at = writer.out.length
+    const message = messageOf(lsn, item)
+    writer.out.append(Buffer.from(message))
+    const ids = Uint32Array.from(item.ids)
+    const position = writer.endItem(item.op, at, ids, ids.length)
+    note(item.op, position, message.length, ids, 0, ids.length)
+    writer.endOfItems()
+  }
+  engine.writer?.flush()
+}
+
 /** One transaction with these items, composed as the registry does it. */
 export const writeTransaction = (
   engine: StorageEngine,
@@ -186,21 +208,38 @@ export const writeTransaction = (
   items: ReadonlyArray<Item>,
   xid = 100
 ): void => {
-  const writer = engine.writer
+  const { store, writer } = engine
   if (writer === undefined) throw new Error("not writing")
-  writer.ordinary.beginTransaction(lsn, xid)
-  for (const item of items) {
-    writer.ordinary.beginItem()
-    const at = writer.out.length
-    const message = messageOf(lsn, item)
-    writer.out.append(Buffer.from(message))
-    const ids = Uint32Array.from(item.ids)
-    const position = writer.ordinary.endItem(item.op, at, ids, ids.length)
-    engine.store.item(item.op, position, message.length, ids, 0, ids.length)
-    writer.ordinary.endOfItems()
+  const { ordinary } = writer
+  ordinary.beginTransaction(lsn, xid)
+  writeItems(engine, ordinary, lsn, items, (...item) => store.item(...item))
+  ordinary.commitTransaction(lsn + 8n, items.length > 0)
+  store.commit(lsn, lsn + 8n, xid, ordinary.segmentOfTransaction)
+  writer.flush()
+}
+
+/** The same for a late one. One that is given up leaves parts without an end behind. */
+export const writeLateTransaction = (
+  engine: StorageEngine,
+  lsn: bigint,
+  items: ReadonlyArray<Item>,
+  end: "commit" | "abandon",
+  xid = 100
+): void => {
+  const { store, writer } = engine
+  if (writer === undefined) throw new Error("not writing")
+  const { late } = writer
+  late.beginTransaction(lsn, xid)
+  writeItems(engine, late, lsn, items, (...item) => store.lateItem(...item))
+  if (end === "abandon") {
+    // Whatever record comes next ends a part.
+    writer.notice({ t: "passed", xids: [] })
+    late.abandonTransaction()
+    store.abandonLate()
+  } else {
+    late.commitTransaction(lsn + 8n, items.length > 0)
+    store.commitLate(lsn, xid, late.segmentOfTransaction)
   }
-  writer.ordinary.commitTransaction(lsn + 8n, items.length > 0)
-  engine.store.commit(lsn, lsn + 8n, xid, writer.ordinary.segmentOfTransaction)
   writer.flush()
 }
 

@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
 import { type StorageFault, fromDisk } from "../../storage/disk/DiskFault.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import { levelOfSubselects } from "../../storage/levels/Levels.ts"
 import { durableIn, type NotWriting } from "../../storage/NotWriting.ts"
 import { recentXidsCapacity } from "../../storage/state/RecentXids.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
@@ -31,6 +32,8 @@ export class StreamPosition {
   private confirmedMarker = 0
   /** Transactions that no record speaks of. */
   private passedXids: Array<number> = []
+  /** How far this session has got, which begins with what only shapes with sub-selects lack. */
+  private processedLsn: Lsn = 0n
 
   constructor(options: StreamPositionOptions) {
     this.options = options
@@ -52,6 +55,7 @@ export class StreamPosition {
   }
 
   processedUpTo(lsn: Lsn): void {
+    if (lsn > this.processedLsn) this.processedLsn = lsn
     this.acknowledgement.processedUpTo(lsn)
   }
 
@@ -76,20 +80,39 @@ export class StreamPosition {
   }
 
   /**
-   * Records how far shapes with sub-selects are: `undefined` where they have all that the others have. It has to stand before
-   * any record of a transaction beyond, and behind the late transactions up to there. Where they have not been behind, it is never
-   * before what was recorded until now: they had that.
+   * Records that shapes with sub-selects have everything up to `lsn`, and are behind. It has to stand before any record of a
+   * transaction beyond, and behind the late transactions up to there. They are never taken back: where they have not been
+   * behind, they have what was recorded until now.
    */
-  behind(lsn: Lsn | undefined): void {
-    const { engine, writer } = this.options
-    const { behindLsn, positionLsn } = engine.store
+  behind(lsn: Lsn): void {
+    const { behindLsn, positionLsn } = this.options.engine.store
     const known = behindLsn ?? positionLsn
-    const next = lsn === undefined || lsn > known ? lsn : known
-    if (next === behindLsn || writer.closed) return
-    const notice = { t: "behind", lsn: next === undefined ? null : String(next) } as const
+    const next = lsn > known ? lsn : known
+    if (next !== behindLsn) this.recordBehind(next)
+  }
+
+  /**
+   * Records that shapes with sub-selects have everything that has come. False, and they stay behind, while the stream brings
+   * once more what other shapes have already, since they have nothing of the rest: to be asked again when more has come.
+   */
+  caughtUp(): boolean {
+    const { behindLsn, positionLsn } = this.options.engine.store
+    if (behindLsn === undefined) return true
+    if (this.processedLsn < positionLsn) {
+      this.behind(this.processedLsn)
+      return false
+    }
+    this.recordBehind(undefined)
+    return true
+  }
+
+  private recordBehind(lsn: Lsn | undefined): void {
+    const { engine, writer } = this.options
+    if (writer.closed || engine.store.level < levelOfSubselects) return
+    const notice = { t: "behind", lsn: lsn === undefined ? null : String(lsn) } as const
     writer.notice(notice)
     engine.store.apply(notice)
-    this.recordedUpTo(positionLsn)
+    this.recordedUpTo(engine.store.positionLsn)
     writer.flush()
   }
 

@@ -21,6 +21,8 @@ export interface CheckpointHead {
   /** As of the end of the segment before `segment`. */
   readonly lastCommitLsn: string
   readonly positionLsn: string
+  /** Absent where shapes with sub-selects are where all others are, see the notice `behind`. */
+  readonly behindLsn?: string
   readonly source: StreamSource | null
   /** Of what is stored; the first release did not write it. */
   readonly level?: number

@@ -79,6 +79,7 @@ export const loadCheckpoint = (
       store.nextId = Math.max(store.nextId, head.nextId)
       store.lastCommitLsn = BigInt(head.lastCommitLsn)
       store.positionLsn = BigInt(head.positionLsn)
+      store.behindLsn = head.behindLsn === undefined ? undefined : BigInt(head.behindLsn)
       store.source = head.source ?? undefined
       return head
     }

@@ -141,7 +141,7 @@ export class JournalReader {
     if (loaded === undefined || this.parts.hasOpen) return false
     const { index, sum } = loaded
     // Transactions that have been seen before are told apart one by one.
-    if (index.transactions > 0 && index.firstCommitLsn <= this.store.lastCommitLsn) return false
+    if (index.lastCommitLsn > 0n && index.firstCommitLsn <= this.store.lastCommitLsn) return false
     const xidOf = await this.transactionIds(loaded)
     if (xidOf === undefined) return false
     const { store } = this
@@ -157,7 +157,7 @@ export class JournalReader {
       at = end
     }
     for (const xid of xids) store.recentXids.push(xid)
-    index.forEachShape((id, entries) => store.adopt(id, segment, entries, xidOf))
+    index.forEachShape((id, entries, hasLate) => store.adopt(id, segment, entries, hasLate, xidOf))
     store.reached(index.lastCommitLsn, index.positionLsn)
     this.position = index.end
     trust?.onTrusted(sum)

@@ -8,7 +8,7 @@ interface Open {
 }
 
 /** Where a record stands that has been read. */
-export interface ReadRecord {
+interface ReadRecord {
   readonly buffer: Buffer
   /** Its payload is `buffer[at .. end]`. */
   readonly at: number

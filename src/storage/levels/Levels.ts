@@ -9,12 +9,17 @@
 const levels = [
   /** Log files `l<n>` have an index `l<n>.idx` beside them, which the releases of this level read from. */
   { level: 2, since: "0.1.0" },
-  /** Log files have no index: half as many files, and half as many waits for the disk when entries are moved to them. */
+  /**
+   * Log files have no index: half as many files, and half as many waits for the disk when entries are moved to them. There are
+   * shapes whose clause has sub-selects, and with them late transactions and `behind` in the journal.
+   */
   { level: 3, since: "0.2.0" }
 ] as const
 
 /** The first level at which log files have no index. */
 export const levelWithoutLogIndexes = 3
+/** The first level at which there are shapes with sub-selects. */
+export const levelOfSubselects = 3
 /** The first level that keeps the first release out: see `Gate.ts`. */
 export const gatedLevel = 3
 

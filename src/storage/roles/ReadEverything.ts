@@ -58,5 +58,5 @@ const isMissing = async (
 ): Promise<boolean> => {
   // Where there is no journal, none is seen late: its directory has been opened anew.
   if (!paths.disk.mayBeLate || reading.end.epoch === 0) return false
-  return ((await certainty.confirmedLsn()) ?? 0n) > contents.store.positionLsn
+  return ((await certainty.confirmedLsn()) ?? 0n) > contents.store.resumeLsn
 }

@@ -3,7 +3,7 @@ import type { StoragePaths } from "../disk/StorageDir.ts"
 import type { EngineOptions } from "../EngineOptions.ts"
 import { JournalReader } from "../journal/JournalReader.ts"
 import { RecentBytes } from "../journal/RecentBytes.ts"
-import { type LoadedStorage, loadStorage, type SegmentEnds } from "../LoadStorage.ts"
+import { type LoadedStorage, loadStorage, noteEnd, type SegmentEnds } from "../LoadStorage.ts"
 import { ownLevels } from "../levels/Levels.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import { SegmentFiles } from "../segments/SegmentFiles.ts"
@@ -117,8 +117,7 @@ export class StorageContents {
   /** Only the first time: a follower that begins in the middle of the next segment has read more. */
   noteSegmentEnd(segment: number): void {
     if (this.segmentEnds.has(segment)) return
-    const { lastCommitLsn, positionLsn } = this.store
-    this.segmentEnds.set(segment, { lastCommitLsn, positionLsn })
+    noteEnd(this.segmentEnds, segment, this.store)
   }
 
   async close(): Promise<void> {

@@ -8,10 +8,11 @@ import { ShapeTail, tailStride } from "../state/ShapeTail.ts"
  *
  * The file consists of 32-bit words in the order of the machine:
  *
- *     head (see `headField`); for each shape: id, number of entries; entries; transaction ids; rare records;
+ *     head (see `headField`); for each shape: id, number of entries (see `lateFlag`); entries; transaction ids; rare records;
  *     table: for each transaction: commit LSN (upper half first), transaction id
  *
- * The rare records are whole frames, padded with zeros to a word; of an inline chunk only id, index, position and length.
+ * The first and the last commit LSN are those of ordinary transactions, zero without any; the table has late ones, too. The
+ * rare records are whole frames, padded with zeros to a word; of an inline chunk only id, index, position and length.
  */
 export const headField = {
   magic: 0,
@@ -38,6 +39,8 @@ export const headField = {
 export const headWords = 18
 export const indexMagic = 0x31584942
 export const tableStride = 3
+/** In a shape's number of entries: some are of late transactions, and may be there already when the index is taken over. */
+export const lateFlag = 0x80000000
 
 /** Words before the table. */
 const mainWords = (head: Uint32Array): number =>
@@ -116,13 +119,14 @@ export class SegmentIndex {
     return u64(field(this.words, "positionHigh"), field(this.words, "positionLow"))
   }
 
-  /** Each shape that has entries, with a view of them. */
-  forEachShape(visit: (id: number, entries: ShapeTail) => void): void {
+  /** Each shape that has entries, with a view of them, and whether there are some of late transactions among them. */
+  forEachShape(visit: (id: number, entries: ShapeTail, hasLate: boolean) => void): void {
     let at = this.entriesAt
     for (let i = 0; i < this.shapes; i++) {
       const id = this.words[headWords + 2 * i] as number
-      const end = at + tailStride * (this.words[headWords + 2 * i + 1] as number)
-      visit(id, ShapeTail.over(this.words.subarray(at, end)))
+      const count = this.words[headWords + 2 * i + 1] as number
+      const end = at + tailStride * (count & ~lateFlag)
+      visit(id, ShapeTail.over(this.words.subarray(at, end)), (count & lateFlag) !== 0)
       at = end
     }
   }

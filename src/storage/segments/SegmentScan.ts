@@ -2,15 +2,44 @@ import { crc32 } from "node:zlib"
 import { frameHeaderBytes, frameOf, scanFrame } from "../disk/Frame.ts"
 import { decodeNotice, recordKind } from "../records/Records.ts"
 import { recentXidsCapacity } from "../state/RecentXids.ts"
-import { bytesOf, headField, headWords, indexMagic, sealIndex, tableStride } from "./SegmentIndex.ts"
-import { tailLastFlag, tailStride } from "../state/ShapeTail.ts"
-import { itemHeaderBytes, lastPart, partHeaderBytes } from "../records/TransactionPart.ts"
+import {
+  bytesOf,
+  headField,
+  headWords,
+  indexMagic,
+  lateFlag,
+  sealIndex,
+  tableStride
+} from "./SegmentIndex.ts"
+import { tailStride } from "../state/ShapeTail.ts"
+import { firstPart, itemHeaderBytes, lastPart, partHeaderBytes } from "../records/TransactionPart.ts"
+import { ScannedEntries } from "./ScannedEntries.ts"
 
 /** No index is made of more than so many entries: changes that belong to very many shapes are quick to read without. */
 const maxEntries = 2 << 20
 /** A notice begins like this; only those of a move are ever large. */
 const noticeStart = /^\{"t":"(\w+)"(?:,"segment":(\d+))?/
 const noticeStartBytes = 64
+
+/** A transaction whose last part has not come yet. */
+class OpenScan {
+  isOpen = false
+  high = 0
+  low = 0
+  xid = 0
+  /** It has been there before. */
+  isSkipping = false
+  readonly entries = new ScannedEntries()
+
+  begin(high: number, low: number, xid: number): void {
+    this.isOpen = true
+    this.high = high
+    this.low = low
+    this.xid = xid
+    this.isSkipping = false
+    this.entries.clear()
+  }
+}
 
 /**
  * Reads a segment from its beginning, piece by piece, and makes its index: what applying the records one after the other
@@ -34,19 +63,19 @@ export class SegmentScan {
   private readonly ids: Array<number> = []
   private lastId = -1
   private lastSlot = -1
-  /** Entries in the order of the journal, those of the open transaction last, and the number of each one's shape. */
-  private words = new Uint32Array(tailStride * 1024)
-  private slotOf = new Uint32Array(1024)
-  private entries = 0
+  private readonly entries = new ScannedEntries()
+  /** The last commit that each shape has entries of, upper and lower half. */
+  private readonly ends: Array<number> = []
+  /** Ordinary transactions as the table has them, which is their order, and late ones. */
   private transactions: Array<number> = []
+  private lateTransactions: Array<number> = []
+  /** Shapes that have entries of late ones. */
+  private readonly lateSlots = new Set<number>()
+  /** The last record of how far shapes with sub-selects are. */
+  private behind = Buffer.alloc(0)
 
-  private isOpen = false
-  private openHigh = 0
-  private openLow = 0
-  private openXid = 0
-  private isSkipping = false
-  private openFrom = 0
-  private inOrder = true
+  private readonly ordinary = new OpenScan()
+  private readonly late = new OpenScan()
 
   constructor(epoch: number, segment: number) {
     this.epoch = epoch
@@ -65,7 +94,8 @@ export class SegmentScan {
       const scan = scanFrame(buffer, at, limit)
       if (scan._tag !== "Frame") break
       const from = at + frameHeaderBytes
-      if (scan.kind === recordKind.transaction) this.part(buffer, from, scan.end)
+      if (scan.kind === recordKind.transaction) this.ordinaryPart(buffer, from, scan.end)
+      else if (scan.kind === recordKind.lateTransaction) this.latePart(buffer, from, scan.end)
       else if (scan.kind === recordKind.notice) this.notice(buffer, at, scan.end)
       else if (scan.kind === recordKind.inlineChunk) this.inlineChunk(buffer, from, scan.end)
       at = scan.end
@@ -96,6 +126,12 @@ export class SegmentScan {
           for (const xid of notice.xids ?? []) this.pushXid(xid)
         return
       }
+      case "behind":
+        this.behind = Buffer.from(buffer.subarray(at, end))
+        return
+      case "purged":
+        this.behind = Buffer.alloc(0)
+        break
       case "moved":
         // Entries of this very segment can only be in files once it is over.
         if (start?.[2] === undefined || Number(start[2]) >= this.segment) this.isHopeless = true
@@ -135,31 +171,60 @@ export class SegmentScan {
   }
 
   /** The part whose payload is `buffer[at .. end]`. */
-  private part(buffer: Buffer, at: number, end: number): void {
+  private ordinaryPart(buffer: Buffer, at: number, end: number): void {
+    const open = this.ordinary
     const low = buffer.readUInt32LE(at)
     const high = buffer.readUInt32LE(at + 4)
-    if (!this.isOpen || this.openHigh !== high || this.openLow !== low) {
-      this.entries = this.openFrom
-      this.inOrder = true
-      this.isOpen = true
-      this.openHigh = high
-      this.openLow = low
-      this.openXid = buffer.readUInt32LE(at + 16)
+    if (!open.isOpen || open.high !== high || open.low !== low) {
+      open.begin(high, low, buffer.readUInt32LE(at + 16))
       const n = this.transactions.length
       const last = n - tableStride
-      this.isSkipping =
+      open.isSkipping =
         n > 0 && !isAbove(high, low, this.transactions[last] as number, this.transactions[last + 1] as number)
     }
-    if (!this.isSkipping) this.items(buffer, at + partHeaderBytes, end)
+    if (!open.isSkipping) this.items(open, buffer, at + partHeaderBytes, end)
     if (buffer[at + 20] !== lastPart) return
-    if (!this.isSkipping) {
-      this.commit()
-      this.reached(buffer.readUInt32LE(at + 12), buffer.readUInt32LE(at + 8))
-    }
-    this.isOpen = false
+    open.isOpen = false
+    if (open.isSkipping) return
+    for (const slot of open.entries.seal()) this.endsAt(slot, open)
+    this.entries.addAll(open.entries, nobody)
+    open.entries.clear()
+    this.transactions.push(high, low, open.xid)
+    this.pushXid(open.xid)
+    this.reached(buffer.readUInt32LE(at + 12), buffer.readUInt32LE(at + 8))
   }
 
-  private items(buffer: Buffer, from: number, end: number): void {
+  /** The same for a late transaction, of which shapes that have it, or a later one, take nothing. */
+  private latePart(buffer: Buffer, at: number, end: number): void {
+    const open = this.late
+    const flags = buffer[at + 20] ?? 0
+    const low = buffer.readUInt32LE(at)
+    const high = buffer.readUInt32LE(at + 4)
+    if (!open.isOpen || open.high !== high || open.low !== low || (flags & firstPart) !== 0)
+      open.begin(high, low, buffer.readUInt32LE(at + 16))
+    this.items(open, buffer, at + partHeaderBytes, end)
+    if ((flags & lastPart) === 0) return
+    open.isOpen = false
+    const known = new Set<number>()
+    for (const slot of open.entries.seal()) {
+      if (!isAbove(high, low, this.ends[2 * slot] as number, this.ends[2 * slot + 1] as number)) {
+        known.add(slot)
+        continue
+      }
+      this.lateSlots.add(slot)
+      this.endsAt(slot, open)
+    }
+    this.entries.addAll(open.entries, known)
+    open.entries.clear()
+    this.lateTransactions.push(high, low, open.xid)
+  }
+
+  private endsAt(slot: number, { high, low }: OpenScan): void {
+    this.ends[2 * slot] = high
+    this.ends[2 * slot + 1] = low
+  }
+
+  private items(open: OpenScan, buffer: Buffer, from: number, end: number): void {
     let next = from
     while (next < end) {
       const op = buffer.readUInt32LE(next)
@@ -168,34 +233,17 @@ export class SegmentScan {
       const idsAt = messageAt + length
       next = idsAt + 4 * buffer.readUInt32LE(next + 8)
       for (let at = idsAt; at < next; at += 4)
-        this.push(buffer.readUInt32LE(at), op, this.end + messageAt, length)
+        this.push(open, buffer.readUInt32LE(at), op, this.end + messageAt, length)
     }
   }
 
-  private push(id: number, op: number, position: number, length: number): void {
-    if (this.entries >= maxEntries) {
+  private push(open: OpenScan, id: number, op: number, position: number, length: number): void {
+    if (this.entries.count + open.entries.count >= maxEntries) {
       this.isHopeless = true
       return
     }
-    if (this.entries === this.slotOf.length) {
-      const words = new Uint32Array(this.words.length * 2)
-      words.set(this.words)
-      this.words = words
-      const slotOf = new Uint32Array(this.slotOf.length * 2)
-      slotOf.set(this.slotOf)
-      this.slotOf = slotOf
-    }
-    const n = this.entries++
-    const at = n * tailStride
-    const words = this.words
-    if (n > this.openFrom && op < (words[at - tailStride + 2] as number)) this.inOrder = false
-    words[at] = this.openHigh
-    words[at + 1] = this.openLow
-    words[at + 2] = op
-    words[at + 3] = this.segment
-    words[at + 4] = position
-    words[at + 5] = length
-    this.slotOf[n] = id === this.lastId ? this.lastSlot : this.slot(id)
+    const slot = id === this.lastId ? this.lastSlot : this.slot(id)
+    open.entries.push(slot, open.high, open.low, op, this.segment, position, length)
   }
 
   private slot(id: number): number {
@@ -203,6 +251,7 @@ export class SegmentScan {
     if (slot === undefined) {
       slot = this.ids.length
       this.ids.push(id)
+      this.ends.push(0, 0)
       this.slots.set(id, slot)
     }
     this.lastId = id
@@ -210,60 +259,47 @@ export class SegmentScan {
     return slot
   }
 
-  private commit(): void {
-    const from = this.openFrom
-    if (!this.inOrder) this.sortByOp(from)
-    if (this.entries === from + 1) this.markLast(from)
-    else if (this.entries > from) {
-      const seen = new Set<number>()
-      for (let n = this.entries - 1; n >= from; n--) {
-        const slot = this.slotOf[n] as number
-        if (seen.has(slot)) continue
-        seen.add(slot)
-        this.markLast(n)
-      }
+  /** For each transaction its commit LSN and id, in the order of the LSNs. */
+  private table(): ReadonlyArray<number> {
+    const { lateTransactions, transactions } = this
+    if (lateTransactions.length === 0) return transactions
+    const all = [...transactions, ...lateTransactions]
+    const order = Array.from({ length: all.length / tableStride }, (_, i) => i * tableStride)
+    order.sort(
+      (a, b) =>
+        (all[a] as number) - (all[b] as number) || (all[a + 1] as number) - (all[b + 1] as number) || a - b
+    )
+    const table: Array<number> = []
+    for (const at of order) {
+      const n = table.length
+      // One that is read once more, or has ordinary entries as well, is the same one.
+      if (n > 0 && table[n - 3] === all[at] && table[n - 2] === all[at + 1]) continue
+      table.push(...all.slice(at, at + tableStride))
     }
-    this.openFrom = this.entries
-    this.inOrder = true
-    this.transactions.push(this.openHigh, this.openLow, this.openXid)
-    this.pushXid(this.openXid)
+    return table
   }
 
-  private markLast(entry: number): void {
-    const at = entry * tailStride + 5
-    this.words[at] = ((this.words[at] as number) | tailLastFlag) >>> 0
-  }
-
-  /** As a transaction is committed whose operations did not come in their order. */
-  private sortByOp(from: number): void {
-    const op = (n: number) => this.words[n * tailStride + 2] as number
-    const order = Array.from({ length: this.entries - from }, (_, i) => from + i)
-    order.sort((a, b) => op(a) - op(b) || a - b)
-    const words = this.words.slice(from * tailStride, this.entries * tailStride)
-    const slotOf = this.slotOf.slice(from, this.entries)
-    order.forEach((n, i) => {
-      const at = (n - from) * tailStride
-      this.words.set(words.subarray(at, at + tailStride), (from + i) * tailStride)
-      this.slotOf[from + i] = slotOf[n - from] as number
-    })
-  }
-
-  /** The index of what has been read; `undefined` in the middle of a transaction, or when there can be none. */
-  encode(): Uint32Array | undefined {
-    if (this.isOpen || this.isHopeless) return undefined
-    const { entries, rareBytes, slotOf, transactions } = this
+  /**
+   * The index of what has been read; `undefined` when there can be none. In the middle of a transaction neither, unless the
+   * segment `isOver`: then its end never comes.
+   */
+  encode(isOver: boolean): Uint32Array | undefined {
+    if (this.isHopeless || (!isOver && (this.ordinary.isOpen || this.late.isOpen))) return undefined
+    const { behind, entries, rareBytes, transactions } = this
+    const table = this.table()
     const counts = new Uint32Array(this.ids.length)
-    for (let n = 0; n < entries; n++) {
-      const slot = slotOf[n] as number
+    for (let n = 0; n < entries.count; n++) {
+      const slot = entries.slot(n)
       counts[slot] = (counts[slot] as number) + 1
     }
     const used = counts.reduce((total, count) => total + (count > 0 ? 1 : 0), 0)
     const xids = this.xids.slice(-recentXidsCapacity)
     const entriesAt = headWords + 2 * used
-    const xidsAt = entriesAt + tailStride * entries
+    const xidsAt = entriesAt + tailStride * entries.count
     const rareAt = xidsAt + xids.length
-    const tableAt = rareAt + ((rareBytes + 3) >>> 2)
-    const words = new Uint32Array(tableAt + transactions.length)
+    const allRareBytes = rareBytes + behind.length
+    const tableAt = rareAt + ((allRareBytes + 3) >>> 2)
+    const words = new Uint32Array(tableAt + table.length)
     words[headField.magic] = indexMagic
     words[headField.epoch] = this.epoch
     words[headField.segment] = this.segment
@@ -274,35 +310,43 @@ export class SegmentScan {
     words[headField.positionHigh] = this.positionHigh
     words[headField.positionLow] = this.positionLow
     words[headField.shapes] = used
-    words[headField.entries] = entries
+    words[headField.entries] = entries.count
     words[headField.xids] = xids.length
-    words[headField.rareBytes] = rareBytes
-    words[headField.transactions] = transactions.length / tableStride
-    const next = new Uint32Array(this.ids.length)
+    words[headField.rareBytes] = allRareBytes
+    words[headField.transactions] = table.length / tableStride
+    this.putEntries(words, counts, entriesAt)
+    words.set(xids, xidsAt)
+    bytesOf(words).set(this.rare.subarray(0, rareBytes), 4 * rareAt)
+    bytesOf(words).set(behind, 4 * rareAt + rareBytes)
+    words.set(table, tableAt)
+    sealIndex(words)
+    return words
+  }
+
+  /** Shapes and their numbers of entries, and from `entriesAt` on the entries of one shape after the other. */
+  private putEntries(words: Uint32Array, counts: Uint32Array, entriesAt: number): void {
+    const { entries } = this
+    const next = new Uint32Array(counts.length)
     let shape = headWords
     let at = entriesAt
     for (let slot = 0; slot < counts.length; slot++) {
       const count = counts[slot] as number
       if (count === 0) continue
       words[shape++] = this.ids[slot] as number
-      words[shape++] = count
+      words[shape++] = this.lateSlots.has(slot) ? (count | lateFlag) >>> 0 : count
       next[slot] = at
       at += tailStride * count
     }
-    for (let n = 0; n < entries; n++) {
-      const slot = slotOf[n] as number
+    for (let n = 0; n < entries.count; n++) {
+      const slot = entries.slot(n)
       const to = next[slot] as number
       next[slot] = to + tailStride
-      const from = n * tailStride
-      for (let i = 0; i < tailStride; i++) words[to + i] = this.words[from + i] as number
+      entries.copyTo(n, words, to)
     }
-    words.set(xids, xidsAt)
-    bytesOf(words).set(this.rare.subarray(0, rareBytes), 4 * rareAt)
-    words.set(transactions, tableAt)
-    sealIndex(words)
-    return words
   }
 }
+
+const nobody: ReadonlySet<number> = new Set()
 
 const isAbove = (high: number, low: number, thanHigh: number, thanLow: number): boolean =>
   high !== thanHigh ? high > thanHigh : low > thanLow

@@ -442,17 +442,24 @@ export class ShapeStore {
   }
 
   /**
-   * What committing the transactions of a whole segment, in order, comes to for one shape, whose entries these are. `xidOf`
-   * is only asked when its snapshot may contain some of them.
+   * What committing the transactions of a whole segment, in order, comes to for one shape, whose entries these are. Those of
+   * late ones it may have already. `xidOf` is only asked when its snapshot may contain some of them.
    */
-  adopt(id: number, segment: number, entries: ShapeTail, xidOf: (tx: bigint) => number): void {
+  adopt(
+    id: number,
+    segment: number,
+    entries: ShapeTail,
+    hasLate: boolean,
+    xidOf: (tx: bigint) => number
+  ): void {
     const shape = this.byId.get(id)
     if (shape === undefined) {
       if (id >= this.nextId) this.nextId = id + 1
       return
     }
     let from = 0
-    if (shape.tail === undefined && shape.files.length > 0)
+    if (hasLate) from = entries.firstAfter({ tx: shape.end.tx, op: Infinity })
+    else if (shape.tail === undefined && shape.files.length > 0)
       from = entries.firstAfter({ tx: shape.filesEnd().tx, op: Infinity })
     let added = entries
     if (from < entries.count && !shape.includesAllFrom(entries.tx(from))) {
