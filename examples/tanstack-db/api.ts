@@ -11,19 +11,20 @@ const answer = (response: ServerResponse, code: number, body: object) => {
 }
 
 /**
- * `POST /api/issues/<id>` with `{"status": …}` changes an issue and answers with the id of the transaction, by which the
- * page recognises its own change when it comes back through the shape.
+ * `POST /api/issues/<id>` with `{"status": …}` changes an issue, and `POST /api/members/<project>` with
+ * `{"person": …, "member": true}` lets somebody into a project, or out of it. The answer is the id of the transaction, by which
+ * the page recognises its own change when it comes back through the shape.
  */
 export const makeApi = () => {
   const pool = new pg.Pool({ connectionString: process.env["DATABASE_URL"] ?? defaultDatabase })
   // Of a session that nobody uses: the database was restarted. The pool replaces it.
   pool.on("error", () => {})
 
-  const changeStatus = async (id: number, status: string): Promise<number> => {
+  const write = async (sql: string, values: ReadonlyArray<unknown>): Promise<number> => {
     const client = await pool.connect()
     try {
       await client.query("BEGIN")
-      await client.query("UPDATE issues SET status = $2 WHERE id = $1", [id, status])
+      await client.query(sql, [...values])
       // The stream has 32-bit transaction ids, hence `xid`.
       const { rows } = await client.query<{ txid: string }>("SELECT pg_current_xact_id()::xid::text AS txid")
       await client.query("COMMIT")
@@ -36,15 +37,35 @@ export const makeApi = () => {
     }
   }
 
+  const change = (what: string | undefined, id: number, body: Body): Promise<number> | undefined => {
+    const { member, person, status } = body
+    if (what === "issues" && status !== undefined && statuses.includes(status))
+      return write("UPDATE issues SET status = $2 WHERE id = $1", [id, status])
+    if (what === "members" && person !== undefined && member !== undefined)
+      return member
+        ? write("INSERT INTO members (project_id, person) VALUES ($1, $2) ON CONFLICT DO NOTHING", [
+            id,
+            person
+          ])
+        : write("DELETE FROM members WHERE project_id = $1 AND person = $2", [id, person])
+    return undefined
+  }
+
   return (request: IncomingMessage, response: ServerResponse): void => {
     void (async () => {
-      const id = Number(/^\/issues\/(\d{1,9})$/.exec(request.url ?? "")?.[1])
+      const [, what, id] = /^\/(issues|members)\/(\d{1,9})$/.exec(request.url ?? "") ?? []
       let text = ""
       for await (const piece of request) text += String(piece)
-      const { status } = JSON.parse(text) as { readonly status?: string }
-      if (request.method !== "POST" || Number.isNaN(id) || status === undefined || !statuses.includes(status))
-        return answer(response, 400, { message: "No such change" })
-      answer(response, 200, { txid: await changeStatus(id, status) })
+      const changed =
+        request.method === "POST" ? change(what, Number(id), JSON.parse(text) as Body) : undefined
+      if (changed === undefined) return answer(response, 400, { message: "No such change" })
+      answer(response, 200, { txid: await changed })
     })().catch((error: unknown) => answer(response, 500, { message: String(error) }))
   }
+}
+
+interface Body {
+  readonly status?: string
+  readonly person?: string
+  readonly member?: boolean
 }

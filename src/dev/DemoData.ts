@@ -1,6 +1,6 @@
 /**
- * A small issue tracker: two tables with a foreign key and columns of the types that applications use. The same rows on
- * every machine.
+ * A small issue tracker: projects, who is in which, and issues, with columns of the types that applications use. The same rows
+ * on every machine.
  */
 export const demoData = `
 CREATE TYPE issue_status AS ENUM ('backlog', 'todo', 'in_progress', 'done');
@@ -10,6 +10,12 @@ CREATE TABLE projects (
   name text NOT NULL UNIQUE,
   settings jsonb NOT NULL DEFAULT '{}',
   created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE members (
+  project_id integer NOT NULL REFERENCES projects ON DELETE CASCADE,
+  person text NOT NULL,
+  PRIMARY KEY (project_id, person)
 );
 
 CREATE TABLE issues (
@@ -33,6 +39,9 @@ FROM unnest(
   ARRAY['Website', 'Mobile app', 'Billing', 'Search', 'Infrastructure'],
   ARRAY['teal', 'orange', 'green', 'violet', 'grey']
 ) WITH ORDINALITY AS project (name, color, position);
+
+INSERT INTO members (project_id, person)
+VALUES (1, 'ada'), (2, 'ada'), (4, 'ada'), (3, 'bob'), (4, 'bob');
 
 INSERT INTO issues (project_id, title, status, priority, labels, estimate_hours, details, due_on, created_at)
 SELECT

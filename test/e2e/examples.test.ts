@@ -118,6 +118,16 @@ describe.skipIf(executablePath === undefined)("the example pages, against what `
         })
       await showsRowsOf(1)
       await screenshot(page, "tanstack-db")
+
+      // Other people's projects are for their members, and for whoever becomes one.
+      await page.getByRole("button", { name: "Billing" }).click()
+      await shows(page, "Its issues are for members.")
+      assert.strictEqual(await page.locator("tbody tr").count(), 0)
+      await page.getByRole("button", { name: "Join" }).click()
+      await showsRowsOf(3)
+      await database.query("DELETE FROM members WHERE project_id = 3 AND person = 'ada'")
+      await shows(page, "Its issues are for members.")
+      await eventually("the issues to go", async () => (await page.locator("tbody tr").count()) === 0)
       await page.getByRole("button", { name: "Search" }).click()
       await showsRowsOf(4)
 

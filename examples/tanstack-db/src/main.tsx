@@ -5,10 +5,20 @@ import { createCollection, eq, useLiveQuery } from "@tanstack/react-db"
 
 const url = `${import.meta.env["VITE_BATON_URL"] ?? "http://localhost:3000"}/v1/shape`
 
+/** Who is signed in. A real page asks its server, which says so to Baton as well: see the `authorize` hook. */
+const person = "ada"
+
 type Project = { id: number; name: string }
+type Member = { project_id: number; person: string }
 type Issue = { id: number; project_id: number; title: string; status: string; priority: number }
 
-const columns = ["id", "project_id", "title", "status", "priority"]
+/** Sends a change to the API; gives the id of the transaction that has made it. */
+const post = async (path: string, change: object): Promise<number> => {
+  const response = await fetch(`/api/${path}`, { method: "POST", body: JSON.stringify(change) })
+  if (!response.ok) throw new Error(await response.text())
+  const { txid } = (await response.json()) as { readonly txid: number }
+  return txid
+}
 
 /** Small, so all of it is synced. */
 const projects = createCollection(
@@ -19,34 +29,63 @@ const projects = createCollection(
   })
 )
 
-/** Large, so what queries ask for is loaded, and kept up to date from then on. */
+/** The projects that the person is in. */
+const memberships = createCollection(
+  electricCollectionOptions<Member>({
+    id: "memberships",
+    getKey: ({ project_id }) => project_id,
+    shapeOptions: { url, params: { table: "members", where: "person = $1", params: [person] } },
+    // The change is on the screen already. It is confirmed when its transaction arrives, and undone if this fails.
+    onInsert: async ({ transaction }) => ({
+      txid: await Promise.all(
+        transaction.mutations.map(({ modified }) =>
+          post(`members/${modified.project_id}`, { person, member: true })
+        )
+      )
+    }),
+    onDelete: async ({ transaction }) => ({
+      txid: await Promise.all(
+        transaction.mutations.map(({ original }) =>
+          post(`members/${original.project_id}`, { person, member: false })
+        )
+      )
+    })
+  })
+)
+
+/**
+ * Large, so what queries ask for is loaded, and kept up to date from then on. The sub-select lets nobody see issues of other
+ * projects than their own; when somebody joins one, or leaves it, its issues come and go.
+ */
 const issues = createCollection(
   electricCollectionOptions<Issue>({
     id: "issues",
     getKey: ({ id }) => id,
     syncMode: "on-demand",
-    shapeOptions: { url, params: { table: "issues", columns } },
-    // The change is on the screen already. It is confirmed when its transaction arrives, and undone if this fails.
-    onUpdate: async ({ transaction }) => {
-      const txids = await Promise.all(
-        transaction.mutations.map(async ({ original, changes }) => {
-          const response = await fetch(`/api/issues/${original.id}`, {
-            method: "POST",
-            body: JSON.stringify({ status: changes.status })
-          })
-          if (!response.ok) throw new Error(await response.text())
-          const { txid } = (await response.json()) as { readonly txid: number }
-          return txid
-        })
+    shapeOptions: {
+      url,
+      params: {
+        table: "issues",
+        columns: ["id", "project_id", "title", "status", "priority"],
+        where: "project_id IN (SELECT project_id FROM members WHERE person = $1)",
+        params: [person]
+      }
+    },
+    onUpdate: async ({ transaction }) => ({
+      txid: await Promise.all(
+        transaction.mutations.map(({ changes, original }) =>
+          post(`issues/${original.id}`, { status: changes.status })
+        )
       )
-      return { txid: txids }
-    }
+    })
   })
 )
 
 const App = () => {
   const [selected, select] = useState(1)
   const all = useLiveQuery((q) => q.from({ project: projects }).orderBy(({ project }) => project.id))
+  const mine = useLiveQuery((q) => q.from({ member: memberships }))
+  const isMember = mine.data.some(({ project_id }) => project_id === selected)
   return (
     <>
       <h1>Issues</h1>
@@ -57,6 +96,16 @@ const App = () => {
           </button>
         ))}
       </nav>
+      <p>
+        {isMember ? "You are in this project. " : "Its issues are for members. "}
+        <button
+          onClick={() =>
+            isMember ? memberships.delete(selected) : memberships.insert({ project_id: selected, person })
+          }
+        >
+          {isMember ? "Leave" : "Join"}
+        </button>
+      </p>
       <Issues project={selected} />
     </>
   )

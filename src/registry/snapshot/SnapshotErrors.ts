@@ -1,6 +1,7 @@
 import type { PgError, PgErrorKind } from "../../postgres/errors/PgError.ts"
 import type { TableName } from "../../postgres/Identifiers.ts"
 import { privilegeAdvice } from "../../postgres/errors/PrivilegeAdvice.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 
 /** Conditions of the server, besides being unreachable, that pass by themselves. */
@@ -76,8 +77,14 @@ export const snapshotFailed = (error: PgError, hasCondition: boolean): SnapshotF
   return fail("unexpected", said ?? error.message)
 }
 
+/** The tables that the rows of a shape are read from, its own first. */
+export const tablesRead = ({ table, where }: ShapeDefinition): ReadonlyArray<TableName> => [
+  table,
+  ...(where?.members ?? []).map((member) => member.table)
+]
+
 /** Which of the tables that a query reads Postgres speaks of: it names no schema. */
-const tableIn = (said: string, tables: ReadonlyArray<TableName>): TableName | undefined =>
+export const tableIn = (said: string, tables: ReadonlyArray<TableName>): TableName | undefined =>
   tables.find(({ name }) => said.replaceAll('"', "").endsWith(` ${name}`)) ?? tables[0]
 
 /**

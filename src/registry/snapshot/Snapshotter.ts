@@ -5,7 +5,13 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { type RowPiece, RowReader, separator } from "./SnapshotRows.ts"
 import { rowQuery, snapshotEncoder } from "./RowQuery.ts"
-import { schemaChanged, snapshotFailed, snapshotReport, snapshotTooSlow } from "./SnapshotErrors.ts"
+import {
+  schemaChanged,
+  snapshotFailed,
+  snapshotReport,
+  tablesRead,
+  snapshotTooSlow
+} from "./SnapshotErrors.ts"
 import {
   defaultSharingLimits,
   SharedTransactions,
@@ -176,13 +182,13 @@ const report = (table: ShapeDefinition["table"], message: string): Effect.Effect
 const notices = new Notices()
 
 const failing = <A, R>(
-  { table, where }: ShapeDefinition,
+  definition: ShapeDefinition,
   effect: Effect.Effect<A, PgError, R>
 ): Effect.Effect<A, SnapshotFailed, R> =>
   Effect.catch(effect, (error) => {
-    const failed = snapshotFailed(error, where !== undefined)
-    const read = [table, ...(where?.members ?? []).map((member) => member.table)]
-    return Effect.andThen(report(table, snapshotReport(error, failed, read)), Effect.fail(failed))
+    const failed = snapshotFailed(error, definition.where !== undefined)
+    const message = snapshotReport(error, failed, tablesRead(definition))
+    return Effect.andThen(report(definition.table, message), Effect.fail(failed))
   })
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>

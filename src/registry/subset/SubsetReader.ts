@@ -6,9 +6,10 @@ import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
-import { quoteTable, type TableName } from "../../postgres/Identifiers.ts"
+import { quoteTable } from "../../postgres/Identifiers.ts"
 import { privilegeAdvice } from "../../postgres/errors/PrivilegeAdvice.ts"
 import { Notices } from "../../telemetry/Notices.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 import { RowReader } from "../snapshot/SnapshotRows.ts"
@@ -19,7 +20,9 @@ import {
   isOfCondition,
   isOutdated,
   isPassing,
-  notAvailable
+  notAvailable,
+  tableIn,
+  tablesRead
 } from "../snapshot/SnapshotErrors.ts"
 import type { StatementFailure } from "../snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
@@ -136,7 +139,7 @@ export function makeSubsetReader(
     const { oid } = definition.table
     const begun = beginSnapshot({ acquire: sessions.acquireForSubset(handle) }, oid, statementMillis)
     const { session, snapshot, tableKind } = yield* Effect.mapError(
-      Effect.tapError(begun, (error) => tellOperator(definition.table, error)),
+      Effect.tapError(begun, (error) => tellOperator(definition, error)),
       subsetFailed
     )
     // Another table may have its name.
@@ -145,7 +148,7 @@ export function makeSubsetReader(
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
     const reader = new RowReader(session, sql, encoder, Infinity)
     const next = Effect.mapError(
-      Effect.tapError(reader.next, ({ error }) => tellOperator(definition.table, error)),
+      Effect.tapError(reader.next, ({ error }) => tellOperator(definition, error)),
       subsetQueryFailed
     )
     const copy = Effect.gen(function* () {
@@ -185,12 +188,12 @@ export type SubsetError = SubsetRefused | SubsetOutdated | SubsetTooLarge | Subs
 const notices = new Notices()
 
 /** Clients are told to come back, and the operator what has to be done before that helps. */
-const tellOperator = (table: TableName, error: PgError): Effect.Effect<void> =>
+const tellOperator = (definition: ShapeDefinition, error: PgError): Effect.Effect<void> =>
   isPassing(error) || error.kind === "permission_denied"
     ? notices.warn(
-        `Subsets of the table ${quoteTable(table)} cannot be read: ${
+        `Subsets of the table ${quoteTable(definition.table)} cannot be read: ${
           error.kind === "permission_denied" && error.role !== undefined && error.serverMessage !== undefined
-            ? `${error.serverMessage}. ${privilegeAdvice({ said: error.serverMessage, role: error.role, table })}`
+            ? `${error.serverMessage}. ${privilegeAdvice({ said: error.serverMessage, role: error.role, table: tableIn(error.serverMessage, tablesRead(definition)) })}`
             : error.message
         }`
       )
