@@ -31,9 +31,9 @@ const split = (sql: string): ReadonlyArray<string> => {
   return parts
 }
 
-/** What stands in the parentheses that enclose all of a text. */
+/** What stands in the parentheses that enclose all of a text, unless that is a sub-select. */
 const unwrapped = (sql: string): string | undefined => {
-  if (!sql.startsWith("(")) return undefined
+  if (!sql.startsWith("(") || sql.startsWith("(SELECT ")) return undefined
   let depth = 0
   for (const { 0: text, index } of sql.matchAll(token)) {
     if (text === "(") depth++

@@ -31,9 +31,9 @@ export const printExpression = (
   return strip(printer.print(expression))
 }
 
-/** Takes off the parentheses that enclose all of a text. */
+/** Takes off the parentheses that enclose all of a text, but for those that a sub-select cannot do without. */
 const strip = (text: string): string => {
-  if (!text.startsWith("(") || !text.endsWith(")")) return text
+  if (!text.startsWith("(") || !text.endsWith(")") || text.startsWith("(SELECT ")) return text
   let depth = 0
   let quote = ""
   for (let i = 0; i < text.length - 1; i++) {
@@ -126,7 +126,7 @@ export class Printer {
       case "arrayOperation":
         return `(${this.print(expression.left)} ${this.operator(expression.operator)} ${
           expression.any ? "ANY" : "ALL"
-        } (${strip(this.print(expression.right))}))`
+        } (${this.arrayOf(expression.right)}))`
       case "and":
       case "or":
         return `(${expression.args.map((arg) => this.print(arg)).join(expression.kind === "and" ? " AND " : " OR ")})`
@@ -207,6 +207,12 @@ export class Printer {
     const operator = equal[group.length] ?? "="
     const link = operator === "=" ? "IN" : `${operator} ANY`
     return `(${left.length === 1 ? left.join("") : `ROW(${left.map(strip).join(", ")})`} ${link} ${sql})`
+  }
+
+  /** A sub-select alone would mean its rows. */
+  arrayOf(right: Expression): string {
+    const text = this.print(right)
+    return right.kind === "subselect" ? this.cast(text, right.type) : strip(text)
   }
 
   cast(text: string, type: number): string {

@@ -1,40 +1,12 @@
-import {
-  oids,
-  type Equality,
-  type Expression,
-  type Subquery,
-  type Subselect,
-  type Typed
-} from "../expression/Expression.ts"
+import { oids, type Expression, type Subquery, type Subselect } from "../expression/Expression.ts"
 import { booleanType } from "../resolve/Boolean.ts"
+import { operatorCall } from "../resolve/Calls.ts"
 import type { Scope } from "../resolve/Scope.ts"
 import { refuseAt } from "../WhereError.ts"
+import { textOf } from "./Classes.ts"
+import { joinedQuery } from "./Joins.ts"
+import { allOf, equalityOf, type Correlation, typeOf, type Written } from "./Parts.ts"
 import { columnsIn, fromOutside, reachesOut } from "./References.ts"
-
-/** A value that is selected, and what it is compared with where the sub-select stands on the right of IN. */
-export interface Selected {
-  readonly value: Expression
-  readonly probe?: Expression
-  readonly equality?: Equality
-}
-
-/** A sub-select as it was written, every part resolved. */
-export interface Written {
-  /** Its own, around which is that of the row that it is evaluated for. */
-  readonly scope: Scope
-  readonly conditions: ReadonlyArray<Expression>
-  readonly selected: ReadonlyArray<Selected>
-  readonly how: Subselect["how"]
-  readonly distinct: boolean
-  readonly at: number
-}
-
-/** An equality between a row of the sub-select and the row around it. */
-interface Correlation {
-  readonly outer: Expression
-  readonly inner: Expression
-  readonly equality: Equality
-}
 
 /**
  * Takes a sub-select apart into what is about its own rows alone and the equalities that tie them to the row around it. Throws
@@ -43,18 +15,25 @@ interface Correlation {
 export const queryOf = (written: Written): Expression => {
   const { at, how, scope, selected } = written
   const conjuncts = written.conditions.flatMap(conjunctsOf)
+  const correlations = conjuncts.flatMap((one) => correlationOf(one) ?? [])
   const local: Array<Expression> = []
   const correlated: Array<Correlation> = []
   /** Conditions that are about the row around it alone. */
   const around: Array<Expression> = []
-  for (const conjunct of conjuncts) {
+  for (const one of conjuncts) {
+    const conjunct = byOwnValues(scope, one, correlations)
     if (!reachesOut(conjunct)) local.push(conjunct)
     else if (isOutside(conjunct)) around.push(fromOutside(conjunct))
-    else correlated.push(correlationOf(conjunct) ?? refuseCorrelation(conjunct))
+    else {
+      const { equality, inner, outer } = correlationOf(conjunct) ?? refuseCorrelation(conjunct)
+      correlated.push({ equality, inner, outer: fromOutside(outer) })
+    }
   }
   const [source] = scope.sources
-  if (source === undefined || scope.sources.length > 1)
-    return refuseAt(at, "a sub-select over several tables is not supported")
+  if (source === undefined || scope.sources.length > 1) {
+    const joined = joinedQuery(written, local, correlated)
+    return guarded(joined.made, [...around, ...joined.around], how)
+  }
   const query: Subquery = {
     table: { oid: source.table.oid, schema: source.table.schema, name: source.table.name },
     only: source.table.kind !== "partitioned",
@@ -76,21 +55,11 @@ export const queryOf = (written: Written): Expression => {
     ...typeOf(how, selected),
     at
   }
-  return guarded(made, around)
-}
-
-const typeOf = (how: Subselect["how"], selected: ReadonlyArray<Selected>): Omit<Typed, "at"> => {
-  const only = selected[0]?.value
-  if (how !== "value" || only === undefined) return booleanType
-  const { collation, type, typmod } = only
-  return { type, typmod, collation, strength: collation === 0 ? "none" : "implicit" }
+  return guarded(made, around, how)
 }
 
 const conjunctsOf = (condition: Expression): ReadonlyArray<Expression> =>
   condition.kind === "and" ? condition.args.flatMap(conjunctsOf) : [condition]
-
-const allOf = (conditions: ReadonlyArray<Expression>, at: number): Expression | undefined =>
-  conditions.length <= 1 ? conditions[0] : { kind: "and", args: conditions, ...booleanType, at }
 
 /** Nothing in it is about a row of the sub-select. */
 const isOutside = (expression: Expression): boolean => columnsIn(expression).every(({ up = 0 }) => up > 0)
@@ -100,14 +69,56 @@ const correlationOf = (conjunct: Expression): Correlation | undefined => {
     return undefined
   const [a, b] = conjunct.args
   if (a === undefined || b === undefined) return undefined
-  const equality = {
-    operator: conjunct.operator,
-    function: conjunct.function,
-    inputCollation: conjunct.inputCollation
-  }
-  if (isOutside(a) && !reachesOut(b)) return { outer: fromOutside(a), inner: b, equality }
-  if (isOutside(b) && !reachesOut(a)) return { outer: fromOutside(b), inner: a, equality }
+  const equality = equalityOf(conjunct)
+  if (isOutside(a) && !reachesOut(b) && reachesOut(a)) return { outer: a, inner: b, equality }
+  if (isOutside(b) && !reachesOut(a) && reachesOut(b)) return { outer: b, inner: a, equality }
   return undefined
+}
+
+/**
+ * A sub-select further in may be tied to a value of the row around this one that is equal to one of this one's own: then it is
+ * tied to that.
+ */
+const byOwnValues = (
+  scope: Scope,
+  expression: Expression,
+  correlations: ReadonlyArray<Correlation>
+): Expression => {
+  if (correlations.length === 0 || !reachesOut(expression)) return expression
+  const ownValue = (value: Expression): Expression | undefined => {
+    const text = textOf(value)
+    return correlations.find(({ outer }) => textOf(outer) === text)?.inner
+  }
+  const walk = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null) return value
+    if (Array.isArray(value)) return value.map(walk)
+    if ("kind" in value && value.kind === "subselect") return retied(scope, value as Subselect, ownValue)
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, walk(part)]))
+  }
+  // The same kinds of parts stand in the same places.
+  return walk(expression) as Expression
+}
+
+/** Ties a sub-select to other values, equal to those that it was tied to, where there are some. */
+const retied = (
+  scope: Scope,
+  subselect: Subselect,
+  ownValue: (value: Expression) => Expression | undefined
+): Subselect => {
+  const { query } = subselect
+  const [group, inner, equalities] = [[...subselect.group], [...query.group], [...query.equalities]]
+  for (const [i, value] of subselect.group.entries()) {
+    const own = reachesOut(value) ? ownValue(value) : undefined
+    const other = inner[i]
+    if (own === undefined || other === undefined) continue
+    const call = operatorCall(scope, undefined, "=", own, other, value.at)
+    const [a, b] = call.args
+    if (a === undefined || b === undefined) continue
+    group[i] = a
+    inner[i] = b
+    equalities[i] = equalityOf(call)
+  }
+  return { ...subselect, group, query: { ...query, group: inner, equalities } }
 }
 
 const refuseCorrelation = (conjunct: Expression): never => {
@@ -119,8 +130,8 @@ const refuseCorrelation = (conjunct: Expression): never => {
 }
 
 /** Where a condition on the row around it is not true, no row of the sub-select is left. */
-const guarded = (made: Subselect, around: ReadonlyArray<Expression>): Expression => {
-  const { at, how } = made
+const guarded = (made: Expression, around: ReadonlyArray<Expression>, how: Subselect["how"]): Expression => {
+  const { at } = made
   const condition = allOf(around, at)
   if (condition === undefined) return made
   if (how !== "value") {

@@ -39,4 +39,9 @@ export const reachesOut = (expression: Expression): boolean =>
 
 /** The same expression as seen from one sub-select further out. */
 export const fromOutside = (expression: Expression): Expression =>
-  mapColumns(expression, ({ up = 0, ...column }) => (up > 1 ? { ...column, up: up - 1 } : column))
+  mapColumns(expression, (column) => {
+    // In the place where it was: equal expressions are told by their texts.
+    const outside = { ...column, up: (column.up ?? 1) - 1 }
+    if (outside.up === 0) delete (outside as { up?: number }).up
+    return outside
+  })

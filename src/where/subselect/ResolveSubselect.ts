@@ -1,6 +1,6 @@
 import type { Node, SelectStmt } from "libpg-query"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
-import { oids, type Equality, type Expression } from "../expression/Expression.ts"
+import type { Expression } from "../expression/Expression.ts"
 import { booleanType, requireBoolean } from "../resolve/Boolean.ts"
 import { operatorCall } from "../resolve/Calls.ts"
 import { literalAsText } from "../resolve/CommonTypes.ts"
@@ -9,7 +9,8 @@ import { stringOf } from "../resolve/TypeNames.ts"
 import { Refusal, refuseAt } from "../WhereError.ts"
 import { readFrom, type ResolveIn } from "./From.ts"
 import type { Members } from "./Members.ts"
-import { queryOf, type Selected } from "./Query.ts"
+import { equalityOf, type Selected } from "./Parts.ts"
+import { queryOf } from "./Query.ts"
 import { reachesOut } from "./References.ts"
 import { statementOf, useOf, type Use } from "./Statement.ts"
 
@@ -125,12 +126,7 @@ const linked = (
   values.map((value, i) => {
     const call = operatorCall(outer, undefined, "=", probe[i], value, at)
     const [left, right] = call.args
-    if (left === undefined || right === undefined || call.type !== oids.bool)
+    if (left === undefined || right === undefined)
       return refuseAt(at, "IN requires = operator to yield boolean")
-    return { value: right, probe: left, equality: equalityOf(call, at) }
+    return { value: right, probe: left, equality: equalityOf(call) }
   })
-
-const equalityOf = (call: Expression & { readonly kind: "call" }, at: number): Equality =>
-  call.operator === undefined
-    ? refuseAt(at, "IN requires an = operator")
-    : { operator: call.operator, function: call.function, inputCollation: call.inputCollation }

@@ -67,7 +67,49 @@ const clauses = [
   "lower(title) IN (SELECT lower(name) FROM projects)",
   "project_id IN (SELECT id - 1 FROM projects)",
   "'one' IN (SELECT name FROM projects WHERE id = project_id)",
-  "NULL IN (SELECT name FROM projects WHERE id = project_id)"
+  "NULL IN (SELECT name FROM projects WHERE id = project_id)",
+  // Rows
+  "(project_id, owner_id) IN (SELECT project_id, user_id FROM members)",
+  "(owner_id, project_id) IN (SELECT user_id, project_id FROM members WHERE role = 'guest')",
+  "(project_id, owner_id) NOT IN (SELECT project_id, user_id FROM members)",
+  "(project_id, owner_id) = ANY (SELECT project_id, user_id FROM members)",
+  "ROW(project_id, owner_id, title) <> ALL (SELECT id, owner_id, name FROM projects)",
+  "(title, 1) IN (SELECT name, owner_id FROM projects)",
+  "(project_id, owner_id) IN (SELECT project_id, user_id FROM members WHERE role IS NOT NULL) IS NOT TRUE",
+  // Values
+  "owner_id = (SELECT owner_id FROM projects WHERE id = project_id)",
+  "owner_id < (SELECT owner_id FROM projects p WHERE p.id = issues.project_id AND active)",
+  "(SELECT active FROM projects p WHERE p.id = project_id)",
+  "NOT (SELECT active FROM projects p WHERE p.id = project_id)",
+  "(SELECT name FROM projects p WHERE p.id = project_id) IS NULL",
+  "coalesce((SELECT name FROM projects p WHERE p.id = project_id), 'b') = title",
+  "title || '!' = (SELECT name || '!' FROM projects p WHERE p.id = project_id)",
+  "length((SELECT name FROM projects p WHERE p.id = project_id)) > id - 3",
+  "owner_id = (SELECT id FROM projects WHERE name = 'one')",
+  "owner_id BETWEEN 1 AND (SELECT id FROM projects WHERE name = 'two')",
+  "(SELECT at FROM projects p WHERE p.id = project_id) >= at",
+  "owner_id IN (1, (SELECT id FROM projects WHERE name = 'two'))",
+  "1 = (SELECT DISTINCT user_id FROM members WHERE user_id = 1)",
+  "owner_id = (SELECT user_id FROM members WHERE project_id = issues.project_id AND role = 'guest' AND issues.flag)",
+  "owner_id = ANY ((SELECT ARRAY[id, 5] FROM projects p WHERE p.id = project_id)::bigint[])",
+  // Joins
+  "project_id IN (SELECT p.id FROM projects p, members m WHERE m.project_id = p.id AND m.user_id = 1 AND p.active)",
+  "project_id IN (SELECT m.project_id FROM projects p JOIN members m ON m.project_id = p.id WHERE m.user_id = 1 AND p.active)",
+  "project_id NOT IN (SELECT m.project_id FROM projects p JOIN members m ON m.project_id = p.id AND p.active WHERE role = 'admin')",
+  "EXISTS (SELECT 1 FROM projects p JOIN members m ON m.project_id = p.id WHERE p.id = issues.project_id AND m.role = 'admin')",
+  "EXISTS (SELECT 1 FROM projects p JOIN members m ON m.project_id = p.id WHERE m.user_id = p.owner_id AND p.id = issues.project_id)",
+  "EXISTS (SELECT 1 FROM projects p, members m WHERE p.id = issues.project_id AND m.user_id = issues.owner_id)",
+  "title IN (SELECT name FROM projects p, members m WHERE p.id = issues.project_id AND m.user_id = issues.owner_id)",
+  "id IN (SELECT a.id FROM issues a JOIN projects USING (id, code) )",
+  "EXISTS (SELECT FROM issues a JOIN projects p USING (id) WHERE id = issues.id AND a.owner_id = p.owner_id)",
+  "project_id IN (SELECT m.project_id FROM members m JOIN projects p ON p.id = m.project_id JOIN issues i ON i.project_id = p.id AND i.owner_id = m.user_id)",
+  "title = (SELECT DISTINCT p.name FROM projects p JOIN members m ON m.project_id = p.id WHERE p.id = issues.project_id)",
+  "owner_id IN (SELECT user_id FROM members, projects)",
+  "owner_id NOT IN (SELECT user_id FROM members JOIN projects ON name = 'nobody')",
+  // A value of the row around two levels, by one that is equal to it
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = issues.project_id AND EXISTS (SELECT 1 FROM members m WHERE m.user_id = p.owner_id AND m.project_id = issues.project_id))",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = issues.project_id AND issues.owner_id IN (SELECT user_id FROM members))",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = issues.project_id AND p.owner_id NOT IN (SELECT user_id FROM members m WHERE m.project_id = issues.project_id))"
 ]
 
 describe("conditions with sub-selects", () => {

@@ -1,0 +1,219 @@
+import {
+  oids,
+  type Equality,
+  type Expression,
+  type Subquery,
+  type Subselect
+} from "../expression/Expression.ts"
+import { booleanType } from "../resolve/Boolean.ts"
+import { operatorCall } from "../resolve/Calls.ts"
+import type { Scope } from "../resolve/Scope.ts"
+import { refuseAt } from "../WhereError.ts"
+import { aroundIt, Classes, textOf, type Term } from "./Classes.ts"
+import { type JoinTree, joinTree } from "./JoinTree.ts"
+import { allOf, equalityOf, type Correlation, type Selected, typeOf, type Written } from "./Parts.ts"
+import { columnsIn, mapColumns } from "./References.ts"
+
+/**
+ * A sub-select over several tables as one over the one whose columns are selected, whose rows must have a partner in a table that
+ * they have values in common with, and so on. `around`: what must hold besides, of the row around it. Throws `Refusal` where the
+ * tables cannot be put one inside the other.
+ */
+export const joinedQuery = (
+  written: Written,
+  local: ReadonlyArray<Expression>,
+  correlated: ReadonlyArray<Correlation>
+): { readonly made: Expression; readonly around: ReadonlyArray<Expression> } => {
+  const { at, distinct, how } = written
+  if (how === "value" && !distinct)
+    return refuseAt(
+      at,
+      "a sub-select over several tables cannot be a value, for it may have the same row twice: write SELECT DISTINCT, or value IN (SELECT ...)"
+    )
+  const joins = new Joins(written, correlated)
+  for (const condition of local) joins.add(condition)
+  return joins.query()
+}
+
+const tablesOf = (expression: Expression): ReadonlyArray<number> => [
+  ...new Set(columnsIn(expression).map(({ source = 0 }) => source))
+]
+
+/** As seen from its own table alone. */
+const own = (expression: Expression): Expression =>
+  mapColumns(expression, (column) => {
+    const alone = { ...column }
+    delete alone.source
+    return alone
+  })
+
+class Joins {
+  private readonly written: Written
+  private readonly scope: Scope
+  private readonly classes = new Classes()
+  /** Per table. */
+  private readonly conditions: ReadonlyArray<Array<Expression>>
+  /** About no table. */
+  private readonly fixed: Array<Expression> = []
+
+  constructor(written: Written, correlated: ReadonlyArray<Correlation>) {
+    this.written = written
+    this.scope = written.scope
+    this.conditions = written.scope.sources.map(() => [])
+    for (const { inner, outer } of correlated) {
+      const [table, other] = tablesOf(inner)
+      if (table === undefined || other !== undefined) return refuseJoin(inner)
+      this.classes.unite({ table: aroundIt, expression: outer }, { table, expression: inner })
+    }
+  }
+
+  add(condition: Expression): void {
+    const [table, other, ...more] = tablesOf(condition)
+    if (table === undefined) this.fixed.push(condition)
+    else if (other === undefined) this.conditions[table]?.push(condition)
+    else if (more.length > 0 || !this.addEquality(condition)) refuseJoin(condition)
+  }
+
+  private addEquality(condition: Expression): boolean {
+    if (condition.kind !== "call" || condition.operator?.name !== "=" || condition.type !== oids.bool)
+      return false
+    const [a, b] = condition.args
+    if (a === undefined || b === undefined) return false
+    const [left, ...moreLeft] = tablesOf(a)
+    const [right, ...moreRight] = tablesOf(b)
+    if (left === undefined || right === undefined || moreLeft.length + moreRight.length > 0) return false
+    this.classes.unite({ table: left, expression: a }, { table: right, expression: b })
+    return true
+  }
+
+  query(): { readonly made: Expression; readonly around: ReadonlyArray<Expression> } {
+    const { at, how, selected } = this.written
+    const classes = this.classes.all()
+    const roots = how === "exists" ? [undefined] : [...this.conditions.keys()]
+    for (const root of roots) {
+      const values = root === undefined ? [] : this.selectedFrom(root, selected, classes)
+      const tree = values === undefined ? undefined : joinTree(this.conditions.length, classes, root)
+      if (tree === undefined || values === undefined) continue
+      const around = [...this.fixed, ...this.equalitiesIn(aroundIt, classes)]
+      for (const [table, from] of tree.entries())
+        if (from === aroundIt && table !== root) around.push(this.partner(table, tree, classes))
+      if (root !== undefined) return { made: this.build(root, tree, classes, values), around }
+      const [first, ...rest] = around
+      if (first !== undefined) return { made: first, around: rest }
+    }
+    return refuseAt(
+      at,
+      "the tables of this sub-select cannot be looked up one after the other, each by values of the one before, beginning with the one whose columns are selected or compared with the row around it: write EXISTS (SELECT ...) with other sub-selects inside, or store a column twice"
+    )
+  }
+
+  /** What is selected, as values of this table. */
+  private selectedFrom(
+    root: number,
+    selected: ReadonlyArray<Selected>,
+    classes: ReadonlyArray<ReadonlyArray<Term>>
+  ): ReadonlyArray<Selected> | undefined {
+    const found: Array<Selected> = []
+    for (const one of selected) {
+      const tables = tablesOf(one.value)
+      if (tables.every((table) => table === root)) {
+        found.push(one)
+        continue
+      }
+      const text = textOf(one.value)
+      const same = classes.find((terms) =>
+        terms.some(({ expression, table }) => table === tables[0] && textOf(expression) === text)
+      )
+      const other = same?.find(
+        ({ expression, table }) =>
+          table === root && expression.type === one.value.type && expression.collation === one.value.collation
+      )
+      if (other === undefined) return undefined
+      found.push({ ...one, value: other.expression })
+    }
+    return found
+  }
+
+  /** Values of one row that must be equal to each other. */
+  private equalitiesIn(
+    table: number,
+    classes: ReadonlyArray<ReadonlyArray<Term>>
+  ): ReadonlyArray<Expression> {
+    return classes.flatMap((terms) => {
+      const [first, ...rest] = terms.filter((term) => term.table === table)
+      return first === undefined
+        ? []
+        : rest.map(({ expression }) =>
+            operatorCall(this.scope, undefined, "=", own(first.expression), own(expression), expression.at)
+          )
+    })
+  }
+
+  private partner(table: number, tree: JoinTree, classes: ReadonlyArray<ReadonlyArray<Term>>): Expression {
+    return this.build(table, tree, classes, undefined)
+  }
+
+  /** The rows of a table that have a partner in each of those that are looked up from it. */
+  private build(
+    table: number,
+    tree: JoinTree,
+    classes: ReadonlyArray<ReadonlyArray<Term>>,
+    values: ReadonlyArray<Selected> | undefined
+  ): Subselect {
+    const { at, distinct, how } = this.written
+    const source = this.scope.sources[table]
+    if (source === undefined) return refuseAt(at, "a sub-select without a table")
+    const parent = tree[table] ?? aroundIt
+    const links = classes.flatMap((terms) => this.linkBetween(parent, table, terms))
+    const partners = tree.flatMap((from, other) =>
+      from === table ? [this.partner(other, tree, classes)] : []
+    )
+    const conditions = [
+      ...(this.conditions[table] ?? []).map(own),
+      ...this.equalitiesIn(table, classes),
+      ...partners
+    ]
+    const selected = (values ?? []).map((one) => ({ ...one, value: own(one.value) }))
+    const query: Subquery = {
+      table: { oid: source.table.oid, schema: source.table.schema, name: source.table.name },
+      only: source.table.kind !== "partitioned",
+      condition: allOf(conditions, at),
+      group: links.map(({ inner }) => inner),
+      select: selected.map(({ value }) => value),
+      equalities: [
+        ...links.map(({ equality }) => equality),
+        ...selected.flatMap(({ equality }) => equality ?? [])
+      ],
+      distinct: values !== undefined && distinct
+    }
+    return {
+      kind: "subselect",
+      how: values === undefined ? "exists" : how,
+      group: links.map(({ outer }) => outer),
+      probe: selected.flatMap(({ probe }) => probe ?? []),
+      query,
+      ...(values === undefined ? booleanType : typeOf(how, selected)),
+      at
+    }
+  }
+
+  private linkBetween(
+    parent: number,
+    table: number,
+    terms: ReadonlyArray<Term>
+  ): ReadonlyArray<{ readonly outer: Expression; readonly inner: Expression; readonly equality: Equality }> {
+    const above = terms.find((term) => term.table === parent)
+    const below = terms.find((term) => term.table === table)
+    if (above === undefined || below === undefined) return []
+    const { at } = below.expression
+    const call = operatorCall(this.scope, undefined, "=", own(above.expression), own(below.expression), at)
+    const [outer, inner] = call.args
+    return outer === undefined || inner === undefined ? [] : [{ outer, inner, equality: equalityOf(call) }]
+  }
+}
+
+const refuseJoin = (condition: Expression): never =>
+  refuseAt(
+    condition.at,
+    "the tables of a sub-select can only be joined by conditions of the form one.column = other.column, joined by AND: write another condition on a single table"
+  )
