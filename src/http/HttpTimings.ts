@@ -2,6 +2,8 @@
 
 /** How long a request waits for something that should be there in a moment: storage that is read, a takeover. */
 export const readinessMillis = 5000
+/** How long a request for the end of a shape with sub-selects waits for what has been processed and is late. */
+export const behindMillis = 1000
 /** How often a request that waits for activation looks whether somebody else made its shape meanwhile. */
 export const lookAgainMillis = 250
 /** Between attempts to answer on fresh facts, while somebody alters the table. */

@@ -90,9 +90,14 @@ export class ShapeLogs extends Context.Service<
       watcher: LogWatcher
     ) => WakeReason | { stop(): void }
     /**
-     * LSN of the last transaction that this instance has processed, for all shapes: every change committed at
-     * or before it is readable.
+     * LSN up to which every change to this shape is readable: that of the last transaction that this instance has processed, or,
+     * for a shape with sub-selects, as far as these are.
      */
-    readonly lastSeenLsn: () => Lsn
+    readonly lastSeenLsn: (shape: ShapeHandle) => Lsn
+    /**
+     * Where a shape with sub-selects lacks something of what has been processed by now: completes when it has all of that, is
+     * gone, or the time is over. `undefined` for all others.
+     */
+    readonly caughtUp: (shape: ShapeHandle, timeoutMillis: number) => Effect.Effect<void> | undefined
   }
 >()("baton/storage/ShapeLogs") {}

@@ -1,5 +1,5 @@
 import { Effect, Layer } from "effect"
-import { maxLsn } from "../shared/Lsn.ts"
+import { type Lsn, maxLsn } from "../shared/Lsn.ts"
 import { failingWith, type PieceSource } from "../shared/Pieces.ts"
 import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
 import { logChunkFile, snapshotChunkFile } from "./disk/StorageDir.ts"
@@ -186,9 +186,52 @@ const watchOn =
     return made.begin() ?? made
   }
 
+/** How far shapes with sub-selects are, and all others. */
+class SeenPositions {
+  private readonly engine: StorageEngine
+
+  constructor(engine: StorageEngine) {
+    this.engine = engine
+  }
+
+  /** Of the last transaction that was processed. */
+  private get last(): Lsn {
+    const { lastCommitLsn, positionLsn } = this.engine.store
+    return maxLsn(this.engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))
+  }
+
+  readonly of = (shape: ShapeHandle): Lsn => {
+    const { last } = this
+    const { behindLsn } = this.engine.store
+    return behindLsn === undefined || behindLsn >= last || !this.mayBeBehind(shape) ? last : behindLsn
+  }
+
+  private mayBeBehind(shape: ShapeHandle): boolean {
+    return (this.engine.live(shape)?.members.length ?? 0) > 0
+  }
+
+  readonly caughtUp = (shape: ShapeHandle, timeoutMillis: number): Effect.Effect<void> | undefined => {
+    const { engine, last } = this
+    // Most of the time there is nothing behind.
+    if (engine.store.behindLsn === undefined || this.of(shape) >= last) return undefined
+    const deadlineMillis = engine.timers.nowMillis() + timeoutMillis
+    const step: Effect.Effect<void> = Effect.suspend(() => {
+      const millis = deadlineMillis - engine.timers.nowMillis()
+      if (millis <= 0 || engine.live(shape) === undefined || this.of(shape) >= last) return Effect.void
+      // Looking and beginning to wait are one step.
+      return Effect.andThen(
+        engine.waiters.wait(() => engine.store.behindWaiters, millis),
+        step
+      )
+    })
+    return step
+  }
+}
+
 /** What readers see of the shapes of a storage engine, whether it writes or follows. */
 export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const { read, readNow } = new LogReads(engine)
+  const seen = new SeenPositions(engine)
   return ShapeLogs.of({
     byHandle: (handle) => engine.store.byHandle(handle),
     byIdentity: (identity) => engine.store.byIdentity(digestOf(identity)),
@@ -198,10 +241,8 @@ export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
     read,
     readNow,
     watch: watchOn(engine),
-    lastSeenLsn: () => {
-      const { lastCommitLsn, positionLsn } = engine.store
-      return maxLsn(engine.processedLsn, maxLsn(lastCommitLsn, positionLsn))
-    }
+    lastSeenLsn: seen.of,
+    caughtUp: seen.caughtUp
   })
 }
 

@@ -17,8 +17,10 @@ import {
   createShape,
   definitionOf,
   engineAt,
+  memberDefinitionOf,
   readAll,
   temporaryDirectory,
+  writeLateTransaction,
   writeTransaction
 } from "./support.ts"
 
@@ -35,8 +37,8 @@ const settingOf = async (follows: boolean) => {
     assert.isTrue(await writer.writer?.durable())
     await reader.catchUp()
   }
-  const shapeNamed = async (name: string): Promise<ShapeHandle> => {
-    const { handle } = createShape(writer, name)
+  const shapeNamed = async (name: string, definition = definitionOf(name)): Promise<ShapeHandle> => {
+    const { handle } = createShape(writer, name, undefined, definition)
     await seen()
     return logs.byHandle(handle) ?? assert.fail("not found")
   }
@@ -46,12 +48,16 @@ const settingOf = async (follows: boolean) => {
       lsn,
       Array.from({ length: count }, (_, op) => ({ op, ids: [shape.id], padding }))
     )
+  const writeLate = (lsn: bigint, shape: ShapeHandle) =>
+    writeLateTransaction(writer, lsn, [{ op: 0, ids: [shape.id] }], "commit")
+  const behind = (lsn: bigint | undefined) =>
+    writer.writing?.write({ t: "behind", lsn: lsn === undefined ? null : String(lsn) })
   const drop = (shape: ShapeHandle) => {
     writer.writing?.write({ t: "dropped", ids: [shape.id], reason: "test" })
     writer.writer?.flush()
   }
   const read = (shape: ShapeHandle, after: LogOffset) => Effect.runPromise(logs.read(shape, after))
-  return { drop, logs, read, reader, seen, shapeNamed, write }
+  return { behind, drop, logs, read, reader, seen, shapeNamed, write, writeLate }
 }
 
 const sliceOf = (read: LogRead | undefined): LogSlice =>
@@ -100,7 +106,46 @@ for (const [who, follows] of [
       assert.deepStrictEqual(changes(all), expected.flat())
       assert.isAbove(all.offsets.length, 5, "in chunks")
       assert.strictEqual(all.offsets.at(-1), formatOffset(logs.lastOffset(shape)))
-      assert.strictEqual(logs.lastSeenLsn() >= 3000n, true)
+      assert.strictEqual(logs.lastSeenLsn(shape) >= 3000n, true)
+    })
+
+    it("have seen less of a shape with sub-selects while these are behind, and tell who waits when that is over", async () => {
+      const { behind, logs, read, seen, shapeNamed, write, writeLate } = await settingOf(follows)
+      const plain = await shapeNamed("a")
+      const late = await shapeNamed("b", memberDefinitionOf("b"))
+      const positions = () => [plain, late].map((shape) => logs.lastSeenLsn(shape))
+      write(100n, plain)
+      await seen()
+      assert.deepStrictEqual(positions(), [108n, 108n])
+      assert.isUndefined(logs.caughtUp(late, 1000))
+      behind(108n)
+      write(200n, plain)
+      write(300n, plain)
+      await seen()
+      assert.deepStrictEqual(positions(), [308n, 108n])
+      assert.isUndefined(logs.caughtUp(plain, 1000))
+      let isOver = false
+      const waiting = Effect.runPromise(logs.caughtUp(late, 60_000) ?? assert.fail("nothing is late")).then(
+        () => (isOver = true)
+      )
+      writeLate(200n, late)
+      behind(208n)
+      await seen()
+      assert.deepStrictEqual(positions(), [308n, 208n])
+      assert.isFalse(isOver)
+      // What comes after it has asked is not waited for.
+      write(400n, plain)
+      writeLate(300n, late)
+      behind(308n)
+      await seen()
+      await waiting
+      assert.deepStrictEqual(positions(), [408n, 308n])
+      assert.strictEqual(formatOffset(sliceOf(await read(late, snapshotEnd)).next), "300_0")
+      await Effect.runPromise(logs.caughtUp(late, 20) ?? assert.fail("nothing is late"))
+      assert.deepStrictEqual(positions(), [408n, 308n], "its time was over")
+      behind(undefined)
+      await seen()
+      assert.deepStrictEqual(positions(), [408n, 408n])
     })
 
     it("say at once the same that they say to those who wait, or nothing", async () => {

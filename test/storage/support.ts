@@ -45,6 +45,16 @@ export const definitionOf = (name: string): ShapeDefinition => ({
   schemaHeader: "{}"
 })
 
+/** The same, with a sub-select in its clause. */
+export const memberDefinitionOf = (name: string): ShapeDefinition => ({
+  ...definitionOf(name),
+  where: {
+    sql: `id IN (SELECT id FROM members)`,
+    expression: {},
+    members: [{ table: { oid: 2, schema: "public", name: "members" }, columns: [] }]
+  }
+})
+
 /** A second takes 20 milliseconds. */
 export const hasty: Timers = {
   ...systemTimers,
@@ -152,11 +162,12 @@ export const raisedTo = (level: number): LevelRecord => ({
 export const createShape = (
   engine: StorageEngine,
   name: string,
-  visibility: SnapshotVisibility = { xmin: "1", xmax: "1", xipList: [] }
+  visibility: SnapshotVisibility = { xmin: "1", xmax: "1", xipList: [] },
+  definition = definitionOf(name)
 ): ShapeHandle => {
   const id = engine.store.nextId
   const handle = `${id}-${1000 + id}`
-  engine.writing?.write({ t: "created", id, handle, definition: definitionOf(name), atMillis: 1 })
+  engine.writing?.write({ t: "created", id, handle, definition, atMillis: 1 })
   engine.writing?.write({ t: "visible", id, visibility })
   const bytes = Buffer.from(`{"headers":{"control":"snapshot-end"}}`)
   const payload = Buffer.alloc(8 + bytes.length)
@@ -230,7 +241,9 @@ export const writeLateTransaction = (
   if (writer === undefined) throw new Error("not writing")
   const { late } = writer
   late.beginTransaction(lsn, xid)
-  writeItems(engine, late, lsn, items, (...item) => store.lateItem(...item))
+  writeItems(engine, late, lsn, items, (op, position, length, ids, from, shapes) =>
+    store.item(op, position, length, ids, from, shapes, true)
+  )
   if (end === "abandon") {
     // Whatever record comes next ends a part.
     writer.notice({ t: "passed", xids: [] })

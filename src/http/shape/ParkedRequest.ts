@@ -89,7 +89,7 @@ export class ParkedRequest {
     const { services, request } = this
     const { logs, replies, timers } = services
     if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
-    const lsn = logs.lastSeenLsn()
+    const lsn = logs.lastSeenLsn(request.shape)
     const found = logs.readNow(request.shape, request.params.position.offset)
     if (found === undefined) return undefined
     // The log that it waits for may be there in another place: an answer would say that it is not.

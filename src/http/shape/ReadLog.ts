@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { maxLsn } from "../../shared/Lsn.ts"
 import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
-import { retryAfterSeconds } from "../HttpTimings.ts"
+import { behindMillis, retryAfterSeconds } from "../HttpTimings.ts"
 import type { Permit } from "./Admission.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { failed, unavailable } from "../reply/Failures.ts"
@@ -48,13 +48,26 @@ export const readLog = Effect.fnUntraced(function* (
   const { context, params, shape } = request
   const { position } = params
   let isSettled = false
+  // Once: after that the answer claims as much as there is. A live request is held anyway.
+  let mayWait = !params.live
   while (true) {
-    const lsn = logs.lastSeenLsn()
+    const lsn = logs.lastSeenLsn(shape)
+    const late = mayWait ? logs.caughtUp(shape, behindMillis) : undefined
     if (position.now) {
+      if (late !== undefined) {
+        mayWait = false
+        yield* late
+        continue
+      }
       const last = logs.lastOffset(shape)
       return nothingNewReply(services, request, formatOffset(last), maxLsn(lsn, last.tx))
     }
     const found = yield* Effect.catch(logs.read(shape, position.offset), unreadable)
+    if (late !== undefined && found._tag === "Slice" && found.upToDate) {
+      mayWait = false
+      yield* late
+      continue
+    }
     if (found._tag === "Slice" && mustCompress(services, request, found))
       yield* services.compressed.prepare(shape, found)
     const step = nextStep(services, request, found, lsn, startMillis, timers.nowMillis())

@@ -8,6 +8,7 @@ import type { ApiServices } from "./ApiServices.ts"
 import type { AuthorizeRequest } from "../hook/Authorize.ts"
 import { invalidRequest, overloaded, type Failure } from "../reply/Failures.ts"
 import { askHook } from "../hook/AskHook.ts"
+import { behindMillis } from "../HttpTimings.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
 import { type Facts, onFreshFacts } from "./OnFreshFacts.ts"
 import type { ParsedQuery } from "../request/ParsedQuery.ts"
@@ -76,9 +77,11 @@ export const readShapeNow = (
   const named = handle === undefined ? undefined : logs.byHandle(handle)
   const shape = findShape(services, resolved, handle, named)
   if (shape === undefined) return undefined
-  const lsn = logs.lastSeenLsn()
+  const lsn = logs.lastSeenLsn(shape)
   const found = logs.readNow(shape, params.position.offset)
   if (found === undefined) return undefined
+  const mustWait = !params.live && found._tag === "Slice" && found.upToDate
+  if (mustWait && logs.caughtUp(shape, behindMillis) !== undefined) return undefined
   const log = logRequest(context, params, shape, resolved, request, query)
   if (found._tag === "Slice" && mustCompress(services, log, found)) return undefined
   const now = services.timers.nowMillis()

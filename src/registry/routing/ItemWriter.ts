@@ -25,7 +25,7 @@ export const ordinaryTransaction = (engine: StorageEngine, { ordinary }: Journal
 export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter): OpenTransaction => ({
   writer: late,
   item: (op, position, length, ids, from, shapes) =>
-    engine.store.lateItem(op, position, length, ids, from, shapes)
+    engine.store.item(op, position, length, ids, from, shapes, true)
 })
 
 /**

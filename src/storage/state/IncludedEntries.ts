@@ -20,3 +20,25 @@ export const includedIn = (
   }
   return kept
 }
+
+/** What is left of a shape's entries, now that it is known what its snapshot contains of the transactions in doubt. */
+export const decidedEntries = (
+  shape: ShapeState,
+  tail: ShapeTail,
+  undecided: ReadonlyArray<{ readonly tx: bigint; readonly xid: number }>,
+  onLeftOut: (segment: number) => void
+): ShapeTail => {
+  const kept = new ShapeTail()
+  const included = new Map<bigint, boolean>()
+  for (const { tx, xid } of undecided) included.set(tx, shape.includes(tx, xid) ?? true)
+  for (let i = 0; i < tail.count; i++) {
+    const tx = tail.tx(i)
+    if (included.get(tx) === false) {
+      onLeftOut(tail.segment(i))
+      continue
+    }
+    kept.push(tail.txHigh(i), tail.txLow(i), tail.op(i), tail.segment(i), tail.position(i), tail.length(i))
+    if (tail.isLast(i)) kept.markLast(kept.count - 1)
+  }
+  return kept
+}

@@ -2,7 +2,7 @@ import { compareOffsets } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { identityDigest } from "./IdentityDigest.ts"
-import { includedIn } from "./IncludedEntries.ts"
+import { decidedEntries, includedIn } from "./IncludedEntries.ts"
 import { PendingItems } from "./PendingItems.ts"
 import { RecentXids } from "./RecentXids.ts"
 import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
@@ -10,7 +10,7 @@ import { StorageTooNew } from "../levels/StorageTooNew.ts"
 import type { Notice } from "../records/Records.ts"
 import { ShapeState } from "./ShapeState.ts"
 import { ShapeTail } from "./ShapeTail.ts"
-import type { Waiters } from "./Waiters.ts"
+import type { Waiter, Waiters } from "./Waiters.ts"
 
 export interface StreamSource {
   readonly systemId: string
@@ -44,6 +44,8 @@ export class ShapeStore {
   positionLsn = 0n
   /** Shapes with sub-selects have everything up to here, and what follows is still to come; `undefined`: they have all of it. */
   behindLsn: bigint | undefined = undefined
+  /** They are woken whenever that changes. */
+  readonly behindWaiters = new Set<Waiter>()
   /** Entries that stand in the journal, over all shapes, by segment. */
   readonly entriesBySegment = new Map<number, number>()
   readonly removed: Array<ShapeState> = []
@@ -149,25 +151,7 @@ export class ShapeStore {
     shape.undecided = undefined
     const tail = shape.tail
     if (undecided === undefined || tail === undefined) return
-    const kept = new ShapeTail()
-    const included = new Map<bigint, boolean>()
-    for (const { tx, xid } of undecided) included.set(tx, shape.includes(tx, xid) ?? true)
-    for (let i = 0; i < tail.count; i++) {
-      const tx = tail.tx(i)
-      if (included.get(tx) === false) {
-        this.countEntries(tail.segment(i), -1)
-        continue
-      }
-      kept.push(
-        Number(tx >> 32n),
-        Number(tx & 0xffffffffn),
-        tail.op(i),
-        tail.segment(i),
-        tail.position(i),
-        tail.length(i)
-      )
-      if (tail.isLast(i)) kept.markLast(kept.count - 1)
-    }
+    const kept = decidedEntries(shape, tail, undecided, (segment) => this.countEntries(segment, -1))
     shape.tail = kept.count > 0 ? kept : undefined
     shape.recount(this.chunkBytesThreshold)
   }
@@ -229,7 +213,7 @@ export class ShapeStore {
         return
       case "purged":
         for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
-        this.behindLsn = undefined
+        this.reachBehind(null)
         return
       case "moved":
         this.movedSegment = Math.max(this.movedSegment, notice.segment)
@@ -248,8 +232,13 @@ export class ShapeStore {
         for (const xid of notice.xids) this.recentXids.push(xid)
         return
       case "behind":
-        this.behindLsn = notice.lsn === null ? undefined : BigInt(notice.lsn)
+        this.reachBehind(notice.lsn)
     }
+  }
+
+  private reachBehind(lsn: string | null): void {
+    this.behindLsn = lsn === null ? undefined : BigInt(lsn)
+    this.waiters.wake(this.behindWaiters, "changed")
   }
 
   private applyMove(
@@ -292,9 +281,18 @@ export class ShapeStore {
     shape.dirty = true
   }
 
-  /** One message of the open transaction, for the shapes in `ids[from .. from + shapes]`. */
-  item(op: number, position: number, length: number, ids: Uint32Array, from: number, shapes: number): void {
-    this.pending.add(op, position, length, ids, from, shapes)
+  /** One message of an open transaction, for the shapes in `ids[from .. from + shapes]`. */
+  item(
+    op: number,
+    position: number,
+    length: number,
+    ids: Uint32Array,
+    from: number,
+    shapes: number,
+    isLate = false
+  ): void {
+    const pending = isLate ? this.pendingLate : this.pending
+    pending.add(op, position, length, ids, from, shapes)
   }
 
   itemFromBuffer(
@@ -308,18 +306,6 @@ export class ShapeStore {
   ): void {
     const pending = isLate ? this.pendingLate : this.pending
     pending.addFromBuffer(op, position, length, buffer, idsAt, shapes)
-  }
-
-  /** The same as `item` for the late transaction that is open beside the ordinary one. */
-  lateItem(
-    op: number,
-    position: number,
-    length: number,
-    ids: Uint32Array,
-    from: number,
-    shapes: number
-  ): void {
-    this.pendingLate.add(op, position, length, ids, from, shapes)
   }
 
   /** True when the open transaction has something for a shape. */

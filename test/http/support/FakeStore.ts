@@ -38,6 +38,9 @@ export class FakeStore {
   /** Entries are served as a stream of pieces of this size instead of one buffer. */
   pieceBytes: number | undefined
   lastSeen = 100n
+  /** What shapes have where that is not everything up to `lastSeen`; `catchUp` ends it. */
+  behind: bigint | undefined
+  private readonly late = new Set<Deferred.Deferred<void>>()
   created = 0
   touched = 0
   lookups = 0
@@ -76,6 +79,12 @@ export class FakeStore {
     messages.forEach((json, i) => stored.entries.push({ offset: { tx, op: i * 2 }, json }))
     if (tx > this.lastSeen) this.lastSeen = tx
     this.wake(stored, "changed")
+  }
+
+  catchUp(): void {
+    this.behind = undefined
+    for (const waiter of this.late) Deferred.doneUnsafe(waiter, Effect.void)
+    this.late.clear()
   }
 
   drop(handle: string): boolean {
@@ -179,7 +188,13 @@ export class FakeStore {
       })
       return { stop: () => fiber.interruptUnsafe() }
     },
-    lastSeenLsn: () => this.lastSeen
+    lastSeenLsn: () => this.behind ?? this.lastSeen,
+    caughtUp: (_, timeoutMillis) => {
+      if (this.behind === undefined) return undefined
+      const waiter = Deferred.makeUnsafe<void>()
+      this.late.add(waiter)
+      return Effect.asVoid(Effect.timeoutOption(Deferred.await(waiter), timeoutMillis))
+    }
   }
 
   readonly registry: ShapeRegistry["Service"] = {

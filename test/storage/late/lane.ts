@@ -229,8 +229,7 @@ export class Session {
     const at = writer.out.length
     writer.out.append(Buffer.from(message))
     const position = writer.endItem(item.op, at, ids, ids.length)
-    if (isLate) store.lateItem(item.op, position, message.length, ids, 0, ids.length)
-    else store.item(item.op, position, message.length, ids, 0, ids.length)
+    store.item(item.op, position, message.length, ids, 0, ids.length, isLate)
     // A part may end behind any item.
     if (this.random.chance(0.3)) this.engine.writing?.write({ t: "passed", xids: [] })
     else writer.endOfItems()
