@@ -1,7 +1,8 @@
 import type { Effect } from "effect"
 import type { DecisionBudget } from "./DecisionBudget.ts"
 import type { Relation } from "../../postgres/Relation.ts"
-import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
+import { copyTuple } from "../../postgres/CopyTuple.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
 import { type Ids, IdList } from "./Matcher.ts"
 import type { RouteTarget } from "./TableRoute.ts"
 
@@ -86,28 +87,5 @@ const copyOfIds = ({ ids, count }: Ids): IdList => {
   return list
 }
 
-const copyOf = (tuple: Tuple | undefined): Tuple | undefined => {
-  if (tuple === undefined) return undefined
-  const { columnCount, lengths, starts } = tuple
-  let from = tuple.buffer.length
-  let to = 0
-  for (let i = 0; i < columnCount; i++) {
-    const length = lengths[i] as number
-    if (length <= 0) continue
-    const start = starts[i] as number
-    if (start < from) from = start
-    if (start + length > to) to = start + length
-  }
-  const copy = makeTuple(Math.max(1, columnCount))
-  copy.columnCount = columnCount
-  for (let i = 0; i < columnCount; i++) {
-    const length = lengths[i] as number
-    copy.lengths[i] = length
-    copy.starts[i] = length > 0 ? (starts[i] as number) - from : 0
-  }
-  if (to > from) {
-    copy.buffer = Buffer.allocUnsafeSlow(to - from)
-    tuple.buffer.copy(copy.buffer, 0, from, to)
-  }
-  return copy
-}
+const copyOf = (tuple: Tuple | undefined): Tuple | undefined =>
+  tuple === undefined ? undefined : copyTuple(tuple)

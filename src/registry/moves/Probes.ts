@@ -1,0 +1,80 @@
+import {
+  type Form,
+  type FormColumn,
+  partsOf,
+  type Plan,
+  type SubselectForm,
+  subselectKind,
+  type SubselectKind
+} from "../../where/index.ts"
+
+/** A place where rows of a table ask a sub-select. Equal ones of many conditions are one. */
+export interface Probe {
+  /** The same for places of one table where the same is asked of the same. */
+  readonly key: string
+  readonly kind: SubselectKind
+  readonly how: SubselectForm["how"]
+  /** What is asked with, `group` before `probe`. */
+  readonly group: ReadonlyArray<Form>
+  readonly probe: ReadonlyArray<Form>
+  /** Whether it can matter to the condition that it is NULL, and not false. */
+  readonly nullable: boolean
+  /** It is asked with what another sub-select gives: which rows it concerns does not follow from them alone. */
+  readonly isEntangled: boolean
+  /** Of the condition, whose forms these are. */
+  readonly plan: Plan
+  readonly constants: ReadonlyArray<string>
+}
+
+/**
+ * What of a condition's parts matters: whether they are true, whether they are false, or all three values. A row belongs to a
+ * shape where the whole is true.
+ */
+type Matters = "true" | "false" | "all"
+
+const opposite: Readonly<Record<Matters, Matters>> = { true: "false", false: "true", all: "all" }
+
+/** The sub-selects that stand in a form, not those inside of them. */
+const visit = (form: Form, matters: Matters, found: (form: SubselectForm, matters: Matters) => void): void => {
+  const into = (part: Form, as: Matters) => visit(part, as, found)
+  if ("sub" in form) {
+    found(form, matters)
+    for (const part of partsOf(form)) into(part, "all")
+  } else if ("and" in form || "or" in form) for (const part of partsOf(form)) into(part, matters)
+  else if ("not" in form && typeof form.not === "object") into(form.not, opposite[matters])
+  else if ("is" in form && form.is !== "UNKNOWN") into(form.a, form.is === "TRUE" ? "true" : "false")
+  else if ("case" in form) {
+    for (const [when, then] of form.case) {
+      into(when, "true")
+      into(then, matters)
+    }
+    into(form.else, matters)
+  } else for (const part of partsOf(form)) into(part, "all")
+}
+
+/** The text of forms with their columns and constants, and not their numbers in a plan. */
+const textOf = (forms: ReadonlyArray<Form>, plan: Plan, constants: ReadonlyArray<string>): string =>
+  JSON.stringify(forms, (key, value: unknown) => {
+    if (typeof value !== "number") return value
+    if (key === "c") return plan.columns[value]
+    return key === "k" ? [constants[value], plan.constants[value]] : value
+  })
+
+const asks = (form: Form): boolean => "sub" in form || partsOf(form).some(asks)
+
+/** The places in a condition where sub-selects are asked, each once. */
+export const probesOf = (plan: Plan, constants: ReadonlyArray<string>): ReadonlyArray<Probe> => {
+  const probes = new Map<string, Probe>()
+  visit(plan.root, "true", ({ group, how, probe, sub }, matters) => {
+    const kind = subselectKind(sub)
+    const nullable = matters !== "true"
+    const key = JSON.stringify([kind.text, how, nullable, textOf(group, plan, constants), textOf(probe, plan, constants)])
+    const isEntangled = group.some(asks) || probe.some(asks)
+    probes.set(key, { key, kind, how, group, probe, nullable, isEntangled, plan, constants })
+  })
+  return [...probes.values()]
+}
+
+/** A column, if the form is nothing else. */
+export const columnOf = (form: Form, { columns }: Plan): FormColumn | undefined =>
+  "c" in form ? columns[form.c] : undefined

@@ -1,0 +1,47 @@
+import { makeTuple, nullLength, type Tuple } from "../../postgres/Tuple.ts"
+
+/** Before the bytes of each value: its length, or that it is NULL. */
+const headerBytes = 4
+
+let scratch = Buffer.allocUnsafe(4096)
+
+/**
+ * A row, or the columns of it that stand at `indexes`, as one string of a character for each byte: equal for equal rows, and only
+ * for them. Takes little memory, and is looked up fast. A value that was not sent (an unchanged TOAST value) is none: the
+ * caller has filled it in.
+ */
+export const rowBytes = (row: Tuple, indexes: ArrayLike<number>): string => {
+  let bytes = headerBytes * indexes.length
+  for (let i = 0; i < indexes.length; i++) bytes += Math.max(0, row.lengths[indexes[i] as number] as number)
+  if (bytes > scratch.length) scratch = Buffer.allocUnsafe(2 * bytes)
+  let at = 0
+  for (let i = 0; i < indexes.length; i++) {
+    const index = indexes[i] as number
+    const length = row.lengths[index] as number
+    at = scratch.writeInt32BE(length, at)
+    if (length <= 0) continue
+    const start = row.starts[index] as number
+    at += row.buffer.copy(scratch, at, start, start + length)
+  }
+  const text = scratch.latin1Slice(0, at)
+  // One large row must not keep its room.
+  if (scratch.length > 1 << 20) scratch = Buffer.allocUnsafe(4096)
+  return text
+}
+
+/** The row of which `rowBytes` made the string. */
+export const rowOfBytes = (text: string, columns: number): Tuple => {
+  const row = makeTuple(Math.max(1, columns))
+  const buffer = Buffer.from(text, "latin1")
+  row.buffer = buffer
+  row.columnCount = columns
+  let at = 0
+  for (let i = 0; i < columns; i++) {
+    const length = buffer.readInt32BE(at)
+    at += headerBytes
+    row.starts[i] = at
+    row.lengths[i] = length < 0 ? nullLength : length
+    if (length > 0) at += length
+  }
+  return row
+}
