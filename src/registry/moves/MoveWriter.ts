@@ -1,0 +1,76 @@
+import type { Tuple } from "../../postgres/Tuple.ts"
+import { IdList } from "../routing/Matcher.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import type { Output, Pieces } from "./Processing.ts"
+import type { RawTransaction } from "./RawTransaction.ts"
+import { rowBytes } from "./RowBytes.ts"
+
+/** A row that shapes get, or lose, because a sub-select gives another answer than before. */
+export interface Move {
+  readonly row: Tuple
+  /** So many equal rows, of a table without a key. */
+  readonly times: number
+  readonly entering: ReadonlyArray<number>
+  readonly leaving: ReadonlyArray<number>
+}
+
+const rowsPerPiece = 64
+
+/**
+ * Writes the moves of a transaction. Their places are behind all of its operations, for each shape one after the other in the
+ * order of the rows' keys: what another shape gets changes nothing of them, so they are the same whenever the transaction is
+ * processed again.
+ */
+export class MoveWriter {
+  private readonly output: Output
+  private readonly firstOp: number
+  /** By shape: the number of the next move. */
+  private readonly next = new Map<number, number>()
+
+  constructor({ nextOp }: RawTransaction, output: Output) {
+    this.output = output
+    this.firstOp = nextOp
+  }
+
+  *write(table: LaneTable, moves: ReadonlyArray<Move>): Pieces {
+    let written = 0
+    for (const { entering, leaving, row, times } of inOrder(table, moves))
+      for (let n = times; n > 0; n--) {
+        for (const [op, ids] of this.placed(entering))
+          this.output.items.write(table.own, op, undefined, row, noIds, ids)
+        for (const [op, ids] of this.placed(leaving))
+          this.output.items.write(table.own, op, row, undefined, ids, noIds)
+        this.output.endOfItems()
+        if (++written % rowsPerPiece === 0) yield
+      }
+  }
+
+  /** Shapes by the number that the next operation of each has: for most rows the same one. */
+  private placed(ids: ReadonlyArray<number>): ReadonlyMap<number, IdList> {
+    const byOp = new Map<number, IdList>()
+    for (const id of ids) {
+      const op = this.next.get(id) ?? this.firstOp
+      // Two for each operation, as for those of the transaction.
+      this.next.set(id, op + 2)
+      let list = byOp.get(op)
+      if (list === undefined) byOp.set(op, (list = new IdList()))
+      list.push(id)
+    }
+    return byOp
+  }
+}
+
+const noIds = new IdList()
+
+/** By the bytes of the keys, which all shapes of a table have in common. */
+const inOrder = (table: LaneTable, moves: ReadonlyArray<Move>): ReadonlyArray<Move> => {
+  if (moves.length < 2) return moves
+  const [shape] = table.shapes
+  const keys = (shape?.common.keyColumns ?? []).map((name) =>
+    table.columns.findIndex((column) => column.name === name)
+  )
+  return moves
+    .map((move) => ({ move, key: rowBytes(move.row, keys) }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ move }) => move)
+}

@@ -1,0 +1,249 @@
+import type { Flip } from "../../membership/Flip.ts"
+import { depthOf } from "../../membership/Subselect.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { Lsn } from "../../shared/Lsn.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
+import type { ItemWriter } from "../routing/ItemWriter.ts"
+import type { LaneMembers } from "./LaneMembers.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import { type Move, MoveWriter } from "./MoveWriter.ts"
+import type { RawTransaction } from "./RawTransaction.ts"
+import { areEqualRows, projectTuple } from "./RowBytes.ts"
+import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
+
+/** Rows after which it is seen whether others should have their turn. */
+const rowsPerLook = 64
+
+export interface ProcessingOptions {
+  readonly members: LaneMembers
+  readonly shapeOf: (id: number) => ShapeState | undefined
+  /** The transaction ends those of the shapes that it is for. */
+  readonly dropConcerned: (shapes: ReadonlyArray<ShapeState>, at: RawTransaction, reason: string) => void
+  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+}
+
+/** Where what shapes get is written to: the record of the transaction, ordinary or late. */
+export interface Output {
+  readonly items: ItemWriter
+  /** What was written last is complete as it stands. */
+  readonly endOfItems: () => void
+}
+
+/** Pauses between pieces of work, for those who run it to do something else. */
+export type Pieces<A = void> = Generator<undefined, A, undefined>
+
+/**
+ * Brings shapes and sub-selects from one transaction to the next: `tell`s the state what the transaction does, writes the
+ * operations of shapes' own tables, then moves, and applies it.
+ */
+export class Processing {
+  private readonly options: ProcessingOptions
+  private readonly before = makeMatchList()
+  private readonly after = makeMatchList()
+  private rows = 0
+
+  constructor(options: ProcessingOptions) {
+    this.options = options
+  }
+
+  private get state() {
+    return this.options.members.state
+  }
+
+  /**
+   * Tells the state of the changes of a transaction. Whether rows beside those of the transaction are concerned, whose table has
+   * to be asked. It has to be taken back by `state.discard` or gone on with.
+   */
+  *tell(transaction: RawTransaction): Pieces<boolean> {
+    const { members } = this.options
+    const { state } = this
+    state.begin()
+    for (const change of transaction.changes) {
+      if (change._tag === "Truncate") {
+        for (const oid of change.tableOids) this.truncate(oid, transaction)
+        continue
+      }
+      for (const table of members.tablesOf(change.relation.oid)) {
+        if (table.inner.size === 0) continue
+        const indexes = table.indexesIn(change.relation)
+        const oldRow = projected(change.oldRow, indexes)
+        const row = projected(change.row, indexes)
+        if (oldRow !== undefined && row !== undefined && areEqualRows(oldRow, row)) continue
+        state.change(table.inner, oldRow, row)
+        if (this.isTimeToLook()) yield
+      }
+    }
+    for (const flip of state.flips()) if (this.concernsRows(flip)) return true
+    return false
+  }
+
+  private concernsRows(flip: Flip): boolean {
+    for (const { probe } of this.options.members.placesOf(flip.kind))
+      if (concernedAt(flip, probe) !== undefined) return true
+    return false
+  }
+
+  private truncate(oid: number, transaction: RawTransaction): void {
+    const { members } = this.options
+    for (const table of members.tablesOf(oid)) {
+      if (table.inner.size === 0) continue
+      // What its partitions had is not known apart, nor which of its rows deeper sub-selects had let in.
+      const isWhole = table.oid === oid && !table.isPartitioned
+      const isFlat = [...this.state.all()].every(
+        ({ kind, of }) => kind.plan.table.oid !== table.oid || of.depth === 0
+      )
+      if (isWhole && isFlat) this.state.truncate(oid)
+      else {
+        const shapes = members.shapesAbout(table).filter((shape) => shape.common.table.oid !== table.oid)
+        this.options.dropConcerned(shapes, transaction, `a table that its condition looks at was truncated`)
+      }
+    }
+  }
+
+  /** After `tell`. Writes nothing to the journal but items. */
+  *write(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
+    yield* this.writeOperations(transaction, output)
+    for (const table of working.values()) table.apply(transaction, this.options.members)
+    yield* this.tellDeeper(working)
+    yield* this.writeMoves(transaction, working, output)
+    this.state.apply()
+    this.reportFailures()
+  }
+
+  /** Sub-selects whose content is not known any more take the shapes with them that ask them. */
+  reportFailures(): void {
+    for (const { message, subscription } of this.state.takeFailures()) {
+      const { name, schema } = subscription.kind.plan.table
+      const shapes = this.options.members.shapesAsking(subscription)
+      this.options.drop(shapes, `its sub-select on ${schema}.${name} cannot be followed: ${message}`)
+    }
+  }
+
+  private isTimeToLook(): boolean {
+    return ++this.rows % rowsPerLook === 0
+  }
+
+  // Operations of the transaction
+
+  private *writeOperations(transaction: RawTransaction, output: Output): Pieces {
+    const { members } = this.options
+    const { after, before, state } = this
+    for (const change of transaction.changes) {
+      if (change._tag === "Truncate") continue
+      for (const table of members.tablesOf(change.relation.oid)) {
+        if (table.own.size === 0) continue
+        const indexes = table.indexesIn(change.relation)
+        const oldRow = projected(change.oldRow, indexes)
+        const row = projected(change.row, indexes)
+        state.useBefore()
+        this.match(table, oldRow, before, transaction)
+        this.match(table, row, after, transaction)
+        if (before.count + after.count > 0)
+          output.items.write(table.own, change.op, oldRow, row, before, after)
+        output.endOfItems()
+      }
+      if (this.isTimeToLook()) yield
+    }
+  }
+
+  private match(table: LaneTable, row: Tuple | undefined, out: MatchList, at: RawTransaction): void {
+    clearMatchList(out)
+    if (row === undefined) return
+    table.own.matcher.match(row, out)
+    for (const { message, shapeId } of out.costly) this.dropOne(shapeId, message)
+    for (const { message, shapeId } of out.errors) this.dropFailed(shapeId, message, at)
+    for (const id of out.undecided) this.dropFailed(id, "it takes too much work", at)
+  }
+
+  private dropOne(id: number, reason: string): void {
+    const shape = this.options.shapeOf(id)
+    if (shape !== undefined) this.options.drop([shape], reason)
+  }
+
+  private dropFailed(id: number, message: string, at: RawTransaction): void {
+    const shape = this.options.shapeOf(id)
+    if (shape === undefined) return
+    const reason = `its condition fails for a row, as it does in Postgres (${message}); a new snapshot shows whether it still does`
+    this.options.dropConcerned([shape], at, reason)
+  }
+
+  // Moves
+
+  /** Rows that deeper sub-selects have let in or out, depth by depth. */
+  private *tellDeeper(working: WorkingSet): Pieces {
+    const { state } = this
+    for (let depth = 1; depth <= state.maxDepth; depth++) {
+      const concerned = new Map<WorkingTable, Set<string>>()
+      for (const flip of state.flips())
+        if (depthOf(flip.kind) < depth)
+          this.collect(flip, working, concerned, (table) => table.inner.size > 0)
+      for (const [table, rows] of concerned)
+        for (const row of rows) {
+          const tuple = table.tupleOf(row)
+          for (let n = table.rows.count(row); n > 0; n--) state.move(table.table.inner, tuple, depth)
+          if (this.isTimeToLook()) yield
+        }
+    }
+  }
+
+  private collect(
+    flip: Flip,
+    working: WorkingSet,
+    concerned: Map<WorkingTable, Set<string>>,
+    isWanted: (table: LaneTable) => boolean
+  ): void {
+    for (const { probe, table } of this.options.members.placesOf(flip.kind)) {
+      const which = isWanted(table) ? concernedAt(flip, probe) : undefined
+      if (which === undefined) continue
+      const rows = working.get(table)
+      if (rows === undefined) throw new Error(`no rows of ${table.schema}.${table.name} were read`)
+      let found = concerned.get(rows)
+      if (found === undefined) concerned.set(rows, (found = new Set()))
+      for (const row of rows.concerned(probe, which)) found.add(row)
+    }
+  }
+
+  private *writeMoves(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
+    const { after, before, state } = this
+    const concerned = new Map<WorkingTable, Set<string>>()
+    for (const flip of state.flips()) this.collect(flip, working, concerned, (table) => table.own.size > 0)
+    const writer = new MoveWriter(transaction, output)
+    for (const [rows, found] of concerned) {
+      const { table } = rows
+      const moves: Array<Move> = []
+      for (const row of found) {
+        const tuple = rows.tupleOf(row)
+        state.useBefore()
+        this.match(table, tuple, before, transaction)
+        state.useAfter()
+        this.match(table, tuple, after, transaction)
+        const entering = without(after, before)
+        const leaving = without(before, after)
+        if (entering.length + leaving.length > 0)
+          moves.push({ row: tuple, times: rows.rows.count(row), entering, leaving })
+        if (this.isTimeToLook()) yield
+      }
+      yield* writer.write(table, moves)
+    }
+    state.useBefore()
+  }
+}
+
+const projected = (row: Tuple | undefined, indexes: Int32Array): Tuple | undefined =>
+  row === undefined ? undefined : projectTuple(row, indexes)
+
+/** The ids of one list that are not in the other. */
+const without = (list: MatchList, other: MatchList): ReadonlyArray<number> => {
+  if (list.count === 0) return none
+  const others = new Set<number>()
+  for (let i = 0; i < other.count; i++) others.add(other.ids[i] as number)
+  const rest: Array<number> = []
+  for (let i = 0; i < list.count; i++) {
+    const id = list.ids[i] as number
+    if (!others.has(id)) rest.push(id)
+  }
+  return rest
+}
+
+const none: ReadonlyArray<number> = []

@@ -1,0 +1,106 @@
+import type { Flip } from "../../membership/Flip.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { Concerned } from "./LinkIndex.ts"
+import { LinkIndex } from "./LinkIndex.ts"
+import type { Asked } from "./LinkReader.ts"
+import type { LaneMembers } from "./LaneMembers.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import type { Probe } from "./Probes.ts"
+import type { RawTransaction } from "./RawTransaction.ts"
+import { RowsInTime } from "./Rewind.ts"
+import { rowBytes, rowOfBytes } from "./RowBytes.ts"
+
+/** Which rows a flip can matter to at a place where the sub-select is asked; `undefined`: none. */
+export const concernedAt = (flip: Flip, { how, nullable }: Probe): Concerned | undefined => {
+  switch (flip.how) {
+    case "entered":
+    case "left":
+      return how === "value" ? undefined : { link: flip.link }
+    case "value":
+      return how === "value" ? { group: flip.group, only: "all" } : undefined
+    case "nulls":
+      return how === "any" && nullable ? { group: flip.group, only: "all" } : undefined
+    case "null-probes":
+      return how === "any" && nullable ? { group: flip.group, only: "nullProbes" } : undefined
+  }
+}
+
+/** Rows of a table, of which those are exact that flips at some places can matter to. */
+export class WorkingTable {
+  readonly table: LaneTable
+  readonly rows: RowsInTime<string>
+  private readonly identity: Int32Array
+  private readonly columns: number
+  private readonly indexes = new Map<string, { readonly probe: Probe; readonly index: LinkIndex<string> }>()
+
+  constructor(table: LaneTable) {
+    this.table = table
+    this.columns = table.columns.length
+    this.identity = Int32Array.from(table.columns, (_, i) => i)
+    this.rows = new RowsInTime((row, isThere) => {
+      if (this.indexes.size === 0) return
+      const tuple = this.tupleOf(row)
+      for (const { index, probe } of this.indexes.values()) {
+        const asked: Asked | undefined = table.readLink(probe)(tuple)
+        if (asked === undefined) continue
+        if (isThere) index.add(row, asked)
+        else index.remove(row, asked)
+      }
+    })
+  }
+
+  /** Of a row with the columns of the table. */
+  bytesOf(row: Tuple): string {
+    return rowBytes(row, this.identity)
+  }
+
+  tupleOf(row: string): Tuple {
+    return rowOfBytes(row, this.columns)
+  }
+
+  apply(transaction: RawTransaction, members: LaneMembers): void {
+    this.each(transaction, members, (oldRow, row) => this.rows.apply({ oldRow, row }))
+  }
+
+  undo(transaction: RawTransaction, members: LaneMembers): void {
+    this.each(transaction, members, (oldRow, row) => this.rows.undo({ oldRow, row }))
+  }
+
+  private each(
+    transaction: RawTransaction,
+    members: LaneMembers,
+    change: (oldRow: string | undefined, row: string | undefined) => void
+  ): void {
+    for (const one of transaction.changes) {
+      if (one._tag !== "Row" || !members.tablesOf(one.relation.oid).includes(this.table)) continue
+      const indexes = this.table.indexesIn(one.relation)
+      change(
+        one.oldRow === undefined ? undefined : rowBytes(one.oldRow, indexes),
+        one.row === undefined ? undefined : rowBytes(one.row, indexes)
+      )
+    }
+  }
+
+  /** From now on rows can be found by what they ask there. */
+  index(probe: Probe): void {
+    if (probe.isEntangled || this.indexes.has(probe.key)) return
+    const index = new LinkIndex<string>()
+    const readLink = this.table.readLink(probe)
+    for (const row of this.rows.rows()) {
+      const asked = readLink(this.tupleOf(row))
+      if (asked !== undefined) index.add(row, asked)
+    }
+    this.indexes.set(probe.key, { probe, index })
+  }
+
+  concerned(probe: Probe, which: Concerned): Iterable<string> {
+    if (probe.isEntangled) return this.rows.rows()
+    const known = this.indexes.get(probe.key)
+    // Of what was not read nothing is to be said: the flip is beyond what was foreseen.
+    if (known === undefined) throw new Error(`no rows were read for ${JSON.stringify(probe.kind.plan.table)}`)
+    return known.index.concerned(which)
+  }
+}
+
+/** The rows that some transactions are processed with. */
+export type WorkingSet = ReadonlyMap<LaneTable, WorkingTable>
