@@ -12,6 +12,7 @@ import { parseArgs } from "node:util"
 import { Effect, Result } from "effect"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
+import { noMembers } from "../../src/registry/routing/MemberSink.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
 import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
@@ -218,6 +219,7 @@ const run = async (rowsEach: number, matches: boolean, hasBucket: boolean): Prom
     engine,
     writer,
     shapes,
+    members: noMembers,
     makeMatcher: makeClauseMatcher(standardLimits),
     prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
     ancestors: () => Effect.succeed([]),

@@ -71,6 +71,12 @@ export const duties = {
     after: "endTurn",
     meanwhile: "it would not notice that another instance has taken over storage"
   },
+  moves: {
+    what: "Following what sub-selects give",
+    ends: "never",
+    after: "endTurn",
+    meanwhile: "shapes with sub-selects in their conditions would not be kept up to date"
+  },
   bucketPatience: {
     what: "The look for a bucket that takes nothing",
     ends: "byItself",

@@ -13,6 +13,7 @@ import { makeDecisionPool } from "../registry/deciding/DecisionPool.ts"
 import { makeClauseMatcher, type MakeMatcher } from "../registry/routing/Matcher.ts"
 import type { RegistrySession, SessionOptions } from "../registry/RegistrySession.ts"
 import { Snapshotter } from "../registry/snapshot/Snapshotter.ts"
+import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
 import { makeErrands } from "../shared/Duty.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
@@ -48,7 +49,10 @@ export class SessionServices extends Context.Service<
     readonly record: Pick<CatalogueRecord, "load" | "begin">
     /** For rows of this database. */
     readonly makeMatcher: MakeMatcher
-    readonly forSession: () => Omit<SessionOptions, "engine" | "maxShapes" | "onDurable" | "prepared">
+    readonly forSession: () => Omit<
+      SessionOptions,
+      "engine" | "maxShapes" | "moves" | "onDurable" | "prepared"
+    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition"> }
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
       session: RegistrySession,
@@ -66,6 +70,7 @@ export class SessionServices extends Context.Service<
       const inspector = yield* Inspector
       const publication = yield* Publication
       const snapshotter = yield* Snapshotter
+      const sessions = yield* SnapshotSessions
       const admin = yield* AdminPool
       const catalogue = yield* Catalogue
       const { engine } = yield* Storage
@@ -135,6 +140,11 @@ export class SessionServices extends Context.Service<
                 return decide(rows, budget)
               }),
             decisionMillis: config.limits.decisionMillis,
+            moves: {
+              sessions,
+              zones,
+              makeMatcher: (membership) => makeClauseMatcher(config.limits, zones, membership)
+            },
             limits: config.limits,
             publish: (definition) => tables.publish(definition),
             ancestors: (oid) => untilAnswered("the catalogue", ancestorsOf(inspector, ahead, oid)),

@@ -182,6 +182,7 @@ class Turn {
       const { actors, connection, engine, own, steps } = this
       this.session = yield* actors.sessions.open({
         ...own,
+        moves: { ...own.moves, askForPosition: () => connection.askForPosition() },
         engine,
         maxShapes: actors.config.maxShapes,
         prepared: this.routes,
@@ -247,6 +248,7 @@ class Turn {
       const { admin, config, health, replication, services } = actors
       const supervisor = yield* makeSupervisor
       yield* supervisor.start(duties.lookAhead, services.lookAhead)
+      yield* supervisor.start(duties.moves, session.followMoves)
       const ended = yield* Deferred.make<TurnEnd>()
       yield* supervisor.start(duties.maintenance, maintainStorage(engine, config))
       yield* supervisor.start(duties.level, actors.levels.whileActive)

@@ -71,6 +71,7 @@ export const turnOrder = {
       "maintenance",
       "level",
       "fence",
+      "moves",
       "tablesAndPublication",
       "bucketPatience",
       "idleTimeout"

@@ -15,6 +15,7 @@ import type { PreparedRoutes } from "./routing/PreparedRoutes.ts"
 import { RowRouter } from "./routing/RowRouter.ts"
 import { ShapesByTable } from "./routing/ShapesByTable.ts"
 import { ShapeCreations } from "./ShapeCreations.ts"
+import { Lane, type LaneOptions } from "./moves/Lane.ts"
 import type { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import type { Snapshotter } from "./snapshot/Snapshotter.ts"
 
@@ -28,6 +29,8 @@ export interface SessionOptions {
   readonly decisionMillis: number
   readonly maxShapes: number | undefined
   readonly limits: Limits
+  /** Of the shapes with sub-selects in their conditions. */
+  readonly moves: Pick<LaneOptions, "askForPosition" | "makeMatcher" | "sessions" | "zones">
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
@@ -48,6 +51,8 @@ const namedShapes = 20
  */
 export interface RegistrySession {
   readonly sink: RowRouter
+  /** Follows what sub-selects give, for as long as the stream runs. */
+  readonly followMoves: Effect.Effect<never>
   readonly create: (definition: ShapeDefinition) => Effect.Effect<ShapeState, NotActive | SnapshotFailed>
   /** Drops live shapes for ever. */
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
@@ -84,8 +89,14 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       log(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
     }
 
-    const { publish, snapshotter, ...routing } = options
-    const router = new RowRouter({ ...routing, writer, shapes, drop })
+    const { moves, publish, snapshotter, ...routing } = options
+    const lane = new Lane({ ...moves, limits: options.limits, engine, writer, drop })
+    const router = new RowRouter({ ...routing, members: lane, writer, shapes, drop })
+    lane.attach({
+      behind: (lsn) => router.membersAreAt(lsn),
+      dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason)
+    })
+    for (const shape of engine.store.all()) lane.addShape(shape)
     const creations = yield* ShapeCreations.make({
       engine,
       writer,
@@ -95,6 +106,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       shapes,
       memory,
       router,
+      lane,
       drop,
       run
     })
@@ -116,6 +128,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
 
     return {
       sink: router,
+      followMoves: lane.run,
       create: (definition) => creations.create(definition),
       drop,
       shapes,

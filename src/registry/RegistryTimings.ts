@@ -70,3 +70,18 @@ export const longestAcquireMillis = 8000
 export const decisionGraceMillis = 250
 /** Connections that were used this recently are there; a later question connects before its time begins. */
 export const decisionWarmMillis = 30_000
+
+// Sub-selects
+
+/** Who waits for the stream asks the server how far it is, soon and then less often. */
+export const firstNudgeMillis = 1
+export const longestNudgeMillis = 50
+/** A statement that reads rows for sub-selects is ended by Postgres after so long. */
+export const moveStatementMillis = 60_000
+/** What has failed in passing is tried again, soon and then less often. */
+export const firstMovePauseMillis = 10
+export const longestMovePauseMillis = 5000
+/** Work on shapes with sub-selects, after which everything else has its turn. */
+export const moveSliceMillis = 4
+/** How long the stream may take to bring what a snapshot for a new shape shows, before another one is taken. */
+export const receptionMillis = 5000

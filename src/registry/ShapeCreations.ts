@@ -8,6 +8,8 @@ import { isContained, snapshotFilter } from "../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { bucketAway } from "./BucketGate.ts"
 import type { ConditionsMemory } from "./ConditionsMemory.ts"
+import type { Lane } from "./moves/Lane.ts"
+import { hasSubselects, type Reservation } from "./moves/LaneMembers.ts"
 import type { RowRouter } from "./routing/RowRouter.ts"
 import type { ShapesByTable } from "./routing/ShapesByTable.ts"
 import { type NotActive, notActive, SnapshotFailed } from "./ShapeRegistry.ts"
@@ -25,12 +27,15 @@ interface CreationServices {
   readonly shapes: ShapesByTable
   readonly memory: ConditionsMemory
   readonly router: RowRouter
+  readonly lane: Lane
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
   readonly run: RunErrand
 }
 
 /** Completes as soon as the shape can be read. */
 type Creation = Deferred.Deferred<ShapeState, NotActive | SnapshotFailed>
+
+const always = Effect.succeed(true)
 
 const gaveUp = notActive("waiting", "This instance has given up the lock")
 
@@ -85,14 +90,44 @@ export class ShapeCreations {
   }
 
   private make(definition: ShapeDefinition, identity: string, ready: Creation) {
-    const { drop, engine, memory, publish, snapshotter } = this.services
+    const { engine, memory, publish } = this.services
     return Effect.gen({ self: this }, function* () {
       yield* publish(definition)
       yield* untilCertain(engine.bucketStatus, bucketAway)
       if (this.isOver) return yield* gaveUp
       const refusal = memory.refusal(definition)
       if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })
-      const shape = this.begin(definition, identity)
+      return yield* hasSubselects(definition)
+        ? this.makeMember(definition, identity, ready)
+        : this.makeNow(definition, identity, ready, undefined)
+    })
+  }
+
+  /** What its sub-selects give is known first. */
+  private makeMember(definition: ShapeDefinition, identity: string, ready: Creation) {
+    const { lane } = this.services
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(lane.admit(definition)), (reservation) =>
+        Effect.ensuring(
+          restore(this.makeNow(definition, identity, ready, reservation)),
+          Effect.sync(() => {
+            if (reservation.shape === undefined) lane.release(reservation)
+          })
+        )
+      )
+    )
+  }
+
+  private makeNow(
+    definition: ShapeDefinition,
+    identity: string,
+    ready: Creation,
+    reservation: Reservation | undefined
+  ) {
+    const { drop, engine, snapshotter } = this.services
+    return Effect.gen({ self: this }, function* () {
+      if (this.isOver) return yield* gaveUp
+      const shape = this.begin(definition, identity, reservation)
       const output = new SnapshotWriter(engine, shape, () => {
         shape.unannounced = false
         engine.store.wake(shape)
@@ -114,8 +149,12 @@ export class ShapeCreations {
   }
 
   /** From now on the shape is in storage, and the stream knows of it; what it gets waits for its first rows. */
-  private begin(definition: ShapeDefinition, identity: string): ShapeState {
-    const { engine, makeHandle, memory, router, shapes } = this.services
+  private begin(
+    definition: ShapeDefinition,
+    identity: string,
+    reservation: Reservation | undefined
+  ): ShapeState {
+    const { engine, lane, makeHandle, memory, router, shapes } = this.services
     const id = engine.store.nextId
     const handle = makeHandle(identity)
     engine.writing?.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
@@ -124,17 +163,19 @@ export class ShapeCreations {
     shape.unannounced = true
     shapes.add(shape)
     memory.add(shape)
-    router.addShape(shape)
+    if (reservation === undefined) router.addShape(shape)
+    else lane.enter(reservation, shape)
     return shape
   }
 
   /** Takes down what the snapshot shows, unless it lacks a transaction that the stream has given out since. */
   private visibilityOf(shape: ShapeState): SnapshotRequest["onSnapshot"] {
-    const { engine, router } = this.services
+    const { engine, lane, router } = this.services
     const { recentXids } = engine.store
     const point = recentXids.point
     return (snapshot) =>
-      Effect.sync(() => {
+      Effect.map(lane.has(shape) ? lane.isClean(snapshot) : always, (isClean) => {
+        if (!isClean) return "retry"
         const visibility = {
           xmin: String(snapshot.xmin),
           xmax: String(snapshot.xmax),

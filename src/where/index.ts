@@ -11,6 +11,7 @@ export type { Closure } from "./evaluate/Closures.ts"
 export type { Compiled } from "./evaluate/Compile.ts"
 export {
   type Form,
+  type FormColumn,
   isStoredExpression,
   partsOf,
   type Plan,
@@ -61,6 +62,7 @@ export {
   type RowTexts,
   type Verdicts
 } from "./evaluate/AskPostgres.ts"
+export { isScalarName, type TypeSpec } from "./values/TypeSpec.ts"
 export { codecOf } from "./values/Codecs.ts"
 export { EvaluationError, fail, Undecided, undecided } from "./values/Failure.ts"
 export { allow, evaluationTime } from "./values/Work.ts"

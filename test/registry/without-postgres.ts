@@ -25,6 +25,11 @@ export const withoutPostgres = (engine: StorageEngine): SessionOptions => ({
   decide: () => Effect.succeed({ failed: new Map(), aboveLimit: new Map() }),
   decisionMillis: 400,
   limits: standardLimits,
+  moves: {
+    sessions: { acquire: Effect.never },
+    askForPosition: () => {},
+    makeMatcher: (membership) => makeClauseMatcher(standardLimits, undefined, membership)
+  },
   maxShapes: undefined,
   publish: () => Effect.void,
   ancestors: () => Effect.succeed([]),

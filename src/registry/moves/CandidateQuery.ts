@@ -22,9 +22,14 @@ const sideOf = (form: Form | undefined, plan: Plan): string | undefined => {
 const element = (text: string): string => `"${text.replace(/["\\]/g, "\\$&")}"`
 
 /** `side` is one of these values; `undefined` where that cannot be said of a type. */
-const isAmong = (side: string, type: TypeSpec | undefined, texts: ReadonlySet<string>): string | undefined => {
+const isAmong = (
+  side: string,
+  type: TypeSpec | undefined,
+  texts: ReadonlySet<string>
+): string | undefined => {
   const list = quoteLiteral(`{${Array.from(texts, element).join(",")}}`)
-  if (typeof type === "string") return isScalarName(type) ? `${side} = ANY (${list}::pg_catalog.${quoteIdentifier(type)}[])` : undefined
+  if (typeof type === "string")
+    return isScalarName(type) ? `${side} = ANY (${list}::pg_catalog.${quoteIdentifier(type)}[])` : undefined
   // Postgres takes the literal for what stands beside it.
   return type !== undefined && "enum" in type ? `${side} = ANY (${list})` : undefined
 }
@@ -95,7 +100,9 @@ export interface ReadTable {
 export const tableQuery = (table: ReadTable, conditions: ReadonlyArray<string>): string => {
   const columns = table.columns.map(({ name }) => quoteIdentifier(name)).join(", ")
   const from = `SELECT ${columns} FROM ${table.isPartitioned ? "" : "ONLY "}${quoteTable(table)}`
-  return conditions.includes("true") ? from : `${from} WHERE ${conditions.map((one) => `(${one})`).join(" OR ")}`
+  return conditions.includes("true")
+    ? from
+    : `${from} WHERE ${conditions.map((one) => `(${one})`).join(" OR ")}`
 }
 
 /**
@@ -122,13 +129,17 @@ export const narrowedBy = (
   return undefined
 }
 
-const isEquality = /^(?:int(?:2|4|8|24|42|28|82|48|84)eq|texteq|bpchareq|nameeq|uuid_eq|booleq|date_eq|oideq)$/
+const isEquality =
+  /^(?:int(?:2|4|8|24|42|28|82|48|84)eq|texteq|bpchareq|nameeq|uuid_eq|booleq|date_eq|oideq)$/
 
 /** The rows of a table that some sub-selects may select, as a list of conditions for `tableQuery`. */
 export const narrowedTo = (
   sources: ReadonlyArray<{ readonly plan: Plan; readonly constants: ReadonlyArray<string> }>
 ): ReadonlyArray<string> => {
-  const bySide = new Map<string, { readonly side: string; readonly type: TypeSpec; readonly texts: Set<string> }>()
+  const bySide = new Map<
+    string,
+    { readonly side: string; readonly type: TypeSpec; readonly texts: Set<string> }
+  >()
   for (const { constants, plan } of sources) {
     const by = narrowedBy(plan, constants)
     if (by === undefined) return ["true"]

@@ -1,9 +1,9 @@
 import type { InnerTarget } from "../../membership/InnerTarget.ts"
 import type { MembershipState } from "../../membership/MembershipState.ts"
-import { constantsIn, type Subselect, subselectsOf } from "../../membership/Subselect.ts"
+import { constantsIn, nestedIn, type Subselect, subselectsOf } from "../../membership/Subselect.ts"
 import type { Subscription } from "../../membership/Subscription.ts"
 import type { Relation } from "../../postgres/Relation.ts"
-import { isAffectedBy } from "../../shapes/SchemaChange.ts"
+import { affectedAmong } from "../../shapes/SchemaChange.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import {
@@ -28,6 +28,22 @@ const memberExpression = ({ where }: ShapeDefinition): StoredExpression | undefi
 export const hasSubselects = (definition: ShapeDefinition): boolean =>
   memberExpression(definition) !== undefined
 
+/** Oids of the tables that the shape has to do with, partitions included. */
+export const tablesOf = (definition: ShapeDefinition): ReadonlyArray<number> => {
+  const { leafOids, table, where } = definition
+  const oids = new Set([table.oid, ...(leafOids ?? [])])
+  const expression = memberExpression(definition)
+  const enter = (subselects: ReadonlyArray<Subselect>) => {
+    for (const one of subselects) {
+      oids.add(one.kind.plan.table.oid)
+      enter(nestedIn(one))
+    }
+  }
+  if (expression !== undefined) enter(subselectsOf(expression))
+  for (const member of where?.members ?? []) for (const leaf of member.leafOids ?? []) oids.add(leaf)
+  return [...oids]
+}
+
 /** Everything that one shape needs of the lane. */
 export interface Reservation {
   readonly own: LaneTable
@@ -42,9 +58,12 @@ export interface Reservation {
 }
 
 /** Where a kind is asked. */
-interface Place {
+export interface Place {
   readonly table: LaneTable
   readonly probe: Probe
+}
+
+interface UsedPlace extends Place {
   users: number
 }
 
@@ -55,7 +74,7 @@ export class LaneMembers {
   private readonly makeMatcher: MakeMatcher
   private readonly byShape = new Map<number, Reservation>()
   private readonly reservations = new Set<Reservation>()
-  private readonly places = new Map<SubselectKind, Map<string, Place>>()
+  private readonly places = new Map<SubselectKind, Map<string, UsedPlace>>()
   /** Tables that the rows of a relation are rows of, the relation itself aside. */
   private readonly above = new Map<number, Set<number>>()
   private readonly routes = new Map<number, ReadonlyArray<LaneTable>>()
@@ -142,7 +161,7 @@ export class LaneMembers {
 
   private addPlace(table: LaneTable, probe: Probe): void {
     let places = this.places.get(probe.kind)
-    if (places === undefined) this.places.set(probe.kind, (places = new Map<string, Place>()))
+    if (places === undefined) this.places.set(probe.kind, (places = new Map<string, UsedPlace>()))
     const key = `${table.oid} ${probe.key}`
     const known = places.get(key)
     if (known === undefined) places.set(key, { table, probe, users: 1 })
@@ -159,11 +178,11 @@ export class LaneMembers {
   }
 
   /** Where sub-selects of the kind are asked. */
-  placesOf(kind: SubselectKind): Iterable<{ readonly table: LaneTable; readonly probe: Probe }> {
+  placesOf(kind: SubselectKind): Iterable<Place> {
     return this.places.get(kind)?.values() ?? []
   }
 
-  allPlaces(): ReadonlyArray<{ readonly table: LaneTable; readonly probe: Probe }> {
+  allPlaces(): ReadonlyArray<Place> {
     return [...this.places.values()].flatMap((places) => [...places.values()])
   }
 
@@ -213,6 +232,11 @@ export class LaneMembers {
     this.routes.clear()
   }
 
+  aboveOf(relationOid: number): ReadonlyArray<number> {
+    const above = this.above.get(relationOid)
+    return above === undefined ? [] : [...above]
+  }
+
   /** The tables whose rows those of the relation are. Asked for each row. */
   tablesOf(relationOid: number): ReadonlyArray<LaneTable> {
     let known = this.routes.get(relationOid)
@@ -224,22 +248,9 @@ export class LaneMembers {
     return known
   }
 
-  /** Shapes that cannot be told from rows like these any more. */
+  /** Shapes on tables of the relation that cannot take rows like these. */
   affectedBy(relation: Relation): ReadonlyArray<ShapeState> {
-    const affected = new Set<ShapeState>()
-    for (const table of this.tablesOf(relation.oid)) {
-      const lacking = new Set<Subscription>()
-      for (const one of this.state.all()) {
-        const { plan, table: read } = one.kind.plan
-        if (read.oid === table.oid && !plan.columns.every((column) => isIn(relation, column))) lacking.add(one)
-      }
-      for (const { own, shape, subscriptions } of this.reservations) {
-        if (shape === undefined) continue
-        if (own === table && isAffectedBy(shape.definition, relation)) affected.add(shape)
-        else if (lacking.size > 0 && subscriptions.some((one) => lacking.has(one))) affected.add(shape)
-      }
-    }
-    return [...affected]
+    return this.tablesOf(relation.oid).flatMap((table) => affectedAmong(table.shapes, relation))
   }
 
   /** Shapes whose conditions ask the sub-select, or one around it. */
@@ -258,9 +269,6 @@ export class LaneMembers {
     return found
   }
 }
-
-const isIn = ({ columns }: Relation, { name, typeOid }: ClauseColumn): boolean =>
-  columns.some((column) => column.name === name && column.typeOid === typeOid)
 
 /** What of the rows of its own table a shape needs. */
 const neededColumns = (definition: ShapeDefinition): ReadonlyArray<ClauseColumn> => {

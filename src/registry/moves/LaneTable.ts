@@ -56,7 +56,11 @@ export class LaneTable {
   private makeOwn(): RouteTarget {
     const { name, oid, schema } = this
     const columns = this.columns.map((column) => ({ ...column, typeModifier: -1, isKey: false }))
-    return new RouteTarget(oid, { oid, schema, name, replicaIdentity: "f", columns }, this.options.makeMatcher)
+    return new RouteTarget(
+      oid,
+      { oid, schema, name, replicaIdentity: "f", columns },
+      this.options.makeMatcher
+    )
   }
 
   /** Its rows have these columns too, from now on. Not while any are at hand. */

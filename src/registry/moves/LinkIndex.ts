@@ -3,8 +3,7 @@ import type { Asked } from "./LinkReader.ts"
 
 /** Which rows of a working set a change of a sub-select can matter to: see `Flip`. */
 export type Concerned =
-  | { readonly link: LinkKey }
-  | { readonly group: LinkKey; readonly only: "nullProbes" | "all" }
+  { readonly link: LinkKey } | { readonly group: LinkKey; readonly only: "nullProbes" | "all" }
 
 interface Group<Row> {
   readonly byLink: Map<LinkKey, Set<Row>>

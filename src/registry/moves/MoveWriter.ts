@@ -1,7 +1,7 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { IdList } from "../routing/Matcher.ts"
 import type { LaneTable } from "./LaneTable.ts"
-import type { Output, Pieces } from "./Processing.ts"
+import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
 import { rowBytes } from "./RowBytes.ts"
 

@@ -35,7 +35,11 @@ type Matters = "true" | "false" | "all"
 const opposite: Readonly<Record<Matters, Matters>> = { true: "false", false: "true", all: "all" }
 
 /** The sub-selects that stand in a form, not those inside of them. */
-const visit = (form: Form, matters: Matters, found: (form: SubselectForm, matters: Matters) => void): void => {
+const visit = (
+  form: Form,
+  matters: Matters,
+  found: (form: SubselectForm, matters: Matters) => void
+): void => {
   const into = (part: Form, as: Matters) => visit(part, as, found)
   if ("sub" in form) {
     found(form, matters)
@@ -68,7 +72,13 @@ export const probesOf = (plan: Plan, constants: ReadonlyArray<string>): Readonly
   visit(plan.root, "true", ({ group, how, probe, sub }, matters) => {
     const kind = subselectKind(sub)
     const nullable = matters !== "true"
-    const key = JSON.stringify([kind.text, how, nullable, textOf(group, plan, constants), textOf(probe, plan, constants)])
+    const key = JSON.stringify([
+      kind.text,
+      how,
+      nullable,
+      textOf(group, plan, constants),
+      textOf(probe, plan, constants)
+    ])
     const isEntangled = group.some(asks) || probe.some(asks)
     probes.set(key, { key, kind, how, group, probe, nullable, isEntangled, plan, constants })
   })

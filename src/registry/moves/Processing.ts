@@ -1,13 +1,12 @@
 import type { Flip } from "../../membership/Flip.ts"
 import { depthOf } from "../../membership/Subselect.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import type { Lsn } from "../../shared/Lsn.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
-import type { ItemWriter } from "../routing/ItemWriter.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import { type Move, MoveWriter } from "./MoveWriter.ts"
+import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
 import { areEqualRows, projectTuple } from "./RowBytes.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
@@ -22,16 +21,6 @@ export interface ProcessingOptions {
   readonly dropConcerned: (shapes: ReadonlyArray<ShapeState>, at: RawTransaction, reason: string) => void
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
 }
-
-/** Where what shapes get is written to: the record of the transaction, ordinary or late. */
-export interface Output {
-  readonly items: ItemWriter
-  /** What was written last is complete as it stands. */
-  readonly endOfItems: () => void
-}
-
-/** Pauses between pieces of work, for those who run it to do something else. */
-export type Pieces<A = void> = Generator<undefined, A, undefined>
 
 /**
  * Brings shapes and sub-selects from one transaction to the next: `tell`s the state what the transaction does, writes the

@@ -12,7 +12,8 @@ let scratch = Buffer.allocUnsafe(4096)
  */
 export const rowBytes = (row: Tuple, indexes: ArrayLike<number>): string => {
   let bytes = headerBytes * indexes.length
-  for (let i = 0; i < indexes.length; i++) bytes += Math.max(0, row.lengths[indexes[i] as number] ?? nullLength)
+  for (let i = 0; i < indexes.length; i++)
+    bytes += Math.max(0, row.lengths[indexes[i] as number] ?? nullLength)
   if (bytes > scratch.length) scratch = Buffer.allocUnsafe(2 * bytes)
   let at = 0
   for (let i = 0; i < indexes.length; i++) {

@@ -11,8 +11,8 @@ import type { RouteTarget, TableRoute } from "./TableRoute.ts"
 export class ConcernedShapes {
   private readonly options: Pick<RouterOptions, "drop" | "identityLost" | "shapes">
   private readonly early = new EarlyFailures()
-  private commitLsn: Lsn = 0n
-  private xid = 0
+  commitLsn: Lsn = 0n
+  xid = 0
 
   constructor(options: Pick<RouterOptions, "drop" | "identityLost" | "shapes">) {
     this.options = options
@@ -29,10 +29,18 @@ export class ConcernedShapes {
    * contains is not for its log; while nobody knows that, the reason is kept until somebody does.
    */
   drop(shapes: Iterable<ShapeState>, reason: string): void {
-    const { commitLsn, xid } = this
+    this.dropAt(shapes, this, reason)
+  }
+
+  /** The same for another transaction, which may be one of before. */
+  dropAt(
+    shapes: Iterable<ShapeState>,
+    { commitLsn, xid }: { readonly commitLsn: Lsn; readonly xid: number },
+    reason: string
+  ): void {
     const concerned: Array<ShapeState> = []
     for (const shape of shapes) {
-      const isForLog = shape.includes(commitLsn, xid)
+      const isForLog = shape.includesLate(commitLsn, xid)
       if (isForLog === undefined) this.early.note(shape.id, { commitLsn, xid, reason })
       else if (isForLog) concerned.push(shape)
     }

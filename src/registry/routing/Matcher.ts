@@ -6,6 +6,7 @@ import {
   FilterIndex,
   makeRunnable,
   type MatchList,
+  type Membership,
   type Zones
 } from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
@@ -50,8 +51,11 @@ export type MakeMatcher = (
   columns: ReadonlyArray<{ readonly name: string; readonly typeOid: number }>
 ) => Matcher
 
-/** Makes matchers whose conditions together keep to these limits. Without `zones`, those of the runtime count. */
-export const makeClauseMatcher = (limits: Limits, zones?: Zones): MakeMatcher => {
+/**
+ * Makes matchers whose conditions together keep to these limits. Without `zones`, those of the runtime count; without `membership`
+ * conditions with sub-selects are undecided.
+ */
+export const makeClauseMatcher = (limits: Limits, zones?: Zones, _membership?: Membership): MakeMatcher => {
   const burst = new Burst(limits)
   return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst, zones))
 }

@@ -9,13 +9,16 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
  * nothing else to do with them. Called in stream order, as `ChangeSink` is.
  */
 export interface MemberSink {
-  /** Whether it has the shape, or is to have it: then the router has not. */
+  /** Whether the shape is one of its own: then the router has nothing to do with its rows. */
   readonly has: (shape: ShapeState) => boolean
-  readonly addShape: (shape: ShapeState) => void
   readonly removeShape: (shape: ShapeState) => void
-  readonly begin: (commitLsn: Lsn, xid: number, commitTimeMicros: bigint) => void
-  /** Rows of this relation are also rows of these tables, the relation's own first. */
-  readonly relation: (relation: Relation, tableOids: ReadonlyArray<number>) => void
+  /** The stream starts here: everything before is in the journal. */
+  readonly startAt: (lsn: Lsn) => void
+  /** Rows of this relation are also rows of these tables. Returns shapes on them that cannot take rows like these. */
+  readonly relation: (relation: Relation, tableOids: ReadonlyArray<number>) => ReadonlyArray<ShapeState>
+  /** These relations' rows are none of the table's any more. */
+  readonly detach: (tableOid: number, relationOids: ReadonlyArray<number>) => void
+  readonly begin: (commitLsn: Lsn, xid: number) => void
   /** Completes when there is room for more. Rows are copied; old rows are whole. */
   readonly change: (
     relation: Relation,
@@ -23,15 +26,28 @@ export interface MemberSink {
     oldRow: Tuple | undefined,
     row: Tuple | undefined
   ) => Effect.Effect<void> | undefined
-  /** Old rows of the relation do not come whole. */
-  readonly withoutOldRow: (relation: Relation) => void
   readonly truncate: (relations: ReadonlyArray<Relation>) => void
   /**
    * All of the transaction has come, which has so many operations, by number. With `isOpen` the ordinary record of the transaction
-   * is still open, and what its shapes get may be written to it.
+   * is open still, and what its shapes get may be written to it.
    */
   readonly commit: (endLsn: Lsn, nextOp: number, isOpen: boolean) => Effect.Effect<void> | undefined
   /** The server has sent everything up to here. */
   readonly received: (lsn: Lsn) => void
   readonly close: () => void
+}
+
+/** Where there are no such shapes. */
+export const noMembers: MemberSink = {
+  has: () => false,
+  removeShape: () => {},
+  startAt: () => {},
+  relation: () => [],
+  detach: () => {},
+  begin: () => {},
+  change: () => undefined,
+  truncate: () => {},
+  commit: () => undefined,
+  received: () => {},
+  close: () => {}
 }

@@ -5,6 +5,7 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { Decide } from "./DeferredRows.ts"
 import type { MakeMatcher } from "./Matcher.ts"
+import type { MemberSink } from "./MemberSink.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 
@@ -13,6 +14,8 @@ export interface RouterOptions {
   readonly engine: StorageEngine
   readonly writer: JournalWriter
   readonly shapes: ShapesByTable
+  /** Where shapes with sub-selects get their changes. */
+  readonly members: MemberSink
   readonly makeMatcher: MakeMatcher
   /** What was made ready before this session began. */
   readonly prepared: PreparedRoutes

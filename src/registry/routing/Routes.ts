@@ -9,10 +9,10 @@ import { RouteTarget, type TableRoute } from "./TableRoute.ts"
  * partition of. Shapes that cannot take rows of a relation are its *misfits*; what becomes of them the router decides.
  */
 export class Routes {
-  private readonly options: Pick<RouterOptions, "makeMatcher" | "prepared" | "shapes">
+  private readonly options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">
   private readonly routes = new Map<number, TableRoute>()
 
-  constructor(options: Pick<RouterOptions, "makeMatcher" | "prepared" | "shapes">) {
+  constructor(options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">) {
     this.options = options
   }
 
@@ -25,17 +25,25 @@ export class Routes {
   make(relation: Relation, ancestors: ReadonlyArray<number>): TableRoute {
     const targets = [relation.oid, ...ancestors].map(
       (oid) =>
-        this.options.prepared.take(oid, relation, this.options.shapes.on(oid)) ??
+        this.options.prepared.take(oid, relation, this.on(oid)) ??
         new RouteTarget(oid, relation, this.options.makeMatcher)
     )
     const route = { relation, targets }
     this.routes.set(relation.oid, route)
     for (const target of targets) {
-      const shapes = this.options.shapes.on(target.tableOid)
+      const shapes = this.on(target.tableOid)
       const affected = new Set(affectedAmong(shapes, relation))
       for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
     }
     return route
+  }
+
+  /** The shapes of a table, those aside whose rows the router does not route. */
+  private on(tableOid: number): ReadonlySet<ShapeState> {
+    const all = this.options.shapes.on(tableOid)
+    const own = new Set<ShapeState>()
+    for (const shape of all) if (!this.options.members.has(shape)) own.add(shape)
+    return own.size === all.size ? all : own
   }
 
   /** From now on the shape receives its changes. */
@@ -53,7 +61,7 @@ export class Routes {
     const { oid } = shape.common.table
     const target = new RouteTarget(oid, relation, this.options.makeMatcher)
     this.routes.set(relation.oid, { relation, targets: [...targets, target] })
-    for (const other of this.options.shapes.on(oid)) this.enter(target, relation, other)
+    for (const other of this.on(oid)) this.enter(target, relation, other)
     this.enter(target, relation, shape)
   }
 

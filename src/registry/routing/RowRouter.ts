@@ -73,13 +73,26 @@ export class RowRouter implements ChangeSink {
   }
 
   close(): void {
+    this.options.members.close()
     this.position.close()
   }
 
   /** The stream starts here: everything before is in the journal, or concerns no shape. */
   startAt(lsn: Lsn): void {
     this.position.processedUpTo(lsn)
+    const { resumeLsn } = this.engine.store
+    this.options.members.startAt(resumeLsn > lsn ? resumeLsn : lsn)
     this.position.record()
+  }
+
+  /** How far shapes with sub-selects are; see `StreamPosition.behind`. */
+  membersAreAt(lsn: Lsn | undefined): void {
+    this.position.behind(lsn)
+  }
+
+  /** A transaction of before, which shapes with sub-selects have only come to now, ends those that it is for. */
+  dropAt(...drop: Parameters<ConcernedShapes["dropAt"]>): void {
+    this.concerned.dropAt(...drop)
   }
 
   /** The stream has ended: completes when all that came of it is durable, and acknowledgeable if it counts. */
@@ -107,6 +120,7 @@ export class RowRouter implements ChangeSink {
   /** These are no longer partitions below the table: their rows are none of its rows. */
   detach(tableOid: number, leafOids: ReadonlyArray<number>): void {
     this.routes.detach(tableOid, leafOids)
+    this.options.members.detach(tableOid, leafOids)
   }
 
   /** The table is gone: no more rows of it can come, but for shapes that are gone with it. */
@@ -134,14 +148,19 @@ export class RowRouter implements ChangeSink {
     this.hasDeferred = false
     this.engine.store.recentXids.push(xid)
     if (!this.replayed) this.writer.ordinary.beginTransaction(commitLsn, xid)
+    this.options.members.begin(commitLsn, xid)
   }
 
   commit(endLsn: Lsn): Effect.Effect<void> | undefined {
-    if (this.deferred.isEmpty) {
-      this.finish(endLsn)
-      return undefined
-    }
-    return Effect.map(this.resolveDeferred(), () => this.finish(endLsn))
+    if (this.deferred.isEmpty) return this.withMembers(endLsn)
+    return Effect.flatMap(this.resolveDeferred(), () => this.withMembers(endLsn) ?? Effect.void)
+  }
+
+  private withMembers(endLsn: Lsn): Effect.Effect<void> | undefined {
+    const held = this.options.members.commit(endLsn, this.nextOp, !this.replayed)
+    if (held !== undefined) return Effect.map(held, () => this.finish(endLsn))
+    this.finish(endLsn)
+    return undefined
   }
 
   private finish(endLsn: Lsn): void {
@@ -168,6 +187,7 @@ export class RowRouter implements ChangeSink {
     if (this.inTransaction) return
     this.position.processedUpTo(walEnd)
     if (walEnd > this.engine.processedLsn) this.engine.processedLsn = walEnd
+    this.options.members.received(walEnd)
   }
 
   batchEnd(): Effect.Effect<void> | undefined {
@@ -190,11 +210,15 @@ export class RowRouter implements ChangeSink {
 
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
     const { targets } = this.routes.make(relation, ancestors)
+    const { members } = this.options
+    const affected = members.relation(relation, ancestors)
+    this.concerned.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
     this.concerned.described(relation, targets)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
     this.nextOp += 2
+    this.options.members.truncate(relations)
     if (this.replayed) return undefined
     this.truncated ??= new Set()
     for (const relation of relations) {
@@ -214,8 +238,9 @@ export class RowRouter implements ChangeSink {
 
   insert(relation: Relation, row: Tuple): Effect.Effect<void> | undefined {
     const op = this.takeOp()
+    const held = this.options.members.change(relation, op, undefined, row)
     const route = this.replayed ? undefined : this.routes.of(relation.oid)
-    if (route === undefined) return undefined
+    if (route === undefined) return held
     for (const target of route.targets) {
       if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
@@ -226,14 +251,15 @@ export class RowRouter implements ChangeSink {
         if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
       } else this.defer(target, relation, op, undefined, row, undefined, after)
     }
-    return this.afterRow()
+    return this.afterRow(held)
   }
 
   delete(relation: Relation, oldRow: Tuple, complete: boolean): Effect.Effect<void> | undefined {
     const op = this.takeOp()
-    const route = this.replayed ? undefined : this.routes.of(relation.oid)
-    if (route === undefined) return undefined
     if (!complete) return this.withoutOldRow(relation)
+    const held = this.options.members.change(relation, op, oldRow, undefined)
+    const route = this.replayed ? undefined : this.routes.of(relation.oid)
+    if (route === undefined) return held
     for (const target of route.targets) {
       if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
@@ -244,14 +270,15 @@ export class RowRouter implements ChangeSink {
         if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
       } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
     }
-    return this.afterRow()
+    return this.afterRow(held)
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, row: Tuple): Effect.Effect<void> | undefined {
     const op = this.takeOp()
-    const route = this.replayed ? undefined : this.routes.of(relation.oid)
-    if (route === undefined) return undefined
     if (oldRow === undefined) return this.withoutOldRow(relation)
+    const held = this.options.members.change(relation, op, oldRow, row)
+    const route = this.replayed ? undefined : this.routes.of(relation.oid)
+    if (route === undefined) return held
     for (const target of route.targets) {
       if (target.misfits.size > 0) this.concerned.misfits(target, relation)
       if (target.size === 0) continue
@@ -269,7 +296,7 @@ export class RowRouter implements ChangeSink {
         if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
       } else this.defer(target, relation, op, oldRow, row, before, after)
     }
-    return this.afterRow()
+    return this.afterRow(held)
   }
 
   unreadable(relation: Relation, columns: ReadonlyArray<string>): void {
@@ -281,10 +308,11 @@ export class RowRouter implements ChangeSink {
     return undefined
   }
 
-  private afterRow(): Effect.Effect<void> | undefined {
+  private afterRow(held: Effect.Effect<void> | undefined): Effect.Effect<void> | undefined {
     this.writer.ordinary.endOfItems()
-    if (this.deferred.isFull) return this.resolveDeferred()
-    if (this.steps < turnSteps) return undefined
+    if (this.deferred.isFull)
+      return held === undefined ? this.resolveDeferred() : Effect.andThen(this.resolveDeferred(), held)
+    if (held !== undefined || this.steps < turnSteps) return held
     // Conditions have taken long enough: everything else gets its turn.
     this.steps = 0
     return othersTurn

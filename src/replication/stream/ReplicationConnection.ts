@@ -47,6 +47,8 @@ export interface ReplicationConnection {
   ) => Effect.Effect<PassedOver, PgError>
   /** Tells the stream that `sink.durableLsn()` may have moved. May be called at any time, from anywhere. */
   readonly notifyDurable: () => void
+  /** Asks the server how far it has sent everything: a keepalive answers. Nothing before the stream runs. */
+  readonly askForPosition: () => void
   /** Fails when the connection is lost; never succeeds. */
   readonly closed: Effect.Effect<never, PgError>
   /**
@@ -111,6 +113,7 @@ export const connect = (
       stream: (streamOptions) => statements.stream(facts, streamOptions),
       passOver: (passOptions) => statements.passOver(facts, passOptions),
       notifyDurable: () => statements.status?.notify(),
+      askForPosition: () => statements.status?.ask(),
       closed: Deferred.await(closed),
       close: statements.close
     }

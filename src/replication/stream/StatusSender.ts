@@ -62,6 +62,11 @@ export class StatusSender {
     }
   }
 
+  /** Asks for an answer, which says how far the server has sent everything. Nothing while it does not send by timer. */
+  ask(): void {
+    if (this.stopPeriodic !== undefined) this.guarded(() => this.send(true))
+  }
+
   /** Sends at once, news or not. */
   send(replyRequested: boolean): void {
     this.write(this.encode(replyRequested))

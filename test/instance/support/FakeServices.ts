@@ -9,6 +9,7 @@ import type { SessionPool } from "../../../src/postgres/connection/SessionPool.t
 import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { column, table as tableOf } from "../../../testing/postgres/TableInfos.ts"
 import { SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
+import { SnapshotSessions } from "../../../src/registry/snapshot/SnapshotSessions.ts"
 import { Snapshotter } from "../../../src/registry/snapshot/Snapshotter.ts"
 import { SubsetReader, SubsetUnavailable } from "../../../src/registry/subset/SubsetReader.ts"
 import { applicationName } from "../../../src/replication/connection/HolderProtocol.ts"
@@ -224,7 +225,15 @@ const snapshotter = ({ server, peer }: Reach) =>
   })
 
 export type FakeServices =
-  ReplicationStream | AdminPool | Publication | Inspector | Warmth | Snapshotter | SubsetReader | Catalogue
+  | ReplicationStream
+  | AdminPool
+  | Publication
+  | Inspector
+  | Warmth
+  | Snapshotter
+  | SnapshotSessions
+  | SubsetReader
+  | Catalogue
 
 /** Replication is the service's own; it speaks to the simulated server through a socket that is none. */
 export const fakeServices = (reach: Reach): Layer.Layer<FakeServices, never, Config> =>
@@ -238,6 +247,11 @@ export const fakeServices = (reach: Reach): Layer.Layer<FakeServices, never, Con
           Context.add(Inspector, inspector(reach)),
           Context.add(Warmth, { keep: reach.strikes.goingOn("warmth") }),
           Context.add(Snapshotter, snapshotter(reach)),
+          // Nobody asks for one: no shape here has a sub-select.
+          Context.add(
+            SnapshotSessions,
+            SnapshotSessions.of({ size: 1, acquire: Effect.never, acquireForSubset: () => Effect.never })
+          ),
           Context.add(SubsetReader, {
             read: () => Effect.fail(new SubsetUnavailable({ message: "no subsets here" }))
           }),

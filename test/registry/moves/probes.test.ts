@@ -46,7 +46,8 @@ describe("the places where a condition asks a sub-select", () => {
     assert.strictEqual(one.length, 1)
     const moved = probesOf(planOf(any(1), ["other", "project"]), ["[]", "5"])
     assert.strictEqual(moved[0]?.key, one[0]?.key)
-    const constant = (text: string) => probesOf(planOf({ ...any(0), probe: [{ k: 1 }] }), ["[]", text])[0]?.key
+    const constant = (text: string) =>
+      probesOf(planOf({ ...any(0), probe: [{ k: 1 }] }), ["[]", text])[0]?.key
     assert.strictEqual(constant("5"), constant("5"))
     assert.notStrictEqual(constant("5"), constant("6"))
   })

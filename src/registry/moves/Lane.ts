@@ -1,0 +1,545 @@
+import { Deferred, Effect } from "effect"
+import { MembershipState } from "../../membership/MembershipState.ts"
+import type { MembershipOptions } from "../../membership/MembershipState.ts"
+import type { PgError } from "../../postgres/errors/PgError.ts"
+import type { Relation } from "../../postgres/Relation.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { Lsn } from "../../shared/Lsn.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import { writtenIn } from "../../storage/NotWriting.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { isContained } from "../../storage/state/SnapshotFilter.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import type { Membership } from "../../where/index.ts"
+import {
+  firstMovePauseMillis,
+  longestMovePauseMillis,
+  moveSliceMillis,
+  receptionMillis
+} from "../RegistryTimings.ts"
+import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
+import type { MakeMatcher } from "../routing/Matcher.ts"
+import type { MemberSink } from "../routing/MemberSink.ts"
+import { SnapshotFailed } from "../ShapeRegistry.ts"
+import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
+import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
+import { hasSubselects, LaneMembers, type Reservation, tablesOf } from "./LaneMembers.ts"
+import { LaneQueue } from "./LaneQueue.ts"
+import { filterOf, MoveReader } from "./MoveReader.ts"
+import type { Output, Pieces } from "./Output.ts"
+import { Processing } from "./Processing.ts"
+import type { RawTransaction } from "./RawTransaction.ts"
+import type { TableUnreadable } from "./ReadTables.ts"
+import { Reception } from "./Reception.ts"
+import type { WorkingSet } from "./WorkingSet.ts"
+
+/** Transactions for which rows are read at once. */
+const mostInBatch = 1000
+
+/** Composed but not yet written bytes above which the lane waits. */
+const backlogBytes = 8 << 20
+
+export interface LaneOptions extends MembershipOptions {
+  readonly engine: StorageEngine
+  readonly writer: JournalWriter
+  readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
+  readonly makeMatcher: (membership: Membership) => MakeMatcher
+  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** Asks the server how far it has sent everything. */
+  readonly askForPosition: () => void
+}
+
+/** What the lane tells the router. */
+export interface LaneHost {
+  /** How far the shapes of the lane are; `undefined`: as far as all others. */
+  readonly behind: (lsn: Lsn | undefined) => void
+  /** A transaction brings this: it ends those of the shapes that it is for. */
+  readonly dropConcerned: (
+    shapes: Iterable<ShapeState>,
+    at: { readonly commitLsn: Lsn; readonly xid: number },
+    reason: string
+  ) => void
+}
+
+interface Admission {
+  readonly definition: ShapeDefinition
+  /** Of an existing shape. */
+  readonly shape: ShapeState | undefined
+  /** Changes of its tables are received behind this transaction, for certain. */
+  readonly afterSerial: number
+  readonly done: Deferred.Deferred<Reservation, SnapshotFailed> | undefined
+  reservation: Reservation | undefined
+  isGone: boolean
+}
+
+const empty: WorkingSet = new Map()
+
+/**
+ * The lane of shapes with sub-selects. It knows what their sub-selects give, as of one transaction of the stream, and brings that
+ * and the shapes from transaction to transaction.
+ *
+ * ```text
+ *          a transaction can move rows beside its own; a new sub-select
+ *   idle ────────────────────────────────────────────────────────────────► behind
+ *    ▲                                                                       │ transactions wait; rows are read,
+ *    └───────────────────────────────── none waits ──────────────────────────┘ rewound, and they are processed
+ * ```
+ *
+ * While it is idle, a transaction is processed when its commit comes, and written to its ordinary record. While it is behind,
+ * all others go on, and what its shapes get is written as late transactions.
+ */
+export class Lane implements MemberSink {
+  readonly members: LaneMembers
+  private readonly options: LaneOptions
+  private readonly engine: StorageEngine
+  private readonly queue = new LaneQueue()
+  private readonly reception: Reception
+  private readonly processing: Processing
+  private readonly reader: MoveReader
+  private readonly ordinary: Output
+  private readonly late: Output
+  private host: LaneHost | undefined
+  private isIdle = true
+  /** The journal says that it is behind. */
+  private isNoted = false
+  /** The stream waits for a transaction that is processed when its commit comes. */
+  private isHeld = false
+  private readonly shapes = new Set<ShapeState>()
+  private admissions: Array<Admission> = []
+  /** Tables of those, by how many. */
+  private readonly awaited = new Map<number, number>()
+  private wake: (() => void) | undefined
+
+  constructor(options: LaneOptions) {
+    const { engine, writer } = options
+    this.options = options
+    this.engine = engine
+    const state = new MembershipState(options)
+    this.members = new LaneMembers(state, options.makeMatcher(state))
+    this.reception = new Reception(engine.timers, options.askForPosition)
+    this.processing = new Processing({
+      members: this.members,
+      shapeOf: (id) => engine.store.get(id),
+      drop: options.drop,
+      dropConcerned: (shapes, at, reason) => this.host?.dropConcerned(shapes, at, reason)
+    })
+    const remembered = engine.store.recentXids.seenBefore(engine.store.recentXids.point)
+    for (const xid of remembered) this.queue.processed.push(xid)
+    this.reader = new MoveReader({
+      members: this.members,
+      sessions: options.sessions,
+      reception: this.reception,
+      processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
+      queue: () => this.queue.waiting
+    })
+    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer))
+    const late = new ItemWriter(lateTransaction(engine, writer))
+    this.ordinary = { items: ordinary, endOfItems: () => writer.ordinary.endOfItems() }
+    this.late = { items: late, endOfItems: () => writer.late.endOfItems() }
+  }
+
+  attach(host: LaneHost): void {
+    this.host = host
+  }
+
+  /** The stream starts here, at the latest. */
+  startAt(lsn: Lsn): void {
+    this.queue.startAt(lsn)
+    this.reception.reached(lsn)
+    if (!this.isIdle) this.noteBehind()
+    else if (this.engine.store.behindLsn !== undefined) this.host?.behind(undefined)
+  }
+
+  close(): void {
+    this.reception.close()
+  }
+
+  // Shapes
+
+  has(shape: ShapeState): boolean {
+    return this.shapes.has(shape)
+  }
+
+  /** A shape from before, if it has sub-selects. Before the stream starts. */
+  addShape(shape: ShapeState): void {
+    const { definition } = shape
+    if (!hasSubselects(definition)) return
+    this.shapes.add(shape)
+    this.queueAdmission(definition, shape, undefined)
+  }
+
+  removeShape(shape: ShapeState): void {
+    if (!this.shapes.delete(shape)) return
+    const reservation = this.members.reservationOf(shape)
+    if (reservation !== undefined) this.members.release(reservation)
+  }
+
+  /** Completes when what the sub-selects of a new shape give is known. It has to be entered, or released. */
+  admit(definition: ShapeDefinition): Effect.Effect<Reservation, SnapshotFailed> {
+    return Effect.suspend(() => {
+      const done = Deferred.makeUnsafe<Reservation, SnapshotFailed>()
+      const admission = this.queueAdmission(definition, undefined, done)
+      return Effect.onInterrupt(Deferred.await(done), () => Effect.sync(() => this.giveUp(admission)))
+    })
+  }
+
+  /** The shape is there, and gets its changes from now on. */
+  enter(reservation: Reservation, shape: ShapeState): void {
+    this.shapes.add(shape)
+    this.members.enter(reservation, shape)
+  }
+
+  release(reservation: Reservation): void {
+    this.members.release(reservation)
+  }
+
+  private queueAdmission(
+    definition: ShapeDefinition,
+    shape: ShapeState | undefined,
+    done: Admission["done"]
+  ): Admission {
+    const tables = tablesOf(definition)
+    const isReceived = tables.every((oid) => this.members.tablesOf(oid).length > 0)
+    const afterSerial = isReceived ? 0 : this.queue.latestSerial
+    const admission = { definition, shape, afterSerial, done, reservation: undefined, isGone: false }
+    this.admissions.push(admission)
+    for (const oid of tables) this.awaited.set(oid, (this.awaited.get(oid) ?? 0) + 1)
+    this.isIdle = false
+    this.wake?.()
+    return admission
+  }
+
+  private unawait({ definition }: Admission): void {
+    for (const oid of tablesOf(definition)) {
+      const users = (this.awaited.get(oid) ?? 1) - 1
+      if (users > 0) this.awaited.set(oid, users)
+      else this.awaited.delete(oid)
+    }
+  }
+
+  private giveUp(admission: Admission): void {
+    admission.isGone = true
+    if (admission.reservation !== undefined && admission.reservation.shape === undefined)
+      this.members.release(admission.reservation)
+  }
+
+  /**
+   * Whether a snapshot for a new shape is as of one transaction of the stream: that it shows none behind one which it does not
+   * show. Completes when everything has been received that it shows.
+   */
+  isClean(snapshot: DatabaseSnapshot): Effect.Effect<boolean> {
+    const look = Effect.sync(() => {
+      const filter = filterOf(snapshot)
+      const { received } = this.queue
+      let lacksOne = false
+      for (const xid of received.seenBefore(received.point)) {
+        if (!isContained(filter, xid)) lacksOne = true
+        else if (lacksOne) return false
+      }
+      return true
+    })
+    return Effect.andThen(this.reception.until(snapshot.containedBefore), look).pipe(
+      Effect.timeoutOrElse({ duration: receptionMillis, orElse: () => Effect.succeed(false) })
+    )
+  }
+
+  // The stream
+
+  relation(relation: Relation, tableOids: ReadonlyArray<number>): ReadonlyArray<ShapeState> {
+    for (const oid of tableOids) this.members.attach(relation.oid, oid)
+    return this.members.affectedBy(relation)
+  }
+
+  detach(tableOid: number, relationOids: ReadonlyArray<number>): void {
+    this.members.detach(tableOid, relationOids)
+  }
+
+  begin(commitLsn: Lsn, xid: number): void {
+    this.queue.begin(commitLsn, xid)
+  }
+
+  private isConcerned(oid: number): boolean {
+    if (this.members.tablesOf(oid).length > 0) return true
+    if (this.awaited.size === 0) return false
+    return this.awaited.has(oid) || this.members.aboveOf(oid).some((above) => this.awaited.has(above))
+  }
+
+  change(
+    relation: Relation,
+    op: number,
+    oldRow: Tuple | undefined,
+    row: Tuple | undefined
+  ): Effect.Effect<void> | undefined {
+    if (this.isConcerned(relation.oid)) this.queue.current?.add(relation, op, oldRow, row)
+    return undefined
+  }
+
+  truncate(relations: ReadonlyArray<Relation>): void {
+    const oids = relations.map(({ oid }) => oid).filter((oid) => this.isConcerned(oid))
+    if (oids.length > 0) this.queue.current?.truncate(oids)
+  }
+
+  received(lsn: Lsn): void {
+    this.reception.reached(lsn)
+  }
+
+  commit(endLsn: Lsn, nextOp: number, isOpen: boolean): Effect.Effect<void> | undefined {
+    const transaction = this.queue.end(endLsn, nextOp)
+    let held: Effect.Effect<void> | undefined
+    if (transaction !== undefined) {
+      if (this.isIdle) held = this.processNow(transaction, isOpen)
+      else this.wait(transaction)
+    }
+    // Last: who waits for it may run right here.
+    if (held === undefined) {
+      this.reception.reached(endLsn)
+      return undefined
+    }
+    return Effect.map(held, () => this.reception.reached(endLsn))
+  }
+
+  /** Before the ordinary record of the transaction is whole. */
+  private wait(transaction: RawTransaction): void {
+    this.noteBehind()
+    if (transaction.changes.length > 0) this.queue.push(transaction)
+    this.wake?.()
+  }
+
+  private noteBehind(): void {
+    this.isNoted = true
+    this.host?.behind(this.queue.position)
+  }
+
+  private processNow(transaction: RawTransaction, isOpen: boolean): Effect.Effect<void> | undefined {
+    if (transaction.changes.length === 0) {
+      this.queue.passed(transaction)
+      return undefined
+    }
+    return this.inPieces(this.processOrWait(transaction, isOpen))
+  }
+
+  private *processOrWait(transaction: RawTransaction, isOpen: boolean): Pieces {
+    if (yield* this.processing.tell(transaction)) {
+      this.members.state.discard()
+      this.isIdle = false
+      this.wait(transaction)
+      return
+    }
+    if (isOpen) {
+      this.ordinary.items.begin(transaction.commitLsn, transaction.xid)
+      yield* this.processing.write(transaction, empty, this.ordinary)
+    } else yield* this.writeLate(transaction, empty)
+    this.queue.passed(transaction)
+  }
+
+  /** At once, if that does not take long. */
+  private inPieces(pieces: Pieces): Effect.Effect<void> | undefined {
+    if (this.runSlice(pieces)) return undefined
+    this.isHeld = true
+    return Effect.ensuring(
+      this.slices(pieces),
+      Effect.sync(() => {
+        this.isHeld = false
+        this.wake?.()
+      })
+    )
+  }
+
+  /** False when there is more to do. */
+  private runSlice(pieces: Pieces): boolean {
+    const { timers } = this.engine
+    const until = timers.nowMillis() + moveSliceMillis
+    do {
+      if (pieces.next().done === true) return true
+    } while (timers.nowMillis() < until)
+    return false
+  }
+
+  private slices(pieces: Pieces): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      while (!this.runSlice(pieces)) {
+        yield* othersTurn
+        const { writer } = this.options
+        if (writer.unwrittenBytes < backlogBytes) continue
+        // Without a writer there is no room for more until the turn ends, and this with it.
+        yield* Effect.catch(writtenIn(writer), () => Effect.never)
+      }
+    })
+  }
+
+  /** As a late transaction, whatever else is being written. */
+  private *writeLate(transaction: RawTransaction, working: WorkingSet): Pieces {
+    const { commitLsn, endLsn, xid } = transaction
+    const { store } = this.engine
+    const { late } = this.options.writer
+    late.beginTransaction(commitLsn, xid)
+    this.late.items.begin(commitLsn, xid)
+    yield* this.processing.write(transaction, working, this.late)
+    const wrote = store.hasPendingLate
+    late.commitTransaction(endLsn, wrote)
+    if (wrote) store.commitLate(commitLsn, xid, late.segmentOfTransaction)
+    else store.abandonLate()
+  }
+
+  // The work
+
+  /** For as long as the stream runs. */
+  readonly run: Effect.Effect<never> = Effect.suspend(() =>
+    Effect.forever(Effect.andThen(this.untilWork, this.step))
+  )
+
+  private get hasWork(): boolean {
+    return !this.isIdle && !this.isHeld && this.host !== undefined && this.canAdvance
+  }
+
+  /** Otherwise it waits for a transaction that is being received. */
+  private get canAdvance(): boolean {
+    return (
+      this.queue.waiting.length > 0 ||
+      this.admissions.length === 0 ||
+      this.admissions.some((admission) => this.isReady(admission))
+    )
+  }
+
+  private isReady({ afterSerial }: Admission): boolean {
+    return afterSerial <= this.queue.processedSerial
+  }
+
+  private readonly untilWork: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.hasWork) return resume(Effect.void)
+    this.wake = () => {
+      if (!this.hasWork) return
+      this.wake = undefined
+      resume(Effect.void)
+    }
+    return Effect.sync(() => (this.wake = undefined))
+  })
+
+  private readonly step: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.isHeld) return Effect.void
+    if (this.admissions.some((admission) => this.isReady(admission))) return this.admitReady
+    if (this.queue.waiting.length > 0) return this.advance
+    if (this.admissions.length === 0) this.becomeIdle()
+    return Effect.void
+  })
+
+  private becomeIdle(): void {
+    this.queue.caughtUp()
+    this.isIdle = true
+    if (this.isNoted) this.host?.behind(undefined)
+    this.isNoted = false
+  }
+
+  /** Makes known what those need that wait; of all of them with one snapshot. */
+  private readonly admitReady: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    const ready: Array<Admission> = []
+    for (const admission of this.admissions.filter((one) => this.isReady(one))) {
+      if (!admission.isGone && admission.shape?.dropped !== true) {
+        admission.reservation ??= this.members.reserve(admission.definition)
+        if (admission.shape !== undefined) this.members.enter(admission.reservation, admission.shape)
+        ready.push(admission)
+        if (ready.length % admittedPerSlice === 0) yield* othersTurn
+      }
+      this.unawait(admission)
+      this.admissions = this.admissions.filter((one) => one !== admission)
+    }
+    const unknown = new Set(
+      ready.flatMap(({ reservation }) => reservation?.subscriptions.filter((one) => !one.isKnown) ?? [])
+    )
+    if (unknown.size > 0) {
+      const load = Effect.suspend(() => this.reader.load([...unknown].filter((one) => !one.isGone)))
+      yield* this.untilRead(load, () => ready.filter(({ shape }) => shape === undefined))
+    }
+    this.processing.reportFailures()
+    for (const { done, reservation } of ready) {
+      if (done === undefined || reservation === undefined) continue
+      const failed = reservation.subscriptions.find((one) => !one.isKnown)
+      if (failed !== undefined) this.members.release(reservation)
+      Deferred.doneUnsafe(
+        done,
+        failed === undefined ? Effect.succeed(reservation) : Effect.fail(notKnown(failed.failure))
+      )
+    }
+  })
+
+  /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */
+  private untilRead<A>(
+    read: Effect.Effect<A, PgError | TableUnreadable>,
+    waiting: () => ReadonlyArray<Admission>
+  ): Effect.Effect<A | undefined> {
+    const attempt = (pauseMillis: number): Effect.Effect<A | undefined> =>
+      Effect.catch(read, (failure): Effect.Effect<A | undefined> => {
+        if (failure._tag === "TableUnreadable") {
+          const { reason, table } = failure
+          const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
+          this.options.drop(this.members.shapesAbout(table), message)
+          for (const { done, reservation } of waiting()) {
+            if (reservation?.tables.includes(table) !== true || done === undefined) continue
+            this.members.release(reservation)
+            Deferred.doneUnsafe(done, Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message })))
+          }
+          return attempt(firstMovePauseMillis)
+        }
+        if (pauseMillis > firstMovePauseMillis)
+          this.engine.complaints.about(
+            "moves",
+            `Rows for conditions with sub-selects cannot be read: ${failure.message}. Their shapes wait; all others go on.`
+          )
+        return Effect.andThen(
+          Effect.sleep(pauseMillis),
+          Effect.suspend(() => attempt(Math.min(2 * pauseMillis, longestMovePauseMillis)))
+        )
+      })
+    return attempt(firstMovePauseMillis)
+  }
+
+  /** Processes what waits, with rows from the database where they are needed. */
+  private readonly advance: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    const { waiting } = this.queue
+    const [first] = waiting
+    if (first === undefined) return
+    const toldPieces = this.told(first)
+    yield* this.slices(toldPieces.pieces)
+    if (!toldPieces.needsRows()) {
+      yield* this.slices(this.writeLate(first, empty))
+      this.queue.shift()
+    } else {
+      this.members.state.discard()
+      const batch = waiting.slice(0, mostInBatch)
+      const working = (yield* this.untilRead(this.reader.read(batch), () => [])) ?? empty
+      for (const transaction of batch) {
+        yield* this.slices(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
+        yield* this.slices(this.writeLate(transaction, working))
+        this.queue.shift()
+      }
+    }
+    this.options.writer.flush()
+    if (waiting.length > 0) this.noteBehind()
+  })
+
+  private told(transaction: RawTransaction): { readonly pieces: Pieces; readonly needsRows: () => boolean } {
+    let needsRows = false
+    const { processing } = this
+    return {
+      pieces: (function* () {
+        needsRows = yield* processing.tell(transaction)
+      })(),
+      needsRows: () => needsRows
+    }
+  }
+}
+
+/** Shapes whose needs are noted before everything else has its turn. */
+const admittedPerSlice = 64
+
+const notKnown = (failure: string | undefined) =>
+  new SnapshotFailed({
+    kind: failure === undefined ? "unavailable" : "conditionFailed",
+    message: failure ?? "What its sub-selects give is not known."
+  })
+
+const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
+  const soon = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(soon))
+})

@@ -1,0 +1,82 @@
+import type { Lsn } from "../../shared/Lsn.ts"
+import { RecentXids } from "../../storage/state/RecentXids.ts"
+import { RawTransaction } from "./RawTransaction.ts"
+
+/**
+ * The transactions that have been received, as far as the lane is concerned, and how far it is among them. A transaction is
+ * identified by its serial number, too: transactions that concern nobody have one.
+ */
+export class LaneQueue {
+  /** Received and not processed, in their order. */
+  readonly waiting: Array<RawTransaction> = []
+  /** Everything that commits before is processed. */
+  position: Lsn = 0n
+  /** The one that is being received. */
+  current: RawTransaction | undefined
+  /** All transactions that somebody was concerned by: in order, and those of them that are processed. */
+  readonly received = new RecentXids()
+  readonly processed = new RecentXids()
+  bytes = 0
+  /** The end of the latest. */
+  private receivedEnd: Lsn = 0n
+  private serial = 0
+  private readonly serials = new WeakMap<RawTransaction, number>()
+
+  startAt(lsn: Lsn): void {
+    this.position = lsn
+    this.receivedEnd = lsn
+  }
+
+  /** The last one that has begun. */
+  get latestSerial(): number {
+    return this.serial
+  }
+
+  /** All up to this one are processed. */
+  get processedSerial(): number {
+    const [first] = this.waiting
+    if (first !== undefined) return (this.serials.get(first) ?? 0) - 1
+    return this.current === undefined ? this.serial : this.serial - 1
+  }
+
+  begin(commitLsn: Lsn, xid: number): void {
+    this.serial++
+    this.current = new RawTransaction(commitLsn, xid)
+    this.serials.set(this.current, this.serial)
+  }
+
+  /** The whole transaction, if it is news. */
+  end(endLsn: Lsn, nextOp: number): RawTransaction | undefined {
+    const { current } = this
+    this.current = undefined
+    if (current === undefined || current.commitLsn < this.position) return undefined
+    current.endLsn = endLsn
+    current.nextOp = nextOp
+    this.receivedEnd = endLsn
+    if (current.changes.length > 0) this.received.push(current.xid)
+    return current
+  }
+
+  push(transaction: RawTransaction): void {
+    this.waiting.push(transaction)
+    this.bytes += transaction.bytes
+  }
+
+  /** The first of those that wait has been processed. */
+  shift(): void {
+    const first = this.waiting.shift()
+    if (first === undefined) return
+    this.bytes -= first.bytes
+    this.passed(first)
+  }
+
+  passed({ changes, endLsn, xid }: RawTransaction): void {
+    if (changes.length > 0) this.processed.push(xid)
+    this.position = endLsn
+  }
+
+  /** Nothing waits: it is as far as the stream. */
+  caughtUp(): void {
+    this.position = this.receivedEnd
+  }
+}
