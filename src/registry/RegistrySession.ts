@@ -94,6 +94,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     const router = new RowRouter({ ...routing, members: lane, writer, shapes, drop })
     lane.attach({
       behind: (lsn) => router.membersAreAt(lsn),
+      caughtUp: () => router.membersHaveCaughtUp(),
       dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason)
     })
     for (const shape of engine.store.all()) lane.addShape(shape)

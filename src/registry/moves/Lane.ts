@@ -52,8 +52,9 @@ export interface LaneOptions extends MembershipOptions {
 
 /** What the lane tells the router. */
 export interface LaneHost {
-  /** How far the shapes of the lane are; `undefined`: as far as all others. */
-  readonly behind: (lsn: Lsn | undefined) => void
+  /** See `StreamPosition`. */
+  readonly behind: (lsn: Lsn) => void
+  readonly caughtUp: () => boolean
   /** A transaction brings this: it ends those of the shapes that it is for. */
   readonly dropConcerned: (
     shapes: Iterable<ShapeState>,
@@ -148,7 +149,7 @@ export class Lane implements MemberSink {
     this.queue.startAt(lsn)
     this.reception.reached(lsn)
     if (!this.isIdle) this.noteBehind()
-    else if (this.engine.store.behindLsn !== undefined) this.host?.behind(undefined)
+    else this.isNoted = this.engine.store.behindLsn !== undefined
   }
 
   close(): void {
@@ -282,6 +283,11 @@ export class Lane implements MemberSink {
 
   received(lsn: Lsn): void {
     this.reception.reached(lsn)
+    this.sayCaughtUp()
+  }
+
+  committed(): void {
+    this.sayCaughtUp()
   }
 
   commit(endLsn: Lsn, nextOp: number, isOpen: boolean): Effect.Effect<void> | undefined {
@@ -326,7 +332,7 @@ export class Lane implements MemberSink {
       this.wait(transaction)
       return
     }
-    if (isOpen) {
+    if (isOpen && !this.isNoted) {
       this.ordinary.items.begin(transaction.commitLsn, transaction.xid)
       yield* this.processing.write(transaction, empty, this.ordinary)
     } else yield* this.writeLate(transaction, empty)
@@ -427,8 +433,11 @@ export class Lane implements MemberSink {
   private becomeIdle(): void {
     this.queue.caughtUp()
     this.isIdle = true
-    if (this.isNoted) this.host?.behind(undefined)
-    this.isNoted = false
+    this.sayCaughtUp()
+  }
+
+  private sayCaughtUp(): void {
+    if (this.isIdle && this.isNoted && this.host !== undefined) this.isNoted = !this.host.caughtUp()
   }
 
   /** Makes known what those need that wait; of all of them with one snapshot. */

@@ -55,9 +55,9 @@ export type MakeMatcher = (
  * Makes matchers whose conditions together keep to these limits. Without `zones`, those of the runtime count; without `membership`
  * conditions with sub-selects are undecided.
  */
-export const makeClauseMatcher = (limits: Limits, zones?: Zones, _membership?: Membership): MakeMatcher => {
+export const makeClauseMatcher = (limits: Limits, zones?: Zones, membership?: Membership): MakeMatcher => {
   const burst = new Burst(limits)
-  return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst, zones))
+  return (columns) => matcherOver(columns, new FilterIndex(columns, limits, burst, zones, membership))
 }
 
 const matcherOver = (columns: Parameters<MakeMatcher>[0], index: FilterIndex): Matcher => {

@@ -32,6 +32,8 @@ export interface MemberSink {
    * is open still, and what its shapes get may be written to it.
    */
   readonly commit: (endLsn: Lsn, nextOp: number, isOpen: boolean) => Effect.Effect<void> | undefined
+  /** The record of the transaction is whole. */
+  readonly committed: () => void
   /** The server has sent everything up to here. */
   readonly received: (lsn: Lsn) => void
   readonly close: () => void
@@ -48,6 +50,7 @@ export const noMembers: MemberSink = {
   change: () => undefined,
   truncate: () => {},
   commit: () => undefined,
+  committed: () => {},
   received: () => {},
   close: () => {}
 }

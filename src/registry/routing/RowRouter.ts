@@ -85,9 +85,12 @@ export class RowRouter implements ChangeSink {
     this.position.record()
   }
 
-  /** How far shapes with sub-selects are; see `StreamPosition.behind`. */
-  membersAreAt(lsn: Lsn | undefined): void {
+  /** How far shapes with sub-selects are; see `StreamPosition`. */
+  membersAreAt(lsn: Lsn): void {
     this.position.behind(lsn)
+  }
+  membersHaveCaughtUp(): boolean {
+    return this.position.caughtUp()
   }
 
   /** A transaction of before, which shapes with sub-selects have only come to now, ends those that it is for. */
@@ -180,6 +183,7 @@ export class RowRouter implements ChangeSink {
     } else this.position.passed(this.xid)
     if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
     this.position.processedUpTo(endLsn)
+    this.options.members.committed()
     this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
   }
 
