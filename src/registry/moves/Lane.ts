@@ -21,10 +21,11 @@ import {
 import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
 import type { MakeMatcher } from "../routing/Matcher.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
-import { SnapshotFailed } from "../ShapeRegistry.ts"
+import type { SnapshotFailed } from "../ShapeRegistry.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
-import { hasSubselects, LaneMembers, type Reservation, tablesOf } from "./LaneMembers.ts"
+import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
+import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
 import { LaneQueue } from "./LaneQueue.ts"
 import { filterOf, MoveReader } from "./MoveReader.ts"
 import type { Output, Pieces } from "./Output.ts"
@@ -63,17 +64,6 @@ export interface LaneHost {
   ) => void
 }
 
-interface Admission {
-  readonly definition: ShapeDefinition
-  /** Of an existing shape. */
-  readonly shape: ShapeState | undefined
-  /** Changes of its tables are received behind this transaction, for certain. */
-  readonly afterSerial: number
-  readonly done: Deferred.Deferred<Reservation, SnapshotFailed> | undefined
-  reservation: Reservation | undefined
-  isGone: boolean
-}
-
 const empty: WorkingSet = new Map()
 
 /**
@@ -107,9 +97,7 @@ export class Lane implements MemberSink {
   /** The stream waits for a transaction that is processed when its commit comes. */
   private isHeld = false
   private readonly shapes = new Set<ShapeState>()
-  private admissions: Array<Admission> = []
-  /** Tables of those, by how many. */
-  private readonly awaited = new Map<number, number>()
+  private readonly admissions: Admissions
   private wake: (() => void) | undefined
 
   constructor(options: LaneOptions) {
@@ -118,6 +106,7 @@ export class Lane implements MemberSink {
     this.engine = engine
     const state = new MembershipState(options)
     this.members = new LaneMembers(state, options.makeMatcher(state))
+    this.admissions = new Admissions(this.members)
     this.reception = new Reception(engine.timers, options.askForPosition)
     this.processing = new Processing({
       members: this.members,
@@ -181,7 +170,9 @@ export class Lane implements MemberSink {
     return Effect.suspend(() => {
       const done = Deferred.makeUnsafe<Reservation, SnapshotFailed>()
       const admission = this.queueAdmission(definition, undefined, done)
-      return Effect.onInterrupt(Deferred.await(done), () => Effect.sync(() => this.giveUp(admission)))
+      return Effect.onInterrupt(Deferred.await(done), () =>
+        Effect.sync(() => this.admissions.giveUp(admission))
+      )
     })
   }
 
@@ -200,29 +191,10 @@ export class Lane implements MemberSink {
     shape: ShapeState | undefined,
     done: Admission["done"]
   ): Admission {
-    const tables = tablesOf(definition)
-    const isReceived = tables.every((oid) => this.members.tablesOf(oid).length > 0)
-    const afterSerial = isReceived ? 0 : this.queue.latestSerial
-    const admission = { definition, shape, afterSerial, done, reservation: undefined, isGone: false }
-    this.admissions.push(admission)
-    for (const oid of tables) this.awaited.set(oid, (this.awaited.get(oid) ?? 0) + 1)
+    const admission = this.admissions.add(definition, this.queue.latestSerial, shape, done)
     this.isIdle = false
     this.wake?.()
     return admission
-  }
-
-  private unawait({ definition }: Admission): void {
-    for (const oid of tablesOf(definition)) {
-      const users = (this.awaited.get(oid) ?? 1) - 1
-      if (users > 0) this.awaited.set(oid, users)
-      else this.awaited.delete(oid)
-    }
-  }
-
-  private giveUp(admission: Admission): void {
-    admission.isGone = true
-    if (admission.reservation !== undefined && admission.reservation.shape === undefined)
-      this.members.release(admission.reservation)
   }
 
   /**
@@ -261,9 +233,7 @@ export class Lane implements MemberSink {
   }
 
   private isConcerned(oid: number): boolean {
-    if (this.members.tablesOf(oid).length > 0) return true
-    if (this.awaited.size === 0) return false
-    return this.awaited.has(oid) || this.members.aboveOf(oid).some((above) => this.awaited.has(above))
+    return this.members.tablesOf(oid).length > 0 || this.admissions.needs(oid)
   }
 
   change(
@@ -401,15 +371,11 @@ export class Lane implements MemberSink {
 
   /** Otherwise it waits for a transaction that is being received. */
   private get canAdvance(): boolean {
-    return (
-      this.queue.waiting.length > 0 ||
-      this.admissions.length === 0 ||
-      this.admissions.some((admission) => this.isReady(admission))
-    )
+    return this.queue.waiting.length > 0 || this.admissions.isEmpty || this.canAdmit
   }
 
-  private isReady({ afterSerial }: Admission): boolean {
-    return afterSerial <= this.queue.processedSerial
+  private get canAdmit(): boolean {
+    return this.admissions.hasReady(this.queue.processedSerial)
   }
 
   private readonly untilWork: Effect.Effect<void> = Effect.callback((resume) => {
@@ -424,9 +390,9 @@ export class Lane implements MemberSink {
 
   private readonly step: Effect.Effect<void> = Effect.suspend(() => {
     if (this.isHeld) return Effect.void
-    if (this.admissions.some((admission) => this.isReady(admission))) return this.admitReady
+    if (this.canAdmit) return this.admitReady
     if (this.queue.waiting.length > 0) return this.advance
-    if (this.admissions.length === 0) this.becomeIdle()
+    if (this.admissions.isEmpty) this.becomeIdle()
     return Effect.void
   })
 
@@ -443,15 +409,14 @@ export class Lane implements MemberSink {
   /** Makes known what those need that wait; of all of them with one snapshot. */
   private readonly admitReady: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const ready: Array<Admission> = []
-    for (const admission of this.admissions.filter((one) => this.isReady(one))) {
+    for (const admission of this.admissions.ready(this.queue.processedSerial)) {
       if (!admission.isGone && admission.shape?.dropped !== true) {
         admission.reservation ??= this.members.reserve(admission.definition)
         if (admission.shape !== undefined) this.members.enter(admission.reservation, admission.shape)
         ready.push(admission)
         if (ready.length % admittedPerSlice === 0) yield* othersTurn
       }
-      this.unawait(admission)
-      this.admissions = this.admissions.filter((one) => one !== admission)
+      this.admissions.remove(admission)
     }
     const unknown = new Set(
       ready.flatMap(({ reservation }) => reservation?.subscriptions.filter((one) => !one.isKnown) ?? [])
@@ -461,15 +426,7 @@ export class Lane implements MemberSink {
       yield* this.untilRead(load, () => ready.filter(({ shape }) => shape === undefined))
     }
     this.processing.reportFailures()
-    for (const { done, reservation } of ready) {
-      if (done === undefined || reservation === undefined) continue
-      const failed = reservation.subscriptions.find((one) => !one.isKnown)
-      if (failed !== undefined) this.members.release(reservation)
-      Deferred.doneUnsafe(
-        done,
-        failed === undefined ? Effect.succeed(reservation) : Effect.fail(notKnown(failed.failure))
-      )
-    }
+    tellAdmitted(ready, this.members)
   })
 
   /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */
@@ -483,11 +440,7 @@ export class Lane implements MemberSink {
           const { reason, table } = failure
           const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
           this.options.drop(this.members.shapesAbout(table), message)
-          for (const { done, reservation } of waiting()) {
-            if (reservation?.tables.includes(table) !== true || done === undefined) continue
-            this.members.release(reservation)
-            Deferred.doneUnsafe(done, Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message })))
-          }
+          refuseAbout(table, message, waiting(), this.members)
           return attempt(firstMovePauseMillis)
         }
         if (pauseMillis > firstMovePauseMillis)
@@ -541,12 +494,6 @@ export class Lane implements MemberSink {
 
 /** Shapes whose needs are noted before everything else has its turn. */
 const admittedPerSlice = 64
-
-const notKnown = (failure: string | undefined) =>
-  new SnapshotFailed({
-    kind: failure === undefined ? "unavailable" : "conditionFailed",
-    message: failure ?? "What its sub-selects give is not known."
-  })
 
 const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
   const soon = setImmediate(() => resume(Effect.void))

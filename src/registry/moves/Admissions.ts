@@ -1,0 +1,116 @@
+import { Deferred, Effect } from "effect"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { SnapshotFailed } from "../ShapeRegistry.ts"
+import { type LaneMembers, type Reservation, tablesOf } from "./LaneMembers.ts"
+import type { LaneTable } from "./LaneTable.ts"
+
+/** A shape that is to be followed, and whose needs are to be made known. */
+export interface Admission {
+  readonly definition: ShapeDefinition
+  /** Of an existing shape. */
+  readonly shape: ShapeState | undefined
+  /** Changes of all its tables are received behind this transaction. */
+  readonly afterSerial: number
+  readonly done: Deferred.Deferred<Reservation, SnapshotFailed> | undefined
+  reservation: Reservation | undefined
+  /** Nobody wants it any more. */
+  isGone: boolean
+}
+
+/** Those that wait, and the tables whose changes are received for them. */
+export class Admissions {
+  private readonly members: LaneMembers
+  private waiting: Array<Admission> = []
+  /** By how many of those that wait. */
+  private readonly tables = new Map<number, number>()
+
+  constructor(members: LaneMembers) {
+    this.members = members
+  }
+
+  get isEmpty(): boolean {
+    return this.waiting.length === 0
+  }
+
+  /** From now on changes of its tables are received. `latestSerial` is the last transaction that has begun. */
+  add(
+    definition: ShapeDefinition,
+    latestSerial: number,
+    shape: ShapeState | undefined,
+    done: Admission["done"]
+  ): Admission {
+    const tables = tablesOf(definition)
+    const isReceived = tables.every((oid) => this.members.tablesOf(oid).length > 0)
+    const afterSerial = isReceived ? 0 : latestSerial
+    const admission = { definition, shape, afterSerial, done, reservation: undefined, isGone: false }
+    this.waiting.push(admission)
+    for (const oid of tables) this.tables.set(oid, (this.tables.get(oid) ?? 0) + 1)
+    return admission
+  }
+
+  /** Those whose tables' changes have been received from `processedSerial` on. */
+  ready(processedSerial: number): ReadonlyArray<Admission> {
+    return this.waiting.filter(({ afterSerial }) => afterSerial <= processedSerial)
+  }
+
+  hasReady(processedSerial: number): boolean {
+    return this.waiting.some(({ afterSerial }) => afterSerial <= processedSerial)
+  }
+
+  remove(admission: Admission): void {
+    this.waiting = this.waiting.filter((one) => one !== admission)
+    for (const oid of tablesOf(admission.definition)) {
+      const users = (this.tables.get(oid) ?? 1) - 1
+      if (users > 0) this.tables.set(oid, users)
+      else this.tables.delete(oid)
+    }
+  }
+
+  giveUp(admission: Admission): void {
+    admission.isGone = true
+    const { reservation } = admission
+    if (reservation !== undefined && reservation.shape === undefined) this.members.release(reservation)
+  }
+
+  /** Rows of the relation are among those that are waited for. */
+  needs(relationOid: number): boolean {
+    if (this.tables.size === 0) return false
+    return (
+      this.tables.has(relationOid) || this.members.aboveOf(relationOid).some((oid) => this.tables.has(oid))
+    )
+  }
+}
+
+/** Tells those who wait for them: what their sub-selects give is known, or why not. */
+export const tellAdmitted = (admitted: ReadonlyArray<Admission>, members: LaneMembers): void => {
+  for (const { done, reservation } of admitted) {
+    if (done === undefined || reservation === undefined) continue
+    const unknown = reservation.subscriptions.find((one) => !one.isKnown)
+    if (unknown !== undefined) members.release(reservation)
+    Deferred.doneUnsafe(
+      done,
+      unknown === undefined ? Effect.succeed(reservation) : Effect.fail(notKnown(unknown.failure))
+    )
+  }
+}
+
+/** Rows of a table cannot be read: those that need them are refused. */
+export const refuseAbout = (
+  table: LaneTable,
+  reason: string,
+  admitted: ReadonlyArray<Admission>,
+  members: LaneMembers
+): void => {
+  for (const { done, reservation } of admitted) {
+    if (reservation?.tables.includes(table) !== true || done === undefined) continue
+    members.release(reservation)
+    Deferred.doneUnsafe(done, Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message: reason })))
+  }
+}
+
+const notKnown = (failure: string | undefined) =>
+  new SnapshotFailed({
+    kind: failure === undefined ? "unavailable" : "conditionFailed",
+    message: failure ?? "What its sub-selects give is not known."
+  })
