@@ -1,15 +1,16 @@
 import { Effect, Layer } from "effect"
-import { shapeIdentity } from "../shapes/ShapeDefinition.ts"
+import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import { unlessAway } from "../storage/BucketStatus.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
+import { levelOfSubselects } from "../storage/levels/Levels.ts"
 import { digestOf } from "../storage/state/IdentityDigest.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { bucketAway } from "./BucketGate.ts"
 import { CurrentSession } from "./CurrentSession.ts"
 import { readableMillis, settleMillis } from "./RegistryTimings.ts"
-import { type NotActive, notActive, ShapeRegistry } from "./ShapeRegistry.ts"
+import { type NotActive, notActive, ShapeRegistry, SnapshotFailed } from "./ShapeRegistry.ts"
 
 const waiting = notActive("waiting")
 const notDurable = notActive("notDurable")
@@ -27,6 +28,7 @@ export const shapeRegistryLayer = Layer.effect(
           const known = engine.store.byIdentity(digestOf(shapeIdentity(definition)))
           if (known?.readable === true) return Effect.succeed(known)
           const session = sessions.get()
+          if (session !== undefined && isTooNew(engine, definition)) return Effect.fail(notFinalised)
           if (session !== undefined)
             return Effect.withSpan(
               unlessAway(engine.bucketStatus, session.create(definition), bucketAway),
@@ -64,6 +66,17 @@ export const shapeRegistryLayer = Layer.effect(
     })
   })
 )
+
+const notFinalised = new SnapshotFailed({
+  kind: "unavailable",
+  message:
+    "Shapes with sub-selects are made once storage is finalised: until then a release that knows nothing of them could take over " +
+    'again. That ends by itself, as /v1/health?verbose says, or at once with "baton finalise" (docs/upgrade.md). Please try again later.'
+})
+
+/** Whether an older release, for which storage is kept as it is, would take a shape for what it is not. */
+const isTooNew = ({ store }: StorageEngine, { where }: ShapeDefinition): boolean =>
+  where?.members !== undefined && store.level < levelOfSubselects
 
 /** What was written counts; what cannot be seen does not. */
 const isSettled = (engine: StorageEngine): Effect.Effect<boolean> =>

@@ -118,3 +118,38 @@ describe("the first release and this one", () => {
     }
   )
 })
+
+describe("storage that this release has begun", () => {
+  it(
+    "is finalised at once, unless an older release must be able to take over: until then there are no shapes with sub-selects",
+    { timeout: patient(120_000) },
+    async () => {
+      const database = await createDatabase()
+      const storageDir = mkdtempSync(path.join(tmpdir(), "baton-begun-"))
+      onTestFinished(async () => {
+        await database.drop()
+        rmSync(storageDir, { recursive: true, force: true })
+      })
+      await database.query(
+        "CREATE TABLE items (id int PRIMARY KEY, v int); CREATE TABLE wanted (v int); " +
+          "INSERT INTO items VALUES (1, 1), (2, 2); INSERT INTO wanted VALUES (2)"
+      )
+      const params = { table: "items", where: "v IN (SELECT v FROM wanted)" }
+      const first = await startService({ database, storageDir, env: { BATON_ROLLBACK_FLOOR: "0.1.0" } })
+      await first.untilLogged(/Storage keeps level 2.*BATON_ROLLBACK_FLOOR/)
+      const refused = await requestLog(first.url, params, { offset: "-1" })
+      assert.strictEqual(refused.status, 503)
+      assert.match(refused.body, /once storage is finalised.*baton finalise/)
+      const plain = await requestLog(first.url, { table: "items" }, { offset: "-1" })
+      assert.strictEqual(plain.status, 200)
+      await first.stop()
+
+      await using second = await startService({ database, storageDir })
+      await second.untilLogged(/Storage is finalised: it has level 3/)
+      const made = await requestLog(second.url, params, { offset: "-1" })
+      assert.strictEqual(made.status, 200)
+      const again = await requestLog(second.url, { table: "items" }, { offset: "-1" })
+      assert.strictEqual(again.handle, plain.handle)
+    }
+  )
+})

@@ -42,7 +42,7 @@ describe("what is left in storage", () => {
   )
 
   it("by the level before it is removed", () =>
-    World.run({ config: { ...smallSegments, rollbackWindowMillis: 3_600_000 } }, async (world) => {
+    World.run({ config: { ...smallSegments, rollbackFloor: "0.1.0" } }, async (world) => {
       const first = await active(world, "first")
       const client = await world.client(first, 1)
       const fill = async () => {

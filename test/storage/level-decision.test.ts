@@ -17,6 +17,7 @@ const quiet: Facts = {
   participants: [],
   silent: 0,
   lastSeen: { 2: now - 100 * hour },
+  isOwn: false,
   sinceMillis: now - 100 * hour,
   nowMillis: now,
   windowMillis: 24 * hour,
@@ -54,6 +55,10 @@ describe("whether the level of storage is raised", () => {
     ],
     ["no window", { lastSeen: { 2: now - 30_000 }, windowMillis: 0 }, "Raise"],
     ["a directory that is new to us", { lastSeen: {}, sinceMillis: now - hour }, "Hold", /brought back/],
+    ["one that nobody older has ever had", { lastSeen: {}, sinceMillis: now, isOwn: true }, "Raise"],
+    ["the same, and the configuration", { lastSeen: {}, isOwn: true, floor: 2 }, "Hold"],
+    ["the same, and an older one is there", { lastSeen: {}, isOwn: true, participants: [old] }, "Hold"],
+    ["the same, and an older one was", { lastSeen: { 2: now - hour }, isOwn: true }, "Hold", /brought back/],
     ["a new one, no window", { lastSeen: {}, sinceMillis: now, windowMillis: 0 }, "Raise"],
     ["a clock that was set back", { lastSeen: { 2: now + 1000 * hour } }, "Hold"],
     ["it was begun, and is gone on with", { isGateClosed: true, silent: 1, participants: [old] }, "Raise"]
@@ -86,6 +91,7 @@ describe("whether the level of storage is raised", () => {
       lastSeen: fc.dictionary(level.map(String), fc.integer({ min: now - 48 * hour, max: now }), {
         maxKeys: 3
       }),
+      isOwn: fc.boolean(),
       sinceMillis: fc.integer({ min: now - 48 * hour, max: now }),
       nowMillis: fc.constant(now),
       windowMillis: fc.constantFrom(0, 24 * hour),

@@ -8,7 +8,7 @@ import { AdminPool } from "../../postgres/connection/Pools.ts"
 import { startDuty } from "../../shared/Duty.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { type StorageFault, fromDisk } from "../../storage/disk/DiskFault.ts"
-import { readEpochs } from "../../storage/journal/Epochs.ts"
+import { type EpochRecord, readEpochs } from "../../storage/journal/Epochs.ts"
 import { isGateClosed } from "../../storage/levels/Gate.ts"
 import { decideLevel, type LevelDecision } from "../../storage/levels/LevelDecision.ts"
 import {
@@ -114,12 +114,11 @@ export class StorageLevels extends Context.Service<
         ),
         (rows) => rows.map(({ pid }) => Number(pid))
       )
-      const { rollbackFloor } = config
       const whileActive = Effect.suspend(() => {
         const work = new LevelWork(engine, presence, {
           windowMillis: config.rollbackWindowMillis,
           drainMillis: config.shutdownGraceMillis,
-          floor: rollbackFloor === undefined ? undefined : (newestLevelOf(rollbackFloor) ?? ownLevels.oldest)
+          floor: floorOf(config.rollbackFloor)
         })
         const look = Effect.gen(function* () {
           if (work.isDone)
@@ -137,8 +136,9 @@ export class StorageLevels extends Context.Service<
           )
           if (news !== undefined) yield* Effect.logInfo(news)
         })
-        // Not at once: a takeover has more urgent things to ask of the database and the disk.
-        return Effect.forever(Effect.andThen(Effect.sleep(levelLookMillis), look))
+        // A takeover has more urgent things to ask of the database and the disk, if there are shapes.
+        const first = engine.store.count === 0 ? Effect.void : pause
+        return Effect.andThen(first, Effect.forever(Effect.andThen(look, pause)))
       })
 
       return StorageLevels.of({
@@ -153,6 +153,15 @@ export class StorageLevels extends Context.Service<
     })
   )
 }
+
+/** The journal is there from its beginning, and all who have written it know the newest level. */
+const isBegunHere = (epochs: ReadonlyArray<EpochRecord>): boolean =>
+  epochs[0]?.previous === null && epochs.every(({ newest = unsaidLevel }) => newest >= ownLevels.newest)
+
+const pause = Effect.sleep(levelLookMillis)
+
+const floorOf = (release: string | undefined): number | undefined =>
+  release === undefined ? undefined : (newestLevelOf(release) ?? ownLevels.oldest)
 
 /** What this process says of itself, under a name that no other one has. */
 class OwnPresence {
@@ -229,6 +238,7 @@ class LevelWork {
       participants: others,
       silent: silent.size,
       lastSeen,
+      isOwn: before.isOwn === true,
       sinceMillis: before.sinceMillis,
       nowMillis: now,
       windowMillis: this.settings.windowMillis,
@@ -245,21 +255,22 @@ class LevelWork {
 
   /** What storage says; whose turn it was before this one is a sight, too. */
   private async firstRecord(now: number): Promise<LevelRecord> {
-    const { paths } = this.engine
+    const { paths, store } = this.engine
+    const epochs = await readEpochs(paths, 0)
     const known = (await readLevelRecord(paths)) ?? {
-      level: this.engine.store.level,
+      level: store.level,
       raisedBy: null,
       raisedAtMillis: null,
       sinceMillis: now,
       lastSeen: {},
+      ...(isBegunHere(epochs) ? { isOwn: true } : {}),
       holds: null
     }
-    const epochs = await readEpochs(paths, 0)
     const previous = epochs.at(-1)?.previous?.epoch
     const holder = epochs.find(({ epoch }) => epoch === previous)
-    if (holder === undefined) return known
-    const newest = holder.newest ?? unsaidLevel
-    return newest >= ownLevels.newest ? known : { ...known, lastSeen: { ...known.lastSeen, [newest]: now } }
+    const newest = holder === undefined ? ownLevels.newest : (holder.newest ?? unsaidLevel)
+    if (newest >= ownLevels.newest) return known
+    return { ...known, isOwn: false, lastSeen: { ...known.lastSeen, [newest]: now } }
   }
 
   private async follow(

@@ -22,6 +22,8 @@ interface LevelFacts {
   /** Connections that hold the lock or wait for it, of instances that do not say what they are: the first release. */
   readonly silent: number
   readonly lastSeen: LastSeen
+  /** No release that knows less has ever written here: there is none to go back to. */
+  readonly isOwn: boolean
   /** When a release that knows of levels came to this directory first. */
   readonly sinceMillis: number
   readonly nowMillis: number
@@ -79,7 +81,7 @@ export const decideLevel = (facts: LevelFacts): LevelDecision => {
     ? seenMillis + facts.drainMillis
     : Math.max(
         seenMillis + Math.max(facts.windowMillis, facts.drainMillis),
-        Math.min(facts.sinceMillis, nowMillis) + facts.windowMillis
+        facts.isOwn ? -Infinity : Math.min(facts.sinceMillis, nowMillis) + facts.windowMillis
       )
   if (nowMillis >= untilMillis) return { _tag: "Raise", to }
   return hold(

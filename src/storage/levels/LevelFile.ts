@@ -13,6 +13,8 @@ export interface LevelRecord {
   /** When a release that knows of levels came here first. Milliseconds since 1970. */
   readonly sinceMillis: number
   readonly lastSeen: LastSeen
+  /** It was begun by a release that knows the newest level of the one that says so, and none that does not has written in it. */
+  readonly isOwn?: boolean
   /** Why it is not raised now, and when that ends by itself; for instances that wait, and for people. */
   readonly holds: { readonly because: string; readonly untilMillis: number | null } | null
 }
