@@ -219,7 +219,7 @@ describe("the structure of the code", () => {
   it("says of every error who acts on it", () => {
     const page = readFileSync(path.join(src, "../docs/design.md"), "utf8")
     const section = /## Errors: who acts\n([^]*?)\n## /.exec(page)?.[1] ?? ""
-    const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \|/gm)].flatMap(
+    const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) +\| ([^|]+?) +\|/gm)].flatMap(
       ([, names = "", recovery = ""]) =>
         names.split(", ").map((name) => [name.replaceAll("`", ""), recovery] as const)
     )

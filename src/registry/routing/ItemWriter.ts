@@ -14,14 +14,24 @@ import type { RouteTarget, Variant } from "./TableRoute.ts"
 export class ItemWriter {
   private readonly engine: StorageEngine
   private readonly writer: JournalWriter
+  private readonly onForbiddenNull: (target: RouteTarget, row: Tuple, takers: Ids) => void
   private readonly scratch = new ByteWriter(64 * 1024)
   private commitLsn: Lsn = 0n
   private xid = 0
   private stamp: TransactionStamp | undefined
 
-  constructor(engine: StorageEngine, writer: JournalWriter) {
+  /**
+   * `onForbiddenNull`: a row has a NULL of which clients of some of its takers were told that it cannot be. These are to
+   * be dropped before it is written.
+   */
+  constructor(
+    engine: StorageEngine,
+    writer: JournalWriter,
+    onForbiddenNull: (target: RouteTarget, row: Tuple, takers: Ids) => void
+  ) {
     this.engine = engine
     this.writer = writer
+    this.onForbiddenNull = onForbiddenNull
   }
 
   /** What is written from now on belongs to this transaction. */
@@ -47,6 +57,8 @@ export class ItemWriter {
     before: Ids,
     after: Ids
   ): void {
+    if (row !== undefined && after.count > 0 && target.hasForbiddenNull(row))
+      this.onForbiddenNull(target, row, after)
     const only = target.onlyVariant
     if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
       if (before === after) this.emitUpdate(only.encoder, op, oldRow, row, before)

@@ -61,7 +61,9 @@ export class RowRouter implements ChangeSink {
     this.engine = options.engine
     this.writer = options.writer
     this.routes = new Routes(options)
-    this.items = new ItemWriter(options.engine, options.writer)
+    this.items = new ItemWriter(options.engine, options.writer, (target, row, takers) =>
+      this.dropForNull(target, row, takers)
+    )
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
       engine: options.engine,
@@ -232,6 +234,24 @@ export class RowRouter implements ChangeSink {
       else if (isForLog) concerned.push(shape)
     }
     if (concerned.length > 0) this.options.drop(concerned, reason)
+  }
+
+  /**
+   * A column that was NOT NULL may be NULL now, of which the stream says nothing, and official clients would fail at it for
+   * good: the shapes whose clients were told so are made anew.
+   */
+  private dropForNull(target: RouteTarget, row: Tuple, takers: Ids): void {
+    const told = new Map<string, Array<ShapeState>>()
+    for (let i = 0; i < takers.count; i++) {
+      const shape = this.engine.store.get(takers.ids[i] as number)
+      const column = shape === undefined ? undefined : target.forbiddenNullFor(shape, row)
+      if (shape === undefined || column === undefined) continue
+      const shapes = told.get(column)
+      if (shapes === undefined) told.set(column, [shape])
+      else shapes.push(shape)
+    }
+    for (const [column, shapes] of told)
+      this.dropConcerned(shapes, `the column ${column} of its table was NOT NULL, and may be NULL now`)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {

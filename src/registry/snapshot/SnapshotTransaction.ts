@@ -1,9 +1,8 @@
 import { Effect, Exit, Scope } from "effect"
 import { allRowsOrNone, displaySettings } from "../../postgres/connection/ConnectionOptions.ts"
-import { quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
+import { quoteLiteral } from "../../postgres/Identifiers.ts"
 import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
-import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { SnapshotSession } from "./SnapshotSession.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginTimeoutMillis } from "../RegistryTimings.ts"
@@ -100,17 +99,6 @@ export const beginSnapshot = (
         : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid, statementMillis))
     )
   })
-
-/**
- * Asks what the table's name means now, after a query on it: `isNamed` judges the answer. That query has locked what the
- * name meant when it began, so the answer holds for its rows.
- */
-export const nameQuery = (table: ShapeDefinition["table"]): string =>
-  `SELECT pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`
-
-/** The name still means the table of the definition. */
-export const isNamed = (answer: string | null | undefined, table: ShapeDefinition["table"]): boolean =>
-  answer === String(table.oid)
 
 const noAnswer = ownPgError(
   "connection_timeout",
