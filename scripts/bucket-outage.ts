@@ -139,8 +139,9 @@ const ended: Array<string> = []
 try {
   const session = await connectTo(databaseUrl)
   await session.query("CREATE TABLE items (id int PRIMARY KEY, v text)")
-  const [active, waiting] = [await instances.start(), await instances.start()]
+  const active = await instances.start()
   await instances.untilHealth(active, "active")
+  const waiting = await instances.start()
   await instances.untilHealth(waiting, "waiting")
   const places = [active, waiting]
   const clients = places.map(startClient)
