@@ -110,13 +110,9 @@ export class World {
 
   /** A writer that waits before it tries again is closed after that, so time has to pass. */
   private async closed(member: Member): Promise<void> {
-    let isClosed = false
-    void member.close().then(
-      () => (isClosed = true),
-      () => (isClosed = true)
-    )
+    const closing = Effect.runFork(Effect.ignore(Effect.tryPromise(() => member.close())))
     const began = this.time.now
-    for (await settled(); !isClosed; await this.time.step(this.time.now + 1000))
+    for (await settled(); closing.pollUnsafe() === undefined; await this.time.step(this.time.now + 1000))
       assert.isBelow(this.time.now - began, 60_000, `${member.name} is not closed`)
   }
 
