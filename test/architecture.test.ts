@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { designPage } from "../testing/DesignPage.ts"
 
 /**
  * A folder imports only what stands before it. The programs (`main.ts` and its like, and what the package exports) and the
@@ -218,7 +219,7 @@ describe("the structure of the code", () => {
   })
 
   it("says of every error who acts on it", () => {
-    const page = readFileSync(path.join(src, "../docs/design.md"), "utf8")
+    const page = designPage()
     const section = /## Errors: who acts\n([^]*?)\n## /.exec(page)?.[1] ?? ""
     const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \|/gm)].flatMap(
       ([, names = "", recovery = ""]) =>

@@ -95,7 +95,8 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     lane.attach({
       behind: (lsn) => router.membersAreAt(lsn),
       caughtUp: () => router.membersHaveCaughtUp(),
-      dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason)
+      dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason),
+      dropForNull: (...about) => router.dropForNull(...about)
     })
     for (const shape of engine.store.all()) lane.addShape(shape)
     const creations = yield* ShapeCreations.make({

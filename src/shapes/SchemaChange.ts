@@ -176,7 +176,8 @@ const columnsAffect = (
   return hasEveryColumn && now.size > 0
 }
 
-const mayReadDifferently = (before: DefinedColumn, after: DefinedColumn): boolean =>
+/** Whether values of the column may have other texts than they had before. */
+export const mayReadDifferently = (before: DefinedColumn, after: DefinedColumn): boolean =>
   before.typeOid !== after.typeOid ||
   contentsChanged(before.contents, after.contents) ||
   (before.attnum !== undefined && after.attnum !== undefined && before.attnum !== after.attnum) ||

@@ -9,7 +9,7 @@ import { WatchedStore } from "../bucket/WatchedStore.ts"
 import type { BatonConfig } from "../config/BatonConfig.ts"
 import type { BucketConfig } from "../config/BucketConfig.ts"
 import { Listeners } from "../shared/Listeners.ts"
-import { ownAddressOf } from "../shared/OwnAddress.ts"
+import { ownUrlOf } from "../shared/OwnAddress.ts"
 import { currentTimers, type Timers } from "../shared/Timers.ts"
 import { Chain } from "./chain/Chain.ts"
 import { ChainBroken } from "./chain/ChainBroken.ts"
@@ -60,9 +60,9 @@ const nothing = { bytes: 0, millis: 0 }
 export const bucketFolder = ({ replicationStreamId }: BatonConfig): string =>
   `${replicationStreamId}/v${formatVersion}`
 
-/** Where others reach this instance, unless an operator knows better. */
-const ownUrl = ({ port, tlsCertFile }: BatonConfig): string =>
-  `${tlsCertFile === undefined ? "http" : "https"}://${ownAddressOf(networkInterfaces()) ?? "127.0.0.1"}:${port}`
+/** Where others are told that they reach this instance. */
+const announcedUrl = ({ advertiseUrl }: BucketConfig, { port, tlsCertFile }: BatonConfig) =>
+  advertiseUrl ?? ownUrlOf({ port, isSecure: tlsCertFile !== undefined }, networkInterfaces())
 
 export const openBucketStorage = ({
   bucket,
@@ -113,12 +113,13 @@ export const openBucketStorage = ({
       ),
       (made) => Effect.ignore(Effect.tryPromise(() => made.close()))
     )
-    const durability = new BucketDurability({
-      context,
-      mirror,
-      flushMillis: bucket.flushMillis,
-      url: bucket.advertiseUrl ?? ownUrl(config)
-    })
+    const url = announcedUrl(bucket, config)
+    if (url === undefined)
+      yield* Effect.logWarning(
+        "Other instances cannot be told where this one is reached, because ELECTRIC_PORT is 0: while it is active they see changes " +
+          "once they are in the bucket, and replicas hand nothing on to it. Set BATON_ADVERTISE_URL, or a port."
+      )
+    const durability = new BucketDurability({ context, mirror, flushMillis: bucket.flushMillis, url })
     // Before all of that is closed, which waits for what is under way: that is given up.
     yield* Effect.addFinalizer(() => Effect.ignore(Effect.tryPromise(() => store.close())))
     const status: BucketStatus = {

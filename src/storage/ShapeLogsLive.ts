@@ -125,8 +125,10 @@ class LogReads {
     plan: LogPlan,
     file: LogFile
   ): Effect.Effect<LogRead, ShapeReadError> {
+    // Noted now: while the file is looked for, entries of the tail may be moved, and the plan is one of those that are there.
+    const slice = this.logSlice(shape, after, plan)
     const path = logChunkFile(this.engine.paths, shape.handle, file.index)
-    return Effect.map(this.onDisk(shape, path, file.bytes), () => this.logSlice(shape, after, plan))
+    return Effect.as(this.onDisk(shape, path, file.bytes), slice)
   }
 
   /** Where files are copies: the file is here when this completes. An answer whose file cannot be had is not begun. */

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
 import { duties } from "../../src/health/Duties.ts"
 import type { DutyPolicy } from "../../src/shared/Duty.ts"
+import { designPage } from "../../testing/DesignPage.ts"
 
 const table: Readonly<Record<string, DutyPolicy>> = duties
 
@@ -29,7 +29,7 @@ describe("the table of duties", () => {
   })
 
   it("is in the description of the design", () => {
-    const design = readFileSync(new URL("../../docs/design.md", import.meta.url), "utf8")
+    const design = designPage()
     for (const { after, meanwhile, what } of Object.values(table))
       assert.include(design, `| ${what} | ${words[after]} | ${meanwhile} |\n`)
   })

@@ -1,13 +1,13 @@
-import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
 import { duties } from "../../src/health/Duties.ts"
 import { turnOrder } from "../../src/instance/TurnOrder.ts"
+import { designPage } from "../../testing/DesignPage.ts"
 
 const steps = Object.values(turnOrder)
 
 describe("the table of a turn", () => {
   it("is in the description of the design, in its order", () => {
-    const design = readFileSync(new URL("../../docs/design.md", import.meta.url), "utf8")
+    const design = designPage()
     const rows = steps.map(
       ({ actor, death, duties: beside, starts, stops }) =>
         `| \`${actor}\` | ${starts} | ${stops} | ${death} | ${beside.map((name) => duties[name].what).join("; ") || "none"} |\n`

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { columnText } from "../../src/postgres/Tuple.ts"
-import { MessageFilter } from "../../src/registry/snapshot/MessageFilter.ts"
+import { MessageFilter, type RowColumn } from "../../src/registry/snapshot/MessageFilter.ts"
 
 type Message =
   | { readonly kind: "row"; readonly values: ReadonlyArray<string | null> }
@@ -101,6 +101,49 @@ describe("the messages of a query", () => {
         }
       ),
       { numRuns: 500 }
+    )
+  })
+
+  it("say which columns of which table the rows have, wherever the network cuts them", () => {
+    const described = fc.record({
+      name: fc.string({ unit: fc.constantFrom("a", '"', "é", " "), minLength: 1, maxLength: 8 }),
+      tableOid: fc.nat(0xffffffff),
+      attnum: fc.nat(1600),
+      typeOid: fc.nat(0xffffffff),
+      typeModifier: fc.integer({ min: -1, max: 1 << 30 })
+    })
+    fc.assert(
+      fc.property(
+        fc.array(described, { maxLength: 6 }),
+        fc.array(fc.nat(), { maxLength: 12 }),
+        (columns, cuts) => {
+          const payload = Buffer.concat([
+            int32(columns.length).subarray(2),
+            ...columns.flatMap(({ attnum, name, tableOid, typeModifier, typeOid }) => [
+              Buffer.from(`${name}\0`),
+              int32(tableOid | 0),
+              int32(attnum).subarray(2),
+              int32(typeOid | 0),
+              int32(-1).subarray(2),
+              int32(typeModifier),
+              int32(0).subarray(2)
+            ])
+          ])
+          const found: Array<ReadonlyArray<RowColumn>> = []
+          const filter = new MessageFilter(() => assert.fail("nothing is passed on"))
+          filter.onRow = () => {}
+          filter.onColumns = (each) => found.push(each)
+          for (const chunk of cut(encode({ kind: "other", type: "T", payload }), cuts)) filter.feed(chunk)
+          assert.deepStrictEqual(found, [
+            columns.map(({ attnum, tableOid, typeModifier, typeOid }) => ({
+              tableOid,
+              attnum,
+              typeOid,
+              typeModifier
+            }))
+          ])
+        }
+      )
     )
   })
 

@@ -284,7 +284,8 @@ describe("while the sink is busy", () => {
           definition: {
             ...definition,
             table: { oid: view?.oid ?? 0, schema: "public", name: "many" },
-            columns: ["id", "body"]
+            columns: ["id", "body"],
+            tableColumns: []
           },
           onSnapshot: () => Effect.succeed("go" as const),
           sink: {
@@ -362,12 +363,24 @@ describe("a snapshot that fails", () => {
   it.live("because what it names is gone asks for a new shape", () =>
     Effect.gen(function* () {
       const definition = yield* define("items")
+      const nullable = yield* define("keyless")
       const gone = [
         { ...definition, columns: ["id", "gone"] },
         { ...definition, table: { ...definition.table, name: "gone" } },
         { ...definition, table: { ...definition.table, oid: 1 } },
         // Another table has the name.
-        { ...definition, table: { ...definition.table, name: "huge" }, columns: ["id"] }
+        { ...definition, table: { ...definition.table, name: "huge" }, columns: ["id"] },
+        // Another column has the name; it has another type; it has NULLs now.
+        {
+          ...definition,
+          tableColumns: definition.tableColumns.map((c) => ({ ...c, attnum: (c.attnum ?? 0) + 1 }))
+        },
+        { ...definition, tableColumns: definition.tableColumns.map((c) => ({ ...c, typeOid: 16 })) },
+        {
+          ...nullable,
+          columns: ["a", "b"],
+          tableColumns: nullable.tableColumns.map((c) => ({ ...c, notNull: c.name === "b" }))
+        }
       ]
       for (const request of gone) {
         const error = yield* Effect.flip(run(new Collected().request(request)))

@@ -20,8 +20,6 @@ export interface LogRequest {
   readonly context: ReplyContext
   readonly params: ShapeParams
   readonly shape: ShapeHandle
-  /** The `electric-schema` header. */
-  readonly schemaHeader: string
   /** The query's `cursor`, whatever it is. */
   readonly cursor: string | undefined
   readonly ifNoneMatch: string | undefined
@@ -54,7 +52,8 @@ const answerHeaders = (
   if (live) headers.push("electric-cursor", cursorOf(services, request))
   headers.push("etag", etag, "electric-handle", request.shape.handle)
   if (withSchema && !live) {
-    headers.push("electric-schema", request.schemaHeader)
+    // As of the shape's creation: the table may be another one by now, and what is in the log is as old as the shape.
+    headers.push("electric-schema", request.shape.definition.schemaHeader)
     if (request.where !== undefined) headers.push(...whereHeaders(request.where))
   }
   if (upToDate) headers.push("electric-up-to-date", "")

@@ -114,7 +114,6 @@ const logRequest = (
     context,
     params,
     shape,
-    schemaHeader: resolved.definition.schemaHeader,
     cursor: typeof cursor === "string" ? cursor : undefined,
     ifNoneMatch: request.header("if-none-match"),
     acceptEncoding: request.header("accept-encoding"),
@@ -193,7 +192,6 @@ const answerRead = Effect.fnUntraced(function* (
     findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle, facts))
   services.admission.promote(permit)
   services.registry.touch(shape)
-  if (subset !== undefined)
-    return yield* readSubset(services, context, params, shape, resolved.definition.schemaHeader, subset)
+  if (subset !== undefined) return yield* readSubset(services, context, params, shape, subset)
   return yield* readLog(services, logRequest(context, params, shape, resolved, request, query), permit)
 })

@@ -104,7 +104,6 @@ export const readSubset = Effect.fnUntraced(function* (
   context: ReplyContext,
   params: ShapeParams,
   shape: ShapeHandle,
-  schemaHeader: string,
   query: SubsetQuery
 ) {
   const offset = streamOffset(services, shape, params.position)
@@ -127,7 +126,7 @@ export const readSubset = Effect.fnUntraced(function* (
   )
   const headers = services.replies.headers(context, "subset", jsonType)
   headers.push("electric-snapshot", "true", "electric-handle", shape.handle)
-  if (!params.live) headers.push("electric-schema", schemaHeader)
+  if (!params.live) headers.push("electric-schema", shape.definition.schemaHeader)
   headers.push("electric-offset", offset)
   const reply: ApiReply = services.replies.make(200, headers, subsetBody(shape, snapshot))
   return reply

@@ -58,7 +58,8 @@ const partitionsBelow = `
  *
  * ATTACH PARTITION rewrites the catalogue rows of all columns, so a partition was created as one, hence empty, if any of
  * its columns is as old as its row type, to the command; when in doubt it counts as attached. Foreign tables send no
- * changes and do not count as leaves.
+ * changes and do not count as leaves. From version 18 on a NOT NULL constraint may be NOT VALID: rows from before it may
+ * have NULLs.
  * Source: PostgreSQL documentation, "System Catalogs".
  */
 const describeTables = (condition: string): string => `
@@ -84,7 +85,10 @@ SELECT json_build_object(
       'outputFunction', quote_ident(pn.nspname) || '.' || quote_ident(p.proname),
       'collationOid', a.attcollation::int8,
       'contents', CASE WHEN t.oid >= ${firstOwnOid} THEN (${contentsOfType}) END,
-      'notNull', a.attnotnull,
+      'notNull', a.attnotnull AND NOT EXISTS (
+        SELECT FROM pg_constraint k
+        WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated
+      ),
       'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' ELSE 'no' END
     ) ORDER BY a.attnum), '[]')
     FROM pg_attribute a

@@ -19,6 +19,7 @@ import {
   receptionMillis
 } from "../RegistryTimings.ts"
 import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
+import type { ConcernedShapes } from "../routing/ConcernedShapes.ts"
 import type { MakeMatcher } from "../routing/Matcher.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
@@ -56,6 +57,8 @@ export interface LaneHost {
   /** See `StreamPosition`. */
   readonly behind: (lsn: Lsn) => void
   readonly caughtUp: () => boolean
+  /** A row has a NULL of which clients of some of these were told that it cannot be. */
+  readonly dropForNull: ConcernedShapes["forbiddenNull"]
   /** A transaction brings this: it ends those of the shapes that it is for. */
   readonly dropConcerned: (
     shapes: Iterable<ShapeState>,
@@ -123,8 +126,9 @@ export class Lane implements MemberSink {
       processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
       queue: () => this.queue.waiting
     })
-    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer))
-    const late = new ItemWriter(lateTransaction(engine, writer))
+    const onForbiddenNull: LaneHost["dropForNull"] = (...about) => this.host?.dropForNull(...about)
+    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbiddenNull)
+    const late = new ItemWriter(lateTransaction(engine, writer), onForbiddenNull)
     this.ordinary = { items: ordinary, endOfItems: () => writer.ordinary.endOfItems() }
     this.late = { items: late, endOfItems: () => writer.late.endOfItems() }
   }

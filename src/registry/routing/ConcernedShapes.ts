@@ -1,20 +1,22 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { Relation } from "../../postgres/Relation.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
 import { membersAffectedAmong } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { columnsOf } from "../../where/index.ts"
 import { EarlyFailures } from "./EarlyFailures.ts"
+import type { Ids } from "./Matcher.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import type { RouteTarget, TableRoute } from "./TableRoute.ts"
 
 /** The shapes that a transaction ends by what comes with it, whether they hold rows of its tables or their sub-selects read them. */
 export class ConcernedShapes {
-  private readonly options: Pick<RouterOptions, "drop" | "identityLost" | "shapes">
+  private readonly options: Pick<RouterOptions, "drop" | "engine" | "identityLost" | "shapes">
   private readonly early = new EarlyFailures()
   commitLsn: Lsn = 0n
   xid = 0
 
-  constructor(options: Pick<RouterOptions, "drop" | "identityLost" | "shapes">) {
+  constructor(options: Pick<RouterOptions, "drop" | "engine" | "identityLost" | "shapes">) {
     this.options = options
   }
 
@@ -45,6 +47,29 @@ export class ConcernedShapes {
       else if (isForLog) concerned.push(shape)
     }
     if (concerned.length > 0) this.options.drop(concerned, reason)
+  }
+
+  /**
+   * A column that was NOT NULL may be NULL now, of which the stream says nothing, and official clients would fail at it for
+   * good: the shapes whose clients were told so are made anew.
+   */
+  forbiddenNull(
+    target: RouteTarget,
+    row: Tuple,
+    takers: Ids,
+    at: { readonly commitLsn: Lsn; readonly xid: number }
+  ): void {
+    const told = new Map<string, Array<ShapeState>>()
+    for (let i = 0; i < takers.count; i++) {
+      const shape = this.options.engine.store.get(takers.ids[i] as number)
+      const column = shape === undefined ? undefined : target.forbiddenNullFor(shape, row)
+      if (shape === undefined || column === undefined) continue
+      const shapes = told.get(column)
+      if (shapes === undefined) told.set(column, [shape])
+      else shapes.push(shape)
+    }
+    for (const [column, shapes] of told)
+      this.dropAt(shapes, at, `the column ${column} of its table was NOT NULL, and may be NULL now`)
   }
 
   /** What the shape's snapshot contains is known from now on. */

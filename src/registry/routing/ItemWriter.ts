@@ -28,6 +28,14 @@ export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter):
     engine.store.item(op, position, length, ids, from, shapes, true)
 })
 
+/** Told of the transaction, too. */
+type OnForbiddenNull = (
+  target: RouteTarget,
+  row: Tuple,
+  takers: Ids,
+  at: { readonly commitLsn: Lsn; readonly xid: number }
+) => void
+
 /**
  * Writes changes as items of an open transaction, into the journal and to the shapes: each is encoded once for all shapes
  * whose messages are the same bytes.
@@ -35,14 +43,20 @@ export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter):
 export class ItemWriter {
   private readonly writer: TransactionWriter
   private readonly item: OpenTransaction["item"]
+  private readonly onForbiddenNull: OnForbiddenNull
   private readonly scratch = new ByteWriter(64 * 1024)
   private commitLsn: Lsn = 0n
   private xid = 0
   private stamp: TransactionStamp | undefined
 
-  constructor({ item, writer }: OpenTransaction) {
+  /**
+   * `onForbiddenNull`: a row has a NULL of which clients of some of its takers were told that it cannot be. These are to
+   * be dropped before it is written.
+   */
+  constructor({ item, writer }: OpenTransaction, onForbiddenNull: OnForbiddenNull) {
     this.item = item
     this.writer = writer
+    this.onForbiddenNull = onForbiddenNull
   }
 
   /** What is written from now on belongs to this transaction. */
@@ -68,6 +82,8 @@ export class ItemWriter {
     before: Ids,
     after: Ids
   ): void {
+    if (row !== undefined && after.count > 0 && target.hasForbiddenNull(row))
+      this.onForbiddenNull(target, row, after, { commitLsn: this.commitLsn, xid: this.xid })
     const only = target.onlyVariant
     if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
       if (before === after) this.emitUpdate(only.encoder, op, oldRow, row, before)

@@ -62,7 +62,10 @@ export class RowRouter implements ChangeSink {
     this.writer = options.writer
     this.routes = new Routes(options)
     this.concerned = new ConcernedShapes(options)
-    this.items = new ItemWriter(ordinaryTransaction(options.engine, options.writer))
+    this.items = new ItemWriter(
+      ordinaryTransaction(options.engine, options.writer),
+      (target, row, takers, at) => this.dropForNull(target, row, takers, at)
+    )
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
       engine: options.engine,
@@ -218,6 +221,11 @@ export class RowRouter implements ChangeSink {
     const affected = members.relation(relation, ancestors)
     this.concerned.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
     this.concerned.described(relation, targets)
+  }
+
+  /** See `ConcernedShapes.forbiddenNull`. */
+  dropForNull(...[target, row, takers, at]: Parameters<ConcernedShapes["forbiddenNull"]>): void {
+    this.concerned.forbiddenNull(target, row, takers, at)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {

@@ -3,10 +3,20 @@ import { headerBytes, MessageFramer } from "../../postgres/wire/MessageFramer.ts
 
 /** Source: PostgreSQL documentation, "Message Formats". */
 const dataRow = 0x44
-/** Says which columns the rows have; the taker of the rows knows that. */
+/** Says which columns the rows have. */
 const rowDescription = 0x54
 /** Longest select list that Postgres accepts (`MaxTupleAttributeNumber`). */
 const maxColumns = 1664
+
+/** A column of a query's rows, as it was when Postgres had read the query and locked its tables. */
+export interface RowColumn {
+  /** Of the table that it is taken from as it is there; 0 for what is computed. */
+  readonly tableOid: number
+  readonly attnum: number
+  /** Of a domain that of its base type. */
+  readonly typeOid: number
+  readonly typeModifier: number
+}
 
 /**
  * Stands between a socket and the protocol implementation of `pg`: takes the data rows of a query out of the byte
@@ -19,6 +29,8 @@ const maxColumns = 1664
 export class MessageFilter {
   /** Gets every data row, valid during the call only. `undefined`: rows, and what describes them, are passed on. */
   onRow: ((row: Tuple) => void) | undefined = undefined
+  /** Gets the description of those rows, before the first of them. */
+  onColumns: ((columns: ReadonlyArray<RowColumn>) => void) | undefined = undefined
 
   private readonly passOn: (messages: Buffer) => void
   private readonly row: Tuple = makeTuple(maxColumns)
@@ -54,6 +66,7 @@ export class MessageFilter {
     if ((kind === dataRow || kind === rowDescription) && this.onRow !== undefined) {
       this.passOthers()
       if (kind === dataRow) this.takeRow(this.onRow, buffer, start)
+      else this.onColumns?.(columnsIn(buffer, start))
       return true
     }
     if (this.others !== buffer) {
@@ -93,6 +106,27 @@ export class MessageFilter {
     row.columnCount = columnCount
     onRow(row)
   }
+}
+
+/** What follows the name of each column: two numbers of the table, three of the type, and the format. */
+const columnBytes = 18
+
+const columnsIn = (buffer: Buffer, message: number): ReadonlyArray<RowColumn> => {
+  const columns: Array<RowColumn> = []
+  let at = message + headerBytes
+  const count = buffer.readUInt16BE(at)
+  at += 2
+  for (let i = 0; i < count; i++) {
+    at = buffer.indexOf(0, at) + 1
+    columns.push({
+      tableOid: buffer.readUInt32BE(at),
+      attnum: buffer.readInt16BE(at + 4),
+      typeOid: buffer.readUInt32BE(at + 6),
+      typeModifier: buffer.readInt32BE(at + 12)
+    })
+    at += columnBytes
+  }
+  return columns
 }
 
 const malformed = (): never => {

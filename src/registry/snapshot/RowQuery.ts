@@ -12,7 +12,7 @@ interface RowSelection {
 }
 
 /** The columns of a row query, in the order of its select list: those of the shape, and of its key if not selected. */
-const rowColumns = (definition: ShapeDefinition): ReadonlyArray<string> => [
+export const rowColumns = (definition: ShapeDefinition): ReadonlyArray<string> => [
   ...new Set([...definition.columns, ...definition.keyColumns])
 ]
 

@@ -1,7 +1,9 @@
 import { Effect } from "effect"
-import { columnText, type Tuple } from "../../postgres/Tuple.ts"
+import type { Tuple } from "../../postgres/Tuple.ts"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
 import type { WireEncoder } from "../../shapes/WireEncoder.ts"
+import type { ExpectedRows } from "./ExpectedRows.ts"
+import type { RowColumn } from "./MessageFilter.ts"
 import type { SnapshotSession, StatementFailure } from "./SnapshotSession.ts"
 import { flushMillis } from "../RegistryTimings.ts"
 
@@ -28,6 +30,13 @@ const smallBytes = 8 * 1024
 const smallWriters: Array<ByteWriter> = []
 const keptSmallWriters = 32
 
+/** The rows are not what the definition says of them: the table was altered between. */
+interface RowsOutdated {
+  readonly outdated: string
+}
+
+export type RowFailure = StatementFailure | RowsOutdated
+
 interface FilledWriter {
   readonly writer: ByteWriter
   readonly endsChunk: boolean
@@ -40,11 +49,10 @@ interface FilledWriter {
 export class RowReader {
   /** Messages so far in the chunk that is not whole. */
   rowsInChunk = 0
-  /** The one value that a second statement returned. */
-  answer: string | null | undefined
 
   private readonly session: SnapshotSession
   private readonly encoder: WireEncoder
+  private readonly expected: ExpectedRows
   private readonly chunkBytesThreshold: number
   /** Where rows go; made when there is one. */
   private writer: ByteWriter | undefined
@@ -56,18 +64,30 @@ export class RowReader {
   private chunkBytes = 0
   private paused = false
   private lastFlush = -Infinity
-  private outcome: "running" | "succeeded" | StatementFailure = "running"
+  private outcome: "running" | "succeeded" | RowFailure = "running"
   private wake: (() => void) | undefined
 
-  /** `sql` must return the columns that the encoder was made for, in that order; further statements may follow. */
-  constructor(session: SnapshotSession, sql: string, encoder: WireEncoder, chunkBytesThreshold: number) {
+  /**
+   * `sql` must return the columns that the encoder was made for, in that order; further statements may follow. Nothing of
+   * a row that is not as `expected` is handed on.
+   */
+  constructor(
+    session: SnapshotSession,
+    sql: string,
+    encoder: WireEncoder,
+    expected: ExpectedRows,
+    chunkBytesThreshold: number
+  ) {
     this.session = session
     this.encoder = encoder
+    this.expected = expected
     this.chunkBytesThreshold = chunkBytesThreshold
     session.startRows(sql, {
+      onColumns: (columns, statement) => {
+        if (statement === 0) this.onColumns(columns)
+      },
       onRow: (row, statement) => {
-        if (statement === 0) this.onRow(row)
-        else this.answer = columnText(row, 0)
+        if (statement === 0 && this.outcome === "running") this.onRow(row)
       },
       onBatch: () => this.onBatch(),
       onEnd: (failure) => this.onEnd(failure)
@@ -75,26 +95,24 @@ export class RowReader {
   }
 
   /** The next piece, `undefined` after the last one. */
-  readonly next: Effect.Effect<RowPiece | undefined, StatementFailure> = Effect.suspend(() => {
+  readonly next: Effect.Effect<RowPiece | undefined, RowFailure> = Effect.suspend(() => {
     this.recycle()
     return this.poll() ?? this.await
   })
 
-  private readonly await: Effect.Effect<RowPiece | undefined, StatementFailure> = Effect.callback(
-    (resume) => {
-      this.wake = () => {
-        const found = this.poll()
-        if (found === undefined) return
-        this.wake = undefined
-        resume(found)
-      }
-      return Effect.sync(() => {
-        this.wake = undefined
-      })
+  private readonly await: Effect.Effect<RowPiece | undefined, RowFailure> = Effect.callback((resume) => {
+    this.wake = () => {
+      const found = this.poll()
+      if (found === undefined) return
+      this.wake = undefined
+      resume(found)
     }
-  )
+    return Effect.sync(() => {
+      this.wake = undefined
+    })
+  })
 
-  private poll(): Effect.Effect<RowPiece | undefined, StatementFailure> | undefined {
+  private poll(): Effect.Effect<RowPiece | undefined, RowFailure> | undefined {
     if (typeof this.outcome === "object") return Effect.fail(this.outcome)
     const filled = this.ready.shift()
     if (filled === undefined) return this.outcome === "running" ? undefined : Effect.succeed(undefined)
@@ -116,7 +134,17 @@ export class RowReader {
     else if (smallWriters.length < keptSmallWriters) smallWriters.push(writer)
   }
 
+  private onColumns(columns: ReadonlyArray<RowColumn>): void {
+    const outdated = this.expected.misfitOf(columns)
+    if (outdated !== undefined) this.outcome = { outdated }
+  }
+
   private onRow(row: Tuple): void {
+    const outdated = this.expected.forbiddenNullIn(row)
+    if (outdated !== undefined) {
+      this.outcome = { outdated }
+      return
+    }
     const w = (this.writer ??= this.spare.pop() ?? this.newWriter())
     if (this.rowsInChunk > 0) w.append(separator)
     const start = w.length
@@ -151,12 +179,12 @@ export class RowReader {
       this.paused = true
       this.session.pause()
     }
-    if (this.ready.length > 0) this.wake?.()
+    if (this.ready.length > 0 || typeof this.outcome === "object") this.wake?.()
   }
 
   private onEnd(failure: StatementFailure | undefined): void {
     if (this.writer !== undefined) this.handOver(this.writer, false)
-    this.outcome = failure ?? "succeeded"
+    if (this.outcome === "running") this.outcome = failure ?? "succeeded"
     this.wake?.()
   }
 }

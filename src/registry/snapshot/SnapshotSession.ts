@@ -3,7 +3,7 @@ import pg from "pg"
 import type { ClientConfig, Submittable } from "pg"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
-import { MessageFilter } from "./MessageFilter.ts"
+import { MessageFilter, type RowColumn } from "./MessageFilter.ts"
 import { type Timers } from "../../shared/Timers.ts"
 import { cancelTimeoutMillis } from "../RegistryTimings.ts"
 
@@ -12,6 +12,8 @@ type TextRows = ReadonlyArray<ReadonlyArray<string | null>> | undefined
 
 /** What happens while a query runs; called in this order, never again after `onEnd`. */
 interface RowHandlers {
+  /** What the rows of a statement are like, before the first of them; there may be none. */
+  readonly onColumns?: (columns: ReadonlyArray<RowColumn>, statement: number) => void
   /** `statement` counts the statements of the text from 0. The row is valid during the call only. */
   readonly onRow: (row: Tuple, statement: number) => void
   /** What arrived together has been handed over; more may follow. */
@@ -149,6 +151,7 @@ export class SnapshotSession {
       this.busy = false
       this.hasFailed = failure !== undefined
       this.filter.onRow = undefined
+      this.filter.onColumns = undefined
       this.onBatch = undefined
       handlers.onEnd(failure)
     }
@@ -172,6 +175,7 @@ export class SnapshotSession {
     }
     this.busy = true
     this.filter.onRow = (row) => handlers.onRow(row, statement)
+    this.filter.onColumns = (columns) => handlers.onColumns?.(columns, statement)
     this.onBatch = handlers.onBatch
     this.client.query(query)
   }

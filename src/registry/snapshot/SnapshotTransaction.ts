@@ -1,9 +1,8 @@
 import { Effect, Exit, Scope } from "effect"
 import { allRowsOrNone, displaySettings } from "../../postgres/connection/ConnectionOptions.ts"
-import { quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
+import { quoteLiteral } from "../../postgres/Identifiers.ts"
 import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
-import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { SnapshotSession } from "./SnapshotSession.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginTimeoutMillis } from "../RegistryTimings.ts"
@@ -100,23 +99,6 @@ export const beginSnapshot = (
         : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid, statementMillis))
     )
   })
-
-const meaningOf = (table: ShapeDefinition["table"]): string =>
-  `pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid`
-
-/**
- * Asks what the table's name means now, after a query on it: `isNamed` judges the answer. That query has locked what the
- * name meant when it began, so the answer holds for its rows. Tables that sub-selects read are named as well: there is no answer
- * if one of those names means another table.
- */
-export const nameQuery = ({ table, where }: Pick<ShapeDefinition, "table" | "where">): string => {
-  const inner = (where?.members ?? []).map((member) => `${meaningOf(member.table)} = ${member.table.oid}`)
-  return `SELECT ${meaningOf(table)}${inner.length === 0 ? "" : ` WHERE ${inner.join(" AND ")}`}`
-}
-
-/** The name still means the table of the definition. */
-export const isNamed = (answer: string | null | undefined, table: ShapeDefinition["table"]): boolean =>
-  answer === String(table.oid)
 
 const noAnswer = ownPgError(
   "connection_timeout",

@@ -3,7 +3,8 @@ import { Config } from "../../config/BatonConfig.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
-import { type RowPiece, RowReader, separator } from "./SnapshotRows.ts"
+import { ExpectedRows } from "./ExpectedRows.ts"
+import { type RowFailure, type RowPiece, RowReader, separator } from "./SnapshotRows.ts"
 import { rowQuery, snapshotEncoder } from "./RowQuery.ts"
 import {
   schemaChanged,
@@ -19,7 +20,7 @@ import {
   type SharingLimits
 } from "./SharedTransactions.ts"
 import { SnapshotSessions } from "./SnapshotSessions.ts"
-import { type DatabaseSnapshot, isNamed, nameQuery } from "./SnapshotTransaction.ts"
+import type { DatabaseSnapshot } from "./SnapshotTransaction.ts"
 import { Notices } from "../../telemetry/Notices.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
@@ -151,17 +152,15 @@ const writeRows = Effect.fnUntraced(function* <E>(
   limits: SnapshotLimits
 ) {
   const { session, tableKind } = transaction
-  const sql = `${rowQuery(definition, tableKind === "p")}; ${nameQuery(definition)}`
+  const sql = rowQuery(definition, tableKind === "p")
   const reader = new RowReader(
     session,
     transactions.isWanted(transaction) ? sql : `${sql}; COMMIT`,
     snapshotEncoder(definition),
+    new ExpectedRows(definition),
     chunkBytesThreshold
   )
-  const next = failing(
-    definition,
-    Effect.mapError(reader.next, ({ error }) => error)
-  )
+  const next = Effect.catch(reader.next, (error) => rowsFailed(definition, error))
   let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
     duration: limits.firstRowMillis,
     orElse: () => failure(definition.table, snapshotTooSlow(limits.firstRowMillis))
@@ -171,7 +170,6 @@ const writeRows = Effect.fnUntraced(function* <E>(
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
-  if (!isNamed(reader.answer, definition.table)) return yield* failure(definition.table, tableGone)
   return reader.rowsInChunk
 })
 
@@ -190,6 +188,11 @@ const failing = <A, R>(
     const message = snapshotReport(error, failed, tablesRead(definition))
     return Effect.andThen(report(definition.table, message), Effect.fail(failed))
   })
+
+const rowsFailed = (definition: ShapeDefinition, error: RowFailure) =>
+  "outdated" in error
+    ? failure(definition.table, schemaChanged(error.outdated))
+    : failing(definition, Effect.fail(error.error))
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>
   Effect.andThen(report(table, error.message), Effect.fail(error))

@@ -12,7 +12,8 @@ import { Notices } from "../../telemetry/Notices.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
-import { RowReader } from "../snapshot/SnapshotRows.ts"
+import { ExpectedRows } from "../snapshot/ExpectedRows.ts"
+import { type RowFailure, RowReader } from "../snapshot/SnapshotRows.ts"
 import { makeRowEncoder, rowQuery } from "../snapshot/RowQuery.ts"
 import {
   isAboutValues,
@@ -24,7 +25,6 @@ import {
   tableIn,
   tablesRead
 } from "../snapshot/SnapshotErrors.ts"
-import type { StatementFailure } from "../snapshot/SnapshotSession.ts"
 import { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import { beginSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type AnswerSpool, AnswerSpools, type AnswerTooLarge, type NoRoomForAnswer } from "./AnswerSpools.ts"
@@ -146,9 +146,11 @@ export function makeSubsetReader(
     if (tableKind === undefined) return yield* new SubsetOutdated({ refusal: undefined })
     const sql = rowQuery(definition, tableKind === "p", query)
     const encoder = makeRowEncoder(definition, { snapshot_mark: snapshotMark })
-    const reader = new RowReader(session, sql, encoder, Infinity)
+    const reader = new RowReader(session, sql, encoder, new ExpectedRows(definition), Infinity)
     const next = Effect.mapError(
-      Effect.tapError(reader.next, ({ error }) => tellOperator(definition, error)),
+      Effect.tapError(reader.next, (failure) =>
+        "outdated" in failure ? Effect.void : tellOperator(definition, failure.error)
+      ),
       subsetQueryFailed
     )
     const copy = Effect.gen(function* () {
@@ -213,7 +215,9 @@ const subsetFailed = (error: PgError): SubsetUnavailable | SubsetFailed =>
  * client's doing. The server's words are repeated only if they are about the condition itself: those about a row
  * could quote one that the shape does not show.
  */
-const subsetQueryFailed = ({ error, pointsAtStatement }: StatementFailure): SubsetError => {
+const subsetQueryFailed = (failure: RowFailure): SubsetError => {
+  if ("outdated" in failure) return new SubsetOutdated({ refusal: undefined })
+  const { error, pointsAtStatement } = failure
   if (error.serverMessage !== undefined && isOfCondition(error))
     return new SubsetOutdated({ refusal: error.serverMessage })
   if (isOutdated(error)) return new SubsetOutdated({ refusal: undefined })

@@ -112,11 +112,15 @@ export class Chain {
   /**
    * Creates an object at `place.next`. "created": it stands there, was not there before, and everything up to it counts.
    * "overtaken": somebody else's object stands there; it is to be read and applied, and nothing was changed.
-   * Passing faults are tried again, with the same bytes, as long as `keepTrying` says so; otherwise the `BucketFault` is
-   * thrown, and the object may stand there or not: reading on tells, and a further append can be overtaken by it.
-   * Fails with `ChainBroken` ("collected") when later objects are there: the chain has gone on without this writer.
+   * Passing faults are tried again, with the same bytes, as long as `keepTrying` says so, after `longestPauseMillis` at most (5 s);
+   * otherwise the `BucketFault` is thrown, and the object may stand there or not: reading on tells, and a further append can be
+   * overtaken by it. Fails with `ChainBroken` ("collected") when later objects are there: the chain has gone on without this writer.
    */
-  append(content: ChainContent, keepTrying: () => boolean): Promise<"created" | "overtaken"> {
+  append(
+    content: ChainContent,
+    keepTrying: () => boolean,
+    longestPauseMillis?: number
+  ): Promise<"created" | "overtaken"> {
     return this.inTurn(async () => {
       const place = this.known
       const n = place.next
@@ -125,9 +129,10 @@ export class Chain {
       try {
         const link = { stream: place.stream ?? randomUUID(), n, previousCrc: place.crc }
         const { bytes, crc } = await encodeChainObject(link, content)
-        const answer = await this.patient.askOn((store) => this.create(store, n, bytes), keepTrying)
-        if (answer === "created" && !this.isCertain())
-          await this.patient.askOn((store) => this.mustBeLast(store, n, crc), keepTrying)
+        const ask = <A>(question: (store: ObjectStore) => Promise<A>) =>
+          this.patient.askOn(question, keepTrying, longestPauseMillis)
+        const answer = await ask((store) => this.create(store, n, bytes))
+        if (answer === "created" && !this.isCertain()) await ask((store) => this.mustBeLast(store, n, crc))
         if (answer === "created") this.known = placeAfter(place, { ...content, ...link, crc })
         else this.lostNumber = n
         return answer

@@ -13,6 +13,7 @@ export interface BucketAnswers {
 }
 
 const firstPauseMillis = 100
+/** Nobody waits for a single answer: what is late is late by so long at most once the bucket is back. */
 const longestPauseMillis = 5_000
 
 /** Asks a store, again if need be, and keeps count of how it answers. */
@@ -70,11 +71,15 @@ export class PatientStore {
   }
 
   /**
-   * Asks until there is an answer, with pauses that grow from 100 ms to 5 s, as long as `keepTrying` says so. Fails with the
-   * last `BucketFault`: one that does not pass by itself, or when there is to be no further try.
+   * Asks until there is an answer, with pauses that grow from 100 ms to `longestMillis` (5 s), as long as `keepTrying` says so.
+   * Fails with the last `BucketFault`: one that does not pass by itself, or when there is to be no further try.
    */
-  async askOn<A>(question: (store: ObjectStore) => Promise<A>, keepTrying: () => boolean): Promise<A> {
-    for (let pauseMillis = firstPauseMillis; ; pauseMillis = Math.min(2 * pauseMillis, longestPauseMillis)) {
+  async askOn<A>(
+    question: (store: ObjectStore) => Promise<A>,
+    keepTrying: () => boolean,
+    longestMillis = longestPauseMillis
+  ): Promise<A> {
+    for (let pauseMillis = firstPauseMillis; ; pauseMillis = Math.min(2 * pauseMillis, longestMillis)) {
       try {
         return await this.ask(question)
       } catch (error) {

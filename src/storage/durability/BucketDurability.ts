@@ -6,7 +6,7 @@ import { localEnd, type MirrorContext } from "../mirror/MirrorContext.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import { ChangedFiles } from "./ChangedFiles.ts"
 import type { Durability } from "./Durability.ts"
-import { lookMillis, objectBytes, openingMillis } from "./DurabilityTimings.ts"
+import { lookMillis, objectBytes, openingMillis, openingPauseMillis } from "./DurabilityTimings.ts"
 import { inGroups, type Piece, piecesBetween, readPieces } from "./JournalPieces.ts"
 import { Shipper } from "./Shipper.ts"
 
@@ -23,8 +23,8 @@ interface BucketOptions {
   readonly context: MirrorContext
   readonly mirror: Mirroring
   readonly flushMillis: number
-  /** Where others reach this instance to be shown what it writes. */
-  readonly url: string
+  /** Where others reach this instance to be shown what it writes; `undefined`: they cannot be told. */
+  readonly url: string | undefined
 }
 
 /**
@@ -92,8 +92,9 @@ export class BucketDurability implements Durability {
     const { previous } = record
     const groups = previous === null ? [] : await this.restOf(previous)
     const deadline = timers.nowMillis() + openingMillis
+    const isInTime = () => isWanted() && timers.nowMillis() < deadline
     const append = async (content: ChainContent) => {
-      const outcome = await chain.append(content, () => isWanted() && timers.nowMillis() < deadline)
+      const outcome = await chain.append(content, isInTime, openingPauseMillis)
       if (outcome === "created") objects.note(chain.place, bytesOf(content))
       return outcome
     }
@@ -106,7 +107,7 @@ export class BucketDurability implements Durability {
     const outcome = await append({
       epoch: record.epoch,
       ranges: last === undefined ? [] : await this.read(last, previous),
-      opens: { ...record, url },
+      opens: { ...record, ...(url === undefined ? {} : { url }) },
       isFence: groups.length <= 1
     })
     this.lookedMillis = timers.nowMillis()

@@ -10,5 +10,7 @@ export const shipAgainMillis = 1000
 export const schemaLookMillis = 10_000
 /** An opening that does not get through for so long is given up, and the lock with it. */
 export const openingMillis = 20_000
+/** All clients wait for an opening: it is tried again after so long at most, however often it has failed. */
+export const openingPauseMillis = 500
 /** After an object was created nobody can have created a later one: so long that is believed without another look. */
 export const lookMillis = 5000

@@ -233,7 +233,8 @@ const moveShape = async (
   const chunks = await moveChunks(options, shape, source)
   const files: Array<LogFile> = []
   let isNamed = chunks.length === 0
-  const tail = shape.tail ?? new ShapeTail()
+  // As it is now: a writer whose turn ends meanwhile follows its successor, whose moves take entries off the shape's own.
+  const tail = shape.tail?.frozen() ?? new ShapeTail()
   const count = tail.countUpToSegment(options.last)
   let i = 0
   let current = shape.files.at(-1)

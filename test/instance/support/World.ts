@@ -101,11 +101,19 @@ export class World {
     for (const member of this.members) {
       if (member.isKilled) continue
       member.thaw()
-      await member.close().catch(() => {})
+      await this.closed(member)
     }
     await Effect.runPromise(Scope.close(this.scope, Exit.void))
     await settled()
     rmSync(this.metaDir, { recursive: true, force: true })
+  }
+
+  /** A writer that waits before it tries again is closed after that, so time has to pass. */
+  private async closed(member: Member): Promise<void> {
+    const closing = Effect.runFork(Effect.ignore(Effect.tryPromise(() => member.close())))
+    const began = this.time.now
+    for (await settled(); closing.pollUnsafe() === undefined; await this.time.step(this.time.now + 1000))
+      assert.isBelow(this.time.now - began, 60_000, `${member.name} is not closed`)
   }
 
   async start(name: string): Promise<Member> {

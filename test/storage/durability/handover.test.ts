@@ -1,4 +1,5 @@
 import { mkdirSync, rmdirSync } from "node:fs"
+import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { BucketFault } from "../../../src/bucket/BucketFault.ts"
 import type { ByteRange, ObjectInfo, ObjectStore } from "../../../src/bucket/ObjectStore.ts"
@@ -8,6 +9,7 @@ import { readWhole } from "../../../src/storage/disk/Files.ts"
 import type { StorageEngine } from "../../../src/storage/StorageEngine.ts"
 import { MemoryStore } from "../../../testing/bucket/MemoryStore.ts"
 import { eventually } from "../../../testing/Eventually.ts"
+import { HandTimers } from "../../../testing/HandTimers.ts"
 import { createShape, writeTransaction } from "../support.ts"
 import { instanceOn, logOf } from "../mirror/instance.ts"
 import { numbered, write } from "../mirror/support.ts"
@@ -18,6 +20,9 @@ type Instance = Awaited<ReturnType<typeof instanceOn>>
 class OwnWay implements ObjectStore {
   readonly name = "memory://bucket"
   isAway = false
+  /** So many objects more are created, and nobody is told. */
+  answersToLose = 0
+  lostAnswers = 0
   /** Before the next object of the chain is created. */
   beforeCreate: (() => Promise<unknown>) | undefined
   private readonly store: MemoryStore
@@ -31,7 +36,10 @@ class OwnWay implements ObjectStore {
     this.beforeCreate = undefined
     await beforeCreate?.()
     this.check(key)
-    return this.store.create(key, content)
+    const outcome = await this.store.create(key, content)
+    if (this.lostAnswers >= this.answersToLose) return outcome
+    this.lostAnswers++
+    throw new BucketFault({ operation: "create", object: key, kind: "timedOut", said: "nothing was heard" })
   }
   async get(key: string, range?: ByteRange): Promise<Buffer | undefined> {
     this.check(key)
@@ -185,5 +193,20 @@ describe("a handover between directories that only share a bucket", () => {
     await write(first.engine, [shape.id], 6, 7)
     await second.engine.takeOver()
     assert.deepStrictEqual(await logOf(second.engine, shape), numbered(1, 7))
+  })
+  it("asks again after half a second at most, however many answers of the bucket were lost", async () => {
+    const store = new MemoryStore()
+    const way = new OwnWay(store)
+    const timers = new HandTimers()
+    const second = await instanceOn(way, timers)
+    way.answersToLose = 12
+    const taken = second.engine.takeOver()
+    for (let lost = 1; lost <= way.answersToLose; lost++) {
+      await eventually(`the loss of answer ${lost}`, () => way.lostAnswers === lost)
+      await setImmediate()
+      timers.pass(500)
+    }
+    assert.isDefined(await taken)
+    assert.strictEqual(second.context.chain.place.next, 1, "it knows the object that it has made")
   })
 })

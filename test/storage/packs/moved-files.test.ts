@@ -19,6 +19,7 @@ import {
   hasty,
   maintenanceOf,
   openEngine,
+  type ReadAll,
   readAll,
   temporaryDirectory,
   writingEngine
@@ -263,6 +264,36 @@ describe("files of shapes beside a bucket", () => {
     await bucket.create("wal/00000000000000000000", [Buffer.from("x")])
     assert.match(await firstRows(engine, shape), /s0 is missing, or does not have its bytes 0 to 600000/)
     assert.isUndefined(engine.live(shape))
+  })
+
+  it("may grow while they are fetched, and readers get what was to be read, without a gap", async () => {
+    const bucket = new TroubledStore()
+    const engine = await writingEngine(undefined, { ...settings, chunkBytesThreshold: 1e9, bucket })
+    const shape = createShape(engine, "a")
+    const round = roundsOf(engine)
+    await writeChanges(engine, [shape], 1, 60)
+    await round()
+    wipeShapes(engine)
+    const { promise, resolve: open } = Promise.withResolvers<void>()
+    bucket.gate = promise
+    bucket.calls.length = 0
+    const reading = Effect.runPromise(makeShapeLogs(engine).read(shape, snapshotEnd))
+    await eventually("it is asked for", () => bucket.read().length > 0)
+    const { movedSegment } = engine.store
+    await writeChanges(engine, [shape], 61, 120)
+    await round()
+    assert.isAbove(engine.store.movedSegment, movedSegment)
+    open()
+    const read = await reading
+    assert.ok(read._tag === "Slice" && !(read.body instanceof Uint8Array))
+    const text = Buffer.concat(await piecesOf(read.body())).toString()
+    const messages = JSON.parse(`[${text}]`) as ReadAll["messages"]
+    assert.deepStrictEqual(read.next, { tx: 6000n, op: 0 })
+    assert.deepStrictEqual(
+      changes({ messages, offsets: [] }).map((change) => change.replace("!", "")),
+      numbered(1, 60)
+    )
+    assert.deepStrictEqual(await log(engine, shape), numbered(1, 120))
   })
 
   it("are fetched once for all who ask, and no other file with them", async () => {
