@@ -37,6 +37,8 @@ const decoderOf = (type: TypeSpec): Decoder => {
   if (type === "int2" || type === "int4" || type === "int8" || type === "oid") return decodeInteger(read)
   if (type === "text" || type === "varchar" || type === "bpchar" || type === "name") return decodeText
   if (type === "bool") return (buffer, start) => buffer[start] === 116
+  // A label that was added later is like any other, but for its place in their order, which is not known.
+  if (typeof type !== "string" && "enum" in type) return decodeText
   return (buffer, start, end) => read(buffer.toString("utf8", start, end))
 }
 

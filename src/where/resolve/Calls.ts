@@ -192,7 +192,14 @@ const byName = (
   return { entry, parameters, expanded: false }
 }
 
-const aggregate = "aggregation is not supported in this context"
+/** Refuses an aggregate, or a window function. */
+export const refuseAggregate = (scope: Scope, at: number): never =>
+  refuseAt(
+    at,
+    scope.outer === undefined
+      ? "aggregation is not supported in this context"
+      : "aggregates are not supported in a sub-select: ask for single rows, as in EXISTS (SELECT 1 FROM ... WHERE ...)"
+  )
 
 /** Resolves a function call; a type name with one argument is a cast, as in Postgres. */
 export const functionCall = (
@@ -222,11 +229,11 @@ export const functionCall = (
   const types = given.map((type) => describeType(catalogue, type)).join(", ")
   const noMatch = (): never => refuseAt(at, `Could not select a function overload for ${name}(${types})`)
   if (chosen === undefined) {
-    if (candidates.every((one) => one.entry.kind !== "f")) return refuseAt(at, aggregate)
+    if (candidates.every((one) => one.entry.kind !== "f")) return refuseAggregate(scope, at)
     return noMatch()
   }
   const { entry } = chosen
-  if (entry.kind !== "f") return refuseAt(at, aggregate)
+  if (entry.kind !== "f") return refuseAggregate(scope, at)
   if (entry.returnsSet)
     return refuseAt(at, `set-returning function ${shown} is not supported in this context`)
   requireSettled(scope, entry.oid, at, shown)

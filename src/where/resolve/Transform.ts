@@ -4,7 +4,7 @@ import { oids, type Expression } from "../expression/Expression.ts"
 import { refuseAt } from "../WhereError.ts"
 import { arrayConstructor } from "./ArrayConstructor.ts"
 import { booleanTest, logic, nullTest } from "./Boolean.ts"
-import { functionCall } from "./Calls.ts"
+import { functionCall, refuseAggregate } from "./Calls.ts"
 import { castTo } from "./Coerce.ts"
 import { literalAsText } from "./CommonTypes.ts"
 import { columnOf } from "./Columns.ts"
@@ -72,7 +72,7 @@ const call = (scope: Scope, node: FuncCall, inner: Inner): Expression => {
     node.agg_filter !== undefined ||
     node.over !== undefined
   ) {
-    return refuseAt(at, "aggregation is not supported in this context")
+    return refuseAggregate(scope, at)
   }
   const names: Array<string> = []
   const args = (node.args ?? []).map((arg) => {

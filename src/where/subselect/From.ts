@@ -19,21 +19,22 @@ export interface From {
 
 export type ResolveIn = (scope: Scope, node: Node | undefined) => Expression
 
-/** Reads FROM. `outer`: what stands around the sub-select. Throws `Refusal`. */
+/** Reads FROM. `outer`: what stands around the sub-select, which is at `at` in the text. Throws `Refusal`. */
 export const readFrom = (
   outer: Scope,
   items: ReadonlyArray<Node>,
   tables: ReadonlyMap<string, TableInfo>,
   members: Members,
-  resolveIn: ResolveIn
+  resolveIn: ResolveIn,
+  at: number
 ): From => {
-  const reader = new FromReader(outer, tables, members, resolveIn)
+  const reader = new FromReader(outer, tables, members, resolveIn, at)
   for (const item of items) reader.item(item)
   const names = reader.sources.map(({ name }) => name)
   const twice = names.find((name, i) => names.indexOf(name) < i)
   if (twice !== undefined)
     return refuseAt(
-      -1,
+      at,
       `table name ${quoteIfNeeded(twice)} is used twice in a sub-select: give one of them an alias`
     )
   return { scope: reader.scope(0, reader.sources.length), conditions: reader.conditions }
@@ -48,8 +49,16 @@ class FromReader {
   private readonly tables: ReadonlyMap<string, TableInfo>
   private readonly members: Members
   private readonly resolveIn: ResolveIn
+  private readonly at: number
 
-  constructor(outer: Scope, tables: ReadonlyMap<string, TableInfo>, members: Members, resolveIn: ResolveIn) {
+  constructor(
+    outer: Scope,
+    tables: ReadonlyMap<string, TableInfo>,
+    members: Members,
+    resolveIn: ResolveIn,
+    at: number
+  ) {
+    this.at = at
     this.outer = outer
     this.tables = tables
     this.members = members
@@ -77,7 +86,7 @@ class FromReader {
             : "RangeTableSample" in node
               ? "TABLESAMPLE"
               : "this"
-    return refuseAt(-1, `${what} in FROM of a sub-select is not supported: name the table itself there`)
+    return refuseAt(this.at, `${what} in FROM of a sub-select is not supported: name the table itself there`)
   }
 
   private table(node: RangeVar): void {
@@ -118,13 +127,13 @@ class FromReader {
   private join(node: JoinExpr): void {
     if (node.jointype !== "JOIN_INNER")
       return refuseAt(
-        -1,
+        this.at,
         "an outer join in a sub-select is not supported: write JOIN for rows that have a partner, or NOT EXISTS (SELECT ...) for those that have none"
       )
     if (node.isNatural === true)
-      return refuseAt(-1, "NATURAL JOIN is not supported: name the columns, as in JOIN ... USING (id)")
+      return refuseAt(this.at, "NATURAL JOIN is not supported: name the columns, as in JOIN ... USING (id)")
     if (node.alias !== undefined || node.join_using_alias !== undefined)
-      return refuseAt(-1, "an alias of a join is not supported: give its tables aliases")
+      return refuseAt(this.at, "an alias of a join is not supported: give its tables aliases")
     const from = this.sources.length
     this.item(node.larg)
     const middle = this.sources.length
@@ -141,7 +150,13 @@ class FromReader {
     const left = this.column(name, from, middle)
     const right = this.column(name, middle, to)
     this.sources[right.index]?.merged.add(name)
-    this.conditions.push(operatorCall(this.outer, undefined, "=", columnFrom(left), columnFrom(right), -1))
+    this.conditions.push(
+      operatorCall(this.outer, undefined, "=", this.columnFrom(left), this.columnFrom(right), this.at)
+    )
+  }
+
+  private columnFrom({ index, info, source }: Found): Expression {
+    return columnAt(source, info, 0, index, this.at)
   }
 
   private column(name: string, from: number, to: number): Found {
@@ -153,7 +168,7 @@ class FromReader {
     const [only] = found
     if (only === undefined || found.length > 1)
       return refuseAt(
-        -1,
+        this.at,
         `column ${quoteIfNeeded(name)} of USING ${only === undefined ? "does not exist on both sides of the join" : "is ambiguous"}`
       )
     return only
@@ -165,5 +180,3 @@ interface Found {
   readonly info: ColumnInfo
   readonly source: Source
 }
-
-const columnFrom = ({ index, info, source }: Found): Expression => columnAt(source, info, 0, index, -1)

@@ -42,10 +42,13 @@ const tablesOf = (expression: Expression): ReadonlyArray<number> => [
 /** As seen from its own table alone. */
 const own = (expression: Expression): Expression =>
   mapColumns(expression, (column) => {
-    const alone = { ...column }
-    delete alone.source
-    return alone
+    const only = { ...column }
+    delete only.source
+    return only
   })
+
+/** The row around the sub-select may be one of several tables itself. */
+const alone = ({ expression, table }: Term): Expression => (table === aroundIt ? expression : own(expression))
 
 class Joins {
   private readonly written: Written
@@ -94,12 +97,13 @@ class Joins {
       const values = root === undefined ? [] : this.selectedFrom(root, selected, classes)
       const tree = values === undefined ? undefined : joinTree(this.conditions.length, classes, root)
       if (tree === undefined || values === undefined) continue
-      const around = [...this.fixed, ...this.equalitiesIn(aroundIt, classes)]
-      for (const [table, from] of tree.entries())
-        if (from === aroundIt && table !== root) around.push(this.partner(table, tree, classes))
-      if (root !== undefined) return { made: this.build(root, tree, classes, values), around }
-      const [first, ...rest] = around
-      if (first !== undefined) return { made: first, around: rest }
+      const partners = tree.flatMap((from, table) =>
+        from === aroundIt && table !== root ? [this.partner(table, tree, classes)] : []
+      )
+      const [first, ...rest] =
+        root === undefined ? partners : [this.build(root, tree, classes, values), ...partners]
+      if (first !== undefined)
+        return { made: first, around: [...this.fixed, ...this.equalitiesIn(aroundIt, classes), ...rest] }
     }
     return refuseAt(
       at,
@@ -143,8 +147,8 @@ class Joins {
       const [first, ...rest] = terms.filter((term) => term.table === table)
       return first === undefined
         ? []
-        : rest.map(({ expression }) =>
-            operatorCall(this.scope, undefined, "=", own(first.expression), own(expression), expression.at)
+        : rest.map((term) =>
+            operatorCall(this.scope, undefined, "=", alone(first), alone(term), term.expression.at)
           )
     })
   }
@@ -206,7 +210,7 @@ class Joins {
     const below = terms.find((term) => term.table === table)
     if (above === undefined || below === undefined) return []
     const { at } = below.expression
-    const call = operatorCall(this.scope, undefined, "=", own(above.expression), own(below.expression), at)
+    const call = operatorCall(this.scope, undefined, "=", alone(above), alone(below), at)
     const [outer, inner] = call.args
     return outer === undefined || inner === undefined ? [] : [{ outer, inner, equality: equalityOf(call) }]
   }

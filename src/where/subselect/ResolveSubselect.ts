@@ -21,7 +21,7 @@ export const subselectResolver =
     const at = outer.position(node.location)
     const use = useOf(node, at)
     const select = statementOf(node, use.how, at)
-    const { conditions, scope } = readFrom(outer, select.fromClause ?? [], tables, members, resolveIn)
+    const { conditions, scope } = readFrom(outer, select.fromClause ?? [], tables, members, resolveIn, at)
     const where =
       select.whereClause === undefined ? [] : [requireBoolean(scope, resolveIn(scope, select.whereClause))]
     const values = selectedValues(scope, select, use, resolveIn, at)
