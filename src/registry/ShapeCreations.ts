@@ -35,6 +35,8 @@ interface CreationServices {
 /** Completes as soon as the shape can be read. */
 type Creation = Deferred.Deferred<ShapeState, NotActive | SnapshotFailed>
 
+const tableChanged = new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
+
 const always = Effect.succeed(true)
 
 const gaveUp = notActive("waiting", "This instance has given up the lock")
@@ -127,6 +129,7 @@ export class ShapeCreations {
     const { drop, engine, snapshotter } = this.services
     return Effect.gen({ self: this }, function* () {
       if (this.isOver) return yield* gaveUp
+      if (reservation?.isReleased === true) return yield* tableChanged
       const shape = this.begin(definition, identity, reservation)
       const output = new SnapshotWriter(engine, shape, () => {
         shape.unannounced = false
@@ -143,8 +146,7 @@ export class ShapeCreations {
           })
         )
       )
-      if (!shape.dropped) return shape
-      return yield* new SnapshotFailed({ kind: "schemaChanged", message: "The table has changed meanwhile" })
+      return shape.dropped ? yield* tableChanged : shape
     })
   }
 

@@ -11,7 +11,7 @@ export interface Admission {
   /** Of an existing shape. */
   readonly shape: ShapeState | undefined
   /** Changes of all its tables are received behind this transaction. */
-  readonly afterSerial: number
+  afterSerial: number
   readonly done: Deferred.Deferred<Reservation, SnapshotFailed> | undefined
   reservation: Reservation | undefined
   /** Nobody wants it any more. */
@@ -47,6 +47,13 @@ export class Admissions {
     this.waiting.push(admission)
     for (const oid of tables) this.tables.set(oid, (this.tables.get(oid) ?? 0) + 1)
     return admission
+  }
+
+  /** Once more, when this transaction has been processed. */
+  addAgain(admission: Admission, afterSerial: number): void {
+    admission.afterSerial = afterSerial
+    this.waiting.push(admission)
+    for (const oid of tablesOf(admission.definition)) this.tables.set(oid, (this.tables.get(oid) ?? 0) + 1)
   }
 
   /** Those whose tables' changes have been received from `processedSerial` on. */

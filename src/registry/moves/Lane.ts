@@ -28,7 +28,7 @@ import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
 import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
 import { LaneQueue } from "./LaneQueue.ts"
-import { filterOf, MoveReader } from "./MoveReader.ts"
+import { filterOf, MoveReader, type TruncatedMeanwhile } from "./MoveReader.ts"
 import type { Output, Pieces } from "./Output.ts"
 import { Processing } from "./Processing.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
@@ -271,6 +271,7 @@ export class Lane implements MemberSink {
       if (this.isIdle) held = this.processNow(transaction, isOpen)
       else this.wait(transaction)
     }
+    this.wake?.()
     // Last: who waits for it may run right here.
     if (held === undefined) {
       this.reception.reached(endLsn)
@@ -427,11 +428,34 @@ export class Lane implements MemberSink {
     )
     if (unknown.size > 0) {
       const load = Effect.suspend(() => this.reader.load([...unknown].filter((one) => !one.isGone)))
-      yield* this.untilRead(load, () => ready.filter(({ shape }) => shape === undefined))
+      const isLoaded = yield* this.untilRead(this.untilNotTruncated(load), () => ready)
+      if (isLoaded === false) {
+        for (const admission of ready) this.admissions.addAgain(admission, this.queue.latestSerial)
+        return
+      }
     }
     this.processing.reportFailures()
     tellAdmitted(ready, this.members)
   })
+
+  /**
+   * False if what new shapes need can only be counted behind a transaction that truncates a table, and that waits. Shapes that
+   * there are need it as of before, which nobody can tell any more.
+   */
+  private untilNotTruncated(
+    load: Effect.Effect<void, PgError | TableUnreadable | TruncatedMeanwhile>
+  ): Effect.Effect<boolean, PgError | TableUnreadable> {
+    return Effect.catch(
+      Effect.as(load, true),
+      (failure): Effect.Effect<boolean, PgError | TableUnreadable> => {
+        if (failure._tag !== "TruncatedMeanwhile") return Effect.fail(failure)
+        const { name, schema } = failure.table
+        const reason = `table ${schema}.${name}, which its condition looks at, was truncated while this instance began`
+        this.options.drop(this.members.shapesLacking(failure.table), reason)
+        return Effect.succeed(false)
+      }
+    )
+  }
 
   /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */
   private untilRead<A>(
@@ -445,6 +469,7 @@ export class Lane implements MemberSink {
           const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
           this.options.drop(this.members.shapesAbout(table), message)
           refuseAbout(table, message, waiting(), this.members)
+          this.members.releaseAbout(table)
           return attempt(firstMovePauseMillis)
         }
         if (pauseMillis > firstMovePauseMillis)

@@ -155,6 +155,7 @@ export class LaneMembers {
       this.tables.set(named.oid, table)
       this.routes.clear()
     }
+    if (leafOids !== undefined) table.isPartitioned = true
     for (const leaf of leafOids ?? []) this.attach(leaf, named.oid)
     return table
   }
@@ -261,6 +262,19 @@ export class LaneMembers {
   /** Shapes that have to do with the table. */
   shapesAbout(table: LaneTable): ReadonlyArray<ShapeState> {
     return this.shapesWith(({ tables }) => tables.includes(table))
+  }
+
+  /** Takes back what was reserved about the table for shapes that are not there yet. */
+  releaseAbout(table: LaneTable): void {
+    for (const one of [...this.reservations])
+      if (one.shape === undefined && one.tables.includes(table)) this.release(one)
+  }
+
+  /** Of those, the ones of which it is not known what their sub-selects give. */
+  shapesLacking(table: LaneTable): ReadonlyArray<ShapeState> {
+    return this.shapesWith(
+      ({ subscriptions, tables }) => tables.includes(table) && subscriptions.some((one) => !one.isKnown)
+    )
   }
 
   private shapesWith(holds: (reservation: Reservation) => boolean): ReadonlyArray<ShapeState> {

@@ -16,7 +16,7 @@ import { concernedBy, narrowedTo } from "./CandidateQuery.ts"
 import type { LaneMembers, Place } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
-import { readTable, TableUnreadable } from "./ReadTables.ts"
+import { readTable, type TableUnreadable } from "./ReadTables.ts"
 import type { Reception } from "./Reception.ts"
 import { areEqualRows, projectTuple } from "./RowBytes.ts"
 import { Touched } from "./Touched.ts"
@@ -41,6 +41,15 @@ export const filterOf = ({ xipList, xmax, xmin }: DatabaseSnapshot): SnapshotFil
   snapshotFilter({ xmin: String(xmin), xmax: String(xmax), xipList: xipList.map(String) })
 
 type ReadFailure = PgError | TableUnreadable
+
+/** It can be loaded once the transaction that has truncated its table is processed. */
+export class TruncatedMeanwhile {
+  readonly _tag = "TruncatedMeanwhile"
+  readonly table: LaneTable
+  constructor(table: LaneTable) {
+    this.table = table
+  }
+}
 
 /**
  * Reads rows as of the position of the lane: at a later snapshot, from which the changes are taken back that have been received
@@ -67,8 +76,8 @@ export class MoveReader {
     })
   )
 
-  /** Has what sub-selects give counted. None of their tables is truncated among what has not been processed. */
-  load(subscriptions: ReadonlyArray<Subscription>): Effect.Effect<void, ReadFailure> {
+  /** Has what sub-selects give counted. */
+  load(subscriptions: ReadonlyArray<Subscription>): Effect.Effect<void, ReadFailure | TruncatedMeanwhile> {
     const { members, queue, reception } = this.options
     const { state } = members
     return Effect.scoped(
@@ -82,7 +91,9 @@ export class MoveReader {
             const table = members.tables.get(one.kind.plan.table.oid)
             if (table !== undefined) tables.set(table, [...(tables.get(table) ?? []), one])
           }
-          for (const table of tables.keys()) yield* this.unlessTruncated(table)
+          const shown = queue().filter(({ xid }) => isContained(filter, xid))
+          for (const table of tables.keys())
+            if (this.truncatedIn(shown, table)) return yield* Effect.fail(new TruncatedMeanwhile(table))
           const targets = Array.from(tables, ([table, on]) => {
             const target = loading.target(table.oid, table.columns)
             return { table, on, target }
@@ -123,7 +134,9 @@ export class MoveReader {
         for (let depth = 0; depth <= members.state.maxDepth; depth++) {
           const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
           for (const [table, conditions] of this.wanted(touched, asking)) {
-            yield* this.unlessTruncated(table)
+            // Before it was truncated it had other rows, which nobody can tell any more: what deeper sub-selects
+            // would have changed of them shows when they go.
+            if (this.truncatedIn(queue(), table)) continue
             yield* readInto(working, table, session, conditions, (row) => touchBy(table, row, touched))
             for (const transaction of queue())
               eachRow(transaction, members, table, (oldRow, row) => {
@@ -145,16 +158,13 @@ export class MoveReader {
     )
   }
 
-  /** Which rows a table had before is not known. */
-  private unlessTruncated(table: LaneTable): Effect.Effect<void, TableUnreadable> {
-    const { members, queue } = this.options
-    const isTruncated = queue().some(({ changes }) =>
-      changes.some(
-        (change) =>
-          change._tag === "Truncate" && change.tableOids.some((oid) => members.tablesOf(oid).includes(table))
-      )
+  /** Which rows a table had before it was truncated is not known. */
+  private truncatedIn(transactions: ReadonlyArray<RawTransaction>, table: LaneTable): boolean {
+    const { members } = this.options
+    const isOf = (oid: number) => members.tablesOf(oid).includes(table)
+    return transactions.some(({ changes }) =>
+      changes.some((change) => change._tag === "Truncate" && change.tableOids.some(isOf))
     )
-    return isTruncated ? Effect.fail(new TableUnreadable(table, "it was truncated meanwhile")) : Effect.void
   }
 
   private touch(transaction: RawTransaction, touched: Touched): void {

@@ -77,15 +77,12 @@ export class Processing {
     const { members } = this.options
     for (const table of members.tablesOf(oid)) {
       if (table.inner.size === 0) continue
-      // What its partitions had is not known apart, nor which of its rows deeper sub-selects had let in.
-      const isWhole = table.oid === oid && !table.isPartitioned
-      const isFlat = [...this.state.all()].every(
-        ({ kind, of }) => kind.plan.table.oid !== table.oid || of.depth === 0
-      )
-      if (isWhole && isFlat) this.state.truncate(oid)
+      // What its partitions had is not known apart.
+      if (table.oid === oid && !table.isPartitioned) this.state.truncate(oid)
       else {
         const shapes = members.shapesAbout(table).filter((shape) => shape.common.table.oid !== table.oid)
-        this.options.dropConcerned(shapes, transaction, `a table that its condition looks at was truncated`)
+        const reason = `a partition of table ${table.schema}.${table.name}, which its condition looks at, was truncated`
+        this.options.dropConcerned(shapes, transaction, reason)
       }
     }
   }

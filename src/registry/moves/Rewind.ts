@@ -38,6 +38,11 @@ export class RowsInTime<Row> {
     if (row !== undefined) this.add(row, 1)
   }
 
+  /** All rows go. What was there before cannot be found out from what there is afterwards. */
+  clear(): void {
+    for (const [row, count] of [...this.counts]) this.add(row, -count)
+  }
+
   undo({ oldRow, row }: RowChange<Row>): void {
     this.apply({ oldRow: row, row: oldRow })
   }

@@ -6,8 +6,8 @@ import type { Asked } from "./LinkReader.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { Probe } from "./Probes.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
-import { RowsInTime } from "./Rewind.ts"
+import type { RawChange, RawTransaction } from "./RawTransaction.ts"
+import { type RowChange, RowsInTime } from "./Rewind.ts"
 import { rowBytes, rowOfBytes } from "./RowBytes.ts"
 
 /** Which rows a flip can matter to at a place where the sub-select is asked; `undefined`: none. */
@@ -59,26 +59,29 @@ export class WorkingTable {
   }
 
   apply(transaction: RawTransaction, members: LaneMembers): void {
-    this.each(transaction, members, (oldRow, row) => this.rows.apply({ oldRow, row }))
-  }
-
-  undo(transaction: RawTransaction, members: LaneMembers): void {
-    this.each(transaction, members, (oldRow, row) => this.rows.undo({ oldRow, row }))
-  }
-
-  private each(
-    transaction: RawTransaction,
-    members: LaneMembers,
-    change: (oldRow: string | undefined, row: string | undefined) => void
-  ): void {
-    for (const one of transaction.changes) {
-      if (one._tag !== "Row" || !members.tablesOf(one.relation.oid).includes(this.table)) continue
-      const indexes = this.table.indexesIn(one.relation)
-      change(
-        one.oldRow === undefined ? undefined : rowBytes(one.oldRow, indexes),
-        one.row === undefined ? undefined : rowBytes(one.row, indexes)
-      )
+    for (const change of transaction.changes) {
+      if (change._tag === "Row") this.change(change, members, (one) => this.rows.apply(one))
+      else if (change.tableOids.includes(this.table.oid)) this.rows.clear()
     }
+  }
+
+  /** Nothing of a table that the transaction truncates. */
+  undo(transaction: RawTransaction, members: LaneMembers): void {
+    for (const change of transaction.changes)
+      if (change._tag === "Row") this.change(change, members, (one) => this.rows.undo(one))
+  }
+
+  private change(
+    { oldRow, relation, row }: Extract<RawChange, { readonly _tag: "Row" }>,
+    members: LaneMembers,
+    use: (change: RowChange<string>) => void
+  ): void {
+    if (!members.tablesOf(relation.oid).includes(this.table)) return
+    const indexes = this.table.indexesIn(relation)
+    use({
+      oldRow: oldRow === undefined ? undefined : rowBytes(oldRow, indexes),
+      row: row === undefined ? undefined : rowBytes(row, indexes)
+    })
   }
 
   /** From now on rows can be found by what they ask there. */
