@@ -266,7 +266,7 @@ export class LaneMembers {
 
   /** Takes back what was reserved about the table for shapes that are not there yet. */
   releaseAbout(table: LaneTable): void {
-    for (const one of [...this.reservations])
+    for (const one of this.reservations)
       if (one.shape === undefined && one.tables.includes(table)) this.release(one)
   }
 

@@ -40,7 +40,7 @@ export class RowsInTime<Row> {
 
   /** All rows go. What was there before cannot be found out from what there is afterwards. */
   clear(): void {
-    for (const [row, count] of [...this.counts]) this.add(row, -count)
+    for (const [row, count] of this.counts) this.add(row, -count)
   }
 
   undo({ oldRow, row }: RowChange<Row>): void {
