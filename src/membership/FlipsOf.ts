@@ -12,8 +12,8 @@ export function* flipsOf(subscription: Subscription): Iterable<Flip> {
   for (const [id, delta] of change.deltas) {
     const before = counts.of(id)
     const toggled = before > 0 !== before + delta > 0
-    // Of several rows with one value there is no only one.
-    if (asked === "value") all.add(links.groupOf(id))
+    // Of several rows with one value there is no only one, but with DISTINCT.
+    if (asked === "value" && (toggled || kind.plan.distinct !== true)) all.add(links.groupOf(id))
     if (asked === "value" || !toggled) continue
     if (links.specialOf(id) !== undefined) all.add(links.groupOf(id))
     else {

@@ -179,7 +179,7 @@ export class MembershipState implements Membership {
     }
   }
 
-  /** All rows of the table have gone, those of its partitions as well. */
+  /** All rows of the table have gone, those of its partitions as well, whatever deeper sub-selects had let in of them. */
   truncate(tableOid: number): void {
     for (const subscription of this.subscriptions.on(tableOid)) {
       if (!subscription.isKnown) continue

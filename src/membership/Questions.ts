@@ -1,4 +1,5 @@
 import { fail, keyName, type LinkKey, linkKeyIn, linkNames } from "../where/index.ts"
+import type { Given } from "./Links.ts"
 import type { Subscription } from "./Subscription.ts"
 
 /**
@@ -44,14 +45,25 @@ const mayEqual = (parts: ReadonlyArray<unknown>, values: ReadonlyArray<unknown>)
   return true
 }
 
-/** Of the only row in the group, NULL where there is none. Throws `EvaluationError` where there are several. */
+/**
+ * Of the only row in the group, NULL where there is none. Throws `EvaluationError` where there are several. With DISTINCT equal
+ * rows are one; which of equal values that look different it has is the same at all times.
+ */
 export const valueOf = (subscription: Subscription, group: LinkKey, after: boolean): unknown => {
-  const { links } = subscription.of
-  let only: unknown = null
-  let rows = 0
+  const { kind, links } = subscription.of
+  const distinct = kind.plan.distinct === true
+  let only: Given | undefined
   for (const id of subscription.specialIn(group, after)) {
-    rows += subscription.countOf(id, after)
-    only = links.specialOf(id)?.value?.of ?? null
+    const given = links.specialOf(id)
+    if (
+      only === undefined
+        ? !distinct && subscription.countOf(id, after) > 1
+        : !distinct || only.link !== given?.link
+    )
+      return fail("more than one row returned by a subquery used as an expression")
+    if (only === undefined || textOf(given) < textOf(only)) only = given
   }
-  return rows > 1 ? fail("more than one row returned by a subquery used as an expression") : only
+  return only?.value?.of ?? null
 }
+
+const textOf = (given: Given | undefined): string => given?.value?.text ?? ""

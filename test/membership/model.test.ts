@@ -110,8 +110,9 @@ class World {
   // Steps
 
   subscribe(): void {
-    const { constants, kind, mayBeValue } = this.random.pick(this.kinds)
-    const asked: Asked = mayBeValue && this.random.chance(0.3) ? "value" : "set"
+    const { constants, kind, mayBeValue, parts } = this.random.pick(this.kinds)
+    const asValue = mayBeValue && (parts.distinct === true || this.random.chance(0.3))
+    const asked: Asked = asValue ? "value" : "set"
     const user = { kind, constants: constants(this.random), asked }
     this.users.push(user)
     const all = this.state.subscribe(user.kind, user.constants, user.asked)
@@ -260,7 +261,7 @@ class World {
         if (asked === "value") {
           assert.strictEqual(
             value(() => state.value(kind, constants, linkOf(group))),
-            onlyValue(found)
+            onlyValue(found, kind.plan)
           )
           continue
         }
@@ -318,6 +319,9 @@ const concerns = (flip: Flip, form: SubselectForm, row: Row): boolean => {
 const textOf = (found: ReadonlyArray<Gift>): string =>
   JSON.stringify(found.map(({ values }) => values).toSorted())
 
+const distinctTextOf = (found: ReadonlyArray<Gift>): string =>
+  JSON.stringify([...new Set(found.map(({ values }) => String(values)))].toSorted())
+
 const expectedFlips = (one: Subscription, before: Database, after: Database): ReadonlyArray<string> => {
   const { asked, constants, kind } = one
   const was = gifts(kind.plan, constants, before)
@@ -329,7 +333,8 @@ const expectedFlips = (one: Subscription, before: Database, after: Database): Re
     const flip = (how: Flip["how"], key: unknown) =>
       flips.push(JSON.stringify([kind.text, asked, constants, how, key]))
     if (asked === "value") {
-      if (textOf(old) !== textOf(now)) flip("value", linkOf(group))
+      const text = kind.plan.distinct === true ? distinctTextOf : textOf
+      if (text(old) !== text(now)) flip("value", linkOf(group))
       continue
     }
     let anyLink = false

@@ -15,9 +15,10 @@ export interface PlanParts {
   readonly constants: ReadonlyArray<"int4" | "text">
   readonly group: ReadonlyArray<Form>
   readonly select: ReadonlyArray<Form>
+  readonly distinct?: true
 }
 
-export const planWith = ({ constants, group, root, select, table }: PlanParts): SubselectPlan => ({
+export const planWith = ({ constants, distinct, group, root, select, table }: PlanParts): SubselectPlan => ({
   table: { oid: table, schema: "public", name: `t${table}` },
   plan: {
     columns: columns.map((one) => ({ ...one, type: "int4" as const })),
@@ -26,7 +27,8 @@ export const planWith = ({ constants, group, root, select, table }: PlanParts): 
   },
   group,
   select,
-  keys: [...group, ...select].map(() => ({ type: "int4" as const, collation: "c" as const }))
+  keys: [...group, ...select].map(() => ({ type: "int4" as const, collation: "c" as const })),
+  ...(distinct === undefined ? {} : { distinct })
 })
 
 export const kindWith = (parts: PlanParts): SubselectKind => subselectKind(planWith(parts))

@@ -95,8 +95,14 @@ export const isAmong = (given: ReadonlyArray<Gift>, values: ReadonlyArray<number
   return junction(verdicts, true) as boolean | null
 }
 
-export const onlyValue = (given: ReadonlyArray<Gift>): number | null | typeof error =>
-  given.length > 1 ? error : (given[0]?.values[0] ?? null)
+export const onlyValue = (
+  given: ReadonlyArray<Gift>,
+  { distinct }: SubselectForm["sub"]
+): number | null | typeof error => {
+  const values = given.map((gift) => gift.values[0] ?? null)
+  const rows = distinct === true ? [...new Set(values)] : values
+  return rows.length > 1 ? error : (rows[0] ?? null)
+}
 
 const membership = (form: SubselectForm, row: Row, texts: ReadonlyArray<string>, db: Database): Value => {
   const given = gifts(form.sub, texts[form.slot] ?? "[]", db)
@@ -104,7 +110,7 @@ const membership = (form: SubselectForm, row: Row, texts: ReadonlyArray<string>,
   if (given === error) return error
   const found = inGroup(given, group)
   if (form.how === "exists") return found.length > 0
-  return form.how === "any" ? isAmong(found, columnsOf(form.probe, row)) : onlyValue(found)
+  return form.how === "any" ? isAmong(found, columnsOf(form.probe, row)) : onlyValue(found, form.sub)
 }
 
 export const linkOf = (values: ReadonlyArray<number | null>): LinkKey => linkKeyOf(values)

@@ -39,7 +39,8 @@ export const randomKind = (random: Random, lower: ReadonlyArray<RandomKind>): Ra
       how,
       probe
     })
-    if (mayBeValue && random.chance(0.25)) return equal(column(random.int(0, 3)), whole("value", []))
+    if (mayBeValue && (parts.distinct === true || random.chance(0.25)))
+      return equal(column(random.int(0, 3)), whole("value", []))
     if (parts.select.length === 0) return whole("exists", [])
     return whole("any", columnsFor(random, parts.select.length))
   }
@@ -62,7 +63,8 @@ export const randomKind = (random: Random, lower: ReadonlyArray<RandomKind>): Ra
     root,
     constants,
     group: columnsFor(random, random.pick([0, 0, 1, 2])),
-    select: columnsFor(random, select)
+    select: columnsFor(random, select),
+    ...(select === 1 && random.chance(0.2) ? { distinct: true as const } : {})
   }
   return {
     kind: subselectKind(planWith(parts)),
