@@ -1,4 +1,6 @@
-import type { LinkKey } from "../where/index.ts"
+import { groupKeyIn, type LinkKey } from "../where/index.ts"
+import { Holders } from "./Holders.ts"
+import { KeyTable } from "./KeyTable.ts"
 
 /** What a row gives to a sub-select: its values of `group`, none of them NULL, and of `select`. */
 export interface Given {
@@ -16,66 +18,65 @@ export interface Given {
  * gifts as long as one of them has it; those that nobody has go at the next `sweep`.
  */
 export class Links {
-  private readonly ids = new Map<LinkKey, number>()
-  private readonly links: Array<LinkKey> = []
-  /** Only where there are groups with several links. */
-  private readonly groups: Array<LinkKey> | undefined
+  private readonly keys = new KeyTable()
   /** Gifts that are not identified by a link: they have a NULL, or their value matters as it is. */
   private readonly special = new Map<number, Given>()
   private readonly specialIds = new Map<string, number>()
-  private readonly holders: Array<number | Array<number> | Set<number> | undefined> = []
+  private readonly holders = new Holders()
   private readonly free: Array<number> = []
+  private next = 0
   private readonly idle = new Set<number>()
   /** Whom the open transaction gives an id that they have not. */
   private readonly entering = new Map<number, Set<number>>()
+  private readonly groupWidth: number
   private readonly onIdle: (links: Links) => void
 
-  /** `onIdle`: there may be something to sweep, or to settle. */
-  constructor(grouped: boolean, onIdle: (links: Links) => void) {
-    this.groups = grouped ? [] : undefined
+  /** `groupWidth`: how many values the correlation has. `onIdle`: there may be something to sweep. */
+  constructor(groupWidth: number, onIdle: (links: Links) => void) {
+    this.groupWidth = groupWidth
     this.onIdle = onIdle
   }
 
   /** Of a link, if somebody has it. */
   find(link: LinkKey): number | undefined {
-    return this.ids.get(link)
+    return this.keys.find(link)
   }
 
   id(given: Given): number {
     if (given.link !== null && given.value === undefined) {
-      let id = this.ids.get(given.link)
+      let id = this.keys.find(given.link)
       if (id === undefined) {
-        id = this.take(given)
-        this.ids.set(given.link, id)
+        id = this.take()
+        this.keys.set(given.link, id)
       }
       return id
     }
     const text = textOf(given)
     let id = this.specialIds.get(text)
     if (id === undefined) {
-      id = this.take(given)
+      id = this.take()
       this.specialIds.set(text, id)
       this.special.set(id, given)
     }
     return id
   }
 
-  private take({ group, link }: Given): number {
-    const id = this.free.pop() ?? this.links.length
-    this.links[id] = link
-    if (this.groups !== undefined) this.groups[id] = group
-    this.holders[id] = undefined
+  private take(): number {
+    const id = this.free.pop() ?? this.next++
     this.setIdle(id)
     return id
   }
 
+  /** Of an id that is a link. */
   linkOf(id: number): LinkKey {
-    return this.links[id]
+    return this.keys.keyOf(id)
   }
 
-  /** Of a kind without correlation there is one group. */
   groupOf(id: number): LinkKey {
-    return this.groups === undefined ? "" : this.groups[id]
+    const special = this.specialOf(id)
+    return special === undefined
+      ? groupKeyIn(this.groupWidth, this.groupWidth === 0 ? undefined : this.linkOf(id))
+      : special.group
   }
 
   /** Of an id that is not a link. */
@@ -87,31 +88,16 @@ export class Links {
 
   /** Numbers of subscriptions. Not to be kept. */
   holdersOf(id: number): Iterable<number> {
-    const holders = this.holders[id]
-    return holders === undefined ? nobody : typeof holders === "number" ? [holders] : holders
+    return this.holders.of(id)
   }
 
   hold(id: number, subscription: number): void {
-    const holders = this.holders[id]
-    if (holders === undefined) this.holders[id] = subscription
-    else if (typeof holders === "number") this.holders[id] = [holders, subscription]
-    else if (!Array.isArray(holders)) holders.add(subscription)
-    else if (holders.length < mostListed) this.holders[id] = [...holders, subscription]
-    else this.holders[id] = new Set(holders).add(subscription)
+    this.holders.add(id, subscription)
   }
 
   letGo(id: number, subscription: number): void {
-    const holders = this.holders[id]
-    if (holders === subscription) {
-      this.holders[id] = undefined
-      this.setIdle(id)
-    } else if (Array.isArray(holders)) {
-      const rest = holders.filter((one) => one !== subscription)
-      this.holders[id] = rest.length === 1 ? rest[0] : rest
-    } else if (typeof holders === "object") {
-      holders.delete(subscription)
-      if (holders.size <= mostListed / 2) this.holders[id] = Array.from(holders)
-    }
+    this.holders.remove(id, subscription)
+    if (!this.holders.has(id)) this.setIdle(id)
   }
 
   /** The open transaction gives it the subscription, which has it not, or does so no more. */
@@ -137,22 +123,19 @@ export class Links {
   sweep(): void {
     this.entering.clear()
     for (const id of this.idle) {
-      if (this.holders[id] !== undefined) continue
+      if (this.holders.has(id)) continue
       const special = this.special.get(id)
-      if (special === undefined) this.ids.delete(this.links[id])
+      if (special === undefined) this.keys.delete(id)
       else {
         this.special.delete(id)
         this.specialIds.delete(textOf(special))
       }
-      this.links[id] = null
-      if (this.groups !== undefined) this.groups[id] = null
       this.free.push(id)
     }
     this.idle.clear()
   }
 }
 
-const mostListed = 64
 const nobody: ReadonlyArray<number> = []
 
 const textOf = ({ group, parts, value }: Given): string =>

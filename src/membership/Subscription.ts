@@ -24,7 +24,7 @@ export class KindState {
     this.groupWidth = kind.plan.group.length
     this.width = kind.plan.select.length
     this.hasGroups = this.groupWidth > 0 && this.width > 0
-    this.links = new Links(this.hasGroups, onIdle)
+    this.links = new Links(this.groupWidth, onIdle)
   }
 }
 

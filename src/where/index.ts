@@ -21,6 +21,7 @@ export {
 } from "./evaluate/Form.ts"
 export {
   emptyLink,
+  groupKeyIn,
   keyName,
   type LinkKey,
   linkKeyIn,

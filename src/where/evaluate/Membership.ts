@@ -42,10 +42,9 @@ export const emptyLink: LinkKey = ""
 export const keyName = (key: unknown): string => `${typeof key}:${String(key)}`
 
 /** One key among several: the texts of a list of keys, one after the other, are those of no other list. */
-const part = (key: unknown): string => {
-  const name = keyName(key)
-  return `${name.length}.${name}`
-}
+const part = (key: unknown): string => partOf(keyName(key))
+
+const partOf = (name: string): string => `${name.length}.${name}`
 
 /** The names of the keys that a link is made of, of which there are several. */
 export const linkNames = (link: LinkKey): ReadonlyArray<string> => {
@@ -81,6 +80,27 @@ export const linkKeyIn = (values: number, group: LinkKey, beside: ReadonlyArray<
     text += part(key)
   }
   return text
+}
+
+/** The key of the group: of the first so many of the values, of all the keys of which the link is made. */
+export const groupKeyIn = (values: number, link: LinkKey): LinkKey => {
+  if (values === 0) return emptyLink
+  const names = linkNames(link)
+  if (names.length === values) return link
+  if (values > 1) return names.slice(0, values).map(partOf).join("")
+  const [name = ""] = names
+  const colon = name.indexOf(":")
+  const text = name.slice(colon + 1)
+  switch (name.slice(0, colon)) {
+    case "number":
+      return Number(text)
+    case "bigint":
+      return BigInt(text)
+    case "boolean":
+      return text === "true"
+    default:
+      return text
+  }
 }
 
 const kinds = new Map<string, WeakRef<SubselectKind>>()
