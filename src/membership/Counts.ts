@@ -1,34 +1,46 @@
-/** Ids that stand in a list; more of them are in a set. */
-const mostListed = 64
+import { emptyList, type IntLists, longestList } from "./IntLists.ts"
 
 /**
  * How many times each of some small integers is there. Made for millions of short ones: an id that is there once costs its
  * place in a list. A count may be below zero for a while, where what goes is told before what comes.
  */
 export class Counts {
-  private ids: Array<number> | Set<number> = none
+  private lists: IntLists
+  /** A list, or what is too long for one. */
+  private ids: number | Set<number> = emptyList
   /** Where that is not 1. */
   private others: Map<number, number> | undefined
 
+  constructor(lists: IntLists) {
+    this.lists = lists
+  }
+
   /** Ids whose count is not 0. */
   get size(): number {
-    return Array.isArray(this.ids) ? this.ids.length : this.ids.size
+    return typeof this.ids === "number" ? this.lists.lengthOf(this.ids) : this.ids.size
   }
 
   of(id: number): number {
-    const has = Array.isArray(this.ids) ? this.ids.includes(id) : this.ids.has(id)
+    const { ids } = this
+    const has = typeof ids === "number" ? this.lists.indexOf(ids, id) >= 0 : ids.has(id)
     return has ? (this.others?.get(id) ?? 1) : 0
   }
 
-  /** Those whose count is not 0. Not to be changed meanwhile. */
+  /** Those whose count is not 0. */
   keys(): Iterable<number> {
-    return this.ids
+    return typeof this.ids === "number" ? this.lists.toArray(this.ids) : this.ids
   }
 
-  /** Whether some count is below zero, or has been made 0 by mistake. */
+  /** Whether some count is below zero. */
   get hasNegative(): boolean {
     if (this.others !== undefined) for (const count of this.others.values()) if (count < 0) return true
     return false
+  }
+
+  /** The list is in these from now on. */
+  moveTo(lists: IntLists): void {
+    if (typeof this.ids === "number") this.ids = lists.copyOf(this.ids, this.lists)
+    this.lists = lists
   }
 
   /** Returns what the count was before. */
@@ -45,26 +57,30 @@ export class Counts {
   }
 
   clear(): void {
-    this.ids = none
+    if (typeof this.ids === "number") this.lists.give(this.ids)
+    this.ids = emptyList
     this.others = undefined
   }
 
   private enter(id: number): void {
-    const { ids } = this
-    if (!Array.isArray(ids)) ids.add(id)
-    // A list of just the length that it needs: most never change again.
-    else if (ids.length < mostListed) this.ids = [...ids, id]
-    else this.ids = new Set(ids).add(id)
+    const { ids, lists } = this
+    if (typeof ids !== "number") ids.add(id)
+    else if (lists.lengthOf(ids) < longestList) this.ids = lists.add(ids, id)
+    else {
+      this.ids = new Set(lists.toArray(ids)).add(id)
+      lists.give(ids)
+    }
   }
 
   private leave(id: number): void {
-    const { ids } = this
-    if (Array.isArray(ids)) this.ids = ids.length === 1 ? none : ids.filter((one) => one !== id)
+    const { ids, lists } = this
+    if (typeof ids === "number") this.ids = lists.remove(ids, id)
     else {
       ids.delete(id)
-      if (ids.size <= mostListed / 2) this.ids = Array.from(ids)
+      if (ids.size > longestList / 2) return
+      let list = emptyList
+      for (const one of ids) list = lists.add(list, one)
+      this.ids = list
     }
   }
 }
-
-const none: Array<number> = []

@@ -53,7 +53,7 @@ interface Reading {
 /** The sub-selects of one level: they are looked at together, before or after other levels. */
 interface Level {
   readonly index: FilterIndex
-  readonly members: Map<number, Subscription>
+  size: number
 }
 
 /**
@@ -66,22 +66,30 @@ export class InnerTarget {
   /** Those that were not made for rows like these. */
   readonly misfits = new Set<Subscription>()
   private readonly options: TargetOptions
+  private readonly numbered: (number: number) => Subscription | undefined
   private readonly reader: RowReader
   private readonly levels: Array<Level | undefined> = []
   private readonly readings = new Map<KindState, Reading>()
   private readonly matches = makeMatchList()
   private row = 0
 
-  constructor(tableOid: number, columns: ReadonlyArray<ClauseColumn>, options: TargetOptions) {
+  /** `numbered`: those that are added, by their number. */
+  constructor(
+    tableOid: number,
+    columns: ReadonlyArray<ClauseColumn>,
+    options: TargetOptions,
+    numbered: (number: number) => Subscription | undefined
+  ) {
     this.tableOid = tableOid
     this.columns = columns
     this.options = options
+    this.numbered = numbered
     this.reader = readerOf(columns)
   }
 
   /** Sub-selects that its rows may belong to. */
   get size(): number {
-    return this.levels.reduce((sum, level) => sum + (level?.members.size ?? 0), 0)
+    return this.levels.reduce((sum, level) => sum + (level?.size ?? 0), 0)
   }
 
   /** One more than the depth of the deepest of them. */
@@ -89,13 +97,12 @@ export class InnerTarget {
     return this.levels.length
   }
 
-  /** False when the rows lack what it needs: then it is one of the misfits. */
+  /** Of one that is not in it. False when the rows lack what it needs: then it is one of the misfits. */
   add(subscription: Subscription): boolean {
     const { kind, number, of } = subscription
     const { limits, burst, zones } = this.options
     const { plan } = kind.plan
     let level = this.levels[of.depth]
-    if (level?.members.has(number) === true) return true
     try {
       const expression = {
         version: 1 as const,
@@ -113,10 +120,10 @@ export class InnerTarget {
       if (level === undefined)
         this.levels[of.depth] = level = {
           index: new FilterIndex(this.columns, limits, burst, zones),
-          members: new Map()
+          size: 0
         }
       level.index.add(number, runnable)
-      level.members.set(number, subscription)
+      level.size++
       return true
     } catch (error) {
       if (!(error instanceof ClauseOutdated)) throw error
@@ -125,13 +132,14 @@ export class InnerTarget {
     }
   }
 
+  /** Of one that was added. */
   remove(subscription: Subscription): void {
     if (this.misfits.delete(subscription)) return
     const { number, of } = subscription
     const level = this.levels[of.depth]
-    if (level?.members.delete(number) !== true) return
+    if (level === undefined) return
     level.index.remove(number)
-    if (level.members.size === 0) this.levels[of.depth] = undefined
+    if (--level.size === 0) this.levels[of.depth] = undefined
     const reading = this.readings.get(of)
     if (reading !== undefined && --reading.users === 0) this.readings.delete(of)
   }
@@ -141,25 +149,24 @@ export class InnerTarget {
     const level = this.levels[depth]
     if (level === undefined) return
     const { matches } = this
-    const { members } = level
     clearMatchList(matches)
     level.index.match(row, matches)
     this.row++
     for (let i = 0; i < matches.count; i++) {
-      const subscription = members.get(matches.ids[i] ?? -1)
+      const subscription = this.numbered(matches.ids[i] ?? -1)
       if (subscription === undefined) continue
       const reading = this.readingOf(subscription.of, row)
       if (reading.failure !== undefined) visitor.fails(subscription, reading.failure)
       else if (reading.id >= 0) visitor.gives(subscription, reading.id)
     }
-    for (const { message, shapeId } of matches.errors) this.fails(level, shapeId, message, visitor)
-    for (const { message, shapeId } of matches.costly) this.fails(level, shapeId, message, visitor)
+    for (const { message, shapeId } of matches.errors) this.fails(shapeId, message, visitor)
+    for (const { message, shapeId } of matches.costly) this.fails(shapeId, message, visitor)
     for (const id of matches.undecided)
-      this.fails(level, id, "its condition takes too much work for one row", visitor)
+      this.fails(id, "its condition takes too much work for one row", visitor)
   }
 
-  private fails({ members }: Level, number: number, message: string, visitor: Visitor): void {
-    const subscription = members.get(number)
+  private fails(number: number, message: string, visitor: Visitor): void {
+    const subscription = this.numbered(number)
     if (subscription !== undefined) visitor.fails(subscription, message)
   }
 
@@ -185,7 +192,7 @@ export class InnerTarget {
       clearMatchList(this.matches)
       flat.index.match(row, this.matches)
       for (let i = 0; i < this.matches.count; i++) {
-        const subscription = flat.members.get(this.matches.ids[i] ?? -1)
+        const subscription = this.numbered(this.matches.ids[i] ?? -1)
         if (subscription !== undefined) kinds.add(subscription.of)
       }
     }

@@ -81,12 +81,13 @@ export class KeyTable {
 
   private makeRoom(id: number, length: number): void {
     if (id >= this.starts.length) {
-      const ids = Math.max(id + 1, Math.ceil(this.starts.length * 1.5))
+      const ids = Math.max(id + 1, Math.ceil(this.starts.length * 1.25))
       const starts = new Uint32Array(ids)
       starts.set(this.starts)
       this.starts = starts
     }
-    if (this.used + length > this.bytes.length) this.move(Math.ceil((this.used - this.wasted + length) * 1.5))
+    if (this.used + length > this.bytes.length)
+      this.move(Math.ceil((this.used - this.wasted + length) * 1.25) + 64)
   }
 
   /** To another buffer, without what is in use no more. */
@@ -130,6 +131,7 @@ export class KeyTable {
     this.count--
     this.lastKey = undefined
     if (places.length > 64 && this.count * 8 < places.length) this.spread(places.length / 2)
-    if (this.used > 1024 && this.wasted * 2 > this.used) this.move(Math.ceil((this.used - this.wasted) * 1.25) + 64)
+    if (this.used > 1024 && this.wasted * 2 > this.used)
+      this.move(Math.ceil((this.used - this.wasted) * 1.25) + 64)
   }
 }

@@ -29,10 +29,10 @@ export class Links {
   /** Whom the open transaction gives an id that they have not. */
   private readonly entering = new Map<number, Set<number>>()
   private readonly groupWidth: number
-  private readonly onIdle: (links: Links) => void
+  private readonly onIdle: () => void
 
   /** `groupWidth`: how many values the correlation has. `onIdle`: there may be something to sweep. */
-  constructor(groupWidth: number, onIdle: (links: Links) => void) {
+  constructor(groupWidth: number, onIdle: () => void) {
     this.groupWidth = groupWidth
     this.onIdle = onIdle
   }
@@ -105,7 +105,7 @@ export class Links {
     const noted = this.entering.get(id)
     if (enters && noted === undefined) {
       this.entering.set(id, new Set([subscription]))
-      this.onIdle(this)
+      this.onIdle()
     } else if (enters) noted?.add(subscription)
     else if (noted?.delete(subscription) === true && noted.size === 0) this.entering.delete(id)
   }
@@ -116,7 +116,7 @@ export class Links {
 
   private setIdle(id: number): void {
     this.idle.add(id)
-    this.onIdle(this)
+    this.onIdle()
   }
 
   /** No transaction is open any more: forgets what nobody has, and what was noted. */
@@ -133,6 +133,7 @@ export class Links {
       this.free.push(id)
     }
     this.idle.clear()
+    this.holders.tidy()
   }
 }
 

@@ -22,16 +22,20 @@ export class Loading {
   private readonly options: LoadingOptions
   private readonly depth: number
   private readonly limits: Limits
+  private readonly byNumber: ReadonlyMap<number, Subscription>
 
   constructor(options: LoadingOptions) {
     this.options = options
     this.depth = options.subscriptions[0]?.of.depth ?? 0
+    this.byNumber = new Map(options.subscriptions.map((one) => [one.number, one]))
     this.limits = options.options.limits
   }
 
   /** For rows of one of the tables with these columns. */
   target(tableOid: number, columns: ReadonlyArray<ClauseColumn>): InnerTarget {
-    const target = new InnerTarget(tableOid, columns, this.options.options)
+    const target = new InnerTarget(tableOid, columns, this.options.options, (number) =>
+      this.byNumber.get(number)
+    )
     for (const one of this.options.subscriptions) {
       const { name, oid, schema } = one.kind.plan.table
       if (oid === tableOid && this.isCounted(one) && !target.add(one))

@@ -132,7 +132,9 @@ export class MembershipState implements Membership {
    * that are subscribed later.
    */
   target(tableOid: number, columns: ReadonlyArray<ClauseColumn>): InnerTarget {
-    const target = new InnerTarget(tableOid, columns, this.targetOptions)
+    const target = new InnerTarget(tableOid, columns, this.targetOptions, (number) =>
+      this.subscriptions.numbered(number)
+    )
     let targets = this.targets.get(tableOid)
     if (targets === undefined) this.targets.set(tableOid, (targets = new Set()))
     targets.add(target)

@@ -1,5 +1,6 @@
 import { type LinkKey, type SubselectKind } from "../where/index.ts"
 import { Counts } from "./Counts.ts"
+import { IntLists } from "./IntLists.ts"
 import { Links } from "./Links.ts"
 import { type Asked, depthOf, type Subselect } from "./Subselect.ts"
 
@@ -9,6 +10,8 @@ export class KindState {
   readonly asked: Asked
   readonly depth: number
   readonly links: Links
+  /** Of the ids that its subscriptions have. */
+  lists = new IntLists()
   readonly byConstants = new Map<string, Subscription>()
   /** A group may have several links, or none and yet rows. */
   readonly hasGroups: boolean
@@ -17,14 +20,22 @@ export class KindState {
   /** Values of the correlation. */
   readonly groupWidth: number
 
-  constructor(kind: SubselectKind, asked: Asked, onIdle: (links: Links) => void) {
+  constructor(kind: SubselectKind, asked: Asked, onIdle: (of: KindState) => void) {
     this.kind = kind
     this.asked = asked
     this.depth = depthOf(kind)
     this.groupWidth = kind.plan.group.length
     this.width = kind.plan.select.length
     this.hasGroups = this.groupWidth > 0 && this.width > 0
-    this.links = new Links(this.groupWidth, onIdle)
+    this.links = new Links(this.groupWidth, () => onIdle(this))
+  }
+
+  /** No transaction is open: forgets links that nobody has, and gives back memory. */
+  sweep(): void {
+    this.links.sweep()
+    if (!this.lists.isSparse) return
+    this.lists = new IntLists()
+    for (const one of this.byConstants.values()) one.counts.moveTo(this.lists)
   }
 }
 
@@ -50,7 +61,7 @@ export class Subscription implements Subselect {
   /** Why it is not known any more what it gives. */
   failure: string | undefined
   isGone = false
-  readonly counts = new Counts()
+  readonly counts: Counts
   /** Ids of each group that have a row, where a kind has groups. */
   private groups: Map<LinkKey, number> | undefined
   /** Ids that are not links: with a NULL, or with a value. */
@@ -61,6 +72,7 @@ export class Subscription implements Subselect {
     this.number = number
     this.of = of
     this.constants = constants
+    this.counts = new Counts(of.lists)
   }
 
   get kind(): SubselectKind {

@@ -1,5 +1,4 @@
 import type { SubselectKind } from "../where/index.ts"
-import type { Links } from "./Links.ts"
 import type { Asked, Subselect } from "./Subselect.ts"
 import { KindState, Subscription } from "./Subscription.ts"
 
@@ -12,8 +11,8 @@ export class Subscriptions {
   private readonly numbers: Array<Subscription | undefined> = []
   private readonly free: Array<number> = []
   /** With something to sweep. */
-  private readonly idle = new Set<Links>()
-  private readonly byTable = new Map<number, Set<Subscription>>()
+  private readonly idle = new Set<KindState>()
+  private readonly byTable = new Map<number, Set<KindState>>()
 
   of(kind: SubselectKind, asked: Asked): KindState | undefined {
     return this.kinds[asked].get(kind)
@@ -27,8 +26,8 @@ export class Subscriptions {
     return this.numbers[number]
   }
 
-  on(tableOid: number): Iterable<Subscription> {
-    return this.byTable.get(tableOid) ?? []
+  *on(tableOid: number): Iterable<Subscription> {
+    for (const of of this.byTable.get(tableOid) ?? []) yield* of.byConstants.values()
   }
 
   tables(): ReadonlySet<number> {
@@ -57,8 +56,10 @@ export class Subscriptions {
   } {
     let of = this.of(kind, asked)
     if (of === undefined) {
-      of = new KindState(kind, asked, (links) => this.idle.add(links))
+      of = new KindState(kind, asked, (one) => this.idle.add(one))
       this.kinds[asked].set(kind, of)
+      const { oid } = kind.plan.table
+      this.byTable.set(oid, (this.byTable.get(oid) ?? new Set()).add(of))
     }
     const known = of.byConstants.get(constants)
     if (known !== undefined) {
@@ -70,10 +71,6 @@ export class Subscriptions {
     subscription.users = 1
     of.byConstants.set(constants, subscription)
     this.numbers[number] = subscription
-    const { oid } = kind.plan.table
-    let on = this.byTable.get(oid)
-    if (on === undefined) this.byTable.set(oid, (on = new Set()))
-    on.add(subscription)
     return { subscription, isNew: true }
   }
 
@@ -81,21 +78,27 @@ export class Subscriptions {
   release(subselect: Subselect): Subscription | undefined {
     const found = this.find(subselect)
     if (found === undefined || --found.users > 0) return undefined
-    const { kind, number, of } = found
+    const { number, of } = found
     found.isGone = true
     of.byConstants.delete(found.constants)
-    if (of.byConstants.size === 0) this.kinds[of.asked].delete(kind)
     this.numbers[number] = undefined
     this.free.push(number)
-    const on = this.byTable.get(kind.plan.table.oid)
-    on?.delete(found)
-    if (on?.size === 0) this.byTable.delete(kind.plan.table.oid)
+    if (of.byConstants.size === 0) this.forget(of)
     return found
+  }
+
+  private forget(of: KindState): void {
+    const { kind } = of
+    const { oid } = kind.plan.table
+    this.kinds[of.asked].delete(kind)
+    const on = this.byTable.get(oid)
+    on?.delete(of)
+    if (on?.size === 0) this.byTable.delete(oid)
   }
 
   /** Forgets links that nobody has. Not while a transaction is open. */
   sweep(): void {
-    for (const links of this.idle) links.sweep()
+    for (const of of this.idle) of.sweep()
     this.idle.clear()
   }
 }

@@ -255,7 +255,10 @@ class World {
     for (const one of this.sound()) {
       const { asked, constants, kind } = one
       const given = gifts(kind.plan, constants, db)
-      if (given === error) assert.fail("a row cannot be judged, and nobody was told")
+      if (given === error)
+        assert.fail(
+          `a row cannot be judged, and nobody was told: ${JSON.stringify([constants, kind.plan.table.oid, kind.plan.plan.root, Array.from(db)])}`
+        )
       for (const group of lists(numbers, kind.plan.group.length)) {
         const found = inGroup(given, group)
         if (asked === "value") {

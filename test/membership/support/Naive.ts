@@ -53,6 +53,13 @@ export const evaluate = (form: Form, row: Row, texts: ReadonlyArray<string>, db:
   throw new Error(`not among the forms of these tests: ${JSON.stringify(form)}`)
 }
 
+/** Whether a condition takes the row: a part that is not true rules it out, whatever becomes of the others. */
+const takes = (root: Form, row: Row, texts: ReadonlyArray<string>, db: Database): boolean | typeof error => {
+  const parts = ("and" in root ? root.and : [root]).map((one) => evaluate(one, row, texts, db))
+  if (parts.some((part) => part !== true && part !== error)) return false
+  return parts.includes(error) ? error : true
+}
+
 /** What a row gives to a sub-select. */
 export interface Gift {
   readonly group: ReadonlyArray<number | null>
@@ -71,7 +78,7 @@ export const gifts = (
   const texts = JSON.parse(constants) as ReadonlyArray<string>
   const found: Array<Gift> = []
   for (const row of db.get(sub.table.oid) ?? []) {
-    const verdict = evaluate(sub.plan.root, row, texts, db)
+    const verdict = takes(sub.plan.root, row, texts, db)
     if (verdict === error) return error
     const group = columnsOf(sub.group, row)
     if (verdict === true && !group.includes(null)) found.push({ group, values: columnsOf(sub.select, row) })
