@@ -118,10 +118,7 @@ const changeKey = (client: pg.Client, table: Table, random: Random): Promise<unk
   )
 }
 
-const truncate = (client: pg.Client): Promise<unknown> => client.query("TRUNCATE members")
-
 const change = (client: pg.Client, random: Random): Promise<unknown> => {
-  if (random.chance(0.01)) return truncate(client)
   const table = random.pick(tables)
   return random.pick([insert, insert, insert, update, update, update, remove, changeKey])(
     client,
