@@ -1,5 +1,5 @@
 import { electricCollectionOptions } from "@tanstack/electric-db-collection"
-import { createCollection } from "@tanstack/db"
+import { createCollection, createLiveQueryCollection, eq } from "@tanstack/db"
 import { afterAll, afterEach, assert, beforeAll, describe, it, onTestFinished } from "vitest"
 import { createDatabase, databaseForFile, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
@@ -352,6 +352,46 @@ describe("TanStack DB", () => {
           await untilEqual(db(), { rows }, `SELECT * FROM tasks WHERE ${where}`, seed)
         }
       }
+    }
+  )
+
+  it(
+    "loads what queries ask for, and lets rows come and go with membership",
+    { timeout: patient(60_000) },
+    async () => {
+      await db().query(`
+      CREATE TABLE issues (id int PRIMARY KEY, board int); CREATE TABLE readers (board int PRIMARY KEY, person text);
+      INSERT INTO readers VALUES (1, 'ada'); INSERT INTO issues SELECT n, 1 + n % 2 FROM generate_series(1, 6) n`)
+      const where = "board IN (SELECT board FROM readers WHERE person = $1)"
+      const issues = createCollection(
+        electricCollectionOptions<{ id: number; board: number }>({
+          id: "issues",
+          getKey: ({ id }) => id,
+          syncMode: "on-demand",
+          shapeOptions: {
+            url: `${service.url}/v1/shape`,
+            params: { table: "issues", where, params: ["ada"] }
+          }
+        })
+      )
+      onTestFinished(() => issues.cleanup())
+      const boards = [1, 2].map((board) =>
+        createLiveQueryCollection((q) =>
+          q.from({ issue: issues }).where(({ issue }) => eq(issue.board, board))
+        )
+      )
+      await Promise.all(boards.map((one) => one.preload()))
+      const shown = () => boards.map((one) => one.toArray.map(({ id }) => id).toSorted((a, b) => a - b))
+      const untilShown = (...expected: ReadonlyArray<ReadonlyArray<number>>) =>
+        eventually("the rows", () => {
+          assert.deepStrictEqual(shown(), expected)
+          return true
+        })
+      await untilShown([2, 4, 6], [])
+      await db().query("INSERT INTO readers VALUES (2, 'ada')")
+      await untilShown([2, 4, 6], [1, 3, 5])
+      await db().query("BEGIN; DELETE FROM readers WHERE board = 1; INSERT INTO issues VALUES (7, 2); COMMIT")
+      await untilShown([], [1, 3, 5, 7])
     }
   )
 })
