@@ -137,6 +137,7 @@ export class RowRouter implements ChangeSink {
   removeShape(shape: ShapeState): void {
     this.concerned.forget(shape)
     this.routes.removeShape(shape)
+    this.options.members.removeShape(shape)
   }
 
   // Transactions
