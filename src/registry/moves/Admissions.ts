@@ -21,7 +21,7 @@ export interface Admission {
 /** Those that wait, and the tables whose changes are received for them. */
 export class Admissions {
   private readonly members: LaneMembers
-  private waiting: Array<Admission> = []
+  private readonly waiting = new Set<Admission>()
   /** By how many of those that wait. */
   private readonly tables = new Map<number, number>()
 
@@ -30,7 +30,7 @@ export class Admissions {
   }
 
   get isEmpty(): boolean {
-    return this.waiting.length === 0
+    return this.waiting.size === 0
   }
 
   /** From now on changes of its tables are received. `latestSerial` is the last transaction that has begun. */
@@ -44,7 +44,7 @@ export class Admissions {
     const isReceived = tables.every((oid) => this.members.tablesOf(oid).length > 0)
     const afterSerial = isReceived ? 0 : latestSerial
     const admission = { definition, shape, afterSerial, done, reservation: undefined, isGone: false }
-    this.waiting.push(admission)
+    this.waiting.add(admission)
     for (const oid of tables) this.tables.set(oid, (this.tables.get(oid) ?? 0) + 1)
     return admission
   }
@@ -52,21 +52,22 @@ export class Admissions {
   /** Once more, when this transaction has been processed. */
   addAgain(admission: Admission, afterSerial: number): void {
     admission.afterSerial = afterSerial
-    this.waiting.push(admission)
+    this.waiting.add(admission)
     for (const oid of tablesOf(admission.definition)) this.tables.set(oid, (this.tables.get(oid) ?? 0) + 1)
   }
 
   /** Those whose tables' changes have been received from `processedSerial` on. */
   ready(processedSerial: number): ReadonlyArray<Admission> {
-    return this.waiting.filter(({ afterSerial }) => afterSerial <= processedSerial)
+    return [...this.waiting].filter(({ afterSerial }) => afterSerial <= processedSerial)
   }
 
   hasReady(processedSerial: number): boolean {
-    return this.waiting.some(({ afterSerial }) => afterSerial <= processedSerial)
+    for (const { afterSerial } of this.waiting) if (afterSerial <= processedSerial) return true
+    return false
   }
 
   remove(admission: Admission): void {
-    this.waiting = this.waiting.filter((one) => one !== admission)
+    this.waiting.delete(admission)
     for (const oid of tablesOf(admission.definition)) {
       const users = (this.tables.get(oid) ?? 1) - 1
       if (users > 0) this.tables.set(oid, users)

@@ -1,5 +1,6 @@
 import { Deferred, Effect } from "effect"
 import { MembershipState } from "../../membership/MembershipState.ts"
+import type { Subscription } from "../../membership/Subscription.ts"
 import type { MembershipOptions } from "../../membership/MembershipState.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Relation } from "../../postgres/Relation.ts"
@@ -28,7 +29,8 @@ import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
 import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
 import { LaneQueue } from "./LaneQueue.ts"
-import { filterOf, MoveReader, type TruncatedMeanwhile } from "./MoveReader.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import { filterOf, MoveReader } from "./MoveReader.ts"
 import type { Output, Pieces } from "./Output.ts"
 import { Processing } from "./Processing.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
@@ -38,6 +40,9 @@ import type { WorkingSet } from "./WorkingSet.ts"
 
 /** Transactions for which rows are read at once. */
 const mostInBatch = 1000
+
+/** Changes in memory that wait to be processed, above which all shapes with sub-selects start over. */
+const waitingBytes = 512 << 20
 
 /** Composed but not yet written bytes above which the lane waits. */
 const backlogBytes = 8 << 20
@@ -124,7 +129,8 @@ export class Lane implements MemberSink {
       sessions: options.sessions,
       reception: this.reception,
       processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
-      queue: () => this.queue.waiting
+      queue: () => this.queue.waiting,
+      inSlices: (work) => this.slices(work)
     })
     const onForbiddenNull: LaneHost["dropForNull"] = (...about) => this.host?.dropForNull(...about)
     const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbiddenNull)
@@ -147,6 +153,10 @@ export class Lane implements MemberSink {
 
   close(): void {
     this.reception.close()
+    if (!this.options.writer.late.isOpen) return
+    // What was being processed is processed again by whoever comes next.
+    this.options.writer.late.abandonTransaction()
+    this.engine.store.abandonLate()
   }
 
   // Shapes
@@ -284,7 +294,14 @@ export class Lane implements MemberSink {
   private wait(transaction: RawTransaction): void {
     this.noteBehind()
     if (transaction.changes.length > 0) this.queue.push(transaction)
+    if (this.queue.bytes > waitingBytes) this.giveUpAll()
     this.wake?.()
+  }
+
+  /** There is no room for what waits, and the stream must not wait: what it brings is needed to get on. */
+  private giveUpAll(): void {
+    const reason = `its sub-selects were so far behind that changes of ${Math.round(this.queue.bytes / 2 ** 20)} MiB waited in memory`
+    this.options.drop([...this.shapes], reason)
   }
 
   private noteBehind(): void {
@@ -423,38 +440,46 @@ export class Lane implements MemberSink {
       }
       this.admissions.remove(admission)
     }
-    const unknown = new Set(
-      ready.flatMap(({ reservation }) => reservation?.subscriptions.filter((one) => !one.isKnown) ?? [])
-    )
-    if (unknown.size > 0) {
-      const load = Effect.suspend(() => this.reader.load([...unknown].filter((one) => !one.isGone)))
-      const isLoaded = yield* this.untilRead(this.untilNotTruncated(load), () => ready)
-      if (isLoaded === false) {
-        for (const admission of ready) this.admissions.addAgain(admission, this.queue.latestSerial)
-        return
-      }
-    }
+    yield* this.loadFor(ready)
     this.processing.reportFailures()
     tellAdmitted(ready, this.members)
   })
 
+  /** Has what they need counted. Takes those out of the list that have to wait until a transaction is processed. */
+  private loadFor(ready: Array<Admission>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const unknown = new Set<Subscription>()
+      for (const { reservation } of ready)
+        for (const one of reservation?.subscriptions ?? []) if (!one.isKnown && !one.isGone) unknown.add(one)
+      if (unknown.size === 0) return Effect.void
+      const load = Effect.suspend(() => this.reader.load([...unknown].filter((one) => !one.isGone)))
+      const loaded = this.untilRead(
+        Effect.catch(
+          Effect.as(load, undefined),
+          (failure): Effect.Effect<LaneTable, PgError | TableUnreadable> =>
+            failure._tag === "TruncatedMeanwhile" ? Effect.succeed(failure.table) : Effect.fail(failure)
+        ),
+        () => ready
+      )
+      return Effect.flatMap(loaded, (truncated) => {
+        if (truncated === undefined) return Effect.void
+        this.giveWay(truncated, ready)
+        return this.loadFor(ready)
+      })
+    })
+  }
+
   /**
-   * False if what new shapes need can only be counted behind a transaction that truncates a table, and that waits. Shapes that
-   * there are need it as of before, which nobody can tell any more.
+   * A transaction that waits has truncated the table. What new shapes need of it is counted behind that; shapes that there are need
+   * it as of before, which nobody can tell any more.
    */
-  private untilNotTruncated(
-    load: Effect.Effect<void, PgError | TableUnreadable | TruncatedMeanwhile>
-  ): Effect.Effect<boolean, PgError | TableUnreadable> {
-    return Effect.catch(
-      Effect.as(load, true),
-      (failure): Effect.Effect<boolean, PgError | TableUnreadable> => {
-        if (failure._tag !== "TruncatedMeanwhile") return Effect.fail(failure)
-        const { name, schema } = failure.table
-        const reason = `table ${schema}.${name}, which its condition looks at, was truncated while this instance began`
-        this.options.drop(this.members.shapesLacking(failure.table), reason)
-        return Effect.succeed(false)
-      }
-    )
+  private giveWay(table: LaneTable, ready: Array<Admission>): void {
+    const reason = `table ${table.schema}.${table.name}, which its condition looks at, was truncated while nobody followed it`
+    this.options.drop(this.members.shapesLacking(table), reason)
+    for (const admission of ready.filter(({ reservation }) => reservation?.tables.includes(table))) {
+      ready.splice(ready.indexOf(admission), 1)
+      if (admission.shape === undefined) this.admissions.addAgain(admission, this.queue.latestSerial)
+    }
   }
 
   /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */

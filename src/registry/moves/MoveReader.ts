@@ -15,6 +15,7 @@ import {
 import { concernedBy, narrowedTo } from "./CandidateQuery.ts"
 import type { LaneMembers, Place } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
+import type { Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
 import { readTable, type TableUnreadable } from "./ReadTables.ts"
 import type { Reception } from "./Reception.ts"
@@ -29,6 +30,8 @@ export interface MoveReaderOptions {
   /** What is known of the stream: transactions that have been processed, and those that follow. */
   readonly processedXids: () => ReadonlyArray<number>
   readonly queue: () => ReadonlyArray<RawTransaction>
+  /** Runs work so that everything else has its turn. */
+  readonly inSlices: (work: Pieces) => Effect.Effect<void>
 }
 
 /** The snapshot lacks a transaction that has been processed. A moment later there are others. */
@@ -152,7 +155,8 @@ export class MoveReader {
           if (isContained(filter, transaction.xid))
             for (const table of working.values()) table.undo(transaction, members)
         for (const { probe, table } of members.allPlaces())
-          if (touched.of(probe.kind) !== undefined) workingTable(working, table).index(probe)
+          if (touched.of(probe.kind) !== undefined)
+            yield* this.options.inSlices(workingTable(working, table).index(probe))
         return working
       })
     )

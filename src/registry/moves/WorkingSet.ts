@@ -5,10 +5,13 @@ import { LinkIndex } from "./LinkIndex.ts"
 import type { Asked } from "./LinkReader.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
+import type { Pieces } from "./Output.ts"
 import type { Probe } from "./Probes.ts"
 import type { RawChange, RawTransaction } from "./RawTransaction.ts"
 import { type RowChange, RowsInTime } from "./Rewind.ts"
 import { rowBytes, rowOfBytes } from "./RowBytes.ts"
+
+const rowsPerPiece = 256
 
 /** Which rows a flip can matter to at a place where the sub-select is asked; `undefined`: none. */
 export const concernedAt = (flip: Flip, { how, nullable }: Probe): Concerned | undefined => {
@@ -85,13 +88,15 @@ export class WorkingTable {
   }
 
   /** From now on rows can be found by what they ask there. */
-  index(probe: Probe): void {
+  *index(probe: Probe): Pieces {
     if (probe.isEntangled || this.indexes.has(probe.key)) return
     const index = new LinkIndex<string>()
     const readLink = this.table.readLink(probe)
+    let rows = 0
     for (const row of this.rows.rows()) {
       const asked = readLink(this.tupleOf(row))
       if (asked !== undefined) index.add(row, asked)
+      if (++rows % rowsPerPiece === 0) yield
     }
     this.indexes.set(probe.key, { probe, index })
   }

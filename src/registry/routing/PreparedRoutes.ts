@@ -44,8 +44,9 @@ export class PreparedRoutes {
     })
   }
 
-  /** False when there was nothing to do. */
+  /** False when there was nothing to do. Rows of shapes with sub-selects are matched elsewhere. */
   private add(shape: ShapeState): boolean {
+    if (shape.members.length > 0) return false
     const { table, tableColumns } = shape.common
     let prepared = this.byTable.get(table.oid)
     if (prepared === undefined) {
