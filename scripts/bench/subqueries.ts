@@ -7,7 +7,6 @@ import { drainFloorName } from "./support/DrainFloor.ts"
 import { quiet } from "./support/HeldRequests.ts"
 import { HttpConnection } from "./support/HttpConnection.ts"
 import { createItems, write } from "./support/Items.ts"
-import { rssBytes } from "./support/ProcessFacts.ts"
 import { probed, type Service } from "./support/ServiceProcess.ts"
 import { beginning, newest, positionOf, readChanges, shapePath } from "./support/ShapeReader.ts"
 import { createShapes, overConnections, tenantShape, whereShape } from "./support/ShapeSets.ts"
@@ -167,9 +166,8 @@ const flipLoad = async (
   )
   const ended = nowMillis()
   const lsn = await insertLsn(database)
-  const marked = database.run("INSERT INTO marker VALUES (-1)")
+  await database.run("INSERT INTO marker VALUES (-1)")
   const at = await caughtUp(service, userShape(1), lsn)
-  await marked
   await Promise.all(sessions.map((session) => session.end()))
   return { rate: (flips * flippers) / ((ended - began) / 1000), lagMillis: at - ended }
 }
@@ -196,10 +194,11 @@ const check = async (service: Service, database: Database, users: number): Promi
   return rows
 }
 
-const memoryPerShape = async (service: Service, before: number, users: number): Promise<number> => {
+/** What is in use, after everything that is not has gone. */
+const memoryInUse = async (service: Service): Promise<number> => {
   await quiet(service.pid, 60_000)
-  await service.collectGarbage()
-  return (rssBytes(service.pid) - before) / users
+  const { arrayBuffers, heapUsed } = await service.collectGarbage()
+  return heapUsed + arrayBuffers
 }
 
 export const benchmark: Benchmark = {
@@ -225,9 +224,9 @@ export const benchmark: Benchmark = {
     await marker.prepare(service.port)
     await newest(await HttpConnection.open(service.port), tenantShape(-1))
     await createShapes(service.port, (i) => tenantShape(-2 - i), 0, users)
-    const afterPlain = rssBytes(service.pid)
+    const afterPlain = await memoryInUse(service)
     await createShapes(service.port, userShape, 0, users)
-    const bytes = await memoryPerShape(service, afterPlain, users)
+    const bytes = ((await memoryInUse(service)) - afterPlain) / users
     say(`${Math.round(bytes)} bytes per user's shape`)
     const latencies = await moveLatencies(service, database, users, option(options, "moves"))
     say(`a move after ${median(latencies).toFixed(1)} ms`)
