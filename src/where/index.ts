@@ -17,6 +17,7 @@ export {
   type Plan,
   type StoredExpression,
   type SubselectForm,
+  type SubselectMoves,
   type SubselectPlan
 } from "./evaluate/Form.ts"
 export {
@@ -63,7 +64,7 @@ export {
   type RowTexts,
   type Verdicts
 } from "./evaluate/AskPostgres.ts"
-export { isScalarName, type TypeSpec } from "./values/TypeSpec.ts"
+export type { TypeSpec } from "./values/TypeSpec.ts"
 export { codecOf } from "./values/Codecs.ts"
 export { EvaluationError, fail, Undecided, undecided } from "./values/Failure.ts"
 export { allow, evaluationTime } from "./values/Work.ts"

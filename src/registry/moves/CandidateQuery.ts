@@ -1,64 +1,48 @@
 import { quoteIdentifier, quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
-import type { Form, Plan } from "../../where/index.ts"
-import { isScalarName, type TypeSpec } from "../../where/index.ts"
+import { filterSql, type SubselectPlan, type TypeSpec } from "../../where/index.ts"
 import type { Probe } from "./Probes.ts"
 import type { TouchedKind } from "./Touched.ts"
 
 /** More values than these are not listed: all rows are read instead. */
 const mostListed = 100_000
 
-/** Casts that change no value, of types whose values compare with each other as they are. Source: `pg_proc.prosrc`. */
-const widening = new Set(["i2toi4", "i4toi8", "int28", "int48", "int24"])
-
-/** What stands on one side of an equality, as SQL; `undefined` where it is not a matter of one column. */
-const sideOf = (form: Form | undefined, plan: Plan): string | undefined => {
-  if (form === undefined) return undefined
-  if ("c" in form) return quoteIdentifier(plan.columns[form.c]?.name ?? "")
-  if ("f" in form && widening.has(form.f) && form.a.length === 1) return sideOf(form.a[0], plan)
-  return undefined
-}
-
 /** As an element of an array in text form. */
 const element = (text: string): string => `"${text.replace(/["\\]/g, "\\$&")}"`
 
-/** `side` is one of these values; `undefined` where that cannot be said of a type. */
+/** `side` is one of these values, whose type has this name. */
 const isAmong = (
   side: string,
   type: TypeSpec | undefined,
+  name: string,
   texts: ReadonlySet<string>
-): string | undefined => {
-  const list = quoteLiteral(`{${Array.from(texts, element).join(",")}}`)
-  if (typeof type === "string")
-    return isScalarName(type) ? `${side} = ANY (${list}::pg_catalog.${quoteIdentifier(type)}[])` : undefined
-  // Postgres takes the literal for what stands beside it.
-  return type !== undefined && "enum" in type ? `${side} = ANY (${list})` : undefined
+): string => {
+  // An array of arrays is one array of more dimensions, and what holds for it is not what holds for each.
+  if (typeof type === "object" && !("enum" in type))
+    return `${side} IN (${Array.from(texts, (text) => `${quoteLiteral(text)}::${name}`).join(", ")})`
+  return `${side} = ANY (${quoteLiteral(`{${Array.from(texts, element).join(",")}}`)}::${name}[])`
 }
 
-/** Conditions on single columns that hold for every row which asks with one of these lists of values. */
+/** Conditions on single values that hold for every row which asks with one of these lists of values. */
 const anyOf = (
-  { group, kind, plan, probe }: Probe,
+  { kind, sql }: Probe,
   lists: ReadonlyArray<ReadonlyArray<string | null>>,
   values: number
 ): ReadonlyArray<string> => {
   const conditions: Array<string> = []
-  for (const [i, form] of [...group, ...probe].slice(0, values).entries()) {
-    const side = sideOf(form, plan)
-    if (side === undefined) continue
+  if (sql === undefined) return conditions
+  for (const [i, side] of [...sql.group, ...sql.probe].slice(0, values).entries()) {
+    const name = sql.types[i]
     const texts = new Set<string>()
     for (const list of lists) texts.add(list[i] ?? "")
-    const condition = texts.size > mostListed ? undefined : isAmong(side, kind.plan.keys[i]?.type, texts)
-    if (condition !== undefined) conditions.push(condition)
+    if (name !== undefined && texts.size <= mostListed)
+      conditions.push(isAmong(`(${side})`, kind.plan.keys[i]?.type, name, texts))
   }
   return conditions
 }
 
-/** For rows that ask with a NULL, as far as that can be told by their columns. */
-const hasNullProbe = ({ plan, probe }: Probe): string | undefined => {
-  const sides = probe.map((form) => sideOf(form, plan))
-  return sides.every((side) => side !== undefined)
-    ? `(${sides.map((side) => `${side} IS NULL`).join(" OR ")})`
-    : undefined
-}
+/** For rows that ask with a NULL. */
+const hasNullProbe = ({ sql }: Probe): string | undefined =>
+  sql === undefined ? undefined : `(${sql.probe.map((side) => `(${side}) IS NULL`).join(" OR ")})`
 
 const allOf = (conditions: ReadonlyArray<string | undefined>): string =>
   conditions.filter((one) => one !== undefined).join(" AND ") || "true"
@@ -69,7 +53,7 @@ const allOf = (conditions: ReadonlyArray<string | undefined>): string =>
  * none can.
  */
 export const concernedBy = (probe: Probe, touched: TouchedKind): string => {
-  if (touched.everything || probe.isEntangled) return "true"
+  if (touched.everything) return "true"
   const groupWidth = probe.group.length
   const links: Array<ReadonlyArray<string | null>> = []
   const wholeGroups: Array<ReadonlyArray<string | null>> = []
@@ -105,48 +89,15 @@ export const tableQuery = (table: ReadTable, conditions: ReadonlyArray<string>):
     : `${from} WHERE ${conditions.map((one) => `(${one})`).join(" OR ")}`
 }
 
-/**
- * An equality with a constant that each of a sub-select's rows has to have, by which its rows are found without all others; as
- * `column` and the text of the constant.
- */
-export const narrowedBy = (
-  { columns, constants: types, root }: Plan,
-  constants: ReadonlyArray<string>
-): { readonly side: string; readonly type: TypeSpec; readonly text: string } | undefined => {
-  for (const part of "and" in root ? root.and : [root]) {
-    if (!("f" in part) || part.a.length !== 2 || !isEquality.test(part.f)) continue
-    const [left, right] = part.a as readonly [Form, Form]
-    for (const [a, b] of [
-      [left, right],
-      [right, left]
-    ] as const) {
-      const side = sideOf(a, { columns, constants: types, root })
-      const type = "k" in b ? types[b.k] : undefined
-      if (side === undefined || !("k" in b) || typeof type !== "string" || !isScalarName(type)) continue
-      return { side, type, text: constants[b.k] ?? "" }
-    }
-  }
-  return undefined
-}
-
-const isEquality =
-  /^(?:int(?:2|4|8|24|42|28|82|48|84)eq|texteq|bpchareq|nameeq|uuid_eq|booleq|date_eq|oideq)$/
+/** More conditions than these are not asked for one by one: all rows are read instead. */
+const mostSources = 200
 
 /** The rows of a table that some sub-selects may select, as a list of conditions for `tableQuery`. */
 export const narrowedTo = (
-  sources: ReadonlyArray<{ readonly plan: Plan; readonly constants: ReadonlyArray<string> }>
+  sources: ReadonlyArray<{ readonly plan: SubselectPlan; readonly constants: string }>
 ): ReadonlyArray<string> => {
-  const bySide = new Map<
-    string,
-    { readonly side: string; readonly type: TypeSpec; readonly texts: Set<string> }
-  >()
-  for (const { constants, plan } of sources) {
-    const by = narrowedBy(plan, constants)
-    if (by === undefined) return ["true"]
-    const key = JSON.stringify([by.side, by.type])
-    const known = bySide.get(key)
-    if (known === undefined) bySide.set(key, { ...by, texts: new Set([by.text]) })
-    else known.texts.add(by.text)
-  }
-  return Array.from(bySide.values(), ({ side, texts, type }) => isAmong(side, type, texts) ?? "true")
+  if (sources.length > mostSources) return ["true"]
+  const conditions = new Set<string>()
+  for (const { constants, plan } of sources) conditions.add(filterSql(plan.filter, constants) ?? "true")
+  return [...conditions]
 }

@@ -100,7 +100,7 @@ export class LaneMembers {
   reserve(definition: ShapeDefinition): Reservation {
     const expression = memberExpression(definition)
     if (expression === undefined) throw new Error("a shape without sub-selects")
-    const { constants, plan } = expression
+    const { constants, moves, plan } = expression
     const subselects = subselectsOf(expression)
     const subscriptions = new Set<Subscription>()
     for (const { asked, constants: own, kind } of subselects)
@@ -120,12 +120,12 @@ export class LaneMembers {
       }
     }
     const own = this.tableOf(definition.table, definition.leafOids)
-    use(own, neededColumns(definition), probesOf(JSON.parse(plan) as Plan, constants))
+    use(own, neededColumns(definition), probesOf(JSON.parse(plan) as Plan, constants, moves))
     const leaves = new Map(definition.where?.members?.map(({ leafOids, table }) => [table.oid, leafOids]))
     for (const { constants: texts, kind } of subscriptions) {
-      const { plan: inner, table } = kind.plan
+      const { moves: deeper, plan: inner, table } = kind.plan
       const innerTable = this.tableOf(table, leaves.get(table.oid))
-      use(innerTable, inner.columns, probesOf(inner, constantsIn(texts)))
+      use(innerTable, inner.columns, probesOf(inner, constantsIn(texts), deeper))
     }
     const reservation = {
       own,

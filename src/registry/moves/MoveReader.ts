@@ -3,7 +3,7 @@ import type { Subscription } from "../../membership/Subscription.ts"
 import { type PgError, ownPgError } from "../../postgres/errors/PgError.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { isContained, type SnapshotFilter, snapshotFilter } from "../../storage/state/SnapshotFilter.ts"
-import { constantsIn, depthOf } from "../../membership/Subselect.ts"
+import { depthOf } from "../../membership/Subselect.ts"
 import { moveStatementMillis } from "../RegistryTimings.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import type { SnapshotSession } from "../snapshot/SnapshotSession.ts"
@@ -102,10 +102,7 @@ export class MoveReader {
             return { table, on, target }
           })
           for (const { on, table, target } of targets) {
-            const sources = on.map(({ constants, kind }) => ({
-              plan: kind.plan.plan,
-              constants: constantsIn(constants)
-            }))
+            const sources = on.map(({ constants, kind }) => ({ plan: kind.plan, constants }))
             yield* readTable(session, table, narrowedTo(sources), (row) => loading.add(target, row))
           }
           for (const transaction of queue()) {

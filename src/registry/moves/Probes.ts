@@ -1,11 +1,11 @@
 import {
   type Form,
-  type FormColumn,
   partsOf,
   type Plan,
   type SubselectForm,
   subselectKind,
-  type SubselectKind
+  type SubselectKind,
+  type SubselectMoves
 } from "../../where/index.ts"
 
 /** A place where rows of a table ask a sub-select. Equal ones of many conditions are one. */
@@ -19,8 +19,8 @@ export interface Probe {
   readonly probe: ReadonlyArray<Form>
   /** Whether it can matter to the condition that it is NULL, and not false. */
   readonly nullable: boolean
-  /** It is asked with what another sub-select gives: which rows it concerns does not follow from them alone. */
-  readonly isEntangled: boolean
+  /** The same as SQL, if it is known, and the names of the types. */
+  readonly sql: Pick<SubselectMoves, "group" | "probe" | "types"> | undefined
   /** Of the condition, whose forms these are. */
   readonly plan: Plan
   readonly constants: ReadonlyArray<string>
@@ -64,27 +64,21 @@ const textOf = (forms: ReadonlyArray<Form>, plan: Plan, constants: ReadonlyArray
     return key === "k" ? [constants[value], plan.constants[value]] : value
   })
 
-const asks = (form: Form): boolean => "sub" in form || partsOf(form).some(asks)
-
-/** The places in a condition where sub-selects are asked, each once. */
-export const probesOf = (plan: Plan, constants: ReadonlyArray<string>): ReadonlyArray<Probe> => {
+/** The places in a condition where sub-selects are asked, each once. `moves`: as they stand in it. */
+export const probesOf = (
+  plan: Plan,
+  constants: ReadonlyArray<string>,
+  moves: ReadonlyArray<SubselectMoves> | undefined
+): ReadonlyArray<Probe> => {
   const probes = new Map<string, Probe>()
+  let index = 0
   visit(plan.root, "true", ({ group, how, probe, sub }, matters) => {
+    const sql = moves?.[index++]
     const kind = subselectKind(sub)
     const nullable = matters !== "true"
-    const key = JSON.stringify([
-      kind.text,
-      how,
-      nullable,
-      textOf(group, plan, constants),
-      textOf(probe, plan, constants)
-    ])
-    const isEntangled = group.some(asks) || probe.some(asks)
-    probes.set(key, { key, kind, how, group, probe, nullable, isEntangled, plan, constants })
+    const asked = [textOf(group, plan, constants), textOf(probe, plan, constants)]
+    const key = JSON.stringify([kind.text, how, nullable, ...asked])
+    probes.set(key, { key, kind, how, group, probe, nullable, sql, plan, constants })
   })
   return [...probes.values()]
 }
-
-/** A column, if the form is nothing else. */
-export const columnOf = (form: Form, { columns }: Plan): FormColumn | undefined =>
-  "c" in form ? columns[form.c] : undefined

@@ -89,7 +89,7 @@ export class WorkingTable {
 
   /** From now on rows can be found by what they ask there. */
   *index(probe: Probe): Pieces {
-    if (probe.isEntangled || this.indexes.has(probe.key)) return
+    if (this.indexes.has(probe.key)) return
     const index = new LinkIndex<string>()
     const readLink = this.table.readLink(probe)
     let rows = 0
@@ -102,7 +102,6 @@ export class WorkingTable {
   }
 
   concerned(probe: Probe, which: Concerned): Iterable<string> {
-    if (probe.isEntangled) return this.rows.rows()
     const known = this.indexes.get(probe.key)
     // Of what was not read nothing is to be said: the flip is beyond what was foreseen.
     if (known === undefined) throw new Error(`no rows were read for ${JSON.stringify(probe.kind.plan.table)}`)

@@ -21,7 +21,7 @@ const planOf = (root: Form, names: ReadonlyArray<string> = ["project"]): Plan =>
   constants: ["text", "int4"],
   root
 })
-const onlyOf = (root: Form) => probesOf(planOf(root), ["[]", "5"])[0]
+const onlyOf = (root: Form) => probesOf(planOf(root), ["[]", "5"], undefined)[0]
 
 describe("the places where a condition asks a sub-select", () => {
   const other: Form = { b: true }
@@ -42,25 +42,13 @@ describe("the places where a condition asks a sub-select", () => {
   })
 
   it("are one for equal questions, wherever their columns and constants stand in a plan", () => {
-    const one = probesOf(planOf({ or: [any(0), { and: [any(0), other] }] }), ["[]", "5"])
+    const one = probesOf(planOf({ or: [any(0), { and: [any(0), other] }] }), ["[]", "5"], undefined)
     assert.strictEqual(one.length, 1)
-    const moved = probesOf(planOf(any(1), ["other", "project"]), ["[]", "5"])
+    const moved = probesOf(planOf(any(1), ["other", "project"]), ["[]", "5"], undefined)
     assert.strictEqual(moved[0]?.key, one[0]?.key)
     const constant = (text: string) =>
-      probesOf(planOf({ ...any(0), probe: [{ k: 1 }] }), ["[]", text])[0]?.key
+      probesOf(planOf({ ...any(0), probe: [{ k: 1 }] }), ["[]", text], undefined)[0]?.key
     assert.strictEqual(constant("5"), constant("5"))
     assert.notStrictEqual(constant("5"), constant("6"))
-  })
-
-  it("are entangled where they are asked with what another one gives", () => {
-    const value: SubselectForm = { ...any(0), how: "value", probe: [] }
-    const probes = probesOf(planOf({ ...any(0), probe: [value] }), ["[]", "5"])
-    assert.deepStrictEqual(
-      probes.map(({ how, isEntangled }) => [how, isEntangled]),
-      [
-        ["any", true],
-        ["value", false]
-      ]
-    )
   })
 })
