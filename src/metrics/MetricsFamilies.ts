@@ -134,6 +134,20 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
   kept(counted.rowsDecidedByPostgres, "counter", ({ metrics }) =>
     one(metrics.rowsDecidedByPostgres.value().count)
   ),
+  live(
+    gauge(
+      "baton_subselect_shapes",
+      "Shapes whose conditions have sub-selects.",
+      ({ subselects }) => subselects.shapes
+    )
+  ),
+  live(
+    gauge(
+      "baton_subselect_behind_bytes",
+      "Bytes of WAL that other shapes are ahead of them, while rows are read that enter or leave. 0 as a rule.",
+      ({ subselects }) => subselects.behindBytes
+    )
+  ),
   perProcess(
     "baton_open_requests",
     "gauge",

@@ -21,6 +21,7 @@ import { RequestCounts } from "../telemetry/RequestCounts.ts"
 import { querySlotSizes } from "./SlotSizes.ts"
 import { shapeAndCheckpointBytes } from "./StorageSize.ts"
 import { currentTimers } from "../shared/Timers.ts"
+import { subselectReport } from "./SubselectReport.ts"
 
 const slotFreshMillis = 5000
 const storageFreshMillis = 60_000
@@ -118,6 +119,7 @@ const makeSnapshots = Effect.gen(function* () {
       state,
       epoch: engine.at.epoch,
       shapes: engine.store.count,
+      subselects: subselectReport(engine),
       metrics,
       processes,
       requests,

@@ -4,6 +4,7 @@ import type { BucketReport } from "./BucketReport.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
+import type { SubselectReport } from "./SubselectReport.ts"
 
 /** What can be said at any moment, without asking anybody: of the main process alone. */
 export interface LiveSnapshot {
@@ -12,6 +13,7 @@ export interface LiveSnapshot {
   readonly state: HealthState
   readonly epoch: number
   readonly shapes: number
+  readonly subselects: SubselectReport
   readonly storageLevel: number
   readonly processes: ReadonlyArray<LiveReport>
   readonly rejected: Readonly<Record<AdmissionClass, number>>

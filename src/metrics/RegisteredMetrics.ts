@@ -10,6 +10,7 @@ import { bucketOf } from "./BucketReport.ts"
 import { metricFamilies } from "./MetricsFamilies.ts"
 import type { LiveSnapshot } from "./MetricsSnapshot.ts"
 import type { Sample } from "./MetricsText.ts"
+import { subselectReport } from "./SubselectReport.ts"
 
 const nothing = () => {}
 
@@ -69,6 +70,7 @@ export const registeredMetrics = Layer.effectDiscard(
       state: health.current(),
       epoch: engine.at.epoch,
       shapes: engine.store.count,
+      subselects: subselectReport(engine),
       storageLevel: engine.store.level,
       processes: [liveReport("main", api, engine)],
       rejected: api.stats().rejected,

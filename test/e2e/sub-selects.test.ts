@@ -135,7 +135,8 @@ describe("a shape with a sub-select", () => {
       const database = await createDatabase()
       onTestFinished(() => database.drop())
       await database.query(schema)
-      const own = await startService({ database })
+      const env = { BATON_SHUTDOWN_GRACE: "1s" }
+      const own = await startService({ database, env })
       onTestFinished(own.dispose)
       const where = memberOf("p1")
       const client = startClient({ url: own.url, params: { table: "tasks", where }, retryMillis: 20 })
@@ -158,7 +159,7 @@ describe("a shape with a sub-select", () => {
       await moreMoves()
       if (restart !== "no restart") {
         await own.stop(restart)
-        const next = await startService({ database, storageDir: own.storageDir, port: own.port })
+        const next = await startService({ database, env, storageDir: own.storageDir, port: own.port })
         onTestFinished(next.dispose)
         await moreMoves()
       }

@@ -117,6 +117,7 @@ describe("the metrics of Effect", () => {
           state: "waiting",
           epoch: 3,
           shapes: 5,
+          subselects: { shapes: 2, behindBytes: 0 },
           storageLevel: 2,
           processes: [
             {

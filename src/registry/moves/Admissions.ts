@@ -103,18 +103,21 @@ export const tellAdmitted = (admitted: ReadonlyArray<Admission>, members: LaneMe
   }
 }
 
-/** Rows of a table cannot be read: those that need them are refused. */
+/** Rows of a table cannot be read: those that need them are refused. Says whether there were some. */
 export const refuseAbout = (
   table: LaneTable,
-  reason: string,
+  failure: SnapshotFailed,
   admitted: ReadonlyArray<Admission>,
   members: LaneMembers
-): void => {
+): boolean => {
+  let isAsked = false
   for (const { done, reservation } of admitted) {
     if (reservation?.tables.includes(table) !== true || done === undefined) continue
     members.release(reservation)
-    Deferred.doneUnsafe(done, Effect.fail(new SnapshotFailed({ kind: "schemaChanged", message: reason })))
+    Deferred.doneUnsafe(done, Effect.fail(failure))
+    isAsked = true
   }
+  return isAsked
 }
 
 const notKnown = (failure: string | undefined) =>

@@ -3,6 +3,7 @@ import { MembershipState } from "../../membership/MembershipState.ts"
 import type { Subscription } from "../../membership/Subscription.ts"
 import type { MembershipOptions } from "../../membership/MembershipState.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
+import { quoteTable } from "../../postgres/Identifiers.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
@@ -24,6 +25,7 @@ import type { ConcernedShapes } from "../routing/ConcernedShapes.ts"
 import type { MakeMatcher } from "../routing/Matcher.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
+import { schemaChanged, snapshotFailed, snapshotReport } from "../snapshot/SnapshotErrors.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
@@ -482,6 +484,19 @@ export class Lane implements MemberSink {
     }
   }
 
+  /** Who needs the table has to go, or is refused. */
+  private doWithout({ error, reason, table }: TableUnreadable, waiting: ReadonlyArray<Admission>): void {
+    const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
+    this.options.drop(this.members.shapesAbout(table), message)
+    const failure = error === undefined ? schemaChanged(message) : snapshotFailed(error, true)
+    if (refuseAbout(table, failure, waiting, this.members) && error !== undefined)
+      this.engine.complaints.about(
+        `moves ${table.oid}`,
+        `Shapes whose conditions look at ${quoteTable(table)} cannot be made: ${snapshotReport(error, failure, [table])}`
+      )
+    this.members.releaseAbout(table)
+  }
+
   /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */
   private untilRead<A>(
     read: Effect.Effect<A, PgError | TableUnreadable>,
@@ -490,11 +505,7 @@ export class Lane implements MemberSink {
     const attempt = (pauseMillis: number): Effect.Effect<A | undefined> =>
       Effect.catch(read, (failure): Effect.Effect<A | undefined> => {
         if (failure._tag === "TableUnreadable") {
-          const { reason, table } = failure
-          const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
-          this.options.drop(this.members.shapesAbout(table), message)
-          refuseAbout(table, message, waiting(), this.members)
-          this.members.releaseAbout(table)
+          this.doWithout(failure, waiting())
           return attempt(firstMovePauseMillis)
         }
         if (pauseMillis > firstMovePauseMillis)

@@ -12,9 +12,12 @@ export class TableUnreadable {
   readonly _tag = "TableUnreadable"
   readonly table: LaneTable
   readonly reason: string
-  constructor(table: LaneTable, reason: string) {
+  /** What Postgres says, if that is why. */
+  readonly error: PgError | undefined
+  constructor(table: LaneTable, reason: string, error?: PgError) {
     this.table = table
     this.reason = reason
+    this.error = error
   }
 }
 
@@ -51,7 +54,7 @@ export const readTable = (
     Effect.mapError((error) =>
       error._tag === "TableUnreadable" || mayPass(error)
         ? error
-        : new TableUnreadable(table, error.serverMessage ?? error.message)
+        : new TableUnreadable(table, error.serverMessage ?? error.message, error)
     )
   )
 
