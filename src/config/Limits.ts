@@ -189,7 +189,7 @@ export const limits = {
     subject: "The number of values that the sub-selects of all conditions give",
     above: otherwise("a new shape is refused with 503; a shape whose sub-select has grown is dropped"),
     about:
-      "Equal sub-selects count once, and so do equal values of one. They are in memory: some 50 bytes each where several sub-selects give the same values, up to 200 where each gives its own."
+      "Equal sub-selects count once, and so do equal values of one; a value counts once more for each 64 bytes. They are in memory: some 15 bytes each where sub-selects give the same values, 30 to 100 where each gives its own, and 350 for each sub-select."
   }),
   clauseSteps: count("BATON_MAX_CLAUSE_STEPS", "500000", {
     subject: "The work of a condition for one changed row",

@@ -53,6 +53,10 @@ export class KeyTable {
     return readKey(this.bytes, this.starts[id] ?? 0)
   }
 
+  bytesOf(id: number): number {
+    return keyLength(this.bytes, this.starts[id] ?? 0)
+  }
+
   /** For a key and an id that are not in it. */
   set(key: LinkKey, id: number): void {
     scratch.write(key)
@@ -127,7 +131,7 @@ export class KeyTable {
       free = next
     }
     places[free] = 0
-    this.wasted += keyLength(this.bytes, this.starts[id] ?? 0)
+    this.wasted += this.bytesOf(id)
     this.count--
     this.lastKey = undefined
     if (places.length > 64 && this.count * 8 < places.length) this.spread(places.length / 2)

@@ -13,6 +13,11 @@ export interface Given {
   readonly value?: { readonly of: unknown; readonly text: string | null }
 }
 
+/** What long values count beside themselves: one for each 64 bytes. */
+export interface Weight {
+  extra: number
+}
+
 /**
  * Small integers for what rows give to the sub-selects of one kind, and which sub-selects have each. An id stands for equal
  * gifts as long as one of them has it; those that nobody has go at the next `sweep`.
@@ -29,11 +34,13 @@ export class Links {
   /** Whom the open transaction gives an id that they have not. */
   private readonly entering = new Map<number, Set<number>>()
   private readonly groupWidth: number
+  private readonly weight: Weight
   private readonly onIdle: () => void
 
   /** `groupWidth`: how many values the correlation has. `onIdle`: there may be something to sweep. */
-  constructor(groupWidth: number, onIdle: () => void) {
+  constructor(groupWidth: number, weight: Weight, onIdle: () => void) {
     this.groupWidth = groupWidth
+    this.weight = weight
     this.onIdle = onIdle
   }
 
@@ -48,6 +55,7 @@ export class Links {
       if (id === undefined) {
         id = this.take()
         this.keys.set(given.link, id)
+        this.weight.extra += this.weightOf(id) - 1
       }
       return id
     }
@@ -57,6 +65,7 @@ export class Links {
       id = this.take()
       this.specialIds.set(text, id)
       this.special.set(id, given)
+      this.weight.extra += this.weightOf(id) - 1
     }
     return id
   }
@@ -82,6 +91,12 @@ export class Links {
   /** Of an id that is not a link. */
   specialOf(id: number): Given | undefined {
     return this.special.size === 0 ? undefined : this.special.get(id)
+  }
+
+  /** How many times its value counts. */
+  weightOf(id: number): number {
+    const special = this.specialOf(id)
+    return 1 + ((special === undefined ? this.keys.bytesOf(id) : textOf(special).length) >> 6)
   }
 
   // Who has it
@@ -125,6 +140,7 @@ export class Links {
     for (const id of this.idle) {
       if (this.holders.has(id)) continue
       const special = this.special.get(id)
+      this.weight.extra -= this.weightOf(id) - 1
       if (special === undefined) this.keys.delete(id)
       else {
         this.special.delete(id)

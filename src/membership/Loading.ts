@@ -2,14 +2,14 @@ import { aboveLimit, type Limits } from "../config/Limits.ts"
 import type { Tuple } from "../postgres/Tuple.ts"
 import type { ClauseColumn } from "../where/index.ts"
 import { InnerTarget, type TargetOptions, type Visitor } from "./InnerTarget.ts"
-import type { Subscription } from "./Subscription.ts"
+import { byWeight, type Subscription } from "./Subscription.ts"
 
 interface LoadingOptions {
   readonly subscriptions: ReadonlyArray<Subscription>
   readonly options: TargetOptions
   readonly use: () => void
   readonly fail: (subscription: Subscription, message: string) => void
-  /** By so many links. Returns how many there are in all. */
+  /** By so many values. Returns how many there are in all. */
   readonly grow: (by: number) => number
   readonly sweep: () => void
 }
@@ -47,11 +47,13 @@ export class Loading {
   add(target: InnerTarget, row: Tuple): void {
     this.options.use()
     target.visit(row, this.depth, this.adding)
+    this.bound()
   }
 
   remove(target: InnerTarget, row: Tuple): void {
     this.options.use()
     target.visit(row, this.depth, this.removing)
+    this.bound()
   }
 
   /** All rows have been told: what they give is known. */
@@ -76,7 +78,7 @@ export class Loading {
       gives: (subscription, id) => {
         if (!this.isCounted(subscription)) return
         const more = subscription.put(id, delta)
-        if (more !== 0 && this.options.grow(more) > this.limits.subselectValues && more > 0) this.shrink()
+        if (more !== 0) this.options.grow(more)
       },
       fails: (subscription, message) => {
         if (this.isCounted(subscription)) this.options.fail(subscription, message)
@@ -84,14 +86,19 @@ export class Loading {
     }
   }
 
-  /** The largest gives way. */
-  private shrink(): void {
-    let largest: Subscription | undefined
-    for (const one of this.options.subscriptions)
-      if (this.isCounted(one) && one.counts.size > (largest?.counts.size ?? 0)) largest = one
-    if (largest === undefined) return
-    const message = aboveLimit("subselectValues", this.limits, this.options.grow(0))
-    this.options.fail(largest, message)
-    this.options.grow(-largest.clear())
+  /**
+   * Above the limit the largest give way. Between two rows: then what nobody has can be forgotten. Somewhat more of them than need
+   * be, so that they are not looked over again at once.
+   */
+  private bound(): void {
+    const most = this.limits.subselectValues
+    const size = this.options.grow(0)
+    if (size <= most) return
+    for (const one of byWeight(this.options.subscriptions.filter((each) => this.isCounted(each)))) {
+      if (this.options.grow(0) <= most * 0.95) break
+      this.options.fail(one, aboveLimit("subselectValues", this.limits, size))
+      this.options.grow(-one.clear())
+      this.options.sweep()
+    }
   }
 }

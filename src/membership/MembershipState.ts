@@ -16,7 +16,7 @@ import { InnerTarget, type TargetOptions, type Visitor } from "./InnerTarget.ts"
 import { Loading } from "./Loading.ts"
 import { anyOf, valueOf } from "./Questions.ts"
 import { type Asked, nestedIn, type Subselect } from "./Subselect.ts"
-import type { Subscription } from "./Subscription.ts"
+import { byWeight, type Subscription } from "./Subscription.ts"
 import { Subscriptions } from "./Subscriptions.ts"
 
 export interface MembershipOptions {
@@ -56,9 +56,11 @@ export class MembershipState implements Membership {
     this.targetOptions = { limits, zones, burst: new Burst(limits) }
   }
 
-  /** Values that all sub-selects give: what its memory depends on, and `limits.subselectValues` bounds. */
+  /**
+   * Values that all sub-selects give, long ones more than once: what its memory depends on, and `limits.subselectValues` bounds.
+   */
   get size(): number {
-    return this.links
+    return this.links + this.subscriptions.weight.extra
   }
 
   // Who is asked
@@ -160,7 +162,10 @@ export class MembershipState implements Membership {
       options: this.targetOptions,
       use: () => this.useBefore(),
       fail: this.fail,
-      grow: (by) => (this.links += by),
+      grow: (by) => {
+        this.links += by
+        return this.size
+      },
       sweep: () => this.subscriptions.sweep()
     })
   }
@@ -256,13 +261,13 @@ export class MembershipState implements Membership {
 
   /** What has grown goes, the largest first, until the rest is within the limit. */
   private bound(grown: ReadonlyArray<Subscription>): void {
-    if (this.links <= this.limits.subselectValues) return
-    for (const one of grown.toSorted((a, b) => b.counts.size - a.counts.size)) {
-      if (this.links <= this.limits.subselectValues) break
-      this.fail(one, aboveLimit("subselectValues", this.limits, this.links))
+    if (this.size <= this.limits.subselectValues) return
+    for (const one of byWeight(grown)) {
+      if (this.size <= this.limits.subselectValues) break
+      this.fail(one, aboveLimit("subselectValues", this.limits, this.size))
       this.links -= one.clear()
+      this.subscriptions.sweep()
     }
-    this.subscriptions.sweep()
   }
 
   /** Those whose content is not known any more since it was asked last. */

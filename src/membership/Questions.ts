@@ -1,4 +1,4 @@
-import { fail, keyName, type LinkKey, linkKeyIn, linkNames } from "../where/index.ts"
+import { fail, type LinkKey, linkKeyIn } from "../where/index.ts"
 import type { Given } from "./Links.ts"
 import type { Subscription } from "./Subscription.ts"
 
@@ -12,37 +12,16 @@ export const anyOf = (
   values: ReadonlyArray<unknown>,
   after: boolean
 ): boolean | null => {
-  const { groupWidth, links } = subscription.of
+  const { groupWidth, links, width } = subscription.of
   const link = linkKeyIn(groupWidth, group, values)
   if (link !== null) {
     const id = links.find(link)
     if (id !== undefined && subscription.has(id, after)) return true
-    for (const special of subscription.specialIn(group, after))
-      if (mayEqual(links.specialOf(special)?.parts ?? [], values)) return null
-    return false
   }
-  if (subscription.idsInGroup(group, after) <= 0) return false
-  if (values.every((value) => value === null)) return null
-  const names = values.map((value) => (value === null ? null : keyName(value)))
-  for (const id of subscription.allIn(group, after)) {
-    const special = links.specialOf(id)
-    const found =
-      special === undefined
-        ? mayEqual(linkNames(links.linkOf(id)).slice(groupWidth), names)
-        : mayEqual(special.parts, values)
-    if (found) return null
-  }
+  if (width > 1) return subscription.couldHave(group, values, after) ? null : false
+  if (link === null) return subscription.idsInGroup(group, after) > 0 ? null : false
+  for (const _ of subscription.specialIn(group, after)) return null
   return false
-}
-
-/** None differs that is known on both sides. */
-const mayEqual = (parts: ReadonlyArray<unknown>, values: ReadonlyArray<unknown>): boolean => {
-  for (let i = 0; i < values.length; i++) {
-    const part = parts[i]
-    const value = values[i]
-    if (part !== null && value !== null && part !== value) return false
-  }
-  return true
 }
 
 /**

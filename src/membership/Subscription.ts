@@ -1,7 +1,8 @@
 import { type LinkKey, type SubselectKind } from "../where/index.ts"
 import { Counts } from "./Counts.ts"
 import { IntLists } from "./IntLists.ts"
-import { Links } from "./Links.ts"
+import { Links, type Weight } from "./Links.ts"
+import { maskOf, Patterns } from "./Patterns.ts"
 import { type Asked, depthOf, type Subselect } from "./Subselect.ts"
 
 /** The sub-selects of one kind that are asked in one way. */
@@ -20,14 +21,14 @@ export class KindState {
   /** Values of the correlation. */
   readonly groupWidth: number
 
-  constructor(kind: SubselectKind, asked: Asked, onIdle: (of: KindState) => void) {
+  constructor(kind: SubselectKind, asked: Asked, weight: Weight, onIdle: (of: KindState) => void) {
     this.kind = kind
     this.asked = asked
     this.depth = depthOf(kind)
     this.groupWidth = kind.plan.group.length
     this.width = kind.plan.select.length
     this.hasGroups = this.groupWidth > 0 && this.width > 0
-    this.links = new Links(this.groupWidth, () => onIdle(this))
+    this.links = new Links(this.groupWidth, weight, () => onIdle(this))
   }
 
   /** No transaction is open: forgets links that nobody has, and gives back memory. */
@@ -47,6 +48,8 @@ export class Change {
   readonly groups = new Map<LinkKey, number>()
   /** By group: noted ids that are no links. */
   special: Map<LinkKey, Set<number>> | undefined
+  /** Of the ids that come (1) and go (-1). Made when it is asked for. */
+  patterns: Patterns | undefined
 }
 
 /** A sub-select that somebody asks: how many rows give which link. */
@@ -66,6 +69,8 @@ export class Subscription implements Subselect {
   private groups: Map<LinkKey, number> | undefined
   /** Ids that are not links: with a NULL, or with a value. */
   private special: Map<LinkKey, Set<number>> | undefined
+  /** Made when it is asked for. */
+  private patterns: Patterns | undefined
   change: Change | undefined
 
   constructor(number: number, of: KindState, constants: string) {
@@ -86,6 +91,13 @@ export class Subscription implements Subselect {
   /** What it gives is known. */
   get isKnown(): boolean {
     return this.isLoaded && this.failure === undefined
+  }
+
+  /** What its values count, long ones more than once. Looks at all of them. */
+  get weight(): number {
+    let weight = 0
+    for (const id of this.counts.keys()) weight += this.of.links.weightOf(id)
+    return weight
   }
 
   // As it is, or will be after the transaction
@@ -114,13 +126,38 @@ export class Subscription implements Subselect {
     if (noted !== undefined) for (const id of noted) if (now?.has(id) !== true && this.has(id, true)) yield id
   }
 
-  /** All ids with a row in the group. */
-  *allIn(group: LinkKey, after: boolean): Iterable<number> {
-    const { links } = this.of
-    for (const id of this.counts.keys()) if (links.groupOf(id) === group && this.has(id, after)) yield id
-    if (!after || this.change === undefined) return
-    for (const id of this.change.deltas.keys())
-      if (this.counts.of(id) === 0 && links.groupOf(id) === group && this.has(id, true)) yield id
+  /**
+   * Some row of the group could be equal to these values, of which there are several, if it were not for NULLs on one side or
+   * the other. Rows without any that are equal to values without any are not asked for.
+   */
+  couldHave(group: LinkKey, values: ReadonlyArray<unknown>, after: boolean): boolean {
+    const now = this.patternsNow()
+    const changed = after && this.change !== undefined ? this.patternsOfChange(this.change) : undefined
+    const full = maskOf(values) === (1 << values.length) - 1
+    for (const mask of new Set([...now.masks(), ...(changed?.masks() ?? [])])) {
+      if (full && mask === (1 << values.length) - 1) continue
+      if (now.count(mask, group, values) + (changed?.count(mask, group, values) ?? 0) > 0) return true
+    }
+    return false
+  }
+
+  private patternsNow(): Patterns {
+    if (this.patterns === undefined) {
+      this.patterns = new Patterns(this.of)
+      for (const id of this.counts.keys()) if (this.counts.of(id) > 0) this.patterns.add(id, 1)
+    }
+    return this.patterns
+  }
+
+  private patternsOfChange(change: Change): Patterns {
+    if (change.patterns === undefined) {
+      change.patterns = new Patterns(this.of)
+      for (const id of change.deltas.keys()) {
+        const toggled = Number(this.has(id, true)) - Number(this.has(id, false))
+        if (toggled !== 0) change.patterns.add(id, toggled)
+      }
+    }
+    return change.patterns
   }
 
   // Changes
@@ -136,6 +173,7 @@ export class Subscription implements Subselect {
     if (toggled === 0) return
     if (this.counts.of(id) <= 0) this.of.links.note(id, this.number, toggled > 0)
     if (this.of.width === 0) return
+    change.patterns?.add(id, toggled)
     const group = this.of.links.groupOf(id)
     if (this.of.links.specialOf(id) !== undefined) addTo((change.special ??= new Map()), group, id)
     const sum = (change.groups.get(group) ?? 0) + toggled
@@ -156,6 +194,7 @@ export class Subscription implements Subselect {
     const special = links.specialOf(id) !== undefined
     const group = hasGroups || special ? links.groupOf(id) : ""
     const toggled = Number(after > 0) - Number(before > 0)
+    if (toggled !== 0) this.patterns?.add(id, toggled)
     if (hasGroups && toggled !== 0) {
       const groups = (this.groups ??= new Map<LinkKey, number>())
       const sum = (groups.get(group) ?? 0) + toggled
@@ -200,6 +239,7 @@ export class Subscription implements Subselect {
     this.counts.clear()
     this.groups = undefined
     this.special = undefined
+    this.patterns = undefined
     return size
   }
 }
@@ -209,3 +249,9 @@ const addTo = (sets: Map<LinkKey, Set<number>>, group: LinkKey, id: number): voi
   if (ids === undefined) sets.set(group, new Set([id]))
   else ids.add(id)
 }
+
+/** The heaviest first. */
+export const byWeight = (subscriptions: Iterable<Subscription>): ReadonlyArray<Subscription> =>
+  Array.from(subscriptions, (one) => [one, one.weight] as const)
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([one]) => one)

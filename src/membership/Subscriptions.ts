@@ -1,4 +1,5 @@
 import type { SubselectKind } from "../where/index.ts"
+import type { Weight } from "./Links.ts"
 import type { Asked, Subselect } from "./Subselect.ts"
 import { KindState, Subscription } from "./Subscription.ts"
 
@@ -10,6 +11,8 @@ export class Subscriptions {
   }
   private readonly numbers: Array<Subscription | undefined> = []
   private readonly free: Array<number> = []
+  /** Of the values of all of them. */
+  readonly weight: Weight = { extra: 0 }
   /** With something to sweep. */
   private readonly idle = new Set<KindState>()
   private readonly byTable = new Map<number, Set<KindState>>()
@@ -56,7 +59,7 @@ export class Subscriptions {
   } {
     let of = this.of(kind, asked)
     if (of === undefined) {
-      of = new KindState(kind, asked, (one) => this.idle.add(one))
+      of = new KindState(kind, asked, this.weight, (one) => this.idle.add(one))
       this.kinds[asked].set(kind, of)
       const { oid } = kind.plan.table
       this.byTable.set(oid, (this.byTable.get(oid) ?? new Set()).add(of))

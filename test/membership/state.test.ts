@@ -1,7 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { MembershipState } from "../../src/membership/MembershipState.ts"
-import { emptyLink, EvaluationError, linkKeyOf, Undecided } from "../../src/where/index.ts"
+import {
+  codecOf,
+  emptyLink,
+  EvaluationError,
+  type Form,
+  linkKeyOf,
+  subselectKind,
+  Undecided
+} from "../../src/where/index.ts"
 import { tupleOf } from "../../testing/TupleOf.ts"
 import { column, columns, constant, equal, kindWith, subselectIn } from "./support/Kinds.ts"
 
@@ -171,5 +179,128 @@ describe("MembershipState", () => {
     assert.match(failure?.message ?? "", /is 4, above the limit of 3 \(BATON_MAX_SUBSELECT_VALUES\)/)
     assert.isFalse(state.isKnown(ofUser, user(2)))
     assert.isTrue(state.isKnown(ofUser, user(1)))
+  })
+
+  it("counts long values by their length, and while it loads gives up the largest, which is loaded when there is room", () => {
+    const texts = [
+      { name: "a", typeOid: 23 },
+      { name: "b", typeOid: 25 }
+    ]
+    const kind = subselectKind({
+      table: { oid: 1, schema: "public", name: "t1" },
+      plan: {
+        columns: texts.map((one, i) => ({ ...one, type: i === 0 ? "int4" : "text" })),
+        constants: ["int4"],
+        root: equal(column(0), constant(0))
+      },
+      group: [],
+      select: [column(1)],
+      keys: [{ type: "text", collation: "c" }]
+    })
+    const state = new MembershipState({ limits: { ...standardLimits, subselectValues: 10 } })
+    const subscriptions = [1, 2].flatMap((id) => state.subscribe(kind, user(id)))
+    const count = (rows: ReadonlyArray<readonly [number, string]>) => {
+      const loading = state.load(subscriptions.filter((one) => !one.isKnown))
+      const target = loading.target(1, texts)
+      for (const [id, text] of rows) loading.add(target, tupleOf([String(id), text]))
+      loading.finish()
+    }
+    count([
+      [1, "short"],
+      [2, "x".repeat(640)],
+      [2, "y"]
+    ])
+    assert.deepStrictEqual(
+      state.takeFailures().map(({ subscription }) => subscription.constants),
+      [user(2)]
+    )
+    assert.isTrue(state.isKnown(kind, user(1)))
+    assert.strictEqual(state.size, 1)
+    count([[2, "y"]])
+    assert.deepStrictEqual(state.takeFailures(), [])
+    assert.isTrue(state.any(kind, user(2), emptyLink, ["y"]))
+    assert.strictEqual(state.size, 2)
+  })
+
+  it("does not know any more what a sub-select gives whose condition or selected value fails for a row", () => {
+    const divided: Form = { f: "int4div", a: [column(1), column(2)] }
+    const failing = kindWith({
+      table: 1,
+      root: { and: [equal(column(0), constant(0)), equal(divided, column(3))] },
+      constants: ["int4"],
+      group: [],
+      select: [column(1)]
+    })
+    const selecting = kindWith({
+      table: 1,
+      root: equal(column(0), constant(0)),
+      constants: ["int4"],
+      group: [],
+      select: [divided]
+    })
+    for (const kind of [failing, selecting]) {
+      const state = new MembershipState()
+      for (const id of [1, 2]) state.subscribe(kind, user(id))
+      load(state, { 1: [row(1, 4, 2, 2), row(2, 4, 2, 2)] })
+      const target = state.target(1, columns)
+      state.begin()
+      state.change(target, undefined, row(1, 4, 0, 2))
+      state.change(target, undefined, row(2, 6, 3, 2))
+      state.apply()
+      assert.deepStrictEqual(
+        state.takeFailures().map(({ message, subscription }) => [message, subscription.constants]),
+        [["division by zero", user(1)]]
+      )
+      assert.isFalse(state.isKnown(kind, user(1)))
+      assert.isTrue(state.isKnown(kind, user(2)))
+      assert.deepStrictEqual(Array.from(state.having(kind, 2)), kind === failing ? [] : [user(2)])
+    }
+  })
+
+  it("has one of the values that are equal where it is DISTINCT, and not where they differ", () => {
+    const numerics = [{ name: "b", typeOid: 1700 }]
+    const kind = subselectKind({
+      table: { oid: 1, schema: "public", name: "t1" },
+      plan: { columns: [{ ...numerics[0]!, type: "numeric" }], constants: [], root: { b: true } },
+      group: [],
+      select: [column(0)],
+      keys: [{ type: "numeric", collation: "c" }],
+      distinct: true
+    })
+    const write = codecOf("numeric", undefined).write
+    for (const order of [
+      ["1.50", "1.5"],
+      ["1.5", "1.50"]
+    ]) {
+      const state = new MembershipState()
+      const loading = state.load(state.subscribe(kind, "[]", "value"))
+      const from = loading.target(1, numerics)
+      for (const text of order) loading.add(from, tupleOf([text]))
+      loading.finish()
+      assert.strictEqual(write(state.value(kind, "[]", emptyLink)), "1.5")
+      state.begin()
+      state.change(state.target(1, numerics), undefined, tupleOf(["2"]))
+      state.useAfter()
+      assert.instanceOf(
+        thrown(() => state.value(kind, "[]", emptyLink)),
+        EvaluationError
+      )
+      state.discard()
+    }
+  })
+
+  it("says which sub-selects cannot be told from rows like these", () => {
+    const state = new MembershipState()
+    const [subscription] = state.subscribe(ofUser, user(1))
+    const without = columns.slice(1)
+    const target = state.target(1, without)
+    assert.deepStrictEqual(Array.from(target.misfits), [subscription])
+    state.load([subscription!]).target(1, without)
+    assert.deepStrictEqual(
+      state.takeFailures().map(({ message }) => message),
+      ["the definition of table public.t1 has changed"]
+    )
+    state.unsubscribe(ofUser, user(1))
+    assert.deepStrictEqual(Array.from(target.misfits), [])
   })
 })
