@@ -32,6 +32,7 @@ const anyOf = (
   if (sql === undefined) return conditions
   for (const [i, side] of [...sql.group, ...sql.probe].slice(0, values).entries()) {
     const name = sql.types[i]
+    if (side === null) continue
     const texts = new Set<string>()
     for (const list of lists) texts.add(list[i] ?? "")
     if (name !== undefined && texts.size <= mostListed)
@@ -40,9 +41,11 @@ const anyOf = (
   return conditions
 }
 
-/** For rows that ask with a NULL. */
+/** For rows that ask with a NULL, if that can be said. */
 const hasNullProbe = ({ sql }: Probe): string | undefined =>
-  sql === undefined ? undefined : `(${sql.probe.map((side) => `(${side}) IS NULL`).join(" OR ")})`
+  sql === undefined || sql.probe.includes(null)
+    ? undefined
+    : `(${sql.probe.map((side) => `(${side}) IS NULL`).join(" OR ")})`
 
 const allOf = (conditions: ReadonlyArray<string | undefined>): string =>
   conditions.filter((one) => one !== undefined).join(" AND ") || "true"

@@ -89,19 +89,16 @@ export interface SubselectPlan {
   readonly moves?: ReadonlyArray<SubselectMoves>
 }
 
-/** How the rows are found that a sub-select's change may concern. All texts are SQL without names of tables. */
+/** How the rows are found that a change of what a sub-select gives may concern. All texts are SQL without names of tables. */
 export interface SubselectMoves {
-  /** `group` and `probe` of its form, over the columns of the table around it. */
-  readonly group: ReadonlyArray<string>
-  readonly probe: ReadonlyArray<string>
-  /** `group` and `select` of its plan, over the columns of its own table. */
-  readonly inner: { readonly group: ReadonlyArray<string>; readonly select: ReadonlyArray<string> }
-  /** SQL names of the types of which the outer texts are, those of `group` and then of `probe`. */
+  /**
+   * `group` and `probe` of its form, over the columns of the table around it. `null` for what can fail because of a row: it must not
+   * be computed for rows that another condition rules out.
+   */
+  readonly group: ReadonlyArray<string | null>
+  readonly probe: ReadonlyArray<string | null>
+  /** SQL names of the types of `keys`: each has the values of both sides. */
   readonly types: ReadonlyArray<string>
-  /** It may make a difference to the condition around it whether it is false or NULL. */
-  readonly nullable: boolean
-  /** The condition around it is only true for rows for which it is. */
-  readonly necessary: boolean
 }
 
 /** The kind of form that has a certain field. */

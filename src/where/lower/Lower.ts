@@ -59,6 +59,12 @@ const operandRight: Form = { x: 1 }
 class Lowering extends Folding {
   readonly reasons: Array<string> = []
   readonly subselects = new Map<SubselectForm, Subselect>()
+  readonly level: number
+  constructor(catalogue: TypeCatalogue, level = 0) {
+    super(catalogue)
+    this.level = level
+  }
+
   kind(collation: number): CollationKind {
     return collationKindOf(this.catalogue, collation) ?? foreign("a non-deterministic collation")
   }
@@ -186,7 +192,7 @@ class Lowering extends Folding {
       case "collate":
         return this.lower(expression.arg)
       case "subselect":
-        return lowerSubselect(this, new Lowering(this.catalogue), expression)
+        return lowerSubselect(this, new Lowering(this.catalogue, this.level + 1), expression)
     }
   }
 

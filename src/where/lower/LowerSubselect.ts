@@ -24,11 +24,21 @@ export interface Lowers {
   readonly condition: (expression: Expression) => Form
   readonly value: (expression: Expression) => Form
   readonly slot: (value: string, spec: TypeSpec) => Form
+  /** How many sub-selects it is inside of. */
+  readonly level: number
 }
+
+/** Sub-selects inside each other, those that joined tables become included. Their constants are lists in lists, as texts. */
+const mostLevels = 10
 
 /** Lowers a sub-select in an expression that `around` lowers; `inner` lowers what is about rows of its table. Throws `Refusal`. */
 export const lowerSubselect = (around: Lowers, inner: Lowers, expression: Subselect): SubselectForm => {
   const { catalogue } = around
+  if (inner.level > mostLevels)
+    return refuseAt(
+      expression.at,
+      `more than ${mostLevels} sub-selects, or tables of one, inside each other are not supported`
+    )
   const { condition, equalities, table, ...query } = expression.query
   const left = [...expression.group, ...expression.probe]
   const right = [...query.group, ...query.select]

@@ -72,6 +72,10 @@ const withModifier = (name: string, typmod: number): string => {
   }
 }
 
+/** The name of a type of Postgres' own. */
+export const builtinTypeName = (catalogue: TypeCatalogue, name: string): string =>
+  builtin[name] ?? (catalogue.shadowsBuiltins ? `pg_catalog.${name}` : name)
+
 /** A type's name with its modifier, so that Postgres reads exactly this type. */
 export const typeName = (catalogue: TypeCatalogue, oid: number, typmod: number): string => {
   const entry = catalogue.type(oid)

@@ -17,6 +17,9 @@ export interface From {
   readonly conditions: ReadonlyArray<Expression>
 }
 
+/** The way from table to table is looked for among all of them. */
+const mostTables = 10
+
 export type ResolveIn = (scope: Scope, node: Node | undefined) => Expression
 
 /** Reads FROM. `outer`: what stands around the sub-select, which is at `at` in the text. Throws `Refusal`. */
@@ -30,6 +33,8 @@ export const readFrom = (
 ): From => {
   const reader = new FromReader(outer, tables, members, resolveIn, at)
   for (const item of items) reader.item(item)
+  if (reader.sources.length > mostTables)
+    return refuseAt(at, `more than ${mostTables} tables in one sub-select are not supported`)
   const names = reader.sources.map(({ name }) => name)
   const twice = names.find((name, i) => names.indexOf(name) < i)
   if (twice !== undefined)

@@ -15,13 +15,15 @@ import { columnsIn, fromOutside, reachesOut } from "./References.ts"
 export const queryOf = (written: Written): Expression => {
   const { at, how, scope, selected } = written
   const conjuncts = written.conditions.flatMap(conjunctsOf)
-  const correlations = conjuncts.flatMap((one) => correlationOf(one) ?? [])
+  const ownValues = new Map<string, Expression>()
+  for (const one of conjuncts.flatMap((conjunct) => correlationOf(conjunct) ?? []))
+    ownValues.set(textOf(one.outer), one.inner)
   const local: Array<Expression> = []
   const correlated: Array<Correlation> = []
   /** Conditions that are about the row around it alone. */
   const around: Array<Expression> = []
   for (const one of conjuncts) {
-    const conjunct = byOwnValues(scope, one, correlations)
+    const conjunct = byOwnValues(scope, one, ownValues)
     if (!reachesOut(conjunct)) local.push(conjunct)
     else if (isOutside(conjunct)) around.push(fromOutside(conjunct))
     else {
@@ -82,17 +84,13 @@ const correlationOf = (conjunct: Expression): Correlation | undefined => {
 const byOwnValues = (
   scope: Scope,
   expression: Expression,
-  correlations: ReadonlyArray<Correlation>
+  ownValues: ReadonlyMap<string, Expression>
 ): Expression => {
-  if (correlations.length === 0 || !reachesOut(expression)) return expression
-  const ownValue = (value: Expression): Expression | undefined => {
-    const text = textOf(value)
-    return correlations.find(({ outer }) => textOf(outer) === text)?.inner
-  }
+  if (ownValues.size === 0 || !reachesOut(expression)) return expression
   const walk = (value: unknown): unknown => {
     if (typeof value !== "object" || value === null) return value
     if (Array.isArray(value)) return value.map(walk)
-    if ("kind" in value && value.kind === "subselect") return retied(scope, value as Subselect, ownValue)
+    if ("kind" in value && value.kind === "subselect") return retied(scope, value as Subselect, ownValues)
     return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, walk(part)]))
   }
   // The same kinds of parts stand in the same places.
@@ -103,12 +101,12 @@ const byOwnValues = (
 const retied = (
   scope: Scope,
   subselect: Subselect,
-  ownValue: (value: Expression) => Expression | undefined
+  ownValues: ReadonlyMap<string, Expression>
 ): Subselect => {
   const { query } = subselect
   const [group, inner, equalities] = [[...subselect.group], [...query.group], [...query.equalities]]
   for (const [i, value] of subselect.group.entries()) {
-    const own = reachesOut(value) ? ownValue(value) : undefined
+    const own = reachesOut(value) ? ownValues.get(textOf(value)) : undefined
     const other = inner[i]
     if (own === undefined || other === undefined) continue
     const call = operatorCall(scope, undefined, "=", own, other, value.at)
