@@ -20,4 +20,32 @@ describe("what may be acknowledged", () => {
       { numRuns: 20 }
     )
   })
+
+  it("is nothing beyond where some shapes are, however much is recorded, and all of it once they have caught up", () => {
+    const step = fc.record({
+      forward: fc.integer({ min: 0, max: 5 }),
+      behind: fc.option(fc.integer({ min: 0, max: 20 }))
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const acknowledgement = new Acknowledgement(10n, 4n)
+        let [recorded, limit, marker] = [10n, 4n, 0]
+        assert.strictEqual(acknowledgement.durableLsn, 4n)
+        for (const { behind, forward } of steps) {
+          recorded += BigInt(forward)
+          // It never goes back.
+          const next = behind === null ? recorded : BigInt(behind)
+          if (next > limit) limit = next < recorded ? next : recorded
+          acknowledgement.recordedAt(++marker, recorded, behind === null ? undefined : limit)
+          const before = acknowledgement.durableLsn
+          acknowledgement.durableUpTo(marker - 1)
+          assert.isTrue(acknowledgement.durableLsn <= limit && acknowledgement.durableLsn >= before)
+        }
+        acknowledgement.processedUpTo(recorded)
+        assert.isUndefined(acknowledgement.unrecorded)
+        acknowledgement.durableUpTo(marker)
+        assert.strictEqual(acknowledgement.durableLsn, limit)
+      })
+    )
+  })
 })

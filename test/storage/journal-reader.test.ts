@@ -14,6 +14,7 @@ import { JournalReader } from "../../src/storage/journal/JournalReader.ts"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
 import {
@@ -143,6 +144,54 @@ describe("journal reader", () => {
     }
     assert.isAbove(dropped, 10)
   })
+
+  for (const kind of ["ordinary", "late"] as const)
+    it(`a flipped bit in any part of a transaction, when it is ${kind}, costs what its other parts lack without it`, async () => {
+      const path = temporaryDirectory()
+      const engine = await openEngine(path, { timers: hasty, segmentBytes: 2500 })
+      await engine.takeOver()
+      const shapes = ["a", "b", "c"].map((name) => createShape(engine, name))
+      const [a, b, c] = shapes.map(({ id }) => id)
+      const { writer } = engine
+      if (writer === undefined || a === undefined || b === undefined || c === undefined)
+        return assert.fail("not made")
+      const { position: from, segment } = writer
+      const transaction = writer[kind]
+      transaction.beginTransaction(100n, 100)
+      for (const [op, ids] of [[a], [b], [a, c]].entries()) {
+        transaction.beginItem()
+        const at = writer.out.length
+        writer.out.append(Buffer.from(messageOf(100n, { op, ids })))
+        transaction.endItem(op, at, Uint32Array.from(ids), ids.length)
+        // What comes between ends a part.
+        if (op < 2) writer.notice({ t: "passed", xids: [] })
+      }
+      transaction.commitTransaction(108n, true)
+      writer.notice({ t: "position", lsn: "108" })
+      const to = writer.position
+      // The end of the journal would be taken for torn off.
+      while (writer.segment === segment) writer.notice({ t: "position", lsn: "109" })
+      await writer.durable()
+      await engine.close()
+      const expected = [["100_0", "100_2!"], ["100_1!"], ["100_2!"]]
+      for (let at = from; at < to; at += 11) {
+        const copy = temporaryDirectory()
+        cpSync(path, copy, { recursive: true })
+        const { journal } = storagePaths(copy, "default")
+        const file = join(journal, readdirSync(journal).toSorted().at(-2) ?? "")
+        const bytes = readFileSync(file)
+        bytes[at] = (bytes[at] ?? 0) ^ 0x10
+        writeFileSync(file, bytes)
+        const damaged = await openEngine(copy, { timers: hasty, said: [] })
+        for (const [n, shape] of shapes.entries()) {
+          const live = damaged.store.byHandle(shape.handle)
+          if (live === undefined) continue
+          assert.deepStrictEqual(changes(await readAll(damaged, live, snapshotEnd)), expected[n], `at ${at}`)
+        }
+        await damaged.close()
+        rmSync(copy, { recursive: true, force: true })
+      }
+    })
 
   it("bytes that are gone for good cost all shapes, in the end, and not the service", async () => {
     const { expected, journal, path, segments } = await written()

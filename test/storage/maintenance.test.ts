@@ -111,8 +111,8 @@ describe("maintenance", () => {
     assert.isUndefined(await engine.paths.disk.stat(path))
   })
 
-  it("a checkpoint knows of the last transaction, and of the last position, in the segment before it", async () => {
-    for (const last of ["transaction", "position"] as const) {
+  it("a checkpoint knows of the last transaction, and of the last positions, in the segment before it", async () => {
+    for (const last of ["transaction", "position", "behind"] as const) {
       const path = temporaryDirectory()
       const engine = await open(path)
       await engine.takeOver()
@@ -124,9 +124,10 @@ describe("maintenance", () => {
       const full = engine.writer?.segment ?? 0
       if (last === "transaction") writeTransaction(engine, 500n, [{ op: 0, ids: [shape.id], padding: 1000 }])
       else {
+        if (last === "behind") engine.writing?.write({ t: "position", lsn: "508" })
         fill()
         // As the session of the stream does it.
-        engine.writing?.write({ t: "position", lsn: "508" })
+        engine.writing?.write(last === "behind" ? { t: "behind", lsn: "400" } : { t: "position", lsn: "508" })
       }
       // Nothing that comes later says it again.
       while ((engine.writer?.segment ?? 0) === full) engine.writing?.write(filler)
@@ -134,10 +135,12 @@ describe("maintenance", () => {
       await engine.writer?.durable()
       assert.isAbove(engine.oldestSegment, full)
       const { lastCommitLsn, positionLsn } = engine.store
-      assert.strictEqual(positionLsn, 508n)
+      const resumeLsn = last === "behind" ? 400n : 508n
+      assert.deepStrictEqual([positionLsn, engine.store.resumeLsn], [508n, resumeLsn])
       const restarted = await open(path)
       assert.strictEqual(restarted.store.positionLsn, positionLsn)
       assert.strictEqual(restarted.store.lastCommitLsn, lastCommitLsn)
+      assert.strictEqual(restarted.store.resumeLsn, resumeLsn)
     }
   })
 

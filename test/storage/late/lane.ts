@@ -40,6 +40,14 @@ export class Source {
     this.random = random
   }
 
+  /** The same for another storage, which has the same shapes and of which Postgres was told nothing. */
+  copy(random: Random): Source {
+    const copy = new Source(random)
+    copy.sent.push(...this.sent)
+    copy.shapes = this.shapes
+    return copy
+  }
+
   get lastEndLsn(): bigint {
     return this.sent.at(-1)?.endLsn ?? 0n
   }

@@ -1,3 +1,5 @@
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { snapshotEnd } from "../../../src/shapes/LogOffset.ts"
@@ -7,7 +9,17 @@ import type { StorageEngine } from "../../../src/storage/StorageEngine.ts"
 import { FaultyDisk } from "../../../testing/disk/FaultyDisk.ts"
 import { eventually } from "../../../testing/Eventually.ts"
 import { freshSeed, makeRandom, type Random } from "../../../testing/Random.ts"
-import { changes, engineAt, hasty, maintenanceOf, raisedTo, readAll, temporaryDirectory } from "../support.ts"
+import {
+  changes,
+  engineAt,
+  hasty,
+  maintenanceOf,
+  openEngine,
+  raisedTo,
+  readAll,
+  temporaryDirectory,
+  writingEngine
+} from "../support.ts"
 import { Session, Source } from "./lane.ts"
 
 /** The log of each shape is what Postgres sent; with `whole` all of it, else a part from the beginning. */
@@ -154,6 +166,48 @@ describe("late transactions", () => {
       } catch (error) {
         throw new Error(`seed ${seed}: ${String(error)}`, { cause: error })
       }
+    }
+  })
+
+  it("are taken whole or not at all, wherever the journal is cut off", async () => {
+    const seed = Number(process.env["LATE_SEED"] ?? freshSeed())
+    const random = makeRandom(seed)
+    const path = temporaryDirectory()
+    const engine = await writingEngine(path)
+    await engine.writing?.raiseLevel(ownLevels.newest, raisedTo(ownLevels.newest))
+    const source = new Source(random.fork())
+    const session = new Session(engine, source, random)
+    source.shapes = [false, true, true].map((isMember) => session.create(isMember))
+    const from = engine.writer?.position ?? 0
+    for (let step = 0; (engine.writer?.position ?? 0) < from + 2000; step++)
+      if (random.chance(0.5)) session.receive()
+      else session.process()
+    await engine.writer?.durable()
+    session.close()
+    await engine.close()
+    const { journal } = engine.paths
+    const segment = readdirSync(journal).toSorted().at(-1) ?? ""
+    const { length } = readFileSync(join(journal, segment))
+    for (let end = from + random.int(0, 30); end <= length; end += 31) {
+      const copy = temporaryDirectory()
+      cpSync(path, copy, { recursive: true })
+      truncateSync(join(copy, journal.slice(path.length), segment), end)
+      try {
+        const cut = await openEngine(copy)
+        await checkLogs(cut, source, false)
+        await cut.takeOver()
+        const again = new Session(cut, source.copy(random.fork()), random)
+        while (!again.hasAll) {
+          if (again.hasMore) again.receive()
+          again.process()
+        }
+        await checkLogs(cut, source, true)
+        again.close()
+        await cut.close()
+      } catch (error) {
+        throw new Error(`seed ${seed}, cut off at ${end}: ${String(error)}`, { cause: error })
+      }
+      rmSync(copy, { recursive: true, force: true })
     }
   })
 })
