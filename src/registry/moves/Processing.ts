@@ -1,6 +1,6 @@
 import type { Flip } from "../../membership/Flip.ts"
 import { depthOf } from "../../membership/Subselect.ts"
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
@@ -8,7 +8,7 @@ import type { LaneTable } from "./LaneTable.ts"
 import { type Move, MoveWriter } from "./MoveWriter.ts"
 import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
-import { areEqualRows, projectTuple } from "./RowBytes.ts"
+import { areEqualRows, projectInto } from "./RowBytes.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
 
 /** Rows after which it is seen whether others should have their turn. */
@@ -31,6 +31,8 @@ export class Processing {
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
   private rows = 0
+  /** For the row at hand. */
+  private readonly scratch = { oldRow: makeTuple(), row: makeTuple() }
 
   constructor(options: ProcessingOptions) {
     this.options = options
@@ -56,8 +58,8 @@ export class Processing {
       for (const table of members.tablesOf(change.relation.oid)) {
         if (table.inner.size === 0) continue
         const indexes = table.indexesIn(change.relation)
-        const oldRow = projected(change.oldRow, indexes)
-        const row = projected(change.row, indexes)
+        const oldRow = project(change.oldRow, this.scratch.oldRow, indexes)
+        const row = project(change.row, this.scratch.row, indexes)
         if (oldRow !== undefined && row !== undefined && areEqualRows(oldRow, row)) continue
         state.change(table.inner, oldRow, row)
         if (this.isTimeToLook()) yield
@@ -120,8 +122,8 @@ export class Processing {
       for (const table of members.tablesOf(change.relation.oid)) {
         if (table.own.size === 0) continue
         const indexes = table.indexesIn(change.relation)
-        const oldRow = projected(change.oldRow, indexes)
-        const row = projected(change.row, indexes)
+        const oldRow = project(change.oldRow, this.scratch.oldRow, indexes)
+        const row = project(change.row, this.scratch.row, indexes)
         state.useBefore()
         this.match(table, oldRow, before, transaction)
         this.match(table, row, after, transaction)
@@ -216,8 +218,8 @@ export class Processing {
   }
 }
 
-const projected = (row: Tuple | undefined, indexes: Int32Array): Tuple | undefined =>
-  row === undefined ? undefined : projectTuple(row, indexes)
+const project = (row: Tuple | undefined, into: Tuple, indexes: Int32Array): Tuple | undefined =>
+  row === undefined ? undefined : projectInto(into, row, indexes)
 
 /** The ids of one list that are not in the other. */
 const without = (list: MatchList, other: MatchList): ReadonlyArray<number> => {

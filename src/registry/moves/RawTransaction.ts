@@ -1,4 +1,4 @@
-import { copyTuple } from "../../postgres/CopyTuple.ts"
+import { TuplePages } from "../../postgres/CopyTuple.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
@@ -28,6 +28,7 @@ export class RawTransaction {
   nextOp = 0
   readonly changes: Array<RawChange> = []
   bytes = 0
+  private readonly pages = new TuplePages()
 
   constructor(commitLsn: Lsn, xid: number) {
     this.commitLsn = commitLsn
@@ -35,10 +36,10 @@ export class RawTransaction {
   }
 
   add(relation: Relation, op: number, oldRow: Tuple | undefined, row: Tuple | undefined): void {
-    const older = oldRow === undefined ? undefined : copyTuple(oldRow)
-    const newer = row === undefined ? undefined : copyTuple(row)
-    this.changes.push({ _tag: "Row", relation, op, oldRow: older, row: newer })
-    this.bytes += changeBytes + (older?.buffer.length ?? 0) + (newer?.buffer.length ?? 0)
+    const older = oldRow === undefined ? undefined : this.pages.copy(oldRow)
+    const newer = row === undefined ? undefined : this.pages.copy(row)
+    this.changes.push({ _tag: "Row", relation, op, oldRow: older?.row, row: newer?.row })
+    this.bytes += changeBytes + (older?.bytes ?? 0) + (newer?.bytes ?? 0)
   }
 
   truncate(tableOids: ReadonlyArray<number>): void {

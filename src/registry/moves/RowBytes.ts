@@ -48,9 +48,16 @@ export const rowOfBytes = (text: string, columns: number): Tuple => {
 }
 
 /** The columns of a row that stand at `indexes`, NULL where there is none; its values are those of the row, not copies. */
-export const projectTuple = (row: Tuple, indexes: ArrayLike<number>): Tuple => {
+export const projectTuple = (row: Tuple, indexes: ArrayLike<number>): Tuple =>
+  projectInto(makeTuple(Math.max(1, indexes.length)), row, indexes)
+
+/** The same in a tuple that is there, which may be used again for the next row. */
+export const projectInto = (projected: Tuple, row: Tuple, indexes: ArrayLike<number>): Tuple => {
   const columns = indexes.length
-  const projected = makeTuple(Math.max(1, columns))
+  if (projected.starts.length < columns) {
+    projected.starts = new Int32Array(columns)
+    projected.lengths = new Int32Array(columns)
+  }
   projected.buffer = row.buffer
   projected.columnCount = columns
   for (let i = 0; i < columns; i++) {
