@@ -152,6 +152,44 @@ describe("a table that only sub-selects read", () => {
   })
 })
 
+describe("a table of a sub-select whose changes were not whole for some time", () => {
+  const cases: ReadonlyArray<readonly [what: string, reason: RegExp, sql: (publication: string) => string]> =
+    [
+      [
+        "its identity was not whole while it was changed",
+        /table public.members has lost its REPLICA IDENTITY FULL/,
+        () => "BEGIN; ALTER TABLE members REPLICA IDENTITY DEFAULT; UPDATE members SET person = 'ada'; COMMIT"
+      ],
+      [
+        "it left the publication",
+        /table public.members, which its sub-selects read, was not published for some time/,
+        (publication) =>
+          `ALTER PUBLICATION ${publication} DROP TABLE members; UPDATE members SET person = 'ada'`
+      ]
+    ]
+  it.each(cases)("costs a fetch: %s", async (_what, reason, broken) => {
+    const database = await databaseForTest()
+    await database.query(`${tasks}; ${members("members")}; ${members("others")}`)
+    const service = await serviceForTest({ database })
+    const first = await ask(service.url, shapeOf("members"))
+    const other = await ask(service.url, shapeOf("others"))
+    assert.deepStrictEqual(ids(first), ["1"])
+    await database.query(broken(database.publicationName))
+    await service.untilLogged(reason)
+    await eventually("it is fetched again", async () => {
+      assert.strictEqual(
+        (await ask(service.url, { ...shapeOf("members"), handle: first.handle ?? "", offset: "0_0" })).status,
+        409
+      )
+      const now = await ask(service.url, shapeOf("members"))
+      assert.deepStrictEqual(ids(now), ["1", "2"])
+      return true
+    })
+    await untilLooked(database)
+    assert.strictEqual((await ask(service.url, shapeOf("others"))).handle, other.handle)
+  })
+})
+
 interface Alteration {
   readonly inner: string
   readonly setUp?: string

@@ -19,7 +19,9 @@ const shapes: ReadonlyArray<Readonly<Record<string, string>>> = [
   { table: "items", where: " v>1" },
   { table: "items", where: "v = $1 AND mood = 'happy'", "params[1]": "2" },
   { table: "tree" },
-  { table: '"Odd Schema"."Odd Table"', replica: "full" }
+  { table: '"Odd Schema"."Odd Table"', replica: "full" },
+  // No shape is on the table of the sub-select.
+  { table: "items", where: "v IN (SELECT v FROM chosen WHERE is_chosen)" }
 ]
 
 const ask = async (url: string, parameters: Readonly<Record<string, string>>) => {
@@ -62,7 +64,8 @@ describe("an instance that starts while the database is down", () => {
          INSERT INTO items SELECT i, i % 3, 'happy' FROM generate_series(1, 10) i;
          CREATE TABLE tree (id int PRIMARY KEY) PARTITION BY LIST (id);
          CREATE TABLE leaf PARTITION OF tree FOR VALUES IN (1);
-         CREATE SCHEMA "Odd Schema"; CREATE TABLE "Odd Schema"."Odd Table" (x text)`
+         CREATE SCHEMA "Odd Schema"; CREATE TABLE "Odd Schema"."Odd Table" (x text);
+         CREATE TABLE chosen (v int, is_chosen boolean); INSERT INTO chosen VALUES (1, true), (2, false)`
       )
       const start = (until: "active" | false) =>
         startService({
@@ -88,7 +91,7 @@ describe("an instance that starts while the database is down", () => {
             gunzipSync(inChain ? (inChain.get(name) ?? "") : readFileSync(path.join(root, name))).toString()
           )
         )
-        return Array.isArray(kept[0]) && kept[0].length === 3
+        return Array.isArray(kept[0]) && kept[0].length === 4
       })
       await first.stop("SIGKILL")
       await first.dispose()
