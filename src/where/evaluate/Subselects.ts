@@ -5,7 +5,7 @@ import type { SubselectForm } from "./Form.ts"
 import { type LinkKey, linkKeyOf, membershipInUse, subselectKind } from "./Membership.ts"
 
 /** Makes the key of a value that is not NULL. */
-export type KeyOf = (value: unknown) => unknown
+type KeyOf = (value: unknown) => unknown
 
 /** For the values of `group` and then of `select`. */
 export const keyReaders = ({ sub }: Pick<SubselectForm, "sub">): ReadonlyArray<KeyOf> =>

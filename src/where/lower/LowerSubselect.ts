@@ -12,7 +12,7 @@ import { refuseAt } from "../WhereError.ts"
 import { movesOf } from "./Moves.ts"
 
 /** What lowers expressions about rows of one table. */
-export interface Lowers {
+interface Lowers {
   readonly catalogue: TypeCatalogue
   readonly columns: ReadonlyArray<FormColumn>
   readonly constants: Array<string>

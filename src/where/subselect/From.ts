@@ -12,7 +12,7 @@ import { Refusal, refuseAt } from "../WhereError.ts"
 import type { Members } from "./Members.ts"
 
 /** What FROM says: the tables, and the conditions of its joins, which are as good as those of WHERE. */
-export interface From {
+interface From {
   readonly scope: Scope
   readonly conditions: ReadonlyArray<Expression>
 }

@@ -1,6 +1,6 @@
 import { Effect, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { loadParser } from "../../../src/where/index.ts"
+import { CompileAside, compileWhere, loadParser, narrowing, tableKey } from "../../../src/where/index.ts"
 import { createDatabase, type TestDatabase } from "../../../testing/postgres/Database.ts"
 import {
   compileOver,
@@ -128,5 +128,39 @@ describe("conditions with sub-selects", () => {
     if (Result.isFailure(result)) return assert.fail(result.failure.message)
     assert.strictEqual(await verdictsOfPostgres(known, result.success.sql), expected, result.success.sql)
     assert.strictEqual(verdictsOf(known, result.success), expected, result.success.sql)
+  })
+
+  it.each(clauses)("before the condition of a subset: %s", async (sql) => {
+    const [shape, subset] = [sql, `(${sql}) AND 10 / id > 2`].map((one) => {
+      const result = compileOver(known, one)
+      return Result.isFailure(result) ? assert.fail(result.failure.message) : result.success
+    })
+    const condition = narrowing([shape, subset]) ?? "true"
+    const rows = await database.queryText(`SELECT id FROM ONLY issues WHERE ${condition} ORDER BY id`)
+    const expected = Array.from((await verdictsOfPostgres(known, sql)) ?? "", (verdict, i) => [
+      verdict,
+      i + 1
+    ])
+    assert.deepStrictEqual(
+      rows.map((row) => Number(row["id"])),
+      expected.flatMap(([verdict, id]) => (verdict === "t" && Number(id) < 4 ? [Number(id)] : []))
+    )
+  })
+
+  it("a large one is compiled in a thread, to the same", async () => {
+    const [own] = known.tables
+    const sql = clauses.map((one) => `(${one})`).join(" OR ")
+    const request = {
+      sql,
+      params: {},
+      table: own?.info ?? assert.fail(),
+      catalogue: known.catalogue,
+      tables: new Map(known.tables.map(({ info }) => [tableKey(info), info]))
+    }
+    const there = await Effect.runPromise(
+      Effect.scoped(Effect.flatMap(CompileAside.make, (aside) => aside.compile(request)))
+    )
+    assert.deepStrictEqual(there, compileWhere(request))
+    assert.isTrue(Result.isSuccess(there))
   })
 })
