@@ -18,7 +18,7 @@ import { constantsIn } from "./Subselect.ts"
 import type { KindState, Subscription } from "./Subscription.ts"
 
 /** What a row gives to the sub-selects of a kind, if their conditions take it. */
-export interface PossibleGift {
+interface PossibleGift {
   readonly of: KindState
   readonly group: LinkKey
   /** `null` where a selected value is NULL. */

@@ -25,7 +25,7 @@ export interface MembershipOptions {
 }
 
 /** It is not known any more what a sub-select gives: whoever asks it has to go, or it has to be loaded again. */
-export interface MembershipFailure {
+interface MembershipFailure {
   readonly subscription: Subscription
   readonly message: string
 }

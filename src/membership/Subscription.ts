@@ -41,7 +41,7 @@ export class KindState {
 }
 
 /** What a transaction changes of one sub-select, until it is applied. */
-export class Change {
+class Change {
   /** By id of a link: how many rows more or less give it. */
   readonly deltas = new Map<number, number>()
   /** By group: how many ids more or less have a row. */
