@@ -104,9 +104,9 @@ describe("random conditions with sub-selects mean what Postgres says", () => {
       }
       if (process.env["WHERE_VERBOSE"] !== undefined) console.log(tally)
       assert.deepStrictEqual(tally.differences, [], `WHERE_SEED=${seed}`)
-      assert.isAbove(tally.compared, (wanted / schemas) * 0.6, JSON.stringify([...tally.refused]))
+      assert.isAbove(tally.compared, (wanted / schemas) * 0.5, JSON.stringify([...tally.refused]))
       assert.isBelow(tally.failed, wanted / schemas / 5)
-      for (const count of Object.values(tally.verdicts)) assert.isAbove(count, tally.compared)
+      for (const count of Object.values(tally.verdicts)) assert.isAbove(count, tally.compared / 5)
     }
   )
 })
