@@ -97,10 +97,12 @@ export class TableOfShape {
     }).pipe(
       // That may have taken long, and shapes that are made are only told of what comes later.
       Effect.andThen(
-        Effect.all([...needed.map((one) => this.tableOf(one)), this.noteCatalogue(definition)], {
-          concurrency: publishedAtOnce,
-          discard: true
-        })
+        Effect.suspend(() =>
+          Effect.all([...needed.map((one) => this.tableOf(one)), this.noteCatalogue(definition)], {
+            concurrency: publishedAtOnce,
+            discard: true
+          })
+        )
       ),
       // Nobody is given again what was known of them.
       Effect.tapError(({ kind }) =>
