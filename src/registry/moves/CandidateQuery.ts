@@ -76,7 +76,7 @@ export const concernedBy = (probe: Probe, touched: TouchedKind): string => {
 }
 
 /** Tables without partitions have no rows of others: the stream carries those under their own names. */
-export interface ReadTable {
+interface ReadTable {
   readonly schema: string
   readonly name: string
   readonly isPartitioned: boolean

@@ -1,43 +1,33 @@
 import { Deferred, Effect } from "effect"
 import { MembershipState } from "../../membership/MembershipState.ts"
 import type { Subscription } from "../../membership/Subscription.ts"
-import type { MembershipOptions } from "../../membership/MembershipState.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
-import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
-import { writtenIn } from "../../storage/NotWriting.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
-import { isContained } from "../../storage/state/SnapshotFilter.ts"
+import { isContained, type SnapshotFilter } from "../../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import type { Membership } from "../../where/index.ts"
-import {
-  firstMovePauseMillis,
-  longestMovePauseMillis,
-  moveSliceMillis,
-  receptionMillis
-} from "../RegistryTimings.ts"
-import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
-import type { ConcernedShapes } from "../routing/ConcernedShapes.ts"
-import type { MakeMatcher } from "../routing/Matcher.ts"
+import { firstMovePauseMillis, longestMovePauseMillis, receptionMillis } from "../RegistryTimings.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
 import { schemaChanged, snapshotFailed, snapshotReport } from "../snapshot/SnapshotErrors.ts"
-import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
 import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
+import type { LaneHost, LaneOptions } from "./LaneOptions.ts"
 import { LaneQueue } from "./LaneQueue.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import { filterOf, MoveReader } from "./MoveReader.ts"
-import type { Output, Pieces } from "./Output.ts"
+import { LaneWriter } from "./LaneWriter.ts"
+import type { Pieces } from "./Output.ts"
 import { Processing } from "./Processing.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
 import type { TableUnreadable } from "./ReadTables.ts"
 import { Reception } from "./Reception.ts"
+import { othersTurn, Slices } from "./Slices.ts"
 import type { WorkingSet } from "./WorkingSet.ts"
 
 /** Transactions for which rows are read at once. */
@@ -45,34 +35,6 @@ const mostInBatch = 1000
 
 /** Changes in memory that wait to be processed, above which all shapes with sub-selects start over. */
 const waitingBytes = 512 << 20
-
-/** Composed but not yet written bytes above which the lane waits. */
-const backlogBytes = 8 << 20
-
-export interface LaneOptions extends MembershipOptions {
-  readonly engine: StorageEngine
-  readonly writer: JournalWriter
-  readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
-  readonly makeMatcher: (membership: Membership) => MakeMatcher
-  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
-  /** Asks the server how far it has sent everything. */
-  readonly askForPosition: () => void
-}
-
-/** What the lane tells the router. */
-export interface LaneHost {
-  /** See `StreamPosition`. */
-  readonly behind: (lsn: Lsn) => void
-  readonly caughtUp: () => boolean
-  /** A row has a NULL of which clients of some of these were told that it cannot be. */
-  readonly dropForNull: ConcernedShapes["forbiddenNull"]
-  /** A transaction brings this: it ends those of the shapes that it is for. */
-  readonly dropConcerned: (
-    shapes: Iterable<ShapeState>,
-    at: { readonly commitLsn: Lsn; readonly xid: number },
-    reason: string
-  ) => void
-}
 
 const empty: WorkingSet = new Map()
 
@@ -98,8 +60,8 @@ export class Lane implements MemberSink {
   private readonly reception: Reception
   private readonly processing: Processing
   private readonly reader: MoveReader
-  private readonly ordinary: Output
-  private readonly late: Output
+  private readonly writer: LaneWriter
+  private readonly slices: Slices
   private host: LaneHost | undefined
   private isIdle = true
   /** The journal says that it is behind. */
@@ -117,6 +79,8 @@ export class Lane implements MemberSink {
     const state = new MembershipState(options)
     this.members = new LaneMembers(state, options.makeMatcher(state))
     this.admissions = new Admissions(this.members)
+    this.writer = new LaneWriter(engine, writer, (...about) => this.host?.dropForNull(...about))
+    this.slices = new Slices(engine.timers, writer)
     this.reception = new Reception(engine.timers, options.askForPosition)
     this.processing = new Processing({
       members: this.members,
@@ -132,13 +96,8 @@ export class Lane implements MemberSink {
       reception: this.reception,
       processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
       queue: () => this.queue.waiting,
-      inSlices: (work) => this.slices(work)
+      inSlices: (work) => this.slices.run(work)
     })
-    const onForbiddenNull: LaneHost["dropForNull"] = (...about) => this.host?.dropForNull(...about)
-    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbiddenNull)
-    const late = new ItemWriter(lateTransaction(engine, writer), onForbiddenNull)
-    this.ordinary = { items: ordinary, endOfItems: () => writer.ordinary.endOfItems() }
-    this.late = { items: late, endOfItems: () => writer.late.endOfItems() }
   }
 
   attach(host: LaneHost): void {
@@ -155,10 +114,7 @@ export class Lane implements MemberSink {
 
   close(): void {
     this.reception.close()
-    if (!this.options.writer.late.isOpen) return
-    // What was being processed is processed again by whoever comes next.
-    this.options.writer.late.abandonTransaction()
-    this.engine.store.abandonLate()
+    this.writer.abandon()
   }
 
   // Shapes
@@ -219,14 +175,8 @@ export class Lane implements MemberSink {
    */
   isClean(snapshot: DatabaseSnapshot): Effect.Effect<boolean> {
     const look = Effect.sync(() => {
-      const filter = filterOf(snapshot)
       const { received } = this.queue
-      let lacksOne = false
-      for (const xid of received.seenBefore(received.point)) {
-        if (!isContained(filter, xid)) lacksOne = true
-        else if (lacksOne) return false
-      }
-      return true
+      return showsNoGap(received.seenBefore(received.point), filterOf(snapshot))
     })
     return Effect.andThen(this.reception.until(snapshot.containedBefore), look).pipe(
       Effect.timeoutOrElse({ duration: receptionMillis, orElse: () => Effect.succeed(false) })
@@ -326,19 +276,18 @@ export class Lane implements MemberSink {
       this.wait(transaction)
       return
     }
-    if (isOpen && !this.isNoted) {
-      this.ordinary.items.begin(transaction.commitLsn, transaction.xid)
-      yield* this.processing.write(transaction, empty, this.ordinary)
-    } else yield* this.writeLate(transaction, empty)
+    if (isOpen && !this.isNoted)
+      yield* this.writer.ordinary(transaction, (output) => this.processing.write(transaction, empty, output))
+    else yield* this.writeLate(transaction, empty)
     this.queue.passed(transaction)
   }
 
   /** At once, if that does not take long. */
   private inPieces(pieces: Pieces): Effect.Effect<void> | undefined {
-    if (this.runSlice(pieces)) return undefined
+    if (this.slices.runOne(pieces)) return undefined
     this.isHeld = true
     return Effect.ensuring(
-      this.slices(pieces),
+      this.slices.run(pieces),
       Effect.sync(() => {
         this.isHeld = false
         this.wake?.()
@@ -346,40 +295,8 @@ export class Lane implements MemberSink {
     )
   }
 
-  /** False when there is more to do. */
-  private runSlice(pieces: Pieces): boolean {
-    const { timers } = this.engine
-    const until = timers.nowMillis() + moveSliceMillis
-    do {
-      if (pieces.next().done === true) return true
-    } while (timers.nowMillis() < until)
-    return false
-  }
-
-  private slices(pieces: Pieces): Effect.Effect<void> {
-    return Effect.gen({ self: this }, function* () {
-      while (!this.runSlice(pieces)) {
-        yield* othersTurn
-        const { writer } = this.options
-        if (writer.unwrittenBytes < backlogBytes) continue
-        // Without a writer there is no room for more until the turn ends, and this with it.
-        yield* Effect.catch(writtenIn(writer), () => Effect.never)
-      }
-    })
-  }
-
-  /** As a late transaction, whatever else is being written. */
-  private *writeLate(transaction: RawTransaction, working: WorkingSet): Pieces {
-    const { commitLsn, endLsn, xid } = transaction
-    const { store } = this.engine
-    const { late } = this.options.writer
-    late.beginTransaction(commitLsn, xid)
-    this.late.items.begin(commitLsn, xid)
-    yield* this.processing.write(transaction, working, this.late)
-    const wrote = store.hasPendingLate
-    late.commitTransaction(endLsn, wrote)
-    if (wrote) store.commitLate(commitLsn, xid, late.segmentOfTransaction)
-    else store.abandonLate()
+  private writeLate(transaction: RawTransaction, working: WorkingSet): Pieces {
+    return this.writer.late(transaction, (output) => this.processing.write(transaction, working, output))
   }
 
   // The work
@@ -527,17 +444,17 @@ export class Lane implements MemberSink {
     const [first] = waiting
     if (first === undefined) return
     const toldPieces = this.told(first)
-    yield* this.slices(toldPieces.pieces)
+    yield* this.slices.run(toldPieces.pieces)
     if (!toldPieces.needsRows()) {
-      yield* this.slices(this.writeLate(first, empty))
+      yield* this.slices.run(this.writeLate(first, empty))
       this.queue.shift()
     } else {
       this.members.state.discard()
       const batch = waiting.slice(0, mostInBatch)
       const working = (yield* this.untilRead(this.reader.read(batch), () => [])) ?? empty
       for (const transaction of batch) {
-        yield* this.slices(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
-        yield* this.slices(this.writeLate(transaction, working))
+        yield* this.slices.run(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
+        yield* this.slices.run(this.writeLate(transaction, working))
         this.queue.shift()
       }
     }
@@ -560,7 +477,12 @@ export class Lane implements MemberSink {
 /** Shapes whose needs are noted before everything else has its turn. */
 const admittedPerSlice = 64
 
-const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
-  const soon = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(soon))
-})
+/** None of these transactions, which are in their order, is in the snapshot behind one that is not. */
+const showsNoGap = (xids: ReadonlyArray<number>, filter: SnapshotFilter): boolean => {
+  let lacksOne = false
+  for (const xid of xids) {
+    if (!isContained(filter, xid)) lacksOne = true
+    else if (lacksOne) return false
+  }
+  return true
+}

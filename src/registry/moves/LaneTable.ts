@@ -14,7 +14,7 @@ interface UsedProbe {
 }
 
 /** What makes targets for the rows of a table, whenever its columns have become other ones. */
-export interface LaneTableOptions {
+interface LaneTableOptions {
   readonly makeMatcher: MakeMatcher
   readonly makeInner: (tableOid: number, columns: ReadonlyArray<ClauseColumn>) => InnerTarget
   readonly releaseInner: (target: InnerTarget) => void

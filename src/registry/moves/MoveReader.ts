@@ -23,7 +23,7 @@ import { areEqualRows, projectTuple } from "./RowBytes.ts"
 import { Touched } from "./Touched.ts"
 import { type WorkingSet, WorkingTable } from "./WorkingSet.ts"
 
-export interface MoveReaderOptions {
+interface MoveReaderOptions {
   readonly members: LaneMembers
   readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
   readonly reception: Reception
@@ -46,7 +46,7 @@ export const filterOf = ({ xipList, xmax, xmin }: DatabaseSnapshot): SnapshotFil
 type ReadFailure = PgError | TableUnreadable
 
 /** It can be loaded once the transaction that has truncated its table is processed. */
-export class TruncatedMeanwhile {
+class TruncatedMeanwhile {
   readonly _tag = "TruncatedMeanwhile"
   readonly table: LaneTable
   constructor(table: LaneTable) {
@@ -234,7 +234,7 @@ const readInto = (
   })
 
 /** The changes of a transaction that are of rows of the table, with its columns. */
-export const eachRow = (
+const eachRow = (
   transaction: RawTransaction,
   members: LaneMembers,
   table: LaneTable,

@@ -14,7 +14,7 @@ import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts
 /** Rows after which it is seen whether others should have their turn. */
 const rowsPerLook = 64
 
-export interface ProcessingOptions {
+interface ProcessingOptions {
   readonly members: LaneMembers
   readonly shapeOf: (id: number) => ShapeState | undefined
   /** The transaction ends those of the shapes that it is for. */

@@ -8,7 +8,7 @@ const pageBytes = 8192n
 const pageHeadBytes = 40n
 
 /** Records that stand before `lsn` end here at the latest: right behind the head of a page there is none yet. */
-export const lastEndBefore = (lsn: Lsn): Lsn => {
+const lastEndBefore = (lsn: Lsn): Lsn => {
   const inPage = lsn % pageBytes
   return inPage <= pageHeadBytes ? lsn - inPage : lsn
 }

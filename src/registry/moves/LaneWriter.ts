@@ -1,0 +1,56 @@
+import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
+import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
+import type { Output, Pieces } from "./Output.ts"
+import type { RawTransaction } from "./RawTransaction.ts"
+
+/** What is written, given where it goes. */
+export type Compose = (output: Output) => Pieces
+
+/** Where what shapes with sub-selects get of a transaction is written to: its ordinary record, or a late one. */
+export class LaneWriter {
+  private readonly engine: StorageEngine
+  private readonly writer: JournalWriter
+  private readonly ordinaryOutput: Output
+  private readonly lateOutput: Output
+
+  /** See `ItemWriter`. */
+  constructor(
+    engine: StorageEngine,
+    writer: JournalWriter,
+    onForbiddenNull: ConstructorParameters<typeof ItemWriter>[1]
+  ) {
+    this.engine = engine
+    this.writer = writer
+    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbiddenNull)
+    const late = new ItemWriter(lateTransaction(engine, writer), onForbiddenNull)
+    this.ordinaryOutput = { items: ordinary, endOfItems: () => writer.ordinary.endOfItems() }
+    this.lateOutput = { items: late, endOfItems: () => writer.late.endOfItems() }
+  }
+
+  /** Into the record that the router has open. */
+  ordinary({ commitLsn, xid }: RawTransaction, compose: Compose): Pieces {
+    this.ordinaryOutput.items.begin(commitLsn, xid)
+    return compose(this.ordinaryOutput)
+  }
+
+  /** As a record of its own, whatever else is being written. */
+  *late({ commitLsn, endLsn, xid }: RawTransaction, compose: Compose): Pieces {
+    const { store } = this.engine
+    const { late } = this.writer
+    late.beginTransaction(commitLsn, xid)
+    this.lateOutput.items.begin(commitLsn, xid)
+    yield* compose(this.lateOutput)
+    const wrote = store.hasPendingLate
+    late.commitTransaction(endLsn, wrote)
+    if (wrote) store.commitLate(commitLsn, xid, late.segmentOfTransaction)
+    else store.abandonLate()
+  }
+
+  /** What was being written is written again by whoever comes next. */
+  abandon(): void {
+    if (!this.writer.late.isOpen) return
+    this.writer.late.abandonTransaction()
+    this.engine.store.abandonLate()
+  }
+}
