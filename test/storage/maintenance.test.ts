@@ -300,6 +300,38 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(other, shape, beforeAllOffset)), before)
   })
 
+  it("a writer that was fenced off while it moved segments spoils nothing although it follows its successor meanwhile", async () => {
+    const metaDir = temporaryDirectory()
+    const disk = new FaultyDisk([metaDir])
+    const machine = { disk: disk.mount(), metaDir }
+    const zombie = await open(FaultyDisk.directory, machine)
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    await write(zombie, shape, 1, 30)
+    const stalled = disk.stall({ operation: "write", path: /\/l\d+$/, times: 1 })
+    const moving = moveSegments({
+      paths: zombie.paths,
+      first: zombie.oldestSegment,
+      last: (zombie.writer?.segment ?? 0) - 1,
+      segments: zombie.segments,
+      shapes: zombie.store.all(),
+      durableWrites: false,
+      level: 2
+    })
+    await eventually("it writes the first file", () => stalled.hits() > 0)
+    const successor = await open(FaultyDisk.directory, machine)
+    await successor.takeOver()
+    await write(successor, shape, 31, 60)
+    await maintainerOf(successor, 1, 1e9).round()
+    await zombie.release(1000)
+    await zombie.catchUp()
+    assert.isAbove(zombie.store.movedSegment, 5)
+    stalled.end()
+    await moving
+    for (const engine of [successor, zombie, await open(FaultyDisk.directory, machine)])
+      assert.deepStrictEqual(changes(await readAll(engine, shape, beforeAllOffset)), numbered(1, 60))
+  })
+
   it("a fenced-off instance moves and removes nothing, and writes no checkpoint", async () => {
     const path = temporaryDirectory()
     const zombie = await open(path)
