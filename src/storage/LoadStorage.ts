@@ -36,6 +36,8 @@ interface LoadOptions {
   readonly recentBytes: number
   readonly chunkBytesThreshold: number
   readonly freshStore: () => ShapeStore
+  /** See `JournalReader`. */
+  readonly mayBePassed: (epoch: number, segment: number) => boolean
   readonly warn: (message: string) => void
   /** With the log of the service. */
   readonly run: (line: Effect.Effect<void>) => void
@@ -89,6 +91,7 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
     recent,
     from,
     nowMillis: timers.nowMillis,
+    mayBePassed: options.mayBePassed,
     onDamage: warn,
     onSegment: (epoch, segment) => {
       segmentEnds.set(segment - 1, { lastCommitLsn: store.lastCommitLsn, positionLsn: store.positionLsn })
