@@ -42,6 +42,8 @@ interface LoadOptions {
   readonly recentBytes: number
   readonly chunkBytesThreshold: number
   readonly freshStore: () => ShapeStore
+  /** See `JournalReader`. */
+  readonly mayBePassed: (epoch: number, segment: number) => boolean
   readonly warn: (message: string) => void
   /** With the log of the service. */
   readonly run: (line: Effect.Effect<void>) => void
@@ -95,6 +97,7 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
     recent,
     from,
     nowMillis: timers.nowMillis,
+    mayBePassed: options.mayBePassed,
     onDamage: warn,
     onSegment: (epoch, segment) => {
       noteEnd(segmentEnds, segment - 1, store)

@@ -53,6 +53,25 @@ const written = async () => {
   return { path, shapes, expected, segments, journal: engine.paths.journal }
 }
 
+/** Reads until it is to go on in a file in which it has read nothing yet. */
+const readerBefore = async (path: string, missed: Array<string> = []) => {
+  const engine = engineAt(path)
+  const store = new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1 << 20 })
+  const damages: Array<string> = []
+  const reader = new JournalReader({
+    paths: engine.paths,
+    store,
+    recent: new RecentBytes(1 << 20),
+    from: { epoch: 1, segment: 1, position: 0 },
+    onDamage: (message) => damages.push(message),
+    onSegment: () => {},
+    mayBePassed: (epoch, segment) => missed.push(`${epoch}-${segment}`) === 1
+  })
+  while (reader.segment < 2) assert.strictEqual(await reader.poll(), "progress")
+  assert.strictEqual(reader.position, 0)
+  return { reader, store, damages, missed }
+}
+
 describe("journal reader", () => {
   it("takes a transaction once that stands in the journal twice", async () => {
     const path = temporaryDirectory()
@@ -202,6 +221,58 @@ describe("journal reader", () => {
     const shape = createShape(engine, "new")
     for (let t = 1; t <= 3; t++) writeTransaction(engine, BigInt(10_000 + t), [{ op: 0, ids: [shape.id] }])
     assert.strictEqual(changes(await readAll(engine, shape, snapshotEnd)).length, 3)
+  })
+
+  it("a segment that was moved and removed while nothing happened here is looked for elsewhere, and costs nothing", async () => {
+    // The next ones, too, or all but the very last one.
+    for (const alsoGone of [0, 1, 2]) {
+      const { expected, journal, path, segments } = await written()
+      const { damages, missed, reader, store } = await readerBefore(path)
+      assert.isAbove(segments.length, 2 + alsoGone)
+      for (const segment of segments.slice(1, 2 + alsoGone)) rmSync(join(journal, segment))
+      assert.strictEqual(await reader.poll(), "stale", `${alsoGone} more`)
+      assert.deepStrictEqual([damages, missed], [[], ["1-2"]])
+      for (const shape of expected.keys()) assert.isDefined(store.byHandle(shape.handle))
+      await reader.close()
+    }
+  })
+
+  it("one of an epoch that is over, too", async () => {
+    const { journal, path, segments } = await written()
+    const { reader } = await readerBefore(path)
+    const next = await open(path)
+    assert.isDefined(await next.takeOver())
+    await next.writer?.durable()
+    for (const segment of segments.slice(1)) rmSync(join(journal, segment))
+    // It learns of the end with the first look.
+    assert.strictEqual(await reader.poll(), "idle")
+    assert.strictEqual(await reader.poll(), "stale")
+    await reader.close()
+    await next.close()
+  })
+
+  it("a segment that has not been begun is waited for", async () => {
+    const { journal, path, segments } = await written()
+    const { missed, reader } = await readerBefore(path)
+    for (const segment of segments.slice(1)) rmSync(join(journal, segment))
+    for (let n = 0; n < 3; n++) assert.strictEqual(await reader.poll(), "idle")
+    assert.deepStrictEqual(missed, [])
+    await reader.close()
+  })
+
+  it("a segment that is lost costs all shapes, in the end, and neither the service nor what comes later", async () => {
+    const { expected, journal, path, segments } = await written()
+    const { damages, missed, reader, store } = await readerBefore(path)
+    rmSync(join(journal, segments[1] ?? ""))
+    assert.strictEqual(await reader.poll(), "stale")
+    // Loaded anew, it is there again.
+    for (let n = 0; n < 100; n++) assert.strictEqual(await reader.poll(), "behind")
+    for (let result = "progress"; result === "progress"; result = await reader.poll());
+    assert.isAbove(missed.length, 1)
+    assert.strictEqual(damages.length, 1)
+    assert.strictEqual(reader.segment, segments.length)
+    for (const shape of expected.keys()) assert.isUndefined(store.byHandle(shape.handle))
+    await reader.close()
   })
 
   it("a follower that looks at every moment of a rotation misses nothing", async () => {

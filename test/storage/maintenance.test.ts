@@ -7,7 +7,7 @@ import { beforeAll as beforeAllOffset, snapshotEnd } from "../../src/shapes/LogO
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
 import { moveSegments } from "../../src/storage/logs/LogFileWriter.ts"
-import { parseSegmentFile, shapeDir } from "../../src/storage/disk/StorageDir.ts"
+import { parseSegmentFile, segmentFile, shapeDir } from "../../src/storage/disk/StorageDir.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
@@ -16,6 +16,7 @@ import {
   changes,
   createShape,
   type EngineSettings,
+  hasty,
   maintenanceOf,
   openEngine,
   readAll,
@@ -80,6 +81,69 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(second, shape, snapshotEnd)), numbered(1, 80))
     const third = await open(path)
     assert.deepStrictEqual(changes(await readAll(third, shape, snapshotEnd)), numbered(1, 80))
+  })
+
+  it("loses nothing at a follower that was frozen just before a segment that was removed meanwhile", async () => {
+    const metaDir = temporaryDirectory()
+    const disk = new FaultyDisk([metaDir])
+    const engine = await open(FaultyDisk.directory, { disk: disk.mount(), metaDir })
+    await engine.takeOver()
+    const shape = createShape(engine, "a")
+    let waiting: Array<() => void> | undefined
+    const through = (call: () => void) => void (waiting === undefined ? call() : waiting.push(call))
+    const follower = await open(FaultyDisk.directory, {
+      disk: disk.mount({ through }),
+      metaDir,
+      timers: hasty
+    })
+    const thaw = () => {
+      const calls = waiting ?? []
+      waiting = undefined
+      for (const call of calls) call()
+    }
+    onTestFinished(thaw)
+    follower.follow()
+    // What it asks for first where it goes on in another segment.
+    const frozen = disk.before({ operation: "open", path: /indexes\/00000001-00000003$/, times: 1 }, () => {
+      waiting = []
+    })
+    for (let t = 1; frozen.hits() === 0; t++) {
+      await write(engine, shape, t, t)
+      follower.lookNow()
+      await eventually("a look", async () => frozen.hits() > 0 || follower.at.segment === engine.at.segment)
+    }
+    assert.deepStrictEqual(follower.at, { epoch: 1, segment: 3, position: 0 })
+    const work = maintainerOf(engine)
+    const from = Number(engine.store.lastCommitLsn) / 100 + 1
+    await write(engine, shape, from, 60)
+    await work.round()
+    await work.round()
+    for (const gone of ["00000003", "00000004"])
+      assert.notInclude(disk.namesIn(engine.paths.journal, "seen"), `00000001-${gone}`)
+    thaw()
+    await follower.catchUp()
+    assert.isDefined(follower.live(shape))
+    assert.deepStrictEqual(changes(await readAll(follower, shape, snapshotEnd)), numbered(1, 60))
+  })
+
+  it("begins without the segment that a checkpoint goes on with, if somebody has removed it", async () => {
+    const path = temporaryDirectory()
+    const first = await open(path)
+    await first.takeOver()
+    const shape = createShape(first, "a")
+    await write(first, shape, 1, 40)
+    await maintainerOf(first, 3).round()
+    const from = first.oldestSegment
+    assert.isAbove(from, 1)
+    assert.isAbove(segmentsOnDisk(first).at(-1) ?? 0, from + 1)
+    await first.close()
+    rmSync(segmentFile(first.paths, 1, from))
+    const second = await open(path, { timers: hasty })
+    assert.isDefined(await second.takeOver())
+    assert.isUndefined(second.live(shape))
+    const next = createShape(second, "b")
+    await write(second, next, 41, 50)
+    assert.deepStrictEqual(changes(await readAll(second, next, snapshotEnd)), numbered(41, 50))
   })
 
   it("comes back to whatever a disk has refused to remove", async () => {
@@ -301,6 +365,38 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(successor, shape, beforeAllOffset)), before)
     const other = await open(path)
     assert.deepStrictEqual(changes(await readAll(other, shape, beforeAllOffset)), before)
+  })
+
+  it("a writer that was fenced off while it moved segments spoils nothing although it follows its successor meanwhile", async () => {
+    const metaDir = temporaryDirectory()
+    const disk = new FaultyDisk([metaDir])
+    const machine = { disk: disk.mount(), metaDir }
+    const zombie = await open(FaultyDisk.directory, machine)
+    await zombie.takeOver()
+    const shape = createShape(zombie, "a")
+    await write(zombie, shape, 1, 30)
+    const stalled = disk.stall({ operation: "write", path: /\/l\d+$/, times: 1 })
+    const moving = moveSegments({
+      paths: zombie.paths,
+      first: zombie.oldestSegment,
+      last: (zombie.writer?.segment ?? 0) - 1,
+      segments: zombie.segments,
+      shapes: zombie.store.all(),
+      durableWrites: false,
+      level: 2
+    })
+    await eventually("it writes the first file", () => stalled.hits() > 0)
+    const successor = await open(FaultyDisk.directory, machine)
+    await successor.takeOver()
+    await write(successor, shape, 31, 60)
+    await maintainerOf(successor, 1, 1e9).round()
+    await zombie.release(1000)
+    await zombie.catchUp()
+    assert.isAbove(zombie.store.movedSegment, 5)
+    stalled.end()
+    await moving
+    for (const engine of [successor, zombie, await open(FaultyDisk.directory, machine)])
+      assert.deepStrictEqual(changes(await readAll(engine, shape, beforeAllOffset)), numbered(1, 60))
   })
 
   it("a fenced-off instance moves and removes nothing, and writes no checkpoint", async () => {

@@ -1,17 +1,19 @@
 import { basename } from "node:path"
 import { CreatedDecoder } from "../records/CreatedRecords.ts"
+import { dropShapesIn } from "./DamagedRecord.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
+import type { PollResult } from "./PollResult.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { xidLookup } from "../segments/SegmentIndex.ts"
 import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "../segments/SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
+import { isFollowedOnDisk } from "../segments/SegmentFiles.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
 import { type DiskFile, longestLateMillis } from "../disk/Disk.ts"
 import { isGone } from "../disk/DiskFault.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { systemTimers } from "../../shared/Timers.ts"
-import { shapesOfDamagedPart } from "../records/TransactionPart.ts"
 import { PartsApplied } from "./PartsApplied.ts"
 import { placeMillis } from "../StorageTimings.ts"
 
@@ -23,16 +25,6 @@ const leastReadBytes = 64 * 1024
 const longestHeadBytes = 1024
 /** After so many looks bytes that should be there are taken for lost; later where they may just be seen late. */
 const patientPolls = 100
-
-export type PollResult =
-  /** Records were applied; there may be more. */
-  | "progress"
-  /** Everything that can be read has been applied. */
-  | "idle"
-  /** There is more, but it cannot be seen from here yet: a network file system may take its time. */
-  | "behind"
-  /** What has been applied is not what the newest epoch continues from, or files are gone: load again. */
-  | "stale"
 
 /**
  * Reads the journal from a position on and applies it to a `ShapeStore`, across segments and epochs. It writes nothing.
@@ -53,6 +45,8 @@ export class JournalReader {
   private next: EpochRecord | undefined
   /** From where it began no way leads to the newest epoch. */
   isLost = false
+  /** The present segment is not there, and nobody waits for it any more. */
+  private isLostHere = false
   private pollsBehind = 0
   private behindSinceMillis = 0
   private placeSeenMillis = 0
@@ -71,6 +65,7 @@ export class JournalReader {
   private readonly onDamage: (message: string) => void
   private readonly onSegment: (epoch: number, segment: number) => void
   private readonly trust: IndexTrust | undefined
+  private readonly mayBePassed: (epoch: number, segment: number) => boolean
   private readonly nowMillis: () => number
   private readonly firstSegment: number
 
@@ -84,6 +79,10 @@ export class JournalReader {
     readonly onSegment: (epoch: number, segment: number) => void
     /** Absent: an index counts only once the bytes that it stands for have been read. */
     readonly trust?: IndexTrust
+    /**
+     * Whether loading anew may lead behind a segment that is gone: not where it has led back to it. Absent: it never does.
+     */
+    readonly mayBePassed?: (epoch: number, segment: number) => boolean
     /** Of a clock that is never set. */
     readonly nowMillis?: () => number
   }) {
@@ -98,6 +97,7 @@ export class JournalReader {
     this.onDamage = options.onDamage
     this.onSegment = options.onSegment
     this.trust = options.trust
+    this.mayBePassed = options.mayBePassed ?? (() => false)
     this.nowMillis = options.nowMillis ?? systemTimers.nowMillis
     if (this.epoch > 0) this.onSegment(this.epoch, this.segment)
   }
@@ -129,6 +129,7 @@ export class JournalReader {
       }
       const applied = await this.readSome(this.limit())
       if (applied === "progress" || applied === "stale") return applied
+      if (this.handle === undefined && this.position === 0 && (await this.isPassed())) return "stale"
     }
     return this.advance()
   }
@@ -186,6 +187,16 @@ export class JournalReader {
     const end = this.next?.previous
     if (end === undefined || end === null || end.segment > this.segment) return Infinity
     return end.segment === this.segment ? end.position : 0
+  }
+
+  /**
+   * The file that reading was to go on in is not there, and something behind it is: who writes has moved what stood in it
+   * and removed it, while nothing happened here. Without anything behind it, it has not been begun yet.
+   */
+  private async isPassed(): Promise<boolean> {
+    const hasEnded = this.next?.previous != null && this.limit() > 0
+    const isBehind = hasEnded || (await isFollowedOnDisk(this.paths, this))
+    return isBehind && this.mayBePassed(this.epoch, this.segment)
   }
 
   /** Nothing more here for now: does the journal go on in another file? */
@@ -275,6 +286,7 @@ export class JournalReader {
   private async skipTo(end: number): Promise<void> {
     const rest = Buffer.alloc(Math.min(end - this.position, maxFramePayloadBytes))
     const file = await this.file()
+    this.isLostHere = file === undefined
     const bytesRead = (await file?.read(rest, 0, rest.length, this.position)) ?? 0
     const isOne =
       bytesRead === end - this.position &&
@@ -292,6 +304,7 @@ export class JournalReader {
     this.epoch = epoch
     this.segment = segment
     this.position = 0
+    this.isLostHere = false
     this.indexTried = false
     this.created.beginSegment()
     this.onSegment(epoch, segment)
@@ -340,7 +353,7 @@ export class JournalReader {
     let isNew = !this.paths.disk.mayBeLate
     if (file === undefined) {
       // The very first segment of an epoch appears a moment after the epoch's own file; anything else is gone for good.
-      return this.position === 0 ? "idle" : "stale"
+      return this.position === 0 || this.isLostHere ? "idle" : "stale"
     }
     let wanted = leastReadBytes
     for (;;) {
@@ -430,23 +443,9 @@ export class JournalReader {
     return { next: end, needed: 0 }
   }
 
-  /** Drops the shapes of the damaged record from `at` to `end`; all of them when nobody can tell which those are. */
   private dropDamaged(buffer: Buffer, at: number, end: number | undefined): void {
     const where = `journal segment ${this.epoch}-${this.segment} at byte ${this.position + at}`
-    const kind = buffer[at + 8]
-    const isPart = kind === recordKind.transaction || kind === recordKind.lateTransaction
-    const ids =
-      end !== undefined && isPart ? shapesOfDamagedPart(buffer, at + frameHeaderBytes, end) : undefined
-    // The record may be a part of what is open, or its end.
-    const affected =
-      ids === undefined
-        ? [...this.store.all()].map((shape) => shape.id)
-        : new Set([...ids, ...this.store.pendingIds()])
-    const handles: Array<string> = []
-    for (const id of affected) {
-      const shape = this.store.drop(id, "its log was damaged on disk")
-      if (shape !== undefined) handles.push(shape.handle)
-    }
+    const handles = dropShapesIn(this.store, buffer, at, end)
     this.onDamage(
       `A record is damaged in ${where}. Its shapes are dropped and their clients fetch them again: ${handles.join(", ") || "none"}.`
     )

@@ -1,4 +1,5 @@
-import type { JournalReader, PollResult } from "./JournalReader.ts"
+import type { JournalReader } from "./JournalReader.ts"
+import type { PollResult } from "./PollResult.ts"
 
 /** Reads all that is there now; gives why there is no more. */
 export const readToEnd = async (reader: JournalReader): Promise<Exclude<PollResult, "progress">> => {

@@ -1,4 +1,4 @@
-import type { PollResult } from "../journal/JournalReader.ts"
+import type { PollResult } from "../journal/PollResult.ts"
 import { StorageTooNew } from "../levels/StorageTooNew.ts"
 import { idlePollMillis, readAgainMillis } from "../StorageTimings.ts"
 import type { Askers } from "./Askers.ts"

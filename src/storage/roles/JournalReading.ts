@@ -1,4 +1,5 @@
-import type { JournalReader, PollResult } from "../journal/JournalReader.ts"
+import type { JournalReader } from "../journal/JournalReader.ts"
+import type { PollResult } from "../journal/PollResult.ts"
 import { readToEnd } from "../journal/ReadToEnd.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { StorageContents } from "./StorageContents.ts"

@@ -35,6 +35,8 @@ export class StorageContents {
   /** The highest epoch that was read or written here: a storage that is begun anew goes on behind it. */
   highestEpoch = 0
   private withoutCheckpoint = true
+  /** Where storage was loaded anew last because the next segment was gone. */
+  private goneAt: Pick<JournalEnd, "epoch" | "segment"> | undefined
   private readonly proofs: SegmentProofs
   private readonly paths: StoragePaths
   private readonly made: ContentsOptions
@@ -69,9 +71,17 @@ export class StorageContents {
       recentBytes: options.recentBytes,
       chunkBytesThreshold: options.chunkBytesThreshold,
       freshStore: () => this.freshStore(),
+      mayBePassed: this.mayBePassed,
       warn,
       run: options.run
     })
+  }
+
+  /** Loading anew leads behind what was moved and removed; what is lost, and not in the checkpoint either, it meets again. */
+  private readonly mayBePassed = (epoch: number, segment: number): boolean => {
+    const before = this.goneAt
+    this.goneAt = { epoch, segment }
+    return before?.epoch !== epoch || before.segment !== segment
   }
 
   /** What was read takes the place of what was known, whose files are returned to be closed. Everybody looks again. */
@@ -96,6 +106,7 @@ export class StorageContents {
       recent: this.recent,
       from: end,
       nowMillis: this.made.timers.nowMillis,
+      mayBePassed: this.mayBePassed,
       onDamage: this.made.warn,
       onSegment: (epoch, segment) => {
         this.noteSegmentEnd(segment - 1)

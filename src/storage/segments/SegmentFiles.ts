@@ -21,6 +21,16 @@ export const firstOnDisk = async (paths: StoragePaths, deadEnds: number): Promis
   return sorted[Math.min(deadEnds, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
 }
 
+/** A later segment of the epoch is there: so was this one. */
+export const isFollowedOnDisk = async (
+  { disk, journal }: StoragePaths,
+  { epoch, segment }: Pick<JournalEnd, "epoch" | "segment">
+): Promise<boolean> =>
+  (await disk.list(journal)).some((name) => {
+    const parsed = parseSegmentFile(name)
+    return parsed?.epoch === epoch && parsed.segment > segment
+  })
+
 /** A follower keeps the files of this many segments open: readers may be in the middle of them. */
 const segmentsKeptOpen = 8
 

@@ -375,17 +375,33 @@ class Drama {
     for (const xid of server.openXids) server.commit(xid)
     await this.recover()
     for (const client of this.clients) this.giveUp(client)
-    this.world.insert(...tables)
-    await this.world.advance(300)
+    await this.insertAtLast()
     for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
     // An instance that is not stopping becomes active when it is the last one.
     const rest = this.members.filter((each) => !each.isStopping)
     for (const each of rest.slice(1)) each.shutdown()
     await this.recover()
     assert.strictEqual(rest[0]?.state, "active")
-    this.world.insert(...tables)
-    await this.world.advance(300)
+    await this.insertAtLast()
     for (const each of this.members) for (const client of this.clients) await this.finish(each, client)
+  }
+
+  /** If there are none, those that are asleep are woken, as the next request would. */
+  private activeOnes(): ReadonlyArray<Member> {
+    const active = this.members.filter(({ state }) => state === "active")
+    if (active.length === 0) for (const each of this.members) if (each.state === "asleep") each.wake()
+    return active
+  }
+
+  /** A row in each table, until all instances have it. Before that one may have to save what it got before it lost its connection. */
+  private async insertAtLast(): Promise<void> {
+    const { commitLsn } = this.world.insert(...tables)
+    await this.world.until(
+      "an active instance has the last change",
+      () => this.activeOnes().some(({ engine }) => engine.processedLsn >= commitLsn),
+      120_000
+    )
+    await this.world.advance(300)
   }
 
   /** One was frozen while a fault of the disk ended its start, and ends now: another takes its place. */
@@ -397,9 +413,7 @@ class Drama {
       () => {
         this.buryWhoGaveUp()
         if (isNeeded()) return true
-        const active = this.members.filter(({ state }) => state === "active")
-        // As the next request would.
-        if (active.length === 0) for (const each of this.members) if (each.state === "asleep") each.wake()
+        const active = this.activeOnes()
         const others = this.members.filter((each) => !active.includes(each))
         return active.length === 1 && others.every(({ state }) => atRest.includes(state))
       },
