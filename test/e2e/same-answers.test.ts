@@ -151,7 +151,11 @@ const answerAlike = async (first: string | undefined, second: string | undefined
       database,
       storageDir,
       until,
-      env: { BATON_JOURNAL_SEGMENT_BYTES: String(2 ** 18), ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "100000" }
+      env: {
+        BATON_JOURNAL_SEGMENT_BYTES: String(2 ** 18),
+        ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "100000",
+        ...(entry === undefined ? { BATON_ROLLBACK_FLOOR: "0.1.0" } : {})
+      }
     })
   onTestFinished(async () => {
     await database.drop()

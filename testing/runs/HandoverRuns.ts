@@ -1,5 +1,9 @@
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import { makeDirectories } from "../../src/storage/disk/Files.ts"
+import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
+import { writeLevelRecord } from "../../src/storage/levels/LevelFile.ts"
+import { ownLevels } from "../../src/storage/levels/Levels.ts"
 import { eventually } from "../Eventually.ts"
 import { differenceOfRows } from "../postgres/Rows.ts"
 import { startBalancer } from "../services/Balancer.ts"
@@ -120,6 +124,21 @@ const takeoverAfterLock = (log: string): number | undefined => {
   return found === undefined ? undefined : Number(found)
 }
 
+/** As if a release before this one had been there: where none ever was, storage is finalised at once. */
+const wasOlder = async (storageDir: string, streamId: string): Promise<void> => {
+  const paths = storagePaths(storageDir, streamId)
+  await makeDirectories(paths.disk, paths.root)
+  const sinceMillis = Date.now()
+  await writeLevelRecord(paths, {
+    level: ownLevels.oldest,
+    raisedBy: null,
+    raisedAtMillis: null,
+    sinceMillis,
+    lastSeen: {},
+    holds: null
+  })
+}
+
 /**
  * Instances that share storage behind a balancer, writers, and official clients; one thing after the other happens to
  * the instances. No client may notice: see `problems` of the report. The one refusal that is no problem is that of an
@@ -137,6 +156,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   const releases = { isFinalised: false }
   let session = await connectForText(options.databaseUrl)
   await createTables(session, tables, options.rows ?? 50)
+  if (options.entryOf !== undefined) await wasOlder(options.storageDir, options.streamId)
   const instances = await makeInstances({
     databaseUrl: options.databaseUrl,
     streamId: options.streamId,
