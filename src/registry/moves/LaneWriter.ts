@@ -5,7 +5,7 @@ import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
 
 /** What is written, given where it goes. */
-export type Compose = (output: Output) => Pieces
+type Compose = (output: Output) => Pieces
 
 /** Where what shapes with sub-selects get of a transaction is written to: its ordinary record, or a late one. */
 export class LaneWriter {

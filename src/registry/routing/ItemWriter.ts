@@ -10,7 +10,7 @@ import type { Ids } from "./Matcher.ts"
 import type { RouteTarget, Variant } from "./TableRoute.ts"
 
 /** An open transaction in the journal, and the same in memory: the ordinary one or the late one. */
-export interface OpenTransaction {
+interface OpenTransaction {
   readonly writer: TransactionWriter
   readonly item: ShapeStore["item"]
 }
