@@ -38,19 +38,3 @@ export interface MemberSink {
   readonly received: (lsn: Lsn) => void
   readonly close: () => void
 }
-
-/** Where there are no such shapes. */
-export const noMembers: MemberSink = {
-  has: () => false,
-  removeShape: () => {},
-  startAt: () => {},
-  relation: () => [],
-  detach: () => {},
-  begin: () => {},
-  change: () => undefined,
-  truncate: () => {},
-  commit: () => undefined,
-  committed: () => {},
-  received: () => {},
-  close: () => {}
-}
