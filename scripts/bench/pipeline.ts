@@ -12,7 +12,7 @@ import { parseArgs } from "node:util"
 import { Effect, Result } from "effect"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
-import { noMembers } from "../../src/registry/routing/MemberSink.ts"
+import type { MemberSink } from "../../src/registry/routing/MemberSink.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
 import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
@@ -30,6 +30,22 @@ import { systemTimers } from "../../src/shared/Timers.ts"
 import { MemoryStore } from "../../testing/bucket/MemoryStore.ts"
 import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
+
+/** No shape here has sub-selects. */
+const noMembers: MemberSink = {
+  has: () => false,
+  removeShape: () => {},
+  startAt: () => {},
+  relation: () => [],
+  detach: () => {},
+  begin: () => {},
+  change: () => undefined,
+  truncate: () => {},
+  commit: () => undefined,
+  committed: () => {},
+  received: () => {},
+  close: () => {}
+}
 
 const { values: flags } = parseArgs({
   options: {
