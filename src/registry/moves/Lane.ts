@@ -151,7 +151,9 @@ export class Lane implements MemberSink {
   /** The shape is there, and gets its changes from now on. */
   enter(reservation: Reservation, shape: ShapeState): void {
     this.shapes.add(shape)
-    this.members.enter(reservation, shape)
+    if (this.members.enter(reservation, shape)) return
+    const { name, schema } = shape.common.table
+    this.options.drop([shape], `the definition of table ${schema}.${name} has changed`)
   }
 
   release(reservation: Reservation): void {
@@ -353,7 +355,7 @@ export class Lane implements MemberSink {
     for (const admission of this.admissions.ready(this.queue.processedSerial)) {
       if (!admission.isGone && admission.shape?.dropped !== true) {
         admission.reservation ??= this.members.reserve(admission.definition)
-        if (admission.shape !== undefined) this.members.enter(admission.reservation, admission.shape)
+        if (admission.shape !== undefined) this.enter(admission.reservation, admission.shape)
         ready.push(admission)
         if (ready.length % admittedPerSlice === 0) yield* othersTurn
       }

@@ -187,11 +187,11 @@ export class LaneMembers {
     return [...this.places.values()].flatMap((places) => [...places.values()])
   }
 
-  /** From now on the shape receives its changes. */
-  enter(reservation: Reservation, shape: ShapeState): void {
+  /** From now on the shape receives its changes. False when its table is not what it was made for. */
+  enter(reservation: Reservation, shape: ShapeState): boolean {
     reservation.shape = shape
     this.byShape.set(shape.id, reservation)
-    reservation.own.addShape(shape)
+    return reservation.own.addShape(shape)
   }
 
   release(reservation: Reservation): void {

@@ -221,10 +221,12 @@ const readInto = (
 ): Effect.Effect<void, ReadFailure> =>
   Effect.suspend(() => {
     const rows = workingTable(working, table)
+    const isFirst = rows.rows.isEmpty
     const found = new Map<string, number>()
     const read = readTable(session, table, conditions, (row) => {
       const bytes = rows.bytesOf(row)
-      found.set(bytes, (found.get(bytes) ?? 0) + 1)
+      if (isFirst) rows.rows.add(bytes, 1)
+      else found.set(bytes, (found.get(bytes) ?? 0) + 1)
       onRow(row)
     })
     return Effect.map(read, () => {

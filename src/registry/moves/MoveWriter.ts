@@ -1,13 +1,15 @@
-import type { Tuple } from "../../postgres/Tuple.ts"
 import { IdList } from "../routing/Matcher.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
-import { rowBytes } from "./RowBytes.ts"
+import type { WorkingTable } from "./WorkingSet.ts"
 
 /** A row that shapes get, or lose, because a sub-select gives another answer than before. */
 export interface Move {
-  readonly row: Tuple
+  /** As the working set has it. */
+  readonly row: string
+  /** The bytes of its key. */
+  readonly key: string
   /** So many equal rows, of a table without a key. */
   readonly times: number
   readonly entering: ReadonlyArray<number>
@@ -32,9 +34,13 @@ export class MoveWriter {
     this.firstOp = nextOp
   }
 
-  *write(table: LaneTable, moves: ReadonlyArray<Move>): Pieces {
+  /** Brings the moves in order. */
+  *write(working: WorkingTable, moves: Array<Move>): Pieces {
+    const { table } = working
     let written = 0
-    for (const { entering, leaving, row, times } of inOrder(table, moves))
+    moves.sort(byKey)
+    for (const { entering, leaving, row: bytes, times } of moves) {
+      const row = working.tupleOf(bytes)
       for (let n = times; n > 0; n--) {
         for (const [op, ids] of this.placed(entering))
           this.output.items.write(table.own, op, undefined, row, noIds, ids)
@@ -43,6 +49,7 @@ export class MoveWriter {
         this.output.endOfItems()
         if (++written % rowsPerPiece === 0) yield
       }
+    }
   }
 
   /** Shapes by the number that the next operation of each has: for most rows the same one. */
@@ -62,15 +69,12 @@ export class MoveWriter {
 
 const noIds = new IdList()
 
-/** By the bytes of the keys, which all shapes of a table have in common. */
-const inOrder = (table: LaneTable, moves: ReadonlyArray<Move>): ReadonlyArray<Move> => {
-  if (moves.length < 2) return moves
+const byKey = (a: Move, b: Move): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
+
+/** Where the columns stand by which the rows of a table are ordered: its key, which all its shapes have in common. */
+export const keyIndexesOf = (table: LaneTable): ReadonlyArray<number> => {
   const [shape] = table.shapes
-  const keys = (shape?.common.keyColumns ?? []).map((name) =>
+  return (shape?.common.keyColumns ?? []).map((name) =>
     table.columns.findIndex((column) => column.name === name)
   )
-  return moves
-    .map((move) => ({ move, key: rowBytes(move.row, keys) }))
-    .toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-    .map(({ move }) => move)
 }

@@ -5,10 +5,10 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
-import { type Move, MoveWriter } from "./MoveWriter.ts"
+import { keyIndexesOf, type Move, MoveWriter } from "./MoveWriter.ts"
 import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "./RawTransaction.ts"
-import { areEqualRows, projectInto } from "./RowBytes.ts"
+import { areEqualRows, projectInto, rowBytes } from "./RowBytes.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
 
 /** Rows after which it is seen whether others should have their turn. */
@@ -200,6 +200,8 @@ export class Processing {
     for (const [rows, found] of concerned) {
       const { table } = rows
       const moves: Array<Move> = []
+      const keys = keyIndexesOf(table)
+      let latest: ReadonlyArray<number> = none
       for (const row of found) {
         const tuple = rows.tupleOf(row)
         state.useBefore()
@@ -208,11 +210,20 @@ export class Processing {
         this.match(table, tuple, after, transaction)
         const entering = without(after, before)
         const leaving = without(before, after)
-        if (entering.length + leaving.length > 0)
-          moves.push({ row: tuple, times: rows.rows.count(row), entering, leaving })
+        if (entering.length + leaving.length === 0) {
+          if (this.isTimeToLook()) yield
+          continue
+        }
+        const times = rows.rows.count(row)
+        // Most rows move for the same shapes: they share the list.
+        const move = { row, key: rowBytes(tuple, keys), times, entering, leaving }
+        if (areSame(entering, latest)) move.entering = latest
+        else if (areSame(leaving, latest)) move.leaving = latest
+        latest = entering.length > 0 ? move.entering : move.leaving
+        moves.push(move)
         if (this.isTimeToLook()) yield
       }
-      yield* writer.write(table, moves)
+      yield* writer.write(rows, moves)
     }
     state.useBefore()
   }
@@ -233,5 +244,8 @@ const without = (list: MatchList, other: MatchList): ReadonlyArray<number> => {
   }
   return rest
 }
+
+const areSame = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
+  a.length === b.length && a.every((id, i) => id === b[i])
 
 const none: ReadonlyArray<number> = []

@@ -31,8 +31,15 @@ export const rowBytes = (row: Tuple, indexes: ArrayLike<number>): string => {
 }
 
 /** The row of which `rowBytes` made the string. */
-export const rowOfBytes = (text: string, columns: number): Tuple => {
-  const row = makeTuple(Math.max(1, columns))
+export const rowOfBytes = (text: string, columns: number): Tuple =>
+  rowInto(makeTuple(Math.max(1, columns)), text, columns)
+
+/** The same in a tuple that is there, which may be used again for the next row. */
+export const rowInto = (row: Tuple, text: string, columns: number): Tuple => {
+  if (row.starts.length < columns) {
+    row.starts = new Int32Array(columns)
+    row.lengths = new Int32Array(columns)
+  }
   const buffer = Buffer.from(text, "latin1")
   row.buffer = buffer
   row.columnCount = columns

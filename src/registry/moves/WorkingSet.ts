@@ -1,5 +1,5 @@
 import type { Flip } from "../../membership/Flip.ts"
-import type { Tuple } from "../../postgres/Tuple.ts"
+import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 import type { Concerned } from "./LinkIndex.ts"
 import { LinkIndex } from "./LinkIndex.ts"
 import type { Asked } from "./LinkReader.ts"
@@ -9,7 +9,7 @@ import type { Pieces } from "./Output.ts"
 import type { Probe } from "./Probes.ts"
 import type { RawChange, RawTransaction } from "./RawTransaction.ts"
 import { type RowChange, RowsInTime } from "./Rewind.ts"
-import { rowBytes, rowOfBytes } from "./RowBytes.ts"
+import { rowBytes, rowInto } from "./RowBytes.ts"
 
 const rowsPerPiece = 256
 
@@ -34,6 +34,7 @@ export class WorkingTable {
   readonly rows: RowsInTime<string>
   private readonly identity: Int32Array
   private readonly columns: number
+  private readonly scratch = makeTuple()
   private readonly indexes = new Map<string, { readonly probe: Probe; readonly index: LinkIndex<string> }>()
 
   constructor(table: LaneTable) {
@@ -57,8 +58,9 @@ export class WorkingTable {
     return rowBytes(row, this.identity)
   }
 
+  /** Valid until the next one is asked for. */
   tupleOf(row: string): Tuple {
-    return rowOfBytes(row, this.columns)
+    return rowInto(this.scratch, row, this.columns)
   }
 
   apply(transaction: RawTransaction, members: LaneMembers): void {
