@@ -103,7 +103,13 @@ describe("a table that only sub-selects read", () => {
     await database.query(`ALTER PUBLICATION ${name} ADD TABLE members`)
     await refused(/public.members.{0,4} does not have its replica identity set to FULL/)
     await database.query("ALTER TABLE members REPLICA IDENTITY FULL")
-    assert.deepStrictEqual(ids(await ask(url, shapeOf("members"))), ["1"])
+    const made = await ask(url, shapeOf("members"))
+    assert.deepStrictEqual(ids(made), ["1"])
+    await database.query("UPDATE members SET person = 'ada' WHERE person = 'bob'")
+    await eventually("the row enters", async () => {
+      const log = await ask(url, { ...shapeOf("members"), handle: made.handle ?? "", offset: "0_0" })
+      return ids(log).includes("2")
+    })
     const [{ version = 0 } = {}] = await database.query<{ version: number }>(
       "SELECT current_setting('server_version_num')::int AS version"
     )
