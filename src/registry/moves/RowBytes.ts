@@ -30,11 +30,7 @@ export const rowBytes = (row: Tuple, indexes: ArrayLike<number>): string => {
   return text
 }
 
-/** The row of which `rowBytes` made the string. */
-export const rowOfBytes = (text: string, columns: number): Tuple =>
-  rowInto(makeTuple(Math.max(1, columns)), text, columns)
-
-/** The same in a tuple that is there, which may be used again for the next row. */
+/** The row of which `rowBytes` made the string, in a tuple that may be used again for the next row. */
 export const rowInto = (row: Tuple, text: string, columns: number): Tuple => {
   if (row.starts.length < columns) {
     row.starts = new Int32Array(columns)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type RowChange, RowsInTime } from "../../../src/registry/moves/Rewind.ts"
-import { rowBytes, rowOfBytes } from "../../../src/registry/moves/RowBytes.ts"
-import { columnText } from "../../../src/postgres/Tuple.ts"
+import { rowBytes, rowInto } from "../../../src/registry/moves/RowBytes.ts"
+import { columnText, makeTuple } from "../../../src/postgres/Tuple.ts"
 import { freshSeed, makeRandom, type Random } from "../../../testing/Random.ts"
 import { tupleOf } from "../../../testing/TupleOf.ts"
 
@@ -95,7 +95,7 @@ describe("a row as one string", () => {
       const values = Array.from({ length: 3 }, () => random.pick(texts))
       const picked = [2, 0, 1].map((i) => values[i] ?? null)
       const bytes = rowBytes(tupleOf(values), [2, 0, 1])
-      const row = rowOfBytes(bytes, 3)
+      const row = rowInto(makeTuple(), bytes, 3)
       assert.deepStrictEqual(
         [0, 1, 2].map((i) => columnText(row, i)),
         picked,
