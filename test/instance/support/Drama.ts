@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util"
 import { assert } from "@effect/vitest"
 import type { Fiber } from "effect"
 import fc from "fast-check"
@@ -393,12 +394,20 @@ class Drama {
     return active
   }
 
-  /** A row in each table, until all instances have it. Before that one may have to save what it got before it lost its connection. */
+  /**
+   * A row in each table, until all instances have it. Before that one may have to save what it got before it lost its
+   * connection, and those that could not read the journal let a while pass before they try again.
+   */
   private async insertAtLast(): Promise<void> {
     const { commitLsn } = this.world.insert(...tables)
     await this.world.until(
-      "an active instance has the last change",
-      () => this.activeOnes().some(({ engine }) => engine.processedLsn >= commitLsn),
+      "all instances have the last change",
+      () =>
+        this.activeOnes().some(
+          ({ engine }) =>
+            engine.processedLsn >= commitLsn &&
+            this.members.every((each) => isDeepStrictEqual(each.engine.at, engine.at))
+        ),
       120_000
     )
     await this.world.advance(300)
