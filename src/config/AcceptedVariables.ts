@@ -80,7 +80,7 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
     "Service",
     "ELECTRIC_SUBQUERY_BUFFER_MAX_TRANSACTIONS",
     integer(1),
-    ignored("what waits for a query is bounded by its bytes, and then by the disk"),
+    ignored("what waits for a query is bounded by its bytes"),
     "Transactions a shape with a subquery may hold back."
   ),
   accepted(
