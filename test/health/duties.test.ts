@@ -19,7 +19,8 @@ const others: Readonly<Record<string, DutyPolicy["after"]>> = {
   stream: "endTurn",
   registry: "endTurn",
   lookAhead: "letGo",
-  fence: "endTurn"
+  fence: "endTurn",
+  moves: "endTurn"
 }
 
 describe("the table of duties", () => {
