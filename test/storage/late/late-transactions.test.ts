@@ -47,6 +47,8 @@ class Life {
   readonly follower: StorageEngine
   private readonly maintenance: Maintenance
   private readonly scope = Scope.makeUnsafe()
+  /** The power is cut, or it has ended: whatever is still under way in it must do nothing more. */
+  isOver = false
 
   constructor(disk: FaultyDisk, metaDir: string, chunkBytesThreshold: number) {
     const settings = {
@@ -77,9 +79,13 @@ class Life {
   }
 
   end(): Promise<void> {
+    this.isOver = true
     return Effect.runPromise(Scope.close(this.scope, Exit.void))
   }
 }
+
+/** What waits in a life that is over waits for ever. */
+const never = new Promise<never>(() => {})
 
 const live = async (life: Life, source: Source, random: Random, steps: number): Promise<void> => {
   const { engine, follower } = life
@@ -91,6 +97,7 @@ const live = async (life: Life, source: Source, random: Random, steps: number): 
   await checkLogs(engine, source, false)
   let session = new Session(engine, source, random)
   for (let step = 0; step < steps; step++) {
+    if (life.isOver) return never
     const dice = random.next()
     if (dice < 0.45) session.receive()
     else if (dice < 0.8) session.process()
@@ -100,7 +107,7 @@ const live = async (life: Life, source: Source, random: Random, steps: number): 
       await checkLogs(follower, source, false)
     } else if (dice < 0.9 && session.canCreate && source.shapes.length < 6) {
       const known = session.create(random.chance(0.6))
-      if (await engine.settled()) source.shapes = [...source.shapes, known]
+      if ((await engine.settled()) && !life.isOver) source.shapes = [...source.shapes, known]
     } else if (dice < 0.91 && session.isIdle) {
       // The stream breaks off, and is begun once more by the same writer.
       session.close()
@@ -112,11 +119,13 @@ const live = async (life: Life, source: Source, random: Random, steps: number): 
       "nothing is acknowledged that shapes lack"
     )
   }
+  if (life.isOver) return never
   while (!session.hasAll) {
     if (session.hasMore) session.receive()
     session.process()
   }
   await engine.settled()
+  if (life.isOver) return never
   await checkLogs(engine, source, true)
   await eventually("the follower has it, too", async () => {
     await follower.catchUp()
@@ -139,6 +148,8 @@ const run = async (seed: number): Promise<void> => {
     const cut = Promise.withResolvers<"cut">()
     const leftovers = random.chance(0.3) ? "nothing" : random.fork()
     const powerCut = () => {
+      if (life.isOver) return
+      life.isOver = true
       disk.powerCut(leftovers)
       cut.resolve("cut")
     }
