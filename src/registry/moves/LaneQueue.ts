@@ -20,7 +20,6 @@ export class LaneQueue {
   /** The end of the latest. */
   private receivedEnd: Lsn = 0n
   private serial = 0
-  private readonly serials = new WeakMap<RawTransaction, number>()
 
   startAt(lsn: Lsn): void {
     this.position = lsn
@@ -35,14 +34,13 @@ export class LaneQueue {
   /** All up to this one are processed. */
   get processedSerial(): number {
     const [first] = this.waiting
-    if (first !== undefined) return (this.serials.get(first) ?? 0) - 1
+    if (first !== undefined) return first.serial - 1
     return this.current === undefined ? this.serial : this.serial - 1
   }
 
   begin(commitLsn: Lsn, xid: number): void {
     this.serial++
-    this.current = new RawTransaction(commitLsn, xid)
-    this.serials.set(this.current, this.serial)
+    this.current = new RawTransaction(commitLsn, xid, this.serial)
   }
 
   /** The whole transaction, if it is news. */

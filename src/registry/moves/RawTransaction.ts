@@ -22,22 +22,26 @@ export type RawChange =
 export class RawTransaction {
   readonly commitLsn: Lsn
   readonly xid: number
+  /** Of all transactions, whether they concern somebody or not. */
+  readonly serial: number
   /** The end of its commit record; known when all of it has come. */
   endLsn: Lsn = 0n
   /** The number that another operation would have; known when all of it has come. */
   nextOp = 0
   readonly changes: Array<RawChange> = []
   bytes = 0
-  private readonly pages = new TuplePages()
+  private pages: TuplePages | undefined
 
-  constructor(commitLsn: Lsn, xid: number) {
+  constructor(commitLsn: Lsn, xid: number, serial: number) {
     this.commitLsn = commitLsn
     this.xid = xid
+    this.serial = serial
   }
 
   add(relation: Relation, op: number, oldRow: Tuple | undefined, row: Tuple | undefined): void {
-    const older = oldRow === undefined ? undefined : this.pages.copy(oldRow)
-    const newer = row === undefined ? undefined : this.pages.copy(row)
+    const pages = (this.pages ??= new TuplePages())
+    const older = oldRow === undefined ? undefined : pages.copy(oldRow)
+    const newer = row === undefined ? undefined : pages.copy(row)
     this.changes.push({ _tag: "Row", relation, op, oldRow: older?.row, row: newer?.row })
     this.bytes += changeBytes + (older?.bytes ?? 0) + (newer?.bytes ?? 0)
   }
