@@ -249,8 +249,9 @@ describe("a mirror", () => {
     for (let round = 0; round < 4; round++) {
       await write(engine, [shape.id], written + 1, written + 20)
       written += 20
-      const key = await checkpoint(store, engine, shipper, scope)
-      copyShapes(engine.paths, context.paths)
+      const key = await checkpoint(store, engine, shipper, scope, () =>
+        copyShapes(engine.paths, context.paths)
+      )
       await shipper.append({ epoch: 1, ranges: [], checkpoint: key })
       mirror.lookSoon()
       await shows(mirrored, shape, written)

@@ -183,13 +183,16 @@ export const checkpoint = async (
   store: MemoryStore,
   engine: StorageEngine,
   shipper: DirectoryShipper,
-  scope: Scope.Scope
+  scope: Scope.Scope,
+  /** Sees to it that files are where others look for them: before these are told that entries have been moved there. */
+  copyFiles: () => void = () => {}
 ): Promise<string> => {
   // Nothing is moved that does not count yet.
   await shipper.ship(300)
   const maintenance = maintenanceOf(engine)
   await Effect.runPromise(Scope.provide(maintenance.round(), scope))
   await engine.writer?.durable()
+  copyFiles()
   await shipper.ship(300)
   return uploaded(store, engine, shipper)
 }
