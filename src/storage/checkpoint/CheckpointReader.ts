@@ -176,14 +176,18 @@ const readAll = async (db: DatabaseSync): Promise<Content | undefined> => {
   }
   const shapes: Array<ShapeState> = []
   const damaged: Array<string> = []
-  let found = 0
+  let read = 0
+  // A pointer that has become another one gives a row twice, and the row that it pointed to not at all.
+  const found = new Set<unknown>()
   for (const row of db.prepare("SELECT * FROM shapes").iterate() as unknown as Iterable<ShapeRow>) {
-    if (++found % rowsPerTurn === 0) await nextTurn()
+    if (++read % rowsPerTurn === 0) await nextTurn()
+    if (found.has(row.handle)) continue
+    found.add(row.handle)
     const common = definitions.get(row.definition)
     if (common === undefined || shapeChecksum(row) !== row.crc) damaged.push(String(row.handle))
     else shapes.push(shapeOf(row, common))
   }
-  return { head, shapes, damaged, missing: Math.max(0, count - found) }
+  return { head, shapes, damaged, missing: Math.max(0, count - found.size) }
 }
 
 const textRows = (db: DatabaseSync, query: string): ReadonlyArray<TextRow> =>

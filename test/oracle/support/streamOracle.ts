@@ -136,8 +136,8 @@ export const streamOracle = async (options: StreamOracleOptions): Promise<Stream
   }
 
   const addShapes = async (count: number): Promise<void> => {
-    const added = Array.from({ length: count }, (): Followed => {
-      const shape = randomShape(shapeRandom)
+    const added = Array.from({ length: count }, (_, i): Followed => {
+      const shape = randomShape(shapeRandom, followed.length + i)
       classes[shape.class]++
       const reader = new ShapeLogReader({
         url,
