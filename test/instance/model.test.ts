@@ -43,6 +43,20 @@ describe("handover, whatever happens", () => {
       ])
     ))
 
+  it("acknowledges nothing that it has read of its own journal while the disk cannot make that durable", () =>
+    World.run({}, (world) =>
+      play(world, [
+        {
+          _tag: "DiskRefuses",
+          meeting: { operation: ["sync", "sync the names in"], nth: 1, times: 20 },
+          code: "EIO"
+        },
+        { _tag: "Insert", tables: [1], visibleAfterMillis: 0 },
+        { _tag: "LoseLock" },
+        { _tag: "Wait", millis: 12_000 }
+      ])
+    ))
+
   it("puts another in the place of an instance that was frozen while the disk refused it its start", () =>
     World.run({}, (world) =>
       play(world, [

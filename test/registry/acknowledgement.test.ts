@@ -30,6 +30,8 @@ describe("what may be acknowledged", () => {
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const acknowledgement = new Acknowledgement(10n, 4n)
         let [recorded, limit, marker] = [10n, 4n, 0]
+        assert.strictEqual(acknowledgement.durableLsn, 0n, "what was read need not be durable")
+        acknowledgement.durableUpTo(0)
         assert.strictEqual(acknowledgement.durableLsn, 4n)
         for (const { behind, forward } of steps) {
           recorded += BigInt(forward)

@@ -148,8 +148,9 @@ const late = async (timers: Timers) => {
 describe("an instance that takes over while even files that are opened are seen late", () => {
   it("looks again until storage has what Postgres was told is safe", async () => {
     const { follower, said, shape, disk } = await late(systemTimers)
-    setTimeout(() => (disk.isFrozen = false), 700)
+    const shown = eventually("that it is said", () => said.length > 0).then(() => (disk.isFrozen = false))
     assert.isDefined(await follower.takeOver(always, undefined, () => Promise.resolve(1037n)))
+    await shown
     assert.strictEqual(follower.live(shape)?.end.tx, 1029n)
     assert.match(said.join("\n"), /cannot be seen from here yet/)
   })

@@ -14,18 +14,21 @@ export class Acknowledgement {
   private recorded: bigint
   /** What may be acknowledged of that once it is durable. */
   private acknowledgeable: bigint
-  private durable: bigint
-  private pending: Array<{ marker: number; lsn: bigint }> = []
+  private durable = 0n
+  private pending: Array<{ marker: number; lsn: bigint }>
   /** Of so many positions one is remembered, and the latest. */
   private step = 1
   private sinceKept = 0
 
-  /** `recorded` stands in the journal; up to `durable` it is complete for every shape. */
-  constructor(recorded: bigint, durable = recorded) {
+  /**
+   * `recorded` was read in the journal; up to `limit` it is complete for every shape. Whether it is durable is not known: who
+   * wrote it may have died before its sync. So it waits like what is written here, for the first call of `durableUpTo`.
+   */
+  constructor(recorded: bigint, limit = recorded) {
     this.processed = recorded
     this.recorded = recorded
-    this.acknowledgeable = durable
-    this.durable = durable
+    this.acknowledgeable = limit
+    this.pending = [{ marker: 0, lsn: limit }]
   }
 
   /** The stream has been dealt with up to `lsn`. */
@@ -54,7 +57,7 @@ export class Acknowledgement {
     this.pending = this.pending.filter((_, i) => i % 2 === 1)
   }
 
-  /** Records up to `marker` are durable. True when more may be acknowledged than before. */
+  /** Records up to `marker` are durable, and all that was read before they were written. True when more may be acknowledged than before. */
   durableUpTo(marker: number): boolean {
     let n = 0
     while (n < this.pending.length && (this.pending[n]?.marker ?? Infinity) <= marker) n++

@@ -39,10 +39,9 @@ export class StreamPosition {
     this.options = options
     const { positionLsn, resumeLsn } = options.engine.store
     this.acknowledgement = new Acknowledgement(positionLsn, resumeLsn)
-    this.unsubscribe = options.engine.listeners.durable.subscribe(() => {
-      // Storage cannot be read now: the next record that becomes durable is another occasion.
-      this.confirm().catch(() => {})
-    })
+    this.unsubscribe = options.engine.listeners.durable.subscribe(() => this.confirmSoon())
+    // The first records of the epoch may be durable by now.
+    this.confirmSoon()
   }
 
   close(): void {
@@ -157,9 +156,14 @@ export class StreamPosition {
     )
   )
 
+  /** Where storage cannot be read now, the next record that becomes durable is another occasion. */
+  private confirmSoon(): void {
+    this.confirm().catch(() => {})
+  }
+
   /**
    * Lets what is durable be acknowledged, provided that nobody has claimed a later epoch: then it is certain that the
-   * successor reads it. Postgres forgets what it is told is safe, so a writer that was fenced off tells it nothing more.
+   * successor reads it. That completes only when the epoch itself is durable, and what was read of the journal before it. Postgres forgets what it is told is safe, so a writer that was fenced off tells it nothing more.
    */
   private confirm(): Promise<void> {
     this.confirming ??= this.confirmDurable().finally(() => (this.confirming = undefined))
