@@ -12,8 +12,21 @@ export const measuredSnapshotter = (
   run: (request) =>
     Effect.suspend(() => {
       const began = timers.nowMillis()
-      return Effect.onExit(snapshotter.run(request), (exit) =>
+      const end = metrics.snapshots.begin(began)
+      const { sink } = request
+      const counted = {
+        ...request,
+        sink: {
+          ...sink,
+          write: (bytes: Buffer) => {
+            metrics.snapshots.bytes += bytes.length
+            return sink.write(bytes)
+          }
+        }
+      }
+      return Effect.onExit(snapshotter.run(counted), (exit) =>
         Effect.sync(() => {
+          end()
           if (Exit.isSuccess(exit)) metrics.snapshotMillis.update(timers.nowMillis() - began)
           else metrics.failedSnapshots.update(1)
         })

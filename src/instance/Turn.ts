@@ -290,7 +290,7 @@ class Turn {
       remember(this.state, { everActive: true })
       const takeoverMillis = engine.timers.nowMillis() - this.heldSinceMillis
       actors.metrics.takeovers.update(1)
-      actors.metrics.takeoverMillis.update(takeoverMillis)
+      actors.metrics.takeoverSeconds.update(takeoverMillis / 1000)
       steps.done("START_REPLICATION")
       yield* Effect.logDebug(`The takeover step by step: ${steps}`)
       yield* Effect.logInfo(

@@ -18,12 +18,13 @@ import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import { metricsText } from "./MetricsText.ts"
 import { makeProcessReporter } from "../workers/ProcessReporter.ts"
 import { RequestCounts } from "../telemetry/RequestCounts.ts"
-import { querySlotSizes } from "./SlotSizes.ts"
-import { shapeAndCheckpointBytes } from "./StorageSize.ts"
+import { askSource } from "./AskSource.ts"
+import { freeBytes, storedBytes } from "./StorageSize.ts"
 import { currentTimers } from "../shared/Timers.ts"
+import { liveWork } from "./LiveWork.ts"
 import { subselectReport } from "./SubselectReport.ts"
 
-const slotFreshMillis = 5000
+const sourceFreshMillis = 5000
 const storageFreshMillis = 60_000
 
 /** Serves the metrics on a port of their own, where the configuration names one. */
@@ -78,7 +79,7 @@ const makeSnapshots = Effect.gen(function* () {
     engine,
     openRequests: server.running
   })
-  const slotSizes = cached(querySlotSizes(admin, config.slotName), slotFreshMillis)
+  const source = cached(askSource(admin, config.slotName), sourceFreshMillis)
   /** A page without figures that the disk does not give is of more use than none. */
   const unlessRefused = <A>(work: () => Promise<A>): Effect.Effect<A | undefined> =>
     Effect.catch(fromDisk(work), ({ message }) =>
@@ -87,20 +88,22 @@ const makeSnapshots = Effect.gen(function* () {
         return undefined
       })
     )
-  const fileBytes = cached(
-    unlessRefused(() => shapeAndCheckpointBytes(engine)),
+  const stored = cached(
+    unlessRefused(() => storedBytes(engine)),
     storageFreshMillis
   )
+  const isOnDisk = config.storage === "file"
 
   return Effect.gen(function* () {
     const state = health.current()
-    const [own, others, slot, otherBytes, journal] = yield* Effect.all(
+    const [own, others, sourceNow, storedNow, journal, freeNow] = yield* Effect.all(
       [
         ownReport,
         workers.reports,
-        abilities[state].asksDatabase ? slotSizes : Effect.succeed(undefined),
-        fileBytes,
-        unlessRefused(() => journalFiles(engine.paths))
+        abilities[state].asksDatabase ? source : Effect.succeed(undefined),
+        stored,
+        unlessRefused(() => journalFiles(engine.paths)),
+        isOnDisk ? unlessRefused(() => freeBytes(engine.paths.storageDir)) : Effect.succeed(undefined)
       ],
       { concurrency: "unbounded" }
     )
@@ -133,9 +136,10 @@ const makeSnapshots = Effect.gen(function* () {
       },
       journalBytes,
       storageLevel: engine.store.level,
-      storedBytes:
-        journalBytes === undefined || otherBytes === undefined ? undefined : journalBytes + otherBytes,
-      slot
+      ...liveWork(engine, metrics),
+      stored: storedNow,
+      freeBytes: freeNow,
+      source: sourceNow
     } satisfies MetricsSnapshot
   })
 })

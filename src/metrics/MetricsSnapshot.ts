@@ -18,6 +18,10 @@ export interface LiveSnapshot {
   readonly processes: ReadonlyArray<LiveReport>
   readonly rejected: Readonly<Record<AdmissionClass, number>>
   readonly limits: Readonly<Record<AdmissionClass, number>>
+  /** First rows that are being read. */
+  readonly snapshots: { readonly running: number; readonly oldestSeconds: number }
+  /** The disk refuses what is written to the journal. */
+  readonly isWriteFailing: boolean
   /** Where storage stands in a bucket. */
   readonly bucket?: BucketReport
 }
@@ -33,14 +37,36 @@ export interface MetricsSnapshot extends LiveSnapshot {
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
   /** Undefined while the disk refuses to say; the next as well. */
   readonly journalBytes: number | undefined
-  /** Journal, checkpoint, and the files of shapes. */
-  readonly storedBytes: number | undefined
-  /** Undefined while the database cannot be asked, or there is no slot. */
-  readonly slot: SlotSizes | undefined
+  /** Of journal, logs, first rows and checkpoint; undefined while the disk refuses to say; the next as well. */
+  readonly stored: StoredBytes | undefined
+  /** That the file system of the storage directory has left for this user. */
+  readonly freeBytes: number | undefined
+  /** Undefined while the database cannot be asked. */
+  readonly source: SourceReport | undefined
 }
 
-/** WAL that Postgres keeps, measured from its present position. */
-export interface SlotSizes {
-  readonly retainedWalBytes: number
-  readonly unconfirmedWalBytes: number
+/** What the storage directory holds beside the journal. */
+export interface StoredBytes {
+  readonly checkpoint: number
+  readonly firstRows: number
+  readonly logs: number
+}
+
+export const slotStates = ["ok", "unreserved", "lost", "missing"] as const
+
+export type SlotState = (typeof slotStates)[number]
+
+/** What Postgres says of the replication slot, and of its clock. */
+export interface SourceReport {
+  readonly state: SlotState
+  /** Undefined without a slot; the next as well. Measured from the present position of the WAL. */
+  readonly retainedWalBytes: number | undefined
+  readonly unconfirmedWalBytes: number | undefined
+  /** Undefined where Postgres keeps as much as is needed. */
+  readonly safeWalBytes: number | undefined
+  readonly maxKeepBytes: number | undefined
+  /** Somebody streams from it. */
+  readonly isActive: boolean
+  /** By how much the clock of Postgres is ahead of this machine's, to half of what the question took. */
+  readonly clockAheadSeconds: number
 }

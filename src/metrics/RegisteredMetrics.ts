@@ -6,7 +6,9 @@ import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { Storage } from "../storage/Storage.ts"
 import { liveReport } from "../workers/ProcessReporter.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { bucketOf } from "./BucketReport.ts"
+import { liveWork } from "./LiveWork.ts"
 import { metricFamilies } from "./MetricsFamilies.ts"
 import type { LiveSnapshot } from "./MetricsSnapshot.ts"
 import type { Sample } from "./MetricsText.ts"
@@ -64,6 +66,7 @@ export const registeredMetrics = Layer.effectDiscard(
     const api = yield* ShapeApi
     const { engine } = yield* Storage
     const tail = yield* JournalTail
+    const metrics = yield* Metrics
     yield* registerMetrics(() => ({
       version: batonVersion,
       instanceId,
@@ -72,7 +75,8 @@ export const registeredMetrics = Layer.effectDiscard(
       shapes: engine.store.count,
       subselects: subselectReport(engine),
       storageLevel: engine.store.level,
-      processes: [liveReport("main", api, engine)],
+      processes: [liveReport("main", api, engine, metrics)],
+      ...liveWork(engine, metrics),
       rejected: api.stats().rejected,
       limits: maxConcurrentRequests,
       ...bucketOf(engine, tail.mirrors())

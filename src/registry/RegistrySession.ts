@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
   readonly identityLost: (relation: Relation) => void
   readonly onDurable: () => void
+  readonly onCommit?: (commitLsn: bigint, commitTimeMicros: bigint) => void
+  readonly onReset?: (reason: string) => void
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }
 
@@ -87,6 +89,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       if (engine.writer !== writer || count === 0) return
       engine.writing?.write({ t: "purged", reason })
       writer.flush()
+      options.onReset?.(reason)
       log(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
     }
 

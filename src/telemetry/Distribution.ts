@@ -61,5 +61,8 @@ export const millisBounds = [
   0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000
 ] as const
 
+/** The same in seconds. */
+export const secondsBounds = millisBounds.map((millis) => millis / 1000)
+
 /** For counts of things: powers of ten, and a step in between. */
 export const countBounds = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000, 1_000_000] as const

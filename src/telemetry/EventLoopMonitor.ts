@@ -1,6 +1,6 @@
 import { Effect, type Scope } from "effect"
 import { performance } from "node:perf_hooks"
-import { Distribution, millisBounds } from "./Distribution.ts"
+import { Distribution, secondsBounds } from "./Distribution.ts"
 import type { EventLoopReport } from "./ProcessReport.ts"
 
 const sampleMillis = 100
@@ -12,20 +12,20 @@ const sampleMillis = 100
 export const monitorEventLoop: Effect.Effect<() => EventLoopReport, never, Scope.Scope> =
   Effect.acquireRelease(
     Effect.sync(() => {
-      const delayMillis = new Distribution(millisBounds)
+      const delaySeconds = new Distribution(secondsBounds)
       let due = performance.now() + sampleMillis
       const timer = setInterval(() => {
         const now = performance.now()
-        delayMillis.observe(Math.max(0, now - due))
+        delaySeconds.observe(Math.max(0, now - due) / 1000)
         due = now + sampleMillis
       }, sampleMillis)
       timer.unref()
-      return { timer, delayMillis }
+      return { timer, delaySeconds }
     }),
     ({ timer }) => Effect.sync(() => clearInterval(timer))
   ).pipe(
-    Effect.map(({ delayMillis }) => () => ({
-      delayMillis: delayMillis.snapshot(),
+    Effect.map(({ delaySeconds }) => () => ({
+      delaySeconds: delaySeconds.snapshot(),
       activeSeconds: performance.eventLoopUtilization().active / 1000
     }))
   )

@@ -1,6 +1,10 @@
 import { Context, Effect, Metric } from "effect"
-import { countBounds, Distribution, millisBounds } from "./Distribution.ts"
+import { countBounds, Distribution, millisBounds, secondsBounds } from "./Distribution.ts"
+import { type DropReason, dropReasons } from "./DropReason.ts"
 import { RequestCounts, type RequestLabels } from "./RequestCounts.ts"
+import { RunningSnapshots } from "./RunningSnapshots.ts"
+import { ServingLag } from "./ServingLag.ts"
+import { SlowReaders } from "./SlowReaders.ts"
 
 /** What is counted, under the names that it has for everybody; milliseconds have the same bounds everywhere. */
 export const counted = {
@@ -40,9 +44,36 @@ export const counted = {
     description: "How often this instance has become active.",
     incremental: true
   }),
-  takeoverMillis: Metric.gauge("baton_takeover_milliseconds", {
-    description: "From the lock to the replication stream, the last time that this instance became active."
-  })
+  takeoverSeconds: Metric.histogram("baton_takeover_seconds", {
+    description: "From the lock to the replication stream, each time that this instance became active.",
+    boundaries: secondsBounds
+  }),
+  servingLag: Metric.histogram("baton_serving_lag_seconds", {
+    description:
+      "From the commit of a transaction, by the clock of Postgres, until a live answer with it was handed to its connection: for each that was waited for in the main process of the active instance.",
+    boundaries: secondsBounds
+  }),
+  servingLagClamped: Metric.counter("baton_serving_lag_clamped_total", {
+    description: "Those that count as 0 there, because the clock of Postgres was ahead of this machine's.",
+    incremental: true
+  }),
+  snapshotBytes: Metric.counter("baton_snapshot_bytes_total", {
+    description: "Bytes of first rows that were read, in wire form: it grows while a large table is.",
+    incremental: true
+  }),
+  dropped: (attributes: Readonly<Record<string, string>>) =>
+    Metric.counter("baton_shapes_dropped_total", {
+      description:
+        "Shapes that this instance has dropped as the active one. Their clients get a 409 and fetch them again.",
+      attributes,
+      incremental: true
+    }),
+  resets: (attributes: Readonly<Record<string, string>>) =>
+    Metric.counter("baton_resets_total", {
+      description: "How often this instance has dropped all shapes at once.",
+      attributes,
+      incremental: true
+    })
 }
 
 /** A metric in the registry of one program. */
@@ -65,9 +96,18 @@ export interface MetricsRecord {
   readonly failedSnapshots: Kept<number, Metric.CounterState<number>>
   readonly rowsDecidedByPostgres: Kept<number, Metric.CounterState<number>>
   readonly takeovers: Kept<number, Metric.CounterState<number>>
-  /** Means something once there was a takeover. */
-  readonly takeoverMillis: Kept<number, Metric.GaugeState<number>>
+  readonly takeoverSeconds: Kept<number, Metric.HistogramState>
+  readonly servingLag: ServingLag
+  readonly snapshots: RunningSnapshots
+  readonly slowReaders: SlowReaders
+  /** Shapes that were dropped by the writer. */
+  readonly dropped: Record<DropReason, number>
+  /** How often all were dropped at once. */
+  readonly resets: Record<DropReason, number>
 }
+
+const noDrops = (): Record<DropReason, number> =>
+  Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>
 
 /** `context`: of the layer that asks for metrics, in which they are registered. */
 const makeRecord = (context: Context.Context<never>): MetricsRecord => {
@@ -77,13 +117,26 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
   })
   const read = <State>(metric: Metric.Metric<number, State>, get: () => State) =>
     void Metric.registerUnsafe(metric, context, { get, update: nothing, modify: nothing })
+  const counting = (metric: Metric.Counter<number>, count: () => number) =>
+    read(metric, () => ({ count: count(), incremental: true }))
   const receiveLagMillis = new Distribution(millisBounds)
   const operationsPerTransaction = new Distribution(countBounds)
   read(counted.receiveLagMillis, () => receiveLagMillis.histogram())
   read(counted.operationsPerTransaction, () => operationsPerTransaction.histogram())
   const requests = new RequestCounts([], (labels, count) =>
-    read(counted.requests(requestAttributes(labels)), () => ({ count: count(), incremental: true }))
+    counting(counted.requests(requestAttributes(labels)), count)
   )
+  const servingLag = new ServingLag()
+  read(counted.servingLag, () => servingLag.seconds.histogram())
+  counting(counted.servingLagClamped, () => servingLag.clamped)
+  const snapshots = new RunningSnapshots()
+  counting(counted.snapshotBytes, () => snapshots.bytes)
+  const dropped = noDrops()
+  const resets = noDrops()
+  for (const reason of dropReasons) {
+    counting(counted.dropped({ reason }), () => dropped[reason])
+    counting(counted.resets({ reason }), () => resets[reason])
+  }
   return {
     requests,
     receiveLagMillis,
@@ -92,7 +145,12 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
     failedSnapshots: kept(counted.failedSnapshots),
     rowsDecidedByPostgres: kept(counted.rowsDecidedByPostgres),
     takeovers: kept(counted.takeovers),
-    takeoverMillis: kept(counted.takeoverMillis)
+    takeoverSeconds: kept(counted.takeoverSeconds),
+    servingLag,
+    snapshots,
+    slowReaders: new SlowReaders(),
+    dropped,
+    resets
   }
 }
 

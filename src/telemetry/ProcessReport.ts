@@ -9,6 +9,8 @@ export interface LiveReport {
   >
   /** Requests that wait for a change, and what else waits for one. */
   readonly heldRequests: number
+  /** Responses of which a piece waits for a client that has not taken the one before. */
+  readonly slowReaders: { readonly waiting: number; readonly cut: number }
   readonly residentBytes: number
   readonly heapUsedBytes: number
   /** User and system time. */
@@ -28,7 +30,7 @@ export interface ProcessReport extends LiveReport {
 
 export interface EventLoopReport {
   /** How much later than asked for timers fire. */
-  readonly delayMillis: DistributionCounts
+  readonly delaySeconds: DistributionCounts
   /** Time that the loop was not waiting. */
   readonly activeSeconds: number
 }

@@ -4,14 +4,15 @@ import { fromDisk } from "../storage/disk/DiskFault.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { monitorEventLoop } from "../telemetry/EventLoopMonitor.ts"
 import { bytesBehind, journalFiles } from "../storage/JournalSize.ts"
-import { Metrics } from "../telemetry/Metrics.ts"
+import { Metrics, type MetricsRecord } from "../telemetry/Metrics.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 
 /** What is to be said of the process that runs this. */
 export const liveReport = (
   processName: string,
   api: ShapeApi["Service"],
-  engine: StorageEngine
+  engine: StorageEngine,
+  { slowReaders }: Pick<MetricsRecord, "slowReaders">
 ): LiveReport => {
   const stats = api.stats()
   const memory = process.memoryUsage()
@@ -23,6 +24,7 @@ export const liveReport = (
       existing: { running: stats.existingRequests, rejected: stats.rejected.existing }
     },
     heldRequests: engine.waiters.count,
+    slowReaders: { waiting: slowReaders.waiting, cut: slowReaders.cut },
     residentBytes: memory.rss,
     heapUsedBytes: memory.heapUsed,
     cpuSeconds: (cpu.user + cpu.system) / 1e6
@@ -56,7 +58,7 @@ export const makeProcessReporter = (options: {
           )
     )
     return Effect.map(lagBytes, (followerLagBytes): ProcessReport => ({
-      ...liveReport(options.process, api, engine),
+      ...liveReport(options.process, api, engine, metrics),
       requests: metrics.requests.entries(),
       openRequests: options.openRequests(),
       followerLagBytes,

@@ -5,7 +5,7 @@ import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
 /** Raised with every change of what both say below, the configuration included. */
-export const workerProtocol = 3
+export const workerProtocol = 4
 
 /** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
 export interface Speaker {

@@ -7,6 +7,7 @@ import type { ApiReply, ReplyBody } from "../../src/http/reply/ApiReply.ts"
 import { bufferSizes, PieceBuffers } from "../../src/http/node/PieceBuffers.ts"
 import { sendReply } from "../../src/http/node/NodeReply.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
+import { SlowReaders } from "../../src/telemetry/SlowReaders.ts"
 import { eventually } from "../../testing/Eventually.ts"
 
 /** Shared by all responses, as those of one handler share theirs. */
@@ -102,7 +103,8 @@ const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
     const fiber = Effect.runFork(
       sendReply(request, response, replyOf(source.body), {
         timeoutMillis: sendTimeoutMillis,
-        buffers: shared
+        buffers: shared,
+        slow: new SlowReaders()
       })
     )
     response.on("close", () => fiber.interruptUnsafe())
@@ -156,7 +158,11 @@ describe("a body that is read into a buffer again and again", () => {
       const { end } = response
       response.end = () => Reflect.apply(end, response, [Buffer.concat(kept)]) as typeof response
       Effect.runFork(
-        sendReply(request, response, replyOf(source.body), { timeoutMillis: 10_000, buffers: shared })
+        sendReply(request, response, replyOf(source.body), {
+          timeoutMillis: 10_000,
+          buffers: shared,
+          slow: new SlowReaders()
+        })
       )
     })
     assert.strictEqual((await fetchSlowly(port)).digest, digestOf(10, 1000))

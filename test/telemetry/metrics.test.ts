@@ -124,6 +124,7 @@ describe("the metrics of Effect", () => {
               process: "main",
               admission: { initial: { running: 1, rejected: 0 }, existing: { running: 2, rejected: 0 } },
               heldRequests: 2,
+              slowReaders: { waiting: 1, cut: 0 },
               residentBytes: 10,
               heapUsedBytes: 5,
               cpuSeconds: 1
@@ -131,6 +132,8 @@ describe("the metrics of Effect", () => {
           ],
           rejected: { initial: 4, existing: 0 },
           limits: { initial: 10, existing: 20 },
+          snapshots: { running: 0, oldestSeconds: 0 },
+          isWriteFailing: false,
           bucket: {
             watch: new BucketWatch("s3://b", { nowMillis: () => 0, epochMillis: () => 0 }),
             failingMillis: { write: 2500, read: 0 },
@@ -235,7 +238,19 @@ describe("the metrics of a running service", () => {
     assert.strictEqual(metrics.sum("baton_state"), 1)
     assert.strictEqual(metrics.value("baton_epoch"), 1)
     assert.strictEqual(metrics.value("baton_takeovers_total"), 1)
-    assert.isAbove(metrics.value("baton_takeover_milliseconds") ?? 0, 0)
+    assert.strictEqual(metrics.value("baton_takeover_seconds_count"), 1)
+    assert.isAbove(metrics.value("baton_takeover_seconds_sum") ?? 0, 0)
+    const heldInMain = holding.value('baton_held_requests{process="main"}')
+    assert.strictEqual(metrics.value("baton_serving_lag_seconds_count"), heldInMain)
+    assert.isBelow(metrics.value("baton_serving_lag_seconds_sum") ?? 0, 60)
+    assert.strictEqual(metrics.value('baton_slot_state{state="ok"}'), 1)
+    assert.strictEqual(metrics.sum("baton_slot_state"), 1)
+    assert.strictEqual(metrics.value("baton_slot_active"), 1)
+    assert.isBelow(Math.abs(metrics.value("baton_database_clock_ahead_seconds") ?? 9), 2)
+    assert.isAbove(metrics.value("baton_snapshot_bytes_total") ?? 0, 10)
+    assert.isAbove(metrics.value("baton_storage_free_bytes") ?? 0, 0)
+    assert.strictEqual(metrics.value("baton_journal_write_failing"), 0)
+    assert.strictEqual(metrics.sum("baton_slow_readers"), 0)
     assert.strictEqual(metrics.value("baton_http_workers_ready"), 1)
     assert.strictEqual(metrics.value("electric_shape_snapshot_create_snapshot_task_stop_duration_count"), 1)
     const received = "electric_postgres_replication_transaction_received"
@@ -248,7 +263,7 @@ describe("the metrics of a running service", () => {
     assert.isAtLeast(metrics.value("electric_storage_used_bytes") ?? 0, 1)
     for (const process of ["main", "worker-1"]) {
       assert.isAbove(metrics.value(`baton_process_resident_memory_bytes{process="${process}"}`) ?? 0, 1e7)
-      assert.isAbove(metrics.value(`baton_event_loop_delay_milliseconds_count{process="${process}"}`) ?? 0, 0)
+      assert.isAbove(metrics.value(`baton_event_loop_delay_seconds_count{process="${process}"}`) ?? 0, 0)
     }
     assert.isDefined(metrics.value('baton_follower_lag_bytes{process="worker-1"}'))
     assert.isUndefined(metrics.value('baton_follower_lag_bytes{process="main"}'))
@@ -292,12 +307,21 @@ describe("a service whose clock is an hour behind that of the database", () => {
     const first = await fetch(`${shape}-1`)
     const [clock = "0"] = /\d{16}$/.exec(first.headers.get("electric-handle") ?? "") ?? []
     assert.isBelow(Number(clock) / 1000, Date.now() - 3_000_000, "its clock is behind")
+    const scrape = async () => parse(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+    const handle = first.headers.get("electric-handle")
+    const held = fetch(`${shape}${first.headers.get("electric-offset")}&handle=${handle}&live=true`)
+    await eventually("the held request", async () => (await scrape()).sum("baton_held_requests") === 1)
     await database().query("INSERT INTO items VALUES (2)")
+    await (await held).text()
     const metrics = await eventually("the transaction in the metrics", async () => {
-      const now = parse(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+      const now = await scrape()
       return (now.value(`${lag}_count`) ?? 0) > 0 ? now : undefined
     })
     assert.strictEqual(metrics.value(`${lag}_sum`), 0)
+    assert.strictEqual(metrics.value("baton_serving_lag_seconds_count"), 1)
+    assert.strictEqual(metrics.value("baton_serving_lag_seconds_sum"), 0)
+    assert.strictEqual(metrics.value("baton_serving_lag_clamped_total"), 1)
+    assert.isAbove(metrics.value("baton_database_clock_ahead_seconds") ?? 0, 3500)
     for (const [name, value] of metrics.values) assert.isAtLeast(value, 0, name)
   })
 })

@@ -40,7 +40,7 @@ export class NodeEventStream extends EventStream implements Held {
 
   protected write(bytes: Uint8Array): Effect.Effect<void> | undefined {
     const { host, response } = this
-    return writeNow(response, bytes) ? undefined : drained(response, host.sending.timeoutMillis)
+    return writeNow(response, bytes) ? undefined : drained(response, host.sending)
   }
 
   protected writeAll(source: PieceSource): Effect.Effect<void, ShapeReadError> {
@@ -49,7 +49,7 @@ export class NodeEventStream extends EventStream implements Held {
 
   protected end(): Effect.Effect<void> {
     this.response.end()
-    return finishReply(this.response, this.host.sending.timeoutMillis)
+    return finishReply(this.response, this.host.sending)
   }
 
   protected cut(cause: Cause.Cause<unknown>): void {

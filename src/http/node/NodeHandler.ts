@@ -1,6 +1,7 @@
 import { Effect, FiberSet, Option } from "effect"
 import { standardLimits } from "../../config/Limits.ts"
 import type { NodeRequest, NodeResponse } from "./Exchange.ts"
+import { Metrics } from "../../telemetry/Metrics.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
 import { Responder } from "./Responder.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
@@ -47,9 +48,10 @@ export interface NodeHandler {
 export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandlerOptions) {
   const { pipelinedRequests = standardLimits.pipelinedRequests, prefix = "", sendTimeoutMillis } = options
   const fibers = yield* FiberSet.make()
+  const { slowReaders } = yield* Metrics
   const responder = new Responder({
     api: yield* ShapeApi,
-    sending: { timeoutMillis: sendTimeoutMillis, buffers: new PieceBuffers() },
+    sending: { timeoutMillis: sendTimeoutMillis, buffers: new PieceBuffers(), slow: slowReaders },
     prefix,
     pipelinedRequests,
     own: (fiber) => FiberSet.addUnsafe(fibers, fiber),

@@ -23,23 +23,31 @@ interface Writer extends HeaderHolder {
 const waitFor = (
   response: NodeResponse,
   event: "drain" | "finish",
-  sendTimeoutMillis: number
+  { slow, timeoutMillis }: Sending
 ): Effect.Effect<void> =>
   Effect.flatMap(currentTimers, (timers) =>
     Effect.callback<void>((resume) => {
       const give = () => {
         // Behind another response on the same connection, its own time has not begun.
-        if (response.socket === null) stopTimer = timers.after(sendTimeoutMillis, give)
-        else destroyResponse(response)
+        if (response.socket === null) stopTimer = timers.after(timeoutMillis, give)
+        else {
+          slow.cut++
+          destroyResponse(response)
+        }
       }
-      let stopTimer = timers.after(sendTimeoutMillis, give)
-      const done = () => {
+      let stopTimer = timers.after(timeoutMillis, give)
+      slow.waiting++
+      const over = () => {
+        slow.waiting--
         stopTimer()
+      }
+      const done = () => {
+        over()
         resume(Effect.void)
       }
       response.once(event, done)
       return Effect.sync(() => {
-        stopTimer()
+        over()
         response.off(event, done)
       })
     })
@@ -83,15 +91,15 @@ export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply
 }
 
 /** Waits until the client has taken what was sent, or cuts it off after the send time-out. */
-export const finishReply = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
-  isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sendTimeoutMillis)
+export const finishReply = (response: NodeResponse, sending: Sending): Effect.Effect<void> =>
+  isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sending)
 
 /** Writes a piece; false when the client has no room for another one before `drained`. */
 export const writeNow = (response: NodeResponse, piece: Uint8Array): boolean =>
   piece.length === 0 || (response as unknown as Writer).write(piece)
 
-export const drained = (response: NodeResponse, sendTimeoutMillis: number): Effect.Effect<void> =>
-  waitFor(response, "drain", sendTimeoutMillis)
+export const drained = (response: NodeResponse, sending: Sending): Effect.Effect<void> =>
+  waitFor(response, "drain", sending)
 
 /** Sends the head of a reply whose body follows, whenever that may be. */
 export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
@@ -116,12 +124,12 @@ export const sendReply = (
       body._tag === "Empty" || body._tag === "Text" || (body._tag === "Bytes" && body.pieces.length === 1)
     if (isSmall || request.method === "HEAD") {
       sendReplyNow(request, response, reply)
-      return finishReply(response, sending.timeoutMillis)
+      return finishReply(response, sending)
     }
     writeHead(request, response, reply)
     const end = Effect.suspend(() => {
       response.end()
-      return finishReply(response, sending.timeoutMillis)
+      return finishReply(response, sending)
     })
     const sent = sendPieces(response, body._tag === "Events" ? [] : body.pieces, sending)
     return Effect.catchCause(Effect.andThen(sent, end), (cause) =>

@@ -137,7 +137,7 @@ export class Responder implements HeldRequests, EventHost {
   }
 
   finishReply(response: NodeResponse): Effect.Effect<void> {
-    return finishReply(response, this.sending.timeoutMillis)
+    return finishReply(response, this.sending)
   }
 
   answer(request: NodeRequest, response: NodeResponse, parked: ParkedRequest): Effect.Effect<void> {

@@ -4,6 +4,7 @@ import { ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { destroyResponse, type NodeResponse, ServerResponse } from "./Exchange.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PieceBuffers } from "./PieceBuffers.ts"
+import type { SlowReaders } from "../../telemetry/SlowReaders.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /** How the responses of one handler are sent. */
@@ -11,6 +12,7 @@ export interface Sending {
   /** How long one piece may wait for its client before the connection is destroyed. */
   readonly timeoutMillis: number
   readonly buffers: PieceBuffers
+  readonly slow: SlowReaders
 }
 
 /** Pieces of up to this size, such as a bracket, have memory of their own and are not waited for. */
@@ -56,7 +58,10 @@ class PieceSender {
     const leftMillis = this.sinceMillis + this.sending.timeoutMillis - this.timers.nowMillis()
     if (leftMillis > 0) return this.checkAfter(Math.ceil(leftMillis))
     // Behind another response on the same connection, its own time has not begun.
-    if (this.isWriting && this.response.socket !== null) return destroyResponse(this.response)
+    if (this.isWriting && this.response.socket !== null) {
+      this.sending.slow.cut++
+      return destroyResponse(this.response)
+    }
     this.beginTime()
     this.checkAfter(this.sending.timeoutMillis)
   }
@@ -112,10 +117,12 @@ class PieceSender {
   private wait(goOn: () => void): void {
     this.goOn = goOn
     this.isWriting = true
+    this.sending.slow.waiting++
     this.beginTime()
   }
 
   private readonly done = (error?: Error | null): void => {
+    if (this.isWriting) this.sending.slow.waiting--
     this.isWriting = false
     if (error !== undefined && error !== null) this.isStopped = true
     this.goOn?.()

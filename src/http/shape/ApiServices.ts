@@ -6,6 +6,7 @@ import type { Storage } from "../../storage/Storage.ts"
 import type { BucketStatus } from "../../storage/BucketStatus.ts"
 import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
+import type { ServingLag } from "../../telemetry/ServingLag.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Admission } from "./Admission.ts"
 import type { Forwarder } from "../forward/Forwarder.ts"
@@ -34,6 +35,7 @@ export interface ApiServices {
   readonly bodies: OpenBodies
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
+  readonly servingLag: ServingLag
   readonly replies: Replies
   readonly compressed: CompressedChunks
   readonly authorize: Authorize | undefined

@@ -14,6 +14,8 @@ export abstract class EventStream implements LogWatcher {
   private fiber: Fiber.Fiber<unknown, unknown> | undefined
   private waiting: { stop(): void } | undefined
   private isOver = false
+  /** What is delivered next was waited for. */
+  private isAwaited = false
 
   constructor(events: ParkedEvents) {
     this.events = events
@@ -54,6 +56,8 @@ export abstract class EventStream implements LogWatcher {
       case "Write":
         return this.writeOne(next.bytes)
       case "Deliver": {
+        if (this.isAwaited) services.servingLag.delivered(next.slice.next.tx, timers.epochMillis())
+        this.isAwaited = false
         const bytes = smallEvents(next.slice)
         return bytes === undefined
           ? this.settle(this.writeAll(eventPieces(next.slice)), nothing)
@@ -81,6 +85,7 @@ export abstract class EventStream implements LogWatcher {
   woken(reason: WakeReason): void {
     this.waiting = undefined
     if (this.isOver) return
+    this.isAwaited = reason === "changed"
     this.events.session.woken(reason)
     this.drive()
   }

@@ -95,7 +95,11 @@ export class ParkedRequest {
     // The log that it waits for may be there in another place: an answer would say that it is not.
     if (found._tag === "Ahead" && this.startMillis === -Infinity) return this
     const step = nextStep(services, request, found, lsn, this.startMillis, timers.nowMillis())
-    if (step._tag === "Reply") return isImmediate(step.reply) ? step.reply : undefined
+    if (step._tag === "Reply") {
+      if (reason === "changed" && found._tag === "Slice")
+        services.servingLag.delivered(found.next.tx, timers.epochMillis())
+      return isImmediate(step.reply) ? step.reply : undefined
+    }
     if (step._tag === "Fail")
       return step.failure === outOfBounds ? undefined : replies.failure(request.context, step.failure)
     if (step._tag === "Events") return undefined

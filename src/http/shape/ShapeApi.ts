@@ -74,6 +74,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const conditions = yield* Conditions
   const context = yield* Effect.context<R>()
   const timers = yield* currentTimers
+  const { requests, servingLag } = yield* Metrics
   const { authorize, cors = "everybody" } = options
   const { keeps, vary } = cachingOf(options)
   const problem = corsProblem(cors)
@@ -107,7 +108,8 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     resolver: new ShapeResolver(yield* Inspector, conditions),
     admission: new Admission(config.maxConcurrentRequests),
     bodies: new OpenBodies(config.limits),
-    requests: (yield* Metrics).requests,
+    requests,
+    servingLag,
     compressed: new CompressedChunks(),
     replies: new Replies(serverIdentity, timers.epochMillis(), caching, vary, cors),
     authorize:

@@ -30,5 +30,7 @@ export interface RouterOptions {
   readonly identityLost: (relation: Relation) => void
   /** More may be acknowledged. */
   readonly onDurable: () => void
+  /** Shapes have changes of this transaction, and nobody has been woken for them yet. */
+  readonly onCommit?: (commitLsn: bigint, commitTimeMicros: bigint) => void
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }

@@ -178,6 +178,7 @@ export class RowRouter implements ChangeSink {
       const wrote = engine.store.hasPending
       writer.ordinary.commitTransaction(endLsn, wrote)
       if (wrote) {
+        this.options.onCommit?.(this.commitLsn, this.commitTimeMicros)
         engine.store.commit(this.commitLsn, endLsn, this.xid, writer.ordinary.segmentOfTransaction)
         this.position.recordedUpTo(endLsn)
       } else {
