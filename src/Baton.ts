@@ -27,6 +27,8 @@ import { Storage } from "./storage/Storage.ts"
 import { shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
 import { MetricsServer } from "./metrics/MetricsServer.ts"
 import { registeredMetrics } from "./metrics/RegisteredMetrics.ts"
+import { OperatorDoor } from "./http/shape/OperatorDoor.ts"
+import { operatorOfService } from "./operator/OperatorLive.ts"
 import { HttpWorkers } from "./workers/HttpWorkers.ts"
 
 /** The types, operators and functions that conditions may use. */
@@ -138,13 +140,14 @@ export const Baton = {
     return registeredMetrics.pipe(
       Layer.provideMerge(Layer.mergeAll(ShapeApi.layer(apiOptions), JournalTail.layer, instance)),
       Layer.provideMerge(part(Conditions, conditionsLayer)),
-      Layer.provideMerge(core),
+      Layer.provideMerge(Layer.merge(core, OperatorDoor.layer)),
       Layer.provide(given)
     )
   },
   /** The whole service on a port of its own, as the command line runs it. */
   get layerServer() {
-    return MetricsServer.layer.pipe(
+    return operatorOfService.pipe(
+      Layer.provideMerge(MetricsServer.layer),
       Layer.provideMerge(HttpWorkers.layerServer),
       Layer.provideMerge(Baton.layer())
     )

@@ -22,7 +22,19 @@ const order = [
     "replication",
     "registry"
   ],
-  ["lock", "http", "instance", "workers", "metrics", "dev", "Baton.ts", "Embed.ts", "command", "programs"]
+  [
+    "lock",
+    "http",
+    "instance",
+    "workers",
+    "metrics",
+    "operator",
+    "dev",
+    "Baton.ts",
+    "Embed.ts",
+    "command",
+    "programs"
+  ]
 ].flat()
 
 /** They are started by their path, or are the surface of a folder. */
@@ -108,6 +120,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "instance/Turn.ts": [2, "the takeover joins one, and storage awaits the promise of the other"],
   "instance/Process.ts": [1, "the drain is joined"],
   "workers/worker.ts": [1, "the exit of the process"],
+  "workers/PassOperator.ts": [1, "the stream that is sent awaits its promise"],
   "command/Service.ts": [1, "the exit of the process"],
   "Embed.ts": [2, "the promise is the caller's"]
 }

@@ -90,6 +90,8 @@ export interface BatonConfig {
   readonly logFormat: "text" | "json"
   readonly logColors: boolean | undefined
   readonly prometheusPort: number | undefined
+  /** Where the page for operators is served: `auto`, on every port of this service. */
+  readonly dashboard: "auto" | "metrics" | "off"
 }
 
 export class Config extends Context.Service<Config, BatonConfig>()("baton/Config") {}

@@ -141,7 +141,8 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     logLevel: reader.read(v.logLevel),
     logFormat: reader.read(v.logFormat),
     logColors: reader.optional(v.logColors),
-    prometheusPort: reader.optional(v.prometheusPort)
+    prometheusPort: reader.optional(v.prometheusPort),
+    dashboard: reader.read(v.dashboard)
   }
 }
 

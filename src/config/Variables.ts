@@ -37,6 +37,12 @@ const roles = new Map([
   ["replica", "replica"]
 ] as const)
 
+const dashboards = new Map([
+  ["auto", "auto"],
+  ["metrics", "metrics"],
+  ["off", "off"]
+] as const)
+
 const storages = new Map([
   ["FAST_FILE", "file"],
   ["MEMORY", "memory"]
@@ -452,6 +458,14 @@ export const variables = {
     group: "Telemetry",
     kind: integer(1, 65_535),
     about: "Port that serves `GET /metrics` in the text format of Prometheus. Unset: none."
+  }),
+
+  dashboard: defaulted("BATON_DASHBOARD", "auto", {
+    group: "Telemetry",
+    kind: oneOf(dashboards),
+    about:
+      "Where the page for operators at `/baton` and its API are served ([dashboard.md](dashboard.md)). `auto`: on the port of " +
+      "metrics, if there is one, and on that of the API behind `ELECTRIC_SECRET`; `metrics`: on the port of metrics only; `off`: nowhere."
   }),
 
   // Development

@@ -1,10 +1,11 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { abilities } from "../health/HealthState.ts"
 import { JournalTail } from "../http/node/JournalTail.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
+import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
@@ -45,7 +46,9 @@ export class MetricsServer extends Context.Service<
       // Most instances have no such server, and never load what it is made of. A package that lacks a file is a defect.
       const { serveMetrics } = yield* Effect.promise(() => import("./ServeMetrics.ts"))
       const metrics = Effect.map(snapshot, (taken) => metricsText(metricValues(taken)))
-      yield* serveMetrics({ port: prometheusPort, host: listenHost, metrics })
+      const door = Option.getOrUndefined(yield* Effect.serviceOption(OperatorDoor))
+      const operator = () => door?.current()
+      yield* serveMetrics({ port: prometheusPort, host: listenHost, metrics, operator })
       return { port: prometheusPort }
     })
   )

@@ -4,6 +4,8 @@ import { Effect, Layer, type Scope } from "effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import { requestOf, serverResponse } from "../http/mount/RouterMount.ts"
+import type { OperatorHandler } from "../http/shape/OperatorDoor.ts"
 import { ListenError } from "../http/node/HttpServer.ts"
 import { metricsContentType } from "./MetricsText.ts"
 
@@ -12,14 +14,31 @@ export interface MetricsServerOptions {
   readonly host: string
   /** The text of one answer, in the format of `metricsContentType`. */
   readonly metrics: Effect.Effect<string>
+  /** What is served at `/baton` and below; undefined: nothing is. */
+  readonly operator: () => OperatorHandler | undefined
 }
 
 const onlyGet = HttpServerResponse.text("Only GET\n", { status: 405 })
+
+const notThere = HttpServerResponse.text("Not found: the page for operators is off (BATON_DASHBOARD)\n", {
+  status: 404
+})
+
+const operatorResponse = (
+  operator: OperatorHandler | undefined,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  operator === undefined
+    ? Effect.succeed(notThere)
+    : Effect.map(operator.handle(requestOf(request), "metrics"), (reply) =>
+        serverResponse({ ...reply, closeConnection: false }, request.method)
+      )
 
 /** Serves `/metrics` until the scope closes. Fails when the port cannot be listened on. */
 export const serveMetrics = ({
   host,
   metrics,
+  operator,
   port
 }: MetricsServerOptions): Effect.Effect<void, ListenError, Scope.Scope> => {
   const metricsRoute = Effect.map(metrics, (text) =>
@@ -40,6 +59,7 @@ export const serveMetrics = ({
         method === "GET" || method === "HEAD" ? metricsRoute : Effect.succeed(onlyGet)
       )
     ),
+    HttpRouter.add("*", "/baton/*", (request) => operatorResponse(operator(), request)),
     HttpRouter.add(
       "*",
       "/*",

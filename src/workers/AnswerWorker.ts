@@ -1,8 +1,10 @@
 import { Cause, Effect } from "effect"
+import type { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import type { AdminPool } from "../postgres/connection/Pools.ts"
 import type { NotActive, ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import { unlessAway } from "../storage/BucketStatus.ts"
+import { operatedOf } from "./PassOperator.ts"
 import { durableIn } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { Answers, Question } from "./WorkerProtocol.ts"
@@ -12,6 +14,7 @@ export interface MainServices {
   readonly registry: ShapeRegistry["Service"]
   readonly admin: AdminPool["Service"]
   readonly engine: StorageEngine
+  readonly operator: OperatorDoor["Service"] | undefined
 }
 
 type Answer = Answers[keyof Answers]
@@ -56,6 +59,24 @@ const query = (services: MainServices, sql: string, params: ReadonlyArray<unknow
     )
   )
 
+const operatedNot: Answer = { _tag: "Operated", status: 404, headers: [], body: new Uint8Array() }
+
+const operate = (
+  { operator }: MainServices,
+  { headers, method, target }: Extract<Question, { readonly _tag: "Operate" }>
+): Effect.Effect<Answer> => {
+  const handler = operator?.current()
+  if (handler === undefined) return Effect.succeed(operatedNot)
+  const request = {
+    method,
+    target,
+    header: (name: string) => headers[name],
+    headers: () => headers,
+    body: () => Effect.succeed(new Uint8Array())
+  }
+  return Effect.flatMap(handler.handle(request, "api"), operatedOf)
+}
+
 const work = (services: MainServices, question: Question): Effect.Effect<Answer> => {
   switch (question._tag) {
     case "Create":
@@ -66,6 +87,8 @@ const work = (services: MainServices, question: Question): Effect.Effect<Answer>
       return settle(services)
     case "Query":
       return query(services, question.sql, question.params)
+    case "Operate":
+      return operate(services, question)
   }
 }
 
@@ -90,6 +113,8 @@ const afterDefect = (question: Question, reason: string): Answer => {
           routine: undefined
         }
       }
+    case "Operate":
+      return { ...operatedNot, status: 500 }
   }
 }
 

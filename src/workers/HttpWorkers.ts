@@ -6,6 +6,7 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { abilities, type HealthState, isStopping } from "../health/HealthState.ts"
 import { HttpServer, type ListenError } from "../http/node/HttpServer.ts"
 import { JournalTail } from "../http/node/JournalTail.ts"
+import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import type { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
@@ -102,7 +103,8 @@ const makeReceive = Effect.fnUntraced(function* (
   const config = yield* Config
   const health = yield* HealthRef
   const { engine } = yield* Storage
-  const services = { registry: yield* ShapeRegistry, admin: yield* AdminPool, engine }
+  const operator = Option.getOrUndefined(yield* Effect.serviceOption(OperatorDoor))
+  const services = { registry: yield* ShapeRegistry, admin: yield* AdminPool, engine, operator }
   const run = yield* makeErrands
 
   const touched = (ids: Uint32Array): void => {

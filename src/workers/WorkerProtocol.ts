@@ -76,6 +76,13 @@ export type Question =
   | { readonly _tag: "Settle" }
   /** A statement for the catalogue. */
   | { readonly _tag: "Query"; readonly sql: string; readonly params: ReadonlyArray<unknown> }
+  /** A request for operators: what it tells is known to the main process. */
+  | {
+      readonly _tag: "Operate"
+      readonly method: string
+      readonly target: string
+      readonly headers: Readonly<Record<string, string>>
+    }
 
 type NotActiveAnswer = {
   readonly _tag: "NotActive"
@@ -107,4 +114,10 @@ export interface Answers {
           readonly routine: string | undefined
         }
       }
+  readonly Operate: {
+    readonly _tag: "Operated"
+    readonly status: number
+    readonly headers: ReadonlyArray<string>
+    readonly body: Uint8Array
+  }
 }

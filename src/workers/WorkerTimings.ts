@@ -42,3 +42,6 @@ export const watchedPollMillis = 100
 export const unwatchedPollMillis = 10
 /** While nobody waits for changes they are read in groups. */
 export const collectMillis = 20
+
+/** How often a worker asks the main process for the next event of a stream for operators, while somebody reads it. */
+export const operatorLookMillis = 1000

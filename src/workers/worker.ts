@@ -2,13 +2,14 @@
  * An HTTP worker: a process that the main one starts, and that answers requests for existing shapes on the same port.
  * It follows the journal as a waiting instance does, and writes nothing.
  */
-import { Context, Deferred, Effect, Layer, References, SubscriptionRef } from "effect"
+import { Context, Deferred, Effect, Layer, References, Scope, SubscriptionRef } from "effect"
 import { makeErrands } from "../shared/Duty.ts"
 import { Config } from "../config/BatonConfig.ts"
 import { conditionsLayer } from "../http/shape/ConditionsLive.ts"
 import { abilities } from "../health/HealthState.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { JournalTail } from "../http/node/JournalTail.ts"
+import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { schemaMemoryLayer } from "../instance/SchemaMemoryLive.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
@@ -28,6 +29,7 @@ import { Main, MainLink } from "./MainLink.ts"
 import { configOfPlain } from "./PlainConfig.ts"
 import { isOfOneRelease, ownSpeaker, startedByOther } from "./OtherRelease.ts"
 import type { ToMain, ToWorker } from "./WorkerProtocol.ts"
+import { passOperator } from "./PassOperator.ts"
 import { passTail } from "./PassTail.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
@@ -87,28 +89,31 @@ const serve = (number: number) =>
     yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 
     const server = Context.get(yield* Layer.build(HttpServer.layer), HttpServer)
-    const report =
-      config.prometheusPort === undefined
-        ? undefined
-        : yield* makeProcessReporter({
-            process: `worker-${number}`,
-            api: yield* ShapeApi,
-            engine,
-            openRequests: server.running
-          })
+    // Most workers are never asked, and watch nothing for it.
+    const reporter = yield* Effect.cached(
+      Effect.provideService(
+        makeProcessReporter({
+          process: `worker-${number}`,
+          api: yield* ShapeApi,
+          engine,
+          openRequests: server.running
+        }),
+        Scope.Scope,
+        yield* Effect.scope
+      )
+    )
+    if (config.dashboard === "auto") yield* passOperator(main)
     listenToMain(main, engine, inspector, {
       drain: () => {
         run("Draining", server.beginDrain)
         reportRunning(main, server.running)
       },
       expire: () => run("Answering held requests", server.expireHeld),
-      report: (id) => {
-        if (report === undefined) return
+      report: (id) =>
         run(
           "A report",
-          Effect.map(report, (made) => main.send({ _tag: "Report", id, report: made }))
+          Effect.map(Effect.flatten(reporter), (made) => main.send({ _tag: "Report", id, report: made }))
         )
-      }
     })
     main.send({ _tag: "Ready" })
     return yield* Effect.never
@@ -130,7 +135,8 @@ const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainL
       Layer.mergeAll(
         Layer.succeed(Main, main),
         Layer.succeed(Config, config),
-        Layer.succeed(JournalTail, passTail(start.tailSocket))
+        Layer.succeed(JournalTail, passTail(start.tailSocket)),
+        OperatorDoor.layer
       )
     ),
     Layer.provideMerge(logs),

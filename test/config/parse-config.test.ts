@@ -282,7 +282,21 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
   ),
   BATON_LOG_FORMAT: row("logFormat", "text", [["json", "json"]], ["", "JSON", "xml"]),
   BATON_HTTP_WORKERS: row("httpWorkers", 0, [["2", 2]], ["65", ...badIntegers]),
-  ELECTRIC_PROMETHEUS_PORT: row("prometheusPort", undefined, [["9090", 9090]], ["0", "70000", ...badIntegers])
+  ELECTRIC_PROMETHEUS_PORT: row(
+    "prometheusPort",
+    undefined,
+    [["9090", 9090]],
+    ["0", "70000", ...badIntegers]
+  ),
+  BATON_DASHBOARD: row(
+    "dashboard",
+    "auto",
+    [
+      ["metrics", "metrics"],
+      ["off", "off"]
+    ],
+    ["", "on", "true"]
+  )
 }
 
 const warningFor = (name: string): string => complete({ [name]: "1" }).warnings[0] ?? ""

@@ -38,6 +38,7 @@ const world = Effect.gen(function* () {
   const services: MainServices = {
     engine: main,
     admin: {} as AdminPool["Service"],
+    operator: undefined,
     registry: {
       getOrCreate: (definition) =>
         Effect.promise(async () => {

@@ -10,7 +10,8 @@ import { type Whole, wholeReply } from "../shape/Answer.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
 import { eventStream, replyStream } from "./ReplyStream.ts"
 
-const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest => ({
+/** A request of an `HttpRouter`, as the API has them. */
+export const requestOf = (request: HttpServerRequest.HttpServerRequest): ApiRequest => ({
   method: request.method,
   target: request.url,
   header: (name) => request.headers[name],
@@ -30,7 +31,8 @@ const apiRequest = (request: HttpServerRequest.HttpServerRequest): ApiRequest =>
 /** A comment: servers send the headers with the first bytes of a body, and the first event may be long in coming. */
 const opening = Stream.make(Buffer.from(":\n\n"))
 
-const serverResponse = (made: Whole, method: string): HttpServerResponse.HttpServerResponse => {
+/** The response of an `HttpRouter` to it. */
+export const serverResponse = (made: Whole, method: string): HttpServerResponse.HttpServerResponse => {
   const reply: ApiReply = "_tag" in made ? made.takeReply() : made
   const { status, body } = reply
   const headers: Record<string, string> = {}
@@ -73,9 +75,7 @@ export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) 
       const { prefix } = options
       const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
       yield* at.add("*", "/v1/*", (request) =>
-        Effect.map(wholeReply(api.handle(apiRequest(request))), (made) =>
-          serverResponse(made, request.method)
-        )
+        Effect.map(wholeReply(api.handle(requestOf(request))), (made) => serverResponse(made, request.method))
       )
     })
   )

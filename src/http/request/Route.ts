@@ -1,5 +1,5 @@
 /** The routes of the API. `none` is everything else: 404. */
-export type Route = "root" | "shape" | "health" | "openapi" | "none"
+export type Route = "root" | "shape" | "health" | "openapi" | "operator" | "none"
 
 /** Path and query of a request target as the client sent them, undecoded. */
 interface Target {
@@ -38,6 +38,7 @@ export const routeOf = (path: string): Route => {
   for (const segment of path.split("/")) {
     if (segment === "") continue
     if (segments.length === 2) return "none"
+    if (segments.length === 0 && segment === "baton") return "operator"
     segments.push(decodeSegment(segment))
   }
   if (segments.length === 0) return "root"
@@ -58,7 +59,8 @@ export const routeOf = (path: string): Route => {
  * What a request asks for once its method is known. A method that a route does not have is `none` (404): the
  * API has no 405 except for a disabled DELETE.
  */
-export type Operation = "root" | "health" | "openapi" | "readShape" | "deleteShape" | "preflight" | "none"
+export type Operation =
+  "root" | "health" | "openapi" | "readShape" | "deleteShape" | "preflight" | "operator" | "none"
 
 export const operationOf = (route: Route, method: string): Operation => {
   const reads = method === "GET" || method === "HEAD"
@@ -68,6 +70,8 @@ export const operationOf = (route: Route, method: string): Operation => {
       return method === "DELETE" ? "deleteShape" : method === "OPTIONS" ? "preflight" : "none"
     case "none":
       return "none"
+    case "operator":
+      return "operator"
     default:
       return reads ? route : "none"
   }

@@ -13,6 +13,7 @@ import type { Forwarder } from "../forward/Forwarder.ts"
 import type { Authorize } from "../hook/Authorize.ts"
 import type { CompressedChunks } from "../reply/CompressedChunks.ts"
 import type { Conditions } from "./Conditions.ts"
+import type { OperatorDoor } from "./OperatorDoor.ts"
 import type { OpenBodies } from "../reply/OpenBodies.ts"
 import type { Replies } from "../reply/Replies.ts"
 import type { ShapeResolver } from "./ResolveShape.ts"
@@ -41,4 +42,6 @@ export interface ApiServices {
   readonly authorize: Authorize | undefined
   /** To the active instance, from one that is to hand requests on. */
   readonly forwarder: Forwarder | undefined
+  /** What is for operators, where that is served beside the API. */
+  readonly operator: OperatorDoor["Service"] | undefined
 }

@@ -87,6 +87,10 @@ export class FrontDoor {
     let parsed: ParsedQuery | undefined
     try {
       if (operation === "health" && isVerbose(query)) return later(this.verboseHealth(context))
+      if (operation === "operator") {
+        const answered = this.operatorAnswer(request, context)
+        if (answered !== undefined) return answered
+      }
       if (!isOfShape(operation)) return this.simpleAnswer(context, request, operation)
       parsed = this.parser.parse(query)
       const made =
@@ -201,6 +205,18 @@ export class FrontDoor {
       default:
         return replies.text(context, 404, "unspecific", undefined, "Not found")
     }
+  }
+
+  /** What is for operators stands behind its own door; without one the path is none. */
+  private operatorAnswer(request: ApiRequest, { requestId }: ReplyContext): Answer | undefined {
+    const { operator, replies } = this.services
+    const handler = operator?.current()
+    if (handler === undefined) return undefined
+    return later(
+      Effect.map(handler.handle(request, "api"), ({ body, headers, status }) =>
+        replies.make(status, ["x-request-id", requestId, ...headers], body)
+      )
+    )
   }
 
   /** The same answer, with what an operator asks for before and after an upgrade. */

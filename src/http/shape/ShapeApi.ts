@@ -1,4 +1,4 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { HealthRef } from "../../health/HealthRef.ts"
 import { Inspector } from "../../postgres/catalogue/Inspector.ts"
@@ -19,6 +19,7 @@ import type { Authorize } from "../hook/Authorize.ts"
 import type { CacheSettings } from "../reply/CacheControl.ts"
 import { Conditions } from "./Conditions.ts"
 import { FrontDoor } from "./FrontDoor.ts"
+import { OperatorDoor } from "./OperatorDoor.ts"
 import { OpenBodies } from "../reply/OpenBodies.ts"
 import { CompressedChunks } from "../reply/CompressedChunks.ts"
 import { type Cors, corsProblem } from "../reply/Cors.ts"
@@ -114,7 +115,8 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     replies: new Replies(serverIdentity, timers.epochMillis(), caching, vary, cors),
     authorize:
       authorize === undefined ? undefined : (request) => Effect.provideContext(authorize(request), context),
-    forwarder
+    forwarder,
+    operator: Option.getOrUndefined(yield* Effect.serviceOption(OperatorDoor))
   }
   return services
 })
@@ -142,12 +144,13 @@ export class ShapeApi extends Context.Service<
       ShapeApi,
       Effect.gen(function* () {
         const services = yield* makeServices(options)
-        const { admission, replies } = services
+        const { admission, operator, replies } = services
         const door = new FrontDoor(services)
         return ShapeApi.of({
           handle: (request) => door.handle(request),
           beginDrain: Effect.sync(() => {
             replies.closeConnections = true
+            operator?.current()?.drain()
           }),
           stats: () => ({
             initialRequests: admission.running("initial"),

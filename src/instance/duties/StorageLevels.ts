@@ -56,7 +56,8 @@ export class StorageLevels extends Context.Service<
       const { engine } = yield* Storage
       const admin = yield* AdminPool
       const tooNew = yield* Deferred.make<never, StorageTooNew>()
-      const presence = new OwnPresence(engine)
+      const health = yield* HealthRef
+      const presence = new OwnPresence(engine, config.instanceId, health.current)
       // What is in a bucket has had the newest level since it was begun.
       const isShared = config.storage !== "memory" && config.bucket === undefined
       const changed = yield* Latch.make(false)
@@ -91,7 +92,6 @@ export class StorageLevels extends Context.Service<
       }
 
       const { bucket } = engine.options
-      const health = yield* HealthRef
       if (bucket !== undefined) {
         const { role } = config
         const own = new BucketPresence(bucket, presence.name)
@@ -169,9 +169,13 @@ class OwnPresence {
   backendPid: number | null = null
   private beat = 0
   private readonly engine: StorageEngine
+  private readonly instanceId: string
+  private readonly state: () => string
 
-  constructor(engine: StorageEngine) {
+  constructor(engine: StorageEngine, instanceId: string, state: () => string) {
     this.engine = engine
+    this.instanceId = instanceId
+    this.state = state
   }
 
   /** Where there is no storage yet, nobody looks. */
@@ -183,7 +187,9 @@ class OwnPresence {
       release: batonVersion,
       ...ownLevels,
       backendPid,
-      beat: this.beat++
+      beat: this.beat++,
+      instanceId: this.instanceId,
+      state: this.state()
     })
   }
 

@@ -3,7 +3,7 @@ import { makeDirectories, readWhole, writeWhole } from "../disk/Files.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 
 /** What an instance says of itself in `instances/<name>.json`, again and again for as long as it lives. */
-interface Presence {
+export interface Presence {
   readonly release: string
   /** The levels of storage that it reads, and the highest that it writes. */
   readonly oldest: number
@@ -12,6 +12,9 @@ interface Presence {
   readonly backendPid: number | null
   /** Rises with every time it is written. */
   readonly beat: number
+  /** For operators; older releases do not say it. */
+  readonly instanceId?: string
+  readonly state?: string
 }
 
 const directory = ({ root }: StoragePaths): string => join(root, "instances")
@@ -34,6 +37,17 @@ const readPresence = async (paths: StoragePaths, name: string): Promise<Presence
   } catch {
     return undefined
   }
+}
+
+/** What all instances have said, those that are gone included; none where there is no such folder. */
+export const readPresences = async (paths: StoragePaths): Promise<ReadonlyArray<Presence>> => {
+  const found: Array<Presence> = []
+  for (const file of await paths.disk.list(directory(paths))) {
+    if (!file.endsWith(".json")) continue
+    const presence = await readPresence(paths, file.slice(0, -".json".length))
+    if (presence !== undefined) found.push(presence)
+  }
+  return found
 }
 
 /** An instance that has not said anything for so long is gone. */

@@ -1,0 +1,58 @@
+import { Effect, Layer, Option } from "effect"
+import { Config } from "../config/BatonConfig.ts"
+import { HealthRef } from "../health/HealthRef.ts"
+import { HttpServer } from "../http/node/HttpServer.ts"
+import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
+import { ShapeApi } from "../http/shape/ShapeApi.ts"
+import { AdminPool } from "../postgres/connection/Pools.ts"
+import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import { currentTimers } from "../shared/Timers.ts"
+import { ShapeLogs } from "../storage/ShapeLogs.ts"
+import { Storage } from "../storage/Storage.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
+import { HttpWorkers } from "../workers/HttpWorkers.ts"
+import { OperatorApi } from "./api/OperatorApi.ts"
+import { makeStatusSource } from "./gather/GatherStatus.ts"
+import type { OperatorServices } from "./Services.ts"
+
+const noWorkers = {
+  configured: 0,
+  ready: () => 0,
+  restarts: () => 0,
+  reports: Effect.succeed([])
+} satisfies OperatorServices["workers"]
+
+interface OperatorOptions {
+  /** What the configuration was read from, for the page that shows it without its secrets; `process.env` by default. */
+  readonly environment?: Readonly<Record<string, string | undefined>>
+}
+
+/** Opens the door for operators (`OperatorDoor`) for as long as the layer lives. Does nothing before somebody asks. */
+const operatorLayer = (options: OperatorOptions = {}) =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const config = yield* Config
+      const door = yield* OperatorDoor
+      const { engine } = yield* Storage
+      const services: OperatorServices = {
+        config,
+        environment: options.environment ?? process.env,
+        timers: yield* currentTimers,
+        health: yield* HealthRef,
+        api: yield* ShapeApi,
+        engine,
+        logs: yield* ShapeLogs,
+        registry: yield* ShapeRegistry,
+        admin: yield* AdminPool,
+        metrics: yield* Metrics,
+        server: Option.getOrUndefined(yield* Effect.serviceOption(HttpServer)),
+        workers: Option.getOrElse(yield* Effect.serviceOption(HttpWorkers), () => noWorkers)
+      }
+      yield* door.open(new OperatorApi(services, yield* makeStatusSource(services)))
+    })
+  )
+
+/** The same as the service itself has it: unless its configuration says that it has none. */
+export const operatorOfService = Layer.unwrap(
+  Effect.map(Config, ({ dashboard }) => (dashboard === "off" ? Layer.empty : operatorLayer()))
+)

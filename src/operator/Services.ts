@@ -1,0 +1,33 @@
+import type { Effect } from "effect"
+import type { BatonConfig } from "../config/BatonConfig.ts"
+import type { HealthRef } from "../health/HealthRef.ts"
+import type { ShapeApi } from "../http/shape/ShapeApi.ts"
+import type { AdminPool } from "../postgres/connection/Pools.ts"
+import type { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import type { Timers } from "../shared/Timers.ts"
+import type { ShapeLogs } from "../storage/ShapeLogs.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import type { MetricsRecord } from "../telemetry/Metrics.ts"
+import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+
+/** What an operator's questions are answered from. */
+export interface OperatorServices {
+  readonly config: BatonConfig
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly timers: Timers
+  readonly health: HealthRef["Service"]
+  readonly api: ShapeApi["Service"]
+  readonly engine: StorageEngine
+  readonly logs: ShapeLogs["Service"]
+  readonly registry: ShapeRegistry["Service"]
+  readonly admin: AdminPool["Service"]
+  readonly metrics: MetricsRecord
+  /** Of the API's own server; undefined in a program that Baton is part of. */
+  readonly server: { readonly port: number; readonly running: () => number } | undefined
+  readonly workers: {
+    readonly configured: number
+    readonly ready: () => number
+    readonly restarts: () => number
+    readonly reports: Effect.Effect<ReadonlyArray<ProcessReport>>
+  }
+}

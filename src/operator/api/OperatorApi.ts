@@ -1,0 +1,156 @@
+import { Effect, Result } from "effect"
+import type { OperatorHandler, OperatorReply, OperatorWay } from "../../http/shape/OperatorDoor.ts"
+import type { ApiRequest } from "../../http/request/ApiRequest.ts"
+import { splitTarget } from "../../http/request/Route.ts"
+import { type StatusSource } from "../gather/GatherStatus.ts"
+import { listShapes } from "../gather/ListShapes.ts"
+import { configReport } from "../reports/ConfigReport.ts"
+import { shapeDetail } from "../reports/ShapeDetail.ts"
+import { parseShapeQuery } from "../reports/ShapeQuery.ts"
+import type { OperatorServices } from "../Services.ts"
+import { type Deed, makeAccess } from "./Access.ts"
+import { json, methodNotAllowed, notFound, problem } from "./OperatorReplies.ts"
+
+/** A request below `/baton`, taken apart. */
+interface Asked {
+  readonly request: ApiRequest
+  /** Decoded, without empty ones: `/baton/api/shapes/x` is `api`, `shapes`, `x`. */
+  readonly segments: ReadonlyArray<string>
+  readonly params: URLSearchParams
+  readonly way: OperatorWay
+}
+
+const decoded = (segment: string): string | undefined => {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return undefined
+  }
+}
+
+const askedOf = (request: ApiRequest, way: OperatorWay): Asked | undefined => {
+  const { path, query } = splitTarget(request.target)
+  const segments = path.split("/").filter((segment) => segment !== "")
+  const plain = segments.slice(1).flatMap((segment) => decoded(segment) ?? [])
+  return plain.length === segments.length - 1
+    ? { request, segments: plain, params: new URLSearchParams(query), way }
+    : undefined
+}
+
+/** What a path answers to, by method. */
+interface Endpoint {
+  readonly deed: Deed
+  readonly answer: (asked: Asked) => Effect.Effect<OperatorReply>
+}
+
+type Endpoints = Readonly<Record<string, Endpoint>>
+
+/** The API for operators: requests in, plain data out. */
+export class OperatorApi implements OperatorHandler {
+  private readonly services: OperatorServices
+  private readonly source: StatusSource
+  private readonly refusal: ReturnType<typeof makeAccess>
+
+  constructor(services: OperatorServices, source: StatusSource) {
+    this.services = services
+    this.source = source
+    this.refusal = makeAccess(services.config.secret)
+  }
+
+  readonly handle = (request: ApiRequest, way: OperatorWay): Effect.Effect<OperatorReply> => {
+    const asked = askedOf(request, way)
+    if (asked === undefined) return Effect.succeed(problem(400, "bad-path", "The path cannot be decoded."))
+    const endpoints = this.endpointsOf(asked.segments)
+    if (endpoints === undefined) {
+      // What there is, only those are told who may see it.
+      return Effect.succeed(this.refusal(request, asked.params, way, "see") ?? notFound)
+    }
+    const method = request.method === "HEAD" ? "GET" : request.method
+    const endpoint = endpoints[method]
+    if (endpoint === undefined) return Effect.succeed(methodNotAllowed(Object.keys(endpoints).join(", ")))
+    const refused = this.refusal(request, asked.params, way, endpoint.deed)
+    return refused === undefined ? this.answered(endpoint, asked) : Effect.succeed(refused)
+  }
+
+  private answered({ answer }: Endpoint, asked: Asked): Effect.Effect<OperatorReply> {
+    return Effect.catchDefect(
+      Effect.suspend(() => answer(asked)),
+      (defect) =>
+        Effect.as(
+          Effect.logError(
+            "What an operator asked for could not be put together. This is a bug in Baton, please report it. The service goes on.",
+            defect
+          ),
+          problem(500, "failed", "This could not be put together; the log says why. The service goes on.")
+        )
+    )
+  }
+
+  private endpointsOf(segments: ReadonlyArray<string>): Endpoints | undefined {
+    const [room, name, handle, ...rest] = segments
+    if (room !== "api" || rest.length > 0) return undefined
+    if (name === "shapes" && handle !== undefined)
+      return {
+        GET: { deed: "see", answer: () => this.shape(handle) },
+        DELETE: { deed: "change", answer: () => this.drop(handle) }
+      }
+    if (handle !== undefined) return undefined
+    switch (name) {
+      case "status":
+        return {
+          GET: { deed: "see", answer: () => Effect.map(this.source.status, (status) => json(200, status)) }
+        }
+      case "shapes":
+        return { GET: { deed: "see", answer: ({ params }) => this.shapes(params) } }
+      case "config":
+        return {
+          GET: {
+            deed: "see",
+            answer: () => Effect.sync(() => json(200, { variables: configReport(this.services.environment) }))
+          }
+        }
+      default:
+        return undefined
+    }
+  }
+
+  private shapes(params: URLSearchParams): Effect.Effect<OperatorReply> {
+    const query = parseShapeQuery(params)
+    return Result.isFailure(query)
+      ? Effect.succeed(problem(400, "bad-query", query.failure))
+      : Effect.map(listShapes(this.services.engine.store, query.success), (page) => json(200, page))
+  }
+
+  private shape(handle: string): Effect.Effect<OperatorReply> {
+    return Effect.sync(() => {
+      const shape = this.services.engine.store.byHandle(handle)
+      return shape === undefined ? noSuchShape : json(200, shapeDetail(shape))
+    })
+  }
+
+  private drop(handle: string): Effect.Effect<OperatorReply> {
+    const { registry } = this.services
+    return Effect.andThen(registry.settle, registry.drop(handle, "deleted by an operator")).pipe(
+      Effect.map((found) => (found ? json(202, { deleted: handle }) : noSuchShape)),
+      Effect.catchTag("NotActive", ({ message }) =>
+        Effect.succeed(
+          problem(
+            503,
+            "not-active",
+            `${message} Only the active instance deletes shapes: ask that one.`,
+            "retry-after",
+            "5"
+          )
+        )
+      )
+    )
+  }
+
+  readonly drain = (): void => {}
+}
+
+const noSuchShape = problem(
+  404,
+  "no-such-shape",
+  "There is no shape of this handle: it was never made, or is gone. Clients that have it begin anew by themselves."
+)

@@ -1,0 +1,84 @@
+import type { SlotFacts } from "./PostgresFacts.ts"
+import type { LiveReport } from "../../telemetry/ProcessReport.ts"
+import type { InstanceReport } from "./InstancesReport.ts"
+import type { Rates, Totals } from "./Rates.ts"
+
+/** One process of the instance that was asked. */
+export interface ProcessStatus extends LiveReport {
+  readonly openRequests: number
+  readonly followerLagBytes: number | null
+}
+
+/** What an operator sees first: of one instance, and what it can see of the others. No secret, and nothing of a row. */
+export interface StatusReport {
+  readonly at: string
+  readonly release: string
+  readonly instanceId: string
+  readonly uptimeSeconds: number
+  readonly state: string
+  /** What somebody has to mend before this instance can go on. */
+  readonly failure: string | null
+  readonly role: string
+  readonly epoch: number
+  readonly database: string
+  /** Where the API of the service is, for this machine. */
+  readonly apiPort: number | null
+  readonly needsSecret: boolean
+  readonly allowsDelete: boolean
+  readonly instances: ReadonlyArray<InstanceReport>
+  /** Null: the database was not asked (this instance sleeps or stops), or did not answer; see `databaseAnswers`. */
+  readonly slot: (SlotFacts & { readonly verdict: SlotVerdict }) | null
+  /** Null: it was not asked. */
+  readonly databaseAnswers: boolean | null
+  readonly shapes: number
+  readonly totals: Totals
+  readonly rates: Rates | null
+  readonly heldRequests: number
+  readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
+  readonly processes: ReadonlyArray<ProcessStatus>
+  readonly storage: {
+    readonly place: string
+    readonly journalBytes: number | null
+    readonly level: number
+    readonly unshippedBytes: number | null
+  }
+}
+
+/** What the state of the slot comes to, in a word and a sentence. */
+interface SlotVerdict {
+  readonly state: "ok" | "growing" | "unreserved" | "lost" | "missing"
+  readonly text: string
+}
+
+/** Half of what may be kept is when somebody should look why. */
+const growingShare = 0.5
+
+/** `undefined`: Postgres answers, and there is no such slot. */
+export const slotVerdict = (slot: SlotFacts | undefined): SlotVerdict => {
+  if (slot === undefined)
+    return {
+      state: "missing",
+      text: "There is no such replication slot. The instance that becomes active makes one, and all shapes begin anew."
+    }
+  const { maxSlotWalKeepBytes, retainedWalBytes, walStatus } = slot
+  if (walStatus === "lost")
+    return {
+      state: "lost",
+      text: "Postgres has removed WAL that the slot needs. The active instance makes a new slot, and all shapes begin anew; raise max_slot_wal_keep_size."
+    }
+  if (walStatus === "unreserved")
+    return {
+      state: "unreserved",
+      text: "WAL that the slot needs goes at the next checkpoint unless it is confirmed before. See why the active instance does not keep up, and raise max_slot_wal_keep_size."
+    }
+  if (
+    maxSlotWalKeepBytes !== null &&
+    retainedWalBytes !== null &&
+    retainedWalBytes > growingShare * maxSlotWalKeepBytes
+  )
+    return {
+      state: "growing",
+      text: "More than half of max_slot_wal_keep_size is kept for the slot. It heals by itself when the active instance catches up."
+    }
+  return { state: "ok", text: "Postgres keeps what the slot needs." }
+}

@@ -1,0 +1,144 @@
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll } from "vitest"
+import { freePort } from "../../src/dev/FreePort.ts"
+import type { ShapePage } from "../../src/operator/gather/ListShapes.ts"
+import type { ShapeDetail } from "../../src/operator/reports/ShapeDetail.ts"
+import type { StatusReport } from "../../src/operator/reports/StatusReport.ts"
+import { eventually } from "../../testing/Eventually.ts"
+import { databaseForFile } from "../../testing/postgres/Database.ts"
+import { startService, type TestService } from "../../testing/services/Service.ts"
+
+const secret = "only for operators"
+
+describe("the API for operators", () => {
+  const db = databaseForFile()
+  let service: TestService
+  let metricsPort: number
+
+  const ask = (path: string, init: RequestInit & { readonly port?: number } = {}) =>
+    fetch(`http://127.0.0.1:${init.port ?? service.port}${path}`, {
+      ...init,
+      headers: { authorization: `Bearer ${secret}`, ...init.headers }
+    })
+  const get = async <A>(path: string): Promise<A> => {
+    const response = await ask(path)
+    assert.strictEqual(response.status, 200, path)
+    return (await response.json()) as A
+  }
+
+  beforeAll(async () => {
+    await db().query(
+      `CREATE TABLE "<img src=x>" (id int PRIMARY KEY, kind text, n int);
+       INSERT INTO "<img src=x>" SELECT i, 'k' || i % 3, i FROM generate_series(1, 100) i`
+    )
+    metricsPort = await freePort()
+    service = await startService({
+      database: db(),
+      env: {
+        ELECTRIC_INSECURE: undefined,
+        ELECTRIC_SECRET: secret,
+        ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
+        BATON_HTTP_WORKERS: "1"
+      }
+    })
+    await service.untilLogged(/HTTP worker 1 answers/)
+    for (const where of ["kind = 'k1'", "n % 2 = 0 OR kind = 'k2'"]) {
+      const params = new URLSearchParams({ table: '"<img src=x>"', where, offset: "-1", secret })
+      const response = await fetch(`${service.url}/v1/shape?${params}`)
+      assert.strictEqual(response.status, 200, await response.text())
+    }
+  }, 60_000)
+  afterAll(() => service.dispose())
+
+  it("tells of the instance, its slot and its processes, in whatever process the request comes in", async () => {
+    for (let i = 0; i < 6; i++) {
+      const status = await get<StatusReport>("/baton/api/status")
+      assert.include(status, { state: "active", shapes: 2, needsSecret: true, failure: null })
+      assert.strictEqual(status.slot?.verdict.state, "ok")
+      assert.isAtLeast(status.slot?.retainedWalBytes ?? -1, 0)
+      assert.deepStrictEqual(
+        status.instances.map(({ holdsLock, isSelf }) => [holdsLock, isSelf]),
+        [[true, true]]
+      )
+      assert.sameMembers(
+        status.processes.map((one) => one.process),
+        ["main", "worker-1"]
+      )
+    }
+    await db().query(`UPDATE "<img src=x>" SET n = n + 1000`)
+    await eventually("a rate", async () => {
+      const { rates, totals } = await get<StatusReport>("/baton/api/status")
+      return totals.changes >= 100 && rates !== null
+    })
+  })
+
+  it("lists shapes, and shows one in depth", async () => {
+    const all = await get<ShapePage>("/baton/api/shapes")
+    assert.include(all, { total: 2, matching: 2, page: 1 })
+    const found = await get<ShapePage>("/baton/api/shapes?search=K1&sort=-bytes")
+    assert.strictEqual(found.shapes.length, 1)
+    const [row] = found.shapes
+    assert.include(row, { table: "public.<img src=x>", evaluation: "indexed", state: "ready" })
+    const detail = await get<ShapeDetail>(`/baton/api/shapes/${row?.handle}`)
+    assert.strictEqual(detail.handle, row?.handle)
+    assert.strictEqual(detail.evaluation, "indexed")
+    assert.isAbove(detail.snapshotBytes, 0)
+    const again = await fetch(`${service.url}${detail.request}&secret=${encodeURIComponent(secret)}`)
+    assert.strictEqual(again.headers.get("electric-handle"), row?.handle)
+    await again.arrayBuffer()
+    const evaluated = await get<ShapePage>("/baton/api/shapes?evaluation=evaluated")
+    assert.strictEqual(evaluated.matching, 1)
+  })
+
+  it("drops a shape, for who has the secret", async () => {
+    const [row] = (await get<ShapePage>("/baton/api/shapes?search=k2")).shapes
+    const path = `/baton/api/shapes/${row?.handle}`
+    const refused = await ask(path, { method: "DELETE", headers: { authorization: "Bearer no" } })
+    assert.strictEqual(refused.status, 401)
+    const foreign = await ask(path, { method: "DELETE", headers: { "sec-fetch-site": "cross-site" } })
+    assert.strictEqual(foreign.status, 403)
+    assert.strictEqual((await ask(path, { method: "DELETE" })).status, 202)
+    assert.strictEqual((await ask(path, { method: "DELETE" })).status, 404)
+    await eventually("one shape less", async () => (await get<ShapePage>("/baton/api/shapes")).total === 1)
+  })
+
+  it("answers bad input with what is wrong", async () => {
+    const expected = [
+      ["/baton/api/shapes?page=0", 400],
+      ["/baton/api/shapes?sort=x", 400],
+      ["/baton/api/shapes/none", 404],
+      ["/baton/api/shapes/%ff", 400],
+      ["/baton/api/shapes/a/b/c", 404],
+      ["/baton/api/nothing", 404],
+      ["/baton/api", 404]
+    ] as const
+    for (const [path, status] of expected) {
+      const response = await ask(path)
+      assert.strictEqual(response.status, status, path)
+      assert.isString(((await response.json()) as { readonly message: unknown }).message)
+      assert.isNull(response.headers.get("access-control-allow-origin"))
+    }
+    for (const method of ["POST", "OPTIONS", "DELETE"])
+      assert.strictEqual((await ask("/baton/api/status", { method })).status, 405)
+    const without = await fetch(`${service.url}/baton/api/status`)
+    assert.strictEqual(without.status, 401)
+    assert.match(without.headers.get("www-authenticate") ?? "", /^Basic /)
+  })
+
+  it("is on the port of metrics as well, and tells no secret anywhere", async () => {
+    const texts: Array<string> = []
+    for (const path of ["status", "shapes", "config"]) {
+      const response = await fetch(`http://127.0.0.1:${metricsPort}/baton/api/${path}`)
+      assert.strictEqual(response.status, 200)
+      texts.push(await response.text())
+    }
+    const { handle } = (JSON.parse(texts[1] ?? "") as ShapePage).shapes[0] ?? { handle: "" }
+    const path = `http://127.0.0.1:${metricsPort}/baton/api/shapes/${handle}`
+    texts.push(await (await fetch(path)).text())
+    assert.strictEqual((await fetch(path, { method: "DELETE" })).status, 401)
+    for (const text of texts) {
+      assert.notInclude(text, secret)
+      assert.notInclude(text, db().password === "" ? "postgresql://" : db().password)
+    }
+  })
+})
