@@ -57,7 +57,7 @@ export const makeStatusSource = (services: OperatorServices): Effect.Effect<Stat
 
     const processes = Effect.map(workers.reports, (reports) => ({
       own: {
-        ...liveReport("main", api, engine),
+        ...liveReport("main", api, engine, metrics),
         openRequests: server?.running() ?? 0
       },
       reports
