@@ -58,15 +58,7 @@ ${table(having("baton_"))}
 
 ## What to watch
 
-| Question | Expression |
-| --- | --- |
-| Is exactly one instance active? | \`sum(baton_state{state="active"}) == 1\` |
-| Does WAL pile up in Postgres? | \`electric_postgres_replication_slot_retained_wal_size > 1e9\` |
-| Do changes arrive late? | \`histogram_quantile(0.99, rate(electric_postgres_replication_transaction_received_receive_lag_bucket[5m]))\` |
-| Is a process at its limit? | \`rate(baton_event_loop_active_seconds_total[1m]) > 0.9\` |
-| Does a waiting instance keep up? | \`max(baton_follower_lag_bytes) > 1e8\` |
-| Are requests refused? | \`rate(electric_admission_control_reject_count[5m]) > 0\` |
-| Does the bucket take what is written? | \`baton_bucket_unshipped_seconds < 60\` |
+[operations.md](operations.md) has the questions to ask, the alert rules and the dashboard.
 `
 
 if (import.meta.main) {
