@@ -1,4 +1,6 @@
-import { Context, Effect, Layer, ManagedRuntime, Stream } from "effect"
+import { tellConfigAdvice } from "./config/ConfigAdvice.ts"
+import { reportFault } from "./telemetry/faults/ReportFault.ts"
+import { Cause, Context, Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { duties } from "./health/Duties.ts"
 import { startDuty } from "./shared/Duty.ts"
 import { Baton } from "./Baton.ts"
@@ -63,7 +65,10 @@ class Embedded extends Context.Service<Embedded, Inner>()("baton/Embedded") {}
 /** A function of the program: when it throws, that is said, and nothing else comes of it. */
 const calling = (name: string, call: () => void): Effect.Effect<void> =>
   Effect.catchDefect(Effect.sync(call), (defect) =>
-    Effect.logError(`The function ${name} of this program failed.`, defect)
+    reportFault("BATON-HOST-CALLBACK", {
+      message: `The function ${name} of this program failed.`,
+      cause: Cause.die(defect)
+    })
   )
 
 const healthOf = (health: HealthRef["Service"]): EmbeddedHealth => {
@@ -135,7 +140,7 @@ export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> 
     },
     onHealed: Effect.flatMap(HealthRef, tellHealth)
   })
-  const saidAtStart = Layer.effectDiscard(Effect.forEach(warnings, (warning) => Effect.logWarning(warning)))
+  const saidAtStart = Layer.effectDiscard(tellConfigAdvice(warnings))
   const logs = logger === undefined ? Logs.layerFromConfig : hostLoggerLayer(logger, config.logLevel)
   const runtime = ManagedRuntime.make(
     instance.pipe(

@@ -21,6 +21,11 @@ export {
   type Randomness
 } from "./config/ParseConfig.ts"
 
+// What operators are told.
+export { activeFaults, recentFaults } from "./telemetry/faults/RecentFaults.ts"
+export type { ActiveFault, FaultSeverity, RecordedFault } from "./shared/FaultRecord.ts"
+export { Progress, type ProgressReport } from "./telemetry/Progress.ts"
+
 // An instance: lock, takeover, stream, shutdown, and its state.
 export {
   instanceInBackground,

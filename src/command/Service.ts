@@ -1,3 +1,4 @@
+import { tellConfigAdvice } from "../config/ConfigAdvice.ts"
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
 import { finalise } from "./Finalise.ts"
@@ -93,7 +94,7 @@ const announce = (start: Start) =>
     yield* Effect.logInfo(
       `Try:      curl ${trust}'${url}/v1/shape?table=${development === undefined ? "your_table" : "issues"}&offset=-1'${config.secret === undefined ? "" : ", with your secret as one more parameter"}`
     )
-    for (const warning of start.warnings) yield* Effect.logWarning(warning)
+    yield* tellConfigAdvice(start.warnings)
   })
 
 const serve = Effect.fnUntraced(function* (https: boolean) {

@@ -1,3 +1,4 @@
+import { tellConfigAdvice } from "./ConfigAdvice.ts"
 import { Effect, Layer } from "effect"
 import { Config } from "./BatonConfig.ts"
 import { fileProblems } from "./CheckFiles.ts"
@@ -35,7 +36,7 @@ export const configFromEnvironment = (
     Config,
     Effect.gen(function* () {
       const { config, warnings } = yield* readConfiguration(environment, host)
-      for (const warning of warnings) yield* Effect.logWarning(warning)
+      yield* tellConfigAdvice(warnings)
       return config
     })
   )

@@ -1,3 +1,5 @@
+import { mistake } from "../shared/GeneralFaults.ts"
+import { tellFault } from "../shared/TellFault.ts"
 import { Context, Duration, Effect, Layer, Option, Stream, SubscriptionRef } from "effect"
 import { startActor } from "../shared/Actor.ts"
 import { duties } from "./Duties.ts"
@@ -43,10 +45,11 @@ export class HealthRef extends Context.Service<
           return [[state, next] as const, next ?? state]
         })
         if (after === null) {
-          yield* Effect.logWarning(
-            `The event ${event} cannot happen while this instance is ${before}; it was ignored. ` +
+          yield* tellFault(mistake, {
+            message:
+              `The event ${event} cannot happen while this instance is ${before}; it was ignored. ` +
               "This is a bug in Baton, please report it. The service goes on."
-          )
+          })
           return before
         }
         if (after !== before) yield* Effect.logInfo(`Health: ${before} -> ${after} (${event})`)

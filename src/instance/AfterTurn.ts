@@ -1,3 +1,5 @@
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
+import { failureCode } from "./FailureCode.ts"
 import { Cause, Data, Exit, Option } from "effect"
 import type { HealthEvent } from "../health/HealthState.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
@@ -42,6 +44,10 @@ export type AfterTurn =
       readonly _tag: "Pause"
       readonly event: HealthEvent
       readonly warning: string | undefined
+      /** Under which the warning is told. */
+      readonly code: FaultCode
+      /** A connection to the database is all that it takes to go on. */
+      readonly unreachable?: boolean
       /** The same warning comes again and again as long as something lasts that passes by itself. */
       readonly lasts?: boolean
       readonly isConnecting: boolean
@@ -72,17 +78,30 @@ export const afterTurn = (
       // It is in the log already.
       return failure.after === "endProcess"
         ? { _tag: "Fail", event: "lockLost", reason: "dutyDied", message: failure.message, cause: failure }
-        : { _tag: "Pause", event: "lockLost", warning: undefined, isConnecting: true }
+        : {
+            _tag: "Pause",
+            event: "lockLost",
+            warning: undefined,
+            code: "BATON-SERVICE-STUMBLED",
+            isConnecting: true
+          }
     case "StorageFailed":
       return {
         _tag: "Pause",
         event: "storageFailed",
+        code: "BATON-STORAGE-UNWRITABLE",
         warning: `Storage cannot be taken over: ${failure.message}. The lock is given back, and this is tried again ${failure.passing === true ? "in turn with other instances that wait" : `in ${facts.delayMillis} ms`}; shapes that exist are served, new ones cannot be made.`,
         lasts: failure.passing === true,
         isConnecting: false
       }
     case "NotWriting":
-      return { _tag: "Pause", event: "lockLost", warning: `${failure.message}.`, isConnecting: true }
+      return {
+        _tag: "Pause",
+        event: "lockLost",
+        warning: `${failure.message}.`,
+        code: failureCode(failure),
+        isConnecting: true
+      }
     default:
       return afterPgError(failure ?? ownPgError("unknown", stumbled(exit.cause)), facts.everActive, failure)
   }
@@ -99,6 +118,8 @@ const afterPgError = (error: PgError, everActive: boolean, given: PgError | unde
       given === undefined || needsNewSlot(error)
         ? error.message
         : `Database connection in replication mode failed: ${error.message}`,
+    code: given === undefined ? "BATON-SERVICE-STUMBLED" : failureCode(error),
+    unreachable: error.unreachable,
     isConnecting: true
   }
 }

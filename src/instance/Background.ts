@@ -1,3 +1,6 @@
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
+import { faultEnded, reportFault } from "../telemetry/faults/ReportFault.ts"
+import { failureCode } from "./FailureCode.ts"
 import { Cause, Deferred, Effect, Exit, Layer, Option } from "effect"
 import { duties } from "../health/Duties.ts"
 import { startDuty } from "../shared/Duty.ts"
@@ -58,28 +61,36 @@ export const instanceInBackgroundWith = <R = never>(
         effect.pipe(
           Effect.provideContext(context),
           Effect.catchCause((cause) =>
-            Effect.logError("What this program does when Baton fails has failed itself.", cause)
+            reportFault("BATON-HOST-CALLBACK", {
+              message: "What this program does when Baton fails has failed itself.",
+              cause
+            })
           )
         )
 
-      let said: { readonly message: string; readonly atMillis: number } | undefined
+      let said: { readonly message: string; readonly atMillis: number; readonly code: FaultCode } | undefined
       const failed = Effect.fnUntraced(function* (error: InstanceFailed) {
         const isNew = health.failure() === undefined
         yield* health.setFailure(error.message)
         const now = yield* nowMillis
         if (said?.message !== error.message || now - said.atMillis > sayAgainMillis) {
-          said = { message: error.message, atMillis: now }
-          yield* Effect.logError(
-            `${error.message} Until then /v1/health says 503; it is tried again every ${longestRetryMillis / 1000} s.`
-          )
+          const code = failureCode(error.cause)
+          if (said !== undefined && said.code !== code)
+            yield* faultEnded(said.code, { about: "instance", quietly: true })
+          said = { message: error.message, atMillis: now, code }
+          yield* reportFault(code, {
+            message: `${error.message} Until then /v1/health says 503; it is tried again every ${longestRetryMillis / 1000} s.`,
+            about: "instance"
+          })
         }
         if (isNew) yield* tell(options.onFailure?.(error))
       })
 
       const healed = Effect.gen(function* () {
         if (health.failure() === undefined) return
-        said = undefined
         yield* health.setFailure(undefined)
+        if (said !== undefined) yield* faultEnded(said.code, { about: "instance", quietly: true })
+        said = undefined
         yield* Effect.logInfo("What had to be mended is mended.")
         yield* tell(options.onHealed)
       })

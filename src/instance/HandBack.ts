@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { LockActor } from "../lock/LockActor.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
@@ -26,7 +27,8 @@ export const handBack = (
     yield* session.sink.handBack.pipe(
       Effect.timeoutOrElse({ duration: handBackMillis, orElse: () => Effect.fail(tooSlow) }),
       Effect.catch(({ message }) =>
-        Effect.logWarning(
+        reportFault(
+          "BATON-LOCK-HANDBACK",
           `What came last is not acknowledged: ${message}. The lock is given back all the same; its next holder gets from Postgres again what is not stored.`
         )
       )

@@ -10,6 +10,7 @@ import { LockActor } from "../lock/LockActor.ts"
 import { StorageLevels } from "./duties/StorageLevels.ts"
 import { afterTurn, failureReasons } from "./AfterTurn.ts"
 import { handedOverMillis, sayAgainMillis } from "./InstanceTimings.ts"
+import { TurnFaults } from "./TurnFaults.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
 
 /** The service cannot run as it is configured. It ends; start it again when the cause is removed. */
@@ -62,7 +63,8 @@ export class Instance extends Context.Service<
       const replication = yield* StreamActor
       const stopping = yield* Deferred.make<void>()
       const state = MutableRef.make(initialState)
-      const turn = yield* makeTurn(state, stopping)
+      const faults = new TurnFaults()
+      const turn = yield* makeTurn(state, stopping, faults)
 
       const isReplica = (yield* Config).role === "replica"
       const load = Effect.gen(function* () {
@@ -112,7 +114,7 @@ export class Instance extends Context.Service<
           if (next._tag === "Pause") {
             failures = failed
             if (next.warning !== undefined && (yield* isNews(next.warning, next.lasts)))
-              yield* Effect.logWarning(next.warning)
+              yield* faults.tell(next.code, next.warning, next.unreachable === true)
             if (next.isConnecting) yield* Effect.logInfo(`Reconnecting in ${delayMillis}ms`)
             yield* Effect.raceFirst(Effect.sleep(delayMillis), Deferred.await(stopping))
             continue

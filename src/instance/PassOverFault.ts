@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { Lsn } from "../shared/Lsn.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
@@ -36,7 +37,7 @@ export const passOverFault = (
       .pipe(Effect.mapError((error) => (isAboutData(error) ? startOver(fault) : error)))
     const oids = new Set(relations.keys())
     for (const oid of relations.keys()) for (const ancestor of yield* ancestors(oid)) oids.add(ancestor)
-    yield* Effect.logWarning(report(fault, { relations, transactions }))
+    yield* reportFault("BATON-STREAM-UNREADABLE", report(fault, { relations, transactions }))
     for (const [i, { commitLsn, commitTimeMicros, endLsn, xid }] of transactions.entries()) {
       session.sink.begin(commitLsn, xid, commitTimeMicros)
       if (i === transactions.length - 1)

@@ -1,3 +1,5 @@
+import { failureCode } from "./FailureCode.ts"
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { BucketTrouble } from "../bucket/BucketWatch.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
@@ -54,8 +56,8 @@ const usableSlot = (replication: StreamActor["Service"], connection: Replication
   replication
     .ensureSlot(connection)
     .pipe(
-      Effect.catchIf(needsNewSlot, ({ message }) =>
-        Effect.logWarning(message).pipe(
+      Effect.catchIf(needsNewSlot, (error) =>
+        reportFault(failureCode(error), error.message).pipe(
           Effect.andThen(replication.dropSlot(connection)),
           Effect.andThen(replication.ensureSlot(connection))
         )

@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { Inspector } from "../postgres/catalogue/Inspector.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
@@ -13,9 +14,11 @@ export const untilAnswered = <A, R>(
 ): Effect.Effect<A, never, R> =>
   Effect.catch(question, (error) =>
     Effect.andThen(
-      Effect.logWarning(
-        `The stream waits for ${what}: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`
-      ),
+      reportFault("BATON-STREAM-WAITS", {
+        message: `The stream waits for ${what}: ${error instanceof Error ? error.message : String(error)}. Asked again every ${catalogueRetryMillis} ms.`,
+        about: what,
+        everyMillis: 10_000
+      }),
       Effect.andThen(Effect.sleep(catalogueRetryMillis), untilAnswered(what, question))
     )
   )
@@ -47,5 +50,7 @@ export const setIdentityAgain = (
     const table = rootOid === undefined ? leaf : yield* inspector.tableByOid(rootOid)
     if (table !== undefined) yield* publication.ensureTable(table)
   }).pipe(
-    Effect.catch((error) => Effect.logWarning(`Cannot set the replica identity again: ${error.message}`))
+    Effect.catch((error) =>
+      reportFault("BATON-TABLE-CHANGED", `Cannot set the replica identity again: ${error.message}`)
+    )
   )

@@ -1,3 +1,4 @@
+import { publicationCodes } from "../postgres/publication/PublicationCodes.ts"
 import { Effect } from "effect"
 import { lookAtCatalogue } from "../postgres/catalogue/CatalogueLook.ts"
 import type { Inspector } from "../postgres/catalogue/Inspector.ts"
@@ -12,7 +13,7 @@ import { SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import { isMadeFrom } from "../shapes/MakeDefinition.ts"
 import { isAffectedBy, isMemberAffectedBy } from "../shapes/SchemaChange.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
-import { Notices } from "../telemetry/Notices.ts"
+import { notice } from "../telemetry/Notices.ts"
 import type { MemberTable } from "../where/index.ts"
 import type { CatalogueRecord } from "./duties/CatalogueRecord.ts"
 
@@ -82,7 +83,6 @@ export class TableOfShape {
   /** Tables with shapes are watched while this instance is active: what is known of them is hardly ever outdated. */
   watched: RegistrySession["shapes"] | undefined
   private readonly services: TableServices
-  private readonly notices = new Notices()
 
   constructor(services: TableServices) {
     this.services = services
@@ -156,7 +156,8 @@ export class TableOfShape {
     const which = isInner ? "Shapes whose sub-selects read" : "Shapes of"
     return kind === "schemaChanged"
       ? Effect.void
-      : this.notices.warn(
+      : notice(
+          publicationCodes[reason],
           `${which} the table ${quoteTable(table)} cannot be made: ${message}.`.replace(/([.;])\.$/, "$1") +
             `${advice === undefined ? "" : ` ${advice}`} Clients ${kind === "refused" ? "get a 400" : "are told to come back (503)"}.`,
           `${which} ${quoteTable(table)} ${reason}`

@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
 import { BucketFault } from "../bucket/BucketFault.ts"
 import { Config } from "../config/BatonConfig.ts"
@@ -39,6 +40,7 @@ import {
   type StreamFault,
   streamFrom
 } from "./StreamFaults.ts"
+import type { TurnFaults } from "./TurnFaults.ts"
 import { turnOrder, type TurnStepName } from "./TurnOrder.ts"
 
 /** What an instance remembers from turn to turn. */
@@ -90,13 +92,17 @@ const lockGone = ownPgError(
  * One turn, in the order of its table. Fails when a step does, or when an actor has died; whatever happens, it ends as a
  * follower. `stopping` completes when the instance is asked to stop.
  */
-export const makeTurn = Effect.fnUntraced(function* (state: Remembered, stopping: Deferred.Deferred<void>) {
+export const makeTurn = Effect.fnUntraced(function* (
+  state: Remembered,
+  stopping: Deferred.Deferred<void>,
+  faults: TurnFaults
+) {
   const actors = yield* turnActors
   const { lock, replication, services, sessions } = actors
   const routes = new PreparedRoutes(services.makeMatcher)
   const order = Object.keys(turnOrder) as ReadonlyArray<TurnStepName>
   const inOrder = Effect.gen(function* () {
-    const steps = new Turn(actors, state, stopping, routes).start
+    const steps = new Turn(actors, state, stopping, routes, faults).start
     let end: TurnEnd | undefined
     for (const step of order) end = (yield* steps[step]) ?? undefined
     return end ?? (yield* Effect.die(new Error("a turn has ended before its stream")))
@@ -110,6 +116,7 @@ class Turn {
   private readonly actors: Actors
   private readonly state: Remembered
   private readonly stopping: Deferred.Deferred<void>
+  private readonly faults: TurnFaults
   private readonly routes: PreparedRoutes
   private readonly steps: Steps
   private readonly own: ReturnType<Actors["services"]["forSession"]>
@@ -121,10 +128,17 @@ class Turn {
   /** Storage and database have nothing to do with each other until it is sure that this instance is to take over. */
   private readonly sure = Deferred.makeUnsafe<void>()
 
-  constructor(actors: Actors, state: Remembered, stopping: Deferred.Deferred<void>, routes: PreparedRoutes) {
+  constructor(
+    actors: Actors,
+    state: Remembered,
+    stopping: Deferred.Deferred<void>,
+    routes: PreparedRoutes,
+    faults: TurnFaults
+  ) {
     this.actors = actors
     this.state = state
     this.stopping = stopping
+    this.faults = faults
     this.routes = routes
     this.own = actors.services.forSession()
     this.steps = new Steps(this.engine.timers.nowMillis)
@@ -152,7 +166,7 @@ class Turn {
     const { levels, replication } = this.actors
     return Effect.flatMap(replication.connect, (connection) => {
       this.connection = connection
-      return levels.connected(connection.backendPid)
+      return Effect.andThen(this.faults.connected, levels.connected(connection.backendPid))
     })
   }
 
@@ -228,7 +242,8 @@ class Turn {
         () =>
           Effect.catch(
             fromDisk(() => engine.release(handBackMillis)),
-            ({ message }) => Effect.logWarning(`Storage was not given back as it should be: ${message}.`)
+            ({ message }) =>
+              reportFault("BATON-STORAGE-CLOSE", `Storage was not given back as it should be: ${message}.`)
           )
       )
       if (taken === undefined) return yield* lockGone
@@ -288,6 +303,7 @@ class Turn {
       const { actors, engine, session, steps } = this
       yield* actors.sessions.begin(session)
       remember(this.state, { everActive: true })
+      yield* this.faults.active
       const takeoverMillis = engine.timers.nowMillis() - this.heldSinceMillis
       actors.metrics.takeovers.update(1)
       actors.metrics.takeoverSeconds.update(takeoverMillis / 1000)

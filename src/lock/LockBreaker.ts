@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Duration, Effect } from "effect"
 import { quoteLiteral } from "../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
@@ -38,7 +39,8 @@ export const runLockBreaker = (options: LockBreakerOptions): Effect.Effect<never
         Effect.timeoutOrElse({ duration: timings.lookTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
         Effect.catch((error) =>
           Effect.as(
-            Effect.logWarning(
+            reportFault(
+              "BATON-LOCK-UNSEEN",
               `Could not find out who holds the lock ${options.lockName}; it is tried again in ${tickMillis / 1000} s. ` +
                 error.message
             ),
@@ -85,7 +87,8 @@ const look = Effect.fnUntraced(function* (
       : `it is held by backend ${holder.pid}${holder.applicationName === "" ? "" : ` (${holder.applicationName})`}`
   yield* Effect.logInfo(`Waiting for the lock ${options.lockName} for ${since}; ${by}.`)
   if (verdict.why === "invisible") {
-    yield* Effect.logWarning(
+    yield* reportFault(
+      "BATON-LOCK-INVISIBLE",
       `This role may not see whether backend ${holder?.pid} is alive, so it will not be ended should it be dead. ` +
         "GRANT pg_read_all_stats TO the role, or use the same role for all instances."
     )
@@ -145,7 +148,8 @@ const terminate = Effect.fnUntraced(function* (options: LockBreakerOptions, hold
     [holder.backendStart, holder.stateChange]
   )
   if (rows.length === 0) return
-  yield* Effect.logWarning(
+  yield* reportFault(
+    "BATON-LOCK-BROKEN",
     `Terminated backend ${holder.pid}: it held the lock ${lockName} without streaming and without a sign of life. ` +
       "This instance takes over. If a service of yours was still behind it, it will connect again and wait."
   )

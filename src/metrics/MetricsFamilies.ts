@@ -6,6 +6,7 @@ import { counted } from "../telemetry/Metrics.ts"
 import { bucketFamilies } from "./BucketFamilies.ts"
 import { electricFamilies } from "./ElectricFamilies.ts"
 import { gauge, kept, live, type MetricFamily, one, perProcess } from "./MetricFamily.ts"
+import { faultFamilies } from "./FaultFamilies.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import type { MetricValues } from "./MetricsText.ts"
 import { processFamilies } from "./ProcessFamilies.ts"
@@ -114,6 +115,7 @@ export const metricFamilies: ReadonlyArray<MetricFamily> = [
   ...sourceFamilies,
   ...storageFamilies,
   ...processFamilies,
+  ...faultFamilies,
   ...bucketFamilies
 ]
 

@@ -1,6 +1,7 @@
 import { Context, Effect, Layer, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
+import { Faults } from "../shared/FaultRecord.ts"
 import { abilities } from "../health/HealthState.ts"
 import { JournalTail } from "../http/node/JournalTail.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
@@ -74,6 +75,7 @@ const makeSnapshots = Effect.gen(function* () {
   const workers = yield* HttpWorkers
   const admin = yield* AdminPool
   const metrics = yield* Metrics
+  const faults = yield* Faults
   const { engine } = yield* Storage
   const tail = yield* JournalTail
   const ownReport = yield* makeProcessReporter({
@@ -127,6 +129,7 @@ const makeSnapshots = Effect.gen(function* () {
       shapes: engine.store.count,
       subselects: subselectReport(engine),
       metrics,
+      faults,
       processes,
       requests,
       rejected,

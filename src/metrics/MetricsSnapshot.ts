@@ -2,6 +2,7 @@ import type { HealthState } from "../health/HealthState.ts"
 import type { AdmissionClass } from "../http/shape/Admission.ts"
 import type { BucketReport } from "./BucketReport.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
+import type { FaultRecord } from "../shared/FaultRecord.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
 import type { SubselectReport } from "./SubselectReport.ts"
@@ -15,6 +16,8 @@ export interface LiveSnapshot {
   readonly shapes: number
   readonly subselects: SubselectReport
   readonly storageLevel: number
+  /** What was reported to the operator. */
+  readonly faults: FaultRecord
   readonly processes: ReadonlyArray<LiveReport>
   readonly rejected: Readonly<Record<AdmissionClass, number>>
   readonly limits: Readonly<Record<AdmissionClass, number>>

@@ -3,6 +3,7 @@ import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { JournalTail } from "../http/node/JournalTail.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
+import { Faults } from "../shared/FaultRecord.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { Storage } from "../storage/Storage.ts"
 import { liveReport } from "../workers/ProcessReporter.ts"
@@ -67,6 +68,7 @@ export const registeredMetrics = Layer.effectDiscard(
     const { engine } = yield* Storage
     const tail = yield* JournalTail
     const metrics = yield* Metrics
+    const faults = yield* Faults
     yield* registerMetrics(() => ({
       version: batonVersion,
       instanceId,
@@ -75,6 +77,7 @@ export const registeredMetrics = Layer.effectDiscard(
       shapes: engine.store.count,
       subselects: subselectReport(engine),
       storageLevel: engine.store.level,
+      faults,
       processes: [liveReport("main", api, engine, metrics)],
       ...liveWork(engine, metrics),
       rejected: api.stats().rejected,

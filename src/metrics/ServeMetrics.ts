@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { createServer } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, type Scope } from "effect"
@@ -46,7 +47,10 @@ export const serveMetrics = ({
   ).pipe(
     Effect.catchCause((cause) =>
       Effect.as(
-        Effect.logError("Metrics could not be collected. This is a bug in Baton, please report it.", cause),
+        reportFault("BATON-SERVICE-MISTAKE", {
+          message: "Metrics could not be collected. This is a bug in Baton, please report it.",
+          cause
+        }),
         HttpServerResponse.text("Metrics could not be collected\n", { status: 500 })
       )
     )

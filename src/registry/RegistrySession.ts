@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect, type Scope } from "effect"
 import type { Limits } from "../config/Limits.ts"
 import { duties } from "../health/Duties.ts"
@@ -90,7 +91,9 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       engine.writing?.write({ t: "purged", reason })
       writer.flush()
       options.onReset?.(reason)
-      log(Effect.logWarning(`Dropped all ${count} shapes: ${reason}. Clients fetch them again.`))
+      log(
+        reportFault("BATON-SHAPE-PURGED", `Dropped all ${count} shapes: ${reason}. Clients fetch them again.`)
+      )
     }
 
     const { moves, publish, snapshotter, ...routing } = options

@@ -1,3 +1,5 @@
+import { dutyDied } from "./GeneralFaults.ts"
+import { tellFault } from "./TellFault.ts"
 import { Cause, Clock, Data, Deferred, Effect, FiberSet, type Scope } from "effect"
 
 /**
@@ -80,7 +82,10 @@ export function duty<A, E, R>(
       const died = (cause: Cause.Cause<unknown>) => {
         const livedMillis = Number(clock.monotonicTimeNanosUnsafe() - beganNanos) / 1e6
         const pause = pauseAfter(previousPauseMillis, livedMillis)
-        return Effect.andThen(Effect.logError(report(policy, cause, pause)), afterwards(policy, pause, begin))
+        return Effect.andThen(
+          tellFault(dutyDied, { message: report(policy, cause, pause) }),
+          afterwards(policy, pause, begin)
+        )
       }
       return Effect.matchCauseEffect(
         Effect.suspend(() => work),
@@ -126,7 +131,7 @@ export const reportDeath = (
 ): Effect.Effect<DutyDied | undefined> => {
   const { after, meanwhile, what } = policy
   return Effect.as(
-    Effect.logError(report(policy, cause, 0)),
+    tellFault(dutyDied, { message: report(policy, cause, 0) }),
     after === "beginAgain" ? undefined : diedOf({ after, meanwhile, what })
   )
 }

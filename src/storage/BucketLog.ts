@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import { bucketSides, type BucketSide, type BucketTrouble } from "../bucket/BucketWatch.ts"
+import { faultEnded, reportFault } from "../telemetry/faults/ReportFault.ts"
 import type { BucketStatus, MirrorStatus, Unshipped } from "./BucketStatus.ts"
 import { bucketLookMillis, bucketSayAgainMillis, bucketSayAfterMillis } from "./StorageTimings.ts"
 
@@ -86,8 +87,9 @@ export const tellOfBucket = ({ mirror, timers, unshipped, watch }: BucketStatus)
           mirror: mirror()
         })
         said[side] = news.said
-        if (news.warning !== undefined) return Effect.logWarning(news.warning)
-        return news.info === undefined ? Effect.void : Effect.logInfo(news.info)
+        const code = side === "write" ? "BATON-BUCKET-WRITE" : "BATON-BUCKET-READ"
+        if (news.warning !== undefined) return reportFault(code, news.warning)
+        return news.info === undefined ? Effect.void : Effect.asVoid(faultEnded(code, { message: news.info }))
       }),
     { discard: true }
   )

@@ -1,3 +1,5 @@
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { networkInterfaces } from "node:os"
 import { Effect, type Scope } from "effect"
 import { BucketFault } from "../bucket/BucketFault.ts"
@@ -48,7 +50,7 @@ interface Given {
   readonly disk: Disk
   readonly metaDir: string | undefined
   /** The log of the service. */
-  readonly warn: (message: string) => void
+  readonly warn: (message: string, code: FaultCode) => void
   /** The engine that is made of all this, once it is. */
   readonly engine: () => StorageEngine | undefined
 }
@@ -115,7 +117,8 @@ export const openBucketStorage = ({
     )
     const url = announcedUrl(bucket, config)
     if (url === undefined)
-      yield* Effect.logWarning(
+      yield* reportFault(
+        "BATON-BUCKET-ADDRESS",
         "Other instances cannot be told where this one is reached, because ELECTRIC_PORT is 0: while it is active they see changes " +
           "once they are in the bucket, and replicas hand nothing on to it. Set BATON_ADVERTISE_URL, or a port."
       )
@@ -166,9 +169,10 @@ const fill = (
     Effect.catch(work, (error) =>
       // A clock that is wrong is set by somebody, who looks why nothing starts.
       error instanceof BucketFault && error.passing && error.kind !== "clockSkew"
-        ? Effect.logWarning(
-            `${error.message}. Nothing can be served before the bucket has answered; it is tried again in ${pauseMillis} ms.`
-          ).pipe(
+        ? reportFault("BATON-BUCKET-START", {
+            message: `${error.message}. Nothing can be served before the bucket has answered; it is tried again in ${pauseMillis} ms.`,
+            about: error.kind
+          }).pipe(
             Effect.andThen(Effect.sleep(pauseMillis)),
             Effect.andThen(Effect.suspend(() => patiently(Math.min(2 * pauseMillis, bucketLongestMillis))))
           )

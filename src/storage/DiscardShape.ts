@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import type { EngineListeners } from "./EngineListeners.ts"
 import type { EngineOptions } from "./EngineOptions.ts"
 import type { Writing } from "./roles/Writing.ts"
@@ -22,7 +22,10 @@ interface Shapes {
 /** Drops a shape that cannot be served any more, with a line in the log: by a writer for everybody, by a follower for itself. */
 const discardShape = (engine: Shapes, shape: Named, what: string, reason: string): void => {
   engine.options.run(
-    Effect.logWarning(`${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`)
+    reportFault(
+      "BATON-SHAPE-DROPPED",
+      `${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`
+    )
   )
   const { writing } = engine
   if (writing === undefined) {

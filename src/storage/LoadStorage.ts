@@ -1,3 +1,4 @@
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
 import { Effect } from "effect"
 import { loadCheckpoint } from "./checkpoint/CheckpointReader.ts"
 import { JournalReader } from "./journal/JournalReader.ts"
@@ -44,7 +45,7 @@ interface LoadOptions {
   readonly freshStore: () => ShapeStore
   /** See `JournalReader`. */
   readonly mayBePassed: (epoch: number, segment: number) => boolean
-  readonly warn: (message: string) => void
+  readonly warn: (message: string, code: FaultCode) => void
   /** With the log of the service. */
   readonly run: (line: Effect.Effect<void>) => void
 }
@@ -98,7 +99,7 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
     from,
     nowMillis: timers.nowMillis,
     mayBePassed: options.mayBePassed,
-    onDamage: warn,
+    onDamage: (message) => warn(message, "BATON-STORAGE-DAMAGED"),
     onSegment: (epoch, segment) => {
       noteEnd(segmentEnds, segment - 1, store)
       segments.readingFrom(epoch, segment)

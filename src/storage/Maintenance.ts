@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { removeEpochsBefore } from "./journal/Epochs.ts"
@@ -101,7 +102,8 @@ export class Maintenance {
   private writeIndexes(): Effect.Effect<void> {
     return Effect.tryPromise({ try: () => this.indexer.round(), catch: (cause) => cause }).pipe(
       Effect.catch((cause) =>
-        Effect.logWarning(
+        reportFault(
+          "BATON-STORAGE-HOUSEKEEPING",
           `Cannot write the index of a journal segment: ${String(cause)}. Tried again later; without it a start takes longer, and nothing else.`
         )
       )
@@ -163,7 +165,8 @@ export class Maintenance {
       }).pipe(
         Effect.catch((cause) =>
           Effect.as(
-            Effect.logWarning(
+            reportFault(
+              "BATON-STORAGE-HOUSEKEEPING",
               `Cannot move the journal's segments ${first} to ${segment} to log files: ${String(cause)}. Tried again later.`
             ),
             undefined

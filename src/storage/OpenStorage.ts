@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -98,7 +99,7 @@ const openMirror = Effect.fnUntraced(function* (
     bucket,
     disk,
     metaDir: place.metaDir,
-    warn: (message) => run("A line of the log", Effect.logWarning(message)),
+    warn: (message, code) => run("A line of the log", reportFault(code, message)),
     engine: () => made
   }).pipe(
     Effect.mapError(
@@ -192,7 +193,8 @@ const openEngine = Effect.fnUntraced(function* (
   return yield* Effect.acquireRelease(open, (engine) =>
     Effect.catch(
       fromDisk(() => engine.close()),
-      ({ message }) => Effect.logWarning(`Storage was not closed as it should be: ${message}.`)
+      ({ message }) =>
+        reportFault("BATON-STORAGE-CLOSE", `Storage was not closed as it should be: ${message}.`)
     )
   )
 })

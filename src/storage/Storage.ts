@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { duties } from "../health/Duties.ts"
 import { startDuty } from "../shared/Duty.ts"
 import { Context, Effect, Layer } from "effect"
@@ -128,7 +129,10 @@ const checkWriting = Effect.fnUntraced(function* (
       () => undefined
     )) !== undefined
   )
-    return yield* Effect.logWarning(`${problem.message}. Until then this instance can only read.`)
+    return yield* reportFault(
+      "BATON-STORAGE-READONLY",
+      `${problem.message}. Until then this instance can only read.`
+    )
   const { cause, message } = problem
   return yield* new StorageUnusable({
     reason: "cannotWrite",
@@ -163,7 +167,7 @@ const loadPatiently = (
     Effect.catch((error) =>
       retries === 0 || error.mayPass !== true
         ? Effect.fail(error)
-        : Effect.logWarning(`${error.message} It is tried again in ${delayMillis} ms.`).pipe(
+        : reportFault("BATON-STORAGE-RETRY", `${error.message} It is tried again in ${delayMillis} ms.`).pipe(
             Effect.andThen(Effect.sleep(delayMillis)),
             Effect.andThen(loadPatiently(engine, directory, retries - 1, 2 * delayMillis))
           )

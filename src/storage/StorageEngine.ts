@@ -1,4 +1,5 @@
-import { Effect } from "effect"
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { systemTimers, type Timers } from "../shared/Timers.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { Complaints } from "./Complaints.ts"
@@ -123,7 +124,8 @@ export class StorageEngine {
     this.role = new Opened(new JournalReading(this.contents, undefined))
   }
 
-  private readonly warn = (message: string): void => this.options.run(Effect.logWarning(message))
+  private readonly warn = (message: string, code: FaultCode, times?: number): void =>
+    this.options.run(reportFault(code, times === undefined ? { message } : { message, times }))
 
   get store(): ShapeStore {
     return this.contents.store

@@ -1,5 +1,6 @@
 import { Cause } from "effect"
 import { isSecretName, redact } from "../config/Redaction.ts"
+import { codeField } from "../shared/TellFault.ts"
 import { described, type LogEvent, names, plainText } from "./LogEvent.ts"
 
 /** Characters of one text; what is longer is cut and says by how much. */
@@ -55,14 +56,17 @@ export const logRecord = (event: LogEvent): LogRecord => {
 }
 
 /**
- * One event as one line of JSON: `time` (UTC, ISO 8601), `level`, `message`, then `error` or `stack`, and under `fields`
+ * One event as one line of JSON: `time` (UTC, ISO 8601), `level`, `code` where it is one of `docs/errors.md`, `message`, then `error` or `stack`, and under `fields`
  * what belongs to it, log spans in milliseconds among them. Values are text. No line feed at the end, and no secrets.
  */
 export const formatLogJson = (event: LogEvent): string => {
-  const { fields, ...rest } = logRecord(event)
+  const { fields, level, ...rest } = logRecord(event)
+  const { [codeField]: code, ...others } = fields
   return JSON.stringify({
     time: event.date.toISOString(),
+    level,
+    code,
     ...rest,
-    ...(Object.keys(fields).length === 0 ? {} : { fields })
+    ...(Object.keys(others).length === 0 ? {} : { fields: others })
   })
 }

@@ -1,5 +1,6 @@
 import { Cause, type LogLevel } from "effect"
 import { isSecretName, redact } from "../config/Redaction.ts"
+import { codeField } from "../shared/TellFault.ts"
 import { described, type LogEvent, names, plainText } from "./LogEvent.ts"
 
 const color: Readonly<Partial<Record<LogLevel.LogLevel, string>>> = {
@@ -75,16 +76,18 @@ const failures = (cause: Cause.Cause<unknown>): { readonly inline: string; reado
   }
 }
 
-/** `YYYY-MM-DDTHH:MM:SS.mmm+HH:MM level message key=value ...`, without a line feed at the end, and without secrets. */
+/** `YYYY-MM-DDTHH:MM:SS.mmm+HH:MM level [CODE] message key=value ...`, without a line feed at the end, and without secrets. */
 export const formatLogLine = (event: LogEvent, colors: boolean): string => {
   const messages = Array.isArray(event.message) ? event.message : [event.message]
   const text = messages.map((part) => redact(plainText(part))).join(" ")
   const { inline, below } = failures(event.cause)
-  let entries = Object.entries(event.annotations)
+  const { [codeField]: code, ...annotations } = event.annotations
+  const head = code === undefined ? "" : `[${plainText(code)}] `
+  let entries = Object.entries(annotations)
     .map(([name, value]) => ` ${entry(name, value)}`)
     .join("")
   for (const [name, start] of event.spans) entries += ` ${entry(name, `${event.date.getTime() - start}ms`)}`
-  const rest = printable(cut(text + entries + inline + below, longestLine))
+  const rest = printable(cut(head + text + entries + inline + below, longestLine))
   return colors
     ? `${dim}${localTime(event.date)}${plain} ${color[event.level] ?? ""}${names[event.level]}${plain} ${rest}`
     : `${localTime(event.date)} ${names[event.level]} ${rest}`

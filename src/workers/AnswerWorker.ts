@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Cause, Effect } from "effect"
 import type { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import type { AdminPool } from "../postgres/connection/Pools.ts"
@@ -126,11 +127,12 @@ export const answerWorker = (services: MainServices, question: Question): Effect
       return Cause.hasInterruptsOnly(cause)
         ? Effect.succeed(answer)
         : Effect.as(
-            Effect.logError(
-              `A worker's request (${question._tag}) failed inside Baton. This is a bug in Baton, please report it. ` +
+            reportFault("BATON-SERVICE-MISTAKE", {
+              message:
+                `A worker's request (${question._tag}) failed inside Baton. This is a bug in Baton, please report it. ` +
                 "Its client gets an error and tries again; the service goes on.",
               cause
-            ),
+            }),
             answer
           )
     })

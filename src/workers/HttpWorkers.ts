@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Context, Effect, Layer, Option, type Scope, Stream } from "effect"
 import { duties } from "../health/Duties.ts"
 import { makeErrands, startDuty } from "../shared/Duty.ts"
@@ -189,14 +190,16 @@ const supervise = Effect.fnUntraced(function* (workers: WorkerSet, number: numbe
     const ending = yield* runOnce(workers, number, receive)
     if (!isWanted()) return
     if ("other" in ending) {
-      if (!workers.filesReplaced) yield* Effect.logError(filesReplaced(ownSpeaker, ending.other))
+      if (!workers.filesReplaced)
+        yield* reportFault("BATON-WORKER-REPLACED", filesReplaced(ownSpeaker, ending.other))
       workers.filesReplaced = true
       return
     }
     const { code, signal } = ending
     delay = restartDelayMillis(delay, timers.nowMillis() - began)
     workers.restarts++
-    yield* Effect.logWarning(
+    yield* reportFault(
+      "BATON-WORKER-ENDED",
       `HTTP worker ${number} has ended (${signal ?? (code === null ? "it could not be started" : `code ${code}`)}). Its connections are cut, and ` +
         `their clients connect again. The next one starts in ${delay} ms; the other processes are not affected.`
     )

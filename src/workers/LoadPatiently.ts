@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { StorageUnusable } from "../storage/StorageUnusable.ts"
 import { unreadableMillis } from "./WorkerTimings.ts"
@@ -8,7 +9,8 @@ import { unreadableMillis } from "./WorkerTimings.ts"
  */
 export const loadPatiently = (load: Effect.Effect<void, StorageUnusable>): Effect.Effect<void> =>
   Effect.catch(load, ({ message }) =>
-    Effect.logError(
+    reportFault(
+      "BATON-WORKER-STORAGE",
       `${message} This HTTP worker answers nothing until then, and the other processes do; it tries again every ${unreadableMillis / 1000} s.`
     ).pipe(
       Effect.andThen(Effect.sleep(unreadableMillis)),

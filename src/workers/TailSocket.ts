@@ -1,3 +1,4 @@
+import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -35,7 +36,8 @@ export const tailSocket = (
   }).pipe(
     Effect.catch((problem) =>
       Effect.as(
-        Effect.logWarning(
+        reportFault(
+          "BATON-WORKER-TAIL",
           `HTTP workers cannot hand on other instances that want to be sent the journal: ${problem}. ` +
             "Those that come to a worker try again, or read the bucket. Give this user a directory for temporary files, and start again."
         ),

@@ -41,7 +41,7 @@ describe("HealthRef", () => {
       assert.strictEqual(yield* health.send("streamStarted"), "starting")
       assert.strictEqual(yield* health.send("storageLoaded"), "waiting")
       assert.strictEqual(lines.length, 2)
-      assert.match(lines[0] ?? "", /^Warn.*streamStarted cannot happen.*starting/)
+      assert.match(lines[0] ?? "", /^Error.*streamStarted cannot happen.*starting/)
       assert.match(lines[1] ?? "", /^Info.*starting -> waiting/)
     }).pipe(Effect.provide(HealthRef.layer), Effect.provide(logged(lines)))
   })

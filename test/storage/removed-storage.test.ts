@@ -60,8 +60,8 @@ describe("complaints", () => {
     const said: Array<string> = []
     let nowMillis = 0
     const complaints = new Complaints({ nowMillis: () => nowMillis }, (message) => said.push(message))
-    for (; nowMillis < 25_000; nowMillis += 20) complaints.about("disk", `full at ${nowMillis}`)
-    complaints.about("other", "something else")
+    for (; nowMillis < 25_000; nowMillis += 20) complaints.about("writing", `full at ${nowMillis}`)
+    complaints.about("segment", "something else")
     assert.deepStrictEqual(said, [
       "full at 0",
       "full at 10000 (and 499 times more since this was last said)",

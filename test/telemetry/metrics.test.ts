@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util"
 import { Effect, Metric, type Scope } from "effect"
 import { documentPath, metricsDocument } from "../../scripts/metrics-table.ts"
 import { BucketWatch } from "../../src/bucket/BucketWatch.ts"
+import { FaultRecord } from "../../src/shared/FaultRecord.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { countsOf, Distribution } from "../../src/telemetry/Distribution.ts"
 import { bytesBehind } from "../../src/storage/JournalSize.ts"
@@ -119,6 +120,7 @@ describe("the metrics of Effect", () => {
           shapes: 5,
           subselects: { shapes: 2, behindBytes: 0 },
           storageLevel: 2,
+          faults: new FaultRecord(),
           processes: [
             {
               process: "main",

@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Cause, Effect, Result } from "effect"
 import type { Authorize, AuthorizeRequest } from "./Authorize.ts"
 import { crashed, type Failure } from "../reply/Failures.ts"
@@ -41,11 +42,12 @@ const hookFailed = (
   cause: Cause.Cause<unknown> = Cause.empty
 ): Effect.Effect<never, Failure> =>
   Effect.andThen(
-    Effect.logError(
-      `The authorize hook of this program failed for a ${method} request for table ${JSON.stringify(shape.table ?? "")}` +
+    reportFault("BATON-HOST-HOOK", {
+      message:
+        `The authorize hook of this program failed for a ${method} request for table ${JSON.stringify(shape.table ?? "")}` +
         `${problem === undefined ? "" : `: ${problem}`}. The client gets a 500; the service goes on. Let the hook ` +
         "return a shape, or fail with Refused for those who may not read.",
       cause
-    ),
+    }),
     Effect.fail(crashed)
   )

@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { readFileSync } from "node:fs"
 import type { Server } from "node:http"
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2"
@@ -99,7 +100,7 @@ export class HttpServer extends Context.Service<
           })
       })
       const { connections: most, problem } = connectionLimit(config, openFilesLimit())
-      if (problem !== undefined) yield* Effect.logWarning(problem)
+      if (problem !== undefined) yield* reportFault("BATON-REQUEST-CONNECTIONS", problem)
       server.maxConnections = most
       const closeSessions = trackSessions(server, handler, config.tcpReadTimeoutMillis)
       const address = yield* listen(server, config)

@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Context, Effect, Layer, type Redacted, type Scope } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { makeErrands } from "../../shared/Duty.ts"
@@ -78,7 +79,9 @@ export const makeJournalTail = (
       Effect.map(
         currentTimers,
         (timers) =>
-          new TailSource(showing, timers, (message) => run("A line of the log", Effect.logWarning(message)))
+          new TailSource(showing, timers, (message) =>
+            run("A line of the log", reportFault("BATON-TAIL-FAILED", message))
+          )
       ),
       (opened) => Effect.sync(() => opened.close())
     )

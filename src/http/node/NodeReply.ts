@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Cause, Effect } from "effect"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
@@ -145,8 +146,9 @@ export const cutReply = (response: NodeResponse, cause: Cause.Cause<unknown>): E
   destroyResponse(response)
   return Cause.hasInterruptsOnly(cause)
     ? Effect.void
-    : Effect.logWarning(
-        "A response was cut because its body could not be read to the end; the client tries again.",
+    : reportFault("BATON-REQUEST-CUT", {
+        message: "A response was cut because its body could not be read to the end; the client tries again.",
+        everyMillis: 10_000,
         cause
-      )
+      })
 }

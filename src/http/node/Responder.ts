@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Cause, type Context, Effect, Exit, type Fiber } from "effect"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { RunningCount } from "../reply/RunningCount.ts"
@@ -16,11 +17,12 @@ import type { Sending } from "./SendPieces.ts"
 /** What must not happen: told to the operator, and to the client by cutting the connection. */
 const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => {
   destroyResponse(response)
-  return Effect.logError(
-    "A response could not be sent. This is a bug in Baton, please report it. " +
+  return reportFault("BATON-SERVICE-MISTAKE", {
+    message:
+      "A response could not be sent. This is a bug in Baton, please report it. " +
       "The client's connection was cut; the service goes on.",
-    problem
-  )
+    cause: Cause.isCause(problem) ? problem : Cause.die(problem)
+  })
 }
 
 const nothing = () => {}

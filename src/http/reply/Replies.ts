@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { randomBytes } from "node:crypto"
 import { Cause, Effect, Option } from "effect"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
@@ -155,11 +156,12 @@ export const failedReply = (
   const failure = Cause.findErrorOption(cause)
   if (Option.isSome(failure)) return Effect.succeed(replies.failure(context, failure.value))
   if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-  return Effect.logError(
-    `A ${context.method} request failed inside Baton (request ${context.requestId}). ` +
+  return reportFault("BATON-SERVICE-MISTAKE", {
+    message:
+      `A ${context.method} request failed inside Baton (request ${context.requestId}). ` +
       "This is a bug in Baton, please report it. The client gets a 500; the service goes on.",
     cause
-  ).pipe(Effect.as(replies.failure(context, crashed)))
+  }).pipe(Effect.as(replies.failure(context, crashed)))
 }
 
 /** Counts an answer to a request for a shape, by what its headers say. */

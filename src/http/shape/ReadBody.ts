@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect, Result } from "effect"
 import { type ApiRequest, BodyTaken } from "../request/ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
@@ -16,7 +17,8 @@ const bodyIsGone = (services: ApiServices, advice: string): Effect.Effect<never,
     if (toldOfBodies.has(services)) return Effect.fail(bodyTaken)
     toldOfBodies.add(services)
     return Effect.andThen(
-      Effect.logError(
+      reportFault(
+        "BATON-HOST-BODY",
         "The body of a POST request had been read before it reached Baton, so it cannot be answered: the client gets a 500, " +
           `and so do all that come after it. This does not heal by itself. ${advice}`
       ),

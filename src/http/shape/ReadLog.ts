@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import { maxLsn } from "../../shared/Lsn.ts"
 import { formatOffset } from "../../shapes/LogOffset.ts"
@@ -16,9 +17,11 @@ const unreadable = (error: ShapeReadError) =>
   error.mayPass === true ? unreadableNow(error) : unreadableAgain(error)
 
 const unreadableNow = ({ handle, message }: ShapeReadError) =>
-  Effect.logWarning(
-    `The log of shape ${handle} cannot be read now: ${message}. The client gets a 503 and tries again.`
-  ).pipe(
+  reportFault("BATON-SHAPE-LOG", {
+    message: `The log of shape ${handle} cannot be read now: ${message}. The client gets a 503 and tries again.`,
+    about: handle,
+    everyMillis: 10_000
+  }).pipe(
     Effect.andThen(
       Effect.fail(
         unavailable(
@@ -30,9 +33,11 @@ const unreadableNow = ({ handle, message }: ShapeReadError) =>
   )
 
 const unreadableAgain = (error: ShapeReadError) =>
-  Effect.logError(
-    `The log of shape ${error.handle} cannot be read: ${error.message}. The client gets a 500 and tries again.`
-  ).pipe(Effect.andThen(Effect.fail(failed("Unable to retrieve shape log: it could not be read"))))
+  reportFault("BATON-SHAPE-LOG", {
+    message: `The log of shape ${error.handle} cannot be read: ${error.message}. The client gets a 500 and tries again.`,
+    about: error.handle,
+    everyMillis: 10_000
+  }).pipe(Effect.andThen(Effect.fail(failed("Unable to retrieve shape log: it could not be read"))))
 
 /**
  * Answers a request for log entries: at once if there are any after its offset, or if it is not live; otherwise it is

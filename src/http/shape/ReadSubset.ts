@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect, Result } from "effect"
 import { formatOffset, snapshotChunk } from "../../shapes/LogOffset.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
@@ -119,9 +120,11 @@ export const readSubset = Effect.fnUntraced(function* (
         ),
       SubsetUnavailable: ({ message }) => Effect.fail(knownUnavailable(message)),
       SubsetFailed: ({ message }) =>
-        Effect.logError(`A subset query failed: ${message}. The client gets a 500 and tries again.`).pipe(
-          Effect.andThen(Effect.fail(failed("The subset query failed")))
-        )
+        reportFault("BATON-SHAPE-SUBSET", {
+          message: `A subset query failed: ${message}. The client gets a 500 and tries again.`,
+          about: message,
+          everyMillis: 10_000
+        }).pipe(Effect.andThen(Effect.fail(failed("The subset query failed"))))
     })
   )
   const headers = services.replies.headers(context, "subset", jsonType)

@@ -15,7 +15,7 @@ import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { makeDefinition } from "../../shapes/MakeDefinition.ts"
 import { shapeIdentity, type ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { columnsOf, mayHaveTables } from "../../where/index.ts"
-import { Notices } from "../../telemetry/Notices.ts"
+import { notice } from "../../telemetry/Notices.ts"
 import type { Conditions, FindTable } from "./Conditions.ts"
 import { InnerTables } from "./InnerTables.ts"
 import { catalogueUnreadable, invalidRequest, type Failure } from "../reply/Failures.ts"
@@ -101,7 +101,6 @@ export class ShapeResolver {
   private readonly lookup: TableLookup
   private readonly conditions: Conditions["Service"]
   private readonly inner: InnerTables
-  private readonly notices = new Notices()
   private readonly cache = new BoundedMap<string, Cached>(cacheCharacters, charactersOf)
   private readonly selected = new WeakMap<TableInfo, BoundedMap<string, Selected>>()
   /** The same entries by the object that a parsed request carries: requests with the same text share it. */
@@ -192,7 +191,7 @@ export class ShapeResolver {
   }
 
   private tellOperator({ message }: PgError): Effect.Effect<void> {
-    return this.notices.warn(`The catalogue cannot be read: ${message}`)
+    return notice("BATON-DB-CATALOGUE", `The catalogue cannot be read: ${message}`)
   }
 
   private lookUpNow(

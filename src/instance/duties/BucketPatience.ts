@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { BucketTrouble } from "../../bucket/BucketWatch.ts"
 import { isWanted } from "../../lock/LockKey.ts"
@@ -50,7 +51,8 @@ export const awaitImpatience = (
     Effect.andThen(isOver),
     Effect.flatMap((over) =>
       over
-        ? Effect.logWarning(
+        ? reportFault(
+            "BATON-BUCKET-PATIENCE",
             `The bucket has taken nothing from this instance for more than ${patienceMillis / 1000} s (BATON_BUCKET_PATIENCE), and another instance waits: the lock is handed over. What is not in the bucket comes from Postgres again.`
           )
         : look

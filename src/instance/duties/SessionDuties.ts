@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { BatonConfig } from "../../config/BatonConfig.ts"
 import { duties } from "../../health/Duties.ts"
@@ -45,7 +46,7 @@ export const sessionDuties = (
       yield* inspector.onChange(news.changed)
       for (const change of ahead.takeChanges()) news.changed(change)
       publication.trust(news.tables())
-      yield* Effect.catch(news.checkTables, (error) => Effect.logWarning(error.message))
+      yield* Effect.catch(news.checkTables, (error) => reportFault("BATON-TABLE-CHANGED", error.message))
       // Only then is it written down as seen: the next holder would not look for it again.
       const settled = settledIn(engine)
       const watch = watchTables({

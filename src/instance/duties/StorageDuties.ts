@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect } from "effect"
 import type { BatonConfig } from "../../config/BatonConfig.ts"
 import type { HealthRef } from "../../health/HealthRef.ts"
@@ -56,14 +57,16 @@ export const watchStorage = (
     yield* fromDisk(async () => engine.writing?.checkPlace())
     if (!(yield* fromDisk(() => engine.isFenced()))) return false
     if (engine.writing?.isGone === true) {
-      yield* Effect.logError(
+      yield* reportFault(
+        "BATON-STORAGE-GONE",
         `The storage directory ${engine.paths.root} was removed or replaced while this instance was writing to it. What it held is lost, and nothing has been acknowledged since that was noticed. All shapes are dropped and everything is made anew; clients fetch again. Nothing is to be done, but find out who removes it.`
       )
       yield* Deferred.succeed(ended, "storageGone")
       return true
     }
     yield* health.send("fenced")
-    yield* Effect.logWarning(
+    yield* reportFault(
+      "BATON-LOCK-FENCED",
       "Another instance has taken over storage. This one has written nothing that counts since, gives up the lock and waits for its turn."
     )
     yield* Deferred.succeed(ended, "fenced")

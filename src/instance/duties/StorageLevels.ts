@@ -65,10 +65,8 @@ export class StorageLevels extends Context.Service<
       const complain = (what: string, meanwhile = "storage is not finalised meanwhile") =>
         Effect.catch(({ message }: StorageFault) =>
           Effect.sync(() => {
-            engine.complaints.about(
-              what,
-              `${what} failed: ${message}. It is tried again; ${meanwhile}, and nothing else depends on it.`
-            )
+            const line = `${what} failed: ${message}. It is tried again; ${meanwhile}, and nothing else depends on it.`
+            engine.complaints.about("level", line, what)
             return undefined
           })
         )

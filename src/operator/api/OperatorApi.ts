@@ -1,4 +1,5 @@
-import { Effect, Result } from "effect"
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
+import { Cause, Effect, Result } from "effect"
 import type { OperatorHandler, OperatorReply, OperatorWay } from "../../http/shape/OperatorDoor.ts"
 import type { ApiRequest } from "../../http/request/ApiRequest.ts"
 import { splitTarget } from "../../http/request/Route.ts"
@@ -77,10 +78,11 @@ export class OperatorApi implements OperatorHandler {
       Effect.suspend(() => answer(asked)),
       (defect) =>
         Effect.as(
-          Effect.logError(
-            "What an operator asked for could not be put together. This is a bug in Baton, please report it. The service goes on.",
-            defect
-          ),
+          reportFault("BATON-SERVICE-MISTAKE", {
+            message:
+              "What an operator asked for could not be put together. This is a bug in Baton, please report it. The service goes on.",
+            cause: Cause.die(defect)
+          }),
           problem(500, "failed", "This could not be put together; the log says why. The service goes on.")
         )
     )

@@ -1,3 +1,4 @@
+import { unchecked } from "../errors/Unchecked.ts"
 import { Effect } from "effect"
 import { Inspector } from "./Inspector.ts"
 import type { PgError } from "../errors/PgError.ts"
@@ -21,7 +22,9 @@ export const runSchemaReconciler = (everyMillis: number): Effect.Effect<never, n
             )
       ),
       Effect.catch((error: PgError) =>
-        (error.unreachable ? Effect.logDebug : Effect.logWarning)(
+        unchecked(
+          error,
+          "BATON-TABLE-CHANGED",
           `Comparing known tables with the catalogue failed. ${error.message}`
         )
       )

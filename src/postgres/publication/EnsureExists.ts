@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect, Result } from "effect"
 import { explainedPgError } from "../errors/ClassifyPgError.ts"
 import type { PgError } from "../errors/PgError.ts"
@@ -42,7 +43,7 @@ export const makeEnsureExists = (tables: PublicationTables): Effect.Effect<Ensur
     if (unfit !== undefined) return yield* unfit
     if (advisedOn !== server.version) {
       advisedOn = server.version
-      for (const advice of serverAdvice(server)) yield* Effect.logWarning(advice)
+      for (const advice of serverAdvice(server)) yield* reportFault("BATON-DB-ADVICE", advice)
     }
     if (found === undefined && (yield* create(server))) return { created: true, repaired: false }
     const publication = found ?? (yield* tables.read)

@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect, Semaphore } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
@@ -151,7 +152,8 @@ export class PublicationTables {
           ))
         const identity: PlainIdentity = index === undefined ? "DEFAULT" : { index }
         yield* restoreIdentity(this.target, leaf, identity)
-        yield* Effect.logWarning(
+        yield* reportFault(
+          "BATON-TABLE-WRITES",
           `Postgres refused UPDATE and DELETE of the table "${shown(leaf)}" with REPLICA IDENTITY FULL: it has been ` +
             `given the replica identity ${index === undefined ? "DEFAULT" : `USING INDEX ${index}`} again.`
         )

@@ -1,3 +1,5 @@
+import { unchecked } from "../errors/Unchecked.ts"
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import { describeReport, type PublicationReport, saysSomething } from "./PublicationReport.ts"
@@ -81,12 +83,18 @@ export const makePublicationWatch = (options: {
           )
         }
         if (!saysSomething(report)) return
-        for (const line of describeReport(publicationName, report)) yield* Effect.logWarning(line)
+        for (const line of describeReport(publicationName, report))
+          yield* reportFault(
+            report.isMissing ? "BATON-PUBLICATION-MISSING" : "BATON-PUBLICATION-ALTERED",
+            line
+          )
         yield* onReport(report)
       }).pipe(
         Effect.catch((error) => {
           doubtful = true
-          return (error.unreachable ? Effect.logDebug : Effect.logWarning)(
+          return unchecked(
+            error,
+            "BATON-PUBLICATION-UNSEEN",
             `The publication "${publicationName}" could not be checked. ${error.message}`
           )
         })

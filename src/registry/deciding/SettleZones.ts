@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import { type AskingQuery, type CheckedZones, offsetIn, telltaleSeconds } from "../../where/index.ts"
@@ -31,7 +32,8 @@ export const settleZones = (zones: CheckedZones, query: AskingQuery<PgError>): E
           zones.settle(name, other < 0 ? table : undefined)
           if (other < 0) return Effect.void
           const second = seconds[other] ?? 0
-          return Effect.logWarning(
+          return reportFault(
+            "BATON-DB-TIMEZONES",
             `Postgres has other rules for the time zone ${name} than Node (${process.versions["tz"] ?? "its own data"}): at ` +
               `${new Date(second * 1000).toISOString()} it is ${hours(offsets[other] ?? Number.NaN)} there, and ` +
               `${hours(offsetIn(table, second))} here. Conditions that need them are evaluated by Postgres, which takes ` +

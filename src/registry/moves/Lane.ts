@@ -410,8 +410,9 @@ export class Lane implements MemberSink {
     const failure = error === undefined ? schemaChanged(message) : snapshotFailed(error, true)
     if (refuseAbout(table, failure, waiting, this.members) && error !== undefined)
       this.engine.complaints.about(
-        `moves ${table.oid}`,
-        `Shapes whose conditions look at ${quoteTable(table)} cannot be made: ${snapshotReport(error, failure, [table])}`
+        "moves",
+        `Shapes whose conditions look at ${quoteTable(table)} cannot be made: ${snapshotReport(error, failure, [table])}`,
+        String(table.oid)
       )
     this.members.releaseAbout(table)
   }

@@ -49,6 +49,8 @@ interface FilledWriter {
 export class RowReader {
   /** Messages so far in the chunk that is not whole. */
   rowsInChunk = 0
+  /** Messages in all chunks that are whole. */
+  private rowsInChunks = 0
 
   private readonly session: SnapshotSession
   private readonly encoder: WireEncoder
@@ -112,6 +114,11 @@ export class RowReader {
     })
   })
 
+  /** Messages so far. */
+  get rows(): number {
+    return this.rowsInChunks + this.rowsInChunk
+  }
+
   private poll(): Effect.Effect<RowPiece | undefined, RowFailure> | undefined {
     if (typeof this.outcome === "object") return Effect.fail(this.outcome)
     const filled = this.ready.shift()
@@ -154,6 +161,7 @@ export class RowReader {
     this.chunkBytes += w.length - start + 1
     if (this.chunkBytes >= this.chunkBytesThreshold) {
       this.chunkBytes = 0
+      this.rowsInChunks += this.rowsInChunk
       this.rowsInChunk = 0
       this.handOver(w, true)
     } else if (w.length >= pieceBytes) this.handOver(w, false)

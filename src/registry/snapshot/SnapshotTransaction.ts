@@ -23,6 +23,8 @@ export interface SnapshotTransaction {
   readonly snapshot: DatabaseSnapshot
   /** `pg_class.relkind` of the table in this snapshot, `undefined` when there is no table with its OID. */
   readonly tableKind: string | undefined
+  /** How many rows Postgres thinks that the table has; undefined where it has never counted them. */
+  readonly rowsEstimate?: number
 }
 
 /** `xmin:xmax:xip,xip` as `pg_snapshot` prints it. */
@@ -46,7 +48,7 @@ export const beginSql = (tableOid: number, statementMillis: number | undefined):
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " +
     "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
     "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
-    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
+    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), (SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
   )
 }
 
@@ -64,7 +66,7 @@ const begin = (
   session.run(beginSql(tableOid, statementMillis)).pipe(
     Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
     Effect.flatMap((results) => {
-      const [snapshotText, lsnText, insertText, kind] = results[1]?.[0] ?? []
+      const [snapshotText, lsnText, insertText, kind, rows] = results[1]?.[0] ?? []
       const snapshot = parsePgSnapshot(snapshotText ?? "")
       const walLsn = parseLsn(lsnText ?? "")
       const containedBefore = parseLsn(insertText ?? "")
@@ -73,7 +75,8 @@ const begin = (
       return Effect.succeed({
         session,
         snapshot: { ...snapshot, walLsn, containedBefore },
-        tableKind: kind ?? undefined
+        tableKind: kind ?? undefined,
+        ...(Number(rows ?? -1) < 0 ? {} : { rowsEstimate: Number(rows) })
       })
     })
   )

@@ -21,7 +21,8 @@ import {
 } from "./SharedTransactions.ts"
 import { SnapshotSessions } from "./SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "./SnapshotTransaction.ts"
-import { Notices } from "../../telemetry/Notices.ts"
+import { type ProgressTask, withProgress } from "../../telemetry/Progress.ts"
+import { notice } from "../../telemetry/Notices.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
 import * as timings from "../RegistryTimings.ts"
@@ -128,7 +129,9 @@ const readRows = Effect.fnUntraced(function* <E>(
     const rowsInLastChunk =
       definition.log === "changes_only"
         ? 0
-        : yield* writeRows(transactions, transaction, request, chunkBytesThreshold, limits)
+        : yield* withProgress(progressOf(definition, transaction.rowsEstimate), (task) =>
+            writeRows(transactions, transaction, request, chunkBytesThreshold, limits, task)
+          )
     return { snapshot, rowsInLastChunk }
   })
   const attempt = transactions.use(table.oid, read, (error) => failing(definition, Effect.fail(error)))
@@ -149,7 +152,8 @@ const writeRows = Effect.fnUntraced(function* <E>(
   transaction: SharedTransaction,
   { definition, sink }: SnapshotRequest<E>,
   chunkBytesThreshold: number,
-  limits: SnapshotLimits
+  limits: SnapshotLimits,
+  task: ProgressTask
 ) {
   const { session, tableKind } = transaction
   const sql = rowQuery(definition, tableKind === "p")
@@ -167,17 +171,25 @@ const writeRows = Effect.fnUntraced(function* <E>(
   })
   while (piece !== undefined) {
     yield* sink.write(piece.bytes)
+    task.done = reader.rows
     if (piece.endsChunk) yield* sink.endChunk()
     piece = yield* next
   }
   return reader.rowsInChunk
 })
 
+/** What a condition leaves of the rows of a table nobody knows before. */
+const progressOf = ({ table, where }: ShapeDefinition, rowsEstimate: number | undefined) =>
+  ({
+    kind: "firstRows",
+    name: `Reading the first rows of a shape on ${quoteTable(table)}`,
+    total: where === undefined ? rowsEstimate : undefined,
+    unit: "rows"
+  }) as const
+
 /** Clients learn what concerns them; operators, in the log, what happened and what to do. */
 const report = (table: ShapeDefinition["table"], message: string): Effect.Effect<void> =>
-  notices.warn(`The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
-
-const notices = new Notices()
+  notice("BATON-SHAPE-SNAPSHOT", `The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
 
 const failing = <A, R>(
   definition: ShapeDefinition,

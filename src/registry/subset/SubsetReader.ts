@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { randomInt } from "node:crypto"
 import { tmpdir } from "node:os"
@@ -8,7 +9,7 @@ import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
 import { privilegeAdvice } from "../../postgres/errors/PrivilegeAdvice.ts"
-import { Notices } from "../../telemetry/Notices.ts"
+import { notice } from "../../telemetry/Notices.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
@@ -182,17 +183,21 @@ const refusedBySpool = (
   const { message } = refusal
   if (refusal._tag === "AnswerTooLarge") return Effect.fail(new SubsetTooLarge({ message }))
   const failed = Effect.fail(new SubsetUnavailable({ message }))
-  return refusal.report === undefined ? failed : Effect.andThen(Effect.logError(refusal.report), failed)
+  return refusal.report === undefined
+    ? failed
+    : Effect.andThen(
+        reportFault("BATON-SHAPE-SUBSET", { message: refusal.report, everyMillis: 10_000 }),
+        failed
+      )
 }
 
 export type SubsetError = SubsetRefused | SubsetOutdated | SubsetTooLarge | SubsetUnavailable | SubsetFailed
 
-const notices = new Notices()
-
 /** Clients are told to come back, and the operator what has to be done before that helps. */
 const tellOperator = (definition: ShapeDefinition, error: PgError): Effect.Effect<void> =>
   isPassing(error) || error.kind === "permission_denied"
-    ? notices.warn(
+    ? notice(
+        error.kind === "permission_denied" ? "BATON-TABLE-PRIVILEGE" : "BATON-SHAPE-SUBSET",
         `Subsets of the table ${quoteTable(definition.table)} cannot be read: ${
           error.kind === "permission_denied" && error.role !== undefined && error.serverMessage !== undefined
             ? `${error.serverMessage}. ${privilegeAdvice({ said: error.serverMessage, role: error.role, table: tableIn(error.serverMessage, tablesRead(definition)) })}`

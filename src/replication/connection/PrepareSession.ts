@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { BatonConfig } from "../../config/BatonConfig.ts"
 import { type ConnectionConfig, serverTcpSettings } from "../../postgres/connection/ConnectionOptions.ts"
@@ -70,7 +71,8 @@ const endWithoutClient = Effect.fnUntraced(function* (
       Effect.catch(Effect.asVoid(query(statement)), (error) =>
         error.unreachable
           ? Effect.fail(error)
-          : Effect.logWarning(
+          : reportFault(
+              "BATON-DB-SETTING",
               `Postgres refuses "${statement}" on the replication connection, so it may notice late when this process ` +
                 `is gone. Everything else works. ${error.message}`
             )

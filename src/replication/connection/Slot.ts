@@ -1,3 +1,4 @@
+import { faultEnded, reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Duration, Effect, Schedule } from "effect"
 import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
@@ -95,7 +96,8 @@ const create = (
     Effect.catchIf(
       (error) => error.code === "42710",
       () => Effect.succeed(undefined)
-    )
+    ),
+    Effect.ensuring(faultEnded("BATON-SLOT-WAITS"))
   )
 
 /** What `pg_replication_slots` says of the slot, `undefined` when there is none of that name. */
@@ -180,7 +182,8 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
     const problem = slotProblem(slot, slotName)
     if (problem !== undefined) return yield* problem
     if (slot.walStatus === "unreserved") {
-      yield* Effect.logWarning(
+      yield* reportFault(
+        "BATON-SLOT-BUDGET",
         `Postgres is about to give up the replication slot ${slotName}: it retains more WAL than max_slot_wal_keep_size ` +
           "allows. It recovers if changes are read before the next checkpoint."
       )
@@ -222,7 +225,8 @@ const helpWaitingCreation = (options: EnsureSlotOptions, serverVersion: number):
     let canHelp = serverVersion >= 160_000
     while (true) {
       yield* Effect.sleep(Duration.millis(options.tickMillis ?? timings.slotTickMillis))
-      yield* Effect.logWarning(
+      yield* reportFault(
+        "BATON-SLOT-WAITS",
         `Creating the replication slot ${options.slotName} waits for transactions that are open in the database. It goes ` +
           "on when they commit or roll back; find them with SELECT * FROM pg_stat_activity WHERE backend_xid IS NOT NULL."
       )
@@ -234,14 +238,18 @@ const helpWaitingCreation = (options: EnsureSlotOptions, serverVersion: number):
           error._tag === "PgError" &&
           (error.kind === "permission_denied" || error.kind === "undefined_object")
             ? Effect.as(
-                Effect.logWarning(
+                reportFault(
+                  "BATON-SLOT-HELP",
                   `This role may not run ${functionForSnapshot}(), which would let the slot be created promptly after ` +
                     `those transactions end. On an idle database that can take longer. GRANT EXECUTE ON FUNCTION ` +
                     `${functionForSnapshot} TO the role helps.`
                 ),
                 false
               )
-            : Effect.as(Effect.logWarning(`Could not run ${functionForSnapshot}(): ${error.message}`), true)
+            : Effect.as(
+                reportFault("BATON-SLOT-HELP", `Could not run ${functionForSnapshot}(): ${error.message}`),
+                true
+              )
         )
       )
     }

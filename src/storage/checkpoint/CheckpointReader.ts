@@ -1,3 +1,4 @@
+import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
@@ -56,7 +57,8 @@ export const loadCheckpoint = (
         Effect.catch((error) =>
           Effect.sync(() =>
             report(
-              Effect.logWarning(
+              reportFault(
+                "BATON-STORAGE-DAMAGED",
                 `${error.message}. An older checkpoint, or the journal alone, is used instead.`
               )
             )
@@ -70,7 +72,7 @@ export const loadCheckpoint = (
         const names = yield* fromDisk(() => readShapeNames(paths)).pipe(
           Effect.orElseSucceed(() => new Set<string>())
         )
-        report(Effect.logError(whatIsLost(path, loaded, names)))
+        report(reportFault("BATON-STORAGE-DAMAGED", whatIsLost(path, loaded, names)))
       }
       for (const shape of shapes) {
         shape.recount(chunkBytesThreshold)

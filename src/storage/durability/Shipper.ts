@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import { BucketFault } from "../../bucket/BucketFault.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Chain } from "../chain/Chain.ts"
@@ -28,7 +29,7 @@ interface ShipperOptions {
   readonly counts: (marker: number) => void
   readonly shipped: (shipped: Shipped) => void
   readonly overtaken: () => void
-  readonly onTrouble: (topic: string, message: string) => void
+  readonly onTrouble: (topic: ComplaintTopic, message: string) => void
 }
 
 interface QueuedRange extends WrittenRange {

@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
 import { CreatedEncoder } from "../records/CreatedRecords.ts"
 import type { DiskFile } from "../disk/Disk.ts"
@@ -8,7 +9,7 @@ import type { RecentBytes } from "./RecentBytes.ts"
 import { encodeNotice, isReproducible, type Notice, recordKind } from "../records/Records.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
-import { Progress, type ProgressOptions } from "./Progress.ts"
+import { Progress, type ProgressOptions } from "./WriteProgress.ts"
 import { OpenTransactions, partBytes, type PartMemory, type TransactionWriter } from "./TransactionWriter.ts"
 import { journalRetryMillis, showMillis } from "../StorageTimings.ts"
 
@@ -79,7 +80,7 @@ export class JournalWriter implements PartMemory {
   private readonly timers: Timers
   private readonly listeners: {
     readonly onRotate: (segment: number) => void
-    readonly onTrouble: (topic: string, message: string) => void
+    readonly onTrouble: (topic: ComplaintTopic, message: string) => void
   }
 
   /** It begins `segment` of `epoch`. */

@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 /** Whole records that were written to the local file of a segment, one after the other. */
 export interface WrittenRange {
   readonly segment: number
@@ -40,5 +41,5 @@ export type StartShipping = (from: {
   readonly shipped: (shipped: Shipped) => void
   /** Another writer has begun: nothing that has not counted yet ever will. */
   readonly overtaken: () => void
-  readonly onTrouble: (topic: string, message: string) => void
+  readonly onTrouble: (topic: ComplaintTopic, message: string) => void
 }) => Shipping

@@ -1,3 +1,4 @@
+import type { FaultCode } from "../../telemetry/faults/FaultTable.ts"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import { ChainBroken } from "../chain/ChainBroken.ts"
 import type { DiskFile } from "../disk/Disk.ts"
@@ -39,7 +40,7 @@ interface Wanted {
 export const fetchNewest = async (
   store: ObjectStore,
   paths: StoragePaths,
-  warn: (message: string) => void
+  warn: (message: string, code: FaultCode) => void
 ): Promise<FetchedCheckpoint | undefined> => {
   for (const key of await listCheckpoints(store)) {
     try {
@@ -49,7 +50,8 @@ export const fetchNewest = async (
     } catch (error) {
       if (!(error instanceof ChainBroken) || error.reason === "newerFormat") throw error
       warn(
-        `${error.object} ${error.said}. An older checkpoint, or the chain from its beginning, is used instead.`
+        `${error.object} ${error.said}. An older checkpoint, or the chain from its beginning, is used instead.`,
+        "BATON-BUCKET-CHAIN"
       )
     }
   }

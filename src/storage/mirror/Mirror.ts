@@ -202,7 +202,7 @@ export class Mirror {
       if (!isExpected(failure.cause)) return yield* Effect.die(failure.cause)
       // What a bucket refuses is told of by who watches it.
       if (!(failure.cause instanceof BucketFault))
-        this.complaints.about("reading", this.complaint(failure.cause))
+        this.complaints.about("copying", this.complaint(failure.cause))
       // Nobody who is in a hurry makes it answer.
       yield* this.sleep(afterFailure(failures++))
     })
@@ -215,7 +215,7 @@ export class Mirror {
         isExpected(cause)
           ? Effect.sync(() =>
               this.complaints.about(
-                "checkpoint",
+                "local checkpoint",
                 `The local copy of the newest checkpoint cannot be renewed: ${cause.message}. It is tried again; until then the journal in ${this.options.paths.root} grows.`
               )
             )
@@ -326,7 +326,8 @@ export class Mirror {
     } catch (error) {
       if (!(error instanceof ChainBroken)) throw error
       this.options.warn(
-        `${error.object} ${error.said}. The local checkpoint stays as it is until the next one comes.`
+        `${error.object} ${error.said}. The local checkpoint stays as it is until the next one comes.`,
+        "BATON-BUCKET-CHAIN"
       )
     }
   }

@@ -1,3 +1,4 @@
+import type { FaultCode } from "../../telemetry/faults/FaultTable.ts"
 import type { ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Chain } from "../chain/Chain.ts"
@@ -17,7 +18,7 @@ export interface MirrorContext {
   readonly journal: LocalJournal
   readonly objects: ObjectsSinceCheckpoint
   readonly timers: Timers
-  readonly warn: (message: string) => void
+  readonly warn: (message: string, code: FaultCode) => void
 }
 
 /** Applies the object that follows on the place of the chain, and takes note of it. */

@@ -47,7 +47,7 @@ export const restoreAgain = async (context: MirrorContext, hole: ChainBroken): P
     throw hole
   }
   const { head, place } = found.header
-  warn(`${hole.message}. Storage is loaded anew from the checkpoint ${found.key}.`)
+  warn(`${hole.message}. Storage is loaded anew from the checkpoint ${found.key}.`, "BATON-BUCKET-CHAIN")
   await found.place()
   await journal.close()
   await removeJournalBefore(paths, head)

@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import { crc32 } from "node:zlib"
 import { dirname } from "node:path"
 import { BoundedMap } from "../../shared/BoundedMap.ts"
@@ -33,7 +34,7 @@ interface FetcherOptions {
   readonly shapeOf: (handle: string) => ShapeState | undefined
   /** A copy is being read, or stands there now and is so long. */
   readonly onUsed: (path: string, bytes?: number) => void
-  readonly onTrouble: (topic: string, message: string) => void
+  readonly onTrouble: (topic: ComplaintTopic, message: string) => void
 }
 
 /** Bytes of an object, and where in the file they belong. */

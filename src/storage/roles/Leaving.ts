@@ -45,7 +45,10 @@ export class Leaving {
     return closing.then(
       () => true,
       (fault: unknown) => {
-        this.context.warn(`The journal was not closed as it should be: ${String(fault)}. It is read anew.`)
+        this.context.warn(
+          `The journal was not closed as it should be: ${String(fault)}. It is read anew.`,
+          "BATON-STORAGE-CLOSE"
+        )
         return false
       }
     )

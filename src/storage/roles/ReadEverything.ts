@@ -40,7 +40,8 @@ export const readEverything = async (
     if (!said && context.paths.disk.mayBeLate && waited >= sayAfterMillis) {
       said = true
       context.warn(
-        `The end of the journal cannot be seen from here yet: this file system shows late what another machine has written. It is looked for again, for ${longestLateMillis / 1000} s at most, before it is taken for lost. Shapes are served meanwhile.`
+        `The end of the journal cannot be seen from here yet: this file system shows late what another machine has written. It is looked for again, for ${longestLateMillis / 1000} s at most, before it is taken for lost. Shapes are served meanwhile.`,
+        "BATON-STORAGE-LATE"
       )
     }
     if (timers.nowMillis() - askedAt >= lockMillis) {

@@ -1,3 +1,4 @@
+import type { FaultCode } from "../../telemetry/faults/FaultTable.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { Complaints } from "../Complaints.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
@@ -17,7 +18,7 @@ export interface RoleContext {
   readonly listeners: EngineListeners
   readonly complaints: Complaints
   readonly contents: StorageContents
-  readonly warn: (message: string) => void
+  readonly warn: (message: string, code: FaultCode) => void
   /** How often a follower looks for new records while somebody waits for them. */
   readonly eagerPollMillis: () => number
 }

@@ -1,3 +1,4 @@
+import type { FaultCode } from "../../telemetry/faults/FaultTable.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import type { EngineOptions } from "../EngineOptions.ts"
@@ -16,7 +17,7 @@ interface ContentsOptions {
   readonly options: EngineOptions
   readonly timers: Timers
   readonly waiters: Waiters
-  readonly warn: (message: string) => void
+  readonly warn: (message: string, code: FaultCode) => void
   readonly onDropped: (shape: ShapeState, reason: string) => void
   readonly onDisorder: (shape: ShapeState) => void
 }
@@ -107,7 +108,7 @@ export class StorageContents {
       from: end,
       nowMillis: this.made.timers.nowMillis,
       mayBePassed: this.mayBePassed,
-      onDamage: this.made.warn,
+      onDamage: (message) => this.made.warn(message, "BATON-STORAGE-DAMAGED"),
       onSegment: (epoch, segment) => {
         this.noteSegmentEnd(segment - 1)
         this.segments.readingFrom(epoch, segment)

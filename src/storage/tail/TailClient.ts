@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import { Effect, Redacted } from "effect"
 import { currentTimers, nowMillis } from "../../shared/Timers.ts"
 import { readTail, type TailEnd } from "./TailConnection.ts"
@@ -7,7 +8,10 @@ import { firstPauseMillis, goodConnectionMillis, longestPauseMillis, lookMillis 
 const meanwhile = "Changes are seen once they are in the bucket meanwhile"
 
 /** What an operator should know of the end of a connection; a writer that goes is nothing to speak of. */
-const complaintAbout = (url: string, end: TailEnd): readonly [topic: string, message: string] | undefined => {
+const complaintAbout = (
+  url: string,
+  end: TailEnd
+): readonly [topic: ComplaintTopic, message: string] | undefined => {
   switch (end._tag) {
     case "Ended":
     case "Superseded":

@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import type { CreatedObject } from "./TailFrames.ts"
 
 /** Who writes, and from where on its journal is wanted. */
@@ -28,5 +29,5 @@ export interface TailReader {
   /** Whether the tail can be relied on: told with each change. Not at first. */
   readonly isAlive: (alive: boolean) => void
   /** `topic`: what the trouble is with, as in `Complaints`. */
-  readonly complain: (topic: string, message: string) => void
+  readonly complain: (topic: ComplaintTopic, message: string) => void
 }

@@ -1,3 +1,4 @@
+import type { ComplaintTopic } from "../ComplaintTopics.ts"
 import { Barrier } from "./Barrier.ts"
 import type { Shipped, Shipping, StartShipping, WrittenRange } from "./Shipping.ts"
 
@@ -10,7 +11,7 @@ export interface ProgressOptions {
   /** With `ship`: `showable` has moved on. */
   readonly onShowable?: () => void
   readonly onShipped?: (shipped: Shipped) => void
-  readonly onTrouble: (topic: string, message: string) => void
+  readonly onTrouble: (topic: ComplaintTopic, message: string) => void
 }
 
 interface Waiting {

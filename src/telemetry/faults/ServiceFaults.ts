@@ -1,0 +1,163 @@
+import { configAdvice } from "../../config/ConfigAdvice.ts"
+import { dutyDied, mistake } from "../../shared/GeneralFaults.ts"
+import type { FaultRows } from "./FaultRows.ts"
+
+/** Shapes, requests, and the processes of the service. */
+export const serviceFaults = {
+  "BATON-SHAPE-PURGED": {
+    severity: "critical",
+    title: "All shapes were dropped",
+    happened: "What storage holds cannot be continued: a new slot, another database, or what the line says.",
+    heals: "Yes: clients fetch them again.",
+    advice: "Look for the line before it, which has the reason."
+  },
+  "BATON-SHAPE-DROPPED": {
+    severity: "warning",
+    title: "A shape was dropped",
+    happened: "A shape could not be continued; the line says why.",
+    heals: "Yes: its clients fetch it again.",
+    advice: "If it comes often, mend what the line names."
+  },
+  "BATON-SHAPE-SNAPSHOT": {
+    severity: "warning",
+    title: "The first rows of a shape could not be read",
+    happened:
+      "Postgres failed, was too slow, or refused a value while a new shape's rows were read. Clients get an error.",
+    heals: "The next request starts over.",
+    advice: "Do what the line says: an index, a longer time-out, a corrected row.",
+    metric: "baton_failed_snapshots_total"
+  },
+  "BATON-SHAPE-SUBSET": {
+    severity: "warning",
+    title: "A subset could not be read",
+    happened: "The query of a subset failed, or its answer found no room. Clients get an error.",
+    heals: "The next request tries again.",
+    advice: "Do what the line says."
+  },
+  "BATON-SHAPE-LOG": {
+    severity: "critical",
+    title: "The log of a shape cannot be read",
+    happened: "A file of the shape, or the bucket, could not be read. The client gets a 500 or a 503.",
+    heals:
+      "A client that asks again is answered once the disk is; a damaged shape is dropped and fetched again.",
+    advice: "Look at the disk or the bucket.",
+    doctor: "storage"
+  },
+  "BATON-SHAPE-SUBSELECT": {
+    severity: "warning",
+    title: "Rows for conditions with sub-selects cannot be read",
+    happened:
+      "Postgres could not be asked for rows that enter or leave shapes. Those shapes wait; all others go on.",
+    heals: "Yes: it is tried again.",
+    advice: "Mend what the line names: a privilege, a time-out, an index.",
+    metric: "baton_subselect_behind_bytes"
+  },
+  "BATON-REQUEST-CUT": {
+    severity: "warning",
+    title: "A response was cut",
+    happened: "What was being sent could not be read to its end.",
+    heals: "Yes: the client tries again.",
+    advice: "Look at the disk or the bucket."
+  },
+  "BATON-REQUEST-SLOW": {
+    severity: "warning",
+    title: "A request took long",
+    happened: "An answer that waited for nothing took longer than BATON_SLOW_REQUEST.",
+    heals: "It was answered.",
+    advice:
+      "Look at the class of the condition in the line: `asked` is evaluated by Postgres for each row, `first rows` wants an index."
+  },
+  "BATON-REQUEST-REFUSED": {
+    severity: "warning",
+    title: "Requests are refused",
+    happened: "Clients get a 503: too many at once, or this instance cannot do now what they need.",
+    heals: "As a rule, when the load or the cause passes.",
+    advice:
+      "Look for the line that has the cause; raise ELECTRIC_MAX_CONCURRENT_REQUESTS or add instances for too many at once.",
+    metric: "electric_admission_control_reject_count"
+  },
+  "BATON-REQUEST-CONNECTIONS": {
+    severity: "warning",
+    title: "There may be fewer connections than clients",
+    happened: "The limit of open files of this process is low.",
+    heals: "No.",
+    advice: "Raise the limit (ulimit -n, or LimitNOFILE) as the line says.",
+    doctor: "process"
+  },
+  "BATON-HOST-HOOK": {
+    severity: "critical",
+    title: "The authorize hook failed",
+    happened:
+      "The hook of the program that Baton is part of threw, or gave something that is no shape. The client gets a 500.",
+    heals: "No.",
+    advice: "Let the hook return a shape, or fail with Refused for those who may not read."
+  },
+  "BATON-HOST-BODY": {
+    severity: "critical",
+    title: "The host reads the body of requests first",
+    happened: "The body of a POST had been read before it reached Baton, so it cannot be answered.",
+    heals: "No.",
+    advice: "Mount Baton before what parses bodies, as the line says."
+  },
+  "BATON-HOST-CALLBACK": {
+    severity: "critical",
+    title: "A function of the host failed",
+    happened: "What the program does when Baton tells it something has failed itself.",
+    heals: "The service goes on.",
+    advice: "Mend the function that the line names."
+  },
+  "BATON-WORKER-ENDED": {
+    severity: "warning",
+    title: "An HTTP worker has ended",
+    happened:
+      "A process that answers requests ended by itself; its connections are cut, and their clients connect again.",
+    heals: "Yes: the next one starts.",
+    advice: "If it comes often, look for its last line, and at the memory of the machine.",
+    metric: "baton_http_worker_restarts_total"
+  },
+  "BATON-WORKER-REPLACED": {
+    severity: "critical",
+    title: "The files of the service were replaced while it runs",
+    happened: "A worker that was to start is of another release.",
+    heals: "With the next start of the service.",
+    advice: "Start the service again.",
+    metric: "baton_http_workers_ready"
+  },
+  "BATON-WORKER-STORAGE": {
+    severity: "critical",
+    title: "An HTTP worker cannot read storage",
+    happened:
+      "A worker cannot read the storage directory, and answers nothing until then; the other processes do.",
+    heals: "When the directory can be read.",
+    advice: "Mend what the line names.",
+    doctor: "storage"
+  },
+  "BATON-WORKER-TAIL": {
+    severity: "warning",
+    title: "HTTP workers cannot hand on the journal",
+    happened: "There is no socket between the processes of this instance.",
+    heals: "No; other instances read the bucket.",
+    advice: "Give this user a directory for temporary files, and start again."
+  },
+  "BATON-SERVICE-FAILED": {
+    severity: "critical",
+    lasts: true,
+    title: "This instance cannot become active",
+    happened: "Somebody has to mend something first; /v1/health says 503.",
+    heals: "When it is mended: it is tried again.",
+    advice: "Do what the line says.",
+    doctor: "connection"
+  },
+  "BATON-SHAPE-EVICTED": {
+    severity: "info",
+    title: "Shapes were dropped because there are too many",
+    happened: "There are more shapes than ELECTRIC_MAX_SHAPES, and those that were used least were dropped.",
+    heals: "Yes: clients that come again fetch them again.",
+    advice: "Raise the limit if clients fetch again and again.",
+    metric: "electric_shapes_total_shapes_count"
+  },
+  // They are met in folders that know nothing of this one.
+  "BATON-SERVICE-MISTAKE": mistake,
+  "BATON-SERVICE-STUMBLED": dutyDied,
+  "BATON-CONFIG-ADVICE": configAdvice
+} satisfies FaultRows
