@@ -308,6 +308,12 @@ class Turn {
       actors.metrics.takeovers.update(1)
       actors.metrics.takeoverSeconds.update(takeoverMillis / 1000)
       steps.done("START_REPLICATION")
+      actors.metrics.takeoverHistory.add({
+        atMillis: engine.timers.epochMillis(),
+        epoch: engine.at.epoch,
+        millis: takeoverMillis,
+        steps: steps.taken
+      })
       yield* Effect.logDebug(`The takeover step by step: ${steps}`)
       yield* Effect.logInfo(
         `Starting replication from postgres; active ${Math.round(takeoverMillis)} ms after the lock, with ${engine.store.count} shapes`

@@ -1,4 +1,4 @@
-import { Effect, Layer, Option } from "effect"
+import { Effect, Exit, Layer, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
@@ -6,14 +6,20 @@ import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import { makeErrands } from "../shared/Duty.ts"
 import { currentTimers } from "../shared/Timers.ts"
 import { ShapeLogs } from "../storage/ShapeLogs.ts"
 import { Storage } from "../storage/Storage.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
+import { LiveTicks } from "./api/LiveTicks.ts"
 import { OperatorApi } from "./api/OperatorApi.ts"
-import { makeStatusSource } from "./gather/GatherStatus.ts"
+import { EventLoopDelay } from "../telemetry/EventLoopDelay.ts"
+import { makeStatus } from "./gather/GatherStatus.ts"
 import type { OperatorServices } from "./Services.ts"
+
+const liveEvent = (status: unknown): Uint8Array =>
+  Buffer.from(`event: status\ndata: ${JSON.stringify(status)}\n\n`)
 
 const noWorkers = {
   configured: 0,
@@ -48,7 +54,25 @@ const operatorLayer = (options: OperatorOptions = {}) =>
         server: Option.getOrUndefined(yield* Effect.serviceOption(HttpServer)),
         workers: Option.getOrElse(yield* Effect.serviceOption(HttpWorkers), () => noWorkers)
       }
-      yield* door.open(new OperatorApi(services, yield* makeStatusSource(services)))
+      const status = yield* makeStatus(services)
+      const run = yield* makeErrands
+      const eventLoop = new EventLoopDelay()
+      const ticks = new LiveTicks({
+        timers: services.timers,
+        onViewers: (areThere) => eventLoop.watch(areThere),
+        look: (done) =>
+          run(
+            "A look for operators",
+            Effect.onExit(status, (exit) =>
+              Effect.sync(() =>
+                done(
+                  Exit.isSuccess(exit) ? liveEvent({ ...exit.value, eventLoop: eventLoop.look() }) : undefined
+                )
+              )
+            )
+          )
+      })
+      yield* door.open(new OperatorApi(services, status, ticks))
     })
   )
 

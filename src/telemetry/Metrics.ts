@@ -5,6 +5,7 @@ import { RequestCounts, type RequestLabels } from "./RequestCounts.ts"
 import { RunningSnapshots } from "./RunningSnapshots.ts"
 import { ServingLag } from "./ServingLag.ts"
 import { SlowReaders } from "./SlowReaders.ts"
+import { TakeoverHistory } from "./TakeoverHistory.ts"
 
 /** What is counted, under the names that it has for everybody; milliseconds have the same bounds everywhere. */
 export const counted = {
@@ -100,6 +101,7 @@ export interface MetricsRecord {
   readonly servingLag: ServingLag
   readonly snapshots: RunningSnapshots
   readonly slowReaders: SlowReaders
+  readonly takeoverHistory: TakeoverHistory
   /** Shapes that were dropped by the writer. */
   readonly dropped: Record<DropReason, number>
   /** How often all were dropped at once. */
@@ -149,6 +151,7 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
     servingLag,
     snapshots,
     slowReaders: new SlowReaders(),
+    takeoverHistory: new TakeoverHistory(),
     dropped,
     resets
   }

@@ -1,4 +1,5 @@
 import type { DistributionCounts } from "./Distribution.ts"
+import type { SlowReaderReport } from "./SlowReaders.ts"
 
 /** What one process of an instance can say of itself at any moment. */
 export interface LiveReport {
@@ -26,6 +27,7 @@ export interface ProcessReport extends LiveReport {
   /** Bytes of the journal that it has not read yet; undefined where it writes the journal. */
   readonly followerLagBytes: number | undefined
   readonly eventLoop: EventLoopReport | undefined
+  readonly slowest: ReadonlyArray<SlowReaderReport>
 }
 
 export interface EventLoopReport {

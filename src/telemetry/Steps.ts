@@ -1,7 +1,7 @@
 /** How long each step of something took, for one line of the log: `claim 1.2, read 0.4 ms`. */
 export class Steps {
   private readonly nowMillis: () => number
-  private readonly taken: Array<string> = []
+  readonly taken: Array<{ readonly name: string; readonly millis: number }> = []
   private since: number
 
   constructor(nowMillis: () => number) {
@@ -17,11 +17,11 @@ export class Steps {
   /** The step of that name ends now. */
   done(name: string): void {
     const now = this.nowMillis()
-    this.taken.push(`${name} ${(now - this.since).toFixed(1)}`)
+    this.taken.push({ name, millis: now - this.since })
     this.since = now
   }
 
   toString(): string {
-    return `${this.taken.join(", ")} ms`
+    return `${this.taken.map(({ millis, name }) => `${name} ${millis.toFixed(1)}`).join(", ")} ms`
   }
 }

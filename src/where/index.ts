@@ -55,6 +55,7 @@ export { FilterIndex } from "./index/FilterIndex.ts"
 export { clearMatchList, makeMatchList, type MatchList } from "./index/MatchList.ts"
 export { memoryOf, sizeOfParams } from "./MemoryOf.ts"
 export { loadParser } from "./parse/Parser.ts"
+export { conjunctionOf } from "./print/Conjunction.ts"
 export { narrowing } from "./print/Narrowing.ts"
 export {
   askPostgres,

@@ -62,6 +62,7 @@ export const makeProcessReporter = (options: {
       requests: metrics.requests.entries(),
       openRequests: options.openRequests(),
       followerLagBytes,
-      eventLoop: eventLoop()
+      eventLoop: eventLoop(),
+      slowest: metrics.slowReaders.longest(engine.timers.nowMillis())
     }))
   })

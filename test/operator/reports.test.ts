@@ -8,6 +8,9 @@ import { instancesReport } from "../../src/operator/reports/InstancesReport.ts"
 import { ratesBetween, type Totals } from "../../src/operator/reports/Rates.ts"
 import { requestOf, shapeDetail } from "../../src/operator/reports/ShapeDetail.ts"
 import { maxPageSize, parseShapeQuery, type ShapeQuery } from "../../src/operator/reports/ShapeQuery.ts"
+import { LiveTicks } from "../../src/operator/api/LiveTicks.ts"
+import { whyReport } from "../../src/operator/reports/WhyReport.ts"
+import { HandTimers } from "../../testing/HandTimers.ts"
 import { slotVerdict } from "../../src/operator/reports/StatusReport.ts"
 import type { SlotFacts } from "../../src/operator/reports/PostgresFacts.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
@@ -262,5 +265,68 @@ describe("instances", () => {
       ]),
       [["me", true, false]]
     )
+  })
+})
+
+const part = (value: "true" | "false" | "null" | "failed") => ({ sql: "x", value, message: null })
+
+describe("why a row is in a shape", () => {
+  it.each([
+    [undefined, false],
+    [[], true],
+    [["true", "true"], true],
+    [["true", "false"], false],
+    [["null", "true"], false],
+    [["failed", "false"], false],
+    [["failed", "true"], null]
+  ] as const)("%j: %j", (values, belongs) =>
+    assert.strictEqual(whyReport(values?.map(part)).belongs, belongs)
+  )
+})
+
+const world = () => {
+  const timers = new HandTimers()
+  let looks = 0
+  const watched: Array<boolean> = []
+  const ticks = new LiveTicks({
+    timers,
+    onViewers: (areThere) => watched.push(areThere),
+    look: (done) => done(Buffer.from(String(++looks)))
+  })
+  return { timers, ticks, watched, looks: () => looks }
+}
+const textOf = async (events: AsyncGenerator<Uint8Array>) =>
+  Buffer.from((await events.next()).value ?? []).toString()
+
+describe("events for all who look", () => {
+  it("cost one look a second while somebody looks, and nothing otherwise", async () => {
+    const { looks, ticks, timers, watched } = world()
+    timers.pass(5000)
+    assert.strictEqual(looks(), 0)
+    const [a, b] = [ticks.events(false)(), ticks.events(false)()]
+    await Promise.all([textOf(a), textOf(b)])
+    const before = looks()
+    timers.pass(3000)
+    assert.strictEqual(looks(), before + 3)
+    // Who has not looked for three seconds is given what is newest, and not three events.
+    assert.strictEqual(await textOf(a), String(before + 3))
+    await a.return(undefined)
+    await b.return(undefined)
+    timers.pass(5000)
+    assert.strictEqual(looks(), before + 3)
+    assert.deepStrictEqual(watched, [true, false])
+  })
+
+  it("are one where only the next is wanted, and end when the process is about to", async () => {
+    const { ticks } = world()
+    const once = ticks.events(true)()
+    assert.isFalse((await once.next()).done)
+    assert.isTrue((await once.next()).done)
+    const endless = ticks.events(false)()
+    await endless.next()
+    const next = endless.next()
+    ticks.drain()
+    assert.isTrue((await next).done)
+    assert.isFalse(ticks.takesMore)
   })
 })

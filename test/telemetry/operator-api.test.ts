@@ -2,6 +2,8 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { afterAll } from "vitest"
 import { freePort } from "../../src/dev/FreePort.ts"
 import type { ShapePage } from "../../src/operator/gather/ListShapes.ts"
+import { type ChangesReport, mostChanges } from "../../src/operator/reports/ChangesReport.ts"
+import type { WhyReport } from "../../src/operator/reports/WhyReport.ts"
 import type { ShapeDetail } from "../../src/operator/reports/ShapeDetail.ts"
 import type { StatusReport } from "../../src/operator/reports/StatusReport.ts"
 import { eventually } from "../../testing/Eventually.ts"
@@ -90,6 +92,55 @@ describe("the API for operators", () => {
     assert.strictEqual(evaluated.matching, 1)
   })
 
+  it("shows what has changed last, and says why a row is in a shape or is not", async () => {
+    const [row] = (await get<ShapePage>("/baton/api/shapes?search=k2")).shapes
+    const shape = `/baton/api/shapes/${row?.handle}`
+    await db().query(
+      `UPDATE "<img src=x>" SET n = 7, kind = '<b>' WHERE id = 5; UPDATE "<img src=x>" SET n = 4, kind = NULL WHERE id = 6`
+    )
+    let report = await get<ChangesReport>(`${shape}/changes`)
+    await eventually("the change", async () => {
+      report = await get<ChangesReport>(`${shape}/changes`)
+      return report.changes.some(({ key, value }) => key.endsWith('/"6"') && value["n"] === "4")
+    })
+    assert.isAtMost(report.changes.length, mostChanges)
+    assert.deepStrictEqual((await get<ChangesReport>(`${shape}/changes?after=${report.next}`)).changes, [])
+    // kind = 'k1', which is a single part
+    const [other] = (await get<ShapePage>("/baton/api/shapes?search=k1")).shapes
+    const why = (key: string) => get<WhyReport>(`/baton/api/shapes/${other?.handle}/why?key=${key}`)
+    assert.deepInclude(await why("1"), { found: true, belongs: true })
+    assert.deepInclude(await why("5"), { found: true, belongs: false })
+    assert.strictEqual((await why("6")).parts[0]?.value, "null")
+    assert.deepInclude(await why("4711"), { found: false, belongs: false })
+    assert.strictEqual((await ask(`/baton/api/shapes/${other?.handle}/why?key=x'`)).status, 400)
+    assert.strictEqual((await ask(`/baton/api/shapes/${other?.handle}/why`)).status, 400)
+    assert.strictEqual((await ask(`${shape}/changes?after=x`)).status, 400)
+    assert.deepStrictEqual(await get(`/baton/api/shapes/${other?.handle}/rows`), { rows: 34 })
+  })
+
+  it("sends the same news to all who look, each second, and ends with the service", async () => {
+    const readers = await Promise.all(
+      [0, 1, 2].map(async () => {
+        const response = await ask("/baton/api/live")
+        assert.strictEqual(response.headers.get("content-type"), "text/event-stream; charset=utf-8")
+        const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+        assert.isDefined(reader)
+        return reader as NonNullable<typeof reader>
+      })
+    )
+    for (const reader of readers) {
+      let text = ""
+      while (text.split("\n\n").length < 3) text += (await reader.read()).value ?? ""
+      const [, data] = /^event: status\ndata: (.*)$/m.exec(text) ?? []
+      const status = JSON.parse(data ?? "") as StatusReport & { readonly eventLoop: object }
+      assert.strictEqual(status.state, "active")
+      assert.hasAllKeys(status.eventLoop, ["meanMillis", "maxMillis", "busyShare"])
+      assert.strictEqual(status.takeovers.length, 1)
+      assert.includeMembers(status.takeovers[0]?.steps.map(({ name }) => name) ?? [], ["START_REPLICATION"])
+      await reader.cancel()
+    }
+  })
+
   it("drops a shape, for who has the secret", async () => {
     const [row] = (await get<ShapePage>("/baton/api/shapes?search=k2")).shapes
     const path = `/baton/api/shapes/${row?.handle}`
@@ -135,7 +186,13 @@ describe("the API for operators", () => {
     const { handle } = (JSON.parse(texts[1] ?? "") as ShapePage).shapes[0] ?? { handle: "" }
     const path = `http://127.0.0.1:${metricsPort}/baton/api/shapes/${handle}`
     texts.push(await (await fetch(path)).text())
-    assert.strictEqual((await fetch(path, { method: "DELETE" })).status, 401)
+    for (const [method, aspect] of [
+      ["DELETE", ""],
+      ["GET", "/changes"],
+      ["GET", "/why?key=1"],
+      ["GET", "/rows"]
+    ] as const)
+      assert.strictEqual((await fetch(path + aspect, { method })).status, 401)
     for (const text of texts) {
       assert.notInclude(text, secret)
       assert.notInclude(text, db().password === "" ? "postgresql://" : db().password)

@@ -4,7 +4,7 @@ import type { ApiReply } from "../reply/ApiReply.ts"
 import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
 import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
-import { type Sending, sendPieces } from "./SendPieces.ts"
+import { peerOf, type Sending, sendPieces } from "./SendPieces.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
@@ -37,9 +37,10 @@ const waitFor = (
         }
       }
       let stopTimer = timers.after(timeoutMillis, give)
-      slow.waiting++
+      const reader = { sinceMillis: timers.nowMillis(), peer: () => peerOf(response) }
+      slow.begin(reader)
       const over = () => {
-        slow.waiting--
+        slow.end(reader)
         stopTimer()
       }
       const done = () => {

@@ -4,7 +4,7 @@ import { ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { destroyResponse, type NodeResponse, ServerResponse } from "./Exchange.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PieceBuffers } from "./PieceBuffers.ts"
-import type { SlowReaders } from "../../telemetry/SlowReaders.ts"
+import type { SlowReader, SlowReaders } from "../../telemetry/SlowReaders.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 
 /** How the responses of one handler are sent. */
@@ -25,13 +25,21 @@ const tinyBytes = 256
 const saysWhenWritten = (response: NodeResponse): boolean =>
   response.write === ServerResponse.prototype.write || response.write === Http2ServerResponse.prototype.write
 
+/** Address of the client, for operators; with HTTP/2 that of the connection that the stream is on. */
+export const peerOf = (response: NodeResponse): string | undefined => {
+  const { socket } = response
+  return socket === null || socket === undefined
+    ? undefined
+    : `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`
+}
+
 /** One body on its way to a client, piece by piece. */
-class PieceSender {
+class PieceSender implements SlowReader {
   private readonly response: NodeResponse
   private readonly timers: Timers
   private readonly sending: Sending
   /** When a piece was last begun. */
-  private sinceMillis = 0
+  sinceMillis = 0
   private stopTimer = () => {}
   private isStopped = false
   private isWriting = false
@@ -44,6 +52,8 @@ class PieceSender {
     this.beginTime()
     this.checkAfter(sending.timeoutMillis)
   }
+
+  readonly peer = (): string | undefined => peerOf(this.response)
 
   private beginTime(): void {
     this.sinceMillis = this.timers.nowMillis()
@@ -117,12 +127,12 @@ class PieceSender {
   private wait(goOn: () => void): void {
     this.goOn = goOn
     this.isWriting = true
-    this.sending.slow.waiting++
+    this.sending.slow.begin(this)
     this.beginTime()
   }
 
   private readonly done = (error?: Error | null): void => {
-    if (this.isWriting) this.sending.slow.waiting--
+    if (this.isWriting) this.sending.slow.end(this)
     this.isWriting = false
     if (error !== undefined && error !== null) this.isStopped = true
     this.goOn?.()

@@ -3,14 +3,16 @@ import { Cause, Effect, Result } from "effect"
 import type { OperatorHandler, OperatorReply, OperatorWay } from "../../http/shape/OperatorDoor.ts"
 import type { ApiRequest } from "../../http/request/ApiRequest.ts"
 import { splitTarget } from "../../http/request/Route.ts"
-import { type StatusSource } from "../gather/GatherStatus.ts"
+import type { StatusReport } from "../reports/StatusReport.ts"
 import { listShapes } from "../gather/ListShapes.ts"
 import { configReport } from "../reports/ConfigReport.ts"
 import { shapeDetail } from "../reports/ShapeDetail.ts"
 import { parseShapeQuery } from "../reports/ShapeQuery.ts"
 import type { OperatorServices } from "../Services.ts"
 import { type Deed, makeAccess } from "./Access.ts"
-import { json, methodNotAllowed, notFound, problem } from "./OperatorReplies.ts"
+import type { LiveTicks } from "./LiveTicks.ts"
+import { eventsReply, json, methodNotAllowed, noSuchShape, notFound, problem } from "./OperatorReplies.ts"
+import { ShapeQuestions } from "./ShapeQuestions.ts"
 
 /** A request below `/baton`, taken apart. */
 interface Asked {
@@ -49,12 +51,16 @@ type Endpoints = Readonly<Record<string, Endpoint>>
 /** The API for operators: requests in, plain data out. */
 export class OperatorApi implements OperatorHandler {
   private readonly services: OperatorServices
-  private readonly source: StatusSource
+  private readonly status: Effect.Effect<StatusReport>
+  private readonly ticks: LiveTicks
+  private readonly ofShape: ShapeQuestions
   private readonly refusal: ReturnType<typeof makeAccess>
 
-  constructor(services: OperatorServices, source: StatusSource) {
+  constructor(services: OperatorServices, status: Effect.Effect<StatusReport>, ticks: LiveTicks) {
     this.services = services
-    this.source = source
+    this.status = status
+    this.ticks = ticks
+    this.ofShape = new ShapeQuestions(services)
     this.refusal = makeAccess(services.config.secret)
   }
 
@@ -89,8 +95,9 @@ export class OperatorApi implements OperatorHandler {
   }
 
   private endpointsOf(segments: ReadonlyArray<string>): Endpoints | undefined {
-    const [room, name, handle, ...rest] = segments
+    const [room, name, handle, aspect, ...rest] = segments
     if (room !== "api" || rest.length > 0) return undefined
+    if (aspect !== undefined) return name === "shapes" ? this.aspectsOf(handle ?? "")[aspect] : undefined
     if (name === "shapes" && handle !== undefined)
       return {
         GET: { deed: "see", answer: () => this.shape(handle) },
@@ -98,9 +105,11 @@ export class OperatorApi implements OperatorHandler {
       }
     if (handle !== undefined) return undefined
     switch (name) {
+      case "live":
+        return { GET: { deed: "see", answer: ({ params }) => this.live(params.has("once")) } }
       case "status":
         return {
-          GET: { deed: "see", answer: () => Effect.map(this.source.status, (status) => json(200, status)) }
+          GET: { deed: "see", answer: () => Effect.map(this.status, (report) => json(200, report)) }
         }
       case "shapes":
         return { GET: { deed: "see", answer: ({ params }) => this.shapes(params) } }
@@ -114,6 +123,32 @@ export class OperatorApi implements OperatorHandler {
       default:
         return undefined
     }
+  }
+
+  private aspectsOf(handle: string): Readonly<Record<string, Endpoints>> {
+    const { ofShape } = this
+    return {
+      changes: {
+        GET: { deed: "rows", answer: ({ params }) => ofShape.changes(handle, params.get("after")) }
+      },
+      why: { GET: { deed: "rows", answer: ({ params }) => ofShape.why(handle, params.getAll("key")) } },
+      rows: { GET: { deed: "rows", answer: () => ofShape.rows(handle) } }
+    }
+  }
+
+  private live(once: boolean): Effect.Effect<OperatorReply> {
+    const { ticks } = this
+    return Effect.sync(() =>
+      ticks.takesMore
+        ? eventsReply(ticks.events(once))
+        : problem(
+            503,
+            "too-many",
+            "Too many pages look at this instance, or it is about to stop.",
+            "retry-after",
+            "5"
+          )
+    )
   }
 
   private shapes(params: URLSearchParams): Effect.Effect<OperatorReply> {
@@ -148,11 +183,5 @@ export class OperatorApi implements OperatorHandler {
     )
   }
 
-  readonly drain = (): void => {}
+  readonly drain = (): void => this.ticks.drain()
 }
-
-const noSuchShape = problem(
-  404,
-  "no-such-shape",
-  "There is no shape of this handle: it was never made, or is gone. Clients that have it begin anew by themselves."
-)

@@ -1,3 +1,4 @@
+import type { PieceSource } from "../../shared/Pieces.ts"
 import type { OperatorReply } from "../../http/shape/OperatorDoor.ts"
 
 /** Nothing that is for operators is kept by a cache, guessed the type of, or shown within another page. */
@@ -34,6 +35,19 @@ export const notFound = problem(
   "not-found",
   "There is nothing here. The page is at /baton, its API below /baton/api: status, shapes, config, live."
 )
+
+export const noSuchShape = problem(
+  404,
+  "no-such-shape",
+  "There is no shape of this handle: it was never made, or is gone. Clients that have it begin anew by themselves."
+)
+
+/** Server-sent events without an end; proxies are not to collect them. */
+export const eventsReply = (pieces: PieceSource): OperatorReply => ({
+  status: 200,
+  headers: ["content-type", "text/event-stream; charset=utf-8", ...common, "x-accel-buffering", "no"],
+  body: { _tag: "Stream", pieces }
+})
 
 export const methodNotAllowed = (allowed: string): OperatorReply =>
   problem(405, "method-not-allowed", `Only ${allowed} is answered here.`, "allow", allowed)

@@ -12,7 +12,7 @@ const slotSql =
   "SELECT s.wal_status, s.active_pid, " +
   `pg_catalog.pg_wal_lsn_diff(${present}, s.restart_lsn)::pg_catalog.text AS retained, ` +
   `pg_catalog.pg_wal_lsn_diff(${present}, s.confirmed_flush_lsn)::pg_catalog.text AS unconfirmed, ` +
-  "s.safe_wal_size::pg_catalog.text AS safe, " +
+  "s.safe_wal_size::pg_catalog.text AS safe, pg_catalog.to_jsonb(s) ->> 'invalidation_reason' AS invalid, " +
   "(SELECT g.setting FROM pg_catalog.pg_settings g WHERE g.name = 'max_slot_wal_keep_size') AS keep_megabytes " +
   "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1"
 
@@ -28,6 +28,8 @@ interface SlotRow {
   readonly retained: string | null
   readonly unconfirmed: string | null
   readonly safe: string | null
+  /** From Postgres 17 on a slot may be of no use for other reasons than WAL that is gone. */
+  readonly invalid: string | null
   readonly keep_megabytes: string | null
 }
 
@@ -45,7 +47,7 @@ const slotOf = (name: string, row: SlotRow): SlotFacts => {
   const megabytes = Number(row.keep_megabytes ?? -1)
   return {
     name,
-    walStatus: row.wal_status,
+    walStatus: row.invalid === null ? row.wal_status : "lost",
     activePid: row.active_pid === null ? null : Number(row.active_pid),
     retainedWalBytes: bytesOf(row.retained),
     unconfirmedWalBytes: bytesOf(row.unconfirmed),

@@ -4,10 +4,12 @@ import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { fromDisk } from "../../storage/disk/DiskFault.ts"
 import { bytesBehind, journalFiles } from "../../storage/JournalSize.ts"
 import { readPresences } from "../../storage/levels/Presence.ts"
+import type { ProcessReport } from "../../telemetry/ProcessReport.ts"
 import { liveReport } from "../../workers/ProcessReporter.ts"
 import { instancesReport } from "../reports/InstancesReport.ts"
-import { type Rates, ratesBetween, type Totals } from "../reports/Rates.ts"
+import { RateMeter, type Totals } from "../reports/Rates.ts"
 import { isoTime } from "../reports/ShapeRow.ts"
+import type { DatabaseFacts, SlotFacts } from "../reports/PostgresFacts.ts"
 import { type ProcessStatus, slotVerdict, type StatusReport } from "../reports/StatusReport.ts"
 import type { OperatorServices } from "../Services.ts"
 import { askDatabase } from "./AskDatabase.ts"
@@ -16,13 +18,6 @@ import { cachedFor } from "./Cached.ts"
 /** However many look, the database is asked so often, and the disk. */
 const databaseFreshMillis = 2000
 const diskFreshMillis = 2000
-
-/** What is asked for in turn by everybody who looks. */
-export interface StatusSource {
-  readonly status: Effect.Effect<StatusReport>
-  /** Counts of all processes, as they are now. */
-  readonly totals: Effect.Effect<Totals>
-}
 
 const sumOf = (counts: ReadonlyArray<number>): number => counts.reduce((sum, count) => sum + count, 0)
 
@@ -36,108 +31,136 @@ const storagePlace = ({ bucket, storage, storageDir }: OperatorServices["config"
 const orUndefined = <A>(work: () => Promise<A>): Effect.Effect<A | undefined> =>
   Effect.orElseSucceed(fromDisk(work), () => undefined)
 
-/** Puts together what one instance knows of itself and can find out about the others. Nothing is done before somebody asks. */
-export const makeStatusSource = (services: OperatorServices): Effect.Effect<StatusSource> =>
-  Effect.gen(function* () {
-    const { admin, api, config, engine, health, metrics, server, timers, workers } = services
-    const beganMillis = timers.nowMillis() - process.uptime() * 1000
-    const database = yield* cachedFor(timers, databaseFreshMillis, askDatabase(admin, config.slotName))
-    const disk = yield* cachedFor(
-      timers,
-      diskFreshMillis,
-      Effect.all(
-        [orUndefined(() => journalFiles(engine.paths)), orUndefined(() => readPresences(engine.paths))],
-        {
-          concurrency: "unbounded"
-        }
-      )
-    )
-    let last: Totals | undefined
-    let lastRates: Rates | null = null
+/** What was found out for one look. */
+interface Gathered {
+  readonly own: ReturnType<typeof liveReport>
+  readonly reports: ReadonlyArray<ProcessReport>
+  /** Undefined: it was not asked, or did not answer. */
+  readonly database: DatabaseFacts | undefined
+  readonly journal: Effect.Success<ReturnType<typeof filesOf>>[0]
+  readonly presences: Effect.Success<ReturnType<typeof filesOf>>[1]
+}
 
-    const processes = Effect.map(workers.reports, (reports) => ({
-      own: {
-        ...liveReport("main", api, engine, metrics),
-        openRequests: server?.running() ?? 0
-      },
-      reports
-    }))
-
-    const totalsOf = ({ own, reports }: Effect.Success<typeof processes>): Totals => {
-      const { operationsPerTransaction, receiveLagMillis, requests } = metrics
-      const ofWorkers = reports.flatMap((report) => report.requests)
-      return {
-        atMillis: timers.nowMillis(),
-        transactions: sumOf(receiveLagMillis.counts),
-        changes: operationsPerTransaction.sum,
-        receiveLagMillis: receiveLagMillis.sum,
-        requests: [...requests.entries(), ...ofWorkers].reduce((sum, [, count]) => sum + count, 0),
-        cpuSeconds: own.cpuSeconds + reports.reduce((sum, report) => sum + report.cpuSeconds, 0)
-      }
-    }
-
-    const status = Effect.gen(function* () {
-      const state = health.current()
-      const asks = abilities[state].asksDatabase
-      const [found, facts, [journal, presences]] = yield* Effect.all(
-        [processes, asks ? database : Effect.succeed(undefined), disk],
-        { concurrency: "unbounded" }
-      )
-      const totals = totalsOf(found)
-      const rates = ratesBetween(last, totals)
-      if (rates !== null || last === undefined || totals.atMillis - last.atMillis > 1000) last = totals
-      lastRates = rates ?? lastRates
-      const followerLagBytes =
-        engine.writer !== undefined || journal === undefined ? null : bytesBehind(journal, engine.at)
-      const own: ProcessStatus = { ...found.own, followerLagBytes }
-      const others = found.reports.map(
-        ({ eventLoop: _loop, requests: _requests, ...report }): ProcessStatus => ({
-          ...report,
-          followerLagBytes: report.followerLagBytes ?? null
-        })
-      )
-      const self = { instanceId: config.instanceId, release: batonVersion, state, followerLagBytes }
-      return {
-        at: isoTime(timers.epochMillis()),
-        release: batonVersion,
-        instanceId: config.instanceId,
-        uptimeSeconds: Math.round((timers.nowMillis() - beganMillis) / 1000),
-        state,
-        failure: health.failure() ?? null,
-        role: config.role,
-        epoch: engine.at.epoch,
-        database: `${config.database.host}:${config.database.port}/${config.database.database}`,
-        apiPort: server?.port ?? null,
-        needsSecret: config.secret !== undefined,
-        allowsDelete: abilities[state].createsShapes,
-        instances: instancesReport(self, facts?.locks ?? [], presences ?? []),
-        slot:
-          facts === undefined
-            ? null
-            : { ...(facts.slot ?? missingSlot(config.slotName)), verdict: slotVerdict(facts.slot) },
-        databaseAnswers: asks ? facts !== undefined : null,
-        shapes: engine.store.count,
-        totals,
-        rates: lastRates,
-        heldRequests: own.heldRequests + others.reduce((sum, { heldRequests }) => sum + heldRequests, 0),
-        workers: {
-          configured: workers.configured,
-          ready: workers.ready(),
-          restarts: workers.restarts()
-        },
-        processes: [own, ...others],
-        storage: {
-          place: storagePlace(config),
-          journalBytes: journal?.reduce((sum, { bytes }) => sum + bytes, 0) ?? null,
-          level: engine.store.level,
-          unshippedBytes: engine.bucketStatus?.unshipped().bytes ?? null
-        }
-      } satisfies StatusReport
-    })
-    return { status, totals: Effect.map(processes, totalsOf) }
+const filesOf = ({ paths }: OperatorServices["engine"]) =>
+  Effect.all([orUndefined(() => journalFiles(paths)), orUndefined(() => readPresences(paths))], {
+    concurrency: "unbounded"
   })
 
-const missingSlot = (name: string) => ({
+/** What to ask for the status. Nothing is done before somebody does; what many ask for at a time is found out once. */
+export const makeStatus = (services: OperatorServices): Effect.Effect<Effect.Effect<StatusReport>> =>
+  Effect.gen(function* () {
+    const { admin, api, config, engine, health, metrics, timers, workers } = services
+    const database = yield* cachedFor(timers, databaseFreshMillis, askDatabase(admin, config.slotName))
+    const files = yield* cachedFor(timers, diskFreshMillis, filesOf(engine))
+    const meter = new RateMeter()
+    return Effect.gen(function* () {
+      const asks = abilities[health.current()].asksDatabase
+      const [reports, facts, [journal, presences]] = yield* Effect.all(
+        [workers.reports, asks ? database : Effect.succeed(undefined), files],
+        { concurrency: "unbounded" }
+      )
+      const own = liveReport("main", api, engine, metrics)
+      const gathered: Gathered = { own, reports, database: facts, journal, presences }
+      return statusOf(services, gathered, meter)
+    })
+  })
+
+const totalsOf = ({ metrics, timers }: OperatorServices, { own, reports }: Gathered): Totals => {
+  const { operationsPerTransaction, receiveLagMillis, requests } = metrics
+  const ofWorkers = reports.flatMap((report) => report.requests)
+  return {
+    atMillis: timers.nowMillis(),
+    transactions: sumOf(receiveLagMillis.counts),
+    changes: operationsPerTransaction.sum,
+    receiveLagMillis: receiveLagMillis.sum,
+    requests: sumOf([...requests.entries(), ...ofWorkers].map(([, count]) => count)),
+    cpuSeconds: own.cpuSeconds + sumOf(reports.map(({ cpuSeconds }) => cpuSeconds))
+  }
+}
+
+const processesOf = (
+  { engine, server }: OperatorServices,
+  { journal, own, reports }: Gathered
+): readonly [ProcessStatus, ...ReadonlyArray<ProcessStatus>] => {
+  const isWriter = engine.writer !== undefined
+  const followerLagBytes = isWriter || journal === undefined ? null : bytesBehind(journal, engine.at)
+  const others = reports.map(
+    ({ eventLoop: _loop, requests: _requests, slowest: _slowest, ...report }): ProcessStatus => ({
+      ...report,
+      followerLagBytes: report.followerLagBytes ?? null
+    })
+  )
+  return [{ ...own, openRequests: server?.running() ?? 0, followerLagBytes }, ...others]
+}
+
+const workOf = (
+  { metrics, timers }: OperatorServices,
+  { reports }: Gathered
+): Pick<StatusReport, "loading" | "slowReaders" | "takeovers"> => {
+  const { slowReaders, snapshots, takeoverHistory } = metrics
+  const now = timers.nowMillis()
+  return {
+    loading: {
+      shapes: snapshots.count,
+      oldestSeconds: Math.round(snapshots.oldestSeconds(now)),
+      bytes: snapshots.bytes
+    },
+    slowReaders: [
+      ...slowReaders.longest(now).map((one) => ({ process: "main", ...one })),
+      ...reports.flatMap((report) => report.slowest.map((one) => ({ process: report.process, ...one })))
+    ],
+    takeovers: takeoverHistory.recent.map(({ atMillis, ...takeover }) => ({
+      at: isoTime(atMillis),
+      ...takeover
+    }))
+  }
+}
+
+const statusOf = (services: OperatorServices, gathered: Gathered, meter: RateMeter): StatusReport => {
+  const { config, engine, health, server, timers, workers } = services
+  const { database, journal, presences } = gathered
+  const state = health.current()
+  const { asksDatabase, createsShapes } = abilities[state]
+  const processes = processesOf(services, gathered)
+  const totals = totalsOf(services, gathered)
+  const [{ followerLagBytes }] = processes
+  const self = { instanceId: config.instanceId, release: batonVersion, state, followerLagBytes }
+  return {
+    at: isoTime(timers.epochMillis()),
+    release: batonVersion,
+    instanceId: config.instanceId,
+    uptimeSeconds: Math.round(process.uptime()),
+    state,
+    failure: health.failure() ?? null,
+    role: config.role,
+    epoch: engine.at.epoch,
+    database: `${config.database.host}:${config.database.port}/${config.database.database}`,
+    apiPort: server?.port ?? null,
+    needsSecret: config.secret !== undefined,
+    allowsDelete: createsShapes,
+    instances: instancesReport(self, database?.locks ?? [], presences ?? []),
+    slot:
+      database === undefined
+        ? null
+        : { ...(database.slot ?? missingSlot(config.slotName)), verdict: slotVerdict(database.slot) },
+    databaseAnswers: asksDatabase ? database !== undefined : null,
+    shapes: engine.store.count,
+    totals,
+    rates: meter.look(totals),
+    ...workOf(services, gathered),
+    heldRequests: sumOf(processes.map(({ heldRequests }) => heldRequests)),
+    workers: { configured: workers.configured, ready: workers.ready(), restarts: workers.restarts() },
+    processes,
+    storage: {
+      place: storagePlace(config),
+      journalBytes: journal === undefined ? null : sumOf(journal.map(({ bytes }) => bytes)),
+      level: engine.store.level,
+      unshippedBytes: engine.bucketStatus?.unshipped().bytes ?? null
+    }
+  }
+}
+
+const missingSlot = (name: string): SlotFacts => ({
   name,
   walStatus: null,
   activePid: null,

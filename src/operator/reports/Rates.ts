@@ -47,3 +47,17 @@ export const ratesBetween = (before: Totals | undefined, now: Totals): Rates | n
     cpuCores: rounded(since("cpuSeconds") / seconds)
   }
 }
+
+/** What has happened a second between one look and the next, whoever looks. */
+export class RateMeter {
+  private last: Totals | undefined
+  private rates: Rates | null = null
+
+  /** Of this look and the one before; of those before where two come at once. */
+  look(now: Totals): Rates | null {
+    if (this.last !== undefined && now.atMillis - this.last.atMillis < shortestMillis) return this.rates
+    this.rates = ratesBetween(this.last, now)
+    this.last = now
+    return this.rates
+  }
+}

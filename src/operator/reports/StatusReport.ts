@@ -1,5 +1,6 @@
 import type { SlotFacts } from "./PostgresFacts.ts"
 import type { LiveReport } from "../../telemetry/ProcessReport.ts"
+import type { SlowReaderReport } from "../../telemetry/SlowReaders.ts"
 import type { InstanceReport } from "./InstancesReport.ts"
 import type { Rates, Totals } from "./Rates.ts"
 
@@ -7,6 +8,13 @@ import type { Rates, Totals } from "./Rates.ts"
 export interface ProcessStatus extends LiveReport {
   readonly openRequests: number
   readonly followerLagBytes: number | null
+}
+
+interface TakeoverReport {
+  readonly at: string
+  readonly epoch: number
+  readonly millis: number
+  readonly steps: ReadonlyArray<{ readonly name: string; readonly millis: number }>
 }
 
 /** What an operator sees first: of one instance, and what it can see of the others. No secret, and nothing of a row. */
@@ -33,7 +41,13 @@ export interface StatusReport {
   readonly shapes: number
   readonly totals: Totals
   readonly rates: Rates | null
+  /** Shapes whose first rows are being read. */
+  readonly loading: { readonly shapes: number; readonly oldestSeconds: number; readonly bytes: number }
   readonly heldRequests: number
+  /** Clients that have taken nothing for a second and longer. */
+  readonly slowReaders: ReadonlyArray<SlowReaderReport & { readonly process: string }>
+  /** How this process has become active, the newest first. */
+  readonly takeovers: ReadonlyArray<TakeoverReport>
   readonly workers: { readonly configured: number; readonly ready: number; readonly restarts: number }
   readonly processes: ReadonlyArray<ProcessStatus>
   readonly storage: {
