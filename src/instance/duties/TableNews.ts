@@ -16,7 +16,8 @@ import type { Catalogue } from "../../where/index.ts"
 const attachedWithRows = "was given a partition with rows of its own"
 const lostPartition = "has lost a partition, with rows of which no change tells"
 const readingTypes = "Reading the types of the database again"
-const notPublished = "was not published for some time, or is gone"
+const isGone = "is gone"
+const notPublished = "was not published for some time"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
 
@@ -173,7 +174,7 @@ export class TableNews {
 
   private dropAffected(oid: number, table: TableInfo | undefined): void {
     const { dropTables, shapes } = this.session
-    if (table === undefined) return dropTables([oid], "is gone")
+    if (table === undefined) return dropTables([oid], isGone)
     this.session.drop(affectedAmong(shapes.on(oid), table), "the definition of its table has changed")
     this.session.drop(
       membersAffectedAmong(shapes.withInner(oid), oid, table),
@@ -186,10 +187,12 @@ export class TableNews {
     const { session } = this
     if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
     if (report.operationsLost.length > 0 || report.generatedColumnsLost) this.tookCareOfPublication = true
-    const stale = report.tables.filter(({ problem }) => problem !== "identityNotFull").map(({ oid }) => oid)
-    // Who comes back at once must not be given the table as it was.
-    for (const oid of stale) this.inspector.invalidate(oid)
-    if (stale.length > 0) session.dropTables(new Set(stale), notPublished)
+    for (const { oid, problem } of report.tables) {
+      if (problem === "identityNotFull") continue
+      // Who comes back at once must not be given the table as it was.
+      this.inspector.invalidate(oid)
+      session.dropTables([oid], problem === "vanished" ? isGone : notPublished)
+    }
     if (report.generatedColumnsLost) this.dropGenerated()
   }
 
