@@ -118,6 +118,16 @@ const longestSilence = (shapes: ReadonlyArray<FollowedShape>): number =>
 
 const lastOf = (log: string, pattern: RegExp): string | undefined => [...log.matchAll(pattern)].at(-1)?.[1]
 
+/** Clients give up an answer whose head has not come after five minutes. */
+const longestPollMillis = 240_000
+
+/**
+ * Who knows more than an instance does is held for half of it, and then refused: by the first release for good. What the active
+ * one had shown and not written when it was frozen comes only after the bound.
+ */
+const longPollMillis = (boundMillis: number): number =>
+  Math.min(longestPollMillis, Math.max(20_000, 10 * boundMillis))
+
 /** What an instance says of its latest takeover. */
 const takeoverAfterLock = (log: string): number | undefined => {
   const found = lastOf(log, /; active (\d+) ms after the lock/g)
@@ -167,6 +177,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     ...(options.envOf === undefined ? {} : { envOf: options.envOf }),
     env: {
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
+      ELECTRIC_LONG_POLL_TIMEOUT: String(longPollMillis(options.boundMillis)),
       BATON_JOURNAL_SEGMENT_BYTES: String(options.segmentBytes),
       BATON_SHUTDOWN_GRACE: "3s",
       // Hundreds of starts: compiling the same code each time would take longer than everything else.
@@ -235,8 +246,8 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     shape.handle ??= client.shape.handle
     if (shape.handle !== client.shape.handle) problems.push(`${name}: its handle was ${shape.handle}`)
     for (const problem of client.ledger.problems.splice(0)) problems.push(`${name}: ${problem}`)
-    for (const { body, status, url } of client.failures.filter(isProblem))
-      problems.push(`${name}: ${status} ${body} for ${url}`)
+    for (const { body, server, status, url } of client.failures.filter(isProblem))
+      problems.push(`${name}: ${status} ${body} of ${server} for ${url}`)
     for (const error of client.errors) problems.push(`${name}: ${String(error)}`)
   }
 
@@ -274,8 +285,8 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       problems.push(`${table} (${columns}): ${problem}`)
     if (follower.conflicts.length > 0)
       problems.push(`${table} (${columns}): ${follower.conflicts.length} x 409`)
-    for (const { body, status } of follower.failures.filter(isProblem))
-      problems.push(`${table} (${columns}): ${status} ${body}`)
+    for (const { body, server, status } of follower.failures.filter(isProblem))
+      problems.push(`${table} (${columns}): ${status} ${body} of ${server}`)
   }
 
   const compare = async (): Promise<void> => {
