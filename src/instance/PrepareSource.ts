@@ -81,6 +81,7 @@ export const prepareSource = (
     if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
     const slot = yield* usableSlot(replication, connection)
     steps.done("slot")
+    engine.toldLsn = slot.walLsn
     const { systemId, timeline } = connection
     const source: StreamSource = { systemId, timeline, slot: slotName }
     const plan = planSource({

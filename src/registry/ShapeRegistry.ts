@@ -52,8 +52,9 @@ export class ShapeRegistry extends Context.Service<
     readonly touch: (shape: ShapeHandle) => void
     /**
      * Completes when what other processes have told their clients is known here as well, as far as storage holds it: before
-     * a client is told that its handle is none. At once in the process that makes and drops the shapes.
+     * a client is told that its handle is none. At once in the process that makes and drops the shapes. False where a client may
+     * still know more: what the active instance before had told it is to come once more from the stream, or could not be read.
      */
-    readonly settle: Effect.Effect<void>
+    readonly settle: Effect.Effect<boolean>
   }
 >()("baton/registry/ShapeRegistry") {}

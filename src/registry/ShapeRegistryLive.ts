@@ -57,11 +57,10 @@ export const shapeRegistryLayer = Layer.effect(
         if (live !== undefined) live.lastUsedMillis = engine.timers.epochMillis()
       },
       // A disk that refuses, or a chain that is broken, is asked again by the follower, which complains; the answer is what is known.
-      settle: Effect.ignore(
-        Effect.timeoutOption(
-          Effect.tryPromise(() => engine.catchUp()),
-          settleMillis
-        )
+      settle: Effect.tryPromise(() => engine.catchUp()).pipe(
+        Effect.timeoutOption(settleMillis),
+        Effect.ignore,
+        Effect.map(() => engine.knowsAllTold)
       )
     })
   })

@@ -62,6 +62,11 @@ export class StorageEngine {
   eagerPollMillis = timings.eagerPollMillis
   /** LSN up to which the stream has been processed by this process, shapes or no shapes. */
   processedLsn = 0n
+  /**
+   * Up to here the writer before may have told its clients of changes that storage does not have, which the stream brings once
+   * more. `undefined`: this process does not write, or does not know yet.
+   */
+  toldLsn: bigint | undefined
   private readonly durability: Durability
   /** Where the files of shapes come from that are not here; absent where the directory is all there is. */
   readonly files: FileFetcher | undefined
@@ -152,6 +157,15 @@ export class StorageEngine {
   get lastWriter(): JournalWriter | undefined {
     const { role } = this
     return role._tag === "writing" || role._tag === "leaving" ? role.writer : undefined
+  }
+
+  /** Whether nobody can have told a client of more than what is known here: it writes, and has everything up to `toldLsn`. */
+  get knowsAllTold(): boolean {
+    const { lastWriter, processedLsn, store, toldLsn } = this
+    if (lastWriter === undefined || toldLsn === undefined) return false
+    const { behindLsn, positionLsn } = store
+    const lsn = processedLsn > positionLsn ? processedLsn : positionLsn
+    return lsn >= toldLsn && (behindLsn === undefined || behindLsn >= toldLsn)
   }
 
   /** The epoch that is written or read, and where that has got to; zeros before there is any. */
@@ -263,6 +277,7 @@ export class StorageEngine {
     const taken = writing.begin()
     steps.done("first record")
     this.processedLsn = this.store.positionLsn
+    this.toldLsn = undefined
     from.askers.answerAll()
     return taken
   }

@@ -43,11 +43,16 @@ const drop = (services: MainServices, handle: string, reason: string): Effect.Ef
 
 /** So that the worker can read what was written before it asked. What does not become durable it cannot be shown at all. */
 const settle = ({ engine }: MainServices): Effect.Effect<Answer> =>
-  unlessAway(
-    engine.bucketStatus,
-    Effect.suspend(() => durableIn(engine.writer)),
-    ({ fault }) => fault
-  ).pipe(Effect.timeoutOption(durableMillis), Effect.ignore, Effect.as<Answer>({ _tag: "Settled" }))
+  Effect.suspend(() => {
+    // Before what is known is made durable, for the worker to read.
+    const { knowsAllTold } = engine
+    return unlessAway(engine.bucketStatus, durableIn(engine.writer), ({ fault }) => fault).pipe(
+      Effect.as(knowsAllTold),
+      Effect.timeoutOrElse({ duration: durableMillis, orElse: () => Effect.succeed(false) }),
+      Effect.orElseSucceed(() => false),
+      Effect.map((isAll): Answer => ({ _tag: "Settled", isAll }))
+    )
+  })
 
 const query = (services: MainServices, sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Answer> =>
   services.admin.query(sql, params).pipe(
@@ -101,7 +106,7 @@ const afterDefect = (question: Question, reason: string): Answer => {
     case "Drop":
       return notActive({ why: "silent", message: reason })
     case "Settle":
-      return { _tag: "Settled" }
+      return { _tag: "Settled", isAll: false }
     case "Query":
       return {
         _tag: "Failed",

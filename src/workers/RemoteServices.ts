@@ -1,4 +1,4 @@
-import { Effect, Layer, SubscriptionRef } from "effect"
+import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { makeErrands } from "../shared/Duty.ts"
 import { HealthRef, observed } from "../health/HealthRef.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
@@ -121,10 +121,11 @@ export const remoteRegistry = Layer.effect(
         }),
       touch: (shape) => void touched.add(shape.id),
       settle: makeFreshLook(
-        Effect.andThen(Effect.ignore(main.ask({ _tag: "Settle" })), catchUp).pipe(
-          Effect.timeoutOption(settleMillis),
-          Effect.asVoid
-        )
+        Effect.gen(function* () {
+          const told = yield* Effect.option(main.ask({ _tag: "Settle" }))
+          const isRead = yield* Effect.isSuccess(fromDisk(() => engine.catchUp()))
+          return isRead && Option.isSome(told) && told.value.isAll
+        }).pipe(Effect.timeoutOrElse({ duration: settleMillis, orElse: () => Effect.succeed(false) }))
       )
     })
   })

@@ -100,7 +100,8 @@ export interface Answers {
       }
     | NotActiveAnswer
   readonly Drop: { readonly _tag: "Dropped"; readonly found: boolean } | NotActiveAnswer
-  readonly Settle: { readonly _tag: "Settled" }
+  /** See `ShapeRegistry`. */
+  readonly Settle: { readonly _tag: "Settled"; readonly isAll: boolean }
   readonly Query:
     | { readonly _tag: "Rows"; readonly rows: ReadonlyArray<object> }
     | {

@@ -180,6 +180,19 @@ describe("an offset beyond the end of the log", () => {
         )
     )
 
+  it.effect(
+    "is none either where the stream is still to bring what the active instance before has told",
+    () =>
+      withShape((store, url) =>
+        Effect.gen(function* () {
+          store.knowsAllTold = false
+          const held = yield* start(`${url}&offset=999_0`)
+          yield* TestClock.adjust("10 seconds")
+          assert.strictEqual((yield* Fiber.join(held)).status, 503)
+        })
+      )
+  )
+
   it.effect("becomes an ordinary request as soon as the log has caught up", () =>
     withShape((store, url) =>
       Effect.gen(function* () {

@@ -428,6 +428,32 @@ describe("handover in virtual time", () => {
     { config: { replicationIdleTimeoutMillis: 10_000 } }
   )
 
+  handover(
+    "what was shown and never written comes once more, however late: nobody is told meanwhile that there is no such offset",
+    async (world) => {
+      const { old, next, client } = await pair(world)
+      const { disk, server } = world
+      await world.sync(old, client)
+      disk.stall({ operation: "write", path: /journal/, times: 1 })
+      world.insert(1)
+      assert.strictEqual(await world.sync(old, client), "upToDate")
+      const { offset } = client
+      old.kill()
+      server.decodingMillis = 30_000
+      const took = await becomes(world, next, "active")
+      assert.isBelow(took, 1000)
+      // Held for half a long poll, twice.
+      for (let i = 0; i < 2; i++) assert.strictEqual(await world.sync(next, client), "retry")
+      // But that it has not read so far is not the truth of what nobody can have been told.
+      await world.advance(30_000)
+      assert.strictEqual(client.offset, offset)
+      await world.assertServes(next, client)
+      const [tx = ""] = offset.split("_")
+      const beyond = `/v1/shape?table=t1&handle=${client.handle}&offset=${BigInt(tx) + 1000n}_0`
+      assert.strictEqual((await world.ask(next, beyond)).status, 400)
+    }
+  )
+
   handover("a waiting instance writes nothing, and makes no shapes", async (world) => {
     const { old, next, client } = await pair(world)
     old.kill()

@@ -157,7 +157,11 @@ describe("a slot that is in use", () => {
       assert.isUndefined(fiber.pollUnsafe())
       activePid = null
       yield* TestClock.adjust(10)
-      assert.deepStrictEqual(yield* Fiber.join(fiber), { created: false, confirmedFlushLsn: 16n })
+      assert.deepStrictEqual(yield* Fiber.join(fiber), {
+        created: false,
+        confirmedFlushLsn: 16n,
+        walLsn: 16n
+      })
     })
   )
 

@@ -39,7 +39,9 @@ describe("replication slot", () => {
       assert.isTrue(created.created)
       assert.isTrue(created.confirmedFlushLsn > 0n)
       assert.deepStrictEqual(yield* slotRow(slotName), { temporary: "f", active: "f", plugin: "pgoutput" })
-      assert.deepStrictEqual(yield* ensureSlot(connection, options), { ...created, created: false })
+      const found = yield* ensureSlot(connection, options)
+      assert.deepStrictEqual(found, { ...created, created: false, walLsn: found.walLsn })
+      assert.isTrue(found.walLsn >= created.confirmedFlushLsn)
       const info = yield* readSlot(connection.query, slotName)
       assert.strictEqual(info?.confirmedFlushLsn, created.confirmedFlushLsn)
       assert.strictEqual(info?.walStatus, "reserved")
@@ -174,7 +176,8 @@ describe("replication slot", () => {
       confirmedFlushLsn: 2n ** 63n + 5n,
       restartLsn: 1n,
       walStatus: "extended",
-      invalidationReason: null
+      invalidationReason: null,
+      walLsn: 2n ** 63n + 7n
     }
     const kind = (change: Partial<SlotInfo>) => slotProblem({ ...good, ...change }, "s")?.kind
     assert.isUndefined(kind({}))

@@ -56,7 +56,7 @@ const world = Effect.gen(function* () {
           return true
         }),
       touch: () => {},
-      settle: Effect.void
+      settle: Effect.succeed(true)
     }
   }
   const link: MainLink = new MainLink("active", (message) => {

@@ -230,11 +230,11 @@ describe("a main process", () => {
     const drop = Effect.runPromise(link.ask({ _tag: "Drop", handle: "1-2", reason: "" }))
     const settle = Effect.runPromise(link.ask({ _tag: "Settle" }))
     const ids = sent.flatMap((message) => (message._tag === "Ask" ? [message.id] : []))
-    link.receive({ _tag: "Answer", id: ids[1] ?? -1, answer: { _tag: "Settled" } })
+    link.receive({ _tag: "Answer", id: ids[1] ?? -1, answer: { _tag: "Settled", isAll: true } })
     link.receive({ _tag: "Answer", id: ids[0] ?? -1, answer: { _tag: "Dropped", found: true } })
     assert.deepStrictEqual(await Promise.all([drop, settle]), [
       { _tag: "Dropped", found: true },
-      { _tag: "Settled" }
+      { _tag: "Settled", isAll: true }
     ])
   })
 })

@@ -16,11 +16,17 @@ type LogStep =
   | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
 
-/** Final for clients, so only an instance that knows the whole log may say it: see `knowsWholeLog`. */
+/**
+ * Final for clients, so only an instance that knows the whole log may say it: see `knowsWholeLog`, and once it has settled what the
+ * active instance before may have told.
+ */
 export const outOfBounds: Failure = invalidRequest({ offset: ["out of bounds for this shape"] })
 
-/** The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason. */
-const behind = refusedFor(refusals.behind)
+/**
+ * The log may go on elsewhere: in the journal that another instance writes, which is read late here for some reason, or in what the
+ * stream is to bring once more.
+ */
+export const behind = refusedFor(refusals.behind)
 
 /**
  * The whole decision of a log request, made again after every look at the log. Times are those of `ApiServices.timers`,

@@ -9,7 +9,7 @@ import type { ApiServices } from "./ApiServices.ts"
 import { failed, unavailable } from "../reply/Failures.ts"
 import { countReply, failedReply } from "../reply/Replies.ts"
 import { eventReply, mustCompress, nothingNewReply, type LogRequest } from "./LogReply.ts"
-import { nextStep, outOfBounds } from "./LogStep.ts"
+import { behind, nextStep, outOfBounds } from "./LogStep.ts"
 import { ParkedEvents, ParkedRequest } from "./ParkedRequest.ts"
 
 /** `message` of a read error names files of the server: that is for its log only. */
@@ -52,7 +52,7 @@ export const readLog = Effect.fnUntraced(function* (
   const { logs, timers } = services
   const { context, params, shape } = request
   const { position } = params
-  let isSettled = false
+  let knowsAllTold: boolean | undefined
   // Once: after that the answer claims as much as there is. A live request is held anyway.
   let mayWait = !params.live
   while (true) {
@@ -86,9 +86,9 @@ export const readLog = Effect.fnUntraced(function* (
         return context.method === "HEAD" ? reply : new ParkedEvents(services, reply, permit)
       }
       case "Fail":
-        if (step.failure !== outOfBounds || isSettled) return yield* Effect.fail(step.failure)
-        yield* services.registry.settle // once: what it does not know after that, it will not know later
-        isSettled = true
+        if (step.failure !== outOfBounds) return yield* Effect.fail(step.failure)
+        if (knowsAllTold !== undefined) return yield* Effect.fail(knowsAllTold ? outOfBounds : behind)
+        knowsAllTold = yield* services.registry.settle // once
     }
   }
 })

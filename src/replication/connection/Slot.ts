@@ -23,6 +23,8 @@ export interface SlotInfo {
   readonly walStatus: string | null
   /** From Postgres 17 on: why the slot is of no use any more. */
   readonly invalidationReason: string | null
+  /** Where the WAL ended when this was read. */
+  readonly walLsn: Lsn | null
 }
 
 /** What of a connection in walsender mode it takes to make a slot; `query` is the simple query protocol. */
@@ -36,6 +38,8 @@ export interface EnsuredSlot {
   /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape made earlier can go on. */
   readonly created: boolean
   readonly confirmedFlushLsn: Lsn
+  /** Where the WAL ended when nobody streamed from the slot any more: nobody was sent anything beyond. */
+  readonly walLsn: Lsn
 }
 
 interface EnsureSlotOptions {
@@ -74,7 +78,7 @@ export const ensureSlot = (
       const known = yield* readSlot(connection.query, slotName)
       if (known === undefined) {
         const created = yield* create(connection, options)
-        if (created !== undefined) return { created: true, confirmedFlushLsn: created }
+        if (created !== undefined) return { created: true, confirmedFlushLsn: created, walLsn: created }
       } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
       // In use, or somebody else created it just now.
       if ((yield* nowMillis) - startedAt > (options.busyMillis ?? timings.busySlotMillis)) {
@@ -105,7 +109,8 @@ export const readSlot = (run: RunSql, slotName: string): Effect.Effect<SlotInfo 
   // As JSON because the columns differ between versions.
   Effect.map(
     run(
-      "SELECT (to_jsonb(s) || jsonb_build_object('ours', s.database = current_database()))::text AS slot " +
+      "SELECT (to_jsonb(s) || jsonb_build_object('ours', s.database = current_database(), " +
+        "'wal', pg_catalog.pg_current_wal_lsn()))::text AS slot " +
         `FROM pg_catalog.pg_replication_slots s WHERE slot_name = ${quoteLiteral(slotName)}`
     ),
     ([row]) => {
@@ -129,7 +134,8 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
     confirmedFlushLsn: lsn("confirmed_flush_lsn"),
     restartLsn: lsn("restart_lsn"),
     walStatus: text("wal_status"),
-    invalidationReason: text("invalidation_reason")
+    invalidationReason: text("invalidation_reason"),
+    walLsn: lsn("wal")
   }
 }
 
@@ -188,7 +194,8 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
           "allows. It recovers if changes are read before the next checkpoint."
       )
     }
-    return { created: false, confirmedFlushLsn: slot.confirmedFlushLsn ?? 0n }
+    const confirmedFlushLsn = slot.confirmedFlushLsn ?? 0n
+    return { created: false, confirmedFlushLsn, walLsn: slot.walLsn ?? confirmedFlushLsn }
   })
 
 /**

@@ -40,6 +40,8 @@ export class FakeStore {
   lastSeen = 100n
   /** What shapes have where that is not everything up to `lastSeen`; `catchUp` ends it. */
   behind: bigint | undefined
+  /** What `settle` says. */
+  knowsAllTold = true
   private readonly late = new Set<Deferred.Deferred<void>>()
   created = 0
   touched = 0
@@ -215,6 +217,6 @@ export class FakeStore {
     touch: () => {
       this.touched++
     },
-    settle: Effect.void
+    settle: Effect.sync(() => this.knowsAllTold)
   }
 }

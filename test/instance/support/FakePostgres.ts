@@ -52,6 +52,8 @@ export interface ServerSession {
   /** When the server heard of the client last, or changed its state itself. */
   stateChange: number
   lastStatement: string
+  /** Everything up to here was sent. */
+  sentLsn: bigint
   listener: SessionListener | undefined
   isWatched: boolean
 }
@@ -89,6 +91,8 @@ export class FakePostgres {
   lockHolder: ServerSession | undefined
   readonly lockQueue: Array<ServerSession> = []
   readonly walSenderTimeoutMillis: number
+  /** From the beginning of a stream to the first change in it: the server is busy, or has much to decode. */
+  decodingMillis = 0
   /** Transactions that are open, or whose commit is in the WAL but not yet visible to snapshots. */
   private readonly inProgress = new Map<number, ReadonlyArray<Row>>()
   private nextPid = 100
@@ -117,6 +121,7 @@ export class FakePostgres {
       state: "idle",
       stateChange: this.time.now,
       lastStatement: "",
+      sentLsn: 0n,
       listener: undefined,
       isWatched: false
     }
@@ -247,22 +252,36 @@ export class FakePostgres {
     session.state = "streaming"
     this.heard(session, "START_REPLICATION")
     this.tell(session, (listener) => listener.stream({ _tag: "Started" }))
-    for (const transaction of this.wal) {
-      if (transaction.endLsn > slot.confirmed && transaction.endLsn > fromLsn)
-        this.tell(session, (listener) => listener.stream({ _tag: "Transaction", transaction }))
-    }
-    this.keepalive(session)
+    session.sentLsn = slot.confirmed > fromLsn ? slot.confirmed : fromLsn
+    if (this.decodingMillis > 0) this.time.after(this.decodingMillis, () => this.catchUp(session))
+    else this.catchUp(session)
     return true
   }
 
+  /** Sends what it has not sent yet. */
+  private catchUp(session: ServerSession): void {
+    if (!session.alive) return
+    for (const transaction of this.wal) {
+      if (transaction.endLsn > session.sentLsn)
+        this.tell(session, (listener) => listener.stream({ _tag: "Transaction", transaction }))
+    }
+    session.sentLsn = this.walEnd
+    this.keepalive(session)
+  }
+
   keepalive(session: ServerSession): void {
-    const { walEnd } = this
+    const walEnd = session.sentLsn
     this.tell(session, (listener) => listener.stream({ _tag: "Keepalive", walEnd }))
   }
 
   private get streaming(): ServerSession | undefined {
     const pid = this.slot?.activePid
     return pid === undefined ? undefined : this.sessions.get(pid)
+  }
+
+  /** The stream that has been sent everything. */
+  private get upToDate(): ServerSession | undefined {
+    return this.streaming?.sentLsn === this.walEnd ? this.streaming : undefined
   }
 
   /** A status update. The confirmed position never goes back. */
@@ -297,6 +316,7 @@ export class FakePostgres {
     const rows = this.inProgress.get(xid) ?? []
     const commitLsn = this.walEnd + 40n
     const transaction = { xid, commitLsn, endLsn: commitLsn + 8n, rows, isTooLarge }
+    const { upToDate } = this
     this.walEnd = transaction.endLsn
     this.wal.push(transaction)
     const complete = () => {
@@ -305,19 +325,15 @@ export class FakePostgres {
     }
     if (visibleAfterMillis > 0) this.time.after(visibleAfterMillis, complete)
     else complete()
-    const session = this.streaming
-    if (session !== undefined) {
-      this.tell(session, (listener) => listener.stream({ _tag: "Transaction", transaction }))
-      this.keepalive(session)
-    }
+    if (upToDate !== undefined) this.catchUp(upToDate)
     return transaction
   }
 
   /** WAL that concerns no published table. */
   writeOtherWal(): void {
+    const { upToDate } = this
     this.walEnd += 100n
-    const session = this.streaming
-    if (session !== undefined) this.keepalive(session)
+    if (upToDate !== undefined) this.catchUp(upToDate)
   }
 
   /** What a snapshot taken now shows. As in Postgres it ends behind the last transaction that has finished. */

@@ -162,7 +162,8 @@ class Walsender {
       confirmed_flush_lsn: formatLsn(slot.confirmed),
       restart_lsn: formatLsn(slot.confirmed),
       wal_status: slot.lost ? "lost" : "reserved",
-      invalidation_reason: slot.lost ? "wal_removed" : null
+      invalidation_reason: slot.lost ? "wal_removed" : null,
+      wal: formatLsn(server.walEnd)
     }
     return row({ slot: JSON.stringify(seen) })
   }
