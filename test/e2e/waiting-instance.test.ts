@@ -162,6 +162,15 @@ describe("a waiting instance", () => {
     assert.deepStrictEqual(follower.failures, [])
   })
 
+  it("cannot tell an offset that there is not from one that is to come, as the active one can", async () => {
+    const beyond = { ...(await endOf(active)), offset: "9000000000000000000_0" }
+    const answers = await Promise.all([active, waiting].map((place) => ask(place, beyond)))
+    assert.deepStrictEqual(
+      answers.map(({ status }) => status),
+      [400, 503]
+    )
+  })
+
   it("holds requests for a new shape and deletions for 5 s, then sends them away with Retry-After: 5", async () => {
     const { handle } = await endOf(active)
     const [[answer, millis], deletion] = await Promise.all([

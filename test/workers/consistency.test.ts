@@ -158,6 +158,26 @@ describe("a worker that has not looked at the journal yet", () => {
   )
 
   live(
+    "is told by the main process whether that knows all that the one before may have told clients",
+    Effect.gen(function* () {
+      const { main, services } = yield* world
+      const settled = Effect.provide(answerWorker(services, { _tag: "Settle" }), Logger.layer([]))
+      const knowsAll = Effect.map(settled, (answer) => answer._tag === "Settled" && answer.isAll)
+      assert.isFalse(yield* knowsAll, "before the slot was looked at")
+      main.toldLsn = 500n
+      main.processedLsn = 499n
+      assert.isFalse(yield* knowsAll, "before the stream has come so far")
+      main.processedLsn = 500n
+      assert.isTrue(yield* knowsAll)
+      main.writing?.write({ t: "behind", lsn: "400" })
+      assert.isFalse(yield* knowsAll, "while shapes with sub-selects are behind")
+      main.writing?.write({ t: "behind", lsn: null })
+      yield* Effect.promise(() => main.release(1000))
+      assert.isFalse(yield* knowsAll, "when another one writes")
+    })
+  )
+
+  live(
     "drops a shape that it does not know",
     Effect.gen(function* () {
       const { main, request } = yield* world
