@@ -27,6 +27,9 @@ export const placeMillis = 1000
 /** A disk on which the epoch could not be made durable is asked again after so long. */
 export const secureMillis = 100
 
+/** How often the writer says how far the journal is durable: a successor writes once more what came later. */
+export const markMillis = 1000
+
 /** A start on a disk that refuses tries again so often, after so many milliseconds and twice as many each time. */
 export const loadRetries = 5
 export const loadRetryMillis = 100

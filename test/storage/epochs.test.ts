@@ -8,10 +8,10 @@ import {
   publishEpoch,
   readEpochs,
   removeEpochsBefore,
-  secureEpoch,
   successor,
   withdrawClaim
 } from "../../src/storage/journal/Epochs.ts"
+import { secureEpoch } from "../../src/storage/journal/SecureEpoch.ts"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import {
   createLayout,

@@ -8,7 +8,6 @@ import { isGateClosed } from "../../src/storage/levels/Gate.ts"
 import { gatedLevel, ownLevels } from "../../src/storage/levels/Levels.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
-import type { Leftovers } from "../../testing/disk/MemoryTree.ts"
 import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
 import {
   changes,
@@ -41,16 +40,21 @@ interface Promised {
   lsns: Array<number>
 }
 
-/** One process that writes, until the power is cut. */
+/** One process that writes, until it is killed or the power is cut. */
 class Life {
   readonly said: Array<string> = []
+  private isKilled = false
   readonly engine: StorageEngine
   private readonly maintenance: Maintenance
   private readonly scope = Scope.makeUnsafe()
 
   constructor(disk: FaultyDisk, metaDir: string) {
     this.engine = engineAt(FaultyDisk.directory, {
-      disk: disk.mount(),
+      disk: disk.mount({
+        through: (work) => {
+          if (!this.isKilled) work()
+        }
+      }),
       metaDir,
       losesPower: true,
       durableWrites: true,
@@ -65,10 +69,17 @@ class Life {
   async begin(): Promise<void> {
     await this.engine.load()
     await this.engine.takeOver()
+    // What it has read is there to stay from now on, and what it has not read does not come again.
+    assert.isTrue(await this.engine.settled())
   }
 
   round(): Promise<void> {
     return Effect.runPromise(Scope.provide(this.maintenance.round(), this.scope))
+  }
+
+  /** None of its calls completes any more. */
+  kill(): void {
+    this.isKilled = true
   }
 
   /** SQLite lets go of its file as it would if the process were killed. */
@@ -201,8 +212,13 @@ class Activity {
   }
 }
 
-/** Lives one after the other on one disk, each ended by a power cut at a random call. */
-const run = async (seed: number, leftovers: (random: Random) => Leftovers): Promise<void> => {
+type End = (life: Life, disk: FaultyDisk, random: Random) => void
+
+/** What writers of the journal sync, again and again until it works; everything else is done anew when it fails. */
+const ofWriters = /journal\/|epochs\/0/
+
+/** Lives one after the other on one disk, each ended at a random call; some syncs fail. At last the power is cut. */
+const run = async (seed: number, end: End): Promise<void> => {
   const random = makeRandom(seed)
   const metaDir = temporaryDirectory()
   const disk = new FaultyDisk([metaDir])
@@ -211,9 +227,11 @@ const run = async (seed: number, leftovers: (random: Random) => Leftovers): Prom
     const life = new Life(disk, metaDir)
     const cut = Promise.withResolvers<"cut">()
     disk.before({ nth: random.int(1, lives === 0 ? 600 : 300), times: 1 }, () => {
-      disk.powerCut(leftovers(random))
+      end(life, disk, random)
       cut.resolve("cut")
     })
+    const times = random.pick([0, 0, 1, 3, 30])
+    const fault = disk.fail({ operation: "sync", path: ofWriters, nth: random.int(1, 20), times })
     const live = async () => {
       await life.begin()
       await activity.check(life)
@@ -221,8 +239,10 @@ const run = async (seed: number, leftovers: (random: Random) => Leftovers): Prom
       for (;;) await activity.step(life)
     }
     await Promise.race([cut.promise, live()])
+    fault.end()
     await life.end()
   }
+  disk.powerCut()
   const last = new Life(disk, metaDir)
   await last.begin()
   await activity.check(last)
@@ -232,17 +252,24 @@ const run = async (seed: number, leftovers: (random: Random) => Leftovers): Prom
 
 const seeds = Number(process.env["POWER_CUT_SEEDS"] ?? 5)
 
-describe("after power cuts at any moment", () => {
-  for (const [what, leftovers] of [
-    ["nothing", () => "nothing"],
-    ["some", (random) => random.fork()]
-  ] satisfies ReadonlyArray<readonly [string, (random: Random) => Leftovers]>)
-    it(`storage has all that was promised, when ${what} of the rest was written`, async () => {
-      const first = freshSeed()
+const ends: ReadonlyArray<readonly [string, End]> = [
+  ["power cuts that leave nothing", (_, disk) => disk.powerCut()],
+  ["power cuts that leave some", (_, disk, random) => disk.powerCut(random.fork())],
+  // What was read of the dead one's journal was perhaps never synced, or its sync has failed.
+  [
+    "kills, and power cuts among them",
+    (life, disk, random) => (random.chance(0.7) ? life.kill() : disk.powerCut(random.fork()))
+  ]
+]
+
+describe("storage has all that was promised", () => {
+  for (const [what, end] of ends)
+    it(`after ${what}, at any moment, on a disk whose syncs may fail`, async () => {
+      const first = Number(process.env["POWER_CUT_SEED"] ?? freshSeed())
       for (let n = 0; n < seeds; n++) {
         const seed = (first + n) >>> 0
         try {
-          await run(seed, leftovers)
+          await run(seed, end)
         } catch (error) {
           throw new Error(`seed ${seed}: ${String(error)}`, { cause: error })
         }

@@ -59,7 +59,7 @@ interface Caller {
 
 /**
  * A disk in memory that fails as disks do. It keeps what was not synced apart: contents of files until they are, and names
- * until their directory is. What stands below one of the `real` directories is on the machine's own disk, and no fault
+ * until their directory is. Of a file whose sync has failed, a later sync keeps only what was written anew. What stands below one of the `real` directories is on the machine's own disk, and no fault
  * meets it: SQLite opens its files itself.
  */
 export class FaultyDisk {
@@ -335,7 +335,11 @@ class OpenFile implements DiskFile {
   }
 
   async sync(): Promise<void> {
-    const end = await this.call("sync", () => this.file.beginSync())
+    const end = await this.call(
+      "sync",
+      () => this.file.beginSync(),
+      () => this.file.failSync()
+    )
     end()
   }
 

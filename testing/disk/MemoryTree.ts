@@ -84,6 +84,14 @@ export class MemoryFile {
     }
   }
 
+  /**
+   * What Linux does when it cannot write back: what was written is taken for written from then on, and a later sync has nothing
+   * to do with it. It can still be read, until the power goes. Only what is written once more is synced again.
+   */
+  failSync(): void {
+    this.changes = this.changes.filter(({ _tag }) => _tag === "CutOff")
+  }
+
   /** The power has gone: the durable content is all, with some of what came later, each of that perhaps in part. */
   lose(leftovers: Leftovers): void {
     if (leftovers !== "nothing")

@@ -1,6 +1,6 @@
 import { dirname } from "node:path"
 import type { Disk, DiskFile } from "./Disk.ts"
-import { DiskFault } from "./DiskFault.ts"
+import { DiskFault, isGone } from "./DiskFault.ts"
 
 /** Completes when all of it has ended, whichever way, and then fails if one has failed: nothing is left under way. */
 export const allDone = async (work: ReadonlyArray<Promise<unknown>>): Promise<void> => {
@@ -39,14 +39,39 @@ export const readWhole = async (disk: Disk, path: string): Promise<Buffer | unde
   }
 }
 
-/** Makes what has been written to a file durable, whichever process wrote it. One that is not there any more is left out. */
-export const syncFile = async (disk: Disk, path: string): Promise<void> => {
-  const file = await disk.open(path)
+/** What is read and written at a time, of a file that is written once more. */
+const againBytes = 1 << 20
+
+/**
+ * Makes durable what stands in a file from `from` on and up to `to`, whichever process wrote it: the same bytes are written to the same
+ * places, and synced. A sync alone would not do. Once one has failed, in whichever process, the system takes what it could not write
+ * for written, and the next one succeeds (Linux, "Error reporting in the VFS"; over NFS a sync is about what this machine wrote).
+ * A file that is not there any more is left out.
+ */
+export const writeAgain = async (disk: Disk, path: string, from = 0, to = Infinity): Promise<void> => {
+  const file = await openExisting(disk, path)
   if (file === undefined) return
   try {
+    const end = Math.min(to, (await file.stat()).size)
+    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(end - from, againBytes)))
+    for (let at = from; at < end;) {
+      const bytesRead = await file.read(bytes, 0, Math.min(bytes.length, end - at), at)
+      if (bytesRead === 0) break
+      await writeFully(file, bytes.subarray(0, bytesRead), at)
+      at += bytesRead
+    }
     await file.sync()
   } finally {
     await file.close()
+  }
+}
+
+const openExisting = async (disk: Disk, path: string): Promise<DiskFile | undefined> => {
+  try {
+    return await disk.openToWrite(path, "existing")
+  } catch (error) {
+    if (isGone(error)) return undefined
+    throw error
   }
 }
 

@@ -1,5 +1,6 @@
 import type { EpochRecord } from "../journal/Epochs.ts"
 import type { StartShipping } from "../journal/Shipping.ts"
+import type { JournalEnd } from "../records/Records.ts"
 
 /**
  * What makes an epoch, its journal, and the files beside it count. Two implementations: a directory, which instances may share,
@@ -27,6 +28,11 @@ export interface Durability {
    * be asked again.
    */
   secure(record: EpochRecord): Promise<void>
+  /**
+   * Says how far the journal of a secured epoch is durable, for a successor who would make it so once more. What it has said may be
+   * lost, and so may what fails; absent where a successor has nothing to do.
+   */
+  markDurable?(end: JournalEnd): Promise<void>
   /** The highest number claimed, as far as can be seen: that of the present epoch, `own`, or a later one. */
   highestClaim(own: number): Promise<number>
   /**

@@ -1,5 +1,7 @@
 import type { StoragePaths } from "../disk/StorageDir.ts"
-import { claimEpoch, highestClaim, publishEpoch, secureEpoch, withdrawClaim } from "../journal/Epochs.ts"
+import { claimEpoch, highestClaim, publishEpoch, withdrawClaim } from "../journal/Epochs.ts"
+import { markDurable, secureEpoch } from "../journal/SecureEpoch.ts"
+import type { JournalEnd } from "../records/Records.ts"
 import type { Durability } from "./Durability.ts"
 
 /**
@@ -16,5 +18,6 @@ export const sharedDirectory = (paths: StoragePaths, durableWrites: boolean): Du
     return true
   },
   secure: (record) => (durableWrites ? secureEpoch(paths, record) : Promise.resolve()),
-  highestClaim: () => highestClaim(paths)
+  highestClaim: () => highestClaim(paths),
+  ...(durableWrites ? { markDurable: (end: JournalEnd) => markDurable(paths, end) } : {})
 })

@@ -3,9 +3,9 @@ import { crc32 } from "node:zlib"
 import { frameHeaderBytes, scanFrame } from "../disk/Frame.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
 import { DiskFault, isGone } from "../disk/DiskFault.ts"
-import { allDone, readWhole, syncFile, writeFully, writeWhole } from "../disk/Files.ts"
+import { readWhole, writeWhole } from "../disk/Files.ts"
 import { firstReservedEpoch } from "../levels/Gate.ts"
-import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
+import { epochFile, parseSegmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 
 /**
  * Epochs fence instances off that have lost the lock without noticing (frozen, partitioned). Each takeover goes
@@ -15,7 +15,7 @@ import { epochFile, parseSegmentFile, segmentFile, type StoragePaths } from "../
  * 3. `epochs/<n>`: says where the journal of the epoch before ended; from now on that is where readers leave it
  * 4. all that is made durable, before anything counts that the new epoch writes
  *
- * A file written by an older epoch is never one that the newer epoch writes. A writer that is about to make something count
+ * A file written by an older epoch is never one that the newer epoch writes, but for the same bytes once more. A writer that is about to make something count
  * that replay could not reproduce (a new shape, a removed file, an acknowledgement to Postgres) makes its record durable
  * first and then looks for a claim above its own epoch: no claim means that the successor, whose claim comes before its
  * reading, will see the record.
@@ -36,7 +36,7 @@ const epochOf = (name: string): number | undefined => {
   return epoch < firstReservedEpoch ? epoch : undefined
 }
 
-const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(paths, epoch)}.claim`
+export const claimFile = (paths: StoragePaths, epoch: number): string => `${epochFile(paths, epoch)}.claim`
 
 /** The highest number claimed so far, 0 when there is none. */
 export const highestClaim = async (paths: StoragePaths): Promise<number> => {
@@ -69,61 +69,10 @@ export const claimEpoch = async (paths: StoragePaths, known = 0): Promise<number
 export const withdrawClaim = (paths: StoragePaths, epoch: number): Promise<void> =>
   paths.disk.remove(claimFile(paths, epoch)).catch(() => {})
 
-/** Makes the claimed epoch the current one for everybody who looks; whether it survives a crash, `secureEpoch` says. */
+/** Makes the claimed epoch the current one for everybody who looks; whether it survives a crash, `SecureEpoch.ts` says. */
 export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Promise<void> => {
   const text = JSON.stringify(record)
   await writeWhole(paths.disk, epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
-}
-
-/**
- * Makes durable what the epoch stands on: its own file, and the end of the journal before it, of which a killed process
- * may have left the last bytes in the memory of the system only. The same for the epochs before it, back to one whose
- * holder has done this itself.
- */
-export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Promise<void> => {
-  const records = new Map((await readEpochs(paths, 0)).map((record) => [record.epoch, record]))
-  const secured: Array<number> = []
-  const files: Array<string> = []
-  for (let record: EpochRecord | undefined = newest; record !== undefined;) {
-    files.push(epochFile(paths, record.epoch))
-    secured.push(record.epoch)
-    const { previous }: EpochRecord = record
-    if (previous === null) break
-    files.push(segmentFile(paths, previous.epoch, previous.segment))
-    record = (await isSecured(paths, previous.epoch)) ? undefined : records.get(previous.epoch)
-  }
-  // Together, because a file system mostly makes all of them durable with the first: in turn each would wait for the disk.
-  await allDone([
-    ...files.map((file) => syncFile(paths.disk, file)),
-    paths.disk.syncDirectory(paths.epochs),
-    paths.disk.syncDirectory(paths.journal)
-  ])
-  for (const epoch of secured) await unlessGone(markSecured(paths, epoch))
-}
-
-/** In a claim: the epoch and all before it are durable. Where it is lost, they are made so once more. */
-const securedMark = "durable"
-
-const markSecured = async (paths: StoragePaths, epoch: number): Promise<void> => {
-  const claim = await paths.disk.openToWrite(claimFile(paths, epoch), "existing")
-  try {
-    await writeFully(claim, Buffer.from(securedMark), 0)
-  } finally {
-    await claim.close()
-  }
-}
-
-const isSecured = async (paths: StoragePaths, epoch: number): Promise<boolean> =>
-  (await readWhole(paths.disk, claimFile(paths, epoch)))?.toString() === securedMark
-
-/** What the active instance has removed is too old to matter. */
-const unlessGone = async <A>(work: Promise<A>): Promise<A | undefined> => {
-  try {
-    return await work
-  } catch (error) {
-    if (isGone(error)) return undefined
-    throw error
-  }
 }
 
 /**

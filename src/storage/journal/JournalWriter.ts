@@ -6,7 +6,7 @@ import { isInPlace, isLinked } from "../disk/FileInPlace.ts"
 import { allDone } from "../disk/Files.ts"
 import { frameHeaderBytes, frameOf } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
-import { encodeNotice, isReproducible, type Notice, recordKind } from "../records/Records.ts"
+import { encodeNotice, isReproducible, type JournalEnd, type Notice, recordKind } from "../records/Records.ts"
 import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
 import { Progress, type ProgressOptions } from "./WriteProgress.ts"
@@ -144,6 +144,10 @@ export class JournalWriter implements PartMemory {
   }
   get durableMarker(): number {
     return this.progress.durableMarker
+  }
+  /** Without `ship`: up to where the journal is durable. */
+  get durableEnd(): JournalEnd {
+    return { epoch: this.epoch, ...this.progress.syncedTo }
   }
   /** With `ship`: up to where others may be shown what is not durable yet. */
   get showable(): { readonly segment: number; readonly position: number } {

@@ -1,4 +1,5 @@
 import type { ComplaintTopic } from "../ComplaintTopics.ts"
+import type { JournalEnd } from "../records/Records.ts"
 import { Barrier } from "./Barrier.ts"
 import type { Shipped, Shipping, StartShipping, WrittenRange } from "./Shipping.ts"
 
@@ -34,6 +35,8 @@ export class Progress {
   /** Records before it are in their files. */
   writtenMarker = 0
   durableMarker = 0
+  /** On a disk: the same as a place in the journal. */
+  syncedTo: Pick<JournalEnd, "segment" | "position"> = { segment: 0, position: 0 }
   private awaitingWrite: Array<Waiting> = []
   private awaitingDurable: Array<Waiting> = []
   /** What is not durable yet never will be. */
@@ -70,7 +73,10 @@ export class Progress {
     this.writtenMarker = range.marker
     const { shipping } = this
     this.awaitingWrite = tell(this.awaitingWrite, range.marker)
-    if (shipping === undefined) return this.durableUpTo(range.marker)
+    if (shipping === undefined) {
+      this.syncedTo = { segment: range.segment, position: range.position + range.length }
+      return this.durableUpTo(range.marker)
+    }
     this.barrier.wrote(range.segment, range.position + range.length)
     shipping.wrote(range)
     this.options.onShowable?.()

@@ -9,12 +9,12 @@ export class Leaving {
   readonly _tag = "leaving"
   readonly writer: JournalWriter
   private readonly context: RoleContext
-  private readonly storageIsGone: boolean
+  private readonly writing: Writing
 
-  constructor(context: RoleContext, { isGone, writer }: Writing) {
+  constructor(context: RoleContext, writing: Writing) {
     this.context = context
-    this.writer = writer
-    this.storageIsGone = isGone
+    this.writing = writing
+    this.writer = writing.writer
   }
 
   /**
@@ -31,12 +31,12 @@ export class Leaving {
     const end: JournalEnd = { epoch: writer.epoch, segment: writer.segment, position: writer.position }
     const isWhole = await this.isDurableWithin(limitMillis)
     const closing = writer.close()
-    if (!isWhole || writer.isFailing || this.storageIsGone) {
+    if (!isWhole || writer.isFailing || this.writing.isGone) {
       // A disk that hangs must not hold up anything else; what it has is what counts, and is read when it can be.
       void this.isClosed(closing)
       return new JournalReading(contents, undefined)
     }
-    const isClosed = await this.isClosed(closing)
+    const [isClosed] = await Promise.all([this.isClosed(closing), this.writing.mark()])
     return new JournalReading(contents, isClosed ? contents.readerFrom(end) : undefined)
   }
 

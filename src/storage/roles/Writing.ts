@@ -10,7 +10,7 @@ import type { EpochRecord } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
 import type { Notice } from "../records/Records.ts"
 import { PackNames } from "../packs/PackWriter.ts"
-import { secureMillis } from "../StorageTimings.ts"
+import { markMillis, secureMillis } from "../StorageTimings.ts"
 import type { RoleContext } from "./RoleContext.ts"
 
 /** Writes the journal in a published epoch, beginning with a segment of its own. What it writes takes effect here at once. */
@@ -23,6 +23,8 @@ export class Writing {
   private readonly record: EpochRecord
   /** Completes when the epoch itself is durable. */
   private secured: Promise<void> = Promise.resolve()
+  private isSecured = false
+  private cancelMark: (() => void) | undefined
   /** The look for later epochs that is under way, and the one that is to follow it. */
   private readonly fence = new FreshLook(() => this.lookForClaims())
   private hasLeft = false
@@ -50,7 +52,10 @@ export class Writing {
       durableWrites: options.durableWrites,
       timers,
       ship: durability.ship,
-      onDurable: (marker) => listeners.durable.tell(marker),
+      onDurable: (marker) => {
+        this.markSoon()
+        listeners.durable.tell(marker)
+      },
       onShowable: () => listeners.showable.tell(),
       onShipped: (shipped) => listeners.shipped.tell(shipped),
       onRotate: (next) => {
@@ -147,7 +152,9 @@ export class Writing {
     const { complaints, durability, timers } = this.context
     while (!this.hasLeft) {
       try {
-        return await durability.secure(record)
+        await durability.secure(record)
+        this.isSecured = true
+        return
       } catch (error) {
         complaints.about(
           "epoch",
@@ -160,9 +167,24 @@ export class Writing {
     }
   }
 
+  private markSoon(): void {
+    const { durability, timers } = this.context
+    if (durability.markDurable === undefined || this.cancelMark !== undefined || this.hasLeft) return
+    this.cancelMark = timers.after(markMillis, () => {
+      this.cancelMark = undefined
+      void this.mark()
+    })
+  }
+
+  /** Says how far the journal is durable: see `Durability.markDurable`. It need not succeed. */
+  async mark(): Promise<void> {
+    if (this.isSecured) await this.context.durability.markDurable?.(this.writer.durableEnd).catch(() => {})
+  }
+
   /** From now on everybody who asks is told that nothing counts. */
   leave(): void {
     this.hasLeft = true
+    this.cancelMark?.()
   }
 
   async close(): Promise<void> {

@@ -336,12 +336,15 @@ class Drama {
     }
   }
 
-  /** An instance that cannot read storage at its start, or cannot write there, ends and says why. */
+  /**
+   * An instance that cannot read storage at its start, or cannot write there, ends and says why, whether it is to stop or not. One
+   * that stops in order follows, once it has started.
+   */
   private buryWhoGaveUp(): void {
     for (const each of this.members) {
-      if (each.isStopping || each.isFrozen) continue
+      if (each.isFrozen) continue
       const exit = each.running.pollUnsafe()
-      if (exit === undefined) continue
+      if (exit === undefined || (each.isStopping && exit._tag === "Success")) continue
       const before = this.hitsBefore.get(each) ?? 0
       assert.isAbove(this.world.disk.hits, before, `${each.name} gave up without a reason`)
       each.kill()
