@@ -3,7 +3,7 @@
  * stopped and relieved in between: after transactions, and at every rest, the rows of each shape are compared with what
  * Postgres selects with the same condition.
  *
- *   npx node scripts/member-oracle.ts [--shapes 90] [--transactions 900] [--interruptions 6] [--seed N] [--where "..."]
+ *   npx node scripts/member-oracle.ts [--shapes 90] [--transactions 900] [--interruptions 6] [--seed N] [--where "..."] [--move-memory 1]
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
     transactions: { type: "string", default: "900" },
     interruptions: { type: "string", default: "6" },
     where: { type: "string", multiple: true },
+    "move-memory": { type: "string" },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -53,6 +54,9 @@ try {
             replica: "default" as const
           }))
         }),
+    ...(options["move-memory"] === undefined
+      ? {}
+      : { env: { BATON_MAX_MOVE_MEMORY: options["move-memory"] } }),
     random: makeRandom(seed),
     say
   })

@@ -191,6 +191,15 @@ export const limits = {
     about:
       "Equal sub-selects count once, and so do equal values of one; a value counts once more for each 64 bytes. They are in memory: some 15 bytes each where sub-selects give the same values, 30 to 100 where each gives its own, and 350 for each sub-select."
   }),
+  moveBytes: bytes("BATON_MAX_MOVE_MEMORY", "64 MB", {
+    subject:
+      "The memory of rows that other tables move in and out of shapes, and of changes that wait for them",
+    above: otherwise(
+      "the moves of one transaction at a time are written as Postgres gives their rows, in order; changes wait in an unnamed file"
+    ),
+    about:
+      "Each of the two may have so much, estimated. The file is below `TMPDIR`, or in the storage directory where that takes none; shapes with sub-selects are dropped where the disk takes no more."
+  }),
   clauseSteps: count("BATON_MAX_CLAUSE_STEPS", "500000", {
     subject: "The work of a condition for one changed row",
     above: otherwise("Postgres decides the row"),

@@ -54,7 +54,7 @@ export class SessionServices extends Context.Service<
     readonly forSession: () => Omit<
       SessionOptions,
       "engine" | "maxShapes" | "moves" | "onDurable" | "prepared"
-    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition"> }
+    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition" | "directories"> }
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
       session: RegistrySession,

@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
 import { BucketFault } from "../bucket/BucketFault.ts"
@@ -196,7 +197,12 @@ class Turn {
       const { actors, connection, engine, own, steps } = this
       this.session = yield* actors.sessions.open({
         ...own,
-        moves: { ...own.moves, askForPosition: () => connection.askForPosition() },
+        moves: {
+          ...own.moves,
+          // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
+          directories: [tmpdir(), actors.config.storageDir],
+          askForPosition: () => connection.askForPosition()
+        },
         engine,
         maxShapes: actors.config.maxShapes,
         prepared: this.routes,

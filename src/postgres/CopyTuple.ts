@@ -33,30 +33,3 @@ export const copyTuple = (tuple: Tuple): Tuple => {
   tuple.buffer.copy(buffer, 0, from, to)
   return placed(tuple, buffer, -from)
 }
-
-const smallestPageBytes = 1024
-const largestPageBytes = 256 * 1024
-
-/** Rows that are kept for equally long: one after the other in shared memory, of which there is no more than twice their size. */
-export class TuplePages {
-  private page: Buffer = Buffer.alloc(0)
-  private used = 0
-  private nextPageBytes = smallestPageBytes
-
-  /** The same row; bytes of it that are in memory. */
-  copy(tuple: Tuple): { readonly row: Tuple; readonly bytes: number } {
-    const [from, to] = extentOf(tuple)
-    const bytes = to - from
-    if (bytes > this.page.length - this.used) this.turn(bytes)
-    tuple.buffer.copy(this.page, this.used, from, to)
-    const row = placed(tuple, this.page, this.used - from)
-    this.used += bytes
-    return { row, bytes }
-  }
-
-  private turn(bytes: number): void {
-    this.page = Buffer.allocUnsafeSlow(Math.max(bytes, this.nextPageBytes))
-    this.used = 0
-    this.nextPageBytes = Math.min(2 * this.nextPageBytes, largestPageBytes)
-  }
-}

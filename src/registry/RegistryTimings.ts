@@ -78,6 +78,8 @@ export const firstNudgeMillis = 1
 export const longestNudgeMillis = 50
 /** A statement that reads rows for sub-selects is ended by Postgres after so long. */
 export const moveStatementMillis = 60_000
+/** The same for rows that are too many for memory and are written as they come. */
+export const streamedStatementMillis = 900_000
 /** What has failed in passing is tried again, soon and then less often. */
 export const firstMovePauseMillis = 10
 export const longestMovePauseMillis = 5000

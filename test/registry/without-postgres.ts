@@ -27,6 +27,7 @@ export const withoutPostgres = (engine: StorageEngine): SessionOptions => ({
   limits: standardLimits,
   moves: {
     sessions: { acquire: Effect.never },
+    directories: [],
     askForPosition: () => {},
     makeMatcher: (membership) => makeClauseMatcher(standardLimits, undefined, membership)
   },

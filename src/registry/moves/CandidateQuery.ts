@@ -83,13 +83,34 @@ interface ReadTable {
   readonly columns: ReadonlyArray<{ readonly name: string }>
 }
 
-/** The rows for which one of the conditions holds, with these columns, as the stream would have them. */
-export const tableQuery = (table: ReadTable, conditions: ReadonlyArray<string>): string => {
+/** The bytes of a value as the stream has them: what its type's output function makes of it. */
+const bytesOf = (column: string): string =>
+  `CASE WHEN ${column} IS NOT NULL THEN pg_catalog.convert_to(pg_catalog.format('%s', ${column}), 'UTF8') END`
+
+/** As `rowBytes` of these columns are ordered: the length of a value stands before it, and NULL behind all values. */
+const inOrder = (columns: ReadonlyArray<string>): string => {
+  const terms = columns.map(quoteIdentifier).flatMap((column) => {
+    const bytes = bytesOf(column)
+    return [`pg_catalog.octet_length(${bytes})`, bytes]
+  })
+  return terms.length === 0 ? "" : ` ORDER BY ${terms.join(", ")}`
+}
+
+/**
+ * The rows for which one of the conditions holds, with these columns, as the stream would have them; in the order of the
+ * bytes of the columns `orderedBy`, if there are any.
+ */
+export const tableQuery = (
+  table: ReadTable,
+  conditions: ReadonlyArray<string>,
+  orderedBy: ReadonlyArray<string> = []
+): string => {
   const columns = table.columns.map(({ name }) => quoteIdentifier(name)).join(", ")
   const from = `SELECT ${columns} FROM ${table.isPartitioned ? "" : "ONLY "}${quoteTable(table)}`
-  return conditions.includes("true")
-    ? from
-    : `${from} WHERE ${conditions.map((one) => `(${one})`).join(" OR ")}`
+  const where = conditions.includes("true")
+    ? ""
+    : ` WHERE ${conditions.map((one) => `(${one})`).join(" OR ")}`
+  return from + where + inOrder(orderedBy)
 }
 
 /** More conditions than these are not asked for one by one: all rows are read instead. */

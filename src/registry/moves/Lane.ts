@@ -1,8 +1,6 @@
 import { Deferred, Effect } from "effect"
+import { standardLimits } from "../../config/Limits.ts"
 import { MembershipState } from "../../membership/MembershipState.ts"
-import type { Subscription } from "../../membership/Subscription.ts"
-import type { PgError } from "../../postgres/errors/PgError.ts"
-import { quoteTable } from "../../postgres/Identifiers.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { Lsn } from "../../shared/Lsn.ts"
@@ -10,31 +8,28 @@ import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { isContained, type SnapshotFilter } from "../../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { firstMovePauseMillis, longestMovePauseMillis, receptionMillis } from "../RegistryTimings.ts"
+import { receptionMillis } from "../RegistryTimings.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
-import { schemaChanged, snapshotFailed, snapshotReport } from "../snapshot/SnapshotErrors.ts"
 import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
-import { type Admission, Admissions, refuseAbout, tellAdmitted } from "./Admissions.ts"
+import { LaneQueue } from "../waiting/LaneQueue.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
+import { type Admission, Admissions } from "./Admissions.ts"
+import { Admitting } from "./Admitting.ts"
 import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
 import type { LaneHost, LaneOptions } from "./LaneOptions.ts"
-import { LaneQueue } from "./LaneQueue.ts"
-import type { LaneTable } from "./LaneTable.ts"
 import { filterOf, MoveReader } from "./MoveReader.ts"
 import { LaneWriter } from "./LaneWriter.ts"
 import type { Pieces } from "./Output.ts"
 import { Processing } from "./Processing.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
-import type { TableUnreadable } from "./ReadTables.ts"
 import { Reception } from "./Reception.ts"
-import { othersTurn, Slices } from "./Slices.ts"
+import { Slices } from "./Slices.ts"
+import { StreamedMoves } from "./StreamedMoves.ts"
+import { UntilRead } from "./UntilRead.ts"
 import type { WorkingSet } from "./WorkingSet.ts"
 
 /** Transactions for which rows are read at once. */
 const mostInBatch = 1000
-
-/** Changes in memory that wait to be processed, above which all shapes with sub-selects start over. */
-const waitingBytes = 512 << 20
 
 const empty: WorkingSet = new Map()
 
@@ -56,7 +51,7 @@ export class Lane implements MemberSink {
   readonly members: LaneMembers
   private readonly options: LaneOptions
   private readonly engine: StorageEngine
-  private readonly queue = new LaneQueue()
+  private readonly queue: LaneQueue
   private readonly reception: Reception
   private readonly processing: Processing
   private readonly reader: MoveReader
@@ -70,12 +65,16 @@ export class Lane implements MemberSink {
   private isHeld = false
   private readonly shapes = new Set<ShapeState>()
   private readonly admissions: Admissions
+  private readonly admitting: Admitting
+  private readonly streamed: StreamedMoves
+  private readonly untilRead: UntilRead
   private wake: (() => void) | undefined
 
   constructor(options: LaneOptions) {
-    const { engine, writer } = options
+    const { directories, engine, limits = standardLimits, writer } = options
     this.options = options
     this.engine = engine
+    this.queue = new LaneQueue(limits.moveBytes, directories)
     const state = new MembershipState(options)
     this.members = new LaneMembers(state, options.makeMatcher(state))
     this.admissions = new Admissions(this.members)
@@ -96,7 +95,28 @@ export class Lane implements MemberSink {
       reception: this.reception,
       processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
       queue: () => this.queue.waiting,
-      inSlices: (work) => this.slices.run(work)
+      inSlices: (work) => this.slices.run(work),
+      pause: this.slices.turn,
+      mostRowsBytes: limits.moveBytes
+    })
+    this.streamed = new StreamedMoves({
+      members: this.members,
+      reader: this.reader,
+      processing: this.processing,
+      writer: this.writer,
+      slices: this.slices,
+      queue: () => this.queue.waiting
+    })
+    this.untilRead = new UntilRead(engine.complaints, this.members, options.drop)
+    this.admitting = new Admitting({
+      members: this.members,
+      admissions: this.admissions,
+      reader: this.reader,
+      untilRead: this.untilRead,
+      drop: options.drop,
+      enter: (reservation, shape) => this.enter(reservation, shape),
+      reportFailures: () => this.processing.reportFailures(),
+      latestSerial: () => this.queue.latestSerial
     })
   }
 
@@ -115,6 +135,7 @@ export class Lane implements MemberSink {
   close(): void {
     this.reception.close()
     this.writer.abandon()
+    this.queue.store.close()
   }
 
   // Shapes
@@ -247,14 +268,17 @@ export class Lane implements MemberSink {
   /** Before the ordinary record of the transaction is whole. */
   private wait(transaction: RawTransaction): void {
     this.noteBehind()
-    if (transaction.changes.length > 0) this.queue.push(transaction)
-    if (this.queue.bytes > waitingBytes) this.giveUpAll()
+    if (!transaction.isEmpty) this.queue.push(transaction)
+    const { failure } = this.queue.store
+    if (failure !== undefined) this.giveUpAll(failure)
     this.wake?.()
   }
 
   /** There is no room for what waits, and the stream must not wait: what it brings is needed to get on. */
-  private giveUpAll(): void {
-    const reason = `its sub-selects were so far behind that changes of ${Math.round(this.queue.bytes / 2 ** 20)} MiB waited in memory`
+  private giveUpAll(failure: string): void {
+    const { fileBytes, memoryBytes } = this.queue.store
+    const waiting = Math.round((fileBytes + memoryBytes) / 2 ** 20)
+    const reason = `its sub-selects are behind by changes of ${waiting} MiB, and there is no room for more (${failure})`
     this.options.drop([...this.shapes], reason)
   }
 
@@ -264,7 +288,7 @@ export class Lane implements MemberSink {
   }
 
   private processNow(transaction: RawTransaction, isOpen: boolean): Effect.Effect<void> | undefined {
-    if (transaction.changes.length === 0) {
+    if (transaction.isEmpty) {
       this.queue.passed(transaction)
       return undefined
     }
@@ -339,6 +363,8 @@ export class Lane implements MemberSink {
     return Effect.void
   })
 
+  private readonly admitReady = Effect.suspend(() => this.admitting.admit(this.queue.processedSerial))
+
   private becomeIdle(): void {
     this.queue.caughtUp()
     this.isIdle = true
@@ -347,98 +373,6 @@ export class Lane implements MemberSink {
 
   private sayCaughtUp(): void {
     if (this.isIdle && this.isNoted && this.host !== undefined) this.isNoted = !this.host.caughtUp()
-  }
-
-  /** Makes known what those need that wait; of all of them with one snapshot. */
-  private readonly admitReady: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    const ready: Array<Admission> = []
-    for (const admission of this.admissions.ready(this.queue.processedSerial)) {
-      if (!admission.isGone && admission.shape?.dropped !== true) {
-        admission.reservation ??= this.members.reserve(admission.definition)
-        if (admission.shape !== undefined) this.enter(admission.reservation, admission.shape)
-        ready.push(admission)
-        if (ready.length % admittedPerSlice === 0) yield* othersTurn
-      }
-      this.admissions.remove(admission)
-    }
-    yield* this.loadFor(ready)
-    this.processing.reportFailures()
-    tellAdmitted(ready, this.members)
-  })
-
-  /** Has what they need counted. Takes those out of the list that have to wait until a transaction is processed. */
-  private loadFor(ready: Array<Admission>): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const unknown = new Set<Subscription>()
-      for (const { reservation } of ready)
-        for (const one of reservation?.subscriptions ?? []) if (!one.isKnown && !one.isGone) unknown.add(one)
-      if (unknown.size === 0) return Effect.void
-      const load = Effect.suspend(() => this.reader.load([...unknown].filter((one) => !one.isGone)))
-      const loaded = this.untilRead(
-        Effect.catch(
-          Effect.as(load, undefined),
-          (failure): Effect.Effect<LaneTable, PgError | TableUnreadable> =>
-            failure._tag === "TruncatedMeanwhile" ? Effect.succeed(failure.table) : Effect.fail(failure)
-        ),
-        () => ready
-      )
-      return Effect.flatMap(loaded, (truncated) => {
-        if (truncated === undefined) return Effect.void
-        this.giveWay(truncated, ready)
-        return this.loadFor(ready)
-      })
-    })
-  }
-
-  /**
-   * A transaction that waits has truncated the table. What new shapes need of it is counted behind that; shapes that there are need
-   * it as of before, which nobody can tell any more.
-   */
-  private giveWay(table: LaneTable, ready: Array<Admission>): void {
-    const reason = `table ${table.schema}.${table.name}, which its condition looks at, was truncated while nobody followed it`
-    this.options.drop(this.members.shapesLacking(table), reason)
-    for (const admission of ready.filter(({ reservation }) => reservation?.tables.includes(table))) {
-      ready.splice(ready.indexOf(admission), 1)
-      if (admission.shape === undefined) this.admissions.addAgain(admission, this.queue.latestSerial)
-    }
-  }
-
-  /** Who needs the table has to go, or is refused. */
-  private doWithout({ error, reason, table }: TableUnreadable, waiting: ReadonlyArray<Admission>): void {
-    const message = `rows of table ${table.schema}.${table.name}, which its condition looks at, cannot be read: ${reason}`
-    this.options.drop(this.members.shapesAbout(table), message)
-    const failure = error === undefined ? schemaChanged(message) : snapshotFailed(error, true)
-    if (refuseAbout(table, failure, waiting, this.members) && error !== undefined)
-      this.engine.complaints.about(
-        "moves",
-        `Shapes whose conditions look at ${quoteTable(table)} cannot be made: ${snapshotReport(error, failure, [table])}`,
-        String(table.oid)
-      )
-    this.members.releaseAbout(table)
-  }
-
-  /** Tries again what fails in passing; drops the shapes that need a table which cannot be read. */
-  private untilRead<A>(
-    read: Effect.Effect<A, PgError | TableUnreadable>,
-    waiting: () => ReadonlyArray<Admission>
-  ): Effect.Effect<A | undefined> {
-    const attempt = (pauseMillis: number): Effect.Effect<A | undefined> =>
-      Effect.catch(read, (failure): Effect.Effect<A | undefined> => {
-        if (failure._tag === "TableUnreadable") {
-          this.doWithout(failure, waiting())
-          return attempt(firstMovePauseMillis)
-        }
-        if (pauseMillis > firstMovePauseMillis)
-          this.engine.complaints.about(
-            "moves",
-            `Rows for conditions with sub-selects cannot be read: ${failure.message}. Their shapes wait; all others go on.`
-          )
-        return Effect.andThen(
-          Effect.sleep(pauseMillis),
-          Effect.suspend(() => attempt(Math.min(2 * pauseMillis, longestMovePauseMillis)))
-        )
-      })
-    return attempt(firstMovePauseMillis)
   }
 
   /** Processes what waits, with rows from the database where they are needed. */
@@ -454,12 +388,16 @@ export class Lane implements MemberSink {
     } else {
       this.members.state.discard()
       const batch = waiting.slice(0, mostInBatch)
-      const working = (yield* this.untilRead(this.reader.read(batch), () => [])) ?? empty
-      for (const transaction of batch) {
-        yield* this.slices.run(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
-        yield* this.slices.run(this.writeLate(transaction, working))
+      const working = yield* this.untilRead.repeat(this.reader.read(batch))
+      if (working === undefined) {
+        yield* this.untilRead.repeat(this.streamed.process(first))
         this.queue.shift()
-      }
+      } else
+        for (const transaction of batch) {
+          yield* this.slices.run(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
+          yield* this.slices.run(this.writeLate(transaction, working))
+          this.queue.shift()
+        }
     }
     this.options.writer.flush()
     if (waiting.length > 0) this.noteBehind()
@@ -476,9 +414,6 @@ export class Lane implements MemberSink {
     }
   }
 }
-
-/** Shapes whose needs are noted before everything else has its turn. */
-const admittedPerSlice = 64
 
 /** None of these transactions, which are in their order, is in the snapshot behind one that is not. */
 const showsNoGap = (xids: ReadonlyArray<number>, filter: SnapshotFilter): boolean => {

@@ -14,6 +14,8 @@ export interface LaneOptions extends MembershipOptions {
   readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
   readonly makeMatcher: (membership: Membership) => MakeMatcher
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** For a file with changes that wait and have no room in memory: the first that takes one. */
+  readonly directories: ReadonlyArray<string>
   /** Asks the server how far it has sent everything. */
   readonly askForPosition: () => void
 }

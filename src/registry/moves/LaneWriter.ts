@@ -2,7 +2,7 @@ import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
 import type { Output, Pieces } from "./Output.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
 
 /** What is written, given where it goes. */
 type Compose = (output: Output) => Pieces
@@ -35,12 +35,21 @@ export class LaneWriter {
   }
 
   /** As a record of its own, whatever else is being written. */
-  *late({ commitLsn, endLsn, xid }: RawTransaction, compose: Compose): Pieces {
+  *late(transaction: RawTransaction, compose: Compose): Pieces {
+    yield* compose(this.beginLate(transaction))
+    this.endLate(transaction)
+  }
+
+  /** The same, from here to `endLate` or `abandon`. */
+  beginLate({ commitLsn, xid }: RawTransaction): Output {
+    this.writer.late.beginTransaction(commitLsn, xid)
+    this.lateOutput.items.begin(commitLsn, xid)
+    return this.lateOutput
+  }
+
+  endLate({ commitLsn, endLsn, xid }: RawTransaction): void {
     const { store } = this.engine
     const { late } = this.writer
-    late.beginTransaction(commitLsn, xid)
-    this.lateOutput.items.begin(commitLsn, xid)
-    yield* compose(this.lateOutput)
     const wrote = store.hasPendingLate
     late.commitTransaction(endLsn, wrote)
     if (wrote) store.commitLate(commitLsn, xid, late.segmentOfTransaction)

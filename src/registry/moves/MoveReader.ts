@@ -12,15 +12,15 @@ import {
   type DatabaseSnapshot,
   type SnapshotTransaction
 } from "../snapshot/SnapshotTransaction.ts"
-import { concernedBy, narrowedTo } from "./CandidateQuery.ts"
+import { narrowedTo } from "./CandidateQuery.ts"
 import type { LaneMembers, Place } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { Pieces } from "./Output.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { readTable, type TableUnreadable } from "./ReadTables.ts"
 import type { Reception } from "./Reception.ts"
-import { areEqualRows, projectTuple } from "./RowBytes.ts"
 import { Touched } from "./Touched.ts"
+import { concernOf, eachRow, touch, touchBy, truncatedIn, wantedOf } from "./Wanted.ts"
 import { type WorkingSet, WorkingTable } from "./WorkingSet.ts"
 
 interface MoveReaderOptions {
@@ -32,6 +32,9 @@ interface MoveReaderOptions {
   readonly queue: () => ReadonlyArray<RawTransaction>
   /** Runs work so that everything else has its turn. */
   readonly inSlices: (work: Pieces) => Effect.Effect<void>
+  readonly pause: Effect.Effect<void>
+  /** What rows that are read for moves may take in memory. */
+  readonly mostRowsBytes: number
 }
 
 /** The snapshot lacks a transaction that has been processed. A moment later there are others. */
@@ -43,7 +46,7 @@ const tooOld = ownPgError(
 export const filterOf = ({ xipList, xmax, xmin }: DatabaseSnapshot): SnapshotFilter =>
   snapshotFilter({ xmin: String(xmin), xmax: String(xmax), xipList: xipList.map(String) })
 
-type ReadFailure = PgError | TableUnreadable
+export type ReadFailure = PgError | TableUnreadable
 
 /** It can be loaded once the transaction that has truncated its table is processed. */
 class TruncatedMeanwhile {
@@ -52,6 +55,11 @@ class TruncatedMeanwhile {
   constructor(table: LaneTable) {
     this.table = table
   }
+}
+
+/** The rows take more memory than they may. */
+class TooManyRows {
+  readonly _tag = "TooManyRows"
 }
 
 /**
@@ -65,28 +73,27 @@ export class MoveReader {
     this.options = options
   }
 
-  /** A transaction whose snapshot contains everything that has been processed. */
-  private readonly begin: Effect.Effect<
-    SnapshotTransaction & { readonly filter: SnapshotFilter },
-    PgError,
-    Scope.Scope
-  > = Effect.suspend(() =>
-    Effect.flatMap(beginSnapshot(this.options.sessions, 0, moveStatementMillis), (begun) => {
+  /** A transaction whose snapshot contains everything that has been processed; all that it contains has been received. */
+  begin(
+    statementMillis: number
+  ): Effect.Effect<SnapshotTransaction & { readonly filter: SnapshotFilter }, PgError, Scope.Scope> {
+    const { processedXids, reception, sessions } = this.options
+    return Effect.gen(function* () {
+      const begun = yield* beginSnapshot(sessions, 0, statementMillis)
       const filter = filterOf(begun.snapshot)
-      return this.options.processedXids().every((xid) => isContained(filter, xid))
-        ? Effect.succeed({ ...begun, filter })
-        : Effect.fail(tooOld)
+      if (!processedXids().every((xid) => isContained(filter, xid))) return yield* Effect.fail(tooOld)
+      yield* reception.until(begun.snapshot.containedBefore)
+      return { ...begun, filter }
     })
-  )
+  }
 
   /** Has what sub-selects give counted. */
   load(subscriptions: ReadonlyArray<Subscription>): Effect.Effect<void, ReadFailure | TruncatedMeanwhile> {
-    const { members, queue, reception } = this.options
+    const { inSlices, members, pause, queue } = this.options
     const { state } = members
     return Effect.scoped(
       Effect.gen({ self: this }, function* () {
-        const { filter, session, snapshot } = yield* this.begin
-        yield* reception.until(snapshot.containedBefore)
+        const { filter, session } = yield* this.begin(moveStatementMillis)
         for (const wanted of byDepth(subscriptions)) {
           const loading = state.load(wanted)
           const tables = new Map<LaneTable, Array<Subscription>>()
@@ -96,23 +103,32 @@ export class MoveReader {
           }
           const shown = queue().filter(({ xid }) => isContained(filter, xid))
           for (const table of tables.keys())
-            if (this.truncatedIn(shown, table)) return yield* Effect.fail(new TruncatedMeanwhile(table))
+            if (truncatedIn(shown, members, table)) return yield* Effect.fail(new TruncatedMeanwhile(table))
           const targets = Array.from(tables, ([table, on]) => {
             const target = loading.target(table.oid, table.columns)
             return { table, on, target }
           })
           for (const { on, table, target } of targets) {
             const sources = on.map(({ constants, kind }) => ({ plan: kind.plan, constants }))
-            yield* readTable(session, table, narrowedTo(sources), (row) => loading.add(target, row))
+            const onRow = (row: Tuple) => {
+              loading.add(target, row)
+              return true
+            }
+            yield* readTable(session, table, { conditions: narrowedTo(sources) }, { onRow, pause })
           }
-          for (const transaction of queue()) {
-            if (!isContained(filter, transaction.xid)) continue
-            for (const { table, target } of targets)
-              eachRow(transaction, members, table, (oldRow, row) => {
-                if (row !== undefined) loading.remove(target, row)
-                if (oldRow !== undefined) loading.add(target, oldRow)
-              })
-          }
+          yield* inSlices(
+            (function* () {
+              for (const transaction of queue()) {
+                if (!isContained(filter, transaction.xid)) continue
+                for (const { table, target } of targets)
+                  eachRow(transaction, members, table, (oldRow, row) => {
+                    if (row !== undefined) loading.remove(target, row)
+                    if (oldRow !== undefined) loading.add(target, oldRow)
+                  })
+                yield
+              }
+            })()
+          )
           loading.finish()
         }
         yield* session.run("COMMIT")
@@ -120,24 +136,31 @@ export class MoveReader {
     )
   }
 
-  /** The rows that the next so many of the transactions can concern beside their own. */
-  read(batch: ReadonlyArray<RawTransaction>): Effect.Effect<WorkingSet, ReadFailure> {
-    const { members, queue, reception } = this.options
+  /** The rows that the next so many of the transactions can concern beside their own; `undefined`: they are too many. */
+  read(batch: ReadonlyArray<RawTransaction>): Effect.Effect<WorkingSet | undefined, ReadFailure> {
+    return Effect.catch(this.readAll(batch), (failure) =>
+      failure._tag === "TooManyRows" ? Effect.succeed(undefined) : Effect.fail(failure)
+    )
+  }
+
+  private readAll(
+    batch: ReadonlyArray<RawTransaction>
+  ): Effect.Effect<WorkingSet, ReadFailure | TooManyRows> {
+    const { members, mostRowsBytes, queue } = this.options
     return Effect.scoped(
       Effect.gen({ self: this }, function* () {
-        const { filter, session, snapshot } = yield* this.begin
-        yield* reception.until(snapshot.containedBefore)
+        const { filter, session } = yield* this.begin(moveStatementMillis)
         const working = new Map<LaneTable, WorkingTable>()
         const touched = new Touched()
-        for (const transaction of batch) this.touch(transaction, touched)
+        for (const transaction of batch) touch(transaction, members, touched)
         // The deepest sub-selects first: what they change of rows of tables around them can touch others.
         for (let depth = 0; depth <= members.state.maxDepth; depth++) {
           const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
-          for (const [table, conditions] of this.wanted(touched, asking)) {
+          for (const [table, conditions] of wantedOf(members, touched, asking)) {
             // Before it was truncated it had other rows, which nobody can tell any more: what deeper sub-selects
             // would have changed of them shows when they go.
-            if (this.truncatedIn(queue(), table)) continue
-            yield* readInto(working, table, session, conditions, (row) => touchBy(table, row, touched))
+            if (truncatedIn(queue(), members, table)) continue
+            yield* this.readInto(working, table, session, conditions, (row) => touchBy(table, row, touched))
             for (const transaction of queue())
               eachRow(transaction, members, table, (oldRow, row) => {
                 if (oldRow !== undefined) touchBy(table, oldRow, touched)
@@ -145,12 +168,16 @@ export class MoveReader {
               })
           }
         }
-        for (const [table, conditions] of this.wanted(touched, ({ table: { own } }) => own.size > 0))
-          yield* readInto(working, table, session, conditions, () => {})
+        for (const [table, conditions] of wantedOf(members, touched, ({ table: { own } }) => own.size > 0))
+          yield* this.readInto(working, table, session, conditions, () => {})
         yield* session.run("COMMIT")
-        for (const transaction of queue())
+        for (const rows of working.values()) rows.mayConcern = concernOf(members, touched, rows.table)
+        for (const transaction of Array.from(queue()))
           if (isContained(filter, transaction.xid))
-            for (const table of working.values()) table.undo(transaction, members)
+            for (const table of working.values()) {
+              yield* this.options.inSlices(table.undo(transaction, members))
+              if (bytesOf(working) > mostRowsBytes) return yield* Effect.fail(new TooManyRows())
+            }
         for (const { probe, table } of members.allPlaces())
           if (touched.of(probe.kind) !== undefined)
             yield* this.options.inSlices(workingTable(working, table).index(probe))
@@ -159,103 +186,56 @@ export class MoveReader {
     )
   }
 
-  /** Which rows a table had before it was truncated is not known. */
-  private truncatedIn(transactions: ReadonlyArray<RawTransaction>, table: LaneTable): boolean {
-    const { members } = this.options
-    const isOf = (oid: number) => members.tablesOf(oid).includes(table)
-    return transactions.some(({ changes }) =>
-      changes.some((change) => change._tag === "Truncate" && change.tableOids.some(isOf))
-    )
-  }
-
-  private touch(transaction: RawTransaction, touched: Touched): void {
-    const { members } = this.options
-    for (const change of transaction.changes) {
-      if (change._tag === "Row") continue
-      for (const oid of change.tableOids)
-        for (const { kind } of members.state.all())
-          if (members.tablesOf(oid).some((table) => table.oid === kind.plan.table.oid)) touched.all(kind)
-    }
-    for (const table of members.tables.values()) {
-      if (table.inner.size === 0) continue
-      eachRow(transaction, members, table, (oldRow, row) => {
-        if (oldRow !== undefined && row !== undefined && areEqualRows(oldRow, row)) return
-        if (oldRow !== undefined) touchBy(table, oldRow, touched)
-        if (row !== undefined) touchBy(table, row, touched)
+  private readInto(
+    working: Map<LaneTable, WorkingTable>,
+    table: LaneTable,
+    session: SnapshotSession,
+    conditions: ReadonlyArray<string>,
+    onRow: (row: Tuple) => void
+  ): Effect.Effect<void, ReadFailure | TooManyRows> {
+    const { mostRowsBytes, pause } = this.options
+    return Effect.suspend(() => {
+      const rows = workingTable(working, table)
+      const isFirst = rows.rows.isEmpty
+      const found = new Map<string, number>()
+      const others = bytesOf(working) - rows.bytes
+      let foundBytes = 0
+      const hasRoom = () => others + rows.bytes + foundBytes <= mostRowsBytes
+      const keep = (row: Tuple) => {
+        const bytes = rows.bytesOf(row)
+        if (isFirst) rows.rows.add(bytes, 1)
+        else {
+          const count = found.get(bytes) ?? 0
+          if (count === 0) foundBytes += bytes.length + foundOverheadBytes
+          found.set(bytes, count + 1)
+        }
+        onRow(row)
+        return hasRoom()
+      }
+      const read = readTable(session, table, { conditions }, { onRow: keep, pause })
+      return Effect.flatMap(read, (isWhole) => {
+        if (!isWhole) return Effect.fail(new TooManyRows())
+        // Read before for something else: then all equal ones were.
+        for (const [bytes, count] of found) if (rows.rows.count(bytes) === 0) rows.rows.add(bytes, count)
+        return Effect.void
       })
-    }
+    })
   }
+}
 
-  /** What has to be read of which tables, for some of the places where sub-selects are asked. */
-  private wanted(
-    touched: Touched,
-    isWanted: (place: Place) => boolean
-  ): ReadonlyMap<LaneTable, ReadonlyArray<string>> {
-    const conditions = new Map<LaneTable, Set<string>>()
-    for (const place of this.options.members.allPlaces()) {
-      const { probe, table } = place
-      const kind = touched.of(probe.kind)
-      if (kind === undefined || !isWanted(place)) continue
-      const condition = concernedBy(probe, kind)
-      if (condition === "false") continue
-      const known = conditions.get(table)
-      if (known === undefined) conditions.set(table, new Set([condition]))
-      else known.add(condition)
-    }
-    return new Map(Array.from(conditions, ([table, set]) => [table, [...set]]))
-  }
+/** What a row takes in memory until it is seen whether it is there already, beside its bytes. */
+const foundOverheadBytes = 100
+
+const bytesOf = (working: ReadonlyMap<LaneTable, WorkingTable>): number => {
+  let bytes = 0
+  for (const rows of working.values()) bytes += rows.bytes
+  return bytes
 }
 
 const workingTable = (working: Map<LaneTable, WorkingTable>, table: LaneTable): WorkingTable => {
   let rows = working.get(table)
   if (rows === undefined) working.set(table, (rows = new WorkingTable(table)))
   return rows
-}
-
-const readInto = (
-  working: Map<LaneTable, WorkingTable>,
-  table: LaneTable,
-  session: SnapshotSession,
-  conditions: ReadonlyArray<string>,
-  onRow: (row: Tuple) => void
-): Effect.Effect<void, ReadFailure> =>
-  Effect.suspend(() => {
-    const rows = workingTable(working, table)
-    const isFirst = rows.rows.isEmpty
-    const found = new Map<string, number>()
-    const read = readTable(session, table, conditions, (row) => {
-      const bytes = rows.bytesOf(row)
-      if (isFirst) rows.rows.add(bytes, 1)
-      else found.set(bytes, (found.get(bytes) ?? 0) + 1)
-      onRow(row)
-    })
-    return Effect.map(read, () => {
-      // Read before for something else: then all equal ones were.
-      for (const [bytes, count] of found) if (rows.rows.count(bytes) === 0) rows.rows.add(bytes, count)
-    })
-  })
-
-/** The changes of a transaction that are of rows of the table, with its columns. */
-const eachRow = (
-  transaction: RawTransaction,
-  members: LaneMembers,
-  table: LaneTable,
-  change: (oldRow: Tuple | undefined, row: Tuple | undefined) => void
-): void => {
-  for (const one of transaction.changes) {
-    if (one._tag !== "Row" || !members.tablesOf(one.relation.oid).includes(table)) continue
-    const indexes = table.indexesIn(one.relation)
-    change(
-      one.oldRow === undefined ? undefined : projectTuple(one.oldRow, indexes),
-      one.row === undefined ? undefined : projectTuple(one.row, indexes)
-    )
-  }
-}
-
-const touchBy = (table: LaneTable, row: Tuple, touched: Touched): void => {
-  if (table.inner.size === 0) return
-  for (const { group, link, of, texts } of table.inner.possible(row))
-    touched.add(of.kind, { group, link, texts })
 }
 
 const byDepth = (subscriptions: ReadonlyArray<Subscription>): ReadonlyArray<ReadonlyArray<Subscription>> => {

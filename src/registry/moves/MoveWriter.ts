@@ -1,7 +1,8 @@
+import type { Tuple } from "../../postgres/Tuple.ts"
 import { IdList } from "../routing/Matcher.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { Output, Pieces } from "./Output.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import type { WorkingTable } from "./WorkingSet.ts"
 
 /** A row that shapes get, or lose, because a sub-select gives another answer than before. */
@@ -36,20 +37,23 @@ export class MoveWriter {
 
   /** Brings the moves in order. */
   *write(working: WorkingTable, moves: Array<Move>): Pieces {
-    const { table } = working
     let written = 0
     moves.sort(byKey)
     for (const { entering, leaving, row: bytes, times } of moves) {
       const row = working.tupleOf(bytes)
       for (let n = times; n > 0; n--) {
-        for (const [op, ids] of this.placed(entering))
-          this.output.items.write(table.own, op, undefined, row, noIds, ids)
-        for (const [op, ids] of this.placed(leaving))
-          this.output.items.write(table.own, op, row, undefined, ids, noIds)
-        this.output.endOfItems()
+        this.one(working.table, row, entering, leaving)
         if (++written % rowsPerPiece === 0) yield
       }
     }
+  }
+
+  /** The next one in their order. */
+  one(table: LaneTable, row: Tuple, entering: ReadonlyArray<number>, leaving: ReadonlyArray<number>): void {
+    const { items } = this.output
+    for (const [op, ids] of this.placed(entering)) items.write(table.own, op, undefined, row, noIds, ids)
+    for (const [op, ids] of this.placed(leaving)) items.write(table.own, op, row, undefined, ids, noIds)
+    this.output.endOfItems()
   }
 
   /** Shapes by the number that the next operation of each has: for most rows the same one. */

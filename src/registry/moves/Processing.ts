@@ -7,9 +7,11 @@ import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import { keyIndexesOf, type Move, MoveWriter } from "./MoveWriter.ts"
 import type { Output, Pieces } from "./Output.ts"
-import type { RawTransaction } from "./RawTransaction.ts"
-import { areEqualRows, projectInto, rowBytes } from "./RowBytes.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
+import { areEqualRows, projectInto } from "../rewinding/RowBytes.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
+
+const none: ReadonlyArray<number> = []
 
 /** Rows after which it is seen whether others should have their turn. */
 const rowsPerLook = 64
@@ -31,6 +33,7 @@ export class Processing {
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
   private rows = 0
+  private latest: ReadonlyArray<number> = none
   /** For the row at hand. */
   private readonly scratch = { oldRow: makeTuple(), row: makeTuple() }
 
@@ -50,7 +53,7 @@ export class Processing {
     const { members } = this.options
     const { state } = this
     state.begin()
-    for (const change of transaction.changes) {
+    for (const change of transaction.changes()) {
       if (change._tag === "Truncate") {
         for (const oid of change.tableOids) this.truncate(oid, transaction)
         continue
@@ -92,7 +95,7 @@ export class Processing {
   /** After `tell`. Writes nothing to the journal but items. */
   *write(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
     yield* this.writeOperations(transaction, output)
-    for (const table of working.values()) table.apply(transaction, this.options.members)
+    for (const table of working.values()) yield* table.apply(transaction, this.options.members)
     yield* this.tellDeeper(working)
     yield* this.writeMoves(transaction, working, output)
     this.state.apply()
@@ -114,10 +117,11 @@ export class Processing {
 
   // Operations of the transaction
 
-  private *writeOperations(transaction: RawTransaction, output: Output): Pieces {
+  /** The first of what `write` does. */
+  *writeOperations(transaction: RawTransaction, output: Output): Pieces {
     const { members } = this.options
     const { after, before, state } = this
-    for (const change of transaction.changes) {
+    for (const change of transaction.changes()) {
       if (change._tag === "Truncate") continue
       for (const table of members.tablesOf(change.relation.oid)) {
         if (table.own.size === 0) continue
@@ -193,7 +197,7 @@ export class Processing {
   }
 
   private *writeMoves(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
-    const { after, before, state } = this
+    const { state } = this
     const concerned = new Map<WorkingTable, Set<string>>()
     for (const flip of state.flips()) this.collect(flip, working, concerned, (table) => table.own.size > 0)
     const writer = new MoveWriter(transaction, output)
@@ -201,31 +205,53 @@ export class Processing {
       const { table } = rows
       const moves: Array<Move> = []
       const keys = keyIndexesOf(table)
-      let latest: ReadonlyArray<number> = none
       for (const row of found) {
         const tuple = rows.tupleOf(row)
-        state.useBefore()
-        this.match(table, tuple, before, transaction)
-        state.useAfter()
-        this.match(table, tuple, after, transaction)
-        const entering = without(after, before)
-        const leaving = without(before, after)
-        if (entering.length + leaving.length === 0) {
-          if (this.isTimeToLook()) yield
-          continue
-        }
-        const times = rows.rows.count(row)
-        // Most rows move for the same shapes: they share the list.
-        const move = { row, key: rowBytes(tuple, keys), times, entering, leaving }
-        if (areSame(entering, latest)) move.entering = latest
-        else if (areSame(leaving, latest)) move.leaving = latest
-        latest = entering.length > 0 ? move.entering : move.leaving
-        moves.push(move)
+        const moved = this.moved(table, tuple, transaction)
+        if (moved !== undefined)
+          moves.push({ row, key: rows.keyOf(tuple, keys), times: rows.rows.count(row), ...moved })
         if (this.isTimeToLook()) yield
       }
       yield* writer.write(rows, moves)
     }
     state.useBefore()
+  }
+
+  /** Writes moves one by one, of rows that are given in their order, between `writeOperations` and the end of the transaction. */
+  movesOf(
+    transaction: RawTransaction,
+    output: Output
+  ): { readonly writeOne: (table: LaneTable, row: Tuple) => void } {
+    const writer = new MoveWriter(transaction, output)
+    return {
+      writeOne: (table, row) => {
+        const moved = this.moved(table, row, transaction)
+        if (moved !== undefined) writer.one(table, row, moved.entering, moved.leaving)
+      }
+    }
+  }
+
+  /** The shapes that get the row, and those that lose it; `undefined`: none. */
+  private moved(
+    table: LaneTable,
+    row: Tuple,
+    transaction: RawTransaction
+  ): Pick<Move, "entering" | "leaving"> | undefined {
+    const { after, before, state } = this
+    state.useBefore()
+    this.match(table, row, before, transaction)
+    state.useAfter()
+    this.match(table, row, after, transaction)
+    const entering = this.shared(without(after, before))
+    const leaving = this.shared(without(before, after))
+    return entering.length + leaving.length === 0 ? undefined : { entering, leaving }
+  }
+
+  /** Most rows move for the same shapes: they share the list. */
+  private shared(ids: ReadonlyArray<number>): ReadonlyArray<number> {
+    if (ids.length === 0) return none
+    if (!areSame(ids, this.latest)) this.latest = ids
+    return this.latest
   }
 }
 
@@ -247,5 +273,3 @@ const without = (list: MatchList, other: MatchList): ReadonlyArray<number> => {
 
 const areSame = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
   a.length === b.length && a.every((id, i) => id === b[i])
-
-const none: ReadonlyArray<number> = []

@@ -21,16 +21,31 @@ export class TableUnreadable {
   }
 }
 
+/** Which rows of a table. */
+interface Wanted {
+  readonly conditions: ReadonlyArray<string>
+  /** Names of columns: in the order of `rowBytes` of these. */
+  readonly orderedBy?: ReadonlyArray<string>
+}
+
+/** What is done with rows, which are valid during the call only. */
+interface RowReader {
+  /** False where no more of them are wanted. */
+  readonly onRow: (row: Tuple) => boolean
+  /** Before more rows are taken from the connection. */
+  readonly pause: Effect.Effect<void>
+}
+
 /**
  * Reads those rows of a table for which one of the conditions holds, with the columns of the table, in the transaction that the
- * session is in. A row is valid during the call only.
+ * session is in. False when it was ended because no more were wanted; then the session is of no use any more.
  */
 export const readTable = (
   session: SnapshotSession,
   table: LaneTable,
-  conditions: ReadonlyArray<string>,
-  onRow: (row: Tuple) => void
-): Effect.Effect<void, PgError | TableUnreadable> =>
+  { conditions, orderedBy }: Wanted,
+  reader: RowReader
+): Effect.Effect<boolean, PgError | TableUnreadable> =>
   Effect.gen(function* () {
     const kind = yield* session.run(
       `SELECT relkind, pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})::pg_catalog.oid FROM pg_catalog.pg_class WHERE oid = ${table.oid}`
@@ -38,18 +53,9 @@ export const readTable = (
     const [relkind, named] = kind[0]?.[0] ?? []
     if (relkind === undefined || named !== String(table.oid))
       return yield* Effect.fail(new TableUnreadable(table, "was dropped or renamed"))
-    const sql = tableQuery(
-      { schema: table.schema, name: table.name, columns: table.columns, isPartitioned: relkind === "p" },
-      conditions
-    )
-    yield* Effect.callback<void, PgError>((resume) => {
-      session.startRows(sql, {
-        onRow,
-        onBatch: () => {},
-        onEnd: (failure) => resume(failure === undefined ? Effect.void : Effect.fail(failure.error))
-      })
-      return Effect.sync(() => session.giveUp())
-    })
+    const { columns, name, schema } = table
+    const sql = tableQuery({ schema, name, columns, isPartitioned: relkind === "p" }, conditions, orderedBy)
+    return yield* readRows(session, sql, reader)
   }).pipe(
     Effect.mapError((error) =>
       error._tag === "TableUnreadable" || mayPass(error)
@@ -57,6 +63,61 @@ export const readTable = (
         : new TableUnreadable(table, error.serverMessage ?? error.message, error)
     )
   )
+
+/** What has come of a query: some rows, or its end. */
+type Came = "rows" | "all" | "enough" | { readonly failure: PgError } | { readonly defect: unknown }
+
+const readRows = (
+  session: SnapshotSession,
+  sql: string,
+  { onRow, pause }: RowReader
+): Effect.Effect<boolean, PgError> =>
+  Effect.suspend(() => {
+    let came: Came | undefined
+    let resume: ((came: Effect.Effect<Came>) => void) | undefined
+    let ends: Came | undefined
+    const tell = (what: Came) => {
+      came = what
+      resume?.(Effect.succeed(what))
+      resume = undefined
+    }
+    session.startRows(sql, {
+      onRow: (row) => {
+        if (ends !== undefined) return
+        try {
+          if (!onRow(row)) ends = "enough"
+        } catch (defect) {
+          ends = { defect }
+        }
+      },
+      onBatch: () => {
+        if (ends !== undefined) return session.giveUp()
+        session.pause()
+        tell("rows")
+      },
+      onEnd: (failure) => tell(ends ?? (failure === undefined ? "all" : { failure: failure.error }))
+    })
+    const next = Effect.callback<Came>((told) => {
+      if (came !== undefined) return told(Effect.succeed(came))
+      resume = told
+      return Effect.sync(() => session.giveUp())
+    })
+    const goOn = Effect.suspend(() => {
+      came = undefined
+      session.resume()
+      return rest
+    })
+    const rest: Effect.Effect<boolean, PgError> = Effect.flatMap(next, (what) => {
+      if (what === "rows")
+        return Effect.andThen(
+          Effect.onInterrupt(pause, () => Effect.sync(() => session.giveUp())),
+          goOn
+        )
+      if (typeof what === "string") return Effect.succeed(what === "all")
+      return "defect" in what ? Effect.die(what.defect) : Effect.fail(what.failure)
+    })
+    return rest
+  })
 
 /** A statement that has taken all the time it is given would take it again. */
 const mayPass = (error: PgError): boolean => isPassing(error) && error.kind !== "query_canceled"

@@ -29,14 +29,19 @@ export class Slices {
 
   run(work: Pieces): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      while (!this.runOne(work)) {
-        yield* othersTurn
-        if (this.writer.unwrittenBytes < backlogBytes) continue
-        // Without a writer there is no room for more until the turn ends, and this with it.
-        yield* Effect.catch(writtenIn(this.writer), () => Effect.never)
-      }
+      while (!this.runOne(work)) yield* this.turn
     })
   }
+
+  /** Everything else has its turn, and the disk its time. */
+  readonly turn: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.flatMap(othersTurn, () =>
+      this.writer.unwrittenBytes < backlogBytes
+        ? Effect.void
+        : // Without a writer there is no room for more until the turn ends, and this with it.
+          Effect.catch(writtenIn(this.writer), () => Effect.never)
+    )
+  )
 }
 
 export const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {

@@ -7,9 +7,9 @@ import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { Pieces } from "./Output.ts"
 import type { Probe } from "./Probes.ts"
-import type { RawChange, RawTransaction } from "./RawTransaction.ts"
-import { type RowChange, RowsInTime } from "./Rewind.ts"
-import { rowBytes, rowInto } from "./RowBytes.ts"
+import type { RawChange, RawTransaction } from "../waiting/RawTransaction.ts"
+import { type RowChange, RowsInTime } from "../rewinding/RowsInTime.ts"
+import { projectInto, rowBytes, rowInto } from "../rewinding/RowBytes.ts"
 
 const rowsPerPiece = 256
 
@@ -28,29 +28,46 @@ export const concernedAt = (flip: Flip, { how, nullable }: Probe): Concerned | u
   }
 }
 
+/** What a row takes in memory, with its places in indexes, beside its bytes. */
+const rowOverheadBytes = 400
+
 /** Rows of a table, of which those are exact that flips at some places can matter to. */
 export class WorkingTable {
   readonly table: LaneTable
   readonly rows: RowsInTime<string>
+  private rowsBytes = 0
   private readonly identity: Int32Array
   private readonly columns: number
   private readonly scratch = makeTuple()
+  /** For the row at hand. */
+  private readonly projected = { oldRow: makeTuple(), row: makeTuple() }
+  /** Changed rows that this says nothing is to be said of are not kept. */
+  mayConcern: (row: Tuple) => boolean = () => true
   private readonly indexes = new Map<string, { readonly probe: Probe; readonly index: LinkIndex<string> }>()
 
-  constructor(table: LaneTable) {
+  /** With `rows`, their changes are counted there, and they cannot be found by what they ask. */
+  constructor(table: LaneTable, rows?: RowsInTime<string>) {
     this.table = table
     this.columns = table.columns.length
     this.identity = Int32Array.from(table.columns, (_, i) => i)
-    this.rows = new RowsInTime((row, isThere) => {
-      if (this.indexes.size === 0) return
-      const tuple = this.tupleOf(row)
-      for (const { index, probe } of this.indexes.values()) {
-        const asked: Asked | undefined = table.readLink(probe)(tuple)
-        if (asked === undefined) continue
-        if (isThere) index.add(row, asked)
-        else index.remove(row, asked)
-      }
-    })
+    this.rows =
+      rows ??
+      new RowsInTime((row, isThere) => {
+        this.rowsBytes += (isThere ? 1 : -1) * (row.length + rowOverheadBytes)
+        if (this.indexes.size === 0) return
+        const tuple = this.tupleOf(row)
+        for (const { index, probe } of this.indexes.values()) {
+          const asked: Asked | undefined = table.readLink(probe)(tuple)
+          if (asked === undefined) continue
+          if (isThere) index.add(row, asked)
+          else index.remove(row, asked)
+        }
+      })
+  }
+
+  /** What it takes in memory, about. */
+  get bytes(): number {
+    return this.rowsBytes
   }
 
   /** Of a row with the columns of the table. */
@@ -58,22 +75,41 @@ export class WorkingTable {
     return rowBytes(row, this.identity)
   }
 
+  /** The bytes of some columns of a row: rows are ordered by those of their keys. */
+  keyOf(row: Tuple, indexes: ReadonlyArray<number>): string {
+    return rowBytes(row, indexes)
+  }
+
   /** Valid until the next one is asked for. */
   tupleOf(row: string): Tuple {
     return rowInto(this.scratch, row, this.columns)
   }
 
-  apply(transaction: RawTransaction, members: LaneMembers): void {
-    for (const change of transaction.changes) {
+  *apply(transaction: RawTransaction, members: LaneMembers): Pieces {
+    if (!this.isIn(transaction, members)) return
+    let changes = 0
+    for (const change of transaction.changes()) {
       if (change._tag === "Row") this.change(change, members, (one) => this.rows.apply(one))
       else if (change.tableOids.includes(this.table.oid)) this.rows.clear()
+      if (++changes % rowsPerPiece === 0) yield
     }
   }
 
   /** Nothing of a table that the transaction truncates. */
-  undo(transaction: RawTransaction, members: LaneMembers): void {
-    for (const change of transaction.changes)
+  *undo(transaction: RawTransaction, members: LaneMembers): Pieces {
+    if (!this.isIn(transaction, members)) return
+    let changes = 0
+    for (const change of transaction.changes()) {
       if (change._tag === "Row") this.change(change, members, (one) => this.rows.undo(one))
+      if (++changes % rowsPerPiece === 0) yield
+    }
+  }
+
+  private isIn(transaction: RawTransaction, members: LaneMembers): boolean {
+    const isOwn = (oid: number) => members.tablesOf(oid).includes(this.table)
+    return (
+      transaction.concerns(isOwn) || transaction.truncations.some((oids) => oids.includes(this.table.oid))
+    )
   }
 
   private change(
@@ -83,10 +119,15 @@ export class WorkingTable {
   ): void {
     if (!members.tablesOf(relation.oid).includes(this.table)) return
     const indexes = this.table.indexesIn(relation)
+    const { projected } = this
     use({
-      oldRow: oldRow === undefined ? undefined : rowBytes(oldRow, indexes),
-      row: row === undefined ? undefined : rowBytes(row, indexes)
+      oldRow: oldRow && this.kept(projectInto(projected.oldRow, oldRow, indexes)),
+      row: row && this.kept(projectInto(projected.row, row, indexes))
     })
+  }
+
+  private kept(row: Tuple): string | undefined {
+    return this.mayConcern(row) ? this.bytesOf(row) : undefined
   }
 
   /** From now on rows can be found by what they ask there. */

@@ -22,6 +22,8 @@ export interface MemberOracleOptions {
   readonly interruptions: ReadonlyArray<Interruption>
   readonly random: Random
   readonly say: (text: string) => void
+  /** For the service, beside what is always set. */
+  readonly env?: Readonly<Record<string, string>>
   /** Instead of random ones. */
   readonly given?: ReadonlyArray<MemberShape>
 }
@@ -101,7 +103,8 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
       env: {
         DATABASE_URL: options.databaseUrl,
         ELECTRIC_REPLICATION_STREAM_ID: options.streamId,
-        ...settings
+        ...settings,
+        ...options.env
       }
     })
   let service = await start("active")

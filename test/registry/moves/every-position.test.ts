@@ -146,7 +146,9 @@ const followEveryPosition = async (
   random: Random
 ): Promise<ReadonlyArray<number | string>> => {
   await database.query(tables)
-  await using service = await startService({ database })
+  // Half of the time everything is too much for memory.
+  const env = random.chance(0.5) ? { BATON_MAX_MOVE_MEMORY: "1" } : {}
+  await using service = await startService({ database, env })
   const session = await connectForText(database.url)
   const all = Array.from(
     { length: writers },

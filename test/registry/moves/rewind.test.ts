@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type RowChange, RowsInTime } from "../../../src/registry/moves/Rewind.ts"
-import { rowBytes, rowInto } from "../../../src/registry/moves/RowBytes.ts"
+import { type RowChange, RowsInTime } from "../../../src/registry/rewinding/RowsInTime.ts"
+import { RewoundRows } from "../../../src/registry/rewinding/RewoundRows.ts"
+import { rowBytes, rowInto } from "../../../src/registry/rewinding/RowBytes.ts"
 import { columnText, makeTuple } from "../../../src/postgres/Tuple.ts"
 import { freshSeed, makeRandom, type Random } from "../../../testing/Random.ts"
 import { tupleOf } from "../../../testing/TupleOf.ts"
@@ -47,6 +48,29 @@ const listOf = (rows: RowsInTime<string>, among: (row: string) => boolean = () =
     .flatMap((row) => Array.from({ length: rows.count(row) }, () => row))
     .toSorted()
 
+/** The rows as of a transaction, in their order, from those that a query gives one after the other. */
+const streamedRows = (
+  all: RowsInTime<string>,
+  changes: ReadonlyArray<ReadonlyArray<RowChange<string>>>,
+  at: number,
+  shown: ReadonlySet<number>,
+  isCandidate: (row: string) => boolean
+): ReadonlyArray<string> => {
+  const delta = new RowsInTime<string>()
+  changes.forEach((own, n) => {
+    if (shown.has(n) === n < at) return
+    for (const change of own)
+      if (shown.has(n)) delta.undo(change)
+      else delta.apply(change)
+  })
+  const rewound = new RewoundRows(delta.entries(), (row) => row)
+  const given: Array<string> = []
+  const emit = (row: string) => void given.push(row)
+  for (const row of listOf(all, isCandidate)) rewound.take(row, row, emit)
+  rewound.end(emit)
+  return given.filter(isCandidate)
+}
+
 describe("rows in time", () => {
   it("are those after any transaction, whatever snapshot they were read at, and by whatever condition", () => {
     const seed = freshSeed()
@@ -71,6 +95,8 @@ describe("rows in time", () => {
       })
       const expected = (n: number) => states[n]?.filter(isCandidate)
       assert.deepStrictEqual(listOf(read, isCandidate), expected(at), `seed ${seed}, round ${round}`)
+      const streamed = streamedRows(all, changes, at, shown, isCandidate)
+      assert.deepStrictEqual(streamed, expected(at), `seed ${seed}, round ${round}, one by one`)
       for (let n = at; n < changes.length; n++) {
         for (const change of changes[n] ?? []) read.apply(change)
         assert.deepStrictEqual(listOf(read, isCandidate), expected(n + 1), `seed ${seed}, round ${round}`)

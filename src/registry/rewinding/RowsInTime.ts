@@ -52,6 +52,11 @@ export class RowsInTime<Row> {
     return Math.max(0, this.counts.get(row) ?? 0)
   }
 
+  /** Of each row, how many more or fewer than none; what that means where not all were read is said above. */
+  entries(): Iterable<readonly [Row, number]> {
+    return this.counts
+  }
+
   get isEmpty(): boolean {
     return this.counts.size === 0
   }

@@ -1,5 +1,6 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import { RecentXids } from "../../storage/state/RecentXids.ts"
+import { PageStore } from "./PageStore.ts"
 import { RawTransaction } from "./RawTransaction.ts"
 
 /**
@@ -16,10 +17,15 @@ export class LaneQueue {
   /** All transactions that somebody was concerned by: in order, and those of them that are processed. */
   readonly received = new RecentXids()
   readonly processed = new RecentXids()
-  bytes = 0
+  readonly store: PageStore
   /** The end of the latest. */
   private receivedEnd: Lsn = 0n
   private serial = 0
+
+  /** What is received is in memory up to so many bytes, and beyond that in a file in one of the directories. */
+  constructor(mostMemoryBytes: number, directories: ReadonlyArray<string>) {
+    this.store = new PageStore(mostMemoryBytes, directories)
+  }
 
   startAt(lsn: Lsn): void {
     this.position = lsn
@@ -40,37 +46,40 @@ export class LaneQueue {
 
   begin(commitLsn: Lsn, xid: number): void {
     this.serial++
-    this.current = new RawTransaction(commitLsn, xid, this.serial)
+    this.current = new RawTransaction(commitLsn, xid, this.serial, this.store)
   }
 
   /** The whole transaction, if it is news. */
   end(endLsn: Lsn, nextOp: number): RawTransaction | undefined {
     const { current } = this
     this.current = undefined
-    if (current === undefined || current.commitLsn < this.position) return undefined
+    if (current === undefined) return undefined
+    if (current.commitLsn < this.position) {
+      current.release()
+      return undefined
+    }
     current.endLsn = endLsn
     current.nextOp = nextOp
     this.receivedEnd = endLsn
-    if (current.changes.length > 0) this.received.push(current.xid)
+    if (!current.isEmpty) this.received.push(current.xid)
     return current
   }
 
   push(transaction: RawTransaction): void {
     this.waiting.push(transaction)
-    this.bytes += transaction.bytes
   }
 
   /** The first of those that wait has been processed. */
   shift(): void {
     const first = this.waiting.shift()
-    if (first === undefined) return
-    this.bytes -= first.bytes
-    this.passed(first)
+    if (first !== undefined) this.passed(first)
   }
 
-  passed({ changes, endLsn, xid }: RawTransaction): void {
-    if (changes.length > 0) this.processed.push(xid)
-    this.position = endLsn
+  /** It has been processed. */
+  passed(transaction: RawTransaction): void {
+    if (!transaction.isEmpty) this.processed.push(transaction.xid)
+    this.position = transaction.endLsn
+    transaction.release()
   }
 
   /** Nothing waits: it is as far as the stream. */

@@ -1,0 +1,96 @@
+import type { Tuple } from "../../postgres/Tuple.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
+import { concernedBy } from "./CandidateQuery.ts"
+import type { LaneMembers, Place } from "./LaneMembers.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import { areEqualRows, projectTuple } from "../rewinding/RowBytes.ts"
+import { mayConcern, type Touched } from "./Touched.ts"
+
+/** The changes of a transaction that are of rows of the table, with its columns. Rows are valid during the call only. */
+export const eachRow = (
+  transaction: RawTransaction,
+  members: LaneMembers,
+  table: LaneTable,
+  change: (oldRow: Tuple | undefined, row: Tuple | undefined) => void
+): void => {
+  if (!transaction.concerns((oid) => members.tablesOf(oid).includes(table))) return
+  for (const one of transaction.changes()) {
+    if (one._tag !== "Row" || !members.tablesOf(one.relation.oid).includes(table)) continue
+    const indexes = table.indexesIn(one.relation)
+    change(
+      one.oldRow === undefined ? undefined : projectTuple(one.oldRow, indexes),
+      one.row === undefined ? undefined : projectTuple(one.row, indexes)
+    )
+  }
+}
+
+/** One of the transactions truncates the table, or a part of it: which rows it had before is not known. */
+export const truncatedIn = (
+  transactions: ReadonlyArray<RawTransaction>,
+  members: LaneMembers,
+  table: LaneTable
+): boolean =>
+  transactions.some(({ truncations }) =>
+    truncations.some((oids) => oids.some((oid) => members.tablesOf(oid).includes(table)))
+  )
+
+/** What the row gives sub-selects, or would give them. */
+export const touchBy = (table: LaneTable, row: Tuple, touched: Touched): void => {
+  if (table.inner.size === 0) return
+  for (const { group, link, of, texts } of table.inner.possible(row))
+    touched.add(of.kind, { group, link, texts })
+}
+
+/** What sub-selects may have more or less of by the transaction alone. */
+export const touch = (transaction: RawTransaction, members: LaneMembers, touched: Touched): void => {
+  for (const oids of transaction.truncations)
+    for (const oid of oids)
+      for (const { kind } of members.state.all())
+        if (members.tablesOf(oid).some((table) => table.oid === kind.plan.table.oid)) touched.all(kind)
+  for (const table of members.tables.values()) {
+    if (table.inner.size === 0) continue
+    eachRow(transaction, members, table, (oldRow, row) => {
+      if (oldRow !== undefined && row !== undefined && areEqualRows(oldRow, row)) return
+      if (oldRow !== undefined) touchBy(table, oldRow, touched)
+      if (row !== undefined) touchBy(table, row, touched)
+    })
+  }
+}
+
+/** What has to be read of which tables, for some of the places where sub-selects are asked. */
+export const wantedOf = (
+  members: LaneMembers,
+  touched: Touched,
+  isWanted: (place: Place) => boolean
+): ReadonlyMap<LaneTable, ReadonlyArray<string>> => {
+  const conditions = new Map<LaneTable, Set<string>>()
+  for (const place of members.allPlaces()) {
+    const { probe, table } = place
+    const kind = touched.of(probe.kind)
+    if (kind === undefined || !isWanted(place)) continue
+    const condition = concernedBy(probe, kind)
+    if (condition === "false") continue
+    const known = conditions.get(table)
+    if (known === undefined) conditions.set(table, new Set([condition]))
+    else known.add(condition)
+  }
+  return new Map(Array.from(conditions, ([table, set]) => [table, [...set]]))
+}
+
+/** Whether what is touched can matter to a row of the table: others need not be looked at. */
+export const concernOf = (
+  members: LaneMembers,
+  touched: Touched,
+  table: LaneTable
+): ((row: Tuple) => boolean) => {
+  const asking = members.allPlaces().flatMap(({ probe, table: other }) => {
+    const kind = other === table ? touched.of(probe.kind) : undefined
+    return kind === undefined ? [] : [{ probe, kind, readLink: table.readLink(probe) }]
+  })
+  return (row) =>
+    asking.some(({ kind, probe, readLink }) => {
+      if (kind.everything) return true
+      const asked = readLink(row)
+      return asked !== undefined && mayConcern(kind, probe, asked)
+    })
+}
