@@ -36,7 +36,12 @@ export const startContainer = (options: ContainerOptions): Container => {
   const { image, port } = options
   const settings = {
     cwd: image.directory,
-    env: { PATH: options.path, ELECTRIC_PORT: String(port), ...options.environment },
+    env: {
+      PATH: options.path,
+      ELECTRIC_PORT: String(port),
+      BATON_LOG_FORMAT: "text",
+      ...options.environment
+    },
     ...plainUser()
   }
   const [command = "", ...args] = image.entrypoint

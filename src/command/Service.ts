@@ -1,3 +1,6 @@
+import { codeField } from "../shared/TellFault.ts"
+import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
+import { exitCode } from "./ExitFault.ts"
 import { tellConfigAdvice } from "../config/ConfigAdvice.ts"
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
@@ -14,8 +17,6 @@ import { devDatabase } from "../dev/DevDatabase.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
 import { runUntil } from "../instance/Process.ts"
 import { stopSignal } from "../instance/StopSignal.ts"
-import { formatLogJson } from "../telemetry/LogJson.ts"
-import { formatLogLine } from "../telemetry/LogLine.ts"
 import * as Logs from "../telemetry/Logs.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { giveBackIdleMemory } from "../telemetry/IdleMemory.ts"
@@ -24,10 +25,15 @@ import { systemTimers } from "../shared/Timers.ts"
 /** Ends start-up with one message, and nothing but that message. */
 class CannotStart {
   readonly message: string
-  constructor(message: string) {
+  readonly code: FaultCode | undefined
+  constructor(message: string, code?: FaultCode) {
     this.message = message
+    this.code = code
   }
 }
+
+const codeOf = (error: unknown): FaultCode | undefined =>
+  error instanceof CannotStart ? error.code : exitCode(error)
 
 const notOnWindows =
   "Baton does not run on Windows itself: use the container image, or WSL 2 with Node.js inside it."
@@ -44,7 +50,7 @@ const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boole
   if (!wanted || start.config.tlsCertFile !== undefined) return start
   const directory = new EnvironmentReader(process.env).read(variables.devDir)
   const { certFile, keyFile } = yield* devCertificate(directory).pipe(
-    Effect.mapError((error) => new CannotStart(error.message))
+    Effect.mapError((error) => new CannotStart(error.message, "BATON-START-FAILED"))
   )
   const note = `HTTPS with a certificate that this service made for localhost (${certFile}): browsers ask once whether to trust it`
   return {
@@ -56,16 +62,19 @@ const withCertificate = Effect.fnUntraced(function* (start: Start, wanted: boole
 
 const configure = Effect.gen(function* () {
   const parsed = parseConfig(process.env)
-  if (Result.isFailure(parsed)) return yield* Effect.fail(new CannotStart(parsed.failure.message))
+  if (Result.isFailure(parsed))
+    return yield* Effect.fail(new CannotStart(parsed.failure.message, "BATON-CONFIG-INVALID"))
   const result = parsed.success
   const problems = result._tag === "Complete" ? fileProblems(result.config) : []
-  if (problems.length > 0) return yield* Effect.fail(new CannotStart(new ConfigError({ problems }).message))
+  if (problems.length > 0)
+    return yield* Effect.fail(new CannotStart(new ConfigError({ problems }).message, "BATON-CONFIG-INVALID"))
   if (result._tag === "Complete") return { ...result, development: undefined } satisfies Start
   const database = yield* devDatabase({ directory: result.developmentDir }).pipe(
-    Effect.mapError((error) => new CannotStart(error.message))
+    Effect.mapError((error) => new CannotStart(error.message, "BATON-START-FAILED"))
   )
   const complete = result.complete(database.url)
-  if (Result.isFailure(complete)) return yield* Effect.fail(new CannotStart(complete.failure.message))
+  if (Result.isFailure(complete))
+    return yield* Effect.fail(new CannotStart(complete.failure.message, "BATON-CONFIG-INVALID"))
   return { ...complete.success, development: database } satisfies Start
 })
 
@@ -99,7 +108,8 @@ const announce = (start: Start) =>
 
 const serve = Effect.fnUntraced(function* (https: boolean) {
   const stop = yield* stopSignal()
-  if (process.platform === "win32") return yield* Effect.fail(new CannotStart(notOnWindows))
+  if (process.platform === "win32")
+    return yield* Effect.fail(new CannotStart(notOnWindows, "BATON-START-FAILED"))
   const start = yield* Effect.raceFirst(
     Effect.flatMap(configure, (configured) => withCertificate(configured, https)),
     Effect.andThen(stop, Effect.fail(new CannotStart("Stopped")))
@@ -114,17 +124,22 @@ const serve = Effect.fnUntraced(function* (https: boolean) {
   yield* Effect.andThen(announce(start), runUntil(stop)).pipe(Effect.provide(service))
 })
 
+const logFormatOf = (environment: NodeJS.ProcessEnv): Logs.LogOptions["format"] => {
+  const format = environment[variables.logFormat.name]
+  return format === "json" || format === "text" ? format : "auto"
+}
+
 /** The last line of a service that cannot run: as the log has it, so that an operator who watches the log for errors sees it. */
-const lastLine = (message: string): string => {
+const lastLine = (message: string, code: FaultCode | undefined): string => {
   const event = {
     date: new Date(systemTimers.epochMillis()),
     level: "Error",
     message,
     cause: Cause.empty,
-    annotations: {},
+    annotations: code === undefined ? {} : { [codeField]: code },
     spans: []
   } as const
-  return process.env[variables.logFormat.name] === "json" ? formatLogJson(event) : formatLogLine(event, false)
+  return Logs.formatter({ format: logFormatOf(process.env), colors: false }, 2)(event)
 }
 
 const command = parseCommandLine(process.argv.slice(2), batonVersion)
@@ -135,7 +150,7 @@ const ended = (running: Effect.Effect<number, CannotStart | Error>): void => {
     (status) => process.exit(status),
     (error: unknown) => {
       const message = error instanceof Error || error instanceof CannotStart ? error.message : String(error)
-      process.stderr.write(`${lastLine(message)}\n`)
+      process.stderr.write(`${lastLine(message, codeOf(error))}\n`)
       process.exit(1)
     }
   )

@@ -87,7 +87,11 @@ export interface BatonConfig {
   readonly walSenderTimeoutMillis: number | undefined
   // telemetry
   readonly logLevel: "error" | "warning" | "info" | "debug"
-  readonly logFormat: "text" | "json"
+  readonly logFormat: "auto" | "text" | "json"
+  /** A line for each request. */
+  readonly accessLog: boolean
+  /** What takes longer is in the log; undefined: nothing is. */
+  readonly slowRequestMillis: number | undefined
   readonly logColors: boolean | undefined
   readonly prometheusPort: number | undefined
   /** Where the page for operators is served: `auto`, on every port of this service. */

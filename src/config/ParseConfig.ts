@@ -140,6 +140,8 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),
     logLevel: reader.read(v.logLevel),
     logFormat: reader.read(v.logFormat),
+    accessLog: reader.read(v.accessLog),
+    slowRequestMillis: reader.read(v.slowRequest) || undefined,
     logColors: reader.optional(v.logColors),
     prometheusPort: reader.optional(v.prometheusPort),
     dashboard: reader.read(v.dashboard)

@@ -439,15 +439,30 @@ export const variables = {
     kind: oneOf(logLevels, { shown: ["error", "warning", "info", "debug"] }),
     about: "Least severe level that is logged."
   }),
-  logFormat: defaulted("BATON_LOG_FORMAT", "text", {
+  logFormat: defaulted("BATON_LOG_FORMAT", "auto", {
     group: "Telemetry",
     kind: oneOf(
       new Map([
+        ["auto", "auto"],
         ["text", "text"],
         ["json", "json"]
       ] as const)
     ),
-    about: "Lines for people, or one JSON object a line (`time`, `level`, `message`, `error`, `fields`)."
+    about:
+      "`text`: lines for people. `json`: one JSON object a line (`time`, `level`, `code`, `message`, `error`, `fields`). " +
+      "`auto`: the one on a terminal, the other elsewhere."
+  }),
+  accessLog: defaulted("BATON_ACCESS_LOG", "false", {
+    group: "Telemetry",
+    kind: nonEmptyBoolean,
+    about:
+      "A line in the log for each request: method, path, status, milliseconds. Secrets in its query are hidden."
+  }),
+  slowRequest: defaulted("BATON_SLOW_REQUEST", "5s", {
+    group: "Telemetry",
+    kind: time({ zero: "turns it off" }),
+    about:
+      "A request that waits for no change and takes longer is in the log, with the class of its condition."
   }),
   logColors: defaulted("ELECTRIC_LOG_COLORS", "true", {
     group: "Telemetry",

@@ -98,6 +98,7 @@ export const duties = {
     "Keeping the schema in mind",
     "an instance that starts without the database may know older tables"
   ),
+  slotWatch: begunAgain("The look at the replication slot", "the log does not say when its WAL runs short"),
   publicationCheck: begunAgain("The comparison of the publication", "it is not seen when somebody alters it"),
   tableComparison: begunAgain("The comparison of tables", "the watch over tables notices what has changed"),
   conditionsMemory: {

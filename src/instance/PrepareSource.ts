@@ -67,6 +67,11 @@ const usableSlot = (replication: StreamActor["Service"], connection: Replication
 const bucketFailed = ({ fault }: BucketTrouble) =>
   new StorageFailed({ message: fault.message, passing: fault.passing })
 
+const slotIsGone = (slotName: string): string =>
+  `The replication slot ${slotName}, from which this service has read before, is gone: somebody dropped it, or the database was ` +
+  "restored or failed over without it. A new one is made, and all shapes are fetched again. Keep others from dropping it; from " +
+  "Postgres 17 on, providers can keep slots through a failover."
+
 /** From the publication to a slot that storage goes on from, or starts over from. Then the stream can begin. */
 export const prepareSource = (
   { engine, record, replication, slotName }: SourceServices,
@@ -94,6 +99,8 @@ export const prepareSource = (
       slotIsLost: store.slotIsLost,
       publicationRepaired: ensured.repaired
     })
+    if (slot.created && store.source?.slot === slotName && !store.slotIsLost && !ensured.created)
+      yield* reportFault("BATON-SLOT-MISSING", slotIsGone(slotName))
     if (plan.stale !== undefined) session.purge(plan.stale)
     // What it was like before counts for shapes from before.
     record.begin(session.shapes)

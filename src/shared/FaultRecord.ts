@@ -17,6 +17,12 @@ export interface RecordedFault {
   readonly worker?: number
 }
 
+/** A report with how it counts: not all that is counted `isSaid`. */
+export interface NotedFault extends RecordedFault {
+  readonly isSaid: boolean
+  readonly times: number
+}
+
 /** A fault that lasts. */
 export interface ActiveFault {
   readonly code: string
@@ -43,20 +49,21 @@ const mostSaid = 1000
  */
 export class FaultRecord {
   /** Is told of everything that is reported here: an HTTP worker hands it on to the main process. */
-  onNoted: (fault: RecordedFault) => void = () => {}
+  onNoted: (fault: NotedFault) => void = () => {}
   private readonly counts = new Map<string, number>()
   private readonly lasting = new Map<string, ActiveFault>()
   private readonly latest: Array<RecordedFault> = []
   private readonly said = new BoundedMap<string, Said>(mostSaid)
 
-  /** Counts it `times`, and keeps it among the latest ones where it `isSaid`. */
-  note(fault: RecordedFault, isSaid = true, times = 1): void {
+  /** Counts it, and keeps it among the latest ones where it was said. */
+  note(noted: NotedFault): void {
+    const { isSaid, times, ...fault } = noted
     this.counts.set(fault.code, this.total(fault.code) + times)
     if (isSaid) {
       this.latest.push(fault)
       if (this.latest.length > mostRecent) this.latest.shift()
     }
-    this.onNoted(fault)
+    this.onNoted(noted)
   }
 
   /** How often it was reported. */

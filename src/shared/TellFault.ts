@@ -43,13 +43,13 @@ export const codeField = "code"
 export const tellFault = (kind: FaultKind, report: FaultReport): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { advice, code, lasts, severity } = kind
-    const { about = "", cause, everyMillis = 0, message, times } = report
+    const { about = "", cause, everyMillis = 0, message, times = 1 } = report
     const record = yield* Faults
     const { epochMillis, nowMillis } = yield* currentTimers
     const atMillis = epochMillis()
     const unsaid = record.isDue(code, about, nowMillis(), everyMillis)
     if (lasts === true) record.begin({ code, about, sinceMillis: atMillis, message })
-    record.note({ atMillis, code, severity, message, advice }, unsaid !== undefined, times)
+    record.note({ atMillis, code, severity, message, advice, isSaid: unsaid !== undefined, times })
     if (unsaid === undefined) return
     const line = unsaid === 0 ? message : `${message} (and ${unsaid} times more since this was last said)`
     const level = levels[severity]

@@ -8,7 +8,7 @@ import { formatLogLine } from "./LogLine.ts"
 
 export interface LogOptions {
   readonly level: BatonConfig["logLevel"]
-  /** Lines for people (the default), or JSON for what collects logs. */
+  /** Lines for people (the default), JSON for what collects logs, or `auto`: lines on a terminal, JSON otherwise. */
   readonly format?: BatonConfig["logFormat"] | undefined
   /** False turns colours off; otherwise they appear where the log goes to a terminal. */
   readonly colors?: boolean | undefined
@@ -39,8 +39,12 @@ export const eventOf = ({ cause, date, fiber, logLevel, message }: Logger.Option
 const logger = (writer: LineWriter, format: (event: LogEvent) => string): Logger.Logger<unknown, void> =>
   Logger.make((options) => writer.offer(format(eventOf(options))))
 
-const formatter = (options: LogOptions, fd: number): ((event: LogEvent) => string) => {
-  if (options.format === "json") return formatLogJson
+/** How lines that go to `fd` look. */
+export const formatter = (
+  options: Pick<LogOptions, "format" | "colors">,
+  fd: number
+): ((event: LogEvent) => string) => {
+  if (options.format === "json" || (options.format === "auto" && !isatty(fd))) return formatLogJson
   const colors = options.colors !== false && isatty(fd)
   return (event) => formatLogLine(event, colors)
 }

@@ -15,6 +15,7 @@ import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import { RequestCounts } from "../telemetry/RequestCounts.ts"
+import { Faults } from "../shared/FaultRecord.ts"
 import { announceDropped } from "./AnnounceDropped.ts"
 import { answerWorker } from "./AnswerWorker.ts"
 import { plainConfig } from "./PlainConfig.ts"
@@ -107,6 +108,7 @@ const makeReceive = Effect.fnUntraced(function* (
   const operator = Option.getOrUndefined(yield* Effect.serviceOption(OperatorDoor))
   const services = { registry: yield* ShapeRegistry, admin: yield* AdminPool, engine, operator }
   const run = yield* makeErrands
+  const faults = yield* Faults
 
   const touched = (ids: Uint32Array): void => {
     const now = engine.timers.epochMillis()
@@ -138,6 +140,8 @@ const makeReceive = Effect.fnUntraced(function* (
         return
       case "Touched":
         return touched(message.ids)
+      case "Fault":
+        return faults.note(message.fault)
       case "Running":
         link.running = message.requests
         return

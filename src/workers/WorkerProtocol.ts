@@ -1,3 +1,4 @@
+import type { NotedFault } from "../shared/FaultRecord.ts"
 import type { NotActive, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { PgErrorKind } from "../postgres/errors/PgError.ts"
@@ -5,7 +6,7 @@ import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
 /** Raised with every change of what both say below, the configuration included. */
-export const workerProtocol = 4
+export const workerProtocol = 5
 
 /** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
 export interface Speaker {
@@ -62,6 +63,8 @@ export type ToMain =
   | { readonly _tag: "Running"; readonly requests: number }
   | { readonly _tag: "Report"; readonly id: number; readonly report: ProcessReport }
   | { readonly _tag: "Ask"; readonly id: number; readonly question: Question }
+  /** Something was reported to the operator: it is in the log, and counted in the main process. */
+  | { readonly _tag: "Fault"; readonly fault: NotedFault }
 
 /** What a worker cannot do by itself. */
 export type Question =

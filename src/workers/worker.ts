@@ -33,6 +33,7 @@ import { passOperator } from "./PassOperator.ts"
 import { passTail } from "./PassTail.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
+import { Faults } from "../shared/FaultRecord.ts"
 import { systemTimers } from "../shared/Timers.ts"
 
 const catalogueLayer = Layer.effect(
@@ -85,6 +86,8 @@ const serve = (number: number) =>
     const { engine, loadToRead } = yield* Storage
     const run = yield* makeErrands
 
+    // The main process counts for all of them.
+    ;(yield* Faults).onNoted = (fault) => main.send({ _tag: "Fault", fault: { ...fault, worker: number } })
     yield* loadPatiently(loadToRead)
     yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 

@@ -280,7 +280,25 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ],
     ["", ...notBoolean]
   ),
-  BATON_LOG_FORMAT: row("logFormat", "text", [["json", "json"]], ["", "JSON", "xml"]),
+  BATON_LOG_FORMAT: row(
+    "logFormat",
+    "auto",
+    [
+      ["json", "json"],
+      ["text", "text"]
+    ],
+    ["", "JSON", "xml"]
+  ),
+  BATON_ACCESS_LOG: row("accessLog", false, [["true", true]], ["", ...notBoolean]),
+  BATON_SLOW_REQUEST: row(
+    "slowRequestMillis",
+    5000,
+    [
+      ["2s", 2000],
+      ["0", undefined]
+    ],
+    badTimes.filter((text) => !text.startsWith("0"))
+  ),
   BATON_HTTP_WORKERS: row("httpWorkers", 0, [["2", 2]], ["65", ...badIntegers]),
   ELECTRIC_PROMETHEUS_PORT: row(
     "prometheusPort",

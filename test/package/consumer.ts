@@ -91,7 +91,7 @@ export const runToEnd = (
   new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: options.cwd,
-      env: { PATH: pathWithThisNode, ...options.env },
+      env: { PATH: pathWithThisNode, BATON_LOG_FORMAT: "text", ...options.env },
       stdio: ["ignore", "pipe", "pipe"]
     })
     let output = ""

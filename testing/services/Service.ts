@@ -68,6 +68,7 @@ export const startService = async (options: ServiceOptions = {}): Promise<TestSe
     ELECTRIC_PORT: String(port),
     ELECTRIC_STORAGE_DIR: storageDir,
     ELECTRIC_INSECURE: "true",
+    BATON_LOG_FORMAT: "text",
     ...(database === undefined
       ? {}
       : { DATABASE_URL: database.url, ELECTRIC_REPLICATION_STREAM_ID: database.streamId }),

@@ -117,6 +117,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
         NODE_COMPILE_CACHE: path.join(root, "node_modules/.cache/baton"),
         DATABASE_URL: options.databaseUrl,
         ELECTRIC_INSECURE: "true",
+        BATON_LOG_FORMAT: "text",
         ELECTRIC_PORT: String(port),
         ELECTRIC_STORAGE_DIR: options.storage,
         // The load generators keep their connections, so that connecting is not what is measured.

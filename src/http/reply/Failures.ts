@@ -16,6 +16,8 @@ export interface Failure {
   readonly headers: ReadonlyArray<string>
   readonly body: string
   readonly closeConnection?: true
+  /** What the operator is told, who could mend it; where it says nothing, he has been told, or there is nothing to mend. */
+  readonly told?: string
   /** Another instance, which writes, may well be able to answer. */
   readonly writerMayKnow?: true
 }
@@ -92,12 +94,18 @@ export const notNow = (health: HealthRef["Service"], why?: RefusalReason, messag
 }
 
 /** What the table of refusals says, as a failure. */
-export const refusedFor = ({ message, retryAfterSeconds: afterSeconds }: Refusal): Failure =>
-  whereWriterMayKnow(unavailable(message, afterSeconds))
+export const refusedFor = ({ message, retryAfterSeconds: afterSeconds, why }: Refusal): Failure => ({
+  ...whereWriterMayKnow(unavailable(message, afterSeconds)),
+  ...(why === "notReadable" || why === "silent"
+    ? {
+        told: `Requests are refused (503): ${message}. Look at the log of the process or instance that makes shapes: it stands still, or its machine has too little time for it.`
+      }
+    : {})
+})
 
 /** `spreadSeconds` 1 to 5, random, so that refused clients do not come back together. */
-export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure =>
-  failure(
+export const overloaded = (kind: "initial" | "existing", limit: number, spreadSeconds: number): Failure => ({
+  ...failure(
     503,
     {
       code: "concurrent_request_limit_exceeded",
@@ -111,7 +119,12 @@ export const overloaded = (kind: "initial" | "existing", limit: number, spreadSe
       "electric-internal-known-error",
       "true"
     ]
-  )
+  ),
+  told:
+    `Requests for shapes that ${kind === "initial" ? "are to be made" : "exist"} are refused (503), because there are ${limit} already, the ` +
+    "limit of ELECTRIC_MAX_CONCURRENT_REQUESTS. It passes when there are fewer. Raise the limit if this machine has room, add HTTP " +
+    "workers or instances if it has not."
+})
 
 /** `message` is shown to clients: it must not carry anything that they may not know. */
 export const failed = (message: string): Failure => failure(500, { message })
@@ -150,6 +163,7 @@ export const bodyTooSlow = (details: string): Failure => ({
 /** The connection is closed: the rest of the body is not waited for. */
 export const tooManyBodies = (message: string): Failure => ({
   ...unavailable(message, retryAfterSeconds.bodies),
+  told: `POST requests are refused (503): ${message}. It passes when there are fewer.`,
   closeConnection: true
 })
 export const bodyUnreadable: Failure = {

@@ -1,6 +1,7 @@
 import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { randomBytes } from "node:crypto"
 import { Cause, Effect, Option } from "effect"
+import { notice } from "../../telemetry/Notices.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import { emptyBody, type ApiReply, type ReplyBody } from "./ApiReply.ts"
 import { cacheControl, forbidsSurrogates, type CacheClass, type CacheSettings } from "./CacheControl.ts"
@@ -154,7 +155,11 @@ export const failedReply = (
   cause: Cause.Cause<Failure>
 ): Effect.Effect<ApiReply> => {
   const failure = Cause.findErrorOption(cause)
-  if (Option.isSome(failure)) return Effect.succeed(replies.failure(context, failure.value))
+  if (Option.isSome(failure)) {
+    const reply = Effect.succeed(replies.failure(context, failure.value))
+    const { told } = failure.value
+    return told === undefined ? reply : Effect.andThen(notice("BATON-REQUEST-REFUSED", told), reply)
+  }
   if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
   return reportFault("BATON-SERVICE-MISTAKE", {
     message:

@@ -1,4 +1,4 @@
-import { Cause, Effect, Redacted, Scope } from "effect"
+import { Cause, Effect, Redacted, Result, Scope } from "effect"
 import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { describeBucket } from "../../storage/DescribeBucket.ts"
@@ -10,7 +10,6 @@ import type { ApiServices } from "./ApiServices.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { unauthorized, undecodableQuery, type Failure } from "../reply/Failures.ts"
 import { openApiDocument } from "../request/OpenApi.ts"
-import { redactQuery } from "../request/QueryString.ts"
 import { QueryParser, type ParsedQuery } from "../request/ParsedQuery.ts"
 import { readBody } from "./ReadBody.ts"
 import { admit, readShape, readShapeNow, refusedNow } from "./ReadShape.ts"
@@ -18,6 +17,7 @@ import { countReply, failedReply, jsonType, type ReplyContext } from "../reply/R
 import type { MergedParams } from "../request/RequestBody.ts"
 import { rootPage, wantsPage } from "../reply/RootPage.ts"
 import { operationOf, routeOf, splitTarget, type Operation } from "../request/Route.ts"
+import { type ShownRequest, shownTarget, tellSlow } from "../reply/SlowRequests.ts"
 import { makeSecretCheck } from "../request/Secret.ts"
 
 /** A request, and what is known of it before anything is looked up. */
@@ -57,11 +57,11 @@ export class FrontDoor {
   private readonly logsRequests: boolean
 
   constructor(services: ApiServices) {
-    const { logLevel, secret } = services.config
+    const { accessLog, logLevel, secret } = services.config
     this.services = services
     this.parser = new QueryParser(makeSecretCheck(secret))
     this.secret = secret === undefined ? undefined : Redacted.value(secret)
-    this.logsRequests = logLevel === "debug"
+    this.logsRequests = accessLog || logLevel === "debug"
   }
 
   handle(request: ApiRequest): Answer {
@@ -122,11 +122,31 @@ export class FrontDoor {
       (cause: Cause.Cause<Failure>) => failedReply(replies, context, cause)
     )
     if (!isOfShape(operation)) return made
-    return Effect.tap(made, (reply) =>
-      Effect.sync(() => {
-        if (!("_tag" in reply)) countReply(requests, reply, isLive(query))
-      })
-    )
+    const { config, timers } = this.services
+    const slowMillis = config.slowRequestMillis ?? Infinity
+    const began = timers.nowMillis()
+    return Effect.tap(made, (reply) => {
+      if ("_tag" in reply) return Effect.void
+      countReply(requests, reply, isLive(query))
+      const millis = timers.nowMillis() - began
+      return millis < slowMillis || isLive(query)
+        ? Effect.void
+        : tellSlow(this.shown(arrived), reply.status, millis, this.conditionClass(parsed))
+    })
+  }
+
+  /** Of the shape that was asked for, where it is known. */
+  private conditionClass(parsed: ParsedQuery | undefined) {
+    if (parsed === undefined || Result.isFailure(parsed.params)) return undefined
+    const resolved = this.services.resolver.resolveNow(parsed.params.success.selection)
+    if (resolved === undefined) return undefined
+    const { where } = resolved.definition
+    return where === undefined ? ("none" as const) : where.classification
+  }
+
+  private shown({ context, path, query }: Arrived): ShownRequest {
+    const { method, requestId } = context
+    return { method, requestId, target: shownTarget(path, query, this.secret) }
   }
 
   /** What the active instance answers, where that may be something else than this failure. */
@@ -253,21 +273,19 @@ export class FrontDoor {
   }
 
   /**
-   * The same, with one debug line per request, without the secrets that its query may carry. It says how long the request
+   * The same, with one line per request, without the secrets that its query may carry. It says how long the request
    * took as a whole, so nothing is parked but streams of events.
    */
   private logged(arrived: Arrived): Later["made"] {
     return Effect.gen({ self: this }, function* () {
-      const { context, path, query } = arrived
-      const { timers } = this.services
+      const { config, timers } = this.services
+      const { method, requestId, target } = this.shown(arrived)
       const start = timers.nowMillis()
       const made = yield* wholeReply(this.answer(arrived))
       const millis = Math.round(timers.nowMillis() - start)
       const status = "_tag" in made ? 200 : made.status
-      const target = query === "" ? path : `${path}?${redactQuery(query, this.secret)}`
-      yield* Effect.logDebug(
-        `${context.method} ${target}: ${status} after ${millis} ms (request ${context.requestId})`
-      )
+      const line = `${method} ${target}: ${status} after ${millis} ms (request ${requestId})`
+      yield* config.accessLog ? Effect.logInfo(line) : Effect.logDebug(line)
       return made
     })
   }

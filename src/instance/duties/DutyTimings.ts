@@ -15,6 +15,10 @@ export const removalDelayIntervals = 3
 /** How often the writer looks whether another instance has taken over storage. */
 export const fenceCheckMillis = 2000
 
+/** How often it is looked how much WAL Postgres still keeps for the slot, and how often it is said that this is little. */
+export const slotWatchMillis = 10_000
+export const slotAgainMillis = 60_000
+
 /** How often the catalogue is looked at. */
 export const tableWatchMillis = 1000
 /** How often it is seen whether what the catalogue says is to be written down again. */

@@ -15,6 +15,7 @@ import type { CatalogueAhead } from "./CatalogueAhead.ts"
 import type { CatalogueRecord } from "./CatalogueRecord.ts"
 import { tableWatchMillis } from "./DutyTimings.ts"
 import { keepSchema } from "./KeepSchema.ts"
+import { watchSlot } from "./SlotWatch.ts"
 import { TableNews } from "./TableNews.ts"
 import { watchTables } from "./TableWatch.ts"
 
@@ -67,6 +68,7 @@ export const sessionDuties = (
         const keep = keepSchema({ paths: engine.paths, inspector, catalogue, tables: news.tables })
         yield* startDuty(duties.schemaMemory, keep)
       }
+      yield* startDuty(duties.slotWatch, watchSlot(admin, config.slotName))
       yield* startDuty(duties.publicationCheck, publication.run(news.check))
       return yield* duty(
         duties.tableComparison,

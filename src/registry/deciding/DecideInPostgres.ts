@@ -1,3 +1,6 @@
+import { notice } from "../../telemetry/Notices.ts"
+import { slowDecisionMillis } from "../RegistryTimings.ts"
+import { quoteTable } from "../../postgres/Identifiers.ts"
 import { Effect } from "effect"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
@@ -64,12 +67,28 @@ export const decideInPostgres = (
       const { relation, target } = first.row
       const table = yield* services.tableByOid(target.tableOid)
       if (table === undefined) continue
+      const began = services.nowMillis()
       answers.push(yield* decideFaces(services, { relation, table, catalogue, faces }, budget, result))
+      const millis = services.nowMillis() - began
+      if (millis >= slowDecisionMillis) yield* tellSlowConditions(table, faces, millis)
     }
     // Only now: when Postgres cannot be asked, everything is asked again.
     for (const add of answers) add()
     return result
   })
+
+const tellSlowConditions = (
+  table: TableInfo,
+  faces: ReadonlyArray<Face>,
+  millis: number
+): Effect.Effect<void> =>
+  notice(
+    "BATON-CLAUSE-SLOW",
+    `Postgres took ${Math.round(millis)} ms for the conditions of ${new Set(faces.flatMap(({ shapes }) => shapes)).size} shape(s) on ` +
+      `${quoteTable(table)} that it is asked about (class postgres), for ${faces.length} row(s); changes wait for that. Use functions ` +
+      "that are evaluated here (docs/where-clauses.md), or join a comparison of a column with a constant by AND; look at the load of Postgres.",
+    String(table.oid)
+  )
 
 /**
  * What the first question needs, before a transaction waits for it: most of it connects and loads, which a restart in the

@@ -187,13 +187,6 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
   Effect.gen(function* () {
     const problem = slotProblem(slot, slotName)
     if (problem !== undefined) return yield* problem
-    if (slot.walStatus === "unreserved") {
-      yield* reportFault(
-        "BATON-SLOT-BUDGET",
-        `Postgres is about to give up the replication slot ${slotName}: it retains more WAL than max_slot_wal_keep_size ` +
-          "allows. It recovers if changes are read before the next checkpoint."
-      )
-    }
     const confirmedFlushLsn = slot.confirmedFlushLsn ?? 0n
     return { created: false, confirmedFlushLsn, walLsn: slot.walLsn ?? confirmedFlushLsn }
   })

@@ -67,6 +67,16 @@ export const serviceFaults = {
     advice:
       "Look at the class of the condition in the line: `asked` is evaluated by Postgres for each row, `first rows` wants an index."
   },
+  "BATON-CLAUSE-SLOW": {
+    severity: "warning",
+    title: "Postgres takes long for conditions",
+    happened:
+      "Conditions that Postgres is asked about (class postgres) took more than a second for the rows of one transaction. Changes wait for that.",
+    heals: "With the next transaction; shapes whose condition is above its limit are dropped.",
+    advice:
+      "Write the condition with what is evaluated here, or narrow it by AND with a comparison of a column.",
+    metric: "baton_rows_decided_by_postgres_total"
+  },
   "BATON-REQUEST-REFUSED": {
     severity: "warning",
     title: "Requests are refused",
@@ -147,6 +157,31 @@ export const serviceFaults = {
     heals: "When it is mended: it is tried again.",
     advice: "Do what the line says.",
     doctor: "connection"
+  },
+  "BATON-CONFIG-INVALID": {
+    severity: "critical",
+    title: "The configuration cannot be used",
+    happened:
+      "A variable is missing, cannot be read, or names a file that is not there. The line names all of them.",
+    heals: "No: the command has ended with exit code 1.",
+    advice: "Correct what the line names, and start again.",
+    doctor: "configuration"
+  },
+  "BATON-START-PORT": {
+    severity: "critical",
+    title: "The port cannot be listened on",
+    happened:
+      "Another program has the port, the certificate cannot be used, or the system does not allow it.",
+    heals: "No: the command has ended with exit code 1.",
+    advice: "Free the port, or set ELECTRIC_PORT (ELECTRIC_PROMETHEUS_PORT) to another one.",
+    doctor: "configuration"
+  },
+  "BATON-START-FAILED": {
+    severity: "critical",
+    title: "The service could not be started",
+    happened: "Something that is needed before anything else failed; the line says what.",
+    heals: "No: the command has ended with exit code 1.",
+    advice: "Do what the line says, and start again."
   },
   "BATON-SHAPE-EVICTED": {
     severity: "info",
