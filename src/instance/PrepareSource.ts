@@ -1,14 +1,13 @@
 import { failureCode } from "./FailureCode.ts"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
-import type { BucketTrouble } from "../bucket/BucketWatch.ts"
 import type { PgError } from "../postgres/errors/PgError.ts"
 import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
-import { unlessAway } from "../storage/BucketStatus.ts"
-import { durableIn, type NotWriting } from "../storage/NotWriting.ts"
+import type { StorageFault } from "../storage/disk/DiskFault.ts"
+import { type NotWriting, settledIn } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StreamSource } from "../storage/state/ShapeStore.ts"
 import type { Steps } from "../telemetry/Steps.ts"
@@ -64,8 +63,13 @@ const usableSlot = (replication: StreamActor["Service"], connection: Replication
       )
     )
 
-const bucketFailed = ({ fault }: BucketTrouble) =>
-  new StorageFailed({ message: fault.message, passing: fault.passing })
+const storageFailed = (fault: StorageFault) =>
+  Effect.fail(
+    new StorageFailed({
+      message: fault.message,
+      ...(fault._tag === "BucketFault" ? { passing: fault.passing } : {})
+    })
+  )
 
 const slotIsGone = (slotName: string): string =>
   `The replication slot ${slotName}, from which this service has read before, is gone: somebody dropped it, or the database was ` +
@@ -106,6 +110,8 @@ export const prepareSource = (
     record.begin(session.shapes)
     if (plan.isNew) engine.writing?.write({ t: "source", ...source })
     session.sink.startAt(slot.confirmedFlushLsn)
-    if (plan.mustBeDurable) yield* unlessAway(engine.bucketStatus, durableIn(engine.writer), bucketFailed)
+    // What an epoch says that is not durable itself is lost with it.
+    if (plan.mustBeDurable)
+      yield* Effect.catchTags(settledIn(engine), { BucketFault: storageFailed, DiskFault: storageFailed })
     steps.done("position")
   })

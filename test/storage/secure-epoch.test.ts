@@ -1,6 +1,6 @@
 import { assert, describe, it } from "vitest"
 import fc from "fast-check"
-import { readWhole } from "../../src/storage/disk/Files.ts"
+import { readWhole, writeWhole } from "../../src/storage/disk/Files.ts"
 import { epochFile, segmentFile } from "../../src/storage/disk/StorageDir.ts"
 import { durableIn, markDurable, parseMark } from "../../src/storage/journal/SecureEpoch.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
@@ -59,6 +59,20 @@ describe("what a takeover has read", () => {
       assert.deepStrictEqual(disk.contentOf(file, "durable"), disk.contentOf(file, "seen"))
     isDurable(path)
     isDurable(epochFile(second.paths, 2))
+  })
+
+  it("has its level, too, whose name nobody had synced", async () => {
+    const disk = new FaultyDisk()
+    const first = engineOn(disk)
+    await first.takeOver()
+    assert.isTrue(await first.settled())
+    const { root } = first.paths
+    await writeWhole(first.paths.disk, `${root}/level.json`, "{}")
+    assert.notInclude(disk.namesIn(root, "durable"), "level.json")
+    const second = engineOn(disk)
+    await second.takeOver()
+    assert.isTrue(await second.settled())
+    assert.include(disk.namesIn(root, "durable"), "level.json")
   })
 
   it("is not written once more where its writer has said that it is durable", async () => {

@@ -19,8 +19,8 @@ interface DurableMark {
 const nowhere: Place = { segment: 0, position: 0 }
 
 /**
- * Makes durable what the epoch stands on: its own file, and the end of the journal before it, of which a killed process
- * may have left the last bytes in the memory of the system only. The same for the epochs before it, back to one whose
+ * Makes durable what the epoch stands on: its own file, the level of what is stored, and the end of the journal before it, of which a
+ * killed process may have left the last bytes in the memory of the system only. The same for the epochs before it, back to one whose
  * holder has done this itself. May be called again after a failure.
  */
 export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Promise<void> => {
@@ -42,8 +42,8 @@ export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Pro
   await allDone([
     ...secured.map((epoch) => writeAgain(disk, epochFile(paths, epoch))),
     ...ends.map(([path, from, to]) => writeAgain(disk, path, from, to)),
-    disk.syncDirectory(paths.epochs),
-    disk.syncDirectory(paths.journal)
+    // Of names, too, those who have made them may have died before their sync: the level of what is stored stands in the root.
+    ...[paths.root, paths.epochs, paths.journal].map((path) => disk.syncDirectory(path))
   ])
   for (const epoch of secured) await writeMark(paths, epoch, nowhere)
 }
