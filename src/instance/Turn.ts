@@ -1,3 +1,4 @@
+import { withJournalProgress } from "../storage/JournalProgress.ts"
 import { tmpdir } from "node:os"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
@@ -236,15 +237,19 @@ class Turn {
       const isWanted = () => !Deferred.isDoneUnsafe(this.stopping)
       const place = { variable: "ELECTRIC_STORAGE_DIR", path: actors.config.storageDir }
       const taken = yield* Effect.acquireRelease(
-        Effect.tryPromise({
-          try: () => engine.takeOver(stillHeld, steps, () => runNow(this.confirmed), isWanted),
-          catch: (cause) =>
-            cause instanceof BucketFault
-              ? new StorageFailed({ message: cause.message, passing: cause.passing })
-              : cause instanceof ChainBroken
-                ? new StorageFailed({ message: cause.message })
-                : new StorageFailed({ message: writeProblem(place, cause).message })
-        }),
+        withJournalProgress(
+          "takeover",
+          engine,
+          Effect.tryPromise({
+            try: () => engine.takeOver(stillHeld, steps, () => runNow(this.confirmed), isWanted),
+            catch: (cause) =>
+              cause instanceof BucketFault
+                ? new StorageFailed({ message: cause.message, passing: cause.passing })
+                : cause instanceof ChainBroken
+                  ? new StorageFailed({ message: cause.message })
+                  : new StorageFailed({ message: writeProblem(place, cause).message })
+          })
+        ),
         () =>
           Effect.catch(
             fromDisk(() => engine.release(handBackMillis)),

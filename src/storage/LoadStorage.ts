@@ -46,6 +46,8 @@ interface LoadOptions {
   /** See `JournalReader`. */
   readonly mayBePassed: (epoch: number, segment: number) => boolean
   readonly warn: (message: string, code: FaultCode) => void
+  /** Told what reads the journal, at each attempt. */
+  readonly onReader: (reader: JournalReader) => void
   /** With the log of the service. */
   readonly run: (line: Effect.Effect<void>) => void
 }
@@ -109,6 +111,7 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
       onTrusted: (sum) => segments.trust(sum)
     }
   })
+  options.onReader(reader)
   return {
     store,
     recent,

@@ -1,3 +1,4 @@
+import { withJournalProgress } from "./JournalProgress.ts"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { duties } from "../health/Duties.ts"
 import { startDuty } from "../shared/Duty.ts"
@@ -148,22 +149,26 @@ const loadPatiently = (
   retries: number,
   delayMillis: number
 ): Effect.Effect<void, StorageUnusable> =>
-  Effect.tryPromise({
-    try: () => engine.load(),
-    catch: (cause) =>
-      cause instanceof StorageTooNew
-        ? new StorageUnusable({
-            reason: "tooNew",
-            message: `Cannot use the storage directory ${directory}. ${cause.message}`,
-            cause
-          })
-        : new StorageUnusable({
-            reason: "cannotRead",
-            message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`,
-            cause,
-            mayPass: true
-          })
-  }).pipe(
+  withJournalProgress(
+    "recovery",
+    engine,
+    Effect.tryPromise({
+      try: () => engine.load(),
+      catch: (cause) =>
+        cause instanceof StorageTooNew
+          ? new StorageUnusable({
+              reason: "tooNew",
+              message: `Cannot use the storage directory ${directory}. ${cause.message}`,
+              cause
+            })
+          : new StorageUnusable({
+              reason: "cannotRead",
+              message: `Cannot read the storage directory ${directory}: ${String(cause)}. Check that it is on a working disk and belongs to this user, then start again.`,
+              cause,
+              mayPass: true
+            })
+    })
+  ).pipe(
     Effect.catch((error) =>
       retries === 0 || error.mayPass !== true
         ? Effect.fail(error)

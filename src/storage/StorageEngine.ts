@@ -184,6 +184,11 @@ export class StorageEngine {
     }
   }
 
+  /** As `at`; while storage is being loaded, how far that has got. */
+  get readingAt(): JournalEnd {
+    return this.contents.loading?.end ?? this.at
+  }
+
   /** The present role, if the event leads from it to `to`; `undefined` if it changes nothing. */
   private from<Event extends RoleEvent, To extends RoleName>(
     event: Event,

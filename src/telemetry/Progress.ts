@@ -5,7 +5,7 @@ import { currentTimers, type Timers } from "../shared/Timers.ts"
 const sayMillis = 5000
 
 /** What long work there may be: a label of metrics, so there are few. */
-type ProgressKind = "firstRows" | "recovery" | "takeover"
+export type ProgressKind = "firstRows" | "recovery" | "takeover"
 
 /** Long work under way, as plain data. */
 export interface ProgressReport {
@@ -89,29 +89,30 @@ export const Progress: Effect.Effect<ProgressList> = Effect.map(Metric.MetricReg
   return made
 })
 
-/** Says every few seconds how far `task` is. Never succeeds. */
-const sayHowFar = (task: ProgressTask, timers: Timers): Effect.Effect<never> =>
-  Effect.forever(
-    Effect.andThen(
-      Effect.sleep(sayMillis),
-      Effect.suspend(() => Effect.logInfo(progressLine(task.report(), timers.epochMillis())))
-    )
+/** Says every few seconds how far `task` is, after a look. Never succeeds, and can be ended wherever it runs. */
+const sayHowFar = (task: ProgressTask, timers: Timers, look: Effect.Effect<void>): Effect.Effect<never> =>
+  Effect.sleep(sayMillis).pipe(
+    Effect.andThen(look),
+    Effect.andThen(Effect.suspend(() => Effect.logInfo(progressLine(task.report(), timers.epochMillis())))),
+    Effect.forever,
+    Effect.interruptible
   )
 
 /**
- * Runs `work`, which says how far it is by `done` of the task. As long as it goes on, it is in the list, and in the log every five seconds:
+ * Runs `work`, which says how far it is by `done` of the task; or `look` finds it out, whenever it is to be said. As long as it goes on, it is in the list, and in the log every five seconds:
  * what takes less is never heard of.
  */
 export const withProgress = <A, E, R>(
   about: Omit<ProgressReport, "done" | "startedAtMillis">,
-  work: (task: ProgressTask) => Effect.Effect<A, E, R>
+  work: (task: ProgressTask) => Effect.Effect<A, E, R>,
+  look: (task: ProgressTask) => Effect.Effect<void> = () => Effect.void
 ): Effect.Effect<A, E, R> =>
   Effect.gen(function* () {
     const list = yield* Progress
     const timers = yield* currentTimers
     return yield* Effect.acquireUseRelease(
       Effect.sync(() => list.begin({ ...about, startedAtMillis: timers.epochMillis() })),
-      (task) => Effect.raceFirst(work(task), sayHowFar(task, timers)),
+      (task) => Effect.raceFirst(work(task), sayHowFar(task, timers, look(task))),
       (task) => Effect.sync(() => list.end(task))
     )
   })

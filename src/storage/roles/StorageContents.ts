@@ -35,6 +35,8 @@ export class StorageContents {
   firstSegment = 1
   /** The highest epoch that was read or written here: a storage that is begun anew goes on behind it. */
   highestEpoch = 0
+  /** What reads the journal while storage is being loaded. */
+  loading: JournalReader | undefined
   private withoutCheckpoint = true
   /** Where storage was loaded anew last because the next segment was gone. */
   private goneAt: Pick<JournalEnd, "epoch" | "segment"> | undefined
@@ -74,8 +76,9 @@ export class StorageContents {
       freshStore: () => this.freshStore(),
       mayBePassed: this.mayBePassed,
       warn,
-      run: options.run
-    })
+      run: options.run,
+      onReader: (reader) => (this.loading = reader)
+    }).finally(() => (this.loading = undefined))
   }
 
   /** Loading anew leads behind what was moved and removed; what is lost, and not in the checkpoint either, it meets again. */
