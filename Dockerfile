@@ -26,6 +26,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends curl && rm -rf 
 RUN mkdir -p persistent compiled && chown node:node persistent compiled
 RUN mkdir -p /var/lib/electric/data && chown node:node /var/lib/electric/data
 COPY package.json LICENSE ./
+COPY dashboard dashboard
 # All else is in the bundle; the parser of conditions has a file of WebAssembly beside it.
 COPY --from=dependencies /app/node_modules/libpg-query node_modules/libpg-query
 COPY --from=dependencies /app/node_modules/@pgsql node_modules/@pgsql

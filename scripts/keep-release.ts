@@ -33,6 +33,7 @@ await build(
   })
 )
 cpSync(path.join(root, "package.json"), path.join(directory, "package.json"))
-execFileSync("tar", ["czf", kept, "-C", directory, "package.json", "dist"])
+cpSync(path.join(root, "dashboard"), path.join(directory, "dashboard"), { recursive: true })
+execFileSync("tar", ["czf", kept, "-C", directory, "package.json", "dashboard", "dist"])
 rmSync(directory, { recursive: true })
 process.stdout.write(`${kept}\n`)

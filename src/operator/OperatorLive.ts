@@ -1,4 +1,4 @@
-import { Effect, Exit, Layer, Option } from "effect"
+import { Effect, Exit, Layer, Metric, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
@@ -10,7 +10,9 @@ import { makeErrands } from "../shared/Duty.ts"
 import { currentTimers } from "../shared/Timers.ts"
 import { ShapeLogs } from "../storage/ShapeLogs.ts"
 import { Storage } from "../storage/Storage.ts"
+import { activeFaults, recentFaults } from "../telemetry/faults/RecentFaults.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { Progress } from "../telemetry/Progress.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { LiveTicks } from "./api/LiveTicks.ts"
 import { OperatorApi } from "./api/OperatorApi.ts"
@@ -28,6 +30,12 @@ const noWorkers = {
   reports: Effect.succeed([])
 } satisfies OperatorServices["workers"]
 
+/** Of the program that this is a part of, whoever asks later. */
+const faultsOfProgram = Effect.map(Metric.MetricRegistry, (registry): OperatorServices["faults"] => {
+  const here = Effect.provideService(Metric.MetricRegistry, registry)
+  return { recent: here(recentFaults), active: here(activeFaults) }
+})
+
 interface OperatorOptions {
   /** What the configuration was read from, for the page that shows it without its secrets; `process.env` by default. */
   readonly environment?: Readonly<Record<string, string | undefined>>
@@ -40,6 +48,7 @@ const operatorLayer = (options: OperatorOptions = {}) =>
       const config = yield* Config
       const door = yield* OperatorDoor
       const { engine } = yield* Storage
+      const progress = yield* Progress
       const services: OperatorServices = {
         config,
         environment: options.environment ?? process.env,
@@ -51,6 +60,8 @@ const operatorLayer = (options: OperatorOptions = {}) =>
         registry: yield* ShapeRegistry,
         admin: yield* AdminPool,
         metrics: yield* Metrics,
+        faults: yield* faultsOfProgram,
+        progress: () => progress.reports(),
         server: Option.getOrUndefined(yield* Effect.serviceOption(HttpServer)),
         workers: Option.getOrElse(yield* Effect.serviceOption(HttpWorkers), () => noWorkers)
       }

@@ -8,6 +8,8 @@ import type { Timers } from "../shared/Timers.ts"
 import type { ShapeLogs } from "../storage/ShapeLogs.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
+import type { ActiveFault, RecordedFault } from "../shared/FaultRecord.ts"
+import type { ProgressReport } from "../telemetry/Progress.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 
 /** What an operator's questions are answered from. */
@@ -22,6 +24,13 @@ export interface OperatorServices {
   readonly registry: ShapeRegistry["Service"]
   readonly admin: AdminPool["Service"]
   readonly metrics: MetricsRecord
+  /** What has gone wrong, without secrets. */
+  readonly faults: {
+    readonly recent: Effect.Effect<ReadonlyArray<RecordedFault>>
+    readonly active: Effect.Effect<ReadonlyArray<ActiveFault>>
+  }
+  /** Long work under way. */
+  readonly progress: () => ReadonlyArray<ProgressReport>
   /** Of the API's own server; undefined in a program that Baton is part of. */
   readonly server: { readonly port: number; readonly running: () => number } | undefined
   readonly workers: {

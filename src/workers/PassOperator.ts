@@ -15,7 +15,13 @@ const once = "once=true"
 /** Asks for the request's answer, with those headers that it depends on. */
 const ask = (main: MainLink, request: Pick<ApiRequest, "method" | "header">, target: string) => {
   const headers: Record<string, string> = {}
-  for (const name of ["authorization", "accept-encoding", "if-none-match", "sec-fetch-site"]) {
+  for (const name of [
+    "authorization",
+    "accept-encoding",
+    "if-none-match",
+    "sec-fetch-site",
+    "x-baton-page"
+  ]) {
     const value = request.header(name)
     if (value !== undefined) headers[name] = value
   }

@@ -63,7 +63,7 @@ const typeCheck = async (name: string, files: ReadonlyArray<string>) => {
 describe("the published package", () => {
   it("holds what has been built and the documents, no sources and no tests", () => {
     const files = readdirSync(consumer.packed).toSorted()
-    assert.deepStrictEqual(files, ["LICENSE", "README.md", "dist", "package.json"])
+    assert.deepStrictEqual(files, ["LICENSE", "README.md", "dashboard", "dist", "package.json"])
     const dist = readdirSync(path.join(consumer.packed, "dist"), { recursive: true }).map(String)
     assert.include(dist, "index.js")
     const sources = dist.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process"
+import { readdirSync } from "node:fs"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { keptOfSources } from "./Kept.ts"
@@ -8,6 +9,11 @@ const root = path.resolve(import.meta.dirname, "../..")
 /** The command as a user of this checkout starts it: from its sources, by Node.js alone. */
 export const commandFromSource = path.join(root, "src/main.ts")
 
+const pageFiles = (): ReadonlyArray<string> =>
+  readdirSync(path.join(root, "dashboard"))
+    .toSorted()
+    .map((name) => path.join("dashboard", name))
+
 let entry: Promise<string> | undefined
 
 /**
@@ -15,6 +21,6 @@ let entry: Promise<string> | undefined
  * the sources.
  */
 export const bundledCommand = (): Promise<string> =>
-  (entry ??= keptOfSources("command", ["scripts/support/CommandBundle.ts"], (directory) =>
+  (entry ??= keptOfSources("command", ["scripts/support/CommandBundle.ts", ...pageFiles()], (directory) =>
     promisify(execFile)(process.execPath, [path.join(import.meta.dirname, "bundleCommand.ts"), directory])
   ).then((directory) => path.join(directory, "dist/bundle/main.js")))

@@ -18,4 +18,5 @@ await build(
     minify: false
   })
 )
-cpSync(path.join(root, "package.json"), path.join(directory, "package.json"))
+for (const beside of ["package.json", "dashboard"])
+  cpSync(path.join(root, beside), path.join(directory, beside), { recursive: true })

@@ -35,6 +35,11 @@ const unauthorized = problem(
   'Basic realm="Baton: the password is ELECTRIC_SECRET", charset="UTF-8"'
 )
 
+const unauthorizedPage: OperatorReply = {
+  ...unauthorized,
+  headers: unauthorized.headers.filter((_, i, all) => all[i - (i % 2)] !== "www-authenticate")
+}
+
 const foreign = problem(
   403,
   "cross-site",
@@ -56,6 +61,8 @@ export const makeAccess = (secret: Redacted.Redacted<string> | undefined) => {
     const site = request.header("sec-fetch-site")
     if (deed === "change" && site !== undefined && site !== "same-origin" && site !== "none") return foreign
     if (way === "metrics" && deed === "see") return undefined
-    return isRight({ secret: givenSecret(request, params) }) ? undefined : unauthorized
+    if (isRight({ secret: givenSecret(request, params) })) return undefined
+    // The page asks by itself; a browser would do it over the page's head.
+    return request.header("x-baton-page") === undefined ? unauthorized : unauthorizedPage
   }
 }

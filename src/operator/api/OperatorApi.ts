@@ -6,12 +6,15 @@ import { splitTarget } from "../../http/request/Route.ts"
 import type { StatusReport } from "../reports/StatusReport.ts"
 import { listShapes } from "../gather/ListShapes.ts"
 import { configReport } from "../reports/ConfigReport.ts"
+import { activeReport, type FaultsReport, recentReport } from "../reports/FaultsReport.ts"
+import { faultTable } from "../../telemetry/faults/FaultTable.ts"
 import { shapeDetail } from "../reports/ShapeDetail.ts"
 import { parseShapeQuery } from "../reports/ShapeQuery.ts"
 import type { OperatorServices } from "../Services.ts"
 import { type Deed, makeAccess } from "./Access.ts"
 import type { LiveTicks } from "./LiveTicks.ts"
 import { eventsReply, json, methodNotAllowed, noSuchShape, notFound, problem } from "./OperatorReplies.ts"
+import { assetReply, toPage } from "./PageReplies.ts"
 import { ShapeQuestions } from "./ShapeQuestions.ts"
 
 /** A request below `/baton`, taken apart. */
@@ -65,6 +68,8 @@ export class OperatorApi implements OperatorHandler {
   }
 
   readonly handle = (request: ApiRequest, way: OperatorWay): Effect.Effect<OperatorReply> => {
+    const page = this.page(request, way)
+    if (page !== undefined) return Effect.succeed(page)
     const asked = askedOf(request, way)
     if (asked === undefined) return Effect.succeed(problem(400, "bad-path", "The path cannot be decoded."))
     const endpoints = this.endpointsOf(asked.segments)
@@ -77,6 +82,18 @@ export class OperatorApi implements OperatorHandler {
     if (endpoint === undefined) return Effect.succeed(methodNotAllowed(Object.keys(endpoints).join(", ")))
     const refused = this.refusal(request, asked.params, way, endpoint.deed)
     return refused === undefined ? this.answered(endpoint, asked) : Effect.succeed(refused)
+  }
+
+  /** The page itself, and its files: those are in everybody's package, and free. */
+  private page(request: ApiRequest, way: OperatorWay): OperatorReply | undefined {
+    const { path, query } = splitTarget(request.target)
+    const [, name, ...rest] = path.replace(/^\/+/, "").split("/")
+    if (name === "api" || rest.length > 0) return undefined
+    if (request.method !== "GET" && request.method !== "HEAD") return methodNotAllowed("GET")
+    if (name !== undefined && name !== "") return assetReply(request, name)
+    const refused = this.refusal(request, new URLSearchParams(query), way, "see")
+    if (refused !== undefined) return refused
+    return name === undefined ? toPage(query) : assetReply(request, "")
   }
 
   private answered({ answer }: Endpoint, asked: Asked): Effect.Effect<OperatorReply> {
@@ -100,7 +117,7 @@ export class OperatorApi implements OperatorHandler {
     if (aspect !== undefined) return name === "shapes" ? this.aspectsOf(handle ?? "")[aspect] : undefined
     if (name === "shapes" && handle !== undefined)
       return {
-        GET: { deed: "see", answer: () => this.shape(handle) },
+        GET: { deed: "see", answer: ({ way }) => this.shape(handle, way) },
         DELETE: { deed: "change", answer: () => this.drop(handle) }
       }
     if (handle !== undefined) return undefined
@@ -113,6 +130,8 @@ export class OperatorApi implements OperatorHandler {
         }
       case "shapes":
         return { GET: { deed: "see", answer: ({ params }) => this.shapes(params) } }
+      case "faults":
+        return { GET: { deed: "see", answer: () => this.faults } }
       case "config":
         return {
           GET: {
@@ -134,6 +153,16 @@ export class OperatorApi implements OperatorHandler {
       why: { GET: { deed: "rows", answer: ({ params }) => ofShape.why(handle, params.getAll("key")) } },
       rows: { GET: { deed: "rows", answer: () => ofShape.rows(handle) } }
     }
+  }
+
+  private get faults(): Effect.Effect<OperatorReply> {
+    const { active, recent } = this.services.faults
+    return Effect.map(Effect.all([active, recent]), ([lasting, latest]) =>
+      json(200, {
+        active: activeReport(faultTable, lasting),
+        recent: recentReport(faultTable, latest)
+      } satisfies FaultsReport)
+    )
   }
 
   private live(once: boolean): Effect.Effect<OperatorReply> {
@@ -158,10 +187,10 @@ export class OperatorApi implements OperatorHandler {
       : Effect.map(listShapes(this.services.engine.store, query.success), (page) => json(200, page))
   }
 
-  private shape(handle: string): Effect.Effect<OperatorReply> {
+  private shape(handle: string, way: OperatorWay): Effect.Effect<OperatorReply> {
     return Effect.sync(() => {
       const shape = this.services.engine.store.byHandle(handle)
-      return shape === undefined ? noSuchShape : json(200, shapeDetail(shape))
+      return shape === undefined ? noSuchShape : json(200, { ...shapeDetail(shape), way })
     })
   }
 

@@ -15,6 +15,9 @@ const common = [
   "same-origin"
 ] as const
 
+/** For one reply, whose headers are added to it. The first is that of caches. */
+export const commonHeaders = (): Array<string> => [...common]
+
 /** An answer of the API for operators. */
 export const json = (status: number, value: unknown, ...headers: ReadonlyArray<string>): OperatorReply => ({
   status,

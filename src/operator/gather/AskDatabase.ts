@@ -17,7 +17,7 @@ const slotSql =
   "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1"
 
 const lockSql = (slotName: string): string =>
-  "SELECT l.pid, l.granted, a.client_addr::pg_catalog.text AS address, a.backend_start, " +
+  "SELECT l.pid, l.granted, pg_catalog.host(a.client_addr) AS address, a.backend_start, " +
   `pg_catalog.pg_wal_lsn_diff(${present}, r.flush_lsn)::pg_catalog.text AS unconfirmed ` +
   "FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid " +
   `LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = l.pid WHERE ${isWanted(slotName)} ORDER BY l.granted DESC, l.pid LIMIT 100`

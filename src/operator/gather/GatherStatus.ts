@@ -6,6 +6,9 @@ import { bytesBehind, journalFiles } from "../../storage/JournalSize.ts"
 import { readPresences } from "../../storage/levels/Presence.ts"
 import type { ProcessReport } from "../../telemetry/ProcessReport.ts"
 import { liveReport } from "../../workers/ProcessReporter.ts"
+import type { ActiveFault, RecordedFault } from "../../shared/FaultRecord.ts"
+import { faultTable } from "../../telemetry/faults/FaultTable.ts"
+import { activeReport } from "../reports/FaultsReport.ts"
 import { instancesReport } from "../reports/InstancesReport.ts"
 import { RateMeter, type Totals } from "../reports/Rates.ts"
 import { isoTime } from "../reports/ShapeRow.ts"
@@ -38,6 +41,8 @@ interface Gathered {
   /** Undefined: it was not asked, or did not answer. */
   readonly database: DatabaseFacts | undefined
   readonly journal: Effect.Success<ReturnType<typeof filesOf>>[0]
+  readonly activeFaults: ReadonlyArray<ActiveFault>
+  readonly recentFaults: ReadonlyArray<RecordedFault>
   readonly presences: Effect.Success<ReturnType<typeof filesOf>>[1]
 }
 
@@ -49,7 +54,7 @@ const filesOf = ({ paths }: OperatorServices["engine"]) =>
 /** What to ask for the status. Nothing is done before somebody does; what many ask for at a time is found out once. */
 export const makeStatus = (services: OperatorServices): Effect.Effect<Effect.Effect<StatusReport>> =>
   Effect.gen(function* () {
-    const { admin, api, config, engine, health, metrics, timers, workers } = services
+    const { admin, api, config, engine, faults, health, metrics, timers, workers } = services
     const database = yield* cachedFor(timers, databaseFreshMillis, askDatabase(admin, config.slotName))
     const files = yield* cachedFor(timers, diskFreshMillis, filesOf(engine))
     const meter = new RateMeter()
@@ -60,7 +65,15 @@ export const makeStatus = (services: OperatorServices): Effect.Effect<Effect.Eff
         { concurrency: "unbounded" }
       )
       const own = liveReport("main", api, engine, metrics)
-      const gathered: Gathered = { own, reports, database: facts, journal, presences }
+      const gathered: Gathered = {
+        own,
+        reports,
+        database: facts,
+        journal,
+        presences,
+        activeFaults: yield* faults.active,
+        recentFaults: yield* faults.recent
+      }
       return statusOf(services, gathered, meter)
     })
   })
@@ -94,9 +107,9 @@ const processesOf = (
 }
 
 const workOf = (
-  { metrics, timers }: OperatorServices,
-  { reports }: Gathered
-): Pick<StatusReport, "loading" | "slowReaders" | "takeovers"> => {
+  { metrics, progress, timers }: OperatorServices,
+  { activeFaults, recentFaults, reports }: Gathered
+): Pick<StatusReport, "faults" | "lastFaultAt" | "loading" | "progress" | "slowReaders" | "takeovers"> => {
   const { slowReaders, snapshots, takeoverHistory } = metrics
   const now = timers.nowMillis()
   return {
@@ -105,6 +118,15 @@ const workOf = (
       oldestSeconds: Math.round(snapshots.oldestSeconds(now)),
       bytes: snapshots.bytes
     },
+    progress: progress().map(({ done, name, startedAtMillis, total, unit }) => ({
+      name,
+      done,
+      total: total ?? null,
+      unit,
+      startedAt: isoTime(startedAtMillis)
+    })),
+    faults: activeReport(faultTable, activeFaults),
+    lastFaultAt: recentFaults[0] === undefined ? null : isoTime(recentFaults[0].atMillis),
     slowReaders: [
       ...slowReaders.longest(now).map((one) => ({ process: "main", ...one })),
       ...reports.flatMap((report) => report.slowest.map((one) => ({ process: report.process, ...one })))
@@ -136,6 +158,7 @@ const statusOf = (services: OperatorServices, gathered: Gathered, meter: RateMet
     epoch: engine.at.epoch,
     database: `${config.database.host}:${config.database.port}/${config.database.database}`,
     apiPort: server?.port ?? null,
+    apiScheme: config.tlsCertFile === undefined ? "http" : "https",
     needsSecret: config.secret !== undefined,
     allowsDelete: createsShapes,
     instances: instancesReport(self, database?.locks ?? [], presences ?? []),

@@ -1,6 +1,7 @@
 import type { SlotFacts } from "./PostgresFacts.ts"
 import type { LiveReport } from "../../telemetry/ProcessReport.ts"
 import type { SlowReaderReport } from "../../telemetry/SlowReaders.ts"
+import type { ActiveFaultReport } from "./FaultsReport.ts"
 import type { InstanceReport } from "./InstancesReport.ts"
 import type { Rates, Totals } from "./Rates.ts"
 
@@ -8,6 +9,15 @@ import type { Rates, Totals } from "./Rates.ts"
 export interface ProcessStatus extends LiveReport {
   readonly openRequests: number
   readonly followerLagBytes: number | null
+}
+
+interface ProgressStatus {
+  readonly name: string
+  readonly done: number
+  /** Null where nobody knows; an estimate otherwise. */
+  readonly total: number | null
+  readonly unit: string
+  readonly startedAt: string
 }
 
 interface TakeoverReport {
@@ -31,6 +41,7 @@ export interface StatusReport {
   readonly database: string
   /** Where the API of the service is, for this machine. */
   readonly apiPort: number | null
+  readonly apiScheme: "http" | "https"
   readonly needsSecret: boolean
   readonly allowsDelete: boolean
   readonly instances: ReadonlyArray<InstanceReport>
@@ -44,6 +55,12 @@ export interface StatusReport {
   /** Shapes whose first rows are being read. */
   readonly loading: { readonly shapes: number; readonly oldestSeconds: number; readonly bytes: number }
   readonly heldRequests: number
+  /** Long work under way. */
+  readonly progress: ReadonlyArray<ProgressStatus>
+  /** Faults that last. */
+  readonly faults: ReadonlyArray<ActiveFaultReport>
+  /** When something was last reported; `/baton/api/faults` has it all. Null: nothing was. */
+  readonly lastFaultAt: string | null
   /** Clients that have taken nothing for a second and longer. */
   readonly slowReaders: ReadonlyArray<SlowReaderReport & { readonly process: string }>
   /** How this process has become active, the newest first. */
