@@ -31,7 +31,7 @@ const patterns: ReadonlyArray<readonly [DropReason, RegExp]> = [
   ["deleted", /^deleted /],
   ["evicted", /^there are more than \d+ shapes/],
   ["first_rows", /^its snapshot /],
-  ["change", /has had a change that could not be read|is not UTF-8|so far behind that changes/],
+  ["change", /has had a change that could not be read|is not UTF-8|are behind by changes/],
   ["condition", /^its condition fails|cannot be followed|\(BATON_MAX_|Only Postgres can evaluate/],
   ["truncated", / was truncated/],
   ["publication", / published|the publication /],

@@ -281,6 +281,45 @@ describe("rows that enter and leave because another table has changed", () => {
   })
 })
 
+describe("rows of a partition that is truncated", () => {
+  it("count no more, whatever else the transaction does and what is inside of the sub-select", async () => {
+    await db().query(`
+      CREATE TABLE pins (id int PRIMARY KEY, board int);
+      CREATE TABLE boards (id int, open bool, wall int) PARTITION BY RANGE (id);
+      CREATE TABLE boards_low PARTITION OF boards FOR VALUES FROM (MINVALUE) TO (10);
+      CREATE TABLE boards_high PARTITION OF boards FOR VALUES FROM (10) TO (MAXVALUE);
+      CREATE TABLE walls (id int PRIMARY KEY);
+      INSERT INTO walls VALUES (1);
+      INSERT INTO boards SELECT n, n % 2 = 0, n % 3 FROM generate_series(1, 20) n; INSERT INTO boards VALUES (2, true, 1);
+      INSERT INTO pins SELECT n, n FROM generate_series(1, 22) n`)
+    const wheres = [
+      "board IN (SELECT id FROM boards WHERE open)",
+      "board NOT IN (SELECT id FROM boards)",
+      "board IN (SELECT id FROM boards WHERE wall IN (SELECT id FROM walls))"
+    ]
+    const clients = wheres.map((where) => ({ where, client: sync({ table: "pins", where }) }))
+    const check = async () => {
+      for (const { client, where } of clients)
+        await untilEqual(db(), client, `SELECT * FROM pins WHERE ${where}`)
+    }
+    await check()
+    for (const sql of [
+      "TRUNCATE boards_low",
+      "INSERT INTO boards VALUES (3, true, 1), (4, true, 2)",
+      "BEGIN; INSERT INTO boards VALUES (5, true, 1); INSERT INTO walls VALUES (2); TRUNCATE boards_low; INSERT INTO boards VALUES (6, true, 2), (21, true, 2); COMMIT",
+      "BEGIN; DELETE FROM boards WHERE id = 12; TRUNCATE boards_high; UPDATE boards SET open = NOT open; COMMIT",
+      "INSERT INTO boards VALUES (3, true, 1), (14, true, 2)",
+      "TRUNCATE boards",
+      "INSERT INTO boards VALUES (3, true, 1), (14, true, 2)",
+      "TRUNCATE boards_low, boards_high"
+    ]) {
+      await db().query(sql)
+      await check()
+    }
+    for (const { client } of clients) assertClean(client)
+  })
+})
+
 interface Subset {
   readonly data: ReadonlyArray<{ readonly value: { readonly id: string } }>
 }

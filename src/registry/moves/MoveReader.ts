@@ -20,7 +20,7 @@ import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { readTable, type TableUnreadable } from "./ReadTables.ts"
 import type { Reception } from "./Reception.ts"
 import { Touched } from "./Touched.ts"
-import { concernOf, eachRow, touch, touchBy, truncatedIn, wantedOf } from "./Wanted.ts"
+import { concernOf, eachRow, partlyTruncated, touch, touchBy, truncatedIn, wantedOf } from "./Wanted.ts"
 import { type WorkingSet, WorkingTable } from "./WorkingSet.ts"
 
 interface MoveReaderOptions {
@@ -38,7 +38,7 @@ interface MoveReaderOptions {
 }
 
 /** The snapshot lacks a transaction that has been processed. A moment later there are others. */
-const tooOld = ownPgError(
+export const tooOld = ownPgError(
   "transaction_conflict",
   "A snapshot does not contain a transaction that has been replicated already."
 )
@@ -153,13 +153,17 @@ export class MoveReader {
         const working = new Map<LaneTable, WorkingTable>()
         const touched = new Touched()
         for (const transaction of batch) touch(transaction, members, touched)
+        const recounted = new Set(batch.flatMap((one) => [...partlyTruncated(one, members)]))
+        if (recounted.size > 0 && !batch.every(({ xid }) => isContained(filter, xid)))
+          return yield* Effect.fail(tooOld)
+        for (const table of recounted)
+          yield* this.readInto(working, table, session, ["true"], (row) => touchBy(table, row, touched))
         // The deepest sub-selects first: what they change of rows of tables around them can touch others.
         for (let depth = 0; depth <= members.state.maxDepth; depth++) {
           const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
           for (const [table, conditions] of wantedOf(members, touched, asking)) {
-            // Before it was truncated it had other rows, which nobody can tell any more: what deeper sub-selects
+            // Before it was truncated it had other rows, too, which nobody can tell any more: what deeper sub-selects
             // would have changed of them shows when they go.
-            if (truncatedIn(queue(), members, table)) continue
             yield* this.readInto(working, table, session, conditions, (row) => touchBy(table, row, touched))
             for (const transaction of queue())
               eachRow(transaction, members, table, (oldRow, row) => {
@@ -171,7 +175,8 @@ export class MoveReader {
         for (const [table, conditions] of wantedOf(members, touched, ({ table: { own } }) => own.size > 0))
           yield* this.readInto(working, table, session, conditions, () => {})
         yield* session.run("COMMIT")
-        for (const rows of working.values()) rows.mayConcern = concernOf(members, touched, rows.table)
+        for (const rows of working.values())
+          if (!recounted.has(rows.table)) rows.mayConcern = concernOf(members, touched, rows.table)
         for (const transaction of Array.from(queue()))
           if (isContained(filter, transaction.xid))
             for (const table of working.values()) {

@@ -9,6 +9,7 @@ import { keyIndexesOf, type Move, MoveWriter } from "./MoveWriter.ts"
 import type { Output, Pieces } from "./Output.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { areEqualRows, projectInto } from "../rewinding/RowBytes.ts"
+import { partlyTruncated } from "./Wanted.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
 
 const none: ReadonlyArray<number> = []
@@ -52,14 +53,18 @@ export class Processing {
   *tell(transaction: RawTransaction): Pieces<boolean> {
     const { members } = this.options
     const { state } = this
+    const recounted = partlyTruncated(transaction, members)
     state.begin()
     for (const change of transaction.changes()) {
       if (change._tag === "Truncate") {
-        for (const oid of change.tableOids) this.truncate(oid, transaction)
+        for (const oid of change.tableOids) {
+          const table = members.tables.get(oid)
+          if (table !== undefined && !recounted.has(table)) state.truncate(oid)
+        }
         continue
       }
       for (const table of members.tablesOf(change.relation.oid)) {
-        if (table.inner.size === 0) continue
+        if (table.inner.size === 0 || recounted.has(table)) continue
         const indexes = table.indexesIn(change.relation)
         const oldRow = project(change.oldRow, this.scratch.oldRow, indexes)
         const row = project(change.row, this.scratch.row, indexes)
@@ -68,6 +73,7 @@ export class Processing {
         if (this.isTimeToLook()) yield
       }
     }
+    if (recounted.size > 0) return true
     for (const flip of state.flips()) if (this.concernsRows(flip)) return true
     return false
   }
@@ -78,28 +84,28 @@ export class Processing {
     return false
   }
 
-  private truncate(oid: number, transaction: RawTransaction): void {
-    const { members } = this.options
-    for (const table of members.tablesOf(oid)) {
-      if (table.inner.size === 0) continue
-      // What its partitions had is not known apart.
-      if (table.oid === oid && !table.isPartitioned) this.state.truncate(oid)
-      else {
-        const shapes = members.shapesAbout(table).filter((shape) => shape.common.table.oid !== table.oid)
-        const reason = `a partition of table ${table.schema}.${table.name}, which its condition looks at, was truncated`
-        this.options.dropConcerned(shapes, transaction, reason)
-      }
-    }
-  }
-
   /** After `tell`. Writes nothing to the journal but items. */
   *write(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
     yield* this.writeOperations(transaction, output)
     for (const table of working.values()) yield* table.apply(transaction, this.options.members)
+    for (const table of partlyTruncated(transaction, this.options.members))
+      yield* this.recount(table, working)
     yield* this.tellDeeper(working)
     yield* this.writeMoves(transaction, working, output)
     this.state.apply()
     this.reportFailures()
+  }
+
+  /** What sub-selects over a table give follows from the rows that it has after the transaction. */
+  private *recount(table: LaneTable, working: WorkingSet): Pieces {
+    const { state } = this
+    const left = working.get(table)
+    if (left === undefined) throw new Error(`no rows of ${table.schema}.${table.name} were read`)
+    state.truncate(table.oid)
+    for (const row of left.rows.rows()) {
+      for (let n = left.rows.count(row); n > 0; n--) state.change(table.inner, undefined, left.tupleOf(row))
+      if (this.isTimeToLook()) yield
+    }
   }
 
   /** Sub-selects whose content is not known any more take the shapes with them that ask them. */

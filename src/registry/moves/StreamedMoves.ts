@@ -8,7 +8,7 @@ import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import type { LaneMembers, Place } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { LaneWriter } from "./LaneWriter.ts"
-import type { MoveReader, ReadFailure } from "./MoveReader.ts"
+import { type MoveReader, type ReadFailure, tooOld } from "./MoveReader.ts"
 import { keyIndexesOf } from "./MoveWriter.ts"
 import type { Pieces } from "./Output.ts"
 import type { Processing } from "./Processing.ts"
@@ -17,7 +17,7 @@ import { RewoundRows } from "../rewinding/RewoundRows.ts"
 import { RowsInTime } from "../rewinding/RowsInTime.ts"
 import type { Slices } from "./Slices.ts"
 import { Touched } from "./Touched.ts"
-import { concernOf, eachRow, touch, touchBy, truncatedIn, wantedOf } from "./Wanted.ts"
+import { concernOf, eachRow, partlyTruncated, touch, touchBy, wantedOf } from "./Wanted.ts"
 import { WorkingTable } from "./WorkingSet.ts"
 
 interface StreamedMovesOptions {
@@ -54,6 +54,9 @@ export class StreamedMoves {
       Effect.gen({ self: this }, function* () {
         const { filter, session } = yield* reader.begin(streamedStatementMillis)
         const reading = { session, filter, touched: new Touched() }
+        // What a table had before it was truncated cannot be taken out of what the snapshot shows.
+        if (transaction.truncations.length > 0 && !isContained(filter, transaction.xid))
+          return yield* Effect.fail(tooOld)
         yield* this.touch(transaction, reading)
         yield* this.write(transaction, reading).pipe(
           Effect.onError(() =>
@@ -79,7 +82,6 @@ export class StreamedMoves {
       for (let depth = 0; depth <= members.state.maxDepth; depth++) {
         const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
         for (const [table, conditions] of wantedOf(members, touched, asking)) {
-          if (truncatedIn(queue(), members, table)) continue
           const onRow = (row: Tuple) => {
             touchBy(table, row, touched)
             return true
@@ -111,10 +113,15 @@ export class StreamedMoves {
       yield* slices.run(processing.tell(transaction) as Pieces<unknown> as Pieces)
       const output = writer.beginLate(transaction)
       yield* slices.run(processing.writeOperations(transaction, output))
+      for (const table of partlyTruncated(transaction, members)) {
+        state.truncate(table.oid)
+        yield* this.each(transaction, reading, table, { conditions: ["true"] }, (row) =>
+          state.change(table.inner, undefined, row)
+        )
+      }
       for (let depth = 1; depth <= state.maxDepth; depth++) {
         const asking = ({ probe, table }: Place) => depthOf(probe.kind) < depth && table.inner.size > 0
         for (const [table, conditions] of wantedOf(members, reading.touched, asking)) {
-          if (truncatedIn(this.options.queue(), members, table)) continue
           yield* this.each(transaction, reading, table, { conditions }, (row) =>
             state.move(table.inner, row, depth)
           )
@@ -145,7 +152,7 @@ export class StreamedMoves {
     return Effect.gen({ self: this }, function* () {
       const rows = new WorkingTable(table)
       const changes = new RowsInTime<string>()
-      yield* slices.run(this.changes(transaction, reading, table, changes))
+      yield* slices.run(this.changes(transaction, reading, table, wanted.conditions, changes))
       const keys = wanted.orderedBy === undefined ? [] : keyIndexesOf(table)
       const keyOf = (row: Tuple) => rows.keyOf(row, keys)
       const rewound = new RewoundRows(changes.entries(), (row) => keyOf(rows.tupleOf(row)))
@@ -168,11 +175,12 @@ export class StreamedMoves {
     transaction: RawTransaction,
     { filter, touched }: Reading,
     table: LaneTable,
+    conditions: ReadonlyArray<string>,
     into: RowsInTime<string>
   ): Pieces {
     const { members, queue } = this.options
     const rows = new WorkingTable(table, into)
-    rows.mayConcern = concernOf(members, touched, table)
+    if (!conditions.includes("true")) rows.mayConcern = concernOf(members, touched, table)
     for (const one of Array.from(queue())) {
       const isShown = isContained(filter, one.xid)
       if (isShown && one !== transaction) yield* rows.undo(one, members)

@@ -34,6 +34,22 @@ export const truncatedIn = (
     truncations.some((oids) => oids.some((oid) => members.tablesOf(oid).includes(table)))
   )
 
+/**
+ * The tables that sub-selects read of which the transaction truncates partitions, and not all. What those had is not known apart: what
+ * is left is counted anew.
+ */
+export const partlyTruncated = (
+  { truncations }: RawTransaction,
+  members: LaneMembers
+): ReadonlySet<LaneTable> => {
+  const found = new Set<LaneTable>()
+  for (const oids of truncations)
+    for (const oid of oids)
+      for (const table of members.tablesOf(oid))
+        if (table.inner.size > 0 && !oids.includes(table.oid)) found.add(table)
+  return found
+}
+
 /** What the row gives sub-selects, or would give them. */
 export const touchBy = (table: LaneTable, row: Tuple, touched: Touched): void => {
   if (table.inner.size === 0) return

@@ -10,7 +10,9 @@ export const memberTables = `
   CREATE TABLE projects (id int PRIMARY KEY, org int, kind text, active bool, weight int);
   CREATE TABLE members (id int PRIMARY KEY, project int, usr bigint, role varchar(10));
   CREATE SCHEMA "Other";
-  CREATE TABLE "Other"."Odd Labels" ("Row" int PRIMARY KEY, "for" int, "Label" text);
+  CREATE TABLE "Other"."Odd Labels" ("Row" int PRIMARY KEY, "for" int, "Label" text) PARTITION BY RANGE ("Row");
+  CREATE TABLE "Other".labels_low PARTITION OF "Other"."Odd Labels" FOR VALUES FROM (MINVALUE) TO (5);
+  CREATE TABLE "Other".labels_high PARTITION OF "Other"."Odd Labels" FOR VALUES FROM (5) TO (MAXVALUE);
   CREATE TABLE issues (id int PRIMARY KEY, project int, parent int, owner int, status text, points numeric);
   CREATE TABLE notes (id int NOT NULL, project int, owner bigint, status text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
   CREATE TABLE notes_low PARTITION OF notes FOR VALUES FROM (MINVALUE) TO (20);
@@ -118,7 +120,19 @@ const changeKey = (client: pg.Client, table: Table, random: Random): Promise<unk
   )
 }
 
-const change = (client: pg.Client, random: Random): Promise<unknown> => {
+/** No shape is of these. */
+const truncated = [
+  "orgs",
+  "projects",
+  "members",
+  `"Other"."Odd Labels"`,
+  `"Other".labels_low`,
+  `"Other".labels_high`,
+  `"Other".labels_high, members`
+]
+
+const change = (client: pg.Client, random: Random, mayTruncate: boolean): Promise<unknown> => {
+  if (mayTruncate && random.chance(0.4)) return client.query(`TRUNCATE ${random.pick(truncated)}`)
   const table = random.pick(tables)
   return random.pick([insert, insert, insert, update, update, update, remove, changeKey])(
     client,
@@ -130,15 +144,22 @@ const change = (client: pg.Client, random: Random): Promise<unknown> => {
 /** Errors of a transaction that was in the way of another one: it is rolled back, and nothing has happened. */
 const mayFail = new Set(["40P01", "40001", "23505", "55P03"])
 
-/** One transaction of some changes, now and then rolled back, or with a part of it. True when it has committed. */
-export const changeSomething = async (client: pg.Client, random: Random): Promise<boolean> => {
+/**
+ * One transaction of some changes, now and then rolled back, or with a part of it. True when it has committed. With `mayTruncate`
+ * tables that only sub-selects read are truncated, too.
+ */
+export const changeSomething = async (
+  client: pg.Client,
+  random: Random,
+  mayTruncate = false
+): Promise<boolean> => {
   try {
     await client.query("BEGIN")
     const changes = random.pick([1, 1, 1, 2, 3, 6])
     for (let i = 0; i < changes; i++) {
       const undone = random.chance(0.05)
       if (undone) await client.query("SAVEPOINT part")
-      await change(client, random)
+      await change(client, random, mayTruncate)
       if (undone) await client.query("ROLLBACK TO part")
     }
     const ends = random.chance(0.05) ? "ROLLBACK" : "COMMIT"
