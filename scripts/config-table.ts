@@ -57,20 +57,6 @@ ${groups
   })
   .join("\n\n")}
 
-## Accepted, not implemented yet
-
-Read and checked like the others, and a warning says so when they are set.
-
-${table(
-  ["Variable", "Default", "Meaning", "For now"],
-  having("Later").map((it) => [
-    code(it.name),
-    code(it.standard),
-    it.about,
-    it.treatment._tag === "Later" ? sentence(it.treatment.instead) : ""
-  ])
-)}
-
 ## Accepted and ignored
 
 Variables of Electric that have no meaning here. A deployment that sets them starts, with a warning for each.

@@ -100,6 +100,10 @@ const handlersLayer = (prefix: string, tellHealth: (health: HealthRef["Service"]
     })
   )
 
+/** Those of OpenTelemetry are for the program, which exports what is its own, and may need what would be a mistake here. */
+const ownVariables = (environment: Environment): Environment =>
+  Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith("OTEL_")))
+
 /**
  * Starts the service inside a program that is not written with Effect. Resolves when requests can be answered, which is
  * before this instance is active; rejects with a `ConfigError` when the configuration cannot be used. What goes wrong later
@@ -108,7 +112,7 @@ const handlersLayer = (prefix: string, tellHealth: (health: HealthRef["Service"]
 export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> => {
   const { authorize, environment, logger, onFailure, onHealth, prefix = "", ...apiOptions } = options
   const { config, warnings } = await Effect.runPromise(
-    readConfiguration(environment ?? process.env, { guarded: authorize !== undefined })
+    readConfiguration(ownVariables(environment ?? process.env), { guarded: authorize !== undefined })
   )
   const api = Baton.layer({
     ...apiOptions,

@@ -1,16 +1,5 @@
-import {
-  boolean,
-  httpUrl,
-  integer,
-  type Kind,
-  matching,
-  nonEmptyText,
-  oneOf,
-  ratio,
-  text,
-  time
-} from "./Kind.ts"
-import { type Group, ignored, later, optional, type Variable } from "./Variable.ts"
+import { boolean, httpUrl, integer, type Kind, matching, oneOf, ratio, text, time } from "./Kind.ts"
+import { type Group, ignored, optional, type Variable } from "./Variable.ts"
 
 /** `optional` in one line: these are many, and only their row in the documentation matters. */
 const accepted = (
@@ -24,8 +13,6 @@ const accepted = (
 
 const noProcessPerShape = ignored("a shape has no process of its own here")
 const anotherRuntime = ignored("it tunes the Erlang runtime")
-const noStatsd = later("nothing is sent to StatsD")
-const noTracing = later("nothing is exported")
 const noCallHome = ignored("nothing is reported to anybody")
 
 const topProcessLimit = matching(
@@ -61,13 +48,6 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
     integer(1),
     noProcessPerShape,
     "Groups that shapes are spread over."
-  ),
-  accepted(
-    "Service",
-    "ELECTRIC_SERVICE_NAME",
-    nonEmptyText("at least one character"),
-    noTracing,
-    "Name of the service in telemetry."
   ),
   accepted(
     "Service",
@@ -143,52 +123,23 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
   // Telemetry
   accepted(
     "Telemetry",
-    "ELECTRIC_OTLP_ENDPOINT",
-    httpUrl,
-    noTracing,
-    "Base URL of an OpenTelemetry collector for traces, metrics and logs over OTLP/HTTP."
-  ),
-  accepted("Telemetry", "ELECTRIC_OTEL_EXPORT_PERIOD", time(), noTracing, "How often metrics are exported."),
-  accepted("Telemetry", "ELECTRIC_OTEL_DEBUG", boolean, noTracing, "Print every span."),
-  accepted("Telemetry", "ELECTRIC_OTEL_SAMPLING_RATIO", ratio, noTracing, "Share of traced transactions."),
-  accepted(
-    "Telemetry",
     "ELECTRIC_METRICS_SAMPLING_RATIO",
     ratio,
-    noTracing,
+    ignored("all transactions are measured"),
     "Share of measured transactions."
   ),
   accepted(
     "Telemetry",
-    "ELECTRIC_EXCLUDE_SPANS",
-    text,
-    noTracing,
-    "Comma-separated names of spans to leave out."
-  ),
-  accepted(
-    "Telemetry",
-    "ELECTRIC_DROP_EMPTY_RESPONSE_SPANS",
+    "ELECTRIC_PROFILE_WHERE_CLAUSES",
     boolean,
-    noTracing,
-    "No spans for empty responses."
-  ),
-  accepted("Telemetry", "ELECTRIC_PROFILE_WHERE_CLAUSES", boolean, noTracing, "Spans around filtering."),
-  accepted("Telemetry", "ELECTRIC_HNY_API_KEY", text, noTracing, "Key for Honeycomb.", true),
-  accepted("Telemetry", "ELECTRIC_HNY_DATASET", text, noTracing, "Data set at Honeycomb."),
-  accepted("Telemetry", "OTEL_RESOURCE_ATTRIBUTES", text, noTracing, "Attributes of everything exported."),
-  accepted("Telemetry", "ELECTRIC_STATSD_HOST", text, noStatsd, "Host that takes StatsD packets."),
-  accepted(
-    "Telemetry",
-    "ELECTRIC_SYSTEM_METRICS_POLL_INTERVAL",
-    time(),
-    noTracing,
-    "How often the system is measured."
+    ignored("conditions are evaluated together, and not one by one"),
+    "Spans around filtering."
   ),
   accepted(
     "Telemetry",
     "ELECTRIC_STACK_TELEMETRY_INIT_DELAY",
     time(),
-    noTracing,
+    ignored("everything is measured from the start on"),
     "Delay before the first measurement."
   ),
   accepted(
@@ -227,7 +178,16 @@ export const acceptedVariables: ReadonlyArray<Variable<unknown>> = [
     anotherRuntime,
     "Messages."
   ),
-  accepted("Telemetry", "SENTRY_DSN", httpUrl, later("nothing is sent to Sentry"), "Where errors go.", true),
+  accepted(
+    "Telemetry",
+    "SENTRY_DSN",
+    httpUrl,
+    ignored(
+      "there is no client of Sentry here: errors get there as OpenTelemetry logs, see docs/telemetry.md"
+    ),
+    "Where errors go.",
+    true
+  ),
   accepted("Telemetry", "ELECTRIC_LOG_OTP_REPORTS", boolean, anotherRuntime, "Log its reports."),
   accepted(
     "Telemetry",

@@ -1,3 +1,4 @@
+import type { OtlpConfig, StatsdConfig, TelemetryResource } from "./OtlpConfig.ts"
 import type { BucketConfig } from "./BucketConfig.ts"
 import type { ConcurrentRequests } from "./Kind.ts"
 import { Context, type Redacted } from "effect"
@@ -94,6 +95,10 @@ export interface BatonConfig {
   readonly slowRequestMillis: number | undefined
   readonly logColors: boolean | undefined
   readonly prometheusPort: number | undefined
+  readonly telemetryResource: TelemetryResource
+  /** Undefined: nothing is exported over OTLP; the next likewise. */
+  readonly otlp: OtlpConfig | undefined
+  readonly statsd: StatsdConfig | undefined
   /** Where the page for operators is served: `auto`, on every port of this service. */
   readonly dashboard: "auto" | "metrics" | "off"
 }

@@ -8,6 +8,7 @@ import { EnvironmentReader, type Environment } from "./EnvironmentReader.ts"
 import { limits, mapLimits } from "./Limits.ts"
 import { publicationPrefix, slotPrefix } from "./Kind.ts"
 import { readBucket } from "./ReadBucket.ts"
+import { readOtlp, readResource, readStatsd } from "./ReadTelemetry.ts"
 import { nearestName } from "../shared/NearestName.ts"
 import type { Variable } from "./Variable.ts"
 import { variables } from "./Variables.ts"
@@ -144,6 +145,9 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     slowRequestMillis: reader.read(v.slowRequest) || undefined,
     logColors: reader.optional(v.logColors),
     prometheusPort: reader.optional(v.prometheusPort),
+    telemetryResource: readResource(reader),
+    otlp: readOtlp(reader),
+    statsd: readStatsd(reader),
     dashboard: reader.read(v.dashboard)
   }
 }
@@ -239,11 +243,7 @@ const warnIfWithoutEffect = (reader: EnvironmentReader, variable: Variable<unkno
   if (treatment._tag === "Implemented" || !reader.isSet(variable)) return
   reader.optional(variable)
   if (reader.text(variable) === "") return
-  reader.warn(
-    treatment._tag === "Later"
-      ? `${variable.name} is accepted but not implemented yet: ${treatment.instead}`
-      : `${variable.name} is ignored: ${treatment.why}`
-  )
+  reader.warn(`${variable.name} is ignored: ${treatment.why}`)
 }
 
 /** A misspelt name would otherwise silently leave its default in place. */

@@ -15,8 +15,6 @@ export type Group = (typeof groups)[number]
 /** What setting a variable does. */
 type Treatment =
   | { readonly _tag: "Implemented" }
-  /** Read and checked, but nothing follows from it yet. */
-  | { readonly _tag: "Later"; readonly instead: string }
   /** Tunes or names something that this service does not have. */
   | { readonly _tag: "Ignored"; readonly why: string }
 
@@ -47,8 +45,6 @@ interface Details<A> {
 }
 
 const implemented: Treatment = { _tag: "Implemented" }
-
-export const later = (instead: string): Treatment => ({ _tag: "Later", instead })
 
 export const ignored = (why: string): Treatment => ({ _tag: "Ignored", why })
 

@@ -16,31 +16,14 @@ import {
   text,
   time
 } from "./Kind.ts"
+import { telemetryVariables } from "./TelemetryVariables.ts"
 import { defaulted, optional } from "./Variable.ts"
 
 const port = integer(0, 65_535)
 
-const logLevels = new Map([
-  ["emergency", "error"],
-  ["alert", "error"],
-  ["critical", "error"],
-  ["error", "error"],
-  ["warning", "warning"],
-  ["warn", "warning"],
-  ["notice", "info"],
-  ["info", "info"],
-  ["debug", "debug"]
-] as const)
-
 const roles = new Map([
   ["instance", "instance"],
   ["replica", "replica"]
-] as const)
-
-const dashboards = new Map([
-  ["auto", "auto"],
-  ["metrics", "metrics"],
-  ["off", "off"]
 ] as const)
 
 const storages = new Map([
@@ -433,55 +416,7 @@ export const variables = {
       "that is frozen or cut off. Unset: what the server is configured with."
   }),
 
-  // Telemetry
-  logLevel: defaulted("ELECTRIC_LOG_LEVEL", "info", {
-    group: "Telemetry",
-    kind: oneOf(logLevels, { shown: ["error", "warning", "info", "debug"] }),
-    about: "Least severe level that is logged."
-  }),
-  logFormat: defaulted("BATON_LOG_FORMAT", "auto", {
-    group: "Telemetry",
-    kind: oneOf(
-      new Map([
-        ["auto", "auto"],
-        ["text", "text"],
-        ["json", "json"]
-      ] as const)
-    ),
-    about:
-      "`text`: lines for people. `json`: one JSON object a line (`time`, `level`, `code`, `message`, `error`, `fields`). " +
-      "`auto`: the one on a terminal, the other elsewhere."
-  }),
-  accessLog: defaulted("BATON_ACCESS_LOG", "false", {
-    group: "Telemetry",
-    kind: nonEmptyBoolean,
-    about:
-      "A line in the log for each request: method, path, status, milliseconds. Secrets in its query are hidden."
-  }),
-  slowRequest: defaulted("BATON_SLOW_REQUEST", "5s", {
-    group: "Telemetry",
-    kind: time({ zero: "turns it off" }),
-    about:
-      "A request that waits for no change and takes longer is in the log, with the class of its condition."
-  }),
-  logColors: defaulted("ELECTRIC_LOG_COLORS", "true", {
-    group: "Telemetry",
-    kind: nonEmptyBoolean,
-    about: "Colours in the log, which appear on a terminal only."
-  }),
-  prometheusPort: optional("ELECTRIC_PROMETHEUS_PORT", {
-    group: "Telemetry",
-    kind: integer(1, 65_535),
-    about: "Port that serves `GET /metrics` in the text format of Prometheus. Unset: none."
-  }),
-
-  dashboard: defaulted("BATON_DASHBOARD", "auto", {
-    group: "Telemetry",
-    kind: oneOf(dashboards),
-    about:
-      "Where the page for operators at `/baton` and its API are served ([dashboard.md](dashboard.md)). `auto`: on the port of " +
-      "metrics, if there is one, and on that of the API behind `ELECTRIC_SECRET`; `metrics`: on the port of metrics only; `off`: nowhere."
-  }),
+  ...telemetryVariables,
 
   // Development
   devDir: defaulted("BATON_DEV_DIR", "./.baton", {

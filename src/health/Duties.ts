@@ -124,6 +124,8 @@ export const duties = {
   idleMemory: begunAgain("Giving back the memory of an idle process", "this process keeps its memory"),
   healthListener: begunAgain("Telling the program of the state", "the program does not learn of changes"),
 
+  exportedMetrics: begunAgain("Taking the figures that are exported", "those of before are exported"),
+
   // Workers
   workerStates: begunAgain("Telling workers of the state", "they learn of it with the next heartbeat"),
   workerHeartbeat: begunAgain("The heartbeat for workers", "they say that no shapes can be made"),

@@ -21,11 +21,11 @@ import { schemaFileReader, writeSchemaFile } from "../storage/SchemaFiles.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
-import { dropReasonOf } from "../telemetry/DropReason.ts"
-import { Metrics, type MetricsRecord } from "../telemetry/Metrics.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue, CheckedZones } from "../where/index.ts"
 import { CatalogueAhead } from "./duties/CatalogueAhead.ts"
 import { sessionDuties } from "./duties/SessionDuties.ts"
+import { measureStream } from "./MeasuredStream.ts"
 import { measuredSnapshotter } from "./MeasuredSnapshotter.ts"
 import { CatalogueRecord, type RecordFile } from "./duties/CatalogueRecord.ts"
 import { ancestorsOf, setIdentityAgain, untilAnswered } from "./StreamQuestions.ts"
@@ -33,10 +33,6 @@ import { TableOfShape } from "./TableOfShape.ts"
 
 /** How long the comparison of a time zone may take, in Postgres. */
 const zonesMillis = 2000
-
-/** The stream counts time from the year 2000. */
-const postgresEpochMillis = Date.UTC(2000, 0, 1)
-const epochMillisOf = (micros: bigint): number => Number(micros) / 1000 + postgresEpochMillis
 
 /** What a session of the writing instance asks of the catalogue and the publication. */
 export class SessionServices extends Context.Service<
@@ -82,9 +78,8 @@ export class SessionServices extends Context.Service<
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
       const zones = new CheckedZones()
       const makeMatcher = makeClauseMatcher(config.limits, zones)
-      let lastTransactionMillis = 0
       yield* doubtTablesOfDropped(engine, inspector)
-      yield* countDropped(engine, metrics)
+      const measures = yield* measureStream(engine, metrics)
       const tables = new TableOfShape({
         admin,
         inspector,
@@ -116,7 +111,7 @@ export class SessionServices extends Context.Service<
         )
 
       return SessionServices.of({
-        lastTransactionMillis: () => lastTransactionMillis,
+        lastTransactionMillis: measures.lastTransactionMillis,
         record,
         lookAhead: Effect.suspend(() =>
           Effect.all(
@@ -153,15 +148,7 @@ export class SessionServices extends Context.Service<
             ancestors: (oid) => untilAnswered("the catalogue", ancestorsOf(inspector, ahead, oid)),
             identityLost: (relation) =>
               run("Setting the replica identity again", setIdentityAgain(inspector, publication, relation)),
-            onCommit: (commitLsn, commitTimeMicros) =>
-              metrics.servingLag.committed(commitLsn, epochMillisOf(commitTimeMicros)),
-            onReset: (reason) => void metrics.resets[dropReasonOf(reason)]++,
-            onTransaction: (operations, commitTimeMicros) => {
-              lastTransactionMillis = engine.timers.nowMillis()
-              metrics.operationsPerTransaction.observe(operations)
-              const committedMillis = epochMillisOf(commitTimeMicros)
-              metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
-            }
+            ...measures.ofSession
           }
         },
         whileActive
@@ -177,17 +164,6 @@ const doubtTablesOfDropped = (engine: StorageEngine, inspector: Inspector["Servi
       engine.listeners.dropped.subscribe(({ common, members }) => {
         inspector.invalidate(common.table.oid)
         for (const { table } of members) inspector.invalidate(table.oid)
-      })
-    ),
-    (unsubscribe) => Effect.sync(unsubscribe)
-  )
-
-/** What a follower learns of others have counted. */
-const countDropped = (engine: StorageEngine, { dropped }: MetricsRecord) =>
-  Effect.acquireRelease(
-    Effect.sync(() =>
-      engine.listeners.dropped.subscribe((_, reason) => {
-        if (engine.writer !== undefined) dropped[dropReasonOf(reason)]++
       })
     ),
     (unsubscribe) => Effect.sync(unsubscribe)

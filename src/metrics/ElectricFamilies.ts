@@ -7,6 +7,28 @@ const kinds = ["initial", "existing"] as const
 
 const total = (counts: ReadonlyArray<number>): number => counts.reduce((sum, count) => sum + count, 0)
 
+/** As Electric calls them in OTLP and StatsD, where names may have dots. */
+const dotted = [
+  "electric.shapes.total_shapes.count",
+  "electric.shapes.active_shapes.count",
+  "electric.postgres.replication.slot_retained_wal_size",
+  "electric.postgres.replication.slot_confirmed_flush_lsn_lag",
+  "electric.postgres.replication.transaction_received.receive_lag",
+  "electric.postgres.replication.transaction_received.operations",
+  "electric.postgres.replication.transaction_received.count",
+  "electric.plug.serve_shape.requests.count",
+  "electric.shape_snapshot.create_snapshot_task.stop.duration",
+  "electric.admission_control.acquire.current",
+  "electric.admission_control.acquire.limit",
+  "electric.admission_control.reject.count",
+  "electric.storage.used.bytes"
+]
+
+const byPlainName = new Map(dotted.map((name) => [name.replaceAll(".", "_"), name]))
+
+/** The name where names may have dots. */
+export const dottedName = (name: string): string => byPlainName.get(name) ?? name
+
 /** Under the names that Electric has for the same figures. */
 export const electricFamilies: ReadonlyArray<MetricFamily> = [
   live(gauge("electric_shapes_total_shapes_count", "Shapes that there are.", ({ shapes }) => shapes)),

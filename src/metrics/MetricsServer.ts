@@ -14,6 +14,7 @@ import { Storage } from "../storage/Storage.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { journalFiles } from "../storage/JournalSize.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { exportOptions } from "../telemetry/otel/ExportOptions.ts"
 import { bucketOf } from "./BucketReport.ts"
 import { metricValues } from "./MetricsFamilies.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
@@ -29,7 +30,7 @@ import { subselectReport } from "./SubselectReport.ts"
 const sourceFreshMillis = 5000
 const storageFreshMillis = 60_000
 
-/** Serves the metrics on a port of their own, where the configuration names one. */
+/** Serves the metrics on a port of their own, and exports them, where the configuration says so. */
 export class MetricsServer extends Context.Service<
   MetricsServer,
   {
@@ -41,9 +42,15 @@ export class MetricsServer extends Context.Service<
   static readonly layer = Layer.effect(
     MetricsServer,
     Effect.gen(function* () {
-      const { listenHost, prometheusPort } = yield* Config
-      if (prometheusPort === undefined) return { port: undefined }
+      const { instanceId, listenHost, otlp, prometheusPort, telemetryResource } = yield* Config
+      if (prometheusPort === undefined && otlp?.metrics === undefined) return { port: undefined }
       const snapshot = yield* makeSnapshots
+      if (otlp?.metrics !== undefined) {
+        const { exportMetrics } = yield* Effect.promise(() => import("./ExportMetrics.ts"))
+        const options = exportOptions(otlp, telemetryResource, instanceId)
+        yield* exportMetrics(otlp.metrics, otlp, options, snapshot)
+      }
+      if (prometheusPort === undefined) return { port: undefined }
       // Most instances have no such server, and never load what it is made of. A package that lacks a file is a defect.
       const { serveMetrics } = yield* Effect.promise(() => import("./ServeMetrics.ts"))
       const metrics = Effect.map(snapshot, (taken) => metricsText(metricValues(taken)))

@@ -13,6 +13,7 @@ import { keepEvicting } from "./Eviction.ts"
 import type { Decide } from "./routing/DeferredRows.ts"
 import type { MakeMatcher } from "./routing/Matcher.ts"
 import type { PreparedRoutes } from "./routing/PreparedRoutes.ts"
+import type { RouterOptions } from "./routing/RouterOptions.ts"
 import { RowRouter } from "./routing/RowRouter.ts"
 import { ShapesByTable } from "./routing/ShapesByTable.ts"
 import { ShapeCreations } from "./ShapeCreations.ts"
@@ -38,7 +39,8 @@ export interface SessionOptions {
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
   readonly identityLost: (relation: Relation) => void
   readonly onDurable: () => void
-  readonly onCommit?: (commitLsn: bigint, commitTimeMicros: bigint) => void
+  readonly onBegin?: RouterOptions["onBegin"]
+  readonly onCommit?: RouterOptions["onCommit"]
   readonly onReset?: (reason: string) => void
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }

@@ -3,6 +3,13 @@ import { Distribution, secondsBounds } from "./Distribution.ts"
 /** Commits of which it is known when they happened: at 10,000 a second the last tenth of a second. */
 const rememberedCommits = 1024
 
+/** Is told of those who are answered, where transactions are traced. */
+interface ServingObserver {
+  /** Somebody who waits looks for what has changed; what is delivered to them follows at once. */
+  readonly woken: () => void
+  readonly delivered: (commitLsn: bigint) => void
+}
+
 /**
  * How long it takes from the commit of a transaction, by the clock of Postgres, until its changes are handed to the connections of
  * those who wait for them. Counted for each answer, of this process alone: the journal does not say when a transaction was
@@ -13,6 +20,7 @@ export class ServingLag {
   readonly seconds = new Distribution(secondsBounds)
   /** Answers that would have come before the commit. */
   clamped = 0
+  observer: ServingObserver | undefined
   /** Positions in the WAL as numbers, which are exact up to eight petabytes; rising. */
   private readonly lsns = new Float64Array(rememberedCommits)
   private readonly committedMillis = new Float64Array(rememberedCommits)
@@ -35,6 +43,7 @@ export class ServingLag {
 
   /** Somebody who waited was given everything up to this commit. Nothing where it is not known any more. */
   delivered(commitLsn: bigint, nowMillis: number): void {
+    this.observer?.delivered(commitLsn)
     const i = this.find(Number(commitLsn))
     if (i < 0) return
     const seconds = (nowMillis - (this.committedMillis[i % rememberedCommits] as number)) / 1000

@@ -1,5 +1,6 @@
 import { Redacted } from "effect"
 import type { BatonConfig, DatabaseTarget } from "../config/BatonConfig.ts"
+import type { OtlpConfig } from "../config/OtlpConfig.ts"
 import type { BucketConfig, BucketKeys, DirectoryPlace, S3Place } from "../config/BucketConfig.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
 
@@ -21,15 +22,23 @@ interface PlainBucket extends Omit<BucketConfig, "place" | "tailSecret"> {
   readonly tailSecret: string | undefined
 }
 
+interface PlainOtlp extends Omit<OtlpConfig, "headers"> {
+  readonly headers: Readonly<Record<string, string>>
+}
+
 /**
  * A configuration as it travels to a worker, through a pipe between the two processes that nobody else can read. Holds
  * the secrets as text: it must not be logged.
  */
-export interface PlainConfig extends Omit<BatonConfig, "database" | "pooledDatabase" | "secret" | "bucket"> {
+export interface PlainConfig extends Omit<
+  BatonConfig,
+  "database" | "pooledDatabase" | "secret" | "bucket" | "otlp"
+> {
   readonly database: PlainTarget
   readonly pooledDatabase: PlainTarget
   readonly secret: string | undefined
   readonly bucket: PlainBucket | undefined
+  readonly otlp: PlainOtlp | undefined
 }
 
 const opened = (secret: Redacted.Redacted<string> | undefined): string | undefined =>
@@ -72,6 +81,7 @@ export const plainConfig = (config: BatonConfig, port: number, paths: StoragePat
   pooledDatabase: { ...config.pooledDatabase, password: opened(config.pooledDatabase.password) },
   secret: opened(config.secret),
   bucket: config.bucket && openedBucket(config.bucket),
+  otlp: config.otlp && { ...config.otlp, headers: Redacted.value(config.otlp.headers) },
   port,
   ...(paths.mirror === undefined ? {} : { storageMirror: paths.mirror }),
   ...(config.storage === "memory"
@@ -84,5 +94,6 @@ export const configOfPlain = (plain: PlainConfig): BatonConfig => ({
   database: { ...plain.database, password: closed(plain.database.password) },
   pooledDatabase: { ...plain.pooledDatabase, password: closed(plain.pooledDatabase.password) },
   secret: closed(plain.secret),
-  bucket: plain.bucket && closedBucket(plain.bucket)
+  bucket: plain.bucket && closedBucket(plain.bucket),
+  otlp: plain.otlp && { ...plain.otlp, headers: Redacted.make(plain.otlp.headers) }
 })

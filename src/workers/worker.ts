@@ -20,6 +20,7 @@ import { SubsetReader } from "../registry/subset/SubsetReader.ts"
 import { Storage } from "../storage/Storage.ts"
 import { shapeLogsLayer } from "../storage/ShapeLogsLive.ts"
 import * as Logs from "../telemetry/Logs.ts"
+import { telemetryLayer } from "../telemetry/otel/Telemetry.ts"
 import { loadPatiently } from "./LoadPatiently.ts"
 import { runningMillis } from "./WorkerTimings.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
@@ -137,11 +138,12 @@ const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainL
     Layer.provideMerge(
       Layer.mergeAll(
         Layer.succeed(Main, main),
-        Layer.succeed(Config, config),
         Layer.succeed(JournalTail, passTail(start.tailSocket)),
         OperatorDoor.layer
       )
     ),
+    Layer.provideMerge(telemetryLayer),
+    Layer.provideMerge(Layer.succeed(Config, config)),
     Layer.provideMerge(logs),
     Layer.provideMerge(Layer.succeed(References.CurrentLogAnnotations, { worker: number }))
   )

@@ -8,6 +8,7 @@ import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import type { ServingLag } from "../../telemetry/ServingLag.ts"
 import type { Timers } from "../../shared/Timers.ts"
+import type { RequestTraces } from "../trace/RequestTraces.ts"
 import type { Admission } from "./Admission.ts"
 import type { Forwarder } from "../forward/Forwarder.ts"
 import type { Authorize } from "../hook/Authorize.ts"
@@ -37,6 +38,8 @@ export interface ApiServices {
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
   readonly servingLag: ServingLag
+  /** Undefined where nothing is traced. */
+  readonly traces: RequestTraces | undefined
   readonly replies: Replies
   readonly compressed: CompressedChunks
   readonly authorize: Authorize | undefined

@@ -86,6 +86,7 @@ export abstract class EventStream implements LogWatcher {
     this.waiting = undefined
     if (this.isOver) return
     this.isAwaited = reason === "changed"
+    this.events.services.servingLag.observer?.woken()
     this.events.session.woken(reason)
     this.drive()
   }

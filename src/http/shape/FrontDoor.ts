@@ -1,4 +1,4 @@
-import { Cause, Effect, Redacted, Result, Scope } from "effect"
+import { Cause, Effect, Redacted, Result, Scope, Tracer } from "effect"
 import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { describeBucket } from "../../storage/DescribeBucket.ts"
@@ -10,6 +10,7 @@ import type { ApiServices } from "./ApiServices.ts"
 import { deleteShape } from "./DeleteShape.ts"
 import { unauthorized, undecodableQuery, type Failure } from "../reply/Failures.ts"
 import { openApiDocument } from "../request/OpenApi.ts"
+import { redactQuery } from "../request/QueryString.ts"
 import { QueryParser, type ParsedQuery } from "../request/ParsedQuery.ts"
 import { readBody } from "./ReadBody.ts"
 import { admit, readShape, readShapeNow, refusedNow } from "./ReadShape.ts"
@@ -18,6 +19,7 @@ import type { MergedParams } from "../request/RequestBody.ts"
 import { rootPage, wantsPage } from "../reply/RootPage.ts"
 import { operationOf, routeOf, splitTarget, type Operation } from "../request/Route.ts"
 import { type ShownRequest, shownTarget, tellSlow } from "../reply/SlowRequests.ts"
+import type { RequestTraces } from "../trace/RequestTraces.ts"
 import { makeSecretCheck } from "../request/Secret.ts"
 
 /** A request, and what is known of it before anything is looked up. */
@@ -79,7 +81,40 @@ export class FrontDoor {
       query,
       operation: operationOf(context.route, context.method)
     }
+    const { traces } = this.services
+    return traces !== undefined && isOfShape(arrived.operation)
+      ? this.traced(traces, arrived)
+      : this.maybeLogged(arrived)
+  }
+
+  private maybeLogged(arrived: Arrived): Answer {
     return this.logsRequests ? later(this.logged(arrived)) : this.answer(arrived)
+  }
+
+  /** The same, with a span if the request is sampled; what is done for it stands below that. */
+  private traced(traces: RequestTraces, arrived: Arrived): Answer {
+    const { context, operation, path, query, request } = arrived
+    const live = isLive(query)
+    const span = traces.begin(request, {
+      name: operation === "deleteShape" ? "Plug_shape_delete" : "Plug_shape_get",
+      requestId: context.requestId,
+      path,
+      query: () => redactQuery(query, this.secret),
+      isLive: live
+    })
+    const answer = this.maybeLogged(arrived)
+    const settle = (made: Made): Made => {
+      if (span === undefined) return made
+      if (!("_tag" in made)) traces.finish(span, made, live)
+      else if (made._tag === "Parked") traces.park(made, span)
+      else traces.opened(span)
+      return made
+    }
+    return "_tag" in answer && answer._tag === "Later"
+      ? later(
+          Effect.map(Effect.provideService(answer.made, Tracer.ParentSpan, span ?? traces.unsampled), settle)
+        )
+      : settle(answer)
   }
 
   private answer(arrived: Arrived): Answer {

@@ -71,9 +71,14 @@ export class ParkedRequest {
 
   /** The reply; or itself, when it was woken for nothing; or undefined when only `finishParked` can answer. */
   resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
+    const { requests, servingLag, traces } = this.services
+    servingLag.observer?.woken()
+    traces?.woken(this)
     const made = this.answer(reason)
-    if (made !== undefined && made !== this && !("_tag" in made))
-      countReply(this.services.requests, made, true)
+    if (made !== undefined && made !== this && !("_tag" in made)) {
+      countReply(requests, made, true)
+      traces?.answered(this, made)
+    }
     return made
   }
 

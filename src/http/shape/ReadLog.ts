@@ -102,7 +102,9 @@ export const finishParked = (
     Effect.catchCause((cause) => failedReply(services.replies, request.context, cause)),
     Effect.tap((made) =>
       Effect.sync(() => {
-        if (!("_tag" in made)) countReply(services.requests, made, true)
+        if ("_tag" in made) return services.traces?.pass(parked, made)
+        countReply(services.requests, made, true)
+        services.traces?.answered(parked, made)
       })
     )
   )

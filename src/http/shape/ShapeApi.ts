@@ -9,6 +9,7 @@ import { currentTimers } from "../../shared/Timers.ts"
 import { Storage } from "../../storage/Storage.ts"
 import { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import { Metrics } from "../../telemetry/Metrics.ts"
+import { Tracing } from "../../telemetry/otel/Tracing.ts"
 import { Admission, type AdmissionClass } from "./Admission.ts"
 import type { Answer } from "./Answer.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
@@ -17,6 +18,7 @@ import { makeForwarder } from "../forward/Forwarder.ts"
 import { forwardSilenceMillis, sseLifetimeMillis } from "../HttpTimings.ts"
 import type { Authorize } from "../hook/Authorize.ts"
 import type { CacheSettings } from "../reply/CacheControl.ts"
+import { RequestTraces } from "../trace/RequestTraces.ts"
 import { Conditions } from "./Conditions.ts"
 import { FrontDoor } from "./FrontDoor.ts"
 import { OperatorDoor } from "./OperatorDoor.ts"
@@ -76,6 +78,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const context = yield* Effect.context<R>()
   const timers = yield* currentTimers
   const { requests, servingLag } = yield* Metrics
+  const tracing = yield* Tracing
   const { authorize, cors = "everybody" } = options
   const { keeps, vary } = cachingOf(options)
   const problem = corsProblem(cors)
@@ -111,6 +114,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     bodies: new OpenBodies(config.limits),
     requests,
     servingLag,
+    traces: tracing && new RequestTraces(tracing, timers),
     compressed: new CompressedChunks(),
     replies: new Replies(serverIdentity, timers.epochMillis(), caching, vary, cors),
     authorize:

@@ -9,6 +9,17 @@ import type { MemberSink } from "./MemberSink.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
 import type { ShapesByTable } from "./ShapesByTable.ts"
 
+/** A transaction that changes shapes. */
+interface CommittedTransaction {
+  readonly commitLsn: bigint
+  readonly xid: number
+  readonly commitTimeMicros: bigint
+  /** Changes of rows, those that concern no shape included. */
+  readonly operations: number
+  /** Of the journal, behind it. */
+  readonly marker: number
+}
+
 /** What the router of one session of the stream works with, and whom it tells. */
 export interface RouterOptions {
   readonly engine: StorageEngine
@@ -30,7 +41,9 @@ export interface RouterOptions {
   readonly identityLost: (relation: Relation) => void
   /** More may be acknowledged. */
   readonly onDurable: () => void
+  /** A transaction that is new to storage begins. */
+  readonly onBegin?: (() => void) | undefined
   /** Shapes have changes of this transaction, and nobody has been woken for them yet. */
-  readonly onCommit?: (commitLsn: bigint, commitTimeMicros: bigint) => void
+  readonly onCommit?: ((transaction: CommittedTransaction) => void) | undefined
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }

@@ -154,7 +154,10 @@ export class RowRouter implements ChangeSink {
     this.truncated = undefined
     this.hasDeferred = false
     this.engine.store.recentXids.push(xid)
-    if (!this.replayed) this.writer.ordinary.beginTransaction(commitLsn, xid)
+    if (!this.replayed) {
+      this.options.onBegin?.()
+      this.writer.ordinary.beginTransaction(commitLsn, xid)
+    }
     this.options.members.begin(commitLsn, xid)
   }
 
@@ -178,7 +181,7 @@ export class RowRouter implements ChangeSink {
       const wrote = engine.store.hasPending
       writer.ordinary.commitTransaction(endLsn, wrote)
       if (wrote) {
-        this.options.onCommit?.(this.commitLsn, this.commitTimeMicros)
+        this.tellCommitted()
         engine.store.commit(this.commitLsn, endLsn, this.xid, writer.ordinary.segmentOfTransaction)
         this.position.recordedUpTo(endLsn)
       } else {
@@ -190,6 +193,11 @@ export class RowRouter implements ChangeSink {
     this.position.processedUpTo(endLsn)
     this.options.members.committed()
     this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
+  }
+
+  private tellCommitted(): void {
+    const { commitLsn, commitTimeMicros, nextOp, options, writer, xid } = this
+    options.onCommit?.({ commitLsn, xid, commitTimeMicros, operations: nextOp >>> 1, marker: writer.marker })
   }
 
   keepalive(walEnd: Lsn): void {

@@ -191,6 +191,15 @@ export const serviceFaults = {
     advice: "Raise the limit if clients fetch again and again.",
     metric: "electric_shapes_total_shapes_count"
   },
+  "BATON-TELEMETRY-EXPORT": {
+    severity: "warning",
+    lasts: true,
+    title: "Telemetry cannot be exported",
+    happened:
+      "The collector of OpenTelemetry or StatsD is out of reach, or refuses what it is sent. What was to be exported is lost.",
+    heals: "When it answers again: it is tried again every minute. Nothing else depends on it.",
+    advice: "Correct the endpoint or its keys, or mend the collector."
+  },
   // They are met in folders that know nothing of this one.
   "BATON-SERVICE-MISTAKE": mistake,
   "BATON-SERVICE-STUMBLED": dutyDied,

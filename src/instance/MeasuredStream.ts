@@ -1,0 +1,68 @@
+import { Effect } from "effect"
+import type { SessionOptions } from "../registry/RegistrySession.ts"
+import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { dropReasonOf } from "../telemetry/DropReason.ts"
+import type { MetricsRecord } from "../telemetry/Metrics.ts"
+import { Tracing } from "../telemetry/otel/Tracing.ts"
+import { TransactionTraces } from "../telemetry/otel/TransactionTraces.ts"
+
+/** The stream counts time from the year 2000. */
+const postgresEpochMillis = Date.UTC(2000, 0, 1)
+const epochMillisOf = (micros: bigint): number => Number(micros) / 1000 + postgresEpochMillis
+
+/** What is counted, timed and traced of the stream and the shapes of the writer, for as long as the scope. */
+export const measureStream = (engine: StorageEngine, metrics: MetricsRecord) =>
+  Effect.gen(function* () {
+    yield* countDropped(engine, metrics)
+    const traces = yield* traceTransactions(engine, metrics)
+    let lastTransactionMillis = 0
+    const ofSession = {
+      onBegin: traces && (() => traces.begin()),
+      onCommit: ({ commitTimeMicros, ...about }) => {
+        const committedMillis = epochMillisOf(commitTimeMicros)
+        metrics.servingLag.committed(about.commitLsn, committedMillis)
+        traces?.committed({ ...about, lagMillis: engine.timers.epochMillis() - committedMillis })
+      },
+      onReset: (reason) => void metrics.resets[dropReasonOf(reason)]++,
+      onTransaction: (operations, commitTimeMicros) => {
+        lastTransactionMillis = engine.timers.nowMillis()
+        metrics.operationsPerTransaction.observe(operations)
+        const committedMillis = epochMillisOf(commitTimeMicros)
+        metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
+      }
+    } satisfies Partial<SessionOptions>
+    /** By the clock of `StorageEngine.timers`; 0 when there was none yet. */
+    return { ofSession, lastTransactionMillis: () => lastTransactionMillis }
+  })
+
+/** What a follower learns of others have counted. */
+const countDropped = (engine: StorageEngine, { dropped }: MetricsRecord) =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      engine.listeners.dropped.subscribe((_, reason) => {
+        if (engine.writer !== undefined) dropped[dropReasonOf(reason)]++
+      })
+    ),
+    (unsubscribe) => Effect.sync(unsubscribe)
+  )
+
+/** Undefined where nothing is traced. */
+const traceTransactions = (engine: StorageEngine, { servingLag }: MetricsRecord) =>
+  Effect.gen(function* () {
+    const tracing = yield* Tracing
+    if (tracing === undefined) return undefined
+    const traces = new TransactionTraces(tracing, engine.timers)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        servingLag.observer = traces
+        return engine.listeners.durable.subscribe((marker) => traces.durable(marker))
+      }),
+      (unsubscribe) =>
+        Effect.sync(() => {
+          unsubscribe()
+          servingLag.observer = undefined
+          traces.close()
+        })
+    )
+    return traces
+  })
