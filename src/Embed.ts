@@ -16,6 +16,7 @@ import type { ShapeApiOptions } from "./http/shape/ShapeApi.ts"
 import { instanceInBackgroundWith } from "./instance/Background.ts"
 import type { InstanceFailed } from "./instance/Instance.ts"
 import { type HostLogger, hostLoggerLayer } from "./telemetry/HostLogger.ts"
+import { dashboardLayer } from "./operator/OperatorLive.ts"
 import * as Logs from "./telemetry/Logs.ts"
 
 /** The state of an embedded instance; `failed` while an operator has to mend something before it can become active. */
@@ -31,6 +32,11 @@ export interface EmbedOptions extends Omit<ShapeApiOptions, "authorize"> {
    * or throws `Refused` or a `Response`. Whatever else it throws is a 500.
    */
   readonly authorize?: (request: AuthorizeRequest) => AuthorizedShape | Promise<AuthorizedShape>
+  /**
+   * Serves the page for operators at `/baton` (docs/dashboard.md), to who has `ELECTRIC_SECRET`. `guardedByHost`: to whoever gets
+   * there, because the program looks at them before. By default there is none.
+   */
+  readonly dashboard?: boolean | "guardedByHost"
   /** Where Baton's log goes, from `ELECTRIC_LOG_LEVEL` on; to standard output in Baton's own form by default. */
   readonly logger?: HostLogger
   /** Called with the state at the start and after every change of it. */
@@ -110,7 +116,16 @@ const ownVariables = (environment: Environment): Environment =>
  * is told by `onFailure`, `failed` and `/v1/health`.
  */
 export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> => {
-  const { authorize, environment, logger, onFailure, onHealth, prefix = "", ...apiOptions } = options
+  const {
+    authorize,
+    dashboard = false,
+    environment,
+    logger,
+    onFailure,
+    onHealth,
+    prefix = "",
+    ...apiOptions
+  } = options
   const { config, warnings } = await Effect.runPromise(
     readConfiguration(ownVariables(environment ?? process.env), { guarded: authorize !== undefined })
   )
@@ -149,7 +164,14 @@ export const embed = async (options: EmbedOptions = {}): Promise<EmbeddedBaton> 
   const runtime = ManagedRuntime.make(
     instance.pipe(
       Layer.provideMerge(handlersLayer(prefix, tellHealth)),
-      Layer.provide(api),
+      Layer.provide(
+        dashboard === false
+          ? api
+          : dashboardLayer({
+              ...(environment === undefined ? {} : { environment }),
+              guardedByHost: dashboard === "guardedByHost"
+            }).pipe(Layer.provideMerge(api))
+      ),
       Layer.provide(saidAtStart),
       Layer.provide(logs),
       Layer.provide(Layer.succeed(Config, config))

@@ -123,6 +123,9 @@ export { Catalogue } from "./where/index.ts"
 // Metrics, and the port for them.
 export { MetricsServer } from "./metrics/MetricsServer.ts"
 
+// The page for operators, and its API.
+export { dashboardLayer, mountDashboard, type DashboardOptions } from "./operator/OperatorLive.ts"
+
 // Log lines as the command line writes them.
 export * as Logs from "./telemetry/Logs.ts"
 export {

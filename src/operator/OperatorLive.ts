@@ -2,6 +2,7 @@ import { Effect, Exit, Layer, Metric, Option } from "effect"
 import { Config } from "../config/BatonConfig.ts"
 import { HealthRef } from "../health/HealthRef.ts"
 import { HttpServer } from "../http/node/HttpServer.ts"
+import { mountOperator } from "../http/mount/RouterMount.ts"
 import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
@@ -16,6 +17,7 @@ import { Progress } from "../telemetry/Progress.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { LiveTicks } from "./api/LiveTicks.ts"
 import { OperatorApi } from "./api/OperatorApi.ts"
+import { problem } from "./api/OperatorReplies.ts"
 import { EventLoopDelay } from "../telemetry/EventLoopDelay.ts"
 import { makeStatus } from "./gather/GatherStatus.ts"
 import type { OperatorServices } from "./Services.ts"
@@ -36,13 +38,30 @@ const faultsOfProgram = Effect.map(Metric.MetricRegistry, (registry): OperatorSe
   return { recent: here(recentFaults), active: here(activeFaults) }
 })
 
-interface OperatorOptions {
+export interface DashboardOptions {
   /** What the configuration was read from, for the page that shows it without its secrets; `process.env` by default. */
   readonly environment?: Readonly<Record<string, string | undefined>>
+  /**
+   * The program looks at who asks for `/baton` before Baton does: then no secret is needed. Without it, and without
+   * `ELECTRIC_SECRET`, nobody is answered.
+   */
+  readonly guardedByHost?: boolean
 }
 
-/** Opens the door for operators (`OperatorDoor`) for as long as the layer lives. Does nothing before somebody asks. */
-const operatorLayer = (options: OperatorOptions = {}) =>
+const unguarded = problem(
+  403,
+  "unguarded",
+  "There is no secret, so nobody may see this: set ELECTRIC_SECRET, or have the program look at who asks, and say so (guardedByHost)."
+)
+
+/**
+ * The page for operators and its API, at `/baton` beside `/v1/`, for as long as the layer lives: all handlers of this `Baton.layer`
+ * answer there. Does nothing before somebody asks.
+ */
+export const dashboardLayer = (options: DashboardOptions = {}) => openedDoor(options, "nobody")
+
+/** `withoutSecret`: who is answered where there is none. */
+const openedDoor = (options: DashboardOptions, withoutSecret: "everybody" | "nobody") =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const config = yield* Config
@@ -83,11 +102,25 @@ const operatorLayer = (options: OperatorOptions = {}) =>
             )
           )
       })
-      yield* door.open(new OperatorApi(services, status, ticks))
+      const api = new OperatorApi(services, status, ticks)
+      yield* door.open({
+        drain: api.drain,
+        handle: (request, way) =>
+          options.guardedByHost !== true && config.secret === undefined && withoutSecret === "nobody"
+            ? Effect.succeed(unguarded)
+            : api.handle(request, options.guardedByHost === true ? "host" : way)
+      })
     })
   )
 
+/** As `mountShapeApi`: adds `/baton` and what is below it to an `HttpRouter`, and the layer that answers there. */
+export const mountDashboard = ({
+  prefix,
+  ...options
+}: DashboardOptions & { readonly prefix?: `/${string}` } = {}) =>
+  Layer.merge(dashboardLayer(options), mountOperator(prefix === undefined ? {} : { prefix }))
+
 /** The same as the service itself has it: unless its configuration says that it has none. */
 export const operatorOfService = Layer.unwrap(
-  Effect.map(Config, ({ dashboard }) => (dashboard === "off" ? Layer.empty : operatorLayer()))
+  Effect.map(Config, ({ dashboard }) => (dashboard === "off" ? Layer.empty : openedDoor({}, "everybody")))
 )

@@ -41,6 +41,26 @@ const ask = async (baton: EmbeddedBaton, target: string) => {
 const health = (baton: EmbeddedBaton) => ask(baton, "/v1/health")
 
 describe("an embedded instance", () => {
+  it("has a page for operators where the program wants one, for whom it wants", async () => {
+    const database = await databaseForTest()
+    await database.query(items)
+    const secret = { ELECTRIC_INSECURE: "false", ELECTRIC_SECRET: "s3cret" }
+    const asked = async (options: EmbedOptions, environment: Readonly<Record<string, string>>) => {
+      const baton = await embedded(database, { ...options, logger: () => {} }, environment)
+      const statuses: Array<number> = []
+      for (const target of ["/baton/api/status", "/baton/api/status?secret=s3cret"])
+        statuses.push((await ask(baton, target)).status)
+      const page = await baton.fetch(new Request("http://app.example/baton/?secret=s3cret"))
+      if (statuses[1] === 200) assert.include(await page.text(), "<title>Baton</title>")
+      await baton.close()
+      return statuses
+    }
+    assert.deepStrictEqual(await asked({}, secret), [404, 404])
+    assert.deepStrictEqual(await asked({ dashboard: true }, secret), [401, 200])
+    assert.deepStrictEqual(await asked({ dashboard: true }, {}), [403, 403])
+    assert.deepStrictEqual(await asked({ dashboard: "guardedByHost" }, {}), [200, 200])
+  })
+
   it(
     "tells of what somebody has to mend, and goes on by itself once that is done",
     { timeout: patient(120_000) },

@@ -161,15 +161,17 @@ describe("who may ask", () => {
   const none = new URLSearchParams()
 
   it("is whoever has the secret, and by way of metrics whoever gets there and wants to see no rows", () => {
-    for (const way of ["api", "host"] as const)
-      for (const deed of ["see", "rows", "change"] as const) {
-        assert.strictEqual(access(asking(), none, way, deed)?.status, 401)
-        assert.strictEqual(access(asking(basic("wrong")), none, way, deed)?.status, 401)
-        assert.strictEqual(access(asking("Basic !"), none, way, deed)?.status, 401)
-        assert.isUndefined(access(asking(basic("s3cret")), none, way, deed))
-        assert.isUndefined(access(asking("bearer s3cret"), none, way, deed))
-        assert.isUndefined(access(asking(), new URLSearchParams("secret=s3cret"), way, deed))
-      }
+    const way = "api"
+    for (const deed of ["see", "rows", "change"] as const) {
+      assert.strictEqual(access(asking(), none, way, deed)?.status, 401)
+      assert.strictEqual(access(asking(basic("wrong")), none, way, deed)?.status, 401)
+      assert.strictEqual(access(asking("Basic !"), none, way, deed)?.status, 401)
+      assert.isUndefined(access(asking(basic("s3cret")), none, way, deed))
+      assert.isUndefined(access(asking("bearer s3cret"), none, way, deed))
+      assert.isUndefined(access(asking(), new URLSearchParams("secret=s3cret"), way, deed))
+    }
+    for (const deed of ["see", "rows", "change"] as const)
+      assert.isUndefined(access(asking(), none, "host", deed))
     assert.isUndefined(access(asking(), none, "metrics", "see"))
     assert.strictEqual(access(asking(), none, "metrics", "rows")?.status, 401)
     assert.strictEqual(access(asking(), none, "metrics", "change")?.status, 401)

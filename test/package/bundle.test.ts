@@ -55,5 +55,7 @@ it("the few files that the image has instead of many do the same", async () => {
   await service.untilLogged(/HTTP worker 1 answers requests/)
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
   assert.match(metrics, /worker-1/)
+  for (const port of [service.port, metricsPort])
+    assert.include(await (await fetch(`http://127.0.0.1:${port}/baton/`)).text(), "<title>Baton</title>")
   assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
 })

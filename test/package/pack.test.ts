@@ -226,6 +226,7 @@ describe("the installed command", () => {
     const response = await fetch(`${service.url}/v1/shape?table=projects&offset=-1`)
     assert.strictEqual(response.status, 200)
     assert.match(response.headers.get("electric-server") ?? "", / Baton\/\d+\.\d+\.\d+$/)
+    assert.include(await (await fetch(`${service.url}/baton/`)).text(), "<title>Baton</title>")
     assert.deepStrictEqual(await service.stop(), { code: 0, signal: null })
   })
 })

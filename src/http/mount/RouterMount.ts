@@ -64,18 +64,26 @@ export const serverResponse = (made: Whole, method: string): HttpServerResponse.
   }
 }
 
-/**
- * Adds the API to an `HttpRouter`, under `<prefix>/v1/`: to a server that has routes of its own beside. What its
- * middleware does (CORS, logging, authentication) applies to these routes as to all others.
- */
-export const mountShapeApi = (options: { readonly prefix?: `/${string}` } = {}) =>
+interface MountOptions {
+  readonly prefix?: `/${string}`
+}
+
+const mount = (path: `/${string}`, { prefix }: MountOptions) =>
   HttpRouter.use(
     Effect.fnUntraced(function* (router) {
       const api = yield* ShapeApi
-      const { prefix } = options
       const at = prefix === undefined || prefix === "/" ? router : router.prefixed(prefix)
-      yield* at.add("*", "/v1/*", (request) =>
+      yield* at.add("*", path, (request) =>
         Effect.map(wholeReply(api.handle(requestOf(request))), (made) => serverResponse(made, request.method))
       )
     })
   )
+
+/**
+ * Adds the API to an `HttpRouter`, under `<prefix>/v1/`: to a server that has routes of its own beside. What its
+ * middleware does (CORS, logging, authentication) applies to these routes as to all others.
+ */
+export const mountShapeApi = (options: MountOptions = {}) => mount("/v1/*", options)
+
+/** The same with what is for operators, under `<prefix>/baton`. */
+export const mountOperator = (options: MountOptions) => mount("/baton/*", options)

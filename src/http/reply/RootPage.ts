@@ -8,7 +8,12 @@ export const wantsPage = (accept: string | undefined): boolean =>
  * What a browser shows at `/`: that this is Baton, what state the instance is in, and where to go on. Nothing in it comes
  * from the request, and it loads nothing from elsewhere.
  */
-export const rootPage = (version: string, state: HealthState, needsSecret: boolean): string => {
+export const rootPage = (
+  version: string,
+  state: HealthState,
+  needsSecret: boolean,
+  hasDashboard: boolean
+): string => {
   const secret = needsSecret ? "&amp;secret=…" : ""
   return `<!doctype html>
 <html lang="en">
@@ -22,7 +27,7 @@ export const rootPage = (version: string, state: HealthState, needsSecret: boole
 <ul>
 <li><code>GET /v1/shape?table=…&amp;offset=-1${secret}</code>: the rows of a table, then every change
 <li><a href="v1/health"><code>GET /v1/health</code></a>: the state of this instance, for load balancers
-<li><a href="v1/openapi.json"><code>GET /v1/openapi.json</code></a>: the whole API
+${hasDashboard ? '<li><a href="baton/"><code>/baton</code></a>: the page for operators\n' : ""}<li><a href="v1/openapi.json"><code>GET /v1/openapi.json</code></a>: the whole API
 </ul>
 `
 }

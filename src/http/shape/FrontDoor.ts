@@ -241,7 +241,7 @@ export class FrontDoor {
 
   /** Replies that depend on nothing but the request and the state of this instance. */
   private simpleAnswer(context: ReplyContext, request: ApiRequest, operation: Operation): ApiReply {
-    const { config, health, replies } = this.services
+    const { config, health, operator, replies } = this.services
     switch (operation) {
       case "preflight":
         return replies.preflight(context, request.header("access-control-request-headers"))
@@ -254,7 +254,12 @@ export class FrontDoor {
       case "root": {
         if (!wantsPage(request.header("accept")))
           return replies.text(context, 200, "unspecific", undefined, "")
-        const page = rootPage(batonVersion, health.current(), config.secret !== undefined)
+        const page = rootPage(
+          batonVersion,
+          health.current(),
+          config.secret !== undefined,
+          operator?.current() !== undefined
+        )
         return replies.text(context, 200, "unspecific", "text/html; charset=utf-8", page)
       }
       default:

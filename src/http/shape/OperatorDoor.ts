@@ -5,7 +5,7 @@ import type { ApiRequest } from "../request/ApiRequest.ts"
 /**
  * How a request for operators came: `api`, by the port of the API, where it needs the secret; `metrics`, by the port of metrics,
  * which is not for the world, so only what shows rows or changes something needs the secret; `host`, by way of a program
- * that Baton is part of, which has mounted it where it wants it.
+ * that Baton is part of, which has looked at who asks by itself.
  */
 export type OperatorWay = "api" | "metrics" | "host"
 

@@ -48,7 +48,7 @@ const foreign = problem(
 
 /**
  * Whether a request is refused. The secret is compared in constant time. By way of metrics, what shows no rows and changes
- * nothing is free; a host has looked at who asks by itself, so there the secret is needed for nothing but where there is one.
+ * nothing is free; a host has looked at who asks by itself, so the secret is needed for nothing.
  */
 export const makeAccess = (secret: Redacted.Redacted<string> | undefined) => {
   const isRight = makeSecretCheck(secret)
@@ -60,7 +60,7 @@ export const makeAccess = (secret: Redacted.Redacted<string> | undefined) => {
   ): OperatorReply | undefined => {
     const site = request.header("sec-fetch-site")
     if (deed === "change" && site !== undefined && site !== "same-origin" && site !== "none") return foreign
-    if (way === "metrics" && deed === "see") return undefined
+    if (way === "host" || (way === "metrics" && deed === "see")) return undefined
     if (isRight({ secret: givenSecret(request, params) })) return undefined
     // The page asks by itself; a browser would do it over the page's head.
     return request.header("x-baton-page") === undefined ? unauthorized : unauthorizedPage
