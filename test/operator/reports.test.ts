@@ -4,12 +4,13 @@ import * as fc from "fast-check"
 import { makeAccess } from "../../src/operator/api/Access.ts"
 import { listShapes } from "../../src/operator/gather/ListShapes.ts"
 import { configReport } from "../../src/operator/reports/ConfigReport.ts"
-import { instancesReport } from "../../src/operator/reports/InstancesReport.ts"
+import { instancesReport, PresenceWatch } from "../../src/operator/reports/InstancesReport.ts"
 import { ratesBetween, type Totals } from "../../src/operator/reports/Rates.ts"
 import { requestOf, shapeDetail } from "../../src/operator/reports/ShapeDetail.ts"
 import { maxPageSize, parseShapeQuery, type ShapeQuery } from "../../src/operator/reports/ShapeQuery.ts"
 import { LiveTicks } from "../../src/operator/api/LiveTicks.ts"
 import { whyReport } from "../../src/operator/reports/WhyReport.ts"
+import { SlowReaders } from "../../src/telemetry/SlowReaders.ts"
 import { HandTimers } from "../../testing/HandTimers.ts"
 import { slotVerdict } from "../../src/operator/reports/StatusReport.ts"
 import type { SlotFacts } from "../../src/operator/reports/PostgresFacts.ts"
@@ -258,6 +259,21 @@ describe("instances", () => {
     assert.strictEqual(reports[1]?.followerLagBytes, 12)
   })
 
+  it("include those that have no part in the lock, for as long as what they say changes", () => {
+    const draining = { ...said(7, "old"), state: "draining", name: "a" }
+    const left = { ...said(8, "killed"), name: "b" }
+    const watch = new PresenceWatch()
+    const seen = (nowMillis: number, beat: number) =>
+      instancesReport(
+        self,
+        [lock(1, true)],
+        watch.living([{ ...draining, beat }, left, { ...said(1, "next"), beat, name: "c" }], nowMillis)
+      ).map(({ instanceId, state }) => `${instanceId} ${state}`)
+    assert.deepStrictEqual(seen(0, 1), ["next active", "me waiting", "old draining"])
+    assert.deepStrictEqual(seen(20_000, 2), ["next active", "me waiting", "old draining"])
+    assert.deepStrictEqual(seen(50_000, 2), ["null active", "me waiting"])
+  })
+
   it("include the one that answers, when it is nowhere in the database", () => {
     assert.deepStrictEqual(
       instancesReport(self, [], []).map(({ holdsLock, instanceId, isSelf }) => [
@@ -299,6 +315,24 @@ const world = () => {
 }
 const textOf = async (events: AsyncGenerator<Uint8Array>) =>
   Buffer.from((await events.next()).value ?? []).toString()
+
+const reader = (sinceMillis: number, peer: string | undefined) => ({ sinceMillis, peer: () => peer })
+
+describe("slow clients", () => {
+  it("are those that have taken nothing for a second, the slowest first", () => {
+    const readers = new SlowReaders()
+    const fast = reader(9500, "fast")
+    for (const one of [reader(8000, "b"), fast, reader(2000, undefined), reader(9000, "c")])
+      readers.begin(one)
+    assert.strictEqual(readers.waiting, 4)
+    readers.end(fast)
+    assert.deepStrictEqual(readers.longest(10_000), [
+      { peer: null, forMillis: 8000 },
+      { peer: "b", forMillis: 2000 },
+      { peer: "c", forMillis: 1000 }
+    ])
+  })
+})
 
 describe("events for all who look", () => {
   it("cost one look a second while somebody looks, and nothing otherwise", async () => {

@@ -198,4 +198,36 @@ describe("the API for operators", () => {
       assert.notInclude(text, db().password === "" ? "postgresql://" : db().password)
     }
   })
+
+  it("tells of other instances on any of them, and lets nobody who looks hold up a stop", async () => {
+    const other = await startService({
+      database: db(),
+      storageDir: service.storageDir,
+      until: "waiting",
+      env: { ELECTRIC_INSECURE: undefined, ELECTRIC_SECRET: secret, ELECTRIC_INSTANCE_ID: "other" }
+    })
+    try {
+      const seen = async (port: number) =>
+        ((await (await ask("/baton/api/status", { port })).json()) as StatusReport).instances.map(
+          ({ holdsLock, instanceId, isSelf, state }) =>
+            `${instanceId === "other" ? "other" : "first"} ${state} ${holdsLock} ${isSelf}`
+        )
+      await eventually("the other instance", async () =>
+        (await seen(service.port)).includes("other waiting false false")
+      )
+      await eventually("the first instance", async () => {
+        const instances = await seen(other.port)
+        return instances.includes("first active true false") && instances.includes("other waiting false true")
+      })
+      const refused = await ask("/baton/api/shapes/x", { method: "DELETE", port: other.port })
+      assert.include([404, 503], refused.status)
+      const open = await Promise.all([0, 1, 2].map(() => ask("/baton/api/live")))
+      const ended = Promise.all(open.map((response) => response.text()))
+      // Within the grace period, which is 25 seconds.
+      assert.strictEqual((await service.stop("SIGTERM", 15_000)).code, 0)
+      await ended
+    } finally {
+      await other.dispose()
+    }
+  })
 })

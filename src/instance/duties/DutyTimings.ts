@@ -34,6 +34,8 @@ export const longestPatienceLookMillis = 1000
 
 /** How often an instance says in storage that it is there. */
 export const presenceMillis = 10_000
+/** After a change of its state it says so, once what the change brings about has begun. */
+export const presenceAfterMillis = 500
 /** The same in a bucket, where each time is paid for. What is a day old there is of an instance that is gone. */
 export const bucketPresenceMillis = 6 * 3_600_000
 /** A bucket that did not take it is asked again after so long. */

@@ -22,6 +22,7 @@ import { newestLevelOf, ownLevels, releaseOf, unsaidLevel } from "../../storage/
 import { BucketPresence } from "../../storage/levels/BucketPresence.ts"
 import { Instances, removePresence, writePresence } from "../../storage/levels/Presence.ts"
 import { StorageTooNew } from "../../storage/levels/StorageTooNew.ts"
+import { bytesBehind, journalFiles } from "../../storage/JournalSize.ts"
 import { Storage } from "../../storage/Storage.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import {
@@ -30,6 +31,7 @@ import {
   bucketPresenceMillis,
   levelLookMillis,
   levelWriteMillis,
+  presenceAfterMillis,
   presenceMillis,
   removePresenceMillis
 } from "./DutyTimings.ts"
@@ -82,7 +84,7 @@ export class StorageLevels extends Context.Service<
             tooNew,
             new StorageTooNew(said.level, ownLevels.newest, said.raisedBy ?? undefined)
           )
-        yield* Effect.raceFirst(Effect.sleep(presenceMillis), changed.await)
+        yield* Effect.raceAllFirst([Effect.sleep(presenceMillis), changed.await, afterChange(health)])
       })
       if (isShared) {
         yield* startDuty(duties.presence, Effect.forever(say))
@@ -152,6 +154,14 @@ export class StorageLevels extends Context.Service<
   )
 }
 
+/** Whoever looks at other instances is to see soon that this one drains; what is more urgent comes first. */
+const afterChange = (health: HealthRef["Service"]): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const now = health.current()
+    const isOther = health.awaitState((state) => state !== now, presenceMillis)
+    return Effect.andThen(isOther, Effect.sleep(presenceAfterMillis))
+  })
+
 /** The journal is there from its beginning, and all who have written it know the newest level. */
 const isBegunHere = (epochs: ReadonlyArray<EpochRecord>): boolean =>
   epochs[0]?.previous === null && epochs.every(({ newest = unsaidLevel }) => newest >= ownLevels.newest)
@@ -180,14 +190,17 @@ class OwnPresence {
   async say(): Promise<void> {
     const { paths } = this.engine
     if ((await paths.disk.stat(paths.root)) === undefined) return
-    const { backendPid } = this
+    const { backendPid, engine } = this
+    const followerLagBytes =
+      engine.writer === undefined ? bytesBehind(await journalFiles(paths), engine.at) : undefined
     await writePresence(paths, this.name, {
       release: batonVersion,
       ...ownLevels,
       backendPid,
       beat: this.beat++,
       instanceId: this.instanceId,
-      state: this.state()
+      state: this.state(),
+      ...(followerLagBytes === undefined ? {} : { followerLagBytes })
     })
   }
 

@@ -3,13 +3,13 @@ import { abilities } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { fromDisk } from "../../storage/disk/DiskFault.ts"
 import { bytesBehind, journalFiles } from "../../storage/JournalSize.ts"
-import { readPresences } from "../../storage/levels/Presence.ts"
+import { type Presence, readPresences } from "../../storage/levels/Presence.ts"
 import type { ProcessReport } from "../../telemetry/ProcessReport.ts"
 import { liveReport } from "../../workers/ProcessReporter.ts"
 import type { ActiveFault, RecordedFault } from "../../shared/FaultRecord.ts"
 import { faultTable } from "../../telemetry/faults/FaultTable.ts"
 import { activeReport } from "../reports/FaultsReport.ts"
-import { instancesReport } from "../reports/InstancesReport.ts"
+import { instancesReport, PresenceWatch } from "../reports/InstancesReport.ts"
 import { RateMeter, type Totals } from "../reports/Rates.ts"
 import { isoTime } from "../reports/ShapeRow.ts"
 import type { DatabaseFacts, SlotFacts } from "../reports/PostgresFacts.ts"
@@ -43,7 +43,7 @@ interface Gathered {
   readonly journal: Effect.Success<ReturnType<typeof filesOf>>[0]
   readonly activeFaults: ReadonlyArray<ActiveFault>
   readonly recentFaults: ReadonlyArray<RecordedFault>
-  readonly presences: Effect.Success<ReturnType<typeof filesOf>>[1]
+  readonly presences: ReadonlyArray<Presence>
 }
 
 const filesOf = ({ paths }: OperatorServices["engine"]) =>
@@ -58,6 +58,7 @@ export const makeStatus = (services: OperatorServices): Effect.Effect<Effect.Eff
     const database = yield* cachedFor(timers, databaseFreshMillis, askDatabase(admin, config.slotName))
     const files = yield* cachedFor(timers, diskFreshMillis, filesOf(engine))
     const meter = new RateMeter()
+    const watch = new PresenceWatch()
     return Effect.gen(function* () {
       const asks = abilities[health.current()].asksDatabase
       const [reports, facts, [journal, presences]] = yield* Effect.all(
@@ -70,7 +71,7 @@ export const makeStatus = (services: OperatorServices): Effect.Effect<Effect.Eff
         reports,
         database: facts,
         journal,
-        presences,
+        presences: watch.living(presences ?? [], timers.nowMillis()),
         activeFaults: yield* faults.active,
         recentFaults: yield* faults.recent
       }
@@ -161,7 +162,7 @@ const statusOf = (services: OperatorServices, gathered: Gathered, meter: RateMet
     apiScheme: config.tlsCertFile === undefined ? "http" : "https",
     needsSecret: config.secret !== undefined,
     allowsDelete: createsShapes,
-    instances: instancesReport(self, database?.locks ?? [], presences ?? []),
+    instances: instancesReport(self, database?.locks ?? [], presences),
     slot:
       database === undefined
         ? null

@@ -15,6 +15,8 @@ export interface Presence {
   /** For operators; older releases do not say it. */
   readonly instanceId?: string
   readonly state?: string
+  /** Bytes of the journal that it has not read; absent where it writes it. */
+  readonly followerLagBytes?: number
 }
 
 const directory = ({ root }: StoragePaths): string => join(root, "instances")
@@ -39,13 +41,16 @@ const readPresence = async (paths: StoragePaths, name: string): Promise<Presence
   }
 }
 
-/** What all instances have said, those that are gone included; none where there is no such folder. */
-export const readPresences = async (paths: StoragePaths): Promise<ReadonlyArray<Presence>> => {
-  const found: Array<Presence> = []
+/** What all instances have said, each under its own name, those that are gone included; none where there is no such folder. */
+export const readPresences = async (
+  paths: StoragePaths
+): Promise<ReadonlyArray<Presence & { readonly name: string }>> => {
+  const found: Array<Presence & { readonly name: string }> = []
   for (const file of await paths.disk.list(directory(paths))) {
     if (!file.endsWith(".json")) continue
-    const presence = await readPresence(paths, file.slice(0, -".json".length))
-    if (presence !== undefined) found.push(presence)
+    const name = file.slice(0, -".json".length)
+    const presence = await readPresence(paths, name)
+    if (presence !== undefined) found.push({ ...presence, name })
   }
   return found
 }
