@@ -134,8 +134,9 @@ const forking =
 const promises: Readonly<Record<string, readonly [times: number, reason: string]>> = {
   "shared/Coalesce.ts": [1, "it gives an exit"],
   "telemetry/Logs.ts": [1, "lines that cannot be written are dropped"],
-  "metrics/MetricsServer.ts": [2, "modules of this package"],
+  "metrics/MetricsServer.ts": [3, "modules of this package"],
   "telemetry/otel/Telemetry.ts": [1, "a module of this package"],
+  "telemetry/statsd/StatsdLayer.ts": [1, "a module of this package"],
   "where/parse/Parser.ts": [1, "a module of a package"],
   "dev/DevDatabase.ts": [1, "it catches everything"],
   "http/hook/HookRefusal.ts": [1, "it catches everything"],

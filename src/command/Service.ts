@@ -19,6 +19,7 @@ import { runUntil } from "../instance/Process.ts"
 import { stopSignal } from "../instance/StopSignal.ts"
 import * as Logs from "../telemetry/Logs.ts"
 import { telemetryLayer } from "../telemetry/otel/Telemetry.ts"
+import { statsdLayer } from "../telemetry/statsd/StatsdLayer.ts"
 import { batonVersion } from "../shared/ServerIdentity.ts"
 import { giveBackIdleMemory } from "../telemetry/IdleMemory.ts"
 import { systemTimers } from "../shared/Timers.ts"
@@ -118,7 +119,7 @@ const serve = Effect.fnUntraced(function* (https: boolean) {
   const { logLevel, logFormat, logColors } = start.config
   const logs = Logs.layer({ level: logLevel, format: logFormat, colors: logColors })
   const service = Baton.layerServer.pipe(
-    Layer.provideMerge(telemetryLayer),
+    Layer.provideMerge(Layer.merge(telemetryLayer, statsdLayer)),
     Layer.provideMerge(Layer.succeed(Config, start.config)),
     Layer.provideMerge(logs)
   )

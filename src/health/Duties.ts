@@ -124,6 +124,7 @@ export const duties = {
   idleMemory: begunAgain("Giving back the memory of an idle process", "this process keeps its memory"),
   healthListener: begunAgain("Telling the program of the state", "the program does not learn of changes"),
 
+  statsd: begunAgain("Sending figures to StatsD", "events are sent all the same"),
   exportedMetrics: begunAgain("Taking the figures that are exported", "those of before are exported"),
 
   // Workers

@@ -27,8 +27,11 @@ export const measuredSnapshotter = (
       return Effect.onExit(snapshotter.run(counted), (exit) =>
         Effect.sync(() => {
           end()
-          if (Exit.isSuccess(exit)) metrics.snapshotMillis.update(timers.nowMillis() - began)
-          else metrics.failedSnapshots.update(1)
+          const millis = timers.nowMillis() - began
+          if (Exit.isSuccess(exit)) {
+            metrics.snapshotMillis.update(millis)
+            metrics.events?.snapshot(millis)
+          } else metrics.failedSnapshots.update(1)
         })
       )
     })

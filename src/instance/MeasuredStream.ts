@@ -1,26 +1,39 @@
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import type { SessionOptions } from "../registry/RegistrySession.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { dropReasonOf } from "../telemetry/DropReason.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
 import { Tracing } from "../telemetry/otel/Tracing.ts"
+import { StoredTransactions } from "./StoredTransactions.ts"
 import { TransactionTraces } from "../telemetry/otel/TransactionTraces.ts"
 
 /** The stream counts time from the year 2000. */
 const postgresEpochMillis = Date.UTC(2000, 0, 1)
 const epochMillisOf = (micros: bigint): number => Number(micros) / 1000 + postgresEpochMillis
 
+interface StreamMeasures {
+  /** What a session tells of. */
+  readonly ofSession: Pick<SessionOptions, "onBegin" | "onCommit" | "onReset" | "onTransaction">
+  /** By the clock of `StorageEngine.timers`; 0 when there was none yet. */
+  readonly lastTransactionMillis: () => number
+}
+
 /** What is counted, timed and traced of the stream and the shapes of the writer, for as long as the scope. */
-export const measureStream = (engine: StorageEngine, metrics: MetricsRecord) =>
+export const measureStream = (
+  engine: StorageEngine,
+  metrics: MetricsRecord
+): Effect.Effect<StreamMeasures, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* countDropped(engine, metrics)
     const traces = yield* traceTransactions(engine, metrics)
+    const stored = yield* tellStored(engine, metrics)
     let lastTransactionMillis = 0
-    const ofSession = {
+    const ofSession: StreamMeasures["ofSession"] = {
       onBegin: traces && (() => traces.begin()),
       onCommit: ({ commitTimeMicros, ...about }) => {
         const committedMillis = epochMillisOf(commitTimeMicros)
         metrics.servingLag.committed(about.commitLsn, committedMillis)
+        stored?.wrote(about.marker, about.operations, committedMillis)
         traces?.committed({ ...about, lagMillis: engine.timers.epochMillis() - committedMillis })
       },
       onReset: (reason) => void metrics.resets[dropReasonOf(reason)]++,
@@ -28,10 +41,11 @@ export const measureStream = (engine: StorageEngine, metrics: MetricsRecord) =>
         lastTransactionMillis = engine.timers.nowMillis()
         metrics.operationsPerTransaction.observe(operations)
         const committedMillis = epochMillisOf(commitTimeMicros)
-        metrics.receiveLagMillis.observe(Math.max(0, engine.timers.epochMillis() - committedMillis))
+        const lagMillis = Math.max(0, engine.timers.epochMillis() - committedMillis)
+        metrics.receiveLagMillis.observe(lagMillis)
+        metrics.events?.received(operations, lagMillis)
       }
-    } satisfies Partial<SessionOptions>
-    /** By the clock of `StorageEngine.timers`; 0 when there was none yet. */
+    }
     return { ofSession, lastTransactionMillis: () => lastTransactionMillis }
   })
 
@@ -45,6 +59,19 @@ const countDropped = (engine: StorageEngine, { dropped }: MetricsRecord) =>
     ),
     (unsubscribe) => Effect.sync(unsubscribe)
   )
+
+/** Undefined where nobody wants to know of each transaction. */
+const tellStored = (engine: StorageEngine, { events }: MetricsRecord) => {
+  if (events === undefined) return Effect.succeed(undefined)
+  const stored = new StoredTransactions(events, engine.timers.epochMillis)
+  return Effect.as(
+    Effect.acquireRelease(
+      Effect.sync(() => engine.listeners.durable.subscribe((marker) => stored.durable(marker))),
+      (unsubscribe) => Effect.sync(unsubscribe)
+    ),
+    stored
+  )
+}
 
 /** Undefined where nothing is traced. */
 const traceTransactions = (engine: StorageEngine, { servingLag }: MetricsRecord) =>

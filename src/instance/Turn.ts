@@ -318,6 +318,7 @@ class Turn {
       const takeoverMillis = engine.timers.nowMillis() - this.heldSinceMillis
       actors.metrics.takeovers.update(1)
       actors.metrics.takeoverSeconds.update(takeoverMillis / 1000)
+      actors.metrics.events?.active(takeoverMillis, engine.store.count)
       steps.done("START_REPLICATION")
       actors.metrics.takeoverHistory.add({
         atMillis: engine.timers.epochMillis(),

@@ -14,6 +14,7 @@ import { Storage } from "../storage/Storage.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { journalFiles } from "../storage/JournalSize.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { Statsd } from "../telemetry/statsd/StatsdSender.ts"
 import { exportOptions } from "../telemetry/otel/ExportOptions.ts"
 import { bucketOf } from "./BucketReport.ts"
 import { metricValues } from "./MetricsFamilies.ts"
@@ -42,13 +43,19 @@ export class MetricsServer extends Context.Service<
   static readonly layer = Layer.effect(
     MetricsServer,
     Effect.gen(function* () {
-      const { instanceId, listenHost, otlp, prometheusPort, telemetryResource } = yield* Config
-      if (prometheusPort === undefined && otlp?.metrics === undefined) return { port: undefined }
+      const { instanceId, listenHost, otlp, prometheusPort, statsd, telemetryResource } = yield* Config
+      const sender = yield* Statsd
+      if (prometheusPort === undefined && otlp?.metrics === undefined && sender === undefined)
+        return { port: undefined }
       const snapshot = yield* makeSnapshots
       if (otlp?.metrics !== undefined) {
         const { exportMetrics } = yield* Effect.promise(() => import("./ExportMetrics.ts"))
         const options = exportOptions(otlp, telemetryResource, instanceId)
         yield* exportMetrics(otlp.metrics, otlp, options, snapshot)
+      }
+      if (sender !== undefined && statsd !== undefined) {
+        const { pollStatsd } = yield* Effect.promise(() => import("./PollStatsd.ts"))
+        yield* pollStatsd(sender, statsd.everyMillis, snapshot)
       }
       if (prometheusPort === undefined) return { port: undefined }
       // Most instances have no such server, and never load what it is made of. A package that lacks a file is a defect.

@@ -1,6 +1,7 @@
 import { Context, Effect, Metric } from "effect"
 import { countBounds, Distribution, millisBounds, secondsBounds } from "./Distribution.ts"
 import { type DropReason, dropReasons } from "./DropReason.ts"
+import type { MetricEvents } from "./MetricEvents.ts"
 import { RequestCounts, type RequestLabels } from "./RequestCounts.ts"
 import { RunningSnapshots } from "./RunningSnapshots.ts"
 import { ServingLag } from "./ServingLag.ts"
@@ -101,6 +102,8 @@ export interface MetricsRecord {
   readonly servingLag: ServingLag
   readonly snapshots: RunningSnapshots
   readonly slowReaders: SlowReaders
+  /** See `setEvents`. */
+  events: MetricEvents | undefined
   readonly takeoverHistory: TakeoverHistory
   /** Shapes that were dropped by the writer. */
   readonly dropped: Record<DropReason, number>
@@ -151,6 +154,7 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
     servingLag,
     snapshots,
     slowReaders: new SlowReaders(),
+    events: undefined,
     takeoverHistory: new TakeoverHistory(),
     dropped,
     resets
@@ -170,6 +174,12 @@ export const requestAttributes = ({
   live: String(live),
   empty: String(empty)
 })
+
+/** From now on these are told of what is counted. */
+export const setEvents = (record: MetricsRecord, events: MetricEvents | undefined): void => {
+  record.events = events
+  record.requests.onAnswer = events?.answered
+}
 
 const records = new WeakMap<Metric.MetricRegistry, MetricsRecord>()
 

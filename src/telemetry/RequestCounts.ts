@@ -1,3 +1,5 @@
+import type { MetricEvents } from "./MetricEvents.ts"
+
 /** What the answers to requests are told apart by. */
 export interface RequestLabels {
   readonly status: number
@@ -11,6 +13,8 @@ export interface RequestLabels {
 /** Answers to requests for shapes, counted by labels; as pairs it can be sent to another process. */
 export class RequestCounts {
   private readonly byKey: Map<number, number>
+  /** Is told of each, too. */
+  onAnswer: MetricEvents["answered"] | undefined
   private readonly onNew: (labels: RequestLabels, count: () => number) => void
 
   /** `onNew` is told when something is counted for the first time, and how to learn how often it has been. */
@@ -27,6 +31,7 @@ export class RequestCounts {
     const known = this.byKey.get(key)
     this.byKey.set(key, (known ?? 0) + 1)
     if (known === undefined) this.onNew(labelsOf(key), () => this.byKey.get(key) ?? 0)
+    this.onAnswer?.(status, knownError, live, empty)
   }
 
   /** Adds what was counted elsewhere. */

@@ -21,6 +21,7 @@ import { Storage } from "../storage/Storage.ts"
 import { shapeLogsLayer } from "../storage/ShapeLogsLive.ts"
 import * as Logs from "../telemetry/Logs.ts"
 import { telemetryLayer } from "../telemetry/otel/Telemetry.ts"
+import { statsdLayer } from "../telemetry/statsd/StatsdLayer.ts"
 import { loadPatiently } from "./LoadPatiently.ts"
 import { runningMillis } from "./WorkerTimings.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
@@ -142,7 +143,7 @@ const begin = (start: Extract<ToWorker, { readonly _tag: "Start" }>, main: MainL
         OperatorDoor.layer
       )
     ),
-    Layer.provideMerge(telemetryLayer),
+    Layer.provideMerge(Layer.merge(telemetryLayer, statsdLayer)),
     Layer.provideMerge(Layer.succeed(Config, config)),
     Layer.provideMerge(logs),
     Layer.provideMerge(Layer.succeed(References.CurrentLogAnnotations, { worker: number }))

@@ -31,6 +31,20 @@ export const bodyPieces = (body: ReplyBody): Iterable<Uint8Array> | AsyncIterabl
   }
 }
 
+/** Bytes of a body, as far as they are known before it is sent. */
+export const lengthOfBody = (body: ReplyBody): number | undefined => {
+  switch (body._tag) {
+    case "Empty":
+      return 0
+    case "Text":
+      return Buffer.byteLength(body.text)
+    case "Events":
+      return undefined
+    default:
+      return body.byteLength
+  }
+}
+
 /** A response as plain data. Adapters add `date`, framing and connection headers. */
 export interface ApiReply {
   readonly status: number

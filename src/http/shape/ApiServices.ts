@@ -6,6 +6,7 @@ import type { Storage } from "../../storage/Storage.ts"
 import type { BucketStatus } from "../../storage/BucketStatus.ts"
 import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
+import type { MetricEvents } from "../../telemetry/MetricEvents.ts"
 import type { ServingLag } from "../../telemetry/ServingLag.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { RequestTraces } from "../trace/RequestTraces.ts"
@@ -38,6 +39,8 @@ export interface ApiServices {
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
   readonly servingLag: ServingLag
+  /** Undefined where nobody wants to know of each answer. */
+  readonly events: MetricEvents | undefined
   /** Undefined where nothing is traced. */
   readonly traces: RequestTraces | undefined
   readonly replies: Replies

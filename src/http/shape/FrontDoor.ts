@@ -3,7 +3,8 @@ import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import { describeBucket } from "../../storage/DescribeBucket.ts"
 import type { Forwarder } from "../forward/Forwarder.ts"
-import type { ApiReply } from "../reply/ApiReply.ts"
+import type { MetricEvents } from "../../telemetry/MetricEvents.ts"
+import { type ApiReply, lengthOfBody, replyHeader } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
 import { type Answer, later, type Later, type Made, wholeReply } from "./Answer.ts"
 import type { ApiServices } from "./ApiServices.ts"
@@ -81,9 +82,9 @@ export class FrontDoor {
       query,
       operation: operationOf(context.route, context.method)
     }
-    const { traces } = this.services
-    return traces !== undefined && isOfShape(arrived.operation)
-      ? this.traced(traces, arrived)
+    const { events, traces } = this.services
+    return (events !== undefined || traces !== undefined) && isOfShape(arrived.operation)
+      ? this.watched(arrived)
       : this.maybeLogged(arrived)
   }
 
@@ -91,30 +92,53 @@ export class FrontDoor {
     return this.logsRequests ? later(this.logged(arrived)) : this.answer(arrived)
   }
 
-  /** The same, with a span if the request is sampled; what is done for it stands below that. */
-  private traced(traces: RequestTraces, arrived: Arrived): Answer {
-    const { context, operation, path, query, request } = arrived
-    const live = isLive(query)
-    const span = traces.begin(request, {
+  /** The same, for those who want to know of each: with a span if the request is sampled, below which stands what is done for it. */
+  private watched(arrived: Arrived): Answer {
+    const { events, timers, traces } = this.services
+    const live = isLive(arrived.query)
+    const began = timers.nowMillis()
+    const span = traces && this.beginSpan(traces, arrived, live)
+    const answer = this.maybeLogged(arrived)
+    const settle = (made: Made): Made => {
+      const reply = "_tag" in made ? undefined : made
+      if (reply !== undefined && events !== undefined)
+        this.tellServed(events, reply, live, timers.nowMillis() - began)
+      if (span === undefined || traces === undefined) return made
+      if (reply !== undefined) traces.finish(span, reply, live)
+      else if ("_tag" in made && made._tag === "Parked") traces.park(made, span)
+      else traces.opened(span)
+      return made
+    }
+    if (!("_tag" in answer) || answer._tag !== "Later") return settle(answer)
+    const settled = Effect.map(answer.made, settle)
+    const above = span ?? traces?.unsampled
+    return later(above === undefined ? settled : Effect.provideService(settled, Tracer.ParentSpan, above))
+  }
+
+  private beginSpan(
+    traces: RequestTraces,
+    { context, operation, path, query, request }: Arrived,
+    live: boolean
+  ) {
+    return traces.begin(request, {
       name: operation === "deleteShape" ? "Plug_shape_delete" : "Plug_shape_get",
       requestId: context.requestId,
       path,
       query: () => redactQuery(query, this.secret),
       isLive: live
     })
-    const answer = this.maybeLogged(arrived)
-    const settle = (made: Made): Made => {
-      if (span === undefined) return made
-      if (!("_tag" in made)) traces.finish(span, made, live)
-      else if (made._tag === "Parked") traces.park(made, span)
-      else traces.opened(span)
-      return made
-    }
-    return "_tag" in answer && answer._tag === "Later"
-      ? later(
-          Effect.map(Effect.provideService(answer.made, Tracer.ParentSpan, span ?? traces.unsampled), settle)
-        )
-      : settle(answer)
+  }
+
+  private tellServed(events: MetricEvents, reply: ApiReply, live: boolean, millis: number): void {
+    const handle = replyHeader(reply, "electric-handle")
+    const table = handle === undefined ? undefined : this.services.logs.byHandle(handle)?.definition.table
+    events.served({
+      status: reply.status,
+      live,
+      millis,
+      bytes: lengthOfBody(reply.body),
+      table: table && `${table.schema}.${table.name}`
+    })
   }
 
   private answer(arrived: Arrived): Answer {

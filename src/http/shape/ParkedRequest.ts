@@ -2,7 +2,8 @@ import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { LogWatcher } from "../../storage/ShapeLogs.ts"
 import type { WakeReason } from "../../storage/state/Waiters.ts"
 import type { Permit } from "./Admission.ts"
-import type { ApiReply } from "../reply/ApiReply.ts"
+import type { MetricEvents } from "../../telemetry/MetricEvents.ts"
+import { type ApiReply, lengthOfBody } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
 import type { EventReply, LogRequest } from "./LogReply.ts"
@@ -71,15 +72,29 @@ export class ParkedRequest {
 
   /** The reply; or itself, when it was woken for nothing; or undefined when only `finishParked` can answer. */
   resume(reason: WakeReason): ApiReply | ParkedRequest | undefined {
-    const { requests, servingLag, traces } = this.services
+    const { events, requests, servingLag, traces } = this.services
     servingLag.observer?.woken()
     traces?.woken(this)
     const made = this.answer(reason)
     if (made !== undefined && made !== this && !("_tag" in made)) {
       countReply(requests, made, true)
       traces?.answered(this, made)
+      if (events !== undefined) this.tellServed(events, made)
     }
     return made
+  }
+
+  private tellServed(events: MetricEvents, reply: ApiReply): void {
+    const { request, services, startMillis } = this
+    const millis = startMillis === -Infinity ? 0 : services.timers.nowMillis() - startMillis
+    const { name, schema } = request.shape.definition.table
+    events.served({
+      status: reply.status,
+      live: true,
+      millis,
+      bytes: lengthOfBody(reply.body),
+      table: `${schema}.${name}`
+    })
   }
 
   /**

@@ -77,7 +77,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const conditions = yield* Conditions
   const context = yield* Effect.context<R>()
   const timers = yield* currentTimers
-  const { requests, servingLag } = yield* Metrics
+  const { events, requests, servingLag } = yield* Metrics
   const tracing = yield* Tracing
   const { authorize, cors = "everybody" } = options
   const { keeps, vary } = cachingOf(options)
@@ -114,6 +114,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     bodies: new OpenBodies(config.limits),
     requests,
     servingLag,
+    events,
     traces: tracing && new RequestTraces(tracing, timers),
     compressed: new CompressedChunks(),
     replies: new Replies(serverIdentity, timers.epochMillis(), caching, vary, cors),
