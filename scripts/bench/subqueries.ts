@@ -59,7 +59,10 @@ const fillMoving = async (database: Database, users: number): Promise<void> => {
   })
 }
 
-/** How fast rows of 1 shape each pass through so many shapes. */
+/**
+ * How fast rows of 1 shape each pass through so many shapes: what more rows take than fewer ones, so that what a restart takes is not in
+ * it, as that is another figure.
+ */
 const drainRates = async (
   shape: (index: number) => string,
   users: number,
@@ -78,6 +81,8 @@ const drainRates = async (
   await createShapes(service.port, shape, 0, users)
   const rates: Array<number> = []
   const floors: Array<number> = []
+  const cpuMicros: Array<number> = []
+  const restarts: Array<number> = []
   let first = 1
   for (let run = 0; run < runs; run++) {
     const some = async (count: number): Promise<number> => {
@@ -91,19 +96,29 @@ const drainRates = async (
       first += Math.ceil(count / 100) * 100
       return Math.ceil(count / 100) * 100
     }
-    const drained = await measureDrain(
-      stage,
-      marker,
-      service,
-      () => some(100),
-      () => some(rows)
-    )
-    service = drained.service
-    rates.push(drained.rows / (drained.workMillis / 1000))
-    floors.push(drained.rows / (drained.floorMillis / 1000))
+    const drain = async (count: number) => {
+      const drained = await measureDrain(
+        stage,
+        marker,
+        service,
+        () => some(100),
+        () => some(count)
+      )
+      service = drained.service
+      return drained
+    }
+    const few = await drain(rows / 10)
+    const many = await drain(rows)
+    const more = many.rows - few.rows
+    const rate = more / ((many.workMillis - few.workMillis) / 1000)
+    rates.push(rate)
+    floors.push(more / ((many.floorMillis - few.floorMillis) / 1000))
+    const micros = (1000 * (many.cpuMillis - few.cpuMillis)) / more
+    cpuMicros.push(micros)
+    restarts.push(many.cpuMillis - (many.rows * micros) / 1000)
   }
   await service.stop()
-  return { rates, floors }
+  return { rates, floors, cpuMicros, restarts }
 }
 
 /** From the answer to COMMIT to the rows, for a membership that comes and goes. */
@@ -210,9 +225,14 @@ export const benchmark: Benchmark = {
     const [runs, users, rows] = [option(options, "runs"), option(options, "users"), option(options, "rows")]
     const perSecond = option(options, "flips")
     const plain = await drainRates(tenantShape, users, users, rows, runs, false)
-    say(`tenant = k: ${Math.round(median(plain.rates))} rows/s`)
+    say(
+      `tenant = k: ${Math.round(median(plain.rates))} rows/s, ${median(plain.cpuMicros).toFixed(1)} us of a core each`
+    )
     const member = await drainRates(userShape, users, users * links, rows, runs, true)
-    say(`by membership: ${Math.round(median(member.rates))} rows/s`)
+    say(
+      `by membership: ${Math.round(median(member.rates))} rows/s, ${median(member.cpuMicros).toFixed(1)} us of a core each, ` +
+        `and ${Math.round(median(member.restarts))} ms at a restart`
+    )
 
     const stage = await openStage()
     const { database } = stage
@@ -254,6 +274,18 @@ export const benchmark: Benchmark = {
         unit: "rows/s",
         runs: plain.rates,
         floor: { is: drainFloorName, runs: plain.floors }
+      },
+      {
+        what: "processor time of such a row",
+        unit: "us",
+        runs: member.cpuMicros,
+        floor: { is: "with `tenant = k`", runs: plain.cpuMicros },
+        aim: "twice"
+      },
+      {
+        what: `processor time of a restart, for ${users} sub-selects with ${links * users} rows`,
+        unit: "ms",
+        runs: member.restarts
       },
       {
         what: "COMMIT of a membership to its rows, median",

@@ -1,7 +1,5 @@
 import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
-import { fullPageBytes, type Page, type PageStore } from "./PageStore.ts"
-
-const smallestPageBytes = 1024
+import type { Page, PageStore } from "./PageStore.ts"
 
 /** In numbers of four bytes: what was changed, the operation, and the columns of the old and the new row, -1 for none. */
 const headWords = 4
@@ -36,81 +34,71 @@ interface Entry {
   row: Tuple | undefined
 }
 
-interface FilledPage {
+/** Entries that stand behind each other in a page; positions count four bytes. */
+interface Piece {
   readonly page: Page
-  /** Of four bytes, that are filled. */
-  readonly words: number
+  readonly from: number
+  to: number
 }
 
 /** Rows before and after changes, one after the other, in pages of a store. Written once, then read as often as is wanted. */
 export class ChangePages {
   private readonly store: PageStore
-  private readonly filled: Array<FilledPage> = []
-  private page: (Page & { bytes: Buffer }) | undefined
+  private readonly pieces: Array<Piece> = []
+  private piece: Piece | undefined
   private words: Int32Array = new Int32Array(0)
-  private used = 0
-  private nextPageBytes = smallestPageBytes
 
   constructor(store: PageStore) {
     this.store = store
   }
 
   add(what: number, op: number, oldRow: Tuple | undefined, row: Tuple | undefined): void {
-    let words = headWords
-    if (oldRow !== undefined) words += rowWords(oldRow) + inWords(measure(oldRow))
-    if (row !== undefined) words += rowWords(row) + inWords(measure(row))
-    if (this.used + words > this.words.length) this.turn(4 * words)
-    const head = this.used
-    this.words[head] = what
-    this.words[head + 1] = op
-    this.words[head + 2] = oldRow === undefined ? -1 : oldRow.columnCount
-    this.words[head + 3] = row === undefined ? -1 : row.columnCount
-    this.used += headWords
-    if (oldRow !== undefined) this.put(oldRow)
-    if (row !== undefined) this.put(row)
+    let size = headWords
+    if (oldRow !== undefined) size += rowWords(oldRow) + inWords(measure(oldRow))
+    if (row !== undefined) size += rowWords(row) + inWords(measure(row))
+    const page = this.store.pageFor(size)
+    if (this.piece?.page !== page) this.begin(page)
+    const { words } = this
+    const head = page.used
+    words[head] = what
+    words[head + 1] = op
+    words[head + 2] = oldRow === undefined ? -1 : oldRow.columnCount
+    words[head + 3] = row === undefined ? -1 : row.columnCount
+    page.used += headWords
+    if (oldRow !== undefined) this.put(page, oldRow)
+    if (row !== undefined) this.put(page, row)
+    if (this.piece !== undefined) this.piece.to = page.used
   }
 
-  private put(row: Tuple): void {
-    const { page, words } = this
-    if (page === undefined) return
+  private begin(page: Page): void {
+    page.users++
+    this.piece = { page, from: page.used, to: page.used }
+    this.pieces.push(this.piece)
+    this.words = wordsOf(this.store.read(page))
+  }
+
+  private put(page: Page, row: Tuple): void {
+    const { words } = this
     const bytes = measure(row)
     const { from, to } = extent
-    let at = this.used
+    let at = page.used
     words[at++] = bytes
     for (let i = 0; i < row.columnCount; i++) {
       words[at++] = (row.starts[i] as number) - from
       words[at++] = row.lengths[i] as number
     }
-    row.buffer.copy(page.bytes, 4 * at, from, to)
-    this.used = at + inWords(bytes)
-  }
-
-  private turn(bytes: number): void {
-    this.settle()
-    const page = this.store.take(Math.max((bytes + 3) & ~3, this.nextPageBytes))
-    this.nextPageBytes = Math.min(2 * this.nextPageBytes, fullPageBytes)
-    this.page = page
-    this.words = wordsOf(page.bytes)
-    this.used = 0
-  }
-
-  private settle(): void {
-    const { page } = this
-    if (page === undefined) return
-    this.filled.push({ page, words: this.used })
-    this.store.settle(page)
-    this.page = undefined
+    row.buffer.copy(this.store.read(page), 4 * at, from, to)
+    page.used = at + inWords(bytes)
   }
 
   /** In the order in which they were added. */
   *entries(): Iterable<Entry> {
     const entry: Entry = { what: 0, op: 0, oldRow: undefined, row: undefined }
     const [oldRow, row] = [makeTuple(), makeTuple()]
-    const open = this.page === undefined ? [] : [{ page: this.page, words: this.used }]
-    for (const { page, words: end } of [...this.filled, ...open]) {
+    for (const { from, page, to } of this.pieces) {
       const buffer = this.store.read(page)
       const words = wordsOf(buffer)
-      for (let at = 0; at < end;) {
+      for (let at = from; at < to;) {
         entry.what = words[at] as number
         entry.op = words[at + 1] as number
         const [older, newer] = [words[at + 2] as number, words[at + 3] as number]
@@ -126,8 +114,8 @@ export class ChangePages {
 
   /** Nobody reads it any more. */
   release(): void {
-    this.settle()
-    for (const { page } of this.filled.splice(0)) this.store.release(page)
+    this.piece = undefined
+    for (const { page } of this.pieces.splice(0)) this.store.release(page)
   }
 }
 

@@ -7,7 +7,7 @@ import { freshSeed, makeRandom } from "../../../testing/Random.ts"
 import { type LogMessage, requestLog } from "../../../testing/readers/ShapeLog.ts"
 import { startService } from "../../../testing/services/Service.ts"
 
-const rows = 3000
+const rows = 1500
 
 /** A key whose parts differ in length, one without a key and with equal rows, and one that asks through a third table. */
 const tables = `
@@ -82,7 +82,7 @@ describe("moves of more rows than memory may hold", () => {
       const large = await follow(database, "large", {})
       const session = await connectForText(database.url)
       const other = await database.connect()
-      for (let round = 0; round < 12; round++) {
+      for (let round = 0; round < 8; round++) {
         const team = random.int(0, 4)
         const others = other.query(
           `UPDATE docs SET title = title || '.', team = (team + part) % 5 WHERE part % 50 = ${random.int(0, 49)};
