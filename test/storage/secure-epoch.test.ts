@@ -75,6 +75,20 @@ describe("what a takeover has read", () => {
     assert.include(disk.namesIn(root, "durable"), "level.json")
   })
 
+  it("stands in the file of each epoch, also of one of which a power cut has left the name only", async () => {
+    const disk = new FaultyDisk()
+    const { second } = await handover(disk, true)
+    const { paths } = second
+    await writeWhole(paths.disk, epochFile(paths, 2), "")
+    await writeWhole(paths.disk, `${epochFile(paths, 2)}.claim`, "")
+    const third = engineOn(disk)
+    await third.takeOver()
+    assert.isTrue(await third.settled())
+    const text = disk.contentOf(epochFile(paths, 2), "durable")?.toString() ?? ""
+    assert.match(text, /^{"epoch":2,"previous":{"epoch":1,/)
+    assert.strictEqual(third.store.lastCommitLsn, 100n)
+  })
+
   it("is not written once more where its writer has said that it is durable", async () => {
     const { second, writes } = await handover(new FaultyDisk(), true)
     assert.strictEqual(writes, 0)

@@ -3,7 +3,7 @@ import { isGone } from "../disk/DiskFault.ts"
 import { allDone, readWhole, writeAgain, writeFully } from "../disk/Files.ts"
 import { epochFile, segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import type { JournalEnd } from "../records/Records.ts"
-import { claimFile, type EpochRecord, readEpochs } from "./Epochs.ts"
+import { claimFile, type EpochRecord, publishEpoch, readEpochs } from "./Epochs.ts"
 
 /** A place in the journal of an epoch. */
 type Place = Pick<JournalEnd, "segment" | "position">
@@ -37,6 +37,8 @@ export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Pro
     if (from < previous.position)
       ends.push([segmentFile(paths, previous.epoch, previous.segment), from, previous.position])
     record = mark.isSecured ? undefined : records.get(previous.epoch)
+    // It may be known from its journal only: a power cut has left the name of its file, and nothing in it.
+    if (record !== undefined) await publishEpoch(paths, record)
   }
   // Together, because a file system mostly makes all of them durable with the first: in turn each would wait for the disk.
   await allDone([
