@@ -29,7 +29,8 @@ const noWorkers = {
   configured: 0,
   ready: () => 0,
   restarts: () => 0,
-  reports: Effect.succeed([])
+  reports: Effect.succeed([]),
+  readersOf: (shapes) => Effect.succeed(new Uint32Array(shapes.length))
 } satisfies OperatorServices["workers"]
 
 /** Of the program that this is a part of, whoever asks later. */

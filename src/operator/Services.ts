@@ -38,5 +38,6 @@ export interface OperatorServices {
     readonly ready: () => number
     readonly restarts: () => number
     readonly reports: Effect.Effect<ReadonlyArray<ProcessReport>>
+    readonly readersOf: (shapes: Uint32Array) => Effect.Effect<Uint32Array>
   }
 }

@@ -42,6 +42,8 @@ export class HttpWorkers extends Context.Service<
     readonly restarts: () => number
     /** Of those that answer in time. */
     readonly reports: Effect.Effect<ReadonlyArray<ProcessReport>>
+    /** How many of their requests wait for a change of each of these shapes. */
+    readonly readersOf: (shapes: Uint32Array) => Effect.Effect<Uint32Array>
     /** What workers that are gone had last reported. */
     readonly retired: {
       readonly requests: RequestCounts
@@ -54,6 +56,7 @@ export class HttpWorkers extends Context.Service<
     ready: () => 0,
     restarts: () => 0,
     reports: Effect.succeed([]),
+    readersOf: (shapes) => Effect.succeed(new Uint32Array(shapes.length)),
     retired: { requests: new RequestCounts(), rejected: { initial: 0, existing: 0 } }
   })
 
@@ -152,7 +155,8 @@ const makeReceive = Effect.fnUntraced(function* (
             link.send({ _tag: "Answer", id: message.id, answer })
           )
         )
-      case "Report": // taken by the link
+      case "Report": // both are taken by the link
+      case "Readers":
     }
   }
 })
@@ -250,6 +254,7 @@ const startWorkers = Effect.fnUntraced(function* (port: number) {
       ready: () => workers.countReady(),
       restarts: () => workers.restarts,
       reports: workers.reports,
+      readersOf: (shapes) => workers.readersOf(shapes),
       retired: workers.retired
     })
   }

@@ -13,6 +13,12 @@ export const listenToMain = (
   engine.listeners.dropped.subscribe((shape) => inspector.invalidate(shape.definition.table.oid))
   main.listen({
     ...others,
+    readers: (id, shapes) =>
+      main.send({
+        _tag: "Readers",
+        id,
+        counts: shapes.map((shape) => engine.store.get(shape)?.waiters?.size ?? 0)
+      }),
     tableChanged: (oid) => inspector.invalidate(oid),
     dropped: (ids) => {
       for (const id of ids) engine.store.drop(id, "dropped by the main process")

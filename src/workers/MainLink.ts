@@ -16,6 +16,7 @@ export interface Listener {
   readonly drain: () => void
   readonly expire: () => void
   readonly report: (id: number) => void
+  readonly readers: (id: number, shapes: Uint32Array) => void
 }
 
 /**
@@ -114,6 +115,8 @@ const tell = (
       return listener.expire()
     case "AskReport":
       return listener.report(message.id)
+    case "AskReaders":
+      return listener.readers(message.id, message.shapes)
   }
 }
 

@@ -34,6 +34,7 @@ export class WorkerLink {
   lastReport: ProcessReport | undefined
   private readonly child: ChildProcess
   private readonly reports = new Map<number, (report: ProcessReport) => void>()
+  private readonly readers = new Map<number, (counts: Uint32Array) => void>()
   private nextReport = 0
 
   constructor(number: number, onMessage: (message: ToMain, link: WorkerLink) => void) {
@@ -55,6 +56,7 @@ export class WorkerLink {
       if (known._tag === "Hello" && !isOfOneRelease(ownSpeaker, known.speaker))
         other({ other: known.speaker })
       else if (known._tag === "Report") this.reported(known.id, known.report)
+      else if (known._tag === "Readers") this.readers.get(known.id)?.(known.counts)
       else onMessage(known, this)
     })
     this.ended = new Promise((resolve) => {
@@ -77,14 +79,28 @@ export class WorkerLink {
   }
 
   /** `None` when it does not answer in time. */
-  readonly report: Effect.Effect<Option.Option<ProcessReport>> = Effect.suspend(() => {
+  readonly report: Effect.Effect<Option.Option<ProcessReport>> = Effect.suspend(() =>
+    this.asked(this.reports, (id) => this.send({ _tag: "AskReport", id }))
+  )
+
+  /** How many of its requests wait for a change of each of these shapes; `None` when it does not answer in time. */
+  readersOf(shapes: Uint32Array): Effect.Effect<Option.Option<Uint32Array>> {
+    return Effect.suspend(() =>
+      this.asked(this.readers, (id) => this.send({ _tag: "AskReaders", id, shapes }))
+    )
+  }
+
+  private asked<A>(
+    waiting: Map<number, (answer: A) => void>,
+    ask: (id: number) => void
+  ): Effect.Effect<Option.Option<A>> {
     if (!this.isReady) return Effect.succeed(Option.none())
     const id = this.nextReport++
-    return Effect.callback<ProcessReport>((resume) => {
-      this.reports.set(id, (report) => resume(Effect.succeed(report)))
-      this.send({ _tag: "AskReport", id })
-    }).pipe(Effect.timeoutOption(reportMillis), Effect.ensuring(Effect.sync(() => this.reports.delete(id))))
-  })
+    return Effect.callback<A>((resume) => {
+      waiting.set(id, (answer) => resume(Effect.succeed(answer)))
+      ask(id)
+    }).pipe(Effect.timeoutOption(reportMillis), Effect.ensuring(Effect.sync(() => waiting.delete(id))))
+  }
 
   /** Completes when the process is gone; the promise of that never rejects. */
   readonly stop: Effect.Effect<void> = Effect.suspend(() => {

@@ -6,7 +6,7 @@ import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
 /** Raised with every change of what both say below, the configuration included. */
-export const workerProtocol = 5
+export const workerProtocol = 6
 
 /** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
 export interface Speaker {
@@ -50,6 +50,8 @@ export type ToWorker =
   /** End, whatever is running. */
   | { readonly _tag: "Stop" }
   | { readonly _tag: "AskReport"; readonly id: number }
+  /** How many requests wait for a change of each of these shapes? */
+  | { readonly _tag: "AskReaders"; readonly id: number; readonly shapes: Uint32Array }
   | { readonly _tag: "Answer"; readonly id: number; readonly answer: Answers[keyof Answers] }
 
 export type ToMain =
@@ -62,6 +64,8 @@ export type ToMain =
   /** Requests in progress, while draining. */
   | { readonly _tag: "Running"; readonly requests: number }
   | { readonly _tag: "Report"; readonly id: number; readonly report: ProcessReport }
+  /** In the order in which it was asked. */
+  | { readonly _tag: "Readers"; readonly id: number; readonly counts: Uint32Array }
   | { readonly _tag: "Ask"; readonly id: number; readonly question: Question }
   /** Something was reported to the operator: it is in the log, and counted in the main process. */
   | { readonly _tag: "Fault"; readonly fault: NotedFault }

@@ -67,4 +67,20 @@ export class WorkerSet {
       { concurrency: "unbounded" }
     )
   ).pipe(Effect.map((reports) => reports.flatMap(Option.toArray)))
+
+  /** How many requests of all workers wait for a change of each of these shapes. */
+  readersOf(shapes: Uint32Array): Effect.Effect<Uint32Array> {
+    return Effect.map(
+      Effect.all(
+        [...this.links].map((link) => link.readersOf(shapes)),
+        { concurrency: "unbounded" }
+      ),
+      (answers) => {
+        const sums = new Uint32Array(shapes.length)
+        for (const counts of answers.flatMap(Option.toArray))
+          for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] ?? 0) + (counts[i] ?? 0)
+        return sums
+      }
+    )
+  }
 }

@@ -118,6 +118,24 @@ describe("the API for operators", () => {
     assert.deepStrictEqual(await get(`/baton/api/shapes/${other?.handle}/rows`), { rows: 34 })
   })
 
+  it("counts who waits for a shape, in whatever process they wait", async () => {
+    const [row] = (await get<ShapePage>("/baton/api/shapes?search=k1")).shapes
+    const detail = await get<ShapeDetail>(`/baton/api/shapes/${row?.handle}`)
+    const giveUp = new AbortController()
+    const target = `${service.url}${detail.request.replace("offset=-1", `offset=${detail.offset}`)}`
+    const held = Array.from({ length: 8 }, () =>
+      fetch(`${target}&handle=${detail.handle}&live=true&secret=${encodeURIComponent(secret)}`, {
+        signal: giveUp.signal
+      }).catch(() => undefined)
+    )
+    await eventually("all of them", async () => {
+      const [seen] = (await get<ShapePage>("/baton/api/shapes?search=k1")).shapes
+      return seen?.readers === 8 && (await get<ShapeDetail>(`/baton/api/shapes/${row?.handle}`)).readers === 8
+    })
+    giveUp.abort()
+    await Promise.all(held)
+  })
+
   it("sends the same news to all who look, each second, and ends with the service", async () => {
     const readers = await Promise.all(
       [0, 1, 2].map(async () => {

@@ -222,7 +222,8 @@ describe("a main process", () => {
       dropped: (ids) => void told.push(`dropped ${[...ids].join()}`),
       drain: () => void told.push("drain"),
       expire: () => void told.push("expire"),
-      report: (id) => void told.push(`report ${id}`)
+      report: (id) => void told.push(`report ${id}`),
+      readers: (id) => void told.push(`readers ${id}`)
     })
     link.receive({ _tag: "Drain" })
     link.receive({ _tag: "Expire" })

@@ -181,16 +181,22 @@ export class OperatorApi implements OperatorHandler {
   }
 
   private shapes(params: URLSearchParams): Effect.Effect<OperatorReply> {
+    const { engine, workers } = this.services
     const query = parseShapeQuery(params)
     return Result.isFailure(query)
       ? Effect.succeed(problem(400, "bad-query", query.failure))
-      : Effect.map(listShapes(this.services.engine.store, query.success), (page) => json(200, page))
+      : Effect.map(listShapes(engine.store, query.success, workers.readersOf), (page) => json(200, page))
   }
 
   private shape(handle: string, way: OperatorWay): Effect.Effect<OperatorReply> {
-    return Effect.sync(() => {
-      const shape = this.services.engine.store.byHandle(handle)
-      return shape === undefined ? noSuchShape : json(200, { ...shapeDetail(shape), way })
+    return Effect.suspend(() => {
+      const { engine, workers } = this.services
+      const shape = engine.store.byHandle(handle)
+      return shape === undefined
+        ? Effect.succeed(noSuchShape)
+        : Effect.map(workers.readersOf(Uint32Array.of(shape.id)), ([elsewhere]) =>
+            json(200, { ...shapeDetail(shape, elsewhere), way })
+          )
     })
   }
 

@@ -3,6 +3,9 @@ import type { ShapeStore } from "../../storage/state/ShapeStore.ts"
 import { FirstOf, isListed, type ShapeQuery } from "../reports/ShapeQuery.ts"
 import { type ShapeRow, shapeRow } from "../reports/ShapeRow.ts"
 
+/** How many requests wait for changes of shapes in other processes. */
+type ReadersOf = (shapes: Uint32Array) => Effect.Effect<Uint32Array>
+
 /** A page of the list of shapes. */
 export interface ShapePage {
   readonly total: number
@@ -17,7 +20,11 @@ export interface ShapePage {
 const shapesPerTurn = 1000
 
 /** Looks at every shape, a thousand at a time: however many there are, requests for shapes are answered meanwhile. */
-export const listShapes = (store: ShapeStore, query: ShapeQuery): Effect.Effect<ShapePage> =>
+export const listShapes = (
+  store: ShapeStore,
+  query: ShapeQuery,
+  readersOf: ReadersOf
+): Effect.Effect<ShapePage> =>
   Effect.gen(function* () {
     const first = new FirstOf(query)
     let seen = 0
@@ -25,12 +32,14 @@ export const listShapes = (store: ShapeStore, query: ShapeQuery): Effect.Effect<
       if (isListed(shape, query)) first.offer(shape)
       if (++seen % shapesPerTurn === 0) yield* nextTurn
     }
+    const shown = first.page(query)
+    const elsewhere = yield* readersOf(Uint32Array.from(shown, ({ id }) => id))
     return {
       total: store.count,
       matching: first.count,
       page: query.page,
       limit: query.pageSize,
-      shapes: first.page(query).map(shapeRow)
+      shapes: shown.map((shape, i) => shapeRow(shape, elsewhere[i]))
     }
   })
 

@@ -37,8 +37,8 @@ export const requestOf = (shape: ShapeState): string => {
 const plainName = /^[a-z_][a-z0-9_]*$/
 const quoted = (name: string): string => (plainName.test(name) ? name : `"${name.replaceAll('"', '""')}"`)
 
-export const shapeDetail = (shape: ShapeState): ShapeDetail => {
-  const row = shapeRow(shape)
+export const shapeDetail = (shape: ShapeState, readersElsewhere = 0): ShapeDetail => {
+  const row = shapeRow(shape, readersElsewhere)
   const { hasPrimaryKey, keyColumns, where } = shape.definition
   const { running, tail } = shape
   let journalBytes = 0

@@ -28,7 +28,7 @@ export interface ShapeRow {
   readonly changes: number
   /** Share of its stored bytes that are changes, 0 to 1; null while nothing is stored in files of its own. */
   readonly dirtyShare: number | null
-  /** Requests that wait for a change of it in the process that was asked. */
+  /** Requests that wait for a change of it, in all processes of the instance. */
   readonly readers: number
   readonly createdAt: string
   /** When a client last asked for it, as far as this process knows. */
@@ -69,7 +69,8 @@ export const evaluationOf = (shape: ShapeState): Evaluation => {
 export const isoTime = (millis: number): string =>
   new Date(Number.isFinite(millis) && Math.abs(millis) <= 8.64e15 ? millis : 0).toISOString()
 
-export const shapeRow = (shape: ShapeState): ShapeRow => {
+/** `readersElsewhere`: in other processes than this one. */
+export const shapeRow = (shape: ShapeState, readersElsewhere = 0): ShapeRow => {
   const { columns, log, replica, selectsAllColumns, where } = shape.definition
   const snapshotBytes = snapshotBytesOf(shape)
   const logBytes = logBytesOf(shape)
@@ -86,7 +87,7 @@ export const shapeRow = (shape: ShapeState): ShapeRow => {
     logBytes,
     changes: changesOf(shape),
     dirtyShare: dirtyShareOf(snapshotBytes, logBytes),
-    readers: shape.waiters?.size ?? 0,
+    readers: (shape.waiters?.size ?? 0) + readersElsewhere,
     createdAt: isoTime(shape.createdAtMillis),
     lastReadAt: isoTime(shape.lastUsedMillis),
     offset: formatOffset(shape.end)
