@@ -60,8 +60,8 @@ const fillMoving = async (database: Database, users: number): Promise<void> => {
 }
 
 /**
- * How fast rows of 1 shape each pass through so many shapes: what more rows take than fewer ones, so that what a restart takes is not in
- * it, as that is another figure.
+ * How fast rows of 1 shape each pass through so many shapes, behind a restart. What of that each row takes of the processor, and
+ * what the restart takes, follows from many rows and few.
  */
 const drainRates = async (
   shape: (index: number) => string,
@@ -110,9 +110,8 @@ const drainRates = async (
     const few = await drain(rows / 10)
     const many = await drain(rows)
     const more = many.rows - few.rows
-    const rate = more / ((many.workMillis - few.workMillis) / 1000)
-    rates.push(rate)
-    floors.push(more / ((many.floorMillis - few.floorMillis) / 1000))
+    rates.push(many.rows / (many.workMillis / 1000))
+    floors.push(many.rows / (many.floorMillis / 1000))
     const micros = (1000 * (many.cpuMillis - few.cpuMillis)) / more
     cpuMicros.push(micros)
     restarts.push(many.cpuMillis - (many.rows * micros) / 1000)

@@ -20,6 +20,11 @@ import { shopTable } from "./support/shop.ts"
  * group are registered together; every one must find exactly the rows that Postgres selects.
  */
 const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "a list of constants that is cast as a whole is no constant": [
+    "title::int > 0 OR 'a'::varchar IN ('a', 'b', NULL::varchar)",
+    "(title::int > 0 AND 'a'::varchar NOT IN ('a', 'b', NULL::varchar)) IS NOT TRUE",
+    "title::int > 0 OR 'b' = ANY (ARRAY['a', 'b']::varchar[]::text[])"
+  ],
   "an integer literal misses float and numeric columns": [
     "price = 10",
     "rating = 0",

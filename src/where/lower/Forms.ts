@@ -58,7 +58,13 @@ const firstReason = (forms: ReadonlyArray<Form>): string | undefined => {
   return undefined
 }
 
-export const isText = (spec: TypeSpec): boolean => spec === "text" || spec === "varchar"
+const isText = (spec: TypeSpec): boolean => spec === "text" || spec === "varchar"
+
+/** A value of the one type is one of the other as it stands, and so is an array of such values. */
+export const isSameText = (from: TypeSpec, to: TypeSpec): boolean =>
+  typeof from === "object" && "array" in from && typeof to === "object" && "array" in to
+    ? isSameText(from.array, to.array)
+    : isText(from) && (isText(to) || to === "bpchar")
 
 /** `make_interval` with its omitted arguments filled in: they are all zero. */
 export const intervalArguments = (call: Call, names: ReadonlyArray<string>): ReadonlyArray<Expression> => {

@@ -26,7 +26,7 @@ import {
   isFixed,
   isMoment,
   isNullForm,
-  isText,
+  isSameText,
   openReason,
   selecting
 } from "./Forms.ts"
@@ -440,7 +440,7 @@ class Lowering extends Folding {
         const target = this.spec(at.type)
         if (JSON.stringify(source) === JSON.stringify(target)) return form
         // Types that share a representation; anything else goes through its text form.
-        if (isText(source) && (isText(target) || target === "bpchar")) return form
+        if (isSameText(source, target)) return form
         return this.viaText(form, source, target, at)
       }
       case "io":
@@ -472,7 +472,8 @@ class Lowering extends Folding {
           (value, one) => this.step(value, one, step.from, { ...at, type: step.to }),
           operandLeft
         )
-        return { each: inner, of: form }
+        // As for their elements: what is the same is no cast, and a constant stays one.
+        return inner === operandLeft ? form : { each: inner, of: form }
       }
       case "check":
         return foreign(`the constraints of domain ${this.catalogue.type(at.type)?.name ?? ""}`)
