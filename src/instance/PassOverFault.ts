@@ -56,5 +56,5 @@ const startOver = ({ message }: StreamFault): PgError =>
   ownPgError(
     "change_not_given",
     `Postgres cannot give out a change, nor say of which table it is: ${message}. The replication slot is created anew ` +
-      "and all shapes are fetched again. Look for a value of about a gigabyte, or one that its type cannot print."
+      "and all shapes are compared with the database. Look for a value of about a gigabyte, or one that its type cannot print."
   )

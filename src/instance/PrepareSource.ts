@@ -2,6 +2,8 @@ import { failureCode } from "./FailureCode.ts"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { PgError } from "../postgres/errors/PgError.ts"
+import { type ConsistentPoint, isBehind, type Repaired } from "../registry/repair/Repair.ts"
+import type { EnsuredSlot } from "../replication/connection/Slot.ts"
 import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { StreamActor } from "../replication/StreamActor.ts"
@@ -13,7 +15,7 @@ import type { StreamSource } from "../storage/state/ShapeStore.ts"
 import type { Steps } from "../telemetry/Steps.ts"
 import { needsNewSlot, StorageFailed } from "./AfterTurn.ts"
 import type { SessionServices } from "./SessionServices.ts"
-import { reasonToPurge, type TakeoverFacts } from "./Takeover.ts"
+import { isSameCluster, reasonToPurge, type TakeoverFacts, unfinishedSlot } from "./Takeover.ts"
 
 /** What a takeover does about storage once it knows where the stream comes from. */
 export interface SourcePlan {
@@ -48,6 +50,13 @@ interface SourceServices {
   readonly replication: StreamActor["Service"]
   readonly record: SessionServices["Service"]["record"]
   readonly slotName: string
+  /** Has the tables of all shapes published. Shapes for which that is not possible are dropped. */
+  readonly publishTables: (session: RegistrySession) => Effect.Effect<void>
+  /** Brings shapes to a point at which they can go on. */
+  readonly repair: (
+    session: RegistrySession,
+    point: ConsistentPoint
+  ) => Effect.Effect<Repaired, PgError | StorageFailed>
 }
 
 /** Makes a new slot in place of one that Postgres has given up. */
@@ -73,22 +82,60 @@ const storageFailed = (fault: StorageFault) =>
 
 const slotIsGone = (slotName: string): string =>
   `The replication slot ${slotName}, from which this service has read before, is gone: somebody dropped it, or the database was ` +
-  "restored or failed over without it. A new one is made, and all shapes are fetched again. Keep others from dropping it; from " +
+  "restored or failed over without it. A new one is made, and all shapes are compared with the database. Keep others from dropping it; from " +
   "Postgres 17 on, providers can keep slots through a failover."
+
+/**
+ * Brings shapes that cannot go on from what is stored to the point of a new slot, under their handles. Not done where another
+ * cluster has the tables, or where the database is behind what shapes have.
+ */
+const tryRepair = (
+  { engine, publishTables, repair, replication }: SourceServices,
+  connection: ReplicationConnection,
+  session: RegistrySession,
+  source: StreamSource,
+  reason: string
+): Effect.Effect<EnsuredSlot | undefined, PgError | NotWriting | StorageFailed> =>
+  Effect.gen(function* () {
+    const { store } = engine
+    if (store.source === undefined || !isSameCluster(store.source, source)) return undefined
+    // From here on whoever takes over begins again, whatever becomes of this.
+    engine.writing?.write({ t: "source", ...source, slot: unfinishedSlot(source.slot) })
+    yield* Effect.catchTags(settledIn(engine), { BucketFault: storageFailed, DiskFault: storageFailed })
+    yield* reportFault(
+      "BATON-SHAPE-COMPARED",
+      `What ${store.count} shapes have cannot be continued: ${reason}. They are compared with the database, and get what they lack: nothing is fetched again. Changes since then come afterwards.`
+    )
+    // A slot gives the changes of those tables that were published at its point.
+    yield* publishTables(session)
+    yield* replication.dropSlot(connection)
+    const slot = yield* replication.ensureSlot(connection, { exportSnapshot: true })
+    const { confirmedFlushLsn: lsn, snapshotName } = slot
+    if (snapshotName === undefined || !isBehind({ lsn }, engine)) {
+      session.purge(reason)
+      return slot
+    }
+    const done = yield* repair(session, { lsn, snapshotName })
+    yield* Effect.logInfo(
+      `Compared ${done.shapes} shapes with ${done.rowsRead} rows of the database: ${done.inserts} inserts, ${done.updates} updates and ${done.deletes} deletes were missing.`
+    )
+    return slot
+  })
 
 /** From the publication to a slot that storage goes on from, or starts over from. Then the stream can begin. */
 export const prepareSource = (
-  { engine, record, replication, slotName }: SourceServices,
+  services: SourceServices,
   connection: ReplicationConnection,
   session: RegistrySession,
   ensured: EnsuredPublication,
   steps: Steps
 ): Effect.Effect<void, PgError | NotWriting | StorageFailed> =>
   Effect.gen(function* () {
+    const { engine, record, replication, slotName } = services
     const { store } = engine
     // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
     if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
-    const slot = yield* usableSlot(replication, connection)
+    let slot = yield* usableSlot(replication, connection)
     steps.done("slot")
     engine.toldLsn = slot.walLsn
     const { systemId, timeline } = connection
@@ -105,10 +152,15 @@ export const prepareSource = (
     })
     if (slot.created && store.source?.slot === slotName && !store.slotIsLost && !ensured.created)
       yield* reportFault("BATON-SLOT-MISSING", slotIsGone(slotName))
-    if (plan.stale !== undefined) session.purge(plan.stale)
+    if (plan.stale !== undefined) {
+      const repaired = yield* tryRepair(services, connection, session, source, plan.stale)
+      if (repaired === undefined) session.purge(plan.stale)
+      else slot = repaired
+      steps.done("repair")
+    }
     // What it was like before counts for shapes from before.
     record.begin(session.shapes)
-    if (plan.isNew) engine.writing?.write({ t: "source", ...source })
+    if (plan.isNew || plan.stale !== undefined) engine.writing?.write({ t: "source", ...source })
     session.sink.startAt(slot.confirmedFlushLsn)
     // What an epoch says that is not durable itself is lost with it.
     if (plan.mustBeDurable)

@@ -44,7 +44,7 @@ export class SessionServices extends Context.Service<
      */
     readonly lookAhead: Effect.Effect<void, never, Scope.Scope>
     /** What nobody may be there to see: to be loaded with the lock held, and begun with the session. */
-    readonly record: Pick<CatalogueRecord, "load" | "begin">
+    readonly record: Pick<CatalogueRecord, "load" | "begin" | "forget">
     /** For rows of this database. */
     readonly makeMatcher: MakeMatcher
     readonly forSession: () => Omit<

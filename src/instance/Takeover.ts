@@ -13,6 +13,15 @@ export interface TakeoverFacts {
   readonly storedLsn: bigint
 }
 
+/** Both are of one cluster, before or after a promotion or recovery: its tables have the same OIDs. */
+export const isSameCluster = (a: StreamSource, b: StreamSource): boolean => a.systemId === b.systemId
+
+/**
+ * The source of what is stored while shapes are being compared with the database: no slot has this name, so whoever takes over
+ * meanwhile, of whatever release, does not go on from there.
+ */
+export const unfinishedSlot = (slot: string): string => `${slot} (being compared)`
+
 /**
  * Why the shapes in storage cannot go on, `undefined` when they can: then the slot gives every change that storage
  * does not have yet.
@@ -22,6 +31,7 @@ export const reasonToPurge = (facts: TakeoverFacts): string | undefined => {
   if (facts.shapes === 0) return undefined
   if (stored === undefined) return "storage does not say which database its shapes came from"
   if (stored.systemId !== source.systemId) return "they came from another database cluster"
+  if (stored.slot === unfinishedSlot(source.slot)) return "a comparison of them with the database was cut off"
   if (stored.timeline !== source.timeline) {
     return "the database was restored or failed over: its history may not contain what the shapes were made of"
   }

@@ -11,6 +11,10 @@ import { AdminPool } from "../postgres/connection/Pools.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import { type EnsuredPublication, Publication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
+import { type ConsistentPoint, repairShapes } from "../registry/repair/Repair.ts"
+import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
+import { Inspector } from "../postgres/catalogue/Inspector.ts"
+import { ShapeLogs } from "../storage/ShapeLogs.ts"
 import { PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
 import { CurrentSession } from "../registry/CurrentSession.ts"
 import { readSlot } from "../replication/connection/Slot.ts"
@@ -33,6 +37,7 @@ import { Warmth } from "./duties/Warmth.ts"
 import { handBack } from "./HandBack.ts"
 import { handBackMillis, lockCheckMillis } from "./InstanceTimings.ts"
 import { passOverFault } from "./PassOverFault.ts"
+import { publishAll } from "./PublishAll.ts"
 import { prepareSource } from "./PrepareSource.ts"
 import { SessionServices } from "./SessionServices.ts"
 import {
@@ -75,7 +80,10 @@ const turnActors = Effect.all({
   services: SessionServices,
   warmth: Warmth,
   levels: StorageLevels,
-  metrics: Metrics
+  metrics: Metrics,
+  logs: ShapeLogs,
+  snapshots: SnapshotSessions,
+  inspector: Inspector
 })
 
 type Actors = Effect.Success<typeof turnActors>
@@ -213,13 +221,33 @@ class Turn {
     })
   }
 
+  /** See `repairShapes`. */
+  private readonly repair = (session: RegistrySession, point: ConsistentPoint) => {
+    const { actors, engine, own } = this
+    const { inspector, logs, snapshots } = actors
+    const { writer } = engine
+    if (writer === undefined) return Effect.die(new Error("storage has not been taken over"))
+    const services = { engine, writer, logs, sessions: snapshots, inspector, makeMatcher: own.makeMatcher }
+    return Effect.mapError(repairShapes(services, session, point), (error) =>
+      error._tag === "PgError" ? error : new StorageFailed({ message: error.message, passing: true })
+    )
+  }
+
   private prepareSource() {
     return Effect.gen({ self: this }, function* () {
-      const { actors, connection, engine, session, steps } = this
+      const { actors, connection, engine, own, session, steps } = this
       const ensured = yield* Fiber.join(this.ensuring)
       steps.done("publication")
       const { slotName } = actors.config
-      const source = { engine, replication: actors.replication, record: actors.services.record, slotName }
+      const source = {
+        engine,
+        replication: actors.replication,
+        record: actors.services.record,
+        slotName,
+        publishTables: ({ drop, shapes }: RegistrySession) =>
+          publishAll(actors.services.record, shapes, own.publish, drop),
+        repair: this.repair
+      }
       yield* prepareSource(source, connection, session, ensured, steps)
     })
   }

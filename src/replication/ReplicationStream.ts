@@ -19,7 +19,10 @@ export class ReplicationStream extends Context.Service<
     /** A walsender connection, closed with the scope. */
     readonly connect: Effect.Effect<ReplicationConnection, PgError, Scope.Scope>
     /** Makes sure that there is a slot to stream from. Only with the lock. */
-    readonly ensureSlot: (connection: ReplicationConnection) => Effect.Effect<EnsuredSlot, PgError>
+    readonly ensureSlot: (
+      connection: ReplicationConnection,
+      options?: { readonly exportSnapshot: boolean }
+    ) => Effect.Effect<EnsuredSlot, PgError>
     /** Drops a slot that is of no use any more (`PgError.recovery` is `recreateSlot`). Only with the lock. */
     readonly dropSlot: (connection: ReplicationConnection) => Effect.Effect<void, PgError>
     /** Reads a transaction that cannot be streamed, without its values; see `ReplicationConnection.passOver`. */
@@ -47,7 +50,8 @@ export class ReplicationStream extends Context.Service<
             // The backend's first look takes much longer than the one that the takeover waits for.
             Effect.ignore(readSlot(query, slotName))
           ),
-          ensureSlot: (connection) => ensureSlot(connection, { slotName, temporary: temporarySlot, admin }),
+          ensureSlot: (connection, options) =>
+            ensureSlot(connection, { slotName, temporary: temporarySlot, admin, ...options }),
           dropSlot: (connection) => dropSlot(connection.query, slotName),
           passOver: (connection, options) => connection.passOver({ ...options, slotName, publicationName }),
           stream: (connection, options) =>

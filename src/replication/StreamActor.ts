@@ -60,8 +60,8 @@ export class StreamActor extends Context.Service<
         state: SubscriptionRef.get(state),
         died: actor.died,
         connect: Effect.withSpan(actor.ask(connect), "ReplicationStream.connect"),
-        ensureSlot: Effect.fn("ReplicationStream.ensureSlot")((connection) =>
-          actor.ask(own.ensureSlot(connection))
+        ensureSlot: Effect.fn("ReplicationStream.ensureSlot")((connection, options) =>
+          actor.ask(own.ensureSlot(connection, options))
         ),
         dropSlot: (connection) => actor.ask(own.dropSlot(connection)),
         passOver: (connection, options) => actor.ask(own.passOver(connection, options)),

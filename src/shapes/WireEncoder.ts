@@ -28,9 +28,9 @@ export interface TransactionStamp {
   readonly bytes: Buffer
 }
 
-/** `xid` is the 32-bit transaction id that the stream carries. */
-export const makeTransactionStamp = (commitLsn: Lsn, xid: number): TransactionStamp => ({
-  bytes: Buffer.from(`"lsn":"${commitLsn}","txids":[${xid}],"op_position":`, "latin1")
+/** `xid` is the 32-bit transaction id that the stream carries; `undefined` for what no transaction of the database did. */
+export const makeTransactionStamp = (commitLsn: Lsn, xid: number | undefined): TransactionStamp => ({
+  bytes: Buffer.from(`"lsn":"${commitLsn}","txids":[${xid ?? ""}],"op_position":`, "latin1")
 })
 
 /** Everything of a definition that decides how a change is written. */

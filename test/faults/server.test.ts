@@ -130,7 +130,7 @@ describe("a server", () => {
       })
       await database.query("INSERT INTO items VALUES (2, 'b')")
       service.signal("SIGCONT")
-      await service.untilLogged(/slot.*invalidated.*A new slot is created and all shapes are fetched again/)
+      await service.untilLogged(/slot.*invalidated.*A new slot is created and all shapes are compared with the database/)
       await eventually("the shape is made anew", async () => {
         const now = await ask(service.url, { table: "items" })
         return now.status === 200 && now.handle !== before.handle && now.rows.length === 2

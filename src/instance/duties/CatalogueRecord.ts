@@ -67,6 +67,15 @@ export class CatalogueRecord implements KnownPublished {
     for (const key of this.objects.keys()) if (shapes.using(key).size === 0) this.objects.delete(key)
   }
 
+  /** Shapes are about to be compared with the database: nothing that was before says anything of them. */
+  forget(shapes: ShapesByTable): void {
+    this.shapes = shapes
+    this.current = ""
+    this.members.clear()
+    this.objects.clear()
+    this.isKept = false
+  }
+
   /** Whether everything is known that shapes of the tables are to be compared with, whose conditions use these objects. */
   covers(oids: ReadonlyArray<number>, uses: ReadonlyArray<string>): boolean {
     const { shapes } = this

@@ -43,7 +43,18 @@ export const sessionDuties = (
   Effect.scoped(
     Effect.gen(function* () {
       const { admin, ahead, catalogue, config, engine, inspector, publication, record, run } = services
-      const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, run })
+      // In the journal, because the next holder of the lock may be another instance.
+      const positionLost = (reason: string) =>
+        Effect.gen(function* () {
+          yield* reportFault(
+            "BATON-PUBLICATION-ALTERED",
+            `Changes may be missing from the stream: ${reason}. All shapes are compared with the database now.`
+          )
+          engine.writing?.write({ t: "slotLost" })
+          yield* settledIn(engine)
+          yield* beginAnew
+        })
+      const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, positionLost, run })
       yield* inspector.onChange(news.changed)
       for (const change of ahead.takeChanges()) news.changed(change)
       publication.trust(news.tables())

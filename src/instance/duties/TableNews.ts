@@ -11,13 +11,14 @@ import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { RegistrySession } from "../../registry/RegistrySession.ts"
 import { affectedAmong, gainedAttached, membersAffectedAmong } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { StorageFault } from "../../storage/disk/DiskFault.ts"
+import type { NotWriting } from "../../storage/NotWriting.ts"
 import type { Catalogue } from "../../where/index.ts"
 
 const attachedWithRows = "was given a partition with rows of its own"
 const lostPartition = "has lost a partition, with rows of which no change tells"
 const readingTypes = "Reading the types of the database again"
 const isGone = "is gone"
-const notPublished = "was not published for some time"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
 
@@ -44,6 +45,8 @@ interface NewsServices {
   readonly publication: Pick<Publication["Service"], "tablesChanged">
   /** The session is of no use any more: begin another one. */
   readonly beginAnew: Effect.Effect<void>
+  /** Changes may be missing from the stream: shapes have to be compared with the database. Completes when that is durable. */
+  readonly positionLost: (reason: string) => Effect.Effect<void, NotWriting | StorageFault>
   readonly run: RunErrand
 }
 
@@ -54,6 +57,7 @@ export class TableNews {
   private readonly catalogue: NewsServices["catalogue"]
   private readonly publication: NewsServices["publication"]
   private readonly run: NewsServices["run"]
+  private readonly positionLost: NewsServices["positionLost"]
   /** What the comparison of the publication has to be told, and what becomes of its reports. */
   readonly check: Parameters<Publication["Service"]["run"]>[0]
   /** Shapes were dropped for what the publication lacked, and no look since has shown it to be altered. */
@@ -65,11 +69,13 @@ export class TableNews {
     this.catalogue = services.catalogue
     this.publication = services.publication
     this.run = services.run
+    this.positionLost = services.positionLost
     this.check = {
       tablesInUse: this.tables,
       onReport: (report) =>
         Effect.andThen(
-          Effect.sync(() => this.reported(report)),
+          // Storage that cannot be written ends the turn, and the next one looks again.
+          Effect.ignore(this.reported(report)),
           report.isMissing ? services.beginAnew : Effect.void
         )
     }
@@ -139,14 +145,16 @@ export class TableNews {
   }
 
   /** The watch has found something. Fails, to be told again, before anything has been done. */
-  readonly found = (news: CatalogueNews): Effect.Effect<void, PgError> =>
+  readonly found = (news: CatalogueNews): Effect.Effect<void, PgError | NotWriting | StorageFault> =>
     Effect.gen({ self: this }, function* () {
       yield* this.inspector.readAgain([...news.tables])
       // Shapes may have been made of a description that was outdated, so it is not enough to see what has changed in it.
       for (const oid of news.tables) this.dropAffected(oid, yield* this.inspector.tableByOid(oid))
-      if (news.unpublished.size > 0) this.session.dropTables(news.unpublished, notPublished)
+      const unpublished = [...news.unpublished].filter((oid) => this.session.shapes.isInUse(oid))
+      if (unpublished.length > 0) yield* this.positionLost(this.notPublished(unpublished))
       if (news.altered || news.publicationAltered) this.publication.tablesChanged()
-      if (news.publicationAltered) this.publicationAltered(news.publicationIsComplete)
+      if (news.publicationAltered && this.isAllWellAgain(news.publicationIsComplete))
+        yield* this.positionLost("the publication was altered, and may have lacked changes for some time")
     })
 
   /** Objects that conditions use are not what they were. */
@@ -164,12 +172,18 @@ export class TableNews {
       }
     })
 
-  /** What was missing meanwhile nobody can tell, when all is well again. What is missing now the comparison finds. */
-  private publicationAltered(isComplete: boolean): void {
-    if (!isComplete) return
-    if (!this.tookCareOfPublication)
-      this.session.purge("the publication was altered, and may have lacked changes for some time")
+  /** What was missing meanwhile nobody can tell. What is missing now the comparison finds. */
+  private isAllWellAgain(isComplete: boolean): boolean {
+    if (!isComplete) return false
+    const isNews = !this.tookCareOfPublication
     this.tookCareOfPublication = false
+    return isNews
+  }
+
+  private notPublished(oids: ReadonlyArray<number>): string {
+    const names = this.session.shapes.tables().filter(({ oid }) => oids.includes(oid))
+    const which = names.slice(0, 5).map(({ name, schema }) => `${schema}.${name}`)
+    return `not published for some time: ${which.join(", ")}${names.length > 5 ? `, and ${names.length - 5} more` : ""}`
   }
 
   private dropAffected(oid: number, table: TableInfo | undefined): void {
@@ -183,17 +197,20 @@ export class TableNews {
   }
 
   /** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */
-  private reported(report: PublicationReport): void {
-    const { session } = this
-    if (report.operationsLost.length > 0) session.purge("the publication did not carry all operations")
+  private reported(report: PublicationReport): Effect.Effect<void, NotWriting | StorageFault> {
     if (report.operationsLost.length > 0 || report.generatedColumnsLost) this.tookCareOfPublication = true
+    const lost: Array<number> = []
     for (const { oid, problem } of report.tables) {
       if (problem === "identityNotFull") continue
       // Who comes back at once must not be given the table as it was.
       this.inspector.invalidate(oid)
-      session.dropTables([oid], problem === "vanished" ? isGone : notPublished)
+      if (problem === "vanished") this.session.dropTables([oid], isGone)
+      else if (this.session.shapes.isInUse(oid)) lost.push(oid)
     }
     if (report.generatedColumnsLost) this.dropGenerated()
+    if (report.operationsLost.length > 0)
+      return this.positionLost("the publication did not carry all operations")
+    return lost.length > 0 ? this.positionLost(this.notPublished(lost)) : Effect.void
   }
 
   private dropGenerated(): void {

@@ -203,26 +203,26 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
       "The replication slot needed more WAL than max_slot_wal_keep_size allows and was invalidated"
     ),
     outlook:
-      "A new slot is created and all shapes are fetched again. Raise max_slot_wal_keep_size, or watch the retained WAL size."
+      "A new slot is created and all shapes are compared with the database. Raise max_slot_wal_keep_size, or watch the retained WAL size."
   },
   database_slot_invalidated: {
     what: fixed("Postgres has invalidated the replication slot"),
     outlook:
-      "A new slot is created and all shapes are fetched again. See pg_replication_slots.invalidation_reason for the cause."
+      "A new slot is created and all shapes are compared with the database. See pg_replication_slots.invalidation_reason for the cause."
   },
   exceeded_max_tx_size: {
     what: (_, said) => said.message,
     outlook:
-      "A new slot is created and all shapes are fetched again. Split such transactions, or raise ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE."
+      "A new slot is created and all shapes are compared with the database. Split such transactions, or raise ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE."
   },
   replica_not_full: {
     what: (_, said) => said.message,
     outlook:
-      "A new slot is created and all shapes are fetched again. Leave REPLICA IDENTITY FULL on published tables."
+      "A new slot is created and all shapes are compared with the database. Leave REPLICA IDENTITY FULL on published tables."
   },
   change_not_given: {
     what: (_, said) => said.message,
-    outlook: "A new slot is created and all shapes are fetched again. Correct the row."
+    outlook: "A new slot is created and all shapes are compared with the database. Correct the row."
   },
   config_error: {
     what: (_, said) => said.message,

@@ -44,12 +44,12 @@ export const describeReport = (publicationName: string, report: PublicationRepor
   const lines: Array<string> = []
   if (report.isMissing) {
     lines.push(
-      `${named} is gone. It is created anew with a new replication slot, and all shapes are fetched again; when tables are published manually, create it.`
+      `${named} is gone. It is created anew with a new replication slot, and all shapes are compared with the database; when tables are published manually, create it.`
     )
   }
   if (report.operationsLost.length > 0) {
     lines.push(
-      `${named} does not publish ${report.operationsLost.join(", ")}: changes may be missing, all shapes are fetched again. ${outcome(report.repaired)}`
+      `${named} does not publish ${report.operationsLost.join(", ")}: changes may be missing, all shapes are compared with the database. ${outcome(report.repaired)}`
     )
   }
   if (report.generatedColumnsLost) {

@@ -112,7 +112,7 @@ export class Reconciler {
         ledger.exclusively(oid, this.tables.bringIntoOrder(publication, state, false))
       )
       const message = plan.add
-        ? `Database table "${shown(state)}" was missing from the publication "${mode.publicationName}"; its shapes are fetched again`
+        ? `Database table "${shown(state)}" was missing from the publication "${mode.publicationName}"; all shapes are compared with the database`
         : `Database table "${shown(state)}" did not have its replica identity set to FULL`
       return Result.isSuccess(repair)
         ? { oid, problem, repaired: true, message }

@@ -40,12 +40,19 @@ export interface EnsuredSlot {
   readonly confirmedFlushLsn: Lsn
   /** Where the WAL ended when nobody streamed from the slot any more: nobody was sent anything beyond. */
   readonly walLsn: Lsn
+  /**
+   * Of a slot that was made with `exportSnapshot`: the name of a snapshot that shows exactly what is before `confirmedFlushLsn`. It
+   * is there until the connection is used again.
+   */
+  readonly snapshotName?: string
 }
 
 interface EnsureSlotOptions {
   readonly slotName: string
   /** The slot goes with the connection. */
   readonly temporary: boolean
+  /** If the slot has to be made, with a snapshot of what is before it. */
+  readonly exportSnapshot?: boolean
   /** For help with a creation that waits; another connection, since that one is busy. */
   readonly admin: Queryable
   /** How often a wait is reported. Default 10 s. */
@@ -78,7 +85,8 @@ export const ensureSlot = (
       const known = yield* readSlot(connection.query, slotName)
       if (known === undefined) {
         const created = yield* create(connection, options)
-        if (created !== undefined) return { created: true, confirmedFlushLsn: created, walLsn: created }
+        if (created !== undefined)
+          return { created: true, ...created, walLsn: created.confirmedFlushLsn }
       } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
       // In use, or somebody else created it just now.
       if ((yield* nowMillis) - startedAt > (options.busyMillis ?? timings.busySlotMillis)) {
@@ -88,13 +96,17 @@ export const ensureSlot = (
     }
   })
 
+type CreatedSlot = Pick<EnsuredSlot, "confirmedFlushLsn" | "snapshotName">
+
 /** Undefined when somebody else created it meanwhile. */
 const create = (
   connection: SlotConnection,
   options: EnsureSlotOptions
-): Effect.Effect<Lsn | undefined, PgError> =>
+): Effect.Effect<CreatedSlot | undefined, PgError> =>
   Effect.raceFirst(
-    createSlot(connection.query, options),
+    options.exportSnapshot === true
+      ? createWithSnapshot(connection.query, options)
+      : createSlot(connection.query, options),
     helpWaitingCreation(options, connection.serverVersion)
   ).pipe(
     Effect.catchIf(
@@ -163,14 +175,14 @@ export const slotProblem = (slot: SlotInfo, slotName: string): PgError | undefin
     return ownPgError(
       "database_slot_exceeded_max_size",
       `The replication slot ${slotName} needed more WAL than max_slot_wal_keep_size allows and was invalidated. A new ` +
-        "slot is created and all shapes are fetched again. Raise max_slot_wal_keep_size, or watch the retained WAL size."
+        "slot is created and all shapes are compared with the database. Raise max_slot_wal_keep_size, or watch the retained WAL size."
     )
   }
   if (slot.invalidationReason !== null || slot.walStatus === "lost") {
     return ownPgError(
       "database_slot_invalidated",
       `Postgres has invalidated the replication slot ${slotName} (${slot.invalidationReason}). A new slot is created ` +
-        "and all shapes are fetched again."
+        "and all shapes are compared with the database."
     )
   }
   return slot.confirmedFlushLsn === null ? slotInUse(slotName) : undefined
@@ -198,7 +210,7 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
 const createSlot = (
   run: SlotConnection["query"],
   { slotName, temporary }: EnsureSlotOptions
-): Effect.Effect<Lsn, PgError> =>
+): Effect.Effect<CreatedSlot, PgError> =>
   run(
     `SELECT lsn AS point FROM pg_catalog.pg_create_logical_replication_slot(${quoteLiteral(slotName)}, 'pgoutput', ${temporary})`
   ).pipe(
@@ -213,7 +225,23 @@ const createSlot = (
           (rows) => rows.map((row) => ({ point: row["consistent_point"] ?? null }))
         )
     ),
-    Effect.map(([row]) => parseLsn(row?.["point"] ?? "") ?? 0n)
+    Effect.map(([row]) => ({ confirmedFlushLsn: parseLsn(row?.["point"] ?? "") ?? 0n }))
+  )
+
+/** Only the command exports a snapshot. Source: PostgreSQL documentation, "Streaming Replication Protocol". */
+const createWithSnapshot = (
+  run: SlotConnection["query"],
+  { slotName, temporary }: EnsureSlotOptions
+): Effect.Effect<CreatedSlot, PgError> =>
+  Effect.map(
+    run(
+      `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput EXPORT_SNAPSHOT`
+    ),
+    ([row]) => {
+      const snapshotName = row?.["snapshot_name"]
+      const confirmedFlushLsn = parseLsn(row?.["consistent_point"] ?? "") ?? 0n
+      return snapshotName == null ? { confirmedFlushLsn } : { confirmedFlushLsn, snapshotName }
+    }
   )
 
 /**

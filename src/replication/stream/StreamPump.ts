@@ -248,7 +248,7 @@ export const streamFailure = (error: unknown): PgError => {
     return ownPgError(
       "exceeded_max_tx_size",
       `Collected transaction exceeds limit of ${error.limitBytes} bytes (xid ${error.xid}). The replication slot is ` +
-        "created anew and all shapes are fetched again. Split such transactions, or raise " +
+        "created anew and all shapes are compared with the database. Split such transactions, or raise " +
         "ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE."
     )
   }

@@ -98,7 +98,7 @@ export const replicationFaults = {
     title: "The publication is gone",
     happened: "Somebody dropped the publication, or it is younger than the slot.",
     heals:
-      "Yes, unless tables are published by hand: it is made anew with a new slot, and all shapes are fetched again.",
+      "Yes, unless tables are published by hand: it is made anew with a new slot, and all shapes are compared with the database.",
     advice: "With manual publishing, create it. Find out who dropped it.",
     doctor: "publication"
   },

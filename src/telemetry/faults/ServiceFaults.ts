@@ -11,6 +11,15 @@ export const serviceFaults = {
     heals: "Yes: clients fetch them again.",
     advice: "Look for the line before it, which has the reason."
   },
+  "BATON-SHAPE-COMPARED": {
+    severity: "warning",
+    title: "All shapes are compared with the database",
+    happened:
+      "The stream cannot go on from where the shapes are: the slot was lost or is new, a table was not published for some time, or what the line says.",
+    heals:
+      "Yes: every shape gets what it lacks, under its handle, and nothing is fetched again. All rows of the tables are read for that, and no new shape is made meanwhile.",
+    advice: "Look for what has cost the slot or the publication; the line names it."
+  },
   "BATON-SHAPE-DROPPED": {
     severity: "warning",
     title: "A shape was dropped",

@@ -27,6 +27,8 @@ export interface StreamOracleOptions {
   readonly transactions: number
   /** One after the other, spread over the run; every shape is compared after each and at the end. */
   readonly restarts: ReadonlyArray<Restart>
+  /** What becomes of the database, of its slot or publication, while the service is stopped for the nth time. */
+  readonly whileStopped?: (stage: number) => Promise<unknown>
   readonly random: Random
   readonly say: (text: string) => void
 }
@@ -216,6 +218,7 @@ export const streamOracle = async (options: StreamOracleOptions): Promise<Stream
       if (restart !== undefined) {
         const writing = write(perStage - before)
         await service.stop(restart)
+        await options.whileStopped?.(stage)
         service = await start()
         await writing
       }
