@@ -35,8 +35,11 @@ const patterns: ReadonlyArray<readonly [DropReason, RegExp]> = [
   ["condition", /^its condition fails|cannot be followed|\(BATON_MAX_|Only Postgres can evaluate/],
   ["truncated", / was truncated/],
   ["publication", / published|the publication /],
-  ["stream", /replication slot|database cluster|restored or failed over|does not say which database/],
-  ["storage", /damaged|the checkpoint is missing|^its log /],
+  [
+    "stream",
+    /replication slot|was cut off$|database cluster|restored or failed over|does not say which database/
+  ],
+  ["storage", /damaged|the checkpoint is missing|^its log |^what is stored of it |an older release has made/],
   [
     "schema",
     /the definition of |has changed in what they use|another table has the name|REPLICA IDENTITY|was NOT NULL| is gone$|is not what it was|cannot be read: /

@@ -13,7 +13,7 @@ interface LogMessage {
 }
 
 /** What a reader holds after a message: the rule of the protocol, as clients follow it. */
-export const foldMessage = (held: HeldRows, shape: number, layout: RowLayout, message: LogMessage): void => {
+const foldMessage = (held: HeldRows, shape: number, layout: RowLayout, message: LogMessage): void => {
   const { headers, key, value } = message
   if (key === undefined || value === undefined || headers.operation === undefined) return
   if (headers.operation === "delete") return held.remove(shape, key)

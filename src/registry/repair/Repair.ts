@@ -17,7 +17,7 @@ import { repairTable } from "./RepairTable.ts"
 import { openSharedSnapshot } from "./SharedSnapshot.ts"
 import { TableComparison } from "./TableComparison.ts"
 
-export interface RepairServices {
+interface RepairServices {
   readonly engine: StorageEngine
   readonly writer: JournalWriter
   readonly logs: Pick<ShapeLogs["Service"], "read">
@@ -83,7 +83,7 @@ const compareAll = (
         Effect.gen(function* () {
           for (const [oid, shapes] of tables) {
             const table = yield* inspector.tableByOid(oid)
-            if (table === undefined) drop(shapes, "its table is not there any more")
+            if (table === undefined) drop(shapes, "its table is gone")
             else yield* repairTable(repair, table, shapes)
           }
         }),

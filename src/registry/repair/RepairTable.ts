@@ -24,7 +24,7 @@ import type { Compared, TableComparison } from "./TableComparison.ts"
 /** Rows that have gone, written before other work has its turn. */
 const rowsPerTurn = 256
 
-export interface TableRepair {
+interface TableRepair {
   readonly logs: Pick<ShapeLogs["Service"], "read">
   readonly makeMatcher: MakeMatcher
   readonly session: SnapshotSession

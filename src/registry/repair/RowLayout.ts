@@ -114,7 +114,7 @@ export class RowLayout {
 }
 
 /** What stands behind the name of the table: the texts of the key's columns. No single `/` stands inside a text. */
-export const keyTexts = (text: string): ReadonlyArray<string | null> => {
+const keyTexts = (text: string): ReadonlyArray<string | null> => {
   const texts: Array<string | null> = []
   for (let at = 0; at < text.length;) {
     if (text.startsWith("/_", at)) {

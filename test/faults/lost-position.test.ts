@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { assert, describe, it } from "vitest"
+import type { TestDatabase } from "../../testing/postgres/Database.ts"
+import { differenceOfRows } from "../../testing/postgres/Rows.ts"
+import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
+import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { patient } from "../../testing/Load.ts"
+import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+
+const tables = `
+  CREATE TABLE members (id int PRIMARY KEY, project int, person int);
+  CREATE TABLE items (id int PRIMARY KEY, project int, name text, note text);
+  CREATE TABLE loose (name text, "of" int);
+  INSERT INTO members SELECT i, i % 5, i % 7 FROM generate_series(1, 30) i;
+  INSERT INTO items SELECT i, i % 5, 'a/b"' || i, repeat('x', i) FROM generate_series(1, 400) i;
+  INSERT INTO loose SELECT 'l' || i, i FROM generate_series(1, 40) i`
+
+/** What happens while nobody is told of it. */
+const unseen = `
+  UPDATE items SET name = name || '!' WHERE id % 7 = 0;
+  DELETE FROM items WHERE id % 11 = 0;
+  UPDATE items SET id = id + 1000 WHERE id % 13 = 0;
+  INSERT INTO items SELECT i, i % 5, NULL, 'new' FROM generate_series(2001, 2040) i;
+  UPDATE members SET project = (project + 1) % 5 WHERE id % 3 = 0;
+  UPDATE loose SET "of" = "of" + 100 WHERE "of" % 2 = 0;
+  DELETE FROM loose WHERE "of" % 5 = 0`
+
+const mine = "project IN (SELECT project FROM members WHERE person = 3)"
+const shapes: ReadonlyArray<readonly [params: Readonly<Record<string, string>>, query: string]> = [
+  [{ table: "items" }, "SELECT * FROM items"],
+  [{ table: "items", replica: "full" }, "SELECT * FROM items"],
+  [
+    { table: "items", columns: "id,note", where: "project = 2" },
+    "SELECT id, note FROM items WHERE project = 2"
+  ],
+  [{ table: "items", where: mine }, `SELECT * FROM items WHERE ${mine}`],
+  [{ table: "items", where: mine, replica: "full" }, `SELECT * FROM items WHERE ${mine}`],
+  [{ table: "loose" }, "SELECT * FROM loose"]
+]
+
+const prepare = async () => {
+  const database = await databaseForTest()
+  await database.query(tables)
+  const storageDir = storageForTest()
+  const start = (until: "active" | false = "active") =>
+    serviceForTest({ database, storageDir, until, env: { ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000" } })
+  return { database, start }
+}
+
+const readersAt = async (url: string): Promise<ReadonlyArray<ShapeLogReader>> => {
+  const readers = shapes.map(
+    ([params]) => new ShapeLogReader({ url, params, retryMillis: 20_000, changesOnly: true })
+  )
+  for (const reader of readers) await reader.readToEnd()
+  return readers
+}
+
+const expectSelected = async (
+  database: TestDatabase,
+  readers: ReadonlyArray<ShapeLogReader>,
+  url: string
+) => {
+  for (const [i, [params, query]] of shapes.entries()) {
+    const reader = readers[i]
+    if (reader === undefined) continue
+    reader.moveTo(url)
+    const expected = await database.queryText(query)
+    const differs = () => differenceOfRows(expected, [...reader.rows.values()])
+    await reader
+      .followUntil(`the rows of ${JSON.stringify(params)}`, () => differs() === undefined)
+      .catch((error: unknown) => assert.fail(`${String(error)}: ${differs()}`))
+  }
+}
+
+describe("a slot that is gone", () => {
+  it(
+    "costs no shape its handle: each gets what it lacks, and what comes later",
+    { timeout: patient(120_000) },
+    async () => {
+      const { database, start } = await prepare()
+      const first = await start()
+      const readers = await readersAt(first.url)
+      const changesOnly = await ask(first.url, { table: "items", log: "changes_only" })
+      await database.query(
+        "UPDATE items SET name = 'streamed' WHERE id = 1; INSERT INTO members VALUES (100, 4, 3)"
+      )
+      await expectSelected(database, readers, first.url)
+      await first.stop("SIGTERM")
+      await database.query(unseen)
+      await database.query("SELECT pg_drop_replication_slot($1)", [database.slotName])
+      const second = await start()
+      await expectSelected(database, readers, second.url)
+      await database.query(
+        "DELETE FROM members WHERE id = 100; UPDATE items SET note = 'later' WHERE id < 20"
+      )
+      await expectSelected(database, readers, second.url)
+      assert.match(second.logs(), /BATON-SHAPE-COMPARED/)
+      // Which of the changes are missing nobody can tell.
+      const { handle, status } = await ask(second.url, {
+        table: "items",
+        log: "changes_only",
+        handle: changesOnly.handle ?? "",
+        offset: "0_0"
+      })
+      assert.strictEqual(status, 409)
+      assert.notStrictEqual(handle, changesOnly.handle)
+    }
+  )
+
+  it(
+    "costs none either when instances are killed in the middle of the comparison",
+    { timeout: patient(180_000) },
+    async () => {
+      const seed = Number(process.env["LOST_POSITION_SEED"] ?? freshSeed())
+      const random = makeRandom(seed)
+      const { database, start } = await prepare()
+      const first = await start()
+      const readers = await readersAt(first.url)
+      await first.stop("SIGKILL")
+      await database.query(unseen)
+      await database.query("SELECT pg_drop_replication_slot($1)", [database.slotName])
+      for (let round = 0; round < 3; round++) {
+        const killed = await start(false)
+        await killed.untilLogged(/BATON-SHAPE-COMPARED/)
+        // Whenever it is: before the slot, between tables, or when all is done.
+        await sleep(random.int(0, 200))
+        await killed.stop("SIGKILL")
+        await database.query(`INSERT INTO items VALUES (${3000 + round}, 2, 'between', NULL)`)
+      }
+      const last = await start()
+      await expectSelected(database, readers, last.url).catch((error: unknown) =>
+        assert.fail(`seed ${seed}: ${String(error)}`)
+      )
+    }
+  )
+})
