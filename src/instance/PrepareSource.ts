@@ -99,8 +99,15 @@ const tryRepair = (
   Effect.gen(function* () {
     const { store } = engine
     if (store.source === undefined || !isSameCluster(store.source, source)) return undefined
+    const wasCutOff = store.source.slot === unfinishedSlot(source.slot)
+    const had = (wasCutOff ? store.lostHistory.latestAfter : undefined) ?? store.lastCommitLsn
     // From here on whoever takes over begins again, whatever becomes of this.
-    engine.writing?.write({ t: "source", ...source, slot: unfinishedSlot(source.slot) })
+    engine.writing?.write({
+      t: "source",
+      ...source,
+      slot: unfinishedSlot(source.slot),
+      lost: [String(had), String(had)]
+    })
     yield* Effect.catchTags(settledIn(engine), { BucketFault: storageFailed, DiskFault: storageFailed })
     yield* reportFault(
       "BATON-SHAPE-COMPARED",
@@ -119,6 +126,7 @@ const tryRepair = (
     yield* Effect.logInfo(
       `Compared ${done.shapes} shapes with ${done.rowsRead} rows of the database: ${done.inserts} inserts, ${done.updates} updates and ${done.deletes} deletes were missing.`
     )
+    engine.writing?.write({ t: "source", ...source, lost: [String(had), String(lsn - 1n)] })
     return slot
   })
 

@@ -50,6 +50,15 @@ export const discardUnreadable = (engine: Shapes, shape: Named, why: string): vo
   discardShape(engine, shape, `${what}. Please report it if the disk is in order`, "its log cannot be read")
 }
 
+/** A client has more of the shape than there is: no difference brings it to what the database has. */
+export const discardLostHistory = (engine: Shapes, shape: Named): void => {
+  if (engine.live(shape) === undefined) return
+  const what =
+    "A client was told of changes of a shape that this storage has never had, because it is older than what another instance " +
+    "has told, or that one was killed before they were durable"
+  discardShape(engine, shape, what, "a client has changes of it that storage never had")
+}
+
 /** The journal holds entries that do not follow those before them: they were not taken over. */
 export const discardDisordered = (engine: Shapes, shape: Named): void =>
   discardShape(

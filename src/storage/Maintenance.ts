@@ -177,6 +177,7 @@ export class Maintenance {
       engine.writing?.write({ t: "moved", segment, shapes })
       if (!(yield* fromDisk(() => engine.settled()))) return undefined
       this.collector?.repacked()
+      const lost = engine.store.lostHistory.stored()
       return {
         epoch: engine.segments.epochOf(segment + 1) ?? writer.epoch,
         segment: segment + 1,
@@ -185,6 +186,7 @@ export class Maintenance {
         positionLsn: String(ends.positionLsn),
         ...(ends.behindLsn === undefined ? {} : { behindLsn: String(ends.behindLsn) }),
         source: engine.store.source ?? null,
+        ...(lost.length === 0 ? {} : { lost }),
         level: engine.store.level
       }
     })

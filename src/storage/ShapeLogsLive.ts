@@ -2,6 +2,7 @@ import { Effect, Layer } from "effect"
 import { type Lsn, maxLsn } from "../shared/Lsn.ts"
 import { failingWith, type PieceSource } from "../shared/Pieces.ts"
 import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import { discardLostHistory } from "./DiscardShape.ts"
 import { logChunkFile, snapshotChunkFile } from "./disk/StorageDir.ts"
 import { FileIntegrity } from "./disk/FileIntegrity.ts"
 import { logPieces, type LogSource, snapshotPieces, tailInMemory } from "./logs/ReadPieces.ts"
@@ -44,7 +45,7 @@ class LogReads {
   readonly read = (handle: ShapeHandle, after: LogOffset): Effect.Effect<LogRead, ShapeReadError> =>
     Effect.suspend(() => {
       const shape = this.engine.live(handle)
-      if (shape === undefined) return Effect.succeed(dropped)
+      if (shape === undefined || this.isLost(shape, after)) return Effect.succeed(dropped)
       const plan = planRead(shape, after)
       switch (plan._tag) {
         case "Dropped":
@@ -64,7 +65,7 @@ class LogReads {
   readonly readNow = (handle: ShapeHandle, after: LogOffset): LogRead | undefined => {
     const { chunks, shared } = this
     const shape = this.engine.live(handle)
-    if (shape === undefined) return dropped
+    if (shape === undefined || this.isLost(shape, after)) return dropped
     const again = shared.again(shape, after)
     if (again !== undefined) return again
     const plan = planRead(shape, after)
@@ -79,6 +80,14 @@ class LogReads {
       return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
     }
     return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
+  }
+
+  /** Who is there cannot go on, nor anybody else who may have come the same way. */
+  private isLost(shape: ShapeState, { tx }: LogOffset): boolean {
+    const { engine } = this
+    if (!engine.store.lostHistory.has(tx, () => BigInt(shape.visibility?.containedBefore ?? 0))) return false
+    discardLostHistory(engine, shape)
+    return true
   }
 
   private logSlice(shape: ShapeState, after: LogOffset, plan: LogPlan): LogSlice {

@@ -39,7 +39,10 @@ const patterns: ReadonlyArray<readonly [DropReason, RegExp]> = [
     "stream",
     /replication slot|was cut off$|database cluster|restored or failed over|does not say which database/
   ],
-  ["storage", /damaged|the checkpoint is missing|^its log |^what is stored of it |an older release has made/],
+  [
+    "storage",
+    /damaged|the checkpoint is missing|^its log |^what is stored of it |an older release has made|storage never had/
+  ],
   [
     "schema",
     /the definition of |has changed in what they use|another table has the name|REPLICA IDENTITY|was NOT NULL| is gone$|is not what it was|cannot be read: /

@@ -133,4 +133,45 @@ describe("a slot that is gone", () => {
       )
     }
   )
+
+  it(
+    "makes those start over who know of more than storage has, and nobody of another shape",
+    { timeout: patient(120_000) },
+    async () => {
+      const { database, start } = await prepare()
+      const first = await start()
+      const params = { table: "items" }
+      const loose = await ask(first.url, { table: "loose" })
+      const reader = new ShapeLogReader({ url: first.url, params, retryMillis: 20_000 })
+      await reader.readToEnd()
+      await database.query("UPDATE items SET name = 'known' WHERE id = 1")
+      await reader.followUntil("the change", () => reader.operations.length === 1)
+      await first.stop("SIGTERM")
+      // What storage has of it is older than that: it comes from a copy.
+      await database.query("UPDATE items SET name = 'told' WHERE id = 2")
+      const [row] = await database.queryText("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS lsn")
+      await database.query("UPDATE items SET name = 'later' WHERE id = 3")
+      await database.query("SELECT pg_drop_replication_slot($1)", [database.slotName])
+      const second = await start()
+      const told = { ...params, handle: reader.position.handle ?? "", offset: `${row?.["lsn"]}_0` }
+      const refused = await ask(second.url, told)
+      assert.strictEqual(refused.status, 409)
+      const anew = await ask(second.url, params)
+      assert.notStrictEqual(anew.handle, reader.position.handle)
+      const other = await ask(second.url, { table: "loose", handle: loose.handle ?? "", offset: "0_0" })
+      assert.strictEqual(other.status, 200)
+      // Those that are made later have no such history.
+      const young = await ask(second.url, {
+        ...params,
+        handle: anew.handle ?? "",
+        offset: `${row?.["lsn"]}_0`
+      })
+      assert.notStrictEqual(young.status, 409)
+      await second.stop("SIGKILL")
+      const third = await start()
+      assert.strictEqual((await ask(third.url, params)).handle, anew.handle)
+      const late = { table: "loose", handle: loose.handle ?? "", offset: `${row?.["lsn"]}_0` }
+      assert.strictEqual((await ask(third.url, late)).status, 409)
+    }
+  )
 })

@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type { StoragePaths } from "../disk/StorageDir.ts"
+import type { StoredGap } from "../records/Records.ts"
 import type { StreamSource } from "../state/ShapeStore.ts"
 import { make } from "./SqliteClient.ts"
 
@@ -24,6 +25,8 @@ export interface CheckpointHead {
   /** Absent where shapes with sub-selects are where all others are, see the notice `behind`. */
   readonly behindLsn?: string
   readonly source: StreamSource | null
+  /** See `LostHistory`; left out where there is none. */
+  readonly lost?: ReadonlyArray<StoredGap>
   /** Of what is stored; the first release did not write it. */
   readonly level?: number
 }

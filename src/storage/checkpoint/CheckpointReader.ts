@@ -83,6 +83,7 @@ export const loadCheckpoint = (
       store.positionLsn = BigInt(head.positionLsn)
       store.behindLsn = head.behindLsn === undefined ? undefined : BigInt(head.behindLsn)
       store.source = head.source ?? undefined
+      for (const gap of head.lost ?? []) store.lostHistory.add(gap)
       return head
     }
     return undefined

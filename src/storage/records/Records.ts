@@ -70,6 +70,9 @@ interface MovedChunk {
   readonly extents?: ReadonlyArray<Extent>
 }
 
+/** Commits between these this storage has never had, and somebody may know of; see `LostHistory`. */
+export type StoredGap = readonly [after: string, before: string]
+
 export type Notice =
   /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
   | {
@@ -84,7 +87,14 @@ export type Notice =
   /** What follows may be of this level, which `release` has raised: a reader that does not know it must not read on. */
   | { readonly t: "level"; readonly level: number; readonly release: string }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
-  | { readonly t: "source"; readonly systemId: string; readonly timeline: number; readonly slot: string }
+  | {
+      readonly t: "source"
+      readonly systemId: string
+      readonly timeline: number
+      readonly slot: string
+      /** Shapes were compared with the database; see `LostHistory`. */
+      readonly lost?: StoredGap
+    }
   /** The slot is of no use any more: the next holder of the lock makes a new one, and then writes the source again. */
   | { readonly t: "slotLost" }
   | {

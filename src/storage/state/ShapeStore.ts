@@ -3,6 +3,7 @@ import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { identityDigest } from "./IdentityDigest.ts"
 import { decidedEntries, includedIn } from "./IncludedEntries.ts"
+import { LostHistory } from "./LostHistory.ts"
 import { PendingItems } from "./PendingItems.ts"
 import { RecentXids } from "./RecentXids.ts"
 import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
@@ -46,6 +47,7 @@ export class ShapeStore {
   behindLsn: bigint | undefined = undefined
   /** They are woken whenever that changes. */
   readonly behindWaiters = new Set<Waiter>()
+  readonly lostHistory = new LostHistory()
   /** Entries that stand in the journal, over all shapes, by segment. */
   readonly entriesBySegment = new Map<number, number>()
   readonly removed: Array<ShapeState> = []
@@ -174,6 +176,7 @@ export class ShapeStore {
       case "source":
         this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }
         this.slotIsLost = false
+        if (notice.lost !== undefined) this.lostHistory.add(notice.lost)
         return
       case "slotLost":
         this.slotIsLost = true
