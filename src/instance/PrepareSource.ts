@@ -98,7 +98,8 @@ const tryRepair = (
 ): Effect.Effect<EnsuredSlot | undefined, PgError | NotWriting | StorageFailed> =>
   Effect.gen(function* () {
     const { store } = engine
-    if (store.source === undefined || !isSameCluster(store.source, source)) return undefined
+    if (store.count === 0 || store.source === undefined || !isSameCluster(store.source, source))
+      return undefined
     const wasCutOff = store.source.slot === unfinishedSlot(source.slot)
     const had = (wasCutOff ? store.lostHistory.latestAfter : undefined) ?? store.lastCommitLsn
     // From here on whoever takes over begins again, whatever becomes of this.
@@ -120,6 +121,7 @@ const tryRepair = (
     const { confirmedFlushLsn: lsn, snapshotName } = slot
     if (snapshotName === undefined || !isBehind({ lsn }, engine)) {
       session.purge(reason)
+      engine.writing?.write({ t: "source", ...source })
       return slot
     }
     const done = yield* repair(session, { lsn, snapshotName })
@@ -141,13 +143,16 @@ export const prepareSource = (
   Effect.gen(function* () {
     const { engine, record, replication, slotName } = services
     const { store } = engine
-    // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
-    if (store.slotIsLost || ensured.created) yield* replication.dropSlot(connection)
-    let slot = yield* usableSlot(replication, connection)
-    steps.done("slot")
-    engine.toldLsn = slot.walLsn
     const { systemId, timeline } = connection
     const source: StreamSource = { systemId, timeline, slot: slotName }
+    const lost = whyLost(store.slotIsLost, ensured)
+    // The earlier slot does not go with a new publication: Postgres would fail to decode with it.
+    if (lost !== undefined) yield* replication.dropSlot(connection)
+    let repaired =
+      lost === undefined ? undefined : yield* tryRepair(services, connection, session, source, lost)
+    let slot = repaired ?? (yield* usableSlot(replication, connection))
+    steps.done("slot")
+    engine.toldLsn = slot.walLsn
     const plan = planSource({
       storedSource: store.source,
       source,
@@ -158,20 +163,28 @@ export const prepareSource = (
       slotIsLost: store.slotIsLost,
       publicationRepaired: ensured.repaired
     })
-    if (slot.created && store.source?.slot === slotName && !store.slotIsLost && !ensured.created)
+    if (slot.created && store.source?.slot === slotName && lost === undefined)
       yield* reportFault("BATON-SLOT-MISSING", slotIsGone(slotName))
-    if (plan.stale !== undefined) {
-      const repaired = yield* tryRepair(services, connection, session, source, plan.stale)
+    if (plan.stale !== undefined && repaired === undefined) {
+      if (lost === undefined) repaired = yield* tryRepair(services, connection, session, source, plan.stale)
       if (repaired === undefined) session.purge(plan.stale)
       else slot = repaired
-      steps.done("repair")
     }
+    steps.done("repair")
     // What it was like before counts for shapes from before.
     record.begin(session.shapes)
-    if (plan.isNew || plan.stale !== undefined) engine.writing?.write({ t: "source", ...source })
+    if (repaired === undefined && plan.isNew) engine.writing?.write({ t: "source", ...source })
     session.sink.startAt(slot.confirmedFlushLsn)
     // What an epoch says that is not durable itself is lost with it.
-    if (plan.mustBeDurable)
+    if (plan.mustBeDurable || repaired !== undefined)
       yield* Effect.catchTags(settledIn(engine), { BucketFault: storageFailed, DiskFault: storageFailed })
     steps.done("position")
   })
+
+/** Why the slot is of no use whatever it is like, if so. */
+const whyLost = (slotIsLost: boolean, ensured: EnsuredPublication): string | undefined =>
+  slotIsLost
+    ? "the replication slot is of no use any more"
+    : ensured.created
+      ? "the publication was gone, and is made anew"
+      : undefined

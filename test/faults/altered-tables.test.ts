@@ -239,7 +239,7 @@ describe("what becomes of a table", () => {
     await database.query("INSERT INTO lacked VALUES (1)")
     await database.query(`${publication} SET (publish = 'insert, update, delete, truncate')`)
     await shows("lacked", "1")
-    await untilLogged(/Dropped all \d shapes/)
+    await untilLogged(/BATON-SHAPE-COMPARED/)
   })
 })
 

@@ -38,10 +38,21 @@ export const saysSomething = (report: PublicationReport): boolean =>
 
 const outcome = (repaired: boolean): string => (repaired ? "It is repaired." : "It was not repaired.")
 
+/** A line of the log, and what it is about. */
+interface ReportLine {
+  readonly about: "publication" | "missing" | "vanished"
+  readonly text: string
+}
+
 /** For the log: what was found, one sentence each. */
-export const describeReport = (publicationName: string, report: PublicationReport): ReadonlyArray<string> => {
+export const describeReport = (
+  publicationName: string,
+  report: PublicationReport
+): ReadonlyArray<ReportLine> => {
   const named = `The publication "${publicationName}"`
-  const lines: Array<string> = []
+  const found: Array<ReportLine> = []
+  const about = report.isMissing ? "missing" : "publication"
+  const lines = { push: (text: string) => found.push({ about, text }) }
   if (report.isMissing) {
     lines.push(
       `${named} is gone. It is created anew with a new replication slot, and all shapes are compared with the database; when tables are published manually, create it.`
@@ -57,6 +68,8 @@ export const describeReport = (publicationName: string, report: PublicationRepor
       `${named} does not publish generated columns: shapes with such columns are fetched again. ${outcome(report.repaired)}`
     )
   }
-  for (const table of report.tables) lines.push(`${table.message}. ${outcome(table.repaired)}`)
-  return lines
+  for (const { message, problem, repaired } of report.tables)
+    if (problem === "vanished") found.push({ about: problem, text: `${message}.` })
+    else lines.push(`${message}. ${outcome(repaired)}`)
+  return found
 }

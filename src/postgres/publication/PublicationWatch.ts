@@ -36,6 +36,12 @@ const versionOfPublications = (
   )
 }
 
+const codes = {
+  missing: "BATON-PUBLICATION-MISSING",
+  publication: "BATON-PUBLICATION-ALTERED",
+  vanished: "BATON-TABLE-GONE"
+} as const
+
 /** How often is looked whether there is a reason to compare before its time. */
 const lookMillis = 2000
 
@@ -83,11 +89,8 @@ export const makePublicationWatch = (options: {
           )
         }
         if (!saysSomething(report)) return
-        for (const line of describeReport(publicationName, report))
-          yield* reportFault(
-            report.isMissing ? "BATON-PUBLICATION-MISSING" : "BATON-PUBLICATION-ALTERED",
-            line
-          )
+        for (const { about, text } of describeReport(publicationName, report))
+          yield* reportFault(codes[about], text)
         yield* onReport(report)
       }).pipe(
         Effect.catch((error) => {

@@ -28,11 +28,7 @@ export class LostHistory {
 
   /** Whether nobody who has read this storage alone can have come to the commit, in a shape whose first rows are from `madeAt`. */
   has(commitLsn: bigint, madeAt: () => bigint): boolean {
-    const { gaps } = this
-    return (
-      gaps.length > 0 &&
-      gaps.some(({ after, before }) => commitLsn > after && commitLsn < before && madeAt() < before)
-    )
+    return this.gaps.some(({ after, before }) => commitLsn > after && commitLsn < before && madeAt() < before)
   }
 
   stored(): ReadonlyArray<StoredGap> {

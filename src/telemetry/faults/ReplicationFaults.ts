@@ -145,6 +145,13 @@ export const replicationFaults = {
     advice: "ALTER PUBLICATION … ADD TABLE …, as the line says.",
     doctor: "publication"
   },
+  "BATON-TABLE-GONE": {
+    severity: "warning",
+    title: "A table that shapes use is gone",
+    happened: "Somebody has dropped it. Its shapes are dropped, and who asks for one gets a 400.",
+    heals: "There is nothing to heal, unless it was dropped by mistake.",
+    advice: "If the table was to stay, restore it: shapes of it can be made as soon as it is there."
+  },
   "BATON-TABLE-IDENTITY": {
     severity: "warning",
     title: "A table's replica identity is not FULL",

@@ -136,7 +136,8 @@ class Walsender {
       this.answer(failed("ERROR", "55006", "the slot is in use"))
       return this.answer(ready)
     }
-    if (sql.includes("pg_create_logical_replication_slot")) return this.createSlot()
+    // It exports no snapshot: there are no rows that it could show.
+    if (/pg_create_logical_replication_slot|^CREATE_REPLICATION_SLOT/.test(sql)) return this.createSlot()
     if (sql.includes("pg_drop_replication_slot")) {
       server.slot = undefined
       return this.answer(row({ pg_drop_replication_slot: "" }))
@@ -175,8 +176,12 @@ class Walsender {
       this.answer(failed("ERROR", "42710", "the slot exists"))
       return this.answer(ready)
     }
-    if (server.canCreateSlot) this.answer(row({ point: formatLsn(server.createSlot()) }))
+    if (server.canCreateSlot) this.slotCreated(formatLsn(server.createSlot()))
     else this.time.after(1, () => this.createSlot())
+  }
+
+  private slotCreated(lsn: string): void {
+    this.answer(row({ point: lsn, consistent_point: lsn }))
   }
 
   /** What an event of the stream is in bytes. */
