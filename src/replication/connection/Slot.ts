@@ -85,8 +85,7 @@ export const ensureSlot = (
       const known = yield* readSlot(connection.query, slotName)
       if (known === undefined) {
         const created = yield* create(connection, options)
-        if (created !== undefined)
-          return { created: true, ...created, walLsn: created.confirmedFlushLsn }
+        if (created !== undefined) return { created: true, ...created, walLsn: created.confirmedFlushLsn }
       } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
       // In use, or somebody else created it just now.
       if ((yield* nowMillis) - startedAt > (options.busyMillis ?? timings.busySlotMillis)) {
