@@ -44,6 +44,12 @@ const silent: OperatorReply = {
   }
 }
 
+const mostStreams = 50
+const tooMany: OperatorReply = {
+  ...silent,
+  body: { _tag: "Text", text: '{"error":"too-many","message":"Too many pages look at this instance."}' }
+}
+
 const bytesReply = ({ body, headers, status }: Operated): OperatorReply => ({
   status,
   headers: [...headers],
@@ -53,6 +59,7 @@ const bytesReply = ({ body, headers, status }: Operated): OperatorReply => ({
 /** Gives what is for operators to the main process, which knows it, and its answers to them; as long as the scope is open. */
 export const passOperator = (main: MainLink): Effect.Effect<void, never, OperatorDoor | Scope.Scope> =>
   Effect.flatMap(OperatorDoor, (door) => {
+    let streams = 0
     const draining = new AbortController()
     const handle = (request: ApiRequest): Effect.Effect<OperatorReply> => {
       const isLive = /^\/+baton\/+api\/+live(?:\?|$)/.test(request.target)
@@ -63,6 +70,7 @@ export const passOperator = (main: MainLink): Effect.Effect<void, never, Operato
       return Effect.flatMap(asked, (answer) => {
         if (answer === undefined) return Effect.succeed(silent)
         if (!isLive || answer.status !== 200) return Effect.succeed(bytesReply(answer))
+        if (streams >= mostStreams) return Effect.succeed(tooMany)
         return Effect.map(Effect.context<never>(), (context): OperatorReply => {
           const next = Effect.runPromiseWith(context)
           return {
@@ -72,10 +80,15 @@ export const passOperator = (main: MainLink): Effect.Effect<void, never, Operato
               _tag: "Stream",
               pieces: async function* () {
                 let event: Operated | undefined = answer
-                while (event?.status === 200 && !draining.signal.aborted) {
-                  yield Buffer.from(event.body)
-                  await pause(systemTimers, operatorLookMillis)
-                  event = await next(asked)
+                streams++
+                try {
+                  while (event?.status === 200 && !draining.signal.aborted) {
+                    yield Buffer.from(event.body)
+                    await pause(systemTimers, operatorLookMillis)
+                    event = await next(asked)
+                  }
+                } finally {
+                  streams--
                 }
               }
             }

@@ -4,6 +4,8 @@ import type { Timers } from "../../shared/Timers.ts"
 /** However many look, one look a second is enough for all of them. */
 const tickMillis = 1000
 const mostViewers = 50
+/** Looking goes on for a moment: a worker asks for one event after the other. */
+const lingerMillis = 3000
 
 /** Somebody who is sent every tick that they have room for. */
 class Viewer {
@@ -43,6 +45,8 @@ export class LiveTicks {
   private readonly look: (done: (event: Uint8Array | undefined) => void) => void
   private readonly onViewers: (areThere: boolean) => void
   private stopTimer: (() => void) | undefined
+  private stopLinger: (() => void) | undefined
+  private last: { readonly event: Uint8Array; readonly atMillis: number } | undefined
   private isLooking = false
   private isDrained = false
 
@@ -85,17 +89,26 @@ export class LiveTicks {
   private join(viewer: Viewer): void {
     if (!this.takesMore) return viewer.end()
     this.viewers.add(viewer)
+    this.stopLinger?.()
+    this.stopLinger = undefined
     if (this.stopTimer === undefined) {
       this.onViewers(true)
       this.stopTimer = this.timers.every(tickMillis, () => this.tick(), "aside")
     }
-    this.tick()
+    const { last } = this
+    if (last !== undefined && this.timers.nowMillis() - last.atMillis < tickMillis) viewer.give(last.event)
+    else this.tick()
   }
 
   private leave(viewer: Viewer): void {
     this.viewers.delete(viewer)
-    if (this.viewers.size > 0 || this.stopTimer === undefined) return
-    this.stopTimer()
+    if (this.viewers.size === 0 && this.stopTimer !== undefined)
+      this.stopLinger ??= this.timers.after(lingerMillis, () => this.rest(), "aside")
+  }
+
+  private rest(): void {
+    this.stopLinger = undefined
+    this.stopTimer?.()
     this.stopTimer = undefined
     this.onViewers(false)
   }
@@ -105,7 +118,9 @@ export class LiveTicks {
     this.isLooking = true
     this.look((event) => {
       this.isLooking = false
-      if (event !== undefined) for (const viewer of this.viewers) viewer.give(event)
+      if (event === undefined) return
+      this.last = { event, atMillis: this.timers.nowMillis() }
+      for (const viewer of this.viewers) viewer.give(event)
     })
   }
 
@@ -113,5 +128,7 @@ export class LiveTicks {
   drain(): void {
     this.isDrained = true
     for (const viewer of this.viewers) viewer.end()
+    this.stopLinger?.()
+    if (this.stopTimer !== undefined) this.rest()
   }
 }
