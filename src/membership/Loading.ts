@@ -8,7 +8,7 @@ interface LoadingOptions {
   readonly subscriptions: ReadonlyArray<Subscription>
   readonly options: TargetOptions
   readonly use: () => void
-  readonly fail: (subscription: Subscription, message: string) => void
+  readonly fail: (subscription: Subscription, message: string, isAtFault?: boolean) => void
   /** By so many values. Returns how many there are in all. */
   readonly grow: (by: number) => number
   readonly sweep: () => void
@@ -81,7 +81,7 @@ export class Loading {
         if (more !== 0) this.options.grow(more)
       },
       fails: (subscription, message) => {
-        if (this.isCounted(subscription)) this.options.fail(subscription, message)
+        if (this.isCounted(subscription)) this.options.fail(subscription, message, true)
       }
     }
   }

@@ -277,12 +277,12 @@ export class MembershipState implements Membership {
 
   private readonly adding: Visitor = {
     gives: (subscription, id) => this.record(subscription, id, 1),
-    fails: (subscription, message) => this.fail(subscription, message)
+    fails: (subscription, message) => this.fail(subscription, message, true)
   }
 
   private readonly removing: Visitor = {
     gives: (subscription, id) => this.record(subscription, id, -1),
-    fails: (subscription, message) => this.fail(subscription, message)
+    fails: (subscription, message) => this.fail(subscription, message, true)
   }
 
   private record(subscription: Subscription, id: number, delta: number): void {
@@ -291,9 +291,10 @@ export class MembershipState implements Membership {
     this.changed.add(subscription)
   }
 
-  private readonly fail = (subscription: Subscription, message: string): void => {
+  private readonly fail = (subscription: Subscription, message: string, isAtFault = false): void => {
     if (subscription.failure !== undefined) return
     subscription.failure = message
+    subscription.isAtFault = isAtFault
     this.failures.push({ subscription, message })
   }
 

@@ -63,6 +63,8 @@ export class Subscription implements Subselect {
   isLoaded = false
   /** Why it is not known any more what it gives. */
   failure: string | undefined
+  /** That is for its condition, or for its values; not for what may be otherwise the next time. */
+  isAtFault = false
   isGone = false
   readonly counts: Counts
   /** Ids of each group that have a row, where a kind has groups. */

@@ -281,6 +281,34 @@ describe("rows that enter and leave because another table has changed", () => {
   })
 })
 
+describe("values that are equal though they look different, and NaN", () => {
+  it("are compared as Postgres compares them, beside NULL, too", async () => {
+    await db().query(`
+      CREATE TABLE points (id int PRIMARY KEY, x float8, y float8, z numeric);
+      CREATE TABLE spots (id int PRIMARY KEY, x float8, y float8, z numeric);
+      INSERT INTO points SELECT row_number() OVER (), x, y, z FROM unnest('{NaN,0,-0,1,NULL}'::float8[]) x,
+        unnest('{NaN,-0,NULL}'::float8[]) y, unnest('{NaN,1.0,NULL}'::numeric[]) z;
+      INSERT INTO spots VALUES (1, 'NaN', 1, 1)`)
+    const wheres = ["(x, y)", "(x, z)", "(y, z)", "(x, y, z)"].map(
+      (row) => `(${row} IN (SELECT ${row.slice(1, -1)} FROM spots))`
+    )
+    const shapes = wheres.flatMap((where) => [where, `${where} IS UNKNOWN`, `NOT ${where}`])
+    const clients = shapes.map((where) => ({ where, client: sync({ table: "points", where }) }))
+    for (const sql of [
+      "SELECT 1",
+      "INSERT INTO spots VALUES (2, 0, NULL, 1.00), (3, NULL, 'NaN', 'NaN')",
+      "UPDATE spots SET x = -x, y = -0.0 WHERE id < 3",
+      "DELETE FROM spots WHERE id = 3",
+      "UPDATE spots SET x = 'NaN', y = NULL, z = 'NaN'"
+    ]) {
+      await db().query(sql)
+      for (const { client, where } of clients)
+        await untilEqual(db(), client, `SELECT * FROM points WHERE ${where}`)
+    }
+    for (const { client } of clients) assertClean(client)
+  })
+})
+
 describe("rows of a partition that is truncated", () => {
   it("count no more, whatever else the transaction does and what is inside of the sub-select", async () => {
     await db().query(`

@@ -136,6 +136,9 @@ describe("a table that only sub-selects read", () => {
     await database.query(
       `${tasks}; ${members("members")}; CREATE VIEW seen AS SELECT * FROM members;
        CREATE UNLOGGED TABLE fast AS SELECT * FROM members;
+       CREATE TEMPORARY TABLE brief AS SELECT * FROM members;
+       CREATE FOREIGN DATA WRAPPER none; CREATE SERVER far_away FOREIGN DATA WRAPPER none;
+       CREATE FOREIGN TABLE far (person text, project_id int) SERVER far_away;
        ${members("guarded")}; ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
        CREATE POLICY own ON guarded USING (person = current_user); ${members("secret")};
        ALTER TABLE tasks OWNER TO ${role.name}; ALTER TABLE guarded OWNER TO ${role.name};
@@ -149,6 +152,8 @@ describe("a table that only sub-selects read", () => {
       ["nowhere", 400, /Table public.nowhere does not exist/],
       ["pg_catalog.pg_class", 400, /belongs to the system/],
       ["fast", 400, /table public.fast is UNLOGGED/],
+      ["brief", 400, /Table public.brief does not exist/],
+      ["far", 400, /Table public.far is a foreign table/],
       ["guarded", 503, /row-level security policy for table guarded/],
       ["secret", 503, /permission denied for table secret/]
     ]
@@ -163,6 +168,22 @@ describe("a table that only sub-selects read", () => {
     await untilLogged(/ALTER TABLE "public"\."guarded" NO FORCE ROW LEVEL SECURITY/)
     await untilLogged(/GRANT SELECT ON (?:TABLE )?"public"\."secret" TO/)
   })
+})
+
+it("a sub-select that gives more values than all may is refused for now, and others are made", async () => {
+  const database = await databaseForTest()
+  await database.query(`${tasks}; ${members("few")}; CREATE TABLE many AS SELECT 'ada' AS person, n AS project_id
+    FROM generate_series(1, 500) n`)
+  const { url } = await serviceForTest({ database, env: { BATON_MAX_SUBSELECT_VALUES: "100" } })
+  const made = await make(url, shapeOf("few"))
+  assert.strictEqual(made.status, 200, made.body)
+  const refused = await ask(url, shapeOf("many"))
+  assert.strictEqual(refused.status, 503, refused.body)
+  assert.match(refused.body, /BATON_MAX_SUBSELECT_VALUES/)
+  await database.query("DELETE FROM many WHERE project_id > 50")
+  const later = await ask(url, shapeOf("many"))
+  assert.strictEqual(later.status, 200, later.body)
+  assert.strictEqual((await ask(url, shapeOf("few"))).handle, made.handle)
 })
 
 describe("a table of a sub-select whose changes were not whole for some time", () => {

@@ -1,4 +1,5 @@
 import { Deferred, Effect } from "effect"
+import type { Subscription } from "../../membership/Subscription.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
@@ -98,7 +99,7 @@ export const tellAdmitted = (admitted: ReadonlyArray<Admission>, members: LaneMe
     if (unknown !== undefined) members.release(reservation)
     Deferred.doneUnsafe(
       done,
-      unknown === undefined ? Effect.succeed(reservation) : Effect.fail(notKnown(unknown.failure))
+      unknown === undefined ? Effect.succeed(reservation) : Effect.fail(notKnown(unknown))
     )
   }
 }
@@ -120,8 +121,8 @@ export const refuseAbout = (
   return isAsked
 }
 
-const notKnown = (failure: string | undefined) =>
+const notKnown = ({ failure, isAtFault }: Subscription) =>
   new SnapshotFailed({
-    kind: failure === undefined ? "unavailable" : "conditionFailed",
+    kind: failure !== undefined && isAtFault ? "conditionFailed" : "unavailable",
     message: failure ?? "What its sub-selects give is not known."
   })
