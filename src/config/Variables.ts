@@ -108,7 +108,7 @@ export const variables = {
     group: "Database",
     kind: boolean,
     about:
-      "Use a TEMPORARY replication slot, which ends with its connection. All shapes start over after each restart."
+      "Use a TEMPORARY replication slot, which ends with its connection. After each restart all shapes are compared with the database."
   }),
   randomSlotName: defaulted("ELECTRIC_TEMPORARY_REPLICATION_SLOT_USE_RANDOM_NAME", "false", {
     group: "Database",
@@ -145,7 +145,8 @@ export const variables = {
   maxTransactionBytes: defaulted("ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE", "262144000", {
     group: "Database",
     kind: integer(1),
-    about: "Bytes of one transaction above which the shapes it changes are dropped and start over."
+    about:
+      "Bytes of one transaction above which it is not read: a new slot is made, and all shapes are compared with the database."
   }),
 
   // Service

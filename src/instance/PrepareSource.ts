@@ -15,7 +15,7 @@ import type { StreamSource } from "../storage/state/ShapeStore.ts"
 import type { Steps } from "../telemetry/Steps.ts"
 import { needsNewSlot, StorageFailed } from "./AfterTurn.ts"
 import type { SessionServices } from "./SessionServices.ts"
-import { isSameCluster, reasonToPurge, type TakeoverFacts, unfinishedSlot } from "./Takeover.ts"
+import { isSameCluster, isUnfinished, reasonToPurge, type TakeoverFacts, unfinishedSlot } from "./Takeover.ts"
 
 /** What a takeover does about storage once it knows where the stream comes from. */
 export interface SourcePlan {
@@ -100,7 +100,7 @@ const tryRepair = (
     const { store } = engine
     if (store.count === 0 || store.source === undefined || !isSameCluster(store.source, source))
       return undefined
-    const wasCutOff = store.source.slot === unfinishedSlot(source.slot)
+    const wasCutOff = isUnfinished(store.source)
     const had = (wasCutOff ? store.lostHistory.latestAfter : undefined) ?? store.lastCommitLsn
     // From here on whoever takes over begins again, whatever becomes of this.
     engine.writing?.write({

@@ -20,7 +20,12 @@ export const isSameCluster = (a: StreamSource, b: StreamSource): boolean => a.sy
  * The source of what is stored while shapes are being compared with the database: no slot has this name, so whoever takes over
  * meanwhile, of whatever release, does not go on from there.
  */
-export const unfinishedSlot = (slot: string): string => `${slot} (being compared)`
+export const unfinishedSlot = (slot: string): string => `${slot}${unfinished}`
+
+const unfinished = " (being compared)"
+
+/** A comparison was begun, and not finished; slots may have names of their own with each connection. */
+export const isUnfinished = ({ slot }: StreamSource): boolean => slot.endsWith(unfinished)
 
 /**
  * Why the shapes in storage cannot go on, `undefined` when they can: then the slot gives every change that storage
@@ -31,7 +36,7 @@ export const reasonToPurge = (facts: TakeoverFacts): string | undefined => {
   if (facts.shapes === 0) return undefined
   if (stored === undefined) return "storage does not say which database its shapes came from"
   if (stored.systemId !== source.systemId) return "they came from another database cluster"
-  if (stored.slot === unfinishedSlot(source.slot)) return "a comparison of them with the database was cut off"
+  if (isUnfinished(stored)) return "a comparison of them with the database was cut off"
   if (stored.timeline !== source.timeline) {
     return "the database was restored or failed over: its history may not contain what the shapes were made of"
   }

@@ -55,7 +55,8 @@ export const turnOrder = {
   },
   source: {
     actor: "StreamActor",
-    starts: "makes sure of the slot; all shapes start over if it cannot go on from what storage has",
+    starts:
+      "makes sure of the slot; all shapes are compared with the database if it cannot go on from what storage has",
     stops: "nothing",
     death: "ends the turn; the next one makes a new slot if this one is lost",
     duties: []

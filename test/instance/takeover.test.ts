@@ -1,5 +1,5 @@
 import { assert, describe, it } from "vitest"
-import { reasonToPurge, type TakeoverFacts } from "../../src/instance/Takeover.ts"
+import { reasonToPurge, type TakeoverFacts, unfinishedSlot } from "../../src/instance/Takeover.ts"
 
 const source = { systemId: "7000000000000000001", timeline: 3, slot: "electric_slot_default" }
 
@@ -38,6 +38,11 @@ describe("what a new holder of the lock finds", () => {
       "a slot of another name",
       { source: { ...source, slot: "electric_slot_blue" } },
       /another replication slot/
+    ],
+    [
+      "a comparison with the database was cut off",
+      { storedSource: { ...source, slot: unfinishedSlot("another") } },
+      /was cut off/
     ],
     ["storage of unknown origin", { storedSource: undefined }, /does not say which database/]
   ]
