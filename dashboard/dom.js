@@ -29,6 +29,33 @@ export const show = (element, ...children) => {
   return element
 }
 
+/**
+ * Makes an element's children what these are, and leaves alone what is the same: what somebody reads, selects or has gone to by keys
+ * stays where it is. For what has no listeners.
+ */
+export const renew = (element, ...children) => {
+  const next = h("div")
+  append(next, children)
+  renewChildren(element, next)
+}
+
+const renewChildren = (old, next) => {
+  if (old.childNodes.length !== next.childNodes.length) return old.replaceChildren(...next.childNodes)
+  for (const [i, child] of [...next.childNodes].entries()) renewNode(old.childNodes[i], child)
+}
+
+const renewNode = (old, next) => {
+  if (old.isEqualNode(next)) return
+  if (old.nodeName !== next.nodeName) old.replaceWith(next)
+  else if (old.nodeType === Node.TEXT_NODE) old.data = next.data
+  else {
+    for (const name of old.getAttributeNames()) if (!next.hasAttribute(name)) old.removeAttribute(name)
+    for (const { name, value } of next.attributes)
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value)
+    renewChildren(old, next)
+  }
+}
+
 /** The same, only if it is another text: what has not changed is not read out, and keeps what is selected in it. */
 export const setText = (element, text) => {
   if (element.textContent !== text) element.textContent = text

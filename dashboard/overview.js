@@ -1,4 +1,18 @@
-import { ago, bytes, card, duration, facts, h, millis, number, rate, share, show, table } from "./dom.js"
+import {
+  ago,
+  bytes,
+  card,
+  duration,
+  facts,
+  h,
+  millis,
+  number,
+  rate,
+  renew,
+  share,
+  show,
+  table
+} from "./dom.js"
 import { Plot, Series, stepsBar } from "./plots.js"
 
 /** Filled as long as the page is open, whatever is shown. */
@@ -244,10 +258,8 @@ export const overview = (main) => {
     title: "Overview",
     update: (status) => {
       for (const plot of plots) plot.draw()
-      // Who reads or selects in it must not have it taken away each second.
-      if (rest.contains(document.activeElement) || !getSelection()?.isCollapsed) return
-      show(wrong, faultsCard(status), progressCard(status))
-      show(
+      renew(wrong, faultsCard(status), progressCard(status))
+      renew(
         rest,
         h("div", { class: "cards" }, factsCard(status), slotCard(status)),
         instancesCard(status),

@@ -193,6 +193,12 @@ describe.skipIf(executablePath === undefined)("the page for operators, in Chromi
     )
     assert.match(await page.locator("section", { hasText: "Takeovers" }).innerText(), /START_REPLICATION/)
     if (pictures !== undefined) await page.waitForTimeout(25_000)
+    // What somebody has gone to by keys stays there, however often the figures are others.
+    await page.locator("main").getByRole("link", { name: "62" }).focus()
+    const upFor = page.locator("dd", { hasText: / s$/ }).first()
+    const before = await upFor.innerText()
+    await eventually("other figures", async () => (await upFor.innerText()) !== before)
+    assert.strictEqual(await focused(), "62")
     await mustBeAccessible(page, "overview")
     await picture(page, "dashboard-light")
     stop.abort()
