@@ -42,8 +42,13 @@ const prepare = async () => {
   const database = await databaseForTest()
   await database.query(tables)
   const storageDir = storageForTest()
-  const start = (until: "active" | false = "active") =>
-    serviceForTest({ database, storageDir, until, env: { ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000" } })
+  const start = (until: "active" | false = "active", more: Readonly<Record<string, string>> = {}) =>
+    serviceForTest({
+      database,
+      storageDir,
+      until,
+      env: { ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000", ...more }
+    })
   return { database, start }
 }
 
@@ -172,6 +177,28 @@ describe("a slot that is gone", () => {
       assert.strictEqual((await ask(third.url, params)).handle, anew.handle)
       const late = { table: "loose", handle: loose.handle ?? "", offset: `${row?.["lsn"]}_0` }
       assert.strictEqual((await ask(third.url, late)).status, 409)
+    }
+  )
+
+  it(
+    "costs none where slots are temporary, whatever their names",
+    { timeout: patient(120_000) },
+    async () => {
+      const { database, start } = await prepare()
+      const temporary = {
+        CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN: "true",
+        ELECTRIC_TEMPORARY_REPLICATION_SLOT_USE_RANDOM_NAME: "true"
+      }
+      const first = await start("active", temporary)
+      const readers = await readersAt(first.url)
+      await first.stop("SIGTERM")
+      await database.query(unseen)
+      const second = await start("active", temporary)
+      await expectSelected(database, readers, second.url)
+      await second.stop("SIGKILL")
+      await database.query("UPDATE items SET note = 'again' WHERE id < 20")
+      const third = await start("active", temporary)
+      await expectSelected(database, readers, third.url)
     }
   )
 })

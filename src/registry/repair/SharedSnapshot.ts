@@ -17,7 +17,9 @@ export const openSharedSnapshot = (
 ): Effect.Effect<SnapshotSession, PgError, Scope.Scope> =>
   Effect.gen(function* () {
     const { session } = yield* sessions.acquire
-    const settings = Object.entries({ ...displaySettings, ...allRowsOrNone, statement_timeout: "0" }).map(
+    // Between two tables logs are read, which may take long.
+    const unbounded = { statement_timeout: "0", idle_in_transaction_session_timeout: "0" }
+    const settings = Object.entries({ ...displaySettings, ...allRowsOrNone, ...unbounded }).map(
       ([setting, value]) => `pg_catalog.set_config(${quoteLiteral(setting)}, ${quoteLiteral(value)}, true)`
     )
     yield* session.run(
