@@ -1,3 +1,4 @@
+import type { FaultCode } from "../../telemetry/faults/FaultTable.ts"
 import { Context, Effect, Layer } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
@@ -188,8 +189,11 @@ const progressOf = ({ table, where }: ShapeDefinition, rowsEstimate: number | un
   }) as const
 
 /** Clients learn what concerns them; operators, in the log, what happened and what to do. */
-const report = (table: ShapeDefinition["table"], message: string): Effect.Effect<void> =>
-  notice("BATON-SHAPE-SNAPSHOT", `The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
+const report = (
+  table: ShapeDefinition["table"],
+  message: string,
+  code: FaultCode = "BATON-SHAPE-SNAPSHOT"
+): Effect.Effect<void> => notice(code, `The snapshot of a shape on ${quoteTable(table)} failed: ${message}`)
 
 const failing = <A, R>(
   definition: ShapeDefinition,
@@ -198,7 +202,8 @@ const failing = <A, R>(
   Effect.catch(effect, (error) => {
     const failed = snapshotFailed(error, definition.where !== undefined)
     const message = snapshotReport(error, failed, tablesRead(definition))
-    return Effect.andThen(report(definition.table, message), Effect.fail(failed))
+    const code = error.kind === "permission_denied" ? "BATON-TABLE-PRIVILEGE" : undefined
+    return Effect.andThen(report(definition.table, message, code), Effect.fail(failed))
   })
 
 const rowsFailed = (definition: ShapeDefinition, error: RowFailure) =>

@@ -1,0 +1,45 @@
+import { assert, describe, inject, it } from "vitest"
+import type { FaultCluster } from "../../testing/faults/FaultScene.ts"
+import { FaultScene } from "../../testing/faults/FaultScene.ts"
+import { injections } from "../../testing/faults/Injections.ts"
+import { observeFault, problemWith } from "../../testing/faults/ObserveFault.ts"
+import { patient } from "../../testing/Load.ts"
+
+/** The cluster that all tests share. */
+const shared = (): FaultCluster => {
+  const { host, password, port, user } = inject("pg")
+  return { port, url: (database) => `postgresql://${user}:${password}@${host}:${port}/${database}` }
+}
+
+describe("a fault is named by a line of the log and by a metric", () => {
+  // The others are for `scripts/inject-faults.ts`: each takes a service, and some a Postgres of their own.
+  for (const { code, inject: bringAbout, isQuick, name } of injections)
+    if (isQuick === true)
+      it.concurrent(`${name}: ${code}`, { timeout: patient(90_000) }, async () => {
+        const scene = new FaultScene(shared())
+        try {
+          const watched = await bringAbout(scene)
+          const problem = problemWith(await observeFault(watched, code), code)
+          assert.isUndefined(problem, watched.service.logs().slice(-3000))
+        } finally {
+          await scene.end()
+        }
+      })
+
+  it("has faults for each area of the table", () => {
+    const areas = new Set(injections.map(({ code }) => code.split("-")[1]))
+    for (const area of [
+      "DB",
+      "SLOT",
+      "PUBLICATION",
+      "TABLE",
+      "LOCK",
+      "STORAGE",
+      "BUCKET",
+      "SHAPE",
+      "REQUEST"
+    ])
+      assert.isTrue(areas.has(area), area)
+    assert.isAtLeast(injections.length, 40)
+  })
+})

@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { faultTable, type FaultCode } from "../../src/telemetry/faults/FaultTable.ts"
+import { patient } from "../Load.ts"
+import type { WatchedService } from "./FaultScene.ts"
+
+/** An operator has to know within this time. */
+export const namedWithinMillis = 30_000
+
+export interface Observed {
+  readonly millis: number
+  /** The first line of the log with the code. */
+  readonly line: string | undefined
+  /** How many lines have it. */
+  readonly lines: number
+  /** `counted`, `active`, or that the process had ended, whose exit code says it. */
+  readonly metric: "counted" | "active" | "ended" | undefined
+}
+
+const metricOf = async ({ metricsPort }: WatchedService, code: FaultCode): Promise<Observed["metric"]> => {
+  try {
+    const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`, {
+      signal: AbortSignal.timeout(5000)
+    })
+    const page = await answer.text()
+    const value = (name: string) =>
+      Number(new RegExp(`^${name}\\{code="${code}"\\} (\\d+)$`, "m").exec(page)?.[1] ?? 0)
+    if (value("baton_fault_active") === 1) return "active"
+    return value("baton_faults_total") > 0 ? "counted" : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Waits until the log and the metrics name a fault, as long as an operator may have to wait. */
+export const observeFault = async (watched: WatchedService, code: FaultCode): Promise<Observed> => {
+  const began = performance.now()
+  const pattern = new RegExp(`^\\S+ (?:info|warning|error) \\[${code}\\].*$`, "gm")
+  let ended = false
+  void watched.service.ended.then(() => (ended = true))
+  for (;;) {
+    const lines = watched.service.logs().match(pattern) ?? []
+    const metric = lines.length === 0 ? undefined : ended ? "ended" : await metricOf(watched, code)
+    const millis = Math.round(performance.now() - began)
+    if (metric !== undefined || millis > patient(namedWithinMillis))
+      return { millis, line: lines[0], lines: lines.length, metric }
+    await sleep(100)
+  }
+}
+
+/** What is wrong with what was seen; undefined when nothing is. */
+export const problemWith = ({ line, lines, metric }: Observed, code: FaultCode): string | undefined => {
+  if (line === undefined) return "no line of the log has the code"
+  if (metric === undefined) return "no metric has the code"
+  if (lines > 20) return `${lines} lines have the code: it floods the log`
+  const level = / (info|warning|error) \[/.exec(line)?.[1]
+  const wanted = { info: "info", warning: "warning", critical: "error" }[faultTable[code].severity]
+  return level === wanted ? undefined : `its level is ${level}, not ${wanted}`
+}
