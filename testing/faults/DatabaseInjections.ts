@@ -195,9 +195,8 @@ export const databaseInjections: ReadonlyArray<Injection> = [
     name: "another program streams from the slot",
     code: "BATON-SLOT-INUSE",
     inject: async (scene) => {
-      await scene.query(
-        `CREATE PUBLICATION ${scene.publicationName}; SELECT pg_create_logical_replication_slot('${scene.slotName}', 'pgoutput')`
-      )
+      await scene.query(`CREATE PUBLICATION ${scene.publicationName}`)
+      await scene.query(`SELECT pg_create_logical_replication_slot('${scene.slotName}', 'pgoutput')`)
       const other = new pg.Client({ connectionString: scene.url, replication: "database" } as pg.ClientConfig)
       other.on("error", () => {})
       await other.connect()
@@ -229,7 +228,7 @@ export const databaseInjections: ReadonlyArray<Injection> = [
   },
   {
     name: "an instance is frozen, and another one takes over",
-    code: "BATON-LOCK-FENCED",
+    code: "BATON-DB-CLOSED",
     inject: async (scene) => {
       const env = { BATON_WAL_SENDER_TIMEOUT: "2s" }
       const first = await scene.start({ env })

@@ -348,7 +348,7 @@ export class FrontDoor {
       const made = yield* wholeReply(this.answer(arrived))
       const millis = Math.round(timers.nowMillis() - start)
       const status = "_tag" in made ? 200 : made.status
-      const line = `${method} ${target}: ${status} after ${millis} ms (request ${requestId})`
+      const line = `${method} ${target} answered with ${status} after ${millis} ms (request ${requestId})`
       yield* config.accessLog ? Effect.logInfo(line) : Effect.logDebug(line)
       return made
     })
