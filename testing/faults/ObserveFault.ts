@@ -41,7 +41,7 @@ export const observeFault = async (watched: WatchedService, code: FaultCode): Pr
     const lines = watched.service.logs().match(pattern) ?? []
     const metric = lines.length === 0 ? undefined : ended ? "ended" : await metricOf(watched, code)
     const millis = Math.round(performance.now() - began)
-    if (metric !== undefined || millis > patient(namedWithinMillis))
+    if (metric !== undefined || millis > Math.min(patient(namedWithinMillis), 3 * namedWithinMillis))
       return { millis, line: lines[0], lines: lines.length, metric }
     await sleep(100)
   }
