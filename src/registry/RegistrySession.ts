@@ -1,3 +1,5 @@
+import { dropReasonOf } from "../telemetry/DropReason.ts"
+import { dropCodes } from "./DropCodes.ts"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect, type Scope } from "effect"
 import type { Limits } from "../config/Limits.ts"
@@ -173,7 +175,7 @@ const sayDropped = (live: ReadonlyArray<ShapeState>, reason: string): Effect.Eff
   const names = live
     .slice(0, namedShapes)
     .map(({ definition, handle }) => `${handle} on ${definition.table.schema}.${definition.table.name}`)
-  return Effect.logInfo(
-    `Dropped ${live.length === 1 ? "a shape" : `${live.length} shapes`}: ${reason}. Clients fetch them again. ${names.join(", ")}${live.length > namedShapes ? ", ..." : ""}`
-  )
+  const line = `Dropped ${live.length === 1 ? "a shape" : `${live.length} shapes`}: ${reason}. Clients fetch them again. ${names.join(", ")}${live.length > namedShapes ? ", ..." : ""}`
+  const code = dropCodes[dropReasonOf(reason)]
+  return code === undefined ? Effect.logInfo(line) : reportFault(code, line)
 }

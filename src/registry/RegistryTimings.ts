@@ -88,5 +88,5 @@ export const moveSliceMillis = 4
 /** How long the stream may take to bring what a snapshot for a new shape shows, before another one is taken. */
 export const receptionMillis = 5000
 
-/** Questions about changed rows that take Postgres longer are told to the operator. */
-export const slowDecisionMillis = 1000
+/** Questions about changed rows that take Postgres longer than this part of what they may are told to the operator. */
+export const slowDecisionShare = 1 / 2

@@ -23,7 +23,7 @@ interface Shapes {
 const discardShape = (engine: Shapes, shape: Named, what: string, reason: string): void => {
   engine.options.run(
     reportFault(
-      "BATON-SHAPE-DROPPED",
+      "BATON-SHAPE-DISCARDED",
       `${what}. The shape is dropped and its clients fetch it again: ${shape.handle}.`
     )
   )

@@ -57,7 +57,7 @@ export const tableInjections: ReadonlyArray<Injection> = [
   },
   {
     name: "a table is taken out of the publication",
-    code: "BATON-PUBLICATION-ALTERED",
+    code: "BATON-SHAPE-DROPPED",
     inject: meanwhile(table, ({ publicationName }) => `ALTER PUBLICATION ${publicationName} DROP TABLE t`)
   },
   {
@@ -141,7 +141,7 @@ export const tableInjections: ReadonlyArray<Injection> = [
   },
   {
     name: "a condition that fails for a changed row",
-    code: "BATON-SHAPE-DROPPED",
+    code: "BATON-SHAPE-CONDITION",
     inject: meanwhile(table, () => "INSERT INTO t VALUES (0, 'x')", { where: "1 / id > 0" })
   },
   {

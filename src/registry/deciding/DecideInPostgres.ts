@@ -1,5 +1,5 @@
 import { notice } from "../../telemetry/Notices.ts"
-import { slowDecisionMillis } from "../RegistryTimings.ts"
+import { slowDecisionShare } from "../RegistryTimings.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
 import { Effect } from "effect"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
@@ -70,7 +70,8 @@ export const decideInPostgres = (
       const began = services.nowMillis()
       answers.push(yield* decideFaces(services, { relation, table, catalogue, faces }, budget, result))
       const millis = services.nowMillis() - began
-      if (millis >= slowDecisionMillis) yield* tellSlowConditions(table, faces, millis)
+      if (millis >= services.limits.decisionMillis * slowDecisionShare)
+        yield* tellSlowConditions(table, faces, millis)
     }
     // Only now: when Postgres cannot be asked, everything is asked again.
     for (const add of answers) add()
@@ -85,7 +86,7 @@ const tellSlowConditions = (
   notice(
     "BATON-CLAUSE-SLOW",
     `Postgres took ${Math.round(millis)} ms for the conditions of ${new Set(faces.flatMap(({ shapes }) => shapes)).size} shape(s) on ` +
-      `${quoteTable(table)} that it is asked about (class postgres), for ${faces.length} row(s); changes wait for that. Use functions ` +
+      `${quoteTable(table)} that it is asked about (class postgres), for ${faces.length} row(s); changes wait for that, and above BATON_MAX_DECISION_TIME the shapes are dropped. Use functions ` +
       "that are evaluated here (docs/where-clauses.md), or join a comparison of a column with a constant by AND; look at the load of Postgres.",
     String(table.oid)
   )

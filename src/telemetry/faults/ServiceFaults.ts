@@ -20,8 +20,25 @@ export const serviceFaults = {
       "Yes: every shape gets what it lacks, under its handle, and nothing is fetched again. All rows of the tables are read for that, and no new shape is made meanwhile.",
     advice: "Look for what has cost the slot or the publication; the line names it."
   },
-  "BATON-SHAPE-DROPPED": {
+  "BATON-SHAPE-CONDITION": {
     severity: "warning",
+    title: "A shape was dropped for its condition, or for a change",
+    happened:
+      "The condition of a shape failed for a changed row or cost more than is allowed, or a change of its table could not be passed on. The line says which.",
+    heals: "Yes: its clients fetch it again, and it is dropped again at the next such row.",
+    advice: "Correct the condition or the row, or raise the limit that the line names.",
+    metric: "baton_shapes_dropped_total"
+  },
+  "BATON-SHAPE-DISCARDED": {
+    severity: "warning",
+    title: "A shape was dropped because its log cannot be read",
+    happened: "What was stored of a shape is damaged or missing.",
+    heals: "Yes: its clients fetch it again.",
+    advice: "Look at the disk of the storage directory.",
+    doctor: "storage"
+  },
+  "BATON-SHAPE-DROPPED": {
+    severity: "info",
     title: "A shape was dropped",
     happened: "A shape could not be continued; the line says why.",
     heals: "Yes: its clients fetch it again.",
@@ -80,7 +97,7 @@ export const serviceFaults = {
     severity: "warning",
     title: "Postgres takes long for conditions",
     happened:
-      "Conditions that Postgres is asked about (class postgres) took more than a second for the rows of one transaction. Changes wait for that.",
+      "Conditions that Postgres is asked about (class postgres) took more than half of BATON_MAX_DECISION_TIME for the rows of one transaction. Changes wait for that.",
     heals: "With the next transaction; shapes whose condition is above its limit are dropped.",
     advice:
       "Write the condition with what is evaluated here, or narrow it by AND with a comparison of a column.",
