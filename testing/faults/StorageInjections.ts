@@ -57,6 +57,7 @@ export const storageInjections: ReadonlyArray<Injection> = [
     inject: async (scene) => {
       const storageDir = path.join(scene.directory, "storage")
       const first = await scene.start()
+      await first.service.untilLogged(/Storage is finalised/)
       await first.service.stop()
       const paths = storagePaths(storageDir, scene.name)
       const known = await readLevelRecord(paths)
@@ -99,11 +100,13 @@ export const storageInjections: ReadonlyArray<Injection> = [
     code: "BATON-STORAGE-DAMAGED",
     inject: async (scene) => {
       await scene.query(table)
-      const env = { BATON_JOURNAL_SEGMENT_SIZE: "1MiB" }
+      const env = { BATON_JOURNAL_SEGMENT_BYTES: "1MiB" }
       const first = await scene.start({ env })
       await askShape(first, { table: "t" })
       const checkpoints = () =>
-        filesBelow(path.join(scene.directory, "storage")).filter((file) => /checkpoint.*\.sqlite$/.test(file))
+        filesBelow(path.join(scene.directory, "storage")).filter((file) =>
+          /meta-[0-9a-f]+\.sqlite$/.test(file)
+        )
       await eventually("a checkpoint", async () => {
         await scene.query(
           "INSERT INTO t SELECT (random() * 1e9)::int, repeat('x', 1000) FROM generate_series(1, 2000) ON CONFLICT DO NOTHING"
