@@ -64,6 +64,9 @@ export const readTable = (
     )
   )
 
+/** Fewer rows than these are taken as they come. */
+const rowsPerTurn = 256
+
 /** What has come of a query: some rows, or its end. */
 type Came = "rows" | "all" | "enough" | { readonly failure: PgError } | { readonly defect: unknown }
 
@@ -76,6 +79,7 @@ const readRows = (
     let came: Came | undefined
     let resume: ((came: Effect.Effect<Came>) => void) | undefined
     let ends: Came | undefined
+    let rows = 0
     const tell = (what: Came) => {
       came = what
       resume?.(Effect.succeed(what))
@@ -84,6 +88,7 @@ const readRows = (
     session.startRows(sql, {
       onRow: (row) => {
         if (ends !== undefined) return
+        rows++
         try {
           if (!onRow(row)) ends = "enough"
         } catch (defect) {
@@ -92,6 +97,8 @@ const readRows = (
       },
       onBatch: () => {
         if (ends !== undefined) return session.giveUp()
+        if (rows < rowsPerTurn) return
+        rows = 0
         session.pause()
         tell("rows")
       },
