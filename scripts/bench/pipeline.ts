@@ -1,15 +1,22 @@
 /**
  * What a change costs between the socket and the journal, without Postgres and without HTTP:
- * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10] [--bucket]`. Everything that runs in the
+ * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10] [--bucket] [--traced]`. Everything that runs in the
  * service runs here (frames, decoding, filters, encoding, journal with fsync, acknowledgement, log files), fed with the
  * bytes that Postgres would send. Processor time of all threads is what counts: it hardly depends on other work.
  * With `--bucket` each run is followed by one whose journal is put into a bucket in memory: what that costs without the requests.
+ * With `--traced` each is followed by one in which every hundredth transaction is traced, and sent to a collector in this process.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
-import { Effect, Result } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Result, Scope } from "effect"
+import type { OtlpConfig } from "../../src/config/OtlpConfig.ts"
+import { measureStream } from "../../src/instance/MeasuredStream.ts"
+import { Metrics } from "../../src/telemetry/Metrics.ts"
+import { exportOptions } from "../../src/telemetry/otel/ExportOptions.ts"
+import { otlpLayer } from "../../src/telemetry/otel/OtlpLayers.ts"
+import { Collector } from "../../testing/services/Collector.ts"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import type { MemberSink } from "../../src/registry/routing/MemberSink.ts"
@@ -54,6 +61,7 @@ const { values: flags } = parseArgs({
     update: { type: "boolean", default: false },
     only: { type: "string" },
     bucket: { type: "boolean", default: false },
+    traced: { type: "boolean", default: false },
     rounds: { type: "string", default: "3" }
   }
 })
@@ -212,7 +220,46 @@ const inBucket = (paths: StoragePaths) => {
   }
 }
 
-const run = async (rowsEach: number, matches: boolean, hasBucket: boolean): Promise<string> => {
+type Variant = "" | "bucket" | "traced"
+
+/** What the service counts, and traces of it what is asked for. */
+const measured = async (engine: StorageEngine, share: number | undefined) => {
+  const scope = Scope.makeUnsafe()
+  const collector = await Collector.start()
+  const otlp: OtlpConfig = {
+    traces: `${collector.url}/v1/traces`,
+    metrics: undefined,
+    logs: undefined,
+    headers: Redacted.make({}),
+    protocol: "protobuf",
+    compression: "gzip",
+    metricsMillis: 30_000,
+    sampledShare: share ?? 0,
+    excludedSpans: [],
+    dropsEmpty: false,
+    printsSpans: false
+  }
+  const options = exportOptions(otlp, { serviceName: "pipeline", attributes: {} }, "pipeline")
+  const telemetry = share === undefined ? Layer.empty : otlpLayer(otlp, options)
+  const measuring = Effect.gen(function* () {
+    const context = yield* Layer.build(telemetry)
+    const measures = Effect.flatMap(Metrics, (metrics) => measureStream(engine, metrics))
+    return yield* Effect.provideContext(
+      measures,
+      Context.merge(yield* Effect.context<Scope.Scope>(), context)
+    )
+  })
+  const { ofSession } = await Effect.runPromise(Effect.provideService(measuring, Scope.Scope, scope))
+  const close = async () => {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    await collector[Symbol.asyncDispose]()
+    return collector.requests.reduce((bytes, { body }) => bytes + body.length, 0)
+  }
+  return { ofSession, close }
+}
+
+const run = async (rowsEach: number, matches: boolean, variant: Variant): Promise<string> => {
+  const hasBucket = variant === "bucket"
   const directory = mkdtempSync(path.join(os.tmpdir(), "baton-pipeline-"))
   const paths = storagePaths(directory, "default")
   const engine = new StorageEngine({
@@ -231,7 +278,9 @@ const run = async (rowsEach: number, matches: boolean, hasBucket: boolean): Prom
   if (writer === undefined) throw new Error("Storage was not taken over.")
   const shapes = new ShapesByTable()
   const pumps: Array<StreamPump> = []
+  const measures = await measured(engine, variant === "traced" ? 0.01 : undefined)
   const router = new RowRouter({
+    ...measures.ofSession,
     engine,
     writer,
     shapes,
@@ -322,14 +371,17 @@ const run = async (rowsEach: number, matches: boolean, hasBucket: boolean): Prom
   fiber.interruptUnsafe()
   pump.stop()
   router.close()
+  const exportedBytes = await measures.close()
   await engine.close()
   rmSync(directory, { recursive: true, force: true })
   return (
     `${(used.user / rows).toFixed(2)} us user + ${(used.system / rows).toFixed(2)} us system per row, ` +
-    `${Math.round((rows * 1000) / millis).toLocaleString("en")} rows/s`
+    `${Math.round((rows * 1000) / millis).toLocaleString("en")} rows/s` +
+    (variant === "traced" ? `, ${exportedBytes} bytes of spans` : "")
   )
 }
 
+const shown = { "": "", bucket: ", with a bucket", traced: ", 1 % traced" }
 console.log(`${rows} ${flags.update ? "updates" : "inserts"}, ${shapeCount} shapes \`tenant = k\``)
 for (const [rowsEach, matches] of [
   [50_000, true],
@@ -341,9 +393,14 @@ for (const [rowsEach, matches] of [
   const name = `${rowsEach}${matches ? "" : "n"}`
   if (flags.only !== undefined && flags.only !== name) continue
   for (let round = 0; round < Number(flags.rounds); round++) {
-    for (const hasBucket of flags.bucket ? [false, true] : [false])
+    const variants: ReadonlyArray<Variant> = [
+      "",
+      ...(flags.bucket ? ["bucket" as const] : []),
+      ...(flags.traced ? ["traced" as const] : [])
+    ]
+    for (const variant of variants)
       console.log(
-        `${rowsEach} per transaction${matches ? "" : ", matching nothing"}${hasBucket ? ", with a bucket" : ""}: ${await run(rowsEach, matches, hasBucket)}`
+        `${rowsEach} per transaction${matches ? "" : ", matching nothing"}${shown[variant]}: ${await run(rowsEach, matches, variant)}`
       )
   }
 }

@@ -196,6 +196,13 @@ export const dashboardRows: ReadonlyArray<Row> = [
         ]
       },
       {
+        title: "Long work",
+        description: "How much is done of first rows, recovery, and takeovers that take long.",
+        unit: "percentunit",
+        mayBeEmpty: true,
+        lines: [line(`baton_long_work_done_ratio${of}`, "{{instance}} {{kind}}")]
+      },
+      {
         title: "First rows, bytes",
         description: "How much of them is read.",
         unit: "Bps",

@@ -3,6 +3,32 @@ import type { Alert } from "./Alert.ts"
 /** About shapes, requests and processes. */
 export const serviceAlerts: ReadonlyArray<Alert> = [
   {
+    name: "BatonFaultLasts",
+    severity: "warning",
+    for: "5m",
+    expression: "max by (job, code) (baton_fault_active) == 1",
+    summary: "A fault of Baton has lasted for five minutes ({{ $labels.code }})",
+    means:
+      "What the code stands for in [errors.md](errors.md). Those that need somebody at once have an alert of their own, too.",
+    heals: "[errors.md](errors.md) says it of each code.",
+    whatToDo:
+      "Look the code up in [errors.md](errors.md), and for it in the log: the line says what it is about and what to do.",
+    firesWith: { 'baton_fault_active{job="baton",instance="a",code="BATON-DB-REFUSED"}': "1x60" }
+  },
+  {
+    name: "BatonFaultsAgainAndAgain",
+    severity: "warning",
+    for: "0m",
+    expression:
+      'sum by (job, code) (increase(baton_faults_total{code!~"BATON-(CONFIG|REQUEST|SHAPE)-.*"}[15m])) > 20',
+    summary: "Baton reports the same fault again and again ({{ $labels.code }})",
+    means:
+      "What the code stands for in [errors.md](errors.md). What concerns single requests and shapes is not counted here.",
+    heals: "[errors.md](errors.md) says it of each code.",
+    whatToDo: "Look the code up in [errors.md](errors.md), and for it in the log.",
+    firesWith: { 'baton_faults_total{job="baton",instance="a",code="BATON-WORKER-ENDED"}': "0+3x60" }
+  },
+  {
     name: "BatonAllShapesStartedOver",
     severity: "warning",
     for: "0m",

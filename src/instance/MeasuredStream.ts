@@ -30,11 +30,13 @@ export const measureStream = (
     let lastTransactionMillis = 0
     const ofSession: StreamMeasures["ofSession"] = {
       onBegin: traces && (() => traces.begin()),
-      onCommit: ({ commitTimeMicros, ...about }) => {
+      onCommit: ({ commitLsn, commitTimeMicros, marker, operations, xid }) => {
         const committedMillis = epochMillisOf(commitTimeMicros)
-        metrics.servingLag.committed(about.commitLsn, committedMillis)
-        stored?.wrote(about.marker, about.operations, committedMillis)
-        traces?.committed({ ...about, lagMillis: engine.timers.epochMillis() - committedMillis })
+        metrics.servingLag.committed(commitLsn, committedMillis)
+        stored?.wrote(marker, operations, committedMillis)
+        if (traces?.isWatching !== true) return
+        const lagMillis = engine.timers.epochMillis() - committedMillis
+        traces.committed({ commitLsn, xid, operations, lagMillis, marker })
       },
       onReset: (reason) => void metrics.resets[dropReasonOf(reason)]++,
       onTransaction: (operations, commitTimeMicros) => {

@@ -10,6 +10,7 @@ import { faultFamilies } from "./FaultFamilies.ts"
 import type { MetricsSnapshot } from "./MetricsSnapshot.ts"
 import type { MetricValues } from "./MetricsText.ts"
 import { processFamilies } from "./ProcessFamilies.ts"
+import { progressFamilies } from "./ProgressFamilies.ts"
 import { sourceFamilies } from "./SourceFamilies.ts"
 import { storageFamilies } from "./StorageFamilies.ts"
 
@@ -112,6 +113,7 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
 export const metricFamilies: ReadonlyArray<MetricFamily> = [
   ...electricFamilies,
   ...ownFamilies,
+  ...progressFamilies,
   ...sourceFamilies,
   ...storageFamilies,
   ...processFamilies,

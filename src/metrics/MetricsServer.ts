@@ -14,6 +14,7 @@ import { Storage } from "../storage/Storage.ts"
 import { HttpWorkers } from "../workers/HttpWorkers.ts"
 import { journalFiles } from "../storage/JournalSize.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
+import { Progress } from "../telemetry/Progress.ts"
 import { Statsd } from "../telemetry/statsd/StatsdSender.ts"
 import { exportOptions } from "../telemetry/otel/ExportOptions.ts"
 import { bucketOf } from "./BucketReport.ts"
@@ -90,6 +91,7 @@ const makeSnapshots = Effect.gen(function* () {
   const admin = yield* AdminPool
   const metrics = yield* Metrics
   const faults = yield* Faults
+  const progress = yield* Progress
   const { engine } = yield* Storage
   const tail = yield* JournalTail
   const ownReport = yield* makeProcessReporter({
@@ -144,6 +146,7 @@ const makeSnapshots = Effect.gen(function* () {
       subselects: subselectReport(engine),
       metrics,
       faults,
+      progress: progress.reports(),
       processes,
       requests,
       rejected,

@@ -3,6 +3,7 @@ import type { AdmissionClass } from "../http/shape/Admission.ts"
 import type { BucketReport } from "./BucketReport.ts"
 import type { MetricsRecord } from "../telemetry/Metrics.ts"
 import type { FaultRecord } from "../shared/FaultRecord.ts"
+import type { ProgressReport } from "../telemetry/Progress.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
 import type { SubselectReport } from "./SubselectReport.ts"
@@ -33,6 +34,8 @@ export interface LiveSnapshot {
 export interface MetricsSnapshot extends LiveSnapshot {
   /** What the main process counts. */
   readonly metrics: MetricsRecord
+  /** Long work under way in the main process. */
+  readonly progress: ReadonlyArray<ProgressReport>
   /** The main process and the workers that answered. */
   readonly processes: ReadonlyArray<ProcessReport>
   /** Of all processes, those that are gone included. */

@@ -18,6 +18,11 @@ const entry = path.join(root, process.env["BATON_BENCH_ENTRY"] ?? "src/main.ts")
 /** `BATON_BENCH_NODE_ARGS`: arguments for the service's Node, e.g. `--cpu-prof --cpu-prof-dir=profiles`. */
 const moreArguments = (process.env["BATON_BENCH_NODE_ARGS"] ?? "").split(" ").filter((arg) => arg !== "")
 
+/** `BATON_BENCH_ENVIRONMENT`: more variables for the service, as JSON, to compare two settings with the same benchmark. */
+const moreEnvironment = JSON.parse(process.env["BATON_BENCH_ENVIRONMENT"] ?? "{}") as Readonly<
+  Record<string, string>
+>
+
 export interface ServiceOptions {
   readonly databaseUrl: string
   /** Kept between starts; see `storageDirectory`. */
@@ -123,6 +128,7 @@ export const startService = async (options: ServiceOptions): Promise<Service> =>
         // The load generators keep their connections, so that connecting is not what is measured.
         ELECTRIC_TWEAKS_CONN_MAX_REQUESTS: "0",
         BENCH_PROBE_FILE: `${logFile}.probe`,
+        ...moreEnvironment,
         ...options.environment
       }
     })

@@ -36,6 +36,8 @@ export class TransactionTraces {
   private readonly timers: Timers
   private readonly clock: SpanClock
   private readonly ways = new Map<bigint, Way>()
+  /** Those of them that are not durable yet, in the order of the journal. */
+  private undurable: Array<Way> = []
   private beganNanos: bigint | undefined
   private wokenNanos: bigint | undefined
   private cancelSweep: (() => void) | undefined
@@ -51,12 +53,17 @@ export class TransactionTraces {
     this.beganNanos = isSampled(this.traces) && this.ways.size < mostWatched ? this.clock.now() : undefined
   }
 
+  /** The one that has begun is watched. */
+  get isWatching(): boolean {
+    return this.beganNanos !== undefined
+  }
+
   /** All of it has been received and composed. `marker`: of the journal, behind it. */
   committed(about: Pick<Way, "commitLsn" | "xid" | "operations" | "lagMillis" | "marker">): void {
     const { beganNanos } = this
     if (beganNanos === undefined) return
     this.beganNanos = undefined
-    this.ways.set(about.commitLsn, {
+    const way: Way = {
       ...about,
       beganNanos,
       committedNanos: this.clock.now(),
@@ -64,13 +71,22 @@ export class TransactionTraces {
       wokenNanos: undefined,
       answeredNanos: undefined,
       answers: 0
-    })
+    }
+    this.ways.set(about.commitLsn, way)
+    this.undurable.push(way)
     this.cancelSweep ??= this.timers.every(sweepMillis, () => this.sweep(), "aside")
   }
 
   /** Everything up to the marker is durable. */
   durable(marker: number): void {
-    for (const way of this.ways.values()) if (way.marker <= marker) way.durableNanos ??= this.clock.now()
+    const [first] = this.undurable
+    if (first === undefined || first.marker > marker) return
+    const now = this.clock.now()
+    this.undurable = this.undurable.filter((way) => {
+      if (way.marker > marker) return true
+      way.durableNanos = now
+      return false
+    })
   }
 
   /** Somebody who waits looks for what has changed; what is delivered to them follows at once. */
@@ -91,6 +107,7 @@ export class TransactionTraces {
   close(): void {
     for (const way of this.ways.values()) this.export(way)
     this.ways.clear()
+    this.undurable = []
     this.cancelSweep?.()
     this.cancelSweep = undefined
   }
@@ -102,6 +119,7 @@ export class TransactionTraces {
       const isOver = way.durableNanos !== undefined && now - lastNanos > quietNanos
       if (!isOver && now - way.beganNanos < longestNanos) continue
       this.ways.delete(way.commitLsn)
+      if (way.durableNanos === undefined) this.undurable = this.undurable.filter((other) => other !== way)
       this.export(way)
     }
     if (this.ways.size > 0) return
