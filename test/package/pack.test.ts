@@ -200,7 +200,7 @@ describe("the installed command", () => {
       }
     })
     assert.strictEqual(ended.code, 1)
-    assert.match(ended.output, / error The configuration cannot be used:\n/)
+    assert.match(ended.output, / error (?:\[BATON-[A-Z-]+\] )?The configuration cannot be used:\n/)
     assert.match(ended.output, /ELECTRIC_PORT="http": expected an integer/)
     assert.match(ended.output, /ELECTRIC_INSECURE="no"/)
     assert.notInclude(ended.output, "hidden")
