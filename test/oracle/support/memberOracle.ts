@@ -158,15 +158,15 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
 
   const allSee = async (lsn: bigint): Promise<void> => {
     await session.query("SELECT pg_logical_emit_message(true, 'mark', '')")
-    await forAll(followed, (entry) => readUntilSeen(entry, lsn, "before TRUNCATE"))
+    await forAll(followed, (entry) => readUntilSeen(entry, lsn, "before TRUNCATE or a takeover"))
   }
 
   /** Nobody else writes: what Postgres selects after each transaction must have been the rows after it. */
-  const writeAlone = async (count: number): Promise<void> => {
+  const writeAlone = async (count: number, mayTruncate: boolean): Promise<void> => {
     const [writer] = clients
     if (writer === undefined) return
     for (let n = 0; n < count; n++) {
-      const truncates = writer.random.chance(0.03)
+      const truncates = mayTruncate && writer.random.chance(0.03)
       // What a flip right before it would have changed of rows that are gone by the time they are asked for nobody can tell.
       if (truncates) await allSee(await somewhere())
       if (!(await changeSomething(writer.client, writer.random, truncates))) continue
@@ -231,13 +231,15 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
     const perPart = Math.ceil(options.transactions / stages / 3)
     await addShapes(wanted.slice(0, wanted.length - late * stages))
     for (let stage = 0; stage < stages; stage++) {
-      await writeAlone(perPart)
+      const interruption = options.interruptions[stage]
+      // Who takes over reads tables as of what storage holds: where one was truncated since, its shapes have to be fetched again.
+      await writeAlone(perPart, interruption !== "SIGKILL")
       const younger = wanted.slice(
         wanted.length - late * (stages - stage),
         wanted.length - late * (stages - stage - 1)
       )
       await Promise.all([writeTogether(perPart), late > 0 ? addShapes(younger) : undefined])
-      const interruption = options.interruptions[stage]
+      if (interruption === "handover" || interruption === "SIGTERM") await allSee(await somewhere())
       if (interruption === undefined) await writeTogether(perPart)
       else {
         const writing = writeTogether(perPart)
