@@ -23,7 +23,8 @@ const began = performance.now()
 let failed = 0
 let skipped = 0
 try {
-  for (const { code, inject, isPossible, name } of wanted) {
+  for (const injection of wanted) {
+    const { code, inject, isPossible, name } = injection
     if (isPossible?.() === false) {
       skipped++
       say(`skipped   ${name}: this machine does not allow it`)
@@ -32,11 +33,13 @@ try {
     const scene = new FaultScene(cluster)
     try {
       const watched = await inject(scene)
-      const observed = await observeFault(watched, code)
-      const problem = problemWith(observed, code)
+      const observed = await observeFault(watched, injection)
+      const problem = problemWith(observed)
       const took = `${(observed.millis / 1000).toFixed(1)} s`
       if (problem === undefined) {
-        say(`named     ${code.padEnd(27)} ${took.padStart(7)}  ${observed.metric?.padEnd(7)}  ${name}`)
+        say(
+          `named     ${observed.code.padEnd(27)} ${took.padStart(7)}  ${observed.metric?.padEnd(7)}  ${name}`
+        )
       } else {
         failed++
         say(`NOT NAMED ${code.padEnd(27)} ${took.padStart(7)}  ${name}: ${problem}`)

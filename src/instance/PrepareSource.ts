@@ -80,6 +80,13 @@ const storageFailed = (fault: StorageFault) =>
     })
   )
 
+/** Who watches the publication may have told of it just before. */
+const goneAgainMillis = 60_000
+
+const publicationIsGone =
+  "The publication, from which this service has read before, was gone, and has been made anew with a new replication slot: changes may " +
+  "have been missed, so shapes are compared with the database or fetched again. Find out who dropped it."
+
 const slotIsGone = (slotName: string): string =>
   `The replication slot ${slotName}, from which this service has read before, is gone: somebody dropped it, or the database was ` +
   "restored or failed over without it. A new one is made, and all shapes are compared with the database. Keep others from dropping it; from " +
@@ -163,6 +170,11 @@ export const prepareSource = (
       slotIsLost: store.slotIsLost,
       publicationRepaired: ensured.repaired
     })
+    if (ensured.created && store.source !== undefined)
+      yield* reportFault("BATON-PUBLICATION-MISSING", {
+        message: publicationIsGone,
+        everyMillis: goneAgainMillis
+      })
     if (slot.created && store.source?.slot === slotName && lost === undefined)
       yield* reportFault("BATON-SLOT-MISSING", slotIsGone(slotName))
     if (plan.stale !== undefined && repaired === undefined) {

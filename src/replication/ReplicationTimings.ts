@@ -4,8 +4,8 @@
 
 // A connection
 
-/** A server that has not been reached by then is out of reach. */
-export const connectTimeoutMillis = 30_000
+/** A server that has not been reached by then is out of reach; an operator is to know within half a minute. */
+export const connectTimeoutMillis = 20_000
 /**
  * A connection that is idle before it streams runs a statement at least every two seconds: once this time has passed without
  * one, the next follows at once. Peers judge by it whether a holder of the lock is alive (`lock/LockVerdict.ts`): changing it

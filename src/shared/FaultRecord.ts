@@ -108,10 +108,9 @@ export class FaultRecord {
    * last, and undefined when it is not to be said.
    */
   isDue(code: string, about: string, nowMillis: number, everyMillis: number): number | undefined {
-    if (everyMillis === 0) return 0
     const key = keyOf(code, about)
     const known = this.said.get(key)
-    if (known !== undefined && nowMillis - known.atMillis < everyMillis) {
+    if (everyMillis > 0 && known !== undefined && nowMillis - known.atMillis < everyMillis) {
       known.unsaid++
       return undefined
     }

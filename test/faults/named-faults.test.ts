@@ -19,7 +19,7 @@ describe("a fault is named by a line of the log and by a metric", () => {
         const scene = new FaultScene(shared())
         try {
           const watched = await bringAbout(scene)
-          const problem = problemWith(await observeFault(watched, code), code)
+          const problem = problemWith(await observeFault(watched, { code }))
           assert.isUndefined(problem, watched.service.logs().slice(-3000))
         } finally {
           await scene.end()

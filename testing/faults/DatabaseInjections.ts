@@ -228,7 +228,8 @@ export const databaseInjections: ReadonlyArray<Injection> = [
   },
   {
     name: "an instance is frozen, and another one takes over",
-    code: "BATON-DB-CLOSED",
+    code: "BATON-LOCK-FENCED",
+    orCode: "BATON-DB-CLOSED",
     inject: async (scene) => {
       const env = { BATON_WAL_SENDER_TIMEOUT: "2s" }
       const first = await scene.start({ env })

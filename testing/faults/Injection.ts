@@ -7,6 +7,8 @@ export interface Injection {
   readonly name: string
   /** How an operator is told of it. */
   readonly code: FaultCode
+  /** What he may be told instead, where two find it out at the same time. */
+  readonly orCode?: FaultCode
   /** It takes no more than a few seconds, and stands for its kind in the tests. */
   readonly isQuick?: true
   /** Brings it about, and gives the service that has to tell of it. */

@@ -1,3 +1,4 @@
+import type { Injection } from "./Injection.ts"
 import { setTimeout as sleep } from "node:timers/promises"
 import { faultTable, type FaultCode } from "../../src/telemetry/faults/FaultTable.ts"
 import { patient } from "../Load.ts"
@@ -8,6 +9,7 @@ export const namedWithinMillis = 30_000
 
 export interface Observed {
   readonly millis: number
+  readonly code: FaultCode
   /** The first line of the log with the code. */
   readonly line: string | undefined
   /** How many lines have it. */
@@ -32,23 +34,28 @@ const metricOf = async ({ metricsPort }: WatchedService, code: FaultCode): Promi
 }
 
 /** Waits until the log and the metrics name a fault, as long as an operator may have to wait. */
-export const observeFault = async (watched: WatchedService, code: FaultCode): Promise<Observed> => {
+export const observeFault = async (
+  watched: WatchedService,
+  { code: first, orCode }: Pick<Injection, "code" | "orCode">
+): Promise<Observed> => {
   const began = performance.now()
-  const pattern = new RegExp(`^\\S+ (?:info|warning|error) \\[${code}\\].*$`, "gm")
+  const linesOf = (code: FaultCode) =>
+    watched.service.logs().match(new RegExp(`^\\S+ (?:info|warning|error) \\[${code}\\].*$`, "gm")) ?? []
   let ended = false
   void watched.service.ended.then(() => (ended = true))
   for (;;) {
-    const lines = watched.service.logs().match(pattern) ?? []
+    const code = orCode !== undefined && linesOf(first).length === 0 ? orCode : first
+    const lines = linesOf(code)
     const metric = lines.length === 0 ? undefined : ended ? "ended" : await metricOf(watched, code)
     const millis = Math.round(performance.now() - began)
     if (metric !== undefined || millis > Math.min(patient(namedWithinMillis), 3 * namedWithinMillis))
-      return { millis, line: lines[0], lines: lines.length, metric }
+      return { millis, code, line: lines[0], lines: lines.length, metric }
     await sleep(100)
   }
 }
 
 /** What is wrong with what was seen; undefined when nothing is. */
-export const problemWith = ({ line, lines, metric }: Observed, code: FaultCode): string | undefined => {
+export const problemWith = ({ code, line, lines, metric }: Observed): string | undefined => {
   if (line === undefined) return "no line of the log has the code"
   if (metric === undefined) return "no metric has the code"
   if (lines > 20) return `${lines} lines have the code: it floods the log`

@@ -57,7 +57,7 @@ export const tableInjections: ReadonlyArray<Injection> = [
   },
   {
     name: "a table is taken out of the publication",
-    code: "BATON-SHAPE-DROPPED",
+    code: "BATON-PUBLICATION-ALTERED",
     inject: meanwhile(table, ({ publicationName }) => `ALTER PUBLICATION ${publicationName} DROP TABLE t`)
   },
   {
