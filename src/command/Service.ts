@@ -4,8 +4,10 @@ import { exitCode } from "./ExitFault.ts"
 import { tellConfigAdvice } from "../config/ConfigAdvice.ts"
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
+import { doctor } from "./doctor/Doctor.ts"
 import { finalise } from "./Finalise.ts"
 import { parseCommandLine } from "./CommandLine.ts"
+import { paintFor } from "./Terminal.ts"
 import { Config, type BatonConfig } from "../config/BatonConfig.ts"
 import { fileProblems } from "../config/CheckFiles.ts"
 import { ConfigError } from "../config/ConfigError.ts"
@@ -165,4 +167,14 @@ else if (command._tag === "Mistake") {
   process.exitCode = 1
 } else if (command._tag === "Finalise")
   ended(finalise(process.env, (line) => process.stdout.write(`${line}\n`)))
+else if (command._tag === "Doctor")
+  ended(
+    doctor({
+      environment: process.env,
+      json: command.json,
+      write: command.write,
+      paint: paintFor(process.stdout.isTTY, process.env),
+      say: (text) => process.stdout.write(text)
+    })
+  )
 else ended(Effect.as(Effect.scoped(serve(command.https)), 0))

@@ -54,3 +54,6 @@ export const seeAllRows = (role: string): string => `ALTER ROLE ${quoteIdentifie
 /** The owner sees all rows of a table unless its policies are forced on the owner too. */
 export const doNotForce = (table: TableName): string =>
   `ALTER TABLE ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY;`
+
+/** For seeing whether the sessions of another role are alive. */
+export const letSeeOthers = (role: string): string => `GRANT pg_read_all_stats TO ${quoteIdentifier(role)};`

@@ -36,9 +36,29 @@ describe("the command line", () => {
     assert.include(stderr, "--help")
   })
 
+  it("has a page for each command, and names what one does not know", () => {
+    const page = parseCommandLine(["doctor", "-h"], "1")
+    assert.strictEqual(page._tag, "Print")
+    assert.match(page._tag === "Print" ? page.text : "", /^usage: baton doctor .*exit status.*--write/s)
+    assert.deepStrictEqual(parseCommandLine(["doctor", "--json"], "1"), {
+      _tag: "Doctor",
+      json: true,
+      write: false
+    })
+    for (const [args, expected] of [
+      [["doctor", "--jsn"], /Unknown option "--jsn"; did you mean --json\?/],
+      [["doctor", "--json=1"], /--json takes no value/],
+      [["docter"], /Unknown command "docter"; did you mean doctor\?/],
+      [["doctor", "now"], /Unknown argument "now"/]
+    ] as const) {
+      const mistake = parseCommandLine(args, "1")
+      assert.match(mistake._tag === "Mistake" ? mistake.message : "", expected)
+    }
+  })
+
   it("says why it cannot start as its log would: an error with a time, in JSON where the log is", () => {
     const wrong = { ELECTRIC_INSECURE: "true", ELECTRIC_PORT: "many" }
-    const lines = run([], wrong)
+    const lines = run([], { ...wrong, BATON_LOG_FORMAT: "text" })
     assert.strictEqual(lines.status, 1)
     assert.match(lines.stderr, /^\d{4}-\d\d-\d\dT\S+ error .*ELECTRIC_PORT/s)
     const json = run([], { ...wrong, BATON_LOG_FORMAT: "json" })
