@@ -35,7 +35,7 @@ export const serviceAlerts: ReadonlyArray<Alert> = [
     expression: "sum by (job, reason) (increase(baton_resets_total[30m])) > 0",
     summary: "Baton has dropped all shapes at once ({{ $labels.reason }})",
     means:
-      "What came between is not known, so each client gets a 409 and fetches its shapes again. `stream`: another slot or database, or storage older than the slot. `publication`: it did not carry everything for a time. `storage`: the checkpoint is missing.",
+      "What came between is not known, so each client gets a 409 and fetches its shapes again. `stream`: another database, or one that is behind what shapes have. `publication`: it did not carry everything for a time. `storage`: the checkpoint is missing.",
     heals: "By itself; the database has to read the first rows of all shapes meanwhile.",
     whatToDo:
       "The log says what has happened, in the line `Dropped all … shapes`. Look for what caused it: somebody who altered the publication or dropped the slot, a restored backup, storage that was lost.",

@@ -63,8 +63,9 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     expression: 'max by (job) (baton_slot_state{state="lost"}) == 1',
     summary: "Postgres has given up the replication slot of Baton",
     means:
-      "The slot needed more WAL than `max_slot_wal_keep_size` allows, or was invalidated for another reason. Changes are lost between it and a new slot, so all shapes start over.",
-    heals: "The active instance makes a new slot, and clients fetch their shapes again.",
+      "The slot needed more WAL than `max_slot_wal_keep_size` allows, or was invalidated for another reason. Changes are lost between it and a new slot, so all shapes are compared with the database.",
+    heals:
+      "The active instance makes a new slot, reads the tables, and gives each shape what it lacks; nobody fetches anything again.",
     whatToDo:
       "Find out why nothing was read: no active instance for long, or a transaction that held everything up. Raise `max_slot_wal_keep_size`. If this stays for minutes, no instance is active.",
     firesWith: { 'baton_slot_state{job="baton",instance="a",state="lost"}': "1x60" }
@@ -91,7 +92,7 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     summary: "The replication slot of Baton is gone although an instance is active",
     means: "Somebody has dropped the slot, or the database failed over to a server that does not have it.",
     heals:
-      "With the end of the connection: the instance then makes a new slot, and all shapes start over because nobody knows what was missed.",
+      "With the end of the connection: the instance then makes a new slot and compares all shapes with the database, because nobody knows what was missed.",
     whatToDo:
       "If it stays, restart the active instance. Find out who drops slots: an upgrade of the cluster, a clean-up job.",
     firesWith: { ...active, 'baton_slot_state{job="baton",instance="a",state="missing"}': "1x60" }
@@ -133,7 +134,7 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     means: "The disk of the database fills. Without `max_slot_wal_keep_size` it does so without a limit.",
     heals: "When changes are read and acknowledged again.",
     whatToDo:
-      "As for BatonSlotNearLimit. If the disk of the database is in danger, the slot can be dropped: all shapes start over.",
+      "As for BatonSlotNearLimit. If the disk of the database is in danger, the slot can be dropped: all shapes are compared with the database then.",
     firesWith: { 'electric_postgres_replication_slot_retained_wal_size{job="baton",instance="a"}': "2e10x60" }
   },
   {
