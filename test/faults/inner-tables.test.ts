@@ -186,20 +186,20 @@ it("a sub-select that gives more values than all may is refused for now, and oth
   assert.strictEqual((await ask(url, shapeOf("few"))).handle, made.handle)
 })
 
-describe("a table of a sub-select whose changes were not whole for some time", () => {
-  const prepare = async () => {
-    const database = await databaseForTest()
-    await database.query(`${tasks}; ${members("members")}; ${members("others")}`)
-    const service = await serviceForTest({ database })
-    const first = await make(service.url, shapeOf("members"))
-    const other = await make(service.url, shapeOf("others"))
-    assert.deepStrictEqual(ids(first), ["1"])
-    const rest = { ...shapeOf("members"), handle: first.handle ?? "", offset: "0_0" }
-    return { database, service, rest, other }
-  }
+const prepareShapes = async () => {
+  const database = await databaseForTest()
+  await database.query(`${tasks}; ${members("members")}; ${members("others")}`)
+  const service = await serviceForTest({ database })
+  const first = await make(service.url, shapeOf("members"))
+  const other = await make(service.url, shapeOf("others"))
+  assert.deepStrictEqual(ids(first), ["1"])
+  const rest = { ...shapeOf("members"), handle: first.handle ?? "", offset: "0_0" }
+  return { database, service, rest, other }
+}
 
+describe("a table of a sub-select whose changes were not whole for some time", () => {
   it("costs a fetch when its identity was not whole while it was changed", async () => {
-    const { database, other, rest, service } = await prepare()
+    const { database, other, rest, service } = await prepareShapes()
     await database.query(
       "BEGIN; ALTER TABLE members REPLICA IDENTITY DEFAULT; UPDATE members SET person = 'ada'; COMMIT"
     )
@@ -215,7 +215,7 @@ describe("a table of a sub-select whose changes were not whole for some time", (
   })
 
   it("costs nothing when it left the publication: shapes get what they lack", async () => {
-    const { database, other, rest, service } = await prepare()
+    const { database, other, rest, service } = await prepareShapes()
     await database.query(
       `ALTER PUBLICATION ${database.publicationName} DROP TABLE members; UPDATE members SET person = 'ada'`
     )
@@ -367,7 +367,7 @@ const expectOutcomes = async (
 
 describe("what becomes of a table that sub-selects read", { timeout: patient(120_000) }, () => {
   it("ends the shapes that use what has changed, and no others, without a write", async () => {
-    const { database, storageDir } = await prepare()
+    const { database, storageDir } = await prepareShapes()
     const service = await serviceForTest({ database, storageDir })
     const handles = await makeShapes(service.url)
     for (const { alter } of alterations) await database.query(alter)
@@ -389,7 +389,7 @@ describe("what becomes of a table that sub-selects read", { timeout: patient(120
   })
 
   it("is found out at the start where nobody was there to see it", async () => {
-    const { database, storageDir } = await prepare()
+    const { database, storageDir } = await prepareShapes()
     const first = await serviceForTest({ database, storageDir })
     const handles = await makeShapes(first.url)
     await first.stop()
