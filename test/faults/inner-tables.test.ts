@@ -367,7 +367,7 @@ const expectOutcomes = async (
 
 describe("what becomes of a table that sub-selects read", { timeout: patient(120_000) }, () => {
   it("ends the shapes that use what has changed, and no others, without a write", async () => {
-    const { database, storageDir } = await prepareShapes()
+    const { database, storageDir } = await prepare()
     const service = await serviceForTest({ database, storageDir })
     const handles = await makeShapes(service.url)
     for (const { alter } of alterations) await database.query(alter)
@@ -389,7 +389,7 @@ describe("what becomes of a table that sub-selects read", { timeout: patient(120
   })
 
   it("is found out at the start where nobody was there to see it", async () => {
-    const { database, storageDir } = await prepareShapes()
+    const { database, storageDir } = await prepare()
     const first = await serviceForTest({ database, storageDir })
     const handles = await makeShapes(first.url)
     await first.stop()
