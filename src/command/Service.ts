@@ -4,6 +4,7 @@ import { exitCode } from "./ExitFault.ts"
 import { tellConfigAdvice } from "../config/ConfigAdvice.ts"
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
+import { askRunning } from "./running/AskRunning.ts"
 import { doctor } from "./doctor/Doctor.ts"
 import { finalise } from "./Finalise.ts"
 import { parseCommandLine } from "./CommandLine.ts"
@@ -161,20 +162,21 @@ const ended = (running: Effect.Effect<number, CannotStart | Error>): void => {
   )
 }
 
+/** What commands print on, and how wide it is. */
+const terminal = {
+  environment: process.env,
+  paint: paintFor(process.stdout.isTTY, process.env),
+  width: process.stdout.isTTY ? process.stdout.columns : 400,
+  say: (text: string) => process.stdout.write(text),
+  complain: (text: string) => process.stderr.write(text)
+}
+
 if (command._tag === "Print") process.stdout.write(command.text)
 else if (command._tag === "Mistake") {
   process.stderr.write(`${command.message}\n`)
   process.exitCode = 1
 } else if (command._tag === "Finalise")
   ended(finalise(process.env, (line) => process.stdout.write(`${line}\n`)))
-else if (command._tag === "Doctor")
-  ended(
-    doctor({
-      environment: process.env,
-      json: command.json,
-      write: command.write,
-      paint: paintFor(process.stdout.isTTY, process.env),
-      say: (text) => process.stdout.write(text)
-    })
-  )
+else if (command._tag === "Doctor") ended(doctor({ ...terminal, json: command.json, write: command.write }))
+else if (command._tag === "Ask") ended(askRunning({ ...terminal, ...command }))
 else ended(Effect.as(Effect.scoped(serve(command.https)), 0))

@@ -3,7 +3,7 @@ import { letSeeOthers } from "../../postgres/RoleSql.ts"
 import type { DoctorFacts, LockSession } from "./Facts.ts"
 import { advice, type Finding, fine, problem } from "./Finding.ts"
 import { findingsOf, valueOf } from "./Seen.ts"
-import { duration } from "./SlotFindings.ts"
+import { duration } from "../Figures.ts"
 
 /** A healthy holder that does not stream runs a statement every two seconds. */
 const silentSeconds = 30

@@ -1,3 +1,4 @@
+import { harmless } from "../Figures.ts"
 import type { Paint } from "../Terminal.ts"
 import type { Examination } from "./Examination.ts"
 import type { Finding } from "./Finding.ts"
@@ -8,8 +9,10 @@ const colours = { ok: "green", advice: "yellow", problem: "red" } as const
 const indent = " ".repeat(23)
 
 const lines = ({ check, code, fix, level, text }: Finding, paint: Paint): ReadonlyArray<string> => [
-  `${paint(colours[level], words[level].padEnd(8))}${check.padEnd(15)}${text}`,
-  ...(fix === undefined ? [] : fix.split("\n").map((line) => `${indent}${paint("bold", `→ ${line}`)}`)),
+  `${paint(colours[level], words[level].padEnd(8))}${check.padEnd(15)}${text.split("\n").map(harmless).join(`\n${indent}`)}`,
+  ...(fix === undefined
+    ? []
+    : fix.split("\n").map((line) => `${indent}${paint("bold", `→ ${harmless(line)}`)}`)),
   ...(code === undefined ? [] : [`${indent}${paint("grey", `${code}, see docs/errors.md`)}`])
 ]
 
@@ -30,7 +33,7 @@ export const printExamination = (examination: Examination, title: string, paint:
     ...examination.findings.flatMap((finding) => lines(finding, paint)),
     ...(examination.start.length === 0
       ? []
-      : ["", "A start would:", ...examination.start.map((sentence) => `  - ${sentence}`)]),
+      : ["", "A start would:", ...examination.start.map((sentence) => `  - ${harmless(sentence)}`)]),
     "",
     summary(examination),
     ""

@@ -4,6 +4,7 @@ import { slotVerdict } from "../../operator/reports/StatusReport.ts"
 import { slotProblem } from "../../replication/connection/Slot.ts"
 import type { DoctorFacts, LockSession, OpenTransaction, SlotLook, Wanted } from "./Facts.ts"
 import { advice, type Finding, fine, problem } from "./Finding.ts"
+import { bytes, duration } from "../Figures.ts"
 import { wasUsed } from "./PublicationFindings.ts"
 import { findingsOf, valueOf } from "./Seen.ts"
 
@@ -32,19 +33,6 @@ const blocking = (transactions: ReadonlyArray<OpenTransaction>): string =>
         .slice(0, 5)
         .map(({ ageSeconds, pid, role }) => `backend ${pid} of ${role}, open for ${duration(ageSeconds)}`)
         .join("; ")
-
-/** As people say it. */
-export const duration = (seconds: number): string => {
-  if (seconds < 120) return `${Math.round(seconds)} s`
-  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
-}
-
-export const bytes = (count: number): string => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"]
-  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, count)) / 10)))
-  const value = count / 1024 ** power
-  return `${value.toFixed(value < 10 && power > 0 ? 1 : 0)} ${units[power]}`
-}
 
 /** Transactions that end at once hold nothing up. */
 const longSeconds = 5

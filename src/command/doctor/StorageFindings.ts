@@ -1,7 +1,7 @@
 import type { BucketLook, DoctorFacts, StorageLook, Wanted } from "./Facts.ts"
 import { advice, type Finding, fine, problem } from "./Finding.ts"
 import { findingsOf } from "./Seen.ts"
-import { bytes } from "./SlotFindings.ts"
+import { bytes } from "../Figures.ts"
 
 const fullBytes = 16 * 1024 ** 2
 const scarceBytes = 1024 ** 3
