@@ -85,7 +85,7 @@ describe("the way of a transaction", () => {
     }
     timers.pass(20_000)
     const roots = ended.filter(({ parent }) => Option.isNone(parent))
-    assert.lengthOf(roots, 100, "the disk has made nothing durable, and they are let go of")
+    assert.lengthOf(roots, 50, "the disk has made nothing durable, and they are let go of")
     assert.isFalse(ended.some(({ name }) => name === "shape_write.journal"))
   })
 })
