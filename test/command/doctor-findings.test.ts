@@ -139,7 +139,9 @@ const healthy: DoctorFacts = {
   connections: { main: seen({ millis: 3 }), pooled: undefined, replication: seen(null) },
   database,
   storage: seen(storage),
-  bucket: undefined
+  bucket: undefined,
+  service: undefined,
+  nowMillis: Date.parse("2026-01-01T00:10:00.000Z")
 }
 
 const inside = (changes: Partial<DatabaseLook>): DoctorFacts => ({
@@ -160,6 +162,30 @@ const tableIs = (changes: Partial<typeof rights>, state: object = {}, manual = f
 })
 const manual = (facts: DoctorFacts): DoctorFacts => ({ ...facts, wanted: { ...facts.wanted, manual: true } })
 const storageIs = (changes: object) => ({ ...healthy, storage: seen({ ...storage, ...changes }) })
+
+/** What an instance has said: what lasts, and what it said when. */
+const said = (
+  active: ReadonlyArray<string>,
+  ...recent: ReadonlyArray<readonly [code: string, at: string]>
+): DoctorFacts => {
+  const words = { message: "It happened.", severity: "critical", advice: "wait", title: "t" } as const
+  return {
+    ...healthy,
+    service: {
+      url: "http://localhost:3000",
+      faults: {
+        active: active.map((code) => ({
+          ...words,
+          code,
+          about: "",
+          since: "2026-01-01T00:00:00.000Z",
+          heals: ""
+        })),
+        recent: recent.map(([code, at]) => ({ ...words, code, at }))
+      }
+    }
+  }
+}
 
 type Case = readonly [name: string, facts: DoctorFacts, finding: string, fix?: string]
 
@@ -376,6 +402,26 @@ const cases: ReadonlyArray<Case> = [
     { ...healthy, port: seen({ _tag: "Taken", answers: undefined }) },
     "problem configuration BATON-START-PORT",
     "ELECTRIC_PORT"
+  ],
+  [
+    "a fault that an instance has told, and that is over",
+    said(
+      [],
+      ["BATON-SLOT-MISSING", "2026-01-01T00:05:00.000Z"],
+      ["BATON-SLOT-MISSING", "2026-01-01T00:04:00.000Z"]
+    ),
+    "advice slot BATON-SLOT-MISSING"
+  ],
+  [
+    "a fault that lasts, and one of long ago",
+    said(["BATON-BUCKET-WRITE"], ["BATON-SHAPE-LOG", "2025-01-01T00:00:00.000Z"]),
+    "problem bucket BATON-BUCKET-WRITE",
+    "wait"
+  ],
+  [
+    "a fault that no check is of",
+    said([], ["BATON-SHAPE-SNAPSHOT", "2026-01-01T00:05:00.000Z"]),
+    "advice service BATON-SHAPE-SNAPSHOT"
   ],
   [
     "no answer to one look",

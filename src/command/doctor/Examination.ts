@@ -5,6 +5,7 @@ import { lockFindings } from "./LockFindings.ts"
 import { publicationFindings } from "./PublicationFindings.ts"
 import { roleFindings } from "./RoleFindings.ts"
 import { connectionFindings, serverFindings } from "./ServerFindings.ts"
+import { serviceFindings } from "./ServiceFindings.ts"
 import { slotFindings } from "./SlotFindings.ts"
 import { startPlan } from "./StartPlan.ts"
 import { storageFindings } from "./StorageFindings.ts"
@@ -43,12 +44,21 @@ const isRepeated = (finding: Finding, i: number, all: ReadonlyArray<Finding>): b
         (finding.code === "BATON-DB-REPLICATION" && finding.fix === undefined && other.fix !== undefined))
   )
 
+/** What can be seen needs no instance that tells it. */
+const withoutSaid = (seen: ReadonlyArray<Finding>, said: ReadonlyArray<Finding>): ReadonlyArray<Finding> => [
+  ...seen,
+  ...said.filter(
+    ({ code, level }) =>
+      level === "ok" || code === undefined || !seen.some((one) => one.code === code && one.level !== "ok")
+  )
+]
+
 /** Judges everything that was seen. Total: a look that has shown nothing is a finding. */
 export const examine = (facts: DoctorFacts): Examination => {
-  const all = rules
-    .flatMap((rule) => rule(facts))
+  const all = rules.flatMap((rule) => rule(facts))
+  const findings = [...withoutSaid(all, serviceFindings(facts))]
     .toSorted((a, b) => checks.indexOf(a.check) - checks.indexOf(b.check))
-  const findings = all.filter((finding, i) => !isRepeated(finding, i, all))
+    .filter((finding, i, sorted) => !isRepeated(finding, i, sorted))
   const status = findings.some(({ level }) => level === "problem") ? 1 : 0
   return { status, findings, start: startPlan(facts) }
 }

@@ -1,3 +1,4 @@
+import type { FaultsReport } from "../../operator/reports/FaultsReport.ts"
 import type { SlotFacts } from "../../operator/reports/PostgresFacts.ts"
 import type { PublicationState, TableState } from "../../postgres/publication/PublicationState.ts"
 import type { ServerInfo } from "../../postgres/ServerInfo.ts"
@@ -115,7 +116,7 @@ export interface StorageLook {
   /** What this user cannot do there, in words; undefined: nothing. */
   readonly problem: { readonly message: string; readonly isPath: boolean } | undefined
   readonly exists: boolean
-  /** An instance was active on it. */
+  /** It holds shapes. */
   readonly wasUsed: boolean
   /** `f_type` of statfs(2). */
   readonly fileSystem: number
@@ -139,6 +140,11 @@ export type PortLook =
   /** `answers`: what `/v1/health` says, where it is a service of this kind. */
   | { readonly _tag: "Taken"; readonly answers: string | undefined }
 
+export interface ServiceLook {
+  readonly url: string
+  readonly faults: FaultsReport
+}
+
 /** All that is found out before anything is judged. */
 export interface DoctorFacts {
   readonly wanted: Wanted
@@ -159,4 +165,8 @@ export interface DoctorFacts {
   readonly storage: Seen<StorageLook> | undefined
   /** Undefined: there is none. */
   readonly bucket: Seen<BucketLook> | undefined
+  /** Undefined: no instance runs on this machine, or it cannot be asked. */
+  readonly service: ServiceLook | undefined
+  /** When it was looked, in milliseconds since 1970. */
+  readonly nowMillis: number
 }

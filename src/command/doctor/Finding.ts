@@ -15,7 +15,8 @@ export const checks = [
   "slot",
   "lock",
   "storage",
-  "bucket"
+  "bucket",
+  "service"
 ] as const
 export type Check = (typeof checks)[number]
 

@@ -3,6 +3,8 @@ import type { BatonConfig } from "../../config/BatonConfig.ts"
 import { connectionLimit, openFilesLimit } from "../../http/node/OpenFiles.ts"
 import type { DoctorFacts, Wanted } from "./Facts.ts"
 import { lookAtDatabase } from "./LookAtDatabase.ts"
+import { lookAtService } from "./LookAtService.ts"
+import { systemTimers } from "../../shared/Timers.ts"
 import { lookAtPort } from "./LookAtPort.ts"
 import { lookAtBucket, lookAtStorage, nameInstances } from "./LookAtStorage.ts"
 import { look, lookMillis, seen } from "./Seen.ts"
@@ -33,7 +35,7 @@ export const gatherFacts = (
   Effect.scoped(
     Effect.gen(function* () {
       const { bucket } = config
-      const [inDatabase, storage, bucketLook, port] = yield* Effect.all(
+      const [inDatabase, storage, bucketLook, port, service] = yield* Effect.all(
         [
           lookAtDatabase(config),
           config.storage === "memory"
@@ -47,7 +49,8 @@ export const gatherFacts = (
           bucket === undefined
             ? Effect.succeed(undefined)
             : look("BATON_BUCKET", lookAtBucket(config, bucket, isTried), bucketMillis, "BATON-BUCKET-START"),
-          look("ELECTRIC_PORT", lookAtPort(config), lookMillis, "BATON-START-PORT")
+          look("ELECTRIC_PORT", lookAtPort(config), lookMillis, "BATON-START-PORT"),
+          lookAtService(config)
         ],
         { concurrency: "unbounded" }
       )
@@ -72,7 +75,9 @@ export const gatherFacts = (
             ? database
             : { ...database, lock: seen(named.value) },
         storage,
-        bucket: bucketLook
+        bucket: bucketLook,
+        service,
+        nowMillis: systemTimers.epochMillis()
       } satisfies DoctorFacts
     })
   )

@@ -32,8 +32,9 @@ const applicationName = "baton doctor"
 const openPool = (target: BatonConfig["database"], config: BatonConfig) =>
   makeSessionPool(poolOptions(target, config, { size: 2, applicationName, settings: {} }), {
     subject: errorSubject(target),
-    acquireTimeoutMillis: lookMillis,
-    queryTimeoutMillis: lookMillis
+    // A look ends before: that there is no answer says more than that no session became free.
+    acquireTimeoutMillis: 2 * lookMillis,
+    queryTimeoutMillis: 2 * lookMillis
   })
 
 /** In walsender mode, as the stream is; nothing is streamed, and no lock taken. */

@@ -100,7 +100,7 @@ export const lookAtStorage = async (config: BatonConfig, isTried: boolean): Prom
   return {
     ...empty,
     exists: (await disk.stat(storageDir)) !== undefined,
-    wasUsed: (await disk.list(paths.epochs)).length > 0,
+    wasUsed: (await disk.list(paths.shapes)).length > 0,
     fileSystem: type,
     isLocal: !disk.mayBeLate,
     freeBytes: bavail * bsize,

@@ -41,7 +41,11 @@ const directoryFindings = (storage: StorageLook, wanted: Wanted): ReadonlyArray<
       )
     ]
   const kind = kinds[storage.fileSystem] ?? `0x${storage.fileSystem.toString(16)}`
-  const there = storage.exists ? (storage.wasUsed ? "in use" : "empty") : "not there yet: a start makes it"
+  const there = storage.exists
+    ? storage.wasUsed
+      ? "there, with shapes"
+      : "there, without shapes"
+    : "not there yet: a start makes it"
   const place = `${wanted.storageDir} (${kind}, ${bytes(storage.freeBytes)} free) is ${there}.`
   return [
     fine("storage", place),
