@@ -1,6 +1,6 @@
 /**
  * Brings about each fault of `testing/faults` in a real service on a real Postgres, and looks whether an operator is told of it within
- * 30 s: by one line of the log with its code, and by a metric.
+ * 30 s: by one line of the log with its code, by a metric, and by a line of `baton doctor`.
  *
  *   npx node scripts/inject-faults.ts [word ...]     only those whose name or code has one of the words
  */

@@ -11,7 +11,7 @@ const shared = (): FaultCluster => {
   return { port, url: (database) => `postgresql://${user}:${password}@${host}:${port}/${database}` }
 }
 
-describe("a fault is named by a line of the log and by a metric", () => {
+describe("a fault is named by a line of the log, by a metric and by doctor", () => {
   // The others are for `scripts/inject-faults.ts`: each takes a service, and some a Postgres of their own.
   for (const { code, inject: bringAbout, isQuick, name } of injections)
     if (isQuick === true)

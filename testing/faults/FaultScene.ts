@@ -18,6 +18,8 @@ export interface FaultCluster {
 export interface WatchedService {
   readonly service: TestService
   readonly metricsPort: number
+  /** What it was told, for commands that are given the same. */
+  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 interface StartOptions extends Pick<ServiceOptions, "until" | "port"> {
@@ -94,19 +96,27 @@ export class FaultScene {
   async start(options: StartOptions = {}): Promise<WatchedService> {
     await this.query("SELECT 1")
     const metricsPort = await freePort()
+    const storageDir = options.storageDir ?? path.join(this.directory, "storage")
+    const env = {
+      DATABASE_URL: this.url,
+      ELECTRIC_REPLICATION_STREAM_ID: this.name,
+      ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
+      ...options.env
+    }
     const service = await startService({
-      storageDir: options.storageDir ?? path.join(this.directory, "storage"),
+      storageDir,
       until: options.until ?? "active",
       ...(options.port === undefined ? {} : { port: options.port }),
-      env: {
-        DATABASE_URL: this.url,
-        ELECTRIC_REPLICATION_STREAM_ID: this.name,
-        ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
-        ...options.env
-      }
+      env
     })
     this.atEnd(service.dispose)
-    return { service, metricsPort }
+    const environment = {
+      ELECTRIC_INSECURE: "true",
+      ELECTRIC_PORT: String(service.port),
+      ELECTRIC_STORAGE_DIR: storageDir,
+      ...env
+    }
+    return { service, metricsPort, environment }
   }
 
   async end(): Promise<void> {

@@ -1,6 +1,9 @@
 import type { Injection } from "./Injection.ts"
 import { setTimeout as sleep } from "node:timers/promises"
 import { faultTable, type FaultCode } from "../../src/telemetry/faults/FaultTable.ts"
+import { Effect } from "effect"
+import { doctor } from "../../src/command/doctor/Doctor.ts"
+import type { Examination } from "../../src/command/doctor/Examination.ts"
 import { patient } from "../Load.ts"
 import type { WatchedService } from "./FaultScene.ts"
 
@@ -16,6 +19,8 @@ export interface Observed {
   readonly lines: number
   /** `counted`, `active`, or that the process had ended, whose exit code says it. */
   readonly metric: "counted" | "active" | "ended" | undefined
+  /** What `baton doctor` says of it, with the variables of the service. */
+  readonly doctor: string | undefined
 }
 
 const metricOf = async ({ metricsPort }: WatchedService, code: FaultCode): Promise<Observed["metric"]> => {
@@ -33,7 +38,22 @@ const metricOf = async ({ metricsPort }: WatchedService, code: FaultCode): Promi
   }
 }
 
-/** Waits until the log and the metrics name a fault, as long as an operator may have to wait. */
+const doctorOf = async ({ environment }: WatchedService, code: FaultCode): Promise<Observed["doctor"]> => {
+  let text = ""
+  await Effect.runPromise(
+    doctor({
+      environment,
+      json: true,
+      write: false,
+      paint: (_, plain) => plain,
+      say: (more) => (text += more)
+    })
+  )
+  const { findings } = JSON.parse(text) as Examination
+  return findings.find((finding) => finding.code === code)?.text
+}
+
+/** Waits until the log and the metrics name a fault, and asks `baton doctor` then, as long as an operator may have to wait. */
 export const observeFault = async (
   watched: WatchedService,
   { code: first, orCode }: Pick<Injection, "code" | "orCode">
@@ -49,15 +69,23 @@ export const observeFault = async (
     const metric = lines.length === 0 ? undefined : ended ? "ended" : await metricOf(watched, code)
     const millis = Math.round(performance.now() - began)
     if (metric !== undefined || millis > Math.min(patient(namedWithinMillis), 3 * namedWithinMillis))
-      return { millis, code, line: lines[0], lines: lines.length, metric }
+      return {
+        millis,
+        code,
+        line: lines[0],
+        lines: lines.length,
+        metric,
+        doctor: lines.length === 0 ? undefined : await doctorOf(watched, code)
+      }
     await sleep(100)
   }
 }
 
 /** What is wrong with what was seen; undefined when nothing is. */
-export const problemWith = ({ code, line, lines, metric }: Observed): string | undefined => {
+export const problemWith = ({ code, doctor: said, line, lines, metric }: Observed): string | undefined => {
   if (line === undefined) return "no line of the log has the code"
   if (metric === undefined) return "no metric has the code"
+  if (said === undefined) return "doctor does not say it"
   if (lines > 20) return `${lines} lines have the code: it floods the log`
   const level = / (info|warning|error) \[/.exec(line)?.[1]
   const wanted = { info: "info", warning: "warning", critical: "error" }[faultTable[code].severity]

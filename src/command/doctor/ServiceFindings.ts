@@ -27,13 +27,14 @@ export const serviceFindings = ({ nowMillis, service }: DoctorFacts): ReadonlyAr
   }
   for (const { at, code: name, message, severity } of faults.recent) {
     const seconds = (nowMillis - Date.parse(at)) / 1000
-    if (told.has(name) || severity === "info" || seconds > recentSeconds) continue
+    if (told.has(name) || seconds > recentSeconds) continue
     told.add(name)
     const code = known(name)
     const check = code === undefined ? "service" : checkOf(code, "service")
-    findings.push(
-      advice(check, code, `The instance at ${url} said ${duration(Math.max(0, seconds))} ago: ${message}`)
-    )
+    const text = `The instance at ${url} said ${duration(Math.max(0, seconds))} ago: ${message}`
+    const found = advice(check, code, text)
+    // What is only to be known is nothing to be mended.
+    findings.push(severity === "info" ? { ...found, level: "ok" } : found)
   }
   return findings.length === 0
     ? [fine("service", `The instance at ${url} has reported nothing within the last hour.`)]
