@@ -318,6 +318,31 @@ const cases: ReadonlyArray<Case> = [
     ),
     "problem tables BATON-TABLE-UNFIT"
   ],
+  [
+    "generated columns that somebody else's publication leaves out",
+    tableIs(
+      {},
+      { identities: [{ ...identity, refusals: [{ kind: "storedColumn", by: "other", listed: null }] }] }
+    ),
+    "problem tables BATON-TABLE-UNFIT"
+  ],
+  [
+    "generated columns that a start lets the own publication carry",
+    {
+      ...tableIs(
+        {},
+        { identities: [{ ...identity, refusals: [{ kind: "storedColumn", by: "p", listed: null }] }] }
+      ),
+      database: {
+        ...(tableIs(
+          {},
+          { identities: [{ ...identity, refusals: [{ kind: "storedColumn", by: "p", listed: null }] }] }
+        ).database ?? database),
+        publication: seen({ ...publication, generatedColumns: "none" })
+      }
+    },
+    "advice publication BATON-PUBLICATION-ALTERED"
+  ],
   ["a row filter", tableIs({}, { isFiltered: true }), "problem publication BATON-TABLE-FILTERED"],
   ["a slot that is lost", slotIs({ info: { ...info, walStatus: "lost" } }), "problem slot BATON-SLOT-LOST"],
   [

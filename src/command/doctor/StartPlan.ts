@@ -1,10 +1,10 @@
 import { PublicationError } from "../../postgres/publication/PublicationError.ts"
-import { planTable, publicationProblem } from "../../postgres/publication/PublicationPlan.ts"
+import { publicationProblem } from "../../postgres/publication/PublicationPlan.ts"
 import { slotProblem } from "../../replication/connection/Slot.ts"
 import type { DatabaseLook, DoctorFacts, Wanted } from "./Facts.ts"
 import { wasUsed } from "./PublicationFindings.ts"
 import { valueOf } from "./Seen.ts"
-import { isPublished } from "./TableFindings.ts"
+import { isPublished, planAtStart } from "./TableFindings.ts"
 
 /** What a start would do to the database, and what it would never do, in whole sentences; none where that cannot be known. */
 export const startPlan = (facts: DoctorFacts): ReadonlyArray<string> => {
@@ -69,7 +69,7 @@ const tablePlan = ({ publication, tables }: DatabaseLook, wanted: Wanted): Reado
   if (found === undefined) return [later]
   const altered = (valueOf(tables)?.states ?? []).filter((state) => {
     if (!isPublished(state, found)) return false
-    const plan = planTable(found, state, wanted, false)
+    const plan = planAtStart(found, state, wanted)
     return !(plan instanceof PublicationError) && plan.setIdentity.length > 0
   })
   const names = altered.map(({ name, schema }) => `${schema}.${name}`)

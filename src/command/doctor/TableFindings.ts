@@ -40,6 +40,22 @@ export const tableFindings = ({ database, wanted }: DoctorFacts): ReadonlyArray<
 export const isPublished = (state: TableState, publication: PublicationState): boolean =>
   state.isMember || state.isMemberBySchema || state.isMemberByAncestor || publication.allTables
 
+/** The plan for a table once a start has let a publication of ours carry generated columns. */
+export const planAtStart = (
+  publication: PublicationState,
+  state: TableState,
+  wanted: Wanted
+): ReturnType<typeof planTable> => {
+  const isRepaired = publication.isOurs && !wanted.manual
+  const identities = state.identities.map((identity) => ({
+    ...identity,
+    refusals: identity.refusals.filter(
+      ({ by, kind }) => !isRepaired || kind !== "storedColumn" || by !== wanted.publicationName
+    )
+  }))
+  return planTable(publication, { ...state, identities }, wanted, false)
+}
+
 const summary = (
   { areMore, rights, states }: TablesFacts,
   publication: PublicationState | undefined
@@ -85,9 +101,7 @@ const obstaclesOf = (
       )
     )
   const plan =
-    state === undefined || publication === undefined
-      ? undefined
-      : planTable(publication, state, wanted, false)
+    state === undefined || publication === undefined ? undefined : planAtStart(publication, state, wanted)
   if (plan instanceof PublicationError)
     found.push(about(publicationCodes[plan.reason], plan.message, statementOf(plan.advice)))
   else if (!rights.isOwner && !wanted.manual && isToBeAltered(plan))
