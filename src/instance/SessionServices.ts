@@ -50,7 +50,7 @@ export class SessionServices extends Context.Service<
     readonly forSession: () => Omit<
       SessionOptions,
       "engine" | "maxShapes" | "moves" | "onDurable" | "prepared"
-    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition" | "directories"> }
+    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition" | "directories" | "positionLost"> }
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
       session: RegistrySession,

@@ -135,6 +135,8 @@ class Turn {
   private heldSinceMillis!: number
   private ensuring!: Fiber.Fiber<EnsuredPublication, PgError>
   private session!: RegistrySession
+  /** What shapes have cannot be continued, for this reason. */
+  private readonly lost = Deferred.makeUnsafe<string>()
   /** Storage and database have nothing to do with each other until it is sure that this instance is to take over. */
   private readonly sure = Deferred.makeUnsafe<void>()
 
@@ -210,7 +212,8 @@ class Turn {
           ...own.moves,
           // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
           directories: [tmpdir(), actors.config.storageDir],
-          askForPosition: () => connection.askForPosition()
+          askForPosition: () => connection.askForPosition(),
+          positionLost: (reason) => this.losePosition(reason)
         },
         engine,
         maxShapes: actors.config.maxShapes,
@@ -329,7 +332,7 @@ class Turn {
         const idle = awaitIdle(replicationIdleTimeoutMillis, services.lastTransactionMillis, engine.timers)
         yield* supervisor.start(duties.idleTimeout, Effect.andThen(idle, Deferred.succeed(ended, "idle")))
       }
-      const whileStreaming = Effect.raceFirst(stream, Deferred.await(ended)).pipe(
+      const whileStreaming = Effect.raceAllFirst([stream, Deferred.await(ended), this.untilLost]).pipe(
         Effect.tapError((error) => Effect.sync(() => this.noteFault(error))),
         Effect.tapError(this.noteLostSlot)
       )
@@ -359,6 +362,24 @@ class Turn {
         `Starting replication from postgres; active ${Math.round(takeoverMillis)} ms after the lock, with ${engine.store.count} shapes`
       )
     })
+  }
+
+  private losePosition(reason: string): void {
+    // In the journal, because the next holder of the lock may be another instance.
+    this.engine.writing?.write({ t: "slotLost" })
+    Deferred.doneUnsafe(this.lost, Effect.succeed(reason))
+  }
+
+  private get untilLost(): Effect.Effect<TurnEnd> {
+    return Effect.flatMap(Deferred.await(this.lost), (reason) =>
+      Effect.as(
+        reportFault(
+          "BATON-SHAPE-COMPARED",
+          `What shapes have cannot be continued: ${reason}. All shapes are compared with the database now.`
+        ),
+        "beginAnew"
+      )
+    )
   }
 
   private noteFault(error: PgError): void {

@@ -35,7 +35,10 @@ export interface SessionOptions {
   readonly maxShapes: number | undefined
   readonly limits: Limits
   /** Of the shapes with sub-selects in their conditions. */
-  readonly moves: Pick<LaneOptions, "askForPosition" | "directories" | "makeMatcher" | "sessions" | "zones">
+  readonly moves: Pick<
+    LaneOptions,
+    "askForPosition" | "directories" | "makeMatcher" | "positionLost" | "sessions" | "zones"
+  >
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
   readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>

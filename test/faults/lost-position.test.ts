@@ -202,3 +202,21 @@ describe("a slot that is gone", () => {
     }
   )
 })
+
+describe("a table that sub-selects read and that is truncated while nobody is there", () => {
+  it("costs no shape its handle", { timeout: patient(120_000) }, async () => {
+    const { database, start } = await prepare()
+    const first = await start()
+    const readers = await readersAt(first.url)
+    await first.stop("SIGKILL")
+    await database.query(
+      "UPDATE items SET name = 'before' WHERE id < 20; TRUNCATE members; INSERT INTO members VALUES (1, 2, 3)"
+    )
+    const second = await start()
+    await expectSelected(database, readers, second.url)
+    await database.query("INSERT INTO members VALUES (2, 4, 3); DELETE FROM members WHERE id = 1")
+    await expectSelected(database, readers, second.url)
+    assert.match(second.logs(), /was truncated while nobody followed it/)
+    assert.notMatch(second.logs(), /Dropped/)
+  })
+})

@@ -29,6 +29,7 @@ export const withoutPostgres = (engine: StorageEngine): SessionOptions => ({
     sessions: { acquire: Effect.never },
     directories: [],
     askForPosition: () => {},
+    positionLost: () => {},
     makeMatcher: (membership) => makeClauseMatcher(standardLimits, undefined, membership)
   },
   maxShapes: undefined,

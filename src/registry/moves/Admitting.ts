@@ -15,7 +15,7 @@ interface AdmittingOptions {
   readonly admissions: Admissions
   readonly reader: MoveReader
   readonly untilRead: UntilRead
-  readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  readonly positionLost: (reason: string) => void
   /** The shape is there already. */
   readonly enter: (reservation: Reservation, shape: ShapeState) => void
   readonly reportFailures: () => void
@@ -72,23 +72,28 @@ export class Admitting {
       )
       return Effect.flatMap(loaded, (truncated) => {
         if (truncated === undefined) return Effect.void
-        this.giveWay(truncated, ready)
-        return this.loadFor(ready)
+        return this.giveWay(truncated, ready) ? this.loadFor(ready) : Effect.never
       })
     })
   }
 
   /**
    * A transaction that waits has truncated the table. What new shapes need of it is counted behind that; shapes that there are need
-   * it as of before, which nobody can tell any more.
+   * it as of before, which nobody can tell any more: false, and the session is over.
    */
-  private giveWay(table: LaneTable, ready: Array<Admission>): void {
-    const reason = `table ${table.schema}.${table.name}, which its condition looks at, was truncated while nobody followed it`
-    this.options.drop(this.options.members.shapesLacking(table), reason)
+  private giveWay(table: LaneTable, ready: Array<Admission>): boolean {
+    const { members, positionLost } = this.options
+    if (members.shapesLacking(table).length > 0) {
+      positionLost(
+        `table ${table.schema}.${table.name}, which sub-selects read, was truncated while nobody followed it`
+      )
+      return false
+    }
     for (const admission of ready.filter(({ reservation }) => reservation?.tables.includes(table))) {
       ready.splice(ready.indexOf(admission), 1)
       if (admission.shape === undefined)
         this.options.admissions.addAgain(admission, this.options.latestSerial())
     }
+    return true
   }
 }

@@ -113,7 +113,7 @@ export class Lane implements MemberSink {
       admissions: this.admissions,
       reader: this.reader,
       untilRead: this.untilRead,
-      drop: options.drop,
+      positionLost: options.positionLost,
       enter: (reservation, shape) => this.enter(reservation, shape),
       reportFailures: () => this.processing.reportFailures(),
       latestSerial: () => this.queue.latestSerial

@@ -18,6 +18,8 @@ export interface LaneOptions extends MembershipOptions {
   readonly directories: ReadonlyArray<string>
   /** Asks the server how far it has sent everything. */
   readonly askForPosition: () => void
+  /** What shapes have cannot be continued: they are to be compared with the database. The session is over then. */
+  readonly positionLost: (reason: string) => void
 }
 
 /** What the lane tells the router. */
