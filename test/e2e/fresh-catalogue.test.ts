@@ -70,7 +70,9 @@ describe("a condition is judged by the catalogue as it is when it is asked", () 
       await database.query(sql)
       const subset = await ask({ table, subset__where: where })
       assert.strictEqual(subset.status, 200, `${where}: ${subset.text}`)
-      const shape = await ask({ table, where })
+      // Shapes whose type was renamed go with the next look, and one that is being made then goes with them.
+      const made = await ask({ table, where })
+      const shape = made.status === 409 && sql.includes("RENAME") ? await ask({ table, where }) : made
       assert.strictEqual(shape.status, 200, `${where}: ${shape.text}`)
     }
     assert.strictEqual((await ask({ table: "lamps", where: "a @> '{off}'" })).status, 200)

@@ -234,7 +234,7 @@ describe("a failure of Postgres", () => {
     assert.match(message, /^[A-Z].*\. [A-Z].*\.$/)
     assert.match(
       message,
-      /tried again|does not heal|It heals|fetched again|created again|next request|Raise|happens/
+      /tried again|does not heal|It heals|fetched again|compared with the database|created again|next request|Raise|happens/
     )
   })
 

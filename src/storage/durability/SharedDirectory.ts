@@ -1,6 +1,6 @@
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import { claimEpoch, highestClaim, publishEpoch, withdrawClaim } from "../journal/Epochs.ts"
-import { markDurable, secureEpoch } from "../journal/SecureEpoch.ts"
+import { markDurable, secureEpoch, unsecuredBefore } from "../journal/SecureEpoch.ts"
 import type { JournalEnd } from "../records/Records.ts"
 import type { Durability } from "./Durability.ts"
 
@@ -14,7 +14,8 @@ export const sharedDirectory = (paths: StoragePaths, durableWrites: boolean): Du
   withdraw: (epoch) => withdrawClaim(paths, epoch),
   giveUp: () => Promise.resolve(),
   publish: async (record) => {
-    await publishEpoch(paths, record)
+    const before = durableWrites ? await unsecuredBefore(paths, record) : []
+    await publishEpoch(paths, before.length === 0 ? record : { ...record, before })
     return true
   },
   secure: (record) => (durableWrites ? secureEpoch(paths, record) : Promise.resolve()),

@@ -26,6 +26,8 @@ export interface EpochRecord {
   /** That has opened it, and the highest level that it knows; the first release says neither. */
   readonly release?: string
   readonly newest?: number
+  /** Those before it that nobody had made durable when it was published: a power cut may leave this file, and nothing of theirs. */
+  readonly before?: ReadonlyArray<Pick<EpochRecord, "epoch" | "previous">>
 }
 
 const fileName = /^([0-9a-f]{8})(\.claim)?$/
@@ -75,9 +77,17 @@ export const publishEpoch = async (paths: StoragePaths, record: EpochRecord): Pr
   await writeWhole(paths.disk, epochFile(paths, record.epoch), `${text} ${crc32(text)}`)
 }
 
+/** With those of which only later ones tell. */
+const withUntold = (records: ReadonlyArray<EpochRecord>, from: number): ReadonlyArray<EpochRecord> => {
+  const known = new Map(records.map((record) => [record.epoch, record]))
+  for (const { before = [] } of records)
+    for (const one of before) if (one.epoch >= from && !known.has(one.epoch)) known.set(one.epoch, one)
+  return known.size === records.length ? records : [...known.values()].toSorted((a, b) => a.epoch - b.epoch)
+}
+
 /**
  * The published epochs from `epoch` on, oldest first; none if there is none above it. One look at a directory, mostly. One
- * whose file is damaged is taken from its journal, or left out.
+ * whose file is damaged is taken from its journal, or from the file of a later one, or left out.
  */
 export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<ReadonlyArray<EpochRecord>> => {
   const numbers: Array<string> = []
@@ -101,7 +111,7 @@ export const readEpochs = async (paths: StoragePaths, epoch: number): Promise<Re
       if (!isGone(error)) throw error
     }
   }
-  return records
+  return withUntold(records, epoch)
 }
 
 const soundRecord = (text: string): EpochRecord | undefined => {

@@ -50,6 +50,24 @@ export const secureEpoch = async (paths: StoragePaths, newest: EpochRecord): Pro
   for (const epoch of secured) await writeMark(paths, epoch, nowhere)
 }
 
+/** The epochs before one whose holder has ended before it made them durable, newest first. As a rule none. */
+export const unsecuredBefore = async (
+  paths: StoragePaths,
+  { previous }: EpochRecord
+): Promise<ReadonlyArray<Pick<EpochRecord, "epoch" | "previous">>> => {
+  const unsecured: Array<Pick<EpochRecord, "epoch" | "previous">> = []
+  let end = previous
+  let records: ReadonlyMap<number, EpochRecord> | undefined
+  while (end !== null && !(await readMark(paths, end.epoch)).isSecured) {
+    records ??= new Map((await readEpochs(paths, 0)).map((record) => [record.epoch, record]))
+    const record: EpochRecord | undefined = records.get(end.epoch)
+    if (record === undefined) break
+    unsecured.push({ epoch: record.epoch, previous: record.previous })
+    end = record.previous
+  }
+  return unsecured
+}
+
 /** Up to which position the segment in which an epoch has ended is durable, as far as its writer has said so. */
 export const durableIn = (end: Place, upTo: Place): number => {
   if (upTo.segment < end.segment) return 0
