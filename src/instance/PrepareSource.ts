@@ -8,7 +8,7 @@ import type { EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import type { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
-import type { StorageFault } from "../storage/disk/DiskFault.ts"
+import { fromDisk, type StorageFault } from "../storage/disk/DiskFault.ts"
 import { type NotWriting, settledIn } from "../storage/NotWriting.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StreamSource } from "../storage/state/ShapeStore.ts"
@@ -106,6 +106,10 @@ const tryRepair = (
   Effect.gen(function* () {
     const { store } = engine
     if (store.count === 0 || store.source === undefined || !isSameCluster(store.source, source))
+      return undefined
+    // What is known in memory only cannot be repaired: nobody else would know of it.
+    const stands = fromDisk(() => engine.writing?.standsOnJournal() ?? Promise.resolve(false))
+    if (!(yield* Effect.catchTags(stands, { BucketFault: storageFailed, DiskFault: storageFailed })))
       return undefined
     const wasCutOff = isUnfinished(store.source)
     const had = (wasCutOff ? store.lostHistory.latestAfter : undefined) ?? store.lastCommitLsn

@@ -4,6 +4,7 @@ import type { TestDatabase } from "../../testing/postgres/Database.ts"
 import { differenceOfRows } from "../../testing/postgres/Rows.ts"
 import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
+import { eventually } from "../../testing/Eventually.ts"
 import { patient } from "../../testing/Load.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
 
@@ -130,6 +131,18 @@ describe("a slot that is gone", () => {
         // Whenever it is: before the slot, between tables, or when all is done.
         await sleep(random.int(0, 200))
         await killed.stop("SIGKILL")
+        // Where all was done there would be nothing to compare the next time.
+        await eventually("the slot is gone", async () => {
+          await database.query(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active",
+            [database.slotName]
+          )
+          const left = await database.queryText(
+            "SELECT 1 AS one FROM pg_replication_slots WHERE slot_name = $1",
+            [database.slotName]
+          )
+          return left.length === 0
+        })
         await database.query(`INSERT INTO items VALUES (${3000 + round}, 2, 'between', NULL)`)
       }
       const last = await start()

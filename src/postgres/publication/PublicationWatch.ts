@@ -42,8 +42,11 @@ const codes = {
   vanished: "BATON-TABLE-GONE"
 } as const
 
-/** How often is looked whether there is a reason to compare before its time. */
-const lookMillis = 2000
+/**
+ * How often is looked whether there is a reason to compare before its time. Not in step with the look at tables, once a second: the
+ * two would always come at the same moment.
+ */
+const lookMillis = 1900
 
 interface PublicationWatch {
   /** The definition of a table in use has changed, or what is below it, or something could not be done. */

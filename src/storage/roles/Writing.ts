@@ -6,6 +6,7 @@ import { nameLostShapes } from "../checkpoint/LostShapes.ts"
 import { closeGate } from "../levels/Gate.ts"
 import { type LevelRecord, writeLevelRecord } from "../levels/LevelFile.ts"
 import { gatedLevel, ownLevels } from "../levels/Levels.ts"
+import { segmentFile } from "../disk/StorageDir.ts"
 import type { EpochRecord } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
 import type { Notice } from "../records/Records.ts"
@@ -139,6 +140,16 @@ export class Writing {
   /** Looks whether what is written still stands where a successor would look for it. To be asked from time to time. */
   async checkPlace(): Promise<void> {
     if (!(await this.writer.isThere(true))) this.isGone = true
+  }
+
+  /** The journal that this epoch goes on from is still there: nobody has removed or replaced storage since it was read. */
+  async standsOnJournal(): Promise<boolean> {
+    const { paths } = this.context
+    const { previous } = this.record
+    return (
+      previous !== null &&
+      (await paths.disk.stat(segmentFile(paths, previous.epoch, previous.segment))) !== undefined
+    )
   }
 
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
