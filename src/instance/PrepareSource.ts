@@ -19,7 +19,7 @@ import { isSameCluster, isUnfinished, reasonToPurge, type TakeoverFacts, unfinis
 
 /** What a takeover does about storage once it knows where the stream comes from. */
 export interface SourcePlan {
-  /** Why all shapes start over; `undefined` when they go on. */
+  /** Why shapes cannot go on from what is stored; `undefined` when they can. */
   readonly stale: string | undefined
   /** Storage has to be told where its changes come from. */
   readonly isNew: boolean

@@ -35,7 +35,7 @@ export class TableComparison {
     this.held.put(shape.id, key, now, look)
   }
 
-  /** All rows have come: what the shape holds beside them has gone. Gives the number of rows looked at. */
+  /** All rows have come: what the shape holds beside them has gone. Gives way after each. */
   *end({ layout, look, shape }: Compared): Generator<void> {
     for (const { row } of this.held.notFound(shape.id, look)) {
       this.writer.delete(shape.id, layout, row)
