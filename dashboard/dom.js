@@ -100,6 +100,10 @@ export const ago = (iso) => {
   return h("time", { datetime: iso, title: iso }, seconds < 1 ? "now" : `${duration(seconds)} ago`)
 }
 
+/** When a shape was last read; one that is dormant costs next to nothing, and the next request wakes it. */
+export const lastRead = ({ dormant, lastReadAt }) =>
+  h("span", {}, ago(lastReadAt), dormant ? ", dormant" : null)
+
 /** Names and values. */
 export const facts = (pairs) =>
   h(

@@ -206,6 +206,9 @@ const faultsCard = ({ failure, faults }) =>
         ])
       )
 
+const dormantShare = ({ dormantShapes, shapes }) =>
+  dormantShapes === 0 || shapes === 0 ? null : `, ${share(dormantShapes / shapes)} of them dormant`
+
 const factsCard = (status) =>
   card(
     "This instance",
@@ -220,7 +223,7 @@ const factsCard = (status) =>
       status.storage.unshippedBytes === null
         ? null
         : ["Not in the bucket yet", bytes(status.storage.unshippedBytes)],
-      ["Shapes", h("a", { href: "#/shapes" }, number(status.shapes))],
+      ["Shapes", h("span", {}, h("a", { href: "#/shapes" }, number(status.shapes)), dormantShare(status))],
       ["Requests that wait", number(status.heldRequests)],
       ["Event loop busy", status.eventLoop === undefined ? "not known" : share(status.eventLoop.busyShare)],
       ["Processor cores in use", status.rates === null ? "not known" : String(status.rates.cpuCores)],

@@ -1,4 +1,4 @@
-import { ago, bytes, card, facts, h, number, say, share, show, table } from "./dom.js"
+import { ago, bytes, card, facts, h, lastRead, number, say, share, show, table } from "./dom.js"
 import { api } from "./api.js"
 import { badge } from "./overview.js"
 
@@ -70,7 +70,7 @@ const sizeCard = (detail, counted) =>
       ["Dirty share", share(detail.dirtyShare)],
       ["End of its log", h("code", {}, detail.offset)],
       ["Requests that wait", number(detail.readers)],
-      ["Last read", ago(detail.lastReadAt)],
+      ["Last read", lastRead(detail)],
       ["Made", ago(detail.createdAt)],
       ["Rows", counted]
     ])

@@ -1,4 +1,4 @@
-import { ago, bytes, h, number, say, share, show } from "./dom.js"
+import { ago, bytes, h, lastRead, number, say, share, show } from "./dom.js"
 import { api } from "./api.js"
 
 const pageSize = 50
@@ -22,7 +22,7 @@ const columns = [
   ["Changes", "changes", "number phone-hidden", (row) => number(row.changes)],
   ["Dirty", "dirty", "number phone-hidden", (row) => share(row.dirtyShare)],
   ["Waiting", "readers", "number", (row) => number(row.readers)],
-  ["Last read", "lastRead", "number phone-hidden", (row) => ago(row.lastReadAt)],
+  ["Last read", "lastRead", "number phone-hidden", lastRead],
   ["Made", "created", "number phone-hidden", (row) => ago(row.createdAt)]
 ]
 

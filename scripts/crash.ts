@@ -2,6 +2,8 @@
  * Kills the service with SIGKILL at random moments under writes, again and again on the same storage and slot, while
  * clients keep reading; then the same with files that were damaged between two lives.
  *
+ * Every second time logs are compacted all the while.
+ *
  *   npx node scripts/crash.ts [--runs 200] [--damaged-runs 40] [--seed N]
  */
 import { mkdtempSync, rmSync } from "node:fs"
@@ -31,9 +33,11 @@ let failed = false
 try {
   const random = makeRandom(seed)
   const admin = await connectTo(cluster.url("postgres"))
-  for (const [name, runs] of [
-    ["crash", Number(options.runs)],
-    ["damage", Number(options["damaged-runs"])]
+  for (const [name, runs, compacts] of [
+    ["crash", Number(options.runs) / 2, false],
+    ["crash_compacted", Number(options.runs) / 2, true],
+    ["damage", Number(options["damaged-runs"]) / 2, false],
+    ["damage_compacted", Number(options["damaged-runs"]) / 2, true]
   ] as const) {
     if (runs === 0) continue
     await admin.query(`CREATE DATABASE ${name}`)
@@ -44,8 +48,9 @@ try {
       storageDir: path.join(directory, name),
       runs,
       random: random.fork(),
-      damages: name === "damage",
-      compareEvery: name === "damage" ? 1 : 5,
+      damages: name.startsWith("damage"),
+      compacts,
+      compareEvery: name.startsWith("damage") ? 1 : 5,
       say
     })
     const { problems, ...figures } = report

@@ -3,10 +3,11 @@
  * freeze or outage after the other. Nothing may be lost or told twice, and nobody may have to fetch again.
  *
  *   npx node scripts/handover.ts [--upgrades 100] [--kills 100] [--others 10] [--clients 50] [--shapes 20] [--instances 2]
- *                            [--per-second 200] [--segment-bytes 1048576] [--minutes 60] [--seed N]
+ *                            [--per-second 200] [--segment-bytes 1048576] [--minutes 60] [--compaction] [--seed N]
  *
  * `--minutes` ends it earlier, with a verdict on what was done. With segments of a megabyte, instead of the usual 32, the
  * journal is moved to log files during most handovers.
+ * `--compaction`: logs are compacted all the while, so not every operation is looked for.
  * `--others` is the number of each other kind: freezes, cut and black-holed databases, and so on. `--sequence a,b,c` does
  * just these, in this order. With `--beside 0.1.0` every other instance that is started is of that release, so each takeover
  * is an upgrade, a rollback, or neither, as it comes.
@@ -34,6 +35,7 @@ const { values: options } = parseArgs({
     "per-second": { type: "string", default: "200" },
     "segment-bytes": { type: "string", default: String(2 ** 20) },
     minutes: { type: "string", default: "Infinity" },
+    compaction: { type: "boolean", default: false },
     beside: { type: "string" },
     seed: { type: "string", default: String(freshSeed()) }
   }
@@ -87,6 +89,7 @@ try {
     boundMillis: 2000,
     limitMillis: Number(options.minutes) * 60_000,
     segmentBytes: Number(options["segment-bytes"]),
+    compacts: options.compaction,
     compareEvery: 10,
     random,
     say

@@ -4,6 +4,7 @@
  * Postgres selects with the same condition.
  *
  *   npx node scripts/member-oracle.ts [--shapes 90] [--transactions 900] [--interruptions 6] [--seed N] [--where "..."] [--move-memory 1]
+ *     [--only-loops]
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -21,6 +22,7 @@ const { values: options } = parseArgs({
     interruptions: { type: "string", default: "6" },
     where: { type: "string", multiple: true },
     "move-memory": { type: "string" },
+    "only-loops": { type: "boolean", default: false },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -57,6 +59,7 @@ try {
     ...(options["move-memory"] === undefined
       ? {}
       : { env: { BATON_MAX_MOVE_MEMORY: options["move-memory"] } }),
+    onlyLoops: options["only-loops"],
     random: makeRandom(seed),
     say
   })

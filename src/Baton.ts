@@ -5,6 +5,7 @@ import { conditionsLayer } from "./http/shape/ConditionsLive.ts"
 import { JournalTail } from "./http/node/JournalTail.ts"
 import { ShapeApi, type ShapeApiOptions } from "./http/shape/ShapeApi.ts"
 import { Instance } from "./instance/Instance.ts"
+import { Verifier } from "./instance/verify/Verifier.ts"
 import { SessionServices } from "./instance/SessionServices.ts"
 import { Warmth } from "./instance/duties/Warmth.ts"
 import { schemaMemoryLayer } from "./instance/SchemaMemoryLive.ts"
@@ -103,7 +104,10 @@ const postgres = Layer.mergeAll(part(Publication, Publication.layer), part(Catal
   Layer.provide(Layer.provide(schemaMemoryLayer, storage))
 )
 
-const reading = Layer.mergeAll(part(Snapshotter, Snapshotter.layer), part(SubsetReader, SubsetReader.layer))
+const reading = Layer.mergeAll(
+  part(Snapshotter, Snapshotter.layer),
+  part(SubsetReader, SubsetReader.layer.pipe(Layer.provide(storage)))
+)
 
 const shapes = Layer.mergeAll(part(ShapeLogs, shapeLogsLayer), part(ShapeRegistry, shapeRegistryLayer)).pipe(
   Layer.provideMerge(storage)
@@ -140,6 +144,7 @@ export const Baton = {
     return registeredMetrics.pipe(
       Layer.provideMerge(Layer.mergeAll(ShapeApi.layer(apiOptions), JournalTail.layer, instance)),
       Layer.provideMerge(part(Conditions, conditionsLayer)),
+      Layer.provideMerge(Verifier.layer),
       Layer.provideMerge(Layer.merge(core, OperatorDoor.layer)),
       Layer.provide(given)
     )

@@ -39,7 +39,7 @@ const order = [
 
 /** They are started by their path, or are the surface of a folder. */
 const lowerCase =
-  /^(index|main|bin|container|healthcheck|workers\/worker|where\/aside\/compileThread|where\/index|where\/native\/index)\.ts$/
+  /^(index|main|bin|container|healthcheck|workers\/worker|where\/aside\/compileThread|storage\/compaction\/foldThread|where\/index|where\/native\/index)\.ts$/
 
 const src = path.resolve(import.meta.dirname, "../src")
 const files = readdirSync(src, { recursive: true, encoding: "utf8" })
@@ -106,12 +106,15 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "shared/Actor.ts": [2, "who asks is given the exit; the loop itself has no way to fail"],
   "shared/Duty.ts": [3, "the duty itself, its supervisor, the log"],
   "shared/Timers.ts": [1, "work without an Effect, as any timer runs it"],
+  "shared/Gather.ts": [1, "everybody who asks is given an exit"],
+  "postgres/publication/EnsureTable.ts": [2, "who asks for the table is given the exit"],
   "shared/Coalesce.ts": [4, "everybody who waits for the result is given the exit"],
   "where/aside/compileThread.ts": [1, "the end of the thread, which `CompileAside` sees"],
   "registry/deciding/DecisionPool.ts": [2, "the asking session joins it, or gives up and interrupts it"],
   "registry/ShapeCreations.ts": [4, "the clients that wait for the shape are given the exit"],
   "lock/LockActor.ts": [3, "it asks its actor, to which mistakes in that belong"],
   "storage/LoadStorage.ts": [1, "the promise is awaited"],
+  "storage/compaction/ReadWholeLog.ts": [1, "the promise is awaited"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],
   "http/node/Responder.ts": [1, "a request: its causes are logged, and its connection is cut"],
   "http/mount/ReplyStream.ts": [1, "an event stream, which its consumer reads"],
@@ -142,6 +145,7 @@ const promises: Readonly<Record<string, readonly [times: number, reason: string]
   "http/hook/HookRefusal.ts": [1, "it catches everything"],
   "storage/NotWriting.ts": [1, "the writer asks the disk again, and gives false when closed"],
   "storage/checkpoint/CheckpointWriter.ts": [1, "a turn of the event loop"],
+  "registry/repair/RepairTable.ts": [1, "a pace never rejects"],
   "registry/subset/AnswerSpools.ts": [1, "`SpoolFile.close` catches everything"],
   "workers/WorkerLink.ts": [2, "the end of a process"],
   "workers/HttpWorkers.ts": [1, "the end of a process, or its first message"]

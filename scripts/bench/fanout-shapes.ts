@@ -15,8 +15,10 @@ export const benchmark: Benchmark = {
   options: { runs: 3, most: 10_000, transactions: 500 },
   short: { runs: 1, most: 100 },
   run: async (options, say) => {
-    const counts = [1, 100, 1000, 10_000].filter((count) => count <= option(options, "most"))
-    const transactions = option(options, "transactions")
+    const counts = [1, 100, 1000, 10_000, 100_000].filter((count) => count <= option(options, "most"))
+    // An entry of a list for each row and shape.
+    const transactionsOf = (shapes: number) =>
+      Math.ceil(option(options, "transactions") * Math.min(1, 10_000 / shapes))
     const stage = await openStage()
     const { database } = stage
     await createItems(database)
@@ -25,12 +27,13 @@ export const benchmark: Benchmark = {
     await marker.prepare(service.port)
     const millis = new Map<number, Array<number>>()
     const cpu = new Map<number, Array<number>>()
-    const floor: Array<number> = []
+    const floors = new Map<number, Array<number>>()
     let nextId = 1
     let made = 0
     for (const shapes of counts) {
       await createShapes(service.port, sharing, made, shapes)
       made = shapes
+      const transactions = transactionsOf(shapes)
       for (let run = 0; run < option(options, "runs"); run++) {
         const some = async (count: number): Promise<number> => {
           await write(database, { first: nextId, transactions: count, rowsEach: 1, unsynced: true })
@@ -47,7 +50,7 @@ export const benchmark: Benchmark = {
         service = drained.service
         millis.set(shapes, [...(millis.get(shapes) ?? []), drained.workMillis])
         cpu.set(shapes, [...(cpu.get(shapes) ?? []), drained.cpuMillis])
-        floor.push(drained.floorMillis)
+        floors.set(shapes, [...(floors.get(shapes) ?? []), drained.floorMillis])
         say(
           `${shapes} shapes: ${drained.workMillis.toFixed(0)} ms for ${transactions} rows, floor ${drained.floorMillis.toFixed(0)} ms`
         )
@@ -57,32 +60,33 @@ export const benchmark: Benchmark = {
     const read = await checkShapes(service.port, made, sharing, () => all, 2000)
     await service.stop()
 
-    const one = median(millis.get(1) ?? [])
-    const oneCpu = median(cpu.get(1) ?? [])
+    const oneRow = median(millis.get(1) ?? []) / transactionsOf(1)
+    const oneRowCpu = median(cpu.get(1) ?? []) / transactionsOf(1)
     const figures = counts.flatMap((shapes): ReadonlyArray<Figure> => {
       const runs = millis.get(shapes) ?? []
+      const transactions = transactionsOf(shapes)
       const time: Figure = {
         what: `${transactions} one-row transactions, each row in ${shapes} ${shapes === 1 ? "shape" : "shapes"}`,
         unit: "ms",
         runs,
-        floor: { is: drainFloorName, runs: floor },
+        floor: { is: drainFloorName, runs: floors.get(shapes) ?? [] },
         compare: "time"
       }
       if (shapes === 1) return [time]
-      const perExtra = (total: number, base: number) =>
-        ((total - base) * 1000) / (transactions * (shapes - 1))
+      const perExtra = (total: number, ofOne: number) =>
+        ((total / transactions - ofOne) * 1000) / (shapes - 1)
       return [
         time,
         {
           what: `${shapes} shapes, time per extra shape`,
           unit: "us",
-          runs: runs.map((total) => perExtra(total, one)),
-          aim: "2 us"
+          runs: runs.map((total) => perExtra(total, oneRow)),
+          aim: "0.2 us"
         },
         {
           what: `${shapes} shapes, processor time per extra shape`,
           unit: "us",
-          runs: (cpu.get(shapes) ?? []).map((total) => perExtra(total, oneCpu))
+          runs: (cpu.get(shapes) ?? []).map((total) => perExtra(total, oneRowCpu))
         }
       ]
     })
@@ -98,12 +102,16 @@ export const benchmark: Benchmark = {
             {
               name: "Baton",
               points: counts.map(
-                (shapes) => [shapes, (median(millis.get(shapes) ?? []) * 1000) / transactions] as const
+                (shapes) =>
+                  [shapes, (median(millis.get(shapes) ?? []) * 1000) / transactionsOf(shapes)] as const
               )
             },
             {
               name: drainFloorName,
-              points: counts.map((shapes) => [shapes, (median(floor) * 1000) / transactions] as const),
+              points: counts.map(
+                (shapes) =>
+                  [shapes, (median(floors.get(shapes) ?? []) * 1000) / transactionsOf(shapes)] as const
+              ),
               isReference: true
             }
           ]

@@ -1,18 +1,22 @@
 /**
  * What a change costs between the socket and the journal, without Postgres and without HTTP:
- * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10] [--bucket] [--traced]`. Everything that runs in the
+ * `npx node scripts/bench/pipeline.ts [--rows 400000] [--shapes 100] [--update] [--only 10] [--bucket] [--socket] [--traced]`. Everything that runs in the
  * service runs here (frames, decoding, filters, encoding, journal with fsync, acknowledgement, log files), fed with the
  * bytes that Postgres would send. Processor time of all threads is what counts: it hardly depends on other work.
  * With `--bucket` each run is followed by one whose journal is put into a bucket in memory: what that costs without the requests.
+ * With `--socket` the bytes come from another process through a socket, as they do from Postgres: what that costs on top.
+ * `--profile <file>` writes a processor profile of the last run, without what leads up to it.
+ * `--members`: shapes by membership, `tenant IN (SELECT project FROM members WHERE usr = k)`, each of 20 projects of its own.
  * With `--traced` each is followed by one in which every hundredth transaction is traced, and sent to a collector in this process.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { Session } from "node:inspector/promises"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { Context, Effect, Exit, Layer, Redacted, Result, Scope } from "effect"
 import type { OtlpConfig } from "../../src/config/OtlpConfig.ts"
-import { measureStream } from "../../src/instance/MeasuredStream.ts"
+import { measureStream } from "../../src/instance/measured/MeasuredStream.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
 import { exportOptions } from "../../src/telemetry/otel/ExportOptions.ts"
 import { otlpLayer } from "../../src/telemetry/otel/OtlpLayers.ts"
@@ -23,7 +27,9 @@ import type { MemberSink } from "../../src/registry/routing/MemberSink.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
 import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
+import { Transport } from "../../src/postgres/connection/Transport.ts"
 import type { ReplicationSession } from "../../src/replication/connection/ReplicationSession.ts"
+import { replicationReadBytes, StreamTap } from "../../src/replication/connection/StreamTap.ts"
 import { StreamPump } from "../../src/replication/stream/StreamPump.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
 import { Chain } from "../../src/storage/chain/Chain.ts"
@@ -32,17 +38,24 @@ import { LocalJournal } from "../../src/storage/mirror/LocalJournal.ts"
 import { ObjectsSinceCheckpoint } from "../../src/storage/mirror/ObjectsSinceCheckpoint.ts"
 import { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { type StoragePaths, storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { compileWhere } from "../../src/where/index.ts"
+import { compileWhere, type WhereClause } from "../../src/where/index.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
 import { MemoryStore } from "../../testing/bucket/MemoryStore.ts"
 import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
+import { columns, streamBytes, type StreamBytesOptions, tableOid } from "./support/StreamBytes.ts"
+import { startHelper } from "./support/Fork.ts"
+import { memberClauses, memberLane } from "./support/MemberLane.ts"
 import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
 
 /** No shape here has sub-selects. */
 const noMembers: MemberSink = {
   has: () => false,
+  adopt: () => false,
+  mend: () => {},
+  hasPassed: () => false,
   removeShape: () => {},
   startAt: () => {},
+  trust: () => {},
   relation: () => [],
   detach: () => {},
   begin: () => {},
@@ -62,26 +75,20 @@ const { values: flags } = parseArgs({
     only: { type: "string" },
     bucket: { type: "boolean", default: false },
     traced: { type: "boolean", default: false },
+    socket: { type: "boolean", default: false },
+    members: { type: "boolean", default: false },
+    profile: { type: "string" },
     rounds: { type: "string", default: "3" }
   }
 })
 const rows = Number(flags.rows)
 const shapeCount = Number(flags.shapes)
 
-const columns = [
-  ["id", "int8", 20],
-  ["tenant", "int4", 23],
-  ["title", "text", 25],
-  ["done", "bool", 16],
-  ["amount", "numeric", 1700],
-  ["created", "timestamptz", 1184],
-  ["note", "text", 25]
-] as const
 const table = tableOf(
   columns.map(([name, typeName, typeOid]) =>
     column(name, { typeOid, typeName, collationOid: typeOid === 25 ? 100 : 0 })
   ),
-  { oid: 16_400, name: "items", primaryKey: ["id"] }
+  { oid: tableOid, name: "items", primaryKey: ["id"] }
 )
 
 const whereTenantIsOne = await (async () => {
@@ -91,20 +98,28 @@ const whereTenantIsOne = await (async () => {
   return compiled.success
 })()
 
-const definitionOf = (tenant: number): ShapeDefinition => {
+const memberWheres = flags.members ? await memberClauses(table, shapeCount) : undefined
+
+const whereOf = (tenant: number): WhereClause => {
+  const member = memberWheres?.[tenant]
+  if (member !== undefined) return member
   const where = structuredClone(whereTenantIsOne) as typeof whereTenantIsOne & {
     sql: string
     expression: { constants: Array<string> }
   }
   where.sql = `tenant = ${tenant}`
   where.expression.constants = [String(tenant)]
+  return where
+}
+
+const definitionOf = (tenant: number): ShapeDefinition => {
   return {
     table,
     keyColumns: ["id"],
     hasPrimaryKey: true,
     columns: columns.map(([name]) => name),
     selectsAllColumns: true,
-    where,
+    where: whereOf(tenant),
     whereColumns: ["tenant"],
     replica: "default",
     log: "full",
@@ -113,90 +128,90 @@ const definitionOf = (tenant: number): ShapeDefinition => {
   }
 }
 
-/** The bytes that Postgres sends, in pieces of a socket's usual size. */
-const stream = function* (options: {
-  readonly rowsEach: number
-  readonly firstTenant: number
-  readonly firstLsn: bigint
-}): Generator<Buffer> {
-  const pieceBytes = 64 * 1024
-  const piece = Buffer.alloc(pieceBytes + 4096)
-  let at = 0
-  let lsn = options.firstLsn
-  const message = (write: () => void) => {
-    piece[at] = 0x64
-    const lengthAt = at + 1
-    piece[at + 5] = 0x77
-    piece.fill(0, at + 6, at + 30)
-    at += 30
-    write()
-    piece.writeUInt32BE(at - lengthAt, lengthAt)
-  }
-  const int64 = (value: bigint) => (at = piece.writeBigUInt64BE(value, at))
-  const int32 = (value: number) => (at = piece.writeUInt32BE(value, at))
-  const int16 = (value: number) => (at = piece.writeUInt16BE(value, at))
-  const text = (value: string) => (at += piece.write(value, at, "latin1"))
-  const tuple = (id: number, turn: number) => {
-    int16(columns.length)
-    const values = [
-      String(id),
-      String(options.firstTenant + (id % shapeCount)),
-      `Item number ${id}`,
-      id % 2 === 0 ? "t" : "f",
-      ((id % 100_000) / 100 + turn).toFixed(2),
-      `2026-01-01 00:${String(Math.floor(id / 60) % 60).padStart(2, "0")}:${String(id % 60).padStart(2, "0")}+00`,
-      `A note on item ${id}: words and more words, so that the row has the size of a usual one`
-    ]
-    for (const value of values) {
-      text("t")
-      int32(value.length)
-      text(value)
-    }
-  }
-  message(() => {
-    text("R")
-    int32(table.oid)
-    text("public\0items\0f")
-    int16(columns.length)
-    for (const [name, , typeOid] of columns) {
-      text(`${name === "id" ? "\x01" : "\0"}${name}\0`)
-      int32(typeOid)
-      int32(0xffffffff)
-    }
-  })
-  for (let id = 1, xid = 1000; id <= rows; xid++) {
-    lsn += 1000n
-    const commitLsn = lsn
-    message(() => {
-      text("B")
-      int64(commitLsn)
-      int64(0n)
-      int32(xid)
-    })
-    for (let end = Math.min(rows, id + options.rowsEach - 1); id <= end; id++) {
-      message(() => {
-        text(flags.update ? "U" : "I")
-        int32(table.oid)
-        if (flags.update) {
-          text("O")
-          tuple(id, 0)
-        }
-        text("N")
-        tuple(id, 1)
-      })
-      if (at >= pieceBytes) {
-        yield Buffer.from(piece.subarray(0, at))
-        at = 0
+interface Feed {
+  readonly session: ReplicationSession
+  /** Sends everything. What was sent need not have been taken when it ends. */
+  readonly run: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+const inMemory = (options: StreamBytesOptions): Feed => {
+  const pieces = [...streamBytes(options)]
+  let paused = false
+  let resumed: (() => void) | undefined
+  let receive: ((chunk: Buffer) => void) | undefined
+  const session = {
+    stream: {
+      writable: true,
+      write: () => true,
+      pause: () => (paused = true),
+      resume: () => {
+        paused = false
+        resumed?.()
       }
+    },
+    tap: { attach: (reader: (chunk: Buffer) => void) => (receive = reader), toOriginal: () => {} },
+    onFailure: () => {},
+    startReplication: () => {}
+  } as unknown as ReplicationSession
+  const run = async () => {
+    for (const piece of pieces) {
+      receive?.(piece)
+      if (paused) {
+        await new Promise<void>((resolve) => {
+          resumed = resolve
+        })
+        resumed = undefined
+      }
+      await new Promise((resolve) => setImmediate(resolve))
     }
-    message(() => {
-      text("C\0")
-      int64(commitLsn)
-      int64(commitLsn + 100n)
-      int64(0n)
-    })
   }
-  yield Buffer.from(piece.subarray(0, at))
+  return { session, run, close: () => Promise.resolve() }
+}
+
+const fromSocket = async (options: StreamBytesOptions): Promise<Feed> => {
+  const host = mkdtempSync(path.join(os.tmpdir(), "baton-pipeline-"))
+  const json = JSON.stringify({ ...options, firstLsn: String(options.firstLsn) })
+  const helper = await startHelper("streamServer.ts", [host, json])
+  const stream = new Transport({
+    host,
+    port: 5432,
+    sslMode: "disable",
+    caCertificateFile: undefined,
+    preferIpv6: false,
+    keepAliveIdleMillis: 30_000,
+    readBufferBytes: replicationReadBytes
+  })
+  const connected = new Promise((resolve) => stream.once("connect", resolve))
+  const session = {
+    stream,
+    tap: new StreamTap(stream),
+    onFailure: () => {},
+    startReplication: () => {}
+  } as unknown as ReplicationSession
+  return {
+    session,
+    run: async () => void (await connected),
+    close: async () => {
+      stream.destroy()
+      await helper.stop()
+      rmSync(host, { recursive: true, force: true })
+    }
+  }
+}
+
+/** Gives what ends the profile and writes it. */
+const startProfile = async (): Promise<() => Promise<void>> => {
+  const session = new Session()
+  session.connect()
+  await session.post("Profiler.enable")
+  await session.post("Profiler.setSamplingInterval", { interval: 200 })
+  await session.post("Profiler.start")
+  return async () => {
+    const { profile } = await session.post("Profiler.stop")
+    session.disconnect()
+    writeFileSync(flags.profile ?? "", JSON.stringify(profile))
+  }
 }
 
 const alone = () => Promise.resolve()
@@ -279,15 +294,17 @@ const run = async (rowsEach: number, matches: boolean, variant: Variant): Promis
   const shapes = new ShapesByTable()
   const pumps: Array<StreamPump> = []
   const measures = await measured(engine, variant === "traced" ? 0.01 : undefined)
+  const byMembership = flags.members ? memberLane(engine, writer) : undefined
   const router = new RowRouter({
     ...measures.ofSession,
     engine,
     writer,
     shapes,
-    members: noMembers,
+    members: byMembership?.lane ?? noMembers,
     makeMatcher: makeClauseMatcher(standardLimits),
     prepared: new PreparedRoutes(makeClauseMatcher(standardLimits)),
     ancestors: () => Effect.succeed([]),
+    published: () => Effect.void,
     decide: () => Effect.die(new Error("Nothing here is for Postgres to decide.")),
     decisionMillis: standardLimits.decisionMillis,
     drop: () => {
@@ -310,33 +327,32 @@ const run = async (rowsEach: number, matches: boolean, variant: Variant): Promis
     const shape = engine.store.get(id)
     if (shape !== undefined) shapes.add(shape)
   }
+  byMembership?.enterAll([...engine.store.all()].toSorted((a, b) => a.id - b.id))
   await writer.durable()
 
-  let paused = false
-  let resumed: (() => void) | undefined
-  let receive: ((chunk: Buffer) => void) | undefined
-  const session = {
-    stream: {
-      writable: true,
-      write: () => true,
-      pause: () => (paused = true),
-      resume: () => {
-        paused = false
-        resumed?.()
-      }
-    },
-    tap: { attach: (reader: (chunk: Buffer) => void) => (receive = reader), toOriginal: () => {} },
-    onFailure: () => {},
-    startReplication: () => {}
-  } as unknown as ReplicationSession
+  const bytes = {
+    rows,
+    shapes: byMembership?.tenants(shapeCount) ?? shapeCount,
+    update: flags.update,
+    rowsEach,
+    firstTenant: matches ? 0 : 1_000_000,
+    firstLsn: 1_000_000n
+  }
+  const lastLsn = bytes.firstLsn + 1000n * BigInt(Math.ceil(rows / rowsEach))
+  const feed = flags.socket ? await fromSocket(bytes) : inMemory(bytes)
+  const { session } = feed
   const pump = new StreamPump(session, {
     sink: router,
     onStarted: Effect.void,
     maxTransactionBytes: Number.MAX_SAFE_INTEGER,
     statusIntervalMillis: 10_000,
-    timers: systemTimers
+    timers: systemTimers,
+    shift: 0n
   })
   pumps.push(pump)
+  const profile = flags.profile === undefined ? undefined : await startProfile()
+  const began = performance.now()
+  const cpu = process.cpuUsage()
   pump.start("")
   const fiber = Effect.runFork(
     Effect.gen(function* () {
@@ -348,28 +364,19 @@ const run = async (rowsEach: number, matches: boolean, variant: Variant): Promis
     })
   )
 
-  const pieces = [...stream({ rowsEach, firstTenant: matches ? 0 : 1_000_000, firstLsn: 1_000_000n })]
-  const began = performance.now()
-  const cpu = process.cpuUsage()
-  for (const piece of pieces) {
-    receive?.(piece)
-    if (paused) {
-      await new Promise<void>((resolve) => {
-        resumed = resolve
-      })
-      resumed = undefined
-    }
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  await feed.run()
+  while (engine.processedLsn < lastLsn) await new Promise((resolve) => setTimeout(resolve, 2))
   await writer.durable()
   const used = process.cpuUsage(cpu)
   const millis = performance.now() - began
+  await profile?.()
   await Effect.runPromise(router.handBack)
   let found = 0
   for (const shape of engine.store.all()) found += shape.tail?.count ?? 0
   if (found !== (matches ? rows : 0)) throw new Error(`${found} entries instead of ${rows}.`)
   fiber.interruptUnsafe()
   pump.stop()
+  await feed.close()
   router.close()
   const exportedBytes = await measures.close()
   await engine.close()
@@ -382,7 +389,9 @@ const run = async (rowsEach: number, matches: boolean, variant: Variant): Promis
 }
 
 const shown = { "": "", bucket: ", with a bucket", traced: ", 1 % traced" }
-console.log(`${rows} ${flags.update ? "updates" : "inserts"}, ${shapeCount} shapes \`tenant = k\``)
+console.log(
+  `${rows} ${flags.update ? "updates" : "inserts"}, ${shapeCount} shapes ${flags.members ? "by membership" : "`tenant = k`"}`
+)
 for (const [rowsEach, matches] of [
   [50_000, true],
   [10, true],

@@ -153,7 +153,7 @@ export const benchmark: Benchmark = {
         disk: diskUse(stage.storage).bytes,
         delay: existsSync(loopFile)
           ? (JSON.parse(readFileSync(loopFile, "utf8")) as LoopDelay)
-          : { p50Millis: 0, p99Millis: 0, maxMillis: 0 },
+          : { p50Millis: 0, p99Millis: 0, maxMillis: 0, maxTurnMillis: 0 },
         retainedWal: Number(slot?.["bytes"]),
         changes: written,
         cpuShare: (cpu - cpuBefore) / (now - sampledAt)

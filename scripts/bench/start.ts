@@ -2,16 +2,9 @@ import { spawn } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { cp, rm } from "node:fs/promises"
 import * as path from "node:path"
-import { Effect } from "effect"
 import { lockKey } from "../../src/lock/LockKey.ts"
-import { type ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
-import { Maintenance } from "../../src/storage/Maintenance.ts"
-import { recordKind, type SnapshotVisibility } from "../../src/storage/records/Records.ts"
-import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
 import type { ShapeState } from "../../src/storage/state/ShapeState.ts"
-import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
-import { StorageEngine } from "../../src/storage/StorageEngine.ts"
-import { isStoredExpression } from "../../src/where/index.ts"
+import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { type Benchmark, type Figure, option } from "./support/Benchmark.ts"
 import { nowMillis } from "./support/Clock.ts"
 import { HttpConnection } from "./support/HttpConnection.ts"
@@ -19,87 +12,8 @@ import { rssBytes } from "./support/ProcessFacts.ts"
 import { startService, storageDirectory } from "./support/ServiceProcess.ts"
 import { beginning, newest, shapePath } from "./support/ShapeReader.ts"
 import { tenantShape } from "./support/ShapeSets.ts"
+import { closeEngine, manyShapes, openEngine } from "./support/WrittenShapes.ts"
 import { openStage, slotName } from "./support/Stage.ts"
-
-const streamId = "default"
-
-/** The storage directory, written by the very code that the service writes it with. */
-const openEngine = async (directory: string): Promise<StorageEngine> => {
-  const engine = new StorageEngine({
-    paths: storagePaths(directory, streamId),
-    chunkBytesThreshold: 10 << 20,
-    segmentBytes: 64 << 20,
-    recentBytes: 1 << 20,
-    durableWrites: false,
-    removeOnClose: false,
-    run: (effect) => void Effect.runPromise(effect)
-  })
-  await engine.load()
-  await engine.takeOver()
-  return engine
-}
-
-/** Housekeeping as in the service, and everything on disk. */
-const closeEngine = async (engine: StorageEngine, moves: boolean): Promise<void> => {
-  await engine.writer?.durable()
-  if (moves) {
-    const maintenance = new Maintenance(engine, {
-      retainedSegments: 1,
-      retainedEntries: 10_000_000,
-      removalDelayMillis: 0,
-      meta: { synchronous: "OFF", cacheBytes: 8 << 20 }
-    })
-    await Effect.runPromise(Effect.scoped(maintenance.round()))
-  } else await new SegmentIndexer(engine).round()
-  await engine.close()
-}
-
-/** The definition of `tenant = 0` with another tenant. */
-const definitionFor = (model: ShapeDefinition, tenant: number): ShapeDefinition => {
-  const { where } = model
-  if (where === undefined || !isStoredExpression(where.expression))
-    throw new Error("The shape has no clause.")
-  return {
-    ...model,
-    where: {
-      ...where,
-      sql: where.sql.replace("0", String(tenant)),
-      expression: { ...where.expression, constants: [String(tenant)] }
-    }
-  }
-}
-
-/** What making a shape leaves in the journal. */
-const writeShape = (
-  engine: StorageEngine,
-  definition: ShapeDefinition,
-  visibility: SnapshotVisibility
-): void => {
-  const { store, writer } = engine
-  if (writer === undefined) throw new Error("The storage directory is not ours.")
-  const id = store.nextId
-  const handle = `${id}-${1_000_000_000_000 + id}`
-  engine.writing?.write({ t: "created", id, handle, definition, atMillis: Date.now() })
-  engine.writing?.write({ t: "visible", id, visibility })
-  const { xipList: xip_list, xmax, xmin } = visibility
-  const rows = Buffer.from(JSON.stringify({ headers: { control: "snapshot-end", xmin, xmax, xip_list } }))
-  const payload = Buffer.alloc(8 + rows.length)
-  payload.writeUInt32LE(id, 0)
-  payload.set(rows, 8)
-  const { position, segment } = writer.appendBetween(recordKind.inlineChunk, payload)
-  store.inlineChunk(id, 0, segment, position + 8, rows.length)
-  engine.writing?.write({ t: "complete", id, chunks: 1 })
-}
-
-const manyShapes =
-  (count: number) =>
-  async (engine: StorageEngine, model: ShapeState): Promise<void> => {
-    const visibility = model.visibility ?? { xmin: "1", xmax: "1", xipList: [] }
-    for (let tenant = 1; tenant < count; tenant++) {
-      writeShape(engine, definitionFor(model.definition, tenant), visibility)
-      if (tenant % 5000 === 0) await engine.writer?.durable()
-    }
-  }
 
 /** Single-row transactions of about 250 bytes until the journal has grown by so much. */
 const writeChanges = async (

@@ -45,10 +45,13 @@ export const dashboardRows: ReadonlyArray<Row> = [
       },
       {
         title: "Shapes",
-        description: "Shapes that there are.",
+        description: "Shapes that there are, and how many of them nobody has read for long.",
         unit: "short",
         kind: "stat",
-        lines: [line(`max(electric_shapes_total_shapes_count${of})`, "shapes")]
+        lines: [
+          line(`max(electric_shapes_total_shapes_count${of})`, "shapes"),
+          line(`max(baton_dormant_shapes${of})`, "dormant")
+        ]
       },
       {
         title: "Held requests",
@@ -59,7 +62,8 @@ export const dashboardRows: ReadonlyArray<Row> = [
       },
       {
         title: "Commit to answer, p99",
-        description: "From the commit in Postgres until those who waited were answered, by the two clocks.",
+        description:
+          "From the commit in Postgres until those who waited were answered, without the difference of the clocks.",
         unit: "s",
         kind: "stat",
         lines: [
@@ -90,6 +94,22 @@ export const dashboardRows: ReadonlyArray<Row> = [
         lines: [line(`max by (state) (baton_slot_state${of})`, "{{state}}")]
       },
       {
+        title: "Stream",
+        description: "How it stands with the stream of changes: flowing, behind, silent, unwatched or ended.",
+        unit: "short",
+        lines: [line(`max by (state) (baton_stream_state${of}) == 1`, "{{state}}")]
+      },
+      {
+        title: "Heartbeat",
+        description:
+          "How old the last proof is that changes come, and how long the heartbeat took that gave it.",
+        unit: "s",
+        lines: [
+          line(`max(baton_stream_unproven_seconds${of})`, "since the last proof"),
+          line(`max(baton_heartbeat_round_trip_seconds${of})`, "round trip")
+        ]
+      },
+      {
         title: "WAL kept for the slot",
         description: "What Postgres keeps, what Baton has not confirmed, and the limit if there is one.",
         unit: "bytes",
@@ -117,7 +137,7 @@ export const dashboardRows: ReadonlyArray<Row> = [
       },
       {
         title: "Commit to receipt",
-        description: "By the clock of Postgres for the commit, and ours for the receipt.",
+        description: "Without the difference of the clocks.",
         unit: "ms",
         lines: quantiles("electric_postgres_replication_transaction_received_receive_lag")
       },
@@ -183,6 +203,26 @@ export const dashboardRows: ReadonlyArray<Row> = [
           line(
             `sum by (reason) (increase(baton_resets_total${of}[$__rate_interval]))`,
             "all at once: {{reason}}"
+          )
+        ]
+      },
+      {
+        title: "Compared with the database",
+        description:
+          "Repairs after a lost position by reason, changes that shapes got by them, and rows that `baton verify` has found to differ.",
+        unit: "short",
+        lines: [
+          line(
+            `sum by (reason) (increase(baton_repairs_total${of}[$__rate_interval]))`,
+            "repairs: {{reason}}"
+          ),
+          line(
+            `sum by (operation) (increase(baton_repair_differences_total${of}[$__rate_interval]))`,
+            "repaired: {{operation}}"
+          ),
+          line(
+            `sum by (kind) (increase(baton_verify_differences_total${of}[$__rate_interval]))`,
+            "found: {{kind}}"
           )
         ]
       },

@@ -42,6 +42,19 @@ export const serviceAlerts: ReadonlyArray<Alert> = [
     firesWith: { 'baton_resets_total{job="baton",instance="a",reason="stream"}': "0x10 1x50" }
   },
   {
+    name: "BatonShapesDiffer",
+    severity: "critical",
+    for: "0m",
+    expression: "sum by (job) (increase(baton_verify_differences_total[1h])) > 0",
+    summary: "Clients of Baton hold rows that are not what Postgres has",
+    means:
+      "A comparison that was asked for (`baton verify`) has found rows of shapes that are missing, other than in Postgres, or not there any more. Storage was damaged in a way that checksums do not tell, rows were changed past replication (a tool for damaged tables, a restored file), or there is a mistake in this service.",
+    heals: "Not by itself: such a row stays as it is until it is changed the next time.",
+    whatToDo:
+      "`baton verify` names the rows, and what the log said of each last. `baton verify --repair` brings all shapes to what Postgres has, under their handles: clients fetch nothing again. If no disk and no tool explains it, report it with what was found.",
+    firesWith: { 'baton_verify_differences_total{job="baton",instance="a",kind="missing"}': "0x10 2x50" }
+  },
+  {
     name: "BatonShapesFail",
     severity: "warning",
     for: "0m",

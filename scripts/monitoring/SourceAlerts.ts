@@ -110,6 +110,31 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     firesWith: { ...active, 'baton_slot_active{job="baton",instance="a"}': "0x60" }
   },
   {
+    name: "BatonStreamSilent",
+    severity: "critical",
+    for: "0m",
+    expression: 'max by (job, instance) (baton_stream_state{state="silent"}) == 1',
+    summary: "Nothing has come from the database to Baton for 10 s",
+    means:
+      "What is written to the database does not come through the replication slot: a heartbeat, written every few seconds, has not come round. Clients are served what was known before, and do not notice.",
+    heals: "As the line of the log says that has `BATON-STREAM-SILENT`: it names the cause.",
+    whatToDo:
+      'Read that line, or `stream` in `/v1/health?verbose`, and do what it says. A walsender that decodes a large transaction is no alarm (`state="behind"`).',
+    firesWith: { ...active, 'baton_stream_state{job="baton",instance="a",state="silent"}': "1x60" }
+  },
+  {
+    name: "BatonStreamUnwatched",
+    severity: "warning",
+    for: "15m",
+    expression: 'max by (job, instance) (baton_stream_state{state="unwatched"}) == 1',
+    summary: "Nobody would notice if changes stopped coming to Baton",
+    means: "The role may not write a heartbeat to the database, or `BATON_HEARTBEAT_INTERVAL` is 0.",
+    heals: "When the role may; it is tried again every few seconds.",
+    whatToDo:
+      "Run the GRANT of the line that has `BATON-STREAM-UNWATCHED`. If it was turned off on purpose, silence this alert.",
+    firesWith: { ...active, 'baton_stream_state{job="baton",instance="a",state="unwatched"}': "1x60" }
+  },
+  {
     name: "BatonSlotNearLimit",
     severity: "warning",
     for: "5m",
@@ -161,7 +186,7 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     means: "Postgres sends late (decoding a huge transaction, a slow network), or Baton reads late.",
     heals: "When the backlog is read.",
     whatToDo:
-      "See `baton_database_clock_ahead_seconds` first: a difference of the clocks is in this figure. Then the load of the database's walsender, and BatonEventLoopBusy.",
+      "See `baton_stream_state` first, and the log where it is not `flowing`. Then the load of the database's walsender, and BatonEventLoopBusy.",
     firesWith: {
       'electric_postgres_replication_transaction_received_receive_lag_bucket{job="baton",le="10000"}': "0x60",
       'electric_postgres_replication_transaction_received_receive_lag_bucket{job="baton",le="30000"}':
@@ -192,7 +217,8 @@ export const sourceAlerts: ReadonlyArray<Alert> = [
     for: "10m",
     expression: "max by (job, instance) (abs(baton_database_clock_ahead_seconds)) > 5",
     summary: "The clocks of Baton and of its database differ by more than 5 s",
-    means: "Lags that are measured from a commit are wrong by that much. Nothing else depends on it.",
+    means:
+      "Lags that are measured from a commit are without the difference, as far as heartbeats are sent; times in logs are not. Nothing else depends on it.",
     heals: "When a time server sets one of them right.",
     whatToDo: "Look whether both machines follow a time server.",
     firesWith: { 'baton_database_clock_ahead_seconds{job="baton",instance="a"}': "-30x60" }

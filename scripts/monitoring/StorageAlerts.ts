@@ -35,8 +35,21 @@ export const storageAlerts: ReadonlyArray<Alert> = [
     means: "When nothing is left, changes are not acknowledged any more, and new shapes fail.",
     heals: "Not by itself.",
     whatToDo:
-      "Enlarge the volume. `baton_storage_bytes` says what takes the room. `ELECTRIC_MAX_SHAPES` bounds the number of shapes; a shape that is deleted frees its files within seconds.",
+      "Enlarge the volume. `baton_storage_bytes` says what takes the room. `BATON_MAX_STORAGE` bounds what is stored, and `ELECTRIC_MAX_SHAPES` the number of shapes; a shape that is deleted frees its files within seconds.",
     firesWith: { 'baton_storage_free_bytes{job="baton",instance="a"}': "1e6x60" }
+  },
+  {
+    name: "BatonQuotaDrops",
+    severity: "warning",
+    for: "0m",
+    expression: 'sum by (job) (increase(baton_shapes_dropped_total{reason="quota"}[30m])) > 0',
+    summary: "Baton drops shapes because storage takes more than BATON_MAX_STORAGE",
+    means:
+      "Compacting logs was not enough. The shapes that were used least are dropped; their clients, if they come back, read all rows from the database again. A shape that alone is too large is refused with 503.",
+    heals: "When less is in use, or the tables become smaller.",
+    whatToDo:
+      "Raise `BATON_MAX_STORAGE` (with `baton_storage_free_bytes` in view), or look who asks for so much. The log names the shapes.",
+    firesWith: { 'baton_shapes_dropped_total{job="baton",instance="a",reason="quota"}': "0x10 3x50" }
   },
   {
     name: "BatonFollowerBehind",

@@ -14,7 +14,11 @@ export interface CommandBundleOptions {
 }
 
 /** Modules that run as threads or processes of their own, and are looked for beside the module that starts them. */
-export const threads: ReadonlyArray<string> = ["workers/worker", "where/aside/compileThread"]
+export const threads: ReadonlyArray<string> = [
+  "workers/worker",
+  "where/aside/compileThread",
+  "storage/compaction/foldThread"
+]
 
 /** How the command becomes a few large files: everything that it imports is in them but the parser of conditions. */
 export const commandBundle = (options: CommandBundleOptions): InlineConfig => ({

@@ -8,7 +8,7 @@ type CommandLine =
   | { readonly _tag: "Serve"; readonly https: boolean }
   | Task
   | { readonly _tag: "Print"; readonly text: string }
-  | { readonly _tag: "Mistake"; readonly message: string }
+  | { readonly _tag: "Mistake"; readonly message: string; readonly status: number }
 
 const serveOptions: ReadonlyArray<OptionSpec> = [
   {
@@ -46,8 +46,9 @@ ${optionLines(serveOptions)}
 const helpOf = ({ help: text, options, usage: lines }: Command): string =>
   `${usageLines(lines)}\n\n${text}\n\noptions:\n${optionLines(options)}\n`
 
-const mistake = (message: string, lines: ReadonlyArray<string>): CommandLine => ({
+const mistake = (message: string, lines: ReadonlyArray<string>, status = 1): CommandLine => ({
   _tag: "Mistake",
+  status,
   message: `${message}\n${usageLines(lines)}`
 })
 
@@ -80,9 +81,10 @@ const parseServe = (args: ReadonlyArray<string>, version: string): CommandLine =
 
 const parseCommand = (command: Command, args: ReadonlyArray<string>): CommandLine => {
   const given = readOptions(command.options, args)
-  if (Result.isFailure(given)) return mistake(given.failure, command.usage)
+  const { failedStatus } = command
+  if (Result.isFailure(given)) return mistake(given.failure, command.usage, failedStatus)
   const { rest, values } = given.success
   if (values.has("--help")) return { _tag: "Print", text: helpOf(command) }
   const task = command.read(values, rest)
-  return Result.isFailure(task) ? mistake(task.failure, command.usage) : task.success
+  return Result.isFailure(task) ? mistake(task.failure, command.usage, failedStatus) : task.success
 }

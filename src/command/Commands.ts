@@ -13,6 +13,15 @@ export type Task =
       readonly secret: string | undefined
       readonly json: boolean
     }
+  | {
+      readonly _tag: "Verify"
+      /** As the API has it. */
+      readonly query: Readonly<Record<string, string>>
+      readonly stop: boolean
+      readonly url: string | undefined
+      readonly secret: string | undefined
+      readonly json: boolean
+    }
 
 /** A word behind `baton`. */
 export interface Command {
@@ -23,6 +32,8 @@ export interface Command {
   /** On its own page. */
   readonly help: string
   readonly options: ReadonlyArray<OptionSpec>
+  /** Of a command line that cannot be read, where 1 says something else. */
+  readonly failedStatus?: number
   /** The failure says what cannot be done with what was given. */
   readonly read: (
     values: ReadonlyMap<string, string>,
@@ -88,6 +99,34 @@ const readShapes: Command["read"] = (values, [action = "list", handle, ...rest])
   return Result.succeed(asking(values, { _tag: action === "show" ? "Show" : "Delete", handle }))
 }
 
+const verifyOptions: ReadonlyArray<OptionSpec> = [
+  { name: "--shape", value: "HANDLE", about: "only this shape" },
+  { name: "--table", value: "TABLE", about: "only shapes on this table, as SCHEMA.NAME or NAME" },
+  { name: "--all", about: "all shapes, as without --shape and --table" },
+  { name: "--rate", value: "N", about: "rows that are read in a second at most (10000)" },
+  { name: "--repair", about: "bring all shapes to what Postgres has, if something differs" },
+  { name: "--stop", about: "stop the comparison that is under way" }
+]
+
+const readVerify: Command["read"] = (values, rest) => {
+  const given = ["--shape", "--table", "--all"].filter((name) => values.has(name))
+  if (given.length > 1) return Result.fail(`${given.join(" and ")} do not go together`)
+  if (values.has("--stop") && (given.length > 0 || values.has("--repair") || values.has("--rate")))
+    return Result.fail("--stop goes with nothing else")
+  const named = ["--shape", "--table", "--rate"].flatMap((name) => {
+    const value = values.get(name)
+    return value === undefined ? [] : [[name.slice(2), value] as const]
+  })
+  return nothingElse(rest, {
+    _tag: "Verify",
+    query: Object.fromEntries([...named, ...(values.has("--repair") ? [["repair", "true"] as const] : [])]),
+    stop: values.has("--stop"),
+    url: values.get("--url"),
+    secret: values.get("--secret"),
+    json: values.has("--json")
+  })
+}
+
 /** All of them, in the order of the help. */
 export const commands: ReadonlyArray<Command> = [
   {
@@ -129,6 +168,20 @@ long work, and faults that last, each with what to do. Its exit status is 1 when
 instance deletes.`,
     options: [...listOptions, ...runningOptions, jsonOption, helpOption],
     read: readShapes
+  },
+  {
+    name: "verify",
+    usage: [
+      "baton verify [--shape=HANDLE | --table=TABLE | --all] [--rate=N] [--repair] [--url=URL] [--json]",
+      "baton verify --stop [--url=URL]"
+    ],
+    about: "compare shapes of a running service with the database",
+    help: `Has the active instance compare what readers of shapes hold with what Postgres has, while it serves: table by table, each at one point of
+the WAL. Says which rows differ, and what the log said of them last. Its exit status is 0 when nothing differs, 1 when something does
+(with --repair too, although it is mended then), and 2 when it could not be compared.`,
+    failedStatus: 2,
+    options: [...verifyOptions, ...runningOptions, jsonOption, helpOption],
+    read: readVerify
   },
   {
     name: "finalise",

@@ -5,6 +5,7 @@ import { tellConfigAdvice } from "../config/ConfigAdvice.ts"
 import { Cause, Effect, Layer, Result } from "effect"
 import { Baton } from "../Baton.ts"
 import { askRunning } from "./running/AskRunning.ts"
+import { verifyRunning } from "./running/VerifyRunning.ts"
 import { doctor } from "./doctor/Doctor.ts"
 import { finalise } from "./Finalise.ts"
 import { parseCommandLine } from "./CommandLine.ts"
@@ -174,9 +175,11 @@ const terminal = {
 if (command._tag === "Print") process.stdout.write(command.text)
 else if (command._tag === "Mistake") {
   process.stderr.write(`${command.message}\n`)
-  process.exitCode = 1
+  process.exitCode = command.status
 } else if (command._tag === "Finalise")
   ended(finalise(process.env, (line) => process.stdout.write(`${line}\n`)))
 else if (command._tag === "Doctor") ended(doctor({ ...terminal, json: command.json, write: command.write }))
 else if (command._tag === "Ask") ended(askRunning({ ...terminal, ...command }))
+else if (command._tag === "Verify")
+  ended(verifyRunning({ ...terminal, ...command, isTerminal: process.stderr.isTTY && process.stdout.isTTY }))
 else ended(Effect.as(Effect.scoped(serve(command.https)), 0))

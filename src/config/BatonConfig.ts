@@ -37,6 +37,10 @@ export interface BatonConfig {
   /** `CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN`: the slot is TEMPORARY and goes with its connection. */
   readonly temporarySlot: boolean
   readonly replicationIdleTimeoutMillis: number | undefined
+  /** `BATON_FAILOVER_SLOT`: standbys are to have the slot, too. */
+  readonly failoverSlot: boolean
+  /** Undefined: none is sent. */
+  readonly heartbeatMillis: number | undefined
   readonly manualTablePublishing: boolean
   readonly publicationAlterDebounceMillis: number
   readonly publicationRefreshMillis: number
@@ -79,6 +83,21 @@ export interface BatonConfig {
   readonly cleanupIntervalMillis: number
   /** A journal segment that has reached this size is finished and another one begun. */
   readonly journalSegmentBytes: number
+  /** When logs of shapes are compacted, and what of them is kept; see `CompactionSettings`. Undefined: never. */
+  /** A shape that nobody has read for so long becomes dormant. */
+  readonly shapeDormantAfterMillis: number
+  /** A shape that nobody has read for so long is dropped; undefined: never. */
+  readonly shapeDropAfterMillis: number | undefined
+  readonly compaction:
+    | {
+        readonly garbagePercent: number
+        readonly leastBytes: number
+        readonly retentionMillis: number
+        readonly retentionPercent: number
+      }
+    | undefined
+  /** What storage may take; undefined: no limit. */
+  readonly maxStorageBytes: number | undefined
   /** Set: instances share it, and the storage directory is a copy that each has for itself. */
   readonly bucket: BucketConfig | undefined
   /** A replica never becomes active. */

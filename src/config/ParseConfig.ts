@@ -8,6 +8,7 @@ import { EnvironmentReader, type Environment } from "./EnvironmentReader.ts"
 import { limits, mapLimits } from "./Limits.ts"
 import { publicationPrefix, slotPrefix } from "./Kind.ts"
 import { readBucket } from "./ReadBucket.ts"
+import { readCompaction, readMaxStorage } from "./ReadCompaction.ts"
 import { readOtlp, readResource, readStatsd } from "./ReadTelemetry.ts"
 import { nearestName } from "../shared/NearestName.ts"
 import type { Variable } from "./Variable.ts"
@@ -104,6 +105,8 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     publicationName: publicationPrefix + replicationStreamId,
     temporarySlot,
     replicationIdleTimeoutMillis: idleTimeoutMillis === 0 ? undefined : idleTimeoutMillis,
+    failoverSlot: reader.read(v.failoverSlot),
+    heartbeatMillis: reader.read(v.heartbeatInterval) || undefined,
     manualTablePublishing: reader.read(v.manualTablePublishing),
     publicationAlterDebounceMillis: reader.read(v.publicationAlterDebounce),
     publicationRefreshMillis: reader.read(v.publicationRefresh),
@@ -136,6 +139,10 @@ const readSettings = (reader: EnvironmentReader, random: Randomness, access: Acc
     shapeDbCacheBytes: reader.read(v.shapeDbCacheSize),
     cleanupIntervalMillis: reader.read(v.cleanupInterval),
     journalSegmentBytes: reader.read(v.journalSegmentBytes),
+    compaction: readCompaction(reader),
+    shapeDormantAfterMillis: reader.read(v.shapeDormantAfter),
+    shapeDropAfterMillis: reader.optional(v.shapeDropAfter),
+    maxStorageBytes: readMaxStorage(reader),
     bucket: readBucket(reader, access.secret),
     role: reader.read(v.role),
     walSenderTimeoutMillis: reader.optional(v.walSenderTimeout),

@@ -16,6 +16,7 @@ import {
   text,
   time
 } from "./Kind.ts"
+import { logVariables } from "./LogVariables.ts"
 import { telemetryVariables } from "./TelemetryVariables.ts"
 import { defaulted, optional } from "./Variable.ts"
 
@@ -122,6 +123,21 @@ export const variables = {
     about:
       "Close all database connections after this long without a change in the replication stream, so that the database can scale to zero; the next request opens them again. Held live requests end with their time-out. Unset: never."
   }),
+  failoverSlot: defaulted("BATON_FAILOVER_SLOT", "true", {
+    group: "Database",
+    kind: boolean,
+    about:
+      "From Postgres 17 on: make the replication slot one that standbys keep (`failover`), so that a promoted standby goes on where the " +
+      "primary was. The standby needs `sync_replication_slots`; see [the failover drill](upgrade.md#failover-drill)."
+  }),
+  heartbeatInterval: defaulted("BATON_HEARTBEAT_INTERVAL", "5s", {
+    group: "Database",
+    kind: time({ zero: "is off" }),
+    about:
+      "How often the active instance writes a few bytes to the WAL (`pg_logical_emit_message`) that have to come round through " +
+      "the replication slot. Where nothing proves for 10 s that changes come, `/v1/health?verbose`, `baton_stream_state` and " +
+      "the log say so, and why. Nothing is written while all database connections are closed (`ELECTRIC_REPLICATION_IDLE_TIMEOUT`)."
+  }),
   manualTablePublishing: defaulted("ELECTRIC_MANUAL_TABLE_PUBLISHING", "false", {
     group: "Database",
     kind: boolean,
@@ -135,12 +151,14 @@ export const variables = {
   publicationRefresh: defaulted("ELECTRIC_TWEAKS_PUBLICATION_REFRESH_PERIOD", "60s", {
     group: "Database",
     kind: time(),
-    about: "How often the publication is compared with what the shapes need."
+    about:
+      "How often the publication is compared with what the shapes need, unless nothing in the catalogue has been altered."
   }),
   schemaReconciler: defaulted("ELECTRIC_TWEAKS_SCHEMA_RECONCILER_PERIOD", "60s", {
     group: "Database",
     kind: time(),
-    about: "How often tables are compared with what their shapes were made for."
+    about:
+      "How often tables are compared with what their shapes were made for, 500 of them at a time; what is altered in tables with shapes is noticed sooner."
   }),
   maxTransactionBytes: defaulted("ELECTRIC_EXPERIMENTAL_MAX_TXN_SIZE", "262144000", {
     group: "Database",
@@ -294,6 +312,7 @@ export const variables = {
     about:
       "Size at which a journal file is finished; a few finished ones stay before they are moved to the shapes' own files."
   }),
+  ...logVariables,
 
   // Bucket
   bucket: optional("BATON_BUCKET", {

@@ -36,7 +36,9 @@ export const launch = async (
   )
   const deadline = Date.now() + 60_000
   while (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-    if ((await postmasterStatus(data, child.pid)) === "ready") {
+    const status = await postmasterStatus(data, child.pid)
+    // A standby takes no more than reading connections.
+    if (status === "ready" || status === "standby") {
       child.unref()
       return { pid: child.pid, child, exited, ended: exited }
     }

@@ -65,6 +65,7 @@ export const duties = {
     meanwhile: "the stream asks about each table when its first change comes"
   },
   maintenance: begunAgain("Tidying up storage", "the journal grows"),
+  compaction: begunAgain("Compacting logs", "the logs of shapes grow"),
   fence: {
     what: "The look for later epochs",
     ends: "byItself",
@@ -77,6 +78,7 @@ export const duties = {
     after: "endTurn",
     meanwhile: "shapes with sub-selects in their conditions would not be kept up to date"
   },
+  verify: begunAgain("Comparing shapes for an operator", "what was asked for has to be asked for again"),
   bucketPatience: {
     what: "The look for a bucket that takes nothing",
     ends: "byItself",
@@ -98,6 +100,7 @@ export const duties = {
     "Keeping the schema in mind",
     "an instance that starts without the database may know older tables"
   ),
+  heartbeat: begunAgain("The heartbeat of the stream", "nobody tells if changes stop coming"),
   slotWatch: begunAgain("The look at the replication slot", "the log does not say when its WAL runs short"),
   publicationCheck: begunAgain("The comparison of the publication", "it is not seen when somebody alters it"),
   tableComparison: begunAgain("The comparison of tables", "the watch over tables notices what has changed"),
@@ -108,6 +111,8 @@ export const duties = {
     meanwhile: "more conditions may be accepted than there is memory for"
   },
   eviction: begunAgain("Dropping the shapes that are too many", "there may be more than the limit"),
+  unread: begunAgain("Dropping shapes that nobody reads", "they are kept"),
+  quota: begunAgain("Keeping storage to its limit", "it may take more than BATON_MAX_STORAGE"),
 
   level: begunAgain("Looking whether storage can be finalised", "older releases can go on taking over"),
 
@@ -115,6 +120,7 @@ export const duties = {
   presence: begunAgain("Saying that this instance is there", "storage is not finalised"),
   bucket: begunAgain("The watch over the bucket", "the log does not say whether it fails"),
   mirror: begunAgain("The mirror of the bucket", "what other instances write is not seen"),
+  dormancy: begunAgain("Making shapes dormant that nobody reads", "they keep their memory"),
   storageMemory: begunAgain("Letting go of the latest bytes of the journal", "memory is not given back"),
   tail: begunAgain("Following the active instance", "changes are seen once they are in the bucket"),
   fileCache: begunAgain(

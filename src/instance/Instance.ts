@@ -4,11 +4,12 @@ import { HealthRef } from "../health/HealthRef.ts"
 import { isStopping } from "../health/HealthState.ts"
 import { afterFailure, noFailures, reconnectDelayMillis } from "../replication/ReconnectPolicy.ts"
 import { StreamActor } from "../replication/StreamActor.ts"
-import { nowMillis } from "../shared/Timers.ts"
+import { currentTimers, nowMillis } from "../shared/Timers.ts"
 import { Storage } from "../storage/Storage.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { LockActor } from "../lock/LockActor.ts"
 import { StorageLevels } from "./duties/StorageLevels.ts"
-import { afterTurn, failureReasons } from "./AfterTurn.ts"
+import { type AfterTurn, afterTurn, failureReasons } from "./AfterTurn.ts"
 import { handedOverMillis, sayAgainMillis } from "./InstanceTimings.ts"
 import { TurnFaults } from "./TurnFaults.ts"
 import { initialState, makeTurn, remember } from "./Turn.ts"
@@ -35,6 +36,19 @@ const makeNews = () => {
       return !isKnown
     })
 }
+
+/** Tells the operator why a turn has ended, and whoever asks of a stream that has run why it does not any more. */
+const makeTeller = Effect.fnUntraced(function* (faults: TurnFaults) {
+  const { stream } = yield* Metrics
+  const { epochMillis } = yield* currentTimers
+  const isNews = makeNews()
+  return ({ code, lasts, unreachable, warning }: Extract<AfterTurn, { readonly _tag: "Pause" }>) =>
+    Effect.gen(function* () {
+      if (warning === undefined) return
+      if (stream.report !== undefined) stream.set("ended", epochMillis(), { cause: code, message: warning })
+      if (yield* isNews(warning, lasts)) yield* faults.tell(code, warning, unreachable === true)
+    })
+})
 
 /**
  * One instance from start to stop: reads storage, waits for the lock, takes over, streams, and goes back to waiting
@@ -81,7 +95,7 @@ export class Instance extends Context.Service<
         Deferred.await(stopping)
       )
 
-      const isNews = makeNews()
+      const told = yield* makeTeller(faults)
 
       /** The loop over turns. */
       const run = Effect.gen(function* () {
@@ -99,22 +113,23 @@ export class Instance extends Context.Service<
             yield* Fiber.interrupt(fiber)
             break
           }
-          const wasActive = health.current() === "active"
-          const { everActive } = MutableRef.get(state)
           const stream = yield* replication.state
           const failed = afterFailure(failures, stream._tag === "disconnected" ? stream.streamedMillis : 0)
           const delayMillis = reconnectDelayMillis(failed)
-          const next = afterTurn(exit, { wasActive, everActive, delayMillis })
+          const wasActive = health.current() === "active"
+          const next = afterTurn(exit, { ...MutableRef.get(state), wasActive, delayMillis })
           if (next._tag === "Stop") break
           yield* health.send(next.event)
           if (next._tag === "Fail") {
-            const { cause, message, reason } = next
-            return yield* new InstanceFailed({ reason, message, cause })
+            return yield* new InstanceFailed({
+              reason: next.reason,
+              message: next.message,
+              cause: next.cause
+            })
           }
           if (next._tag === "Pause") {
             failures = failed
-            if (next.warning !== undefined && (yield* isNews(next.warning, next.lasts)))
-              yield* faults.tell(next.code, next.warning, next.unreachable === true)
+            yield* told(next)
             if (next.isConnecting) yield* Effect.logInfo(`Reconnecting in ${delayMillis}ms`)
             yield* Effect.raceFirst(Effect.sleep(delayMillis), Deferred.await(stopping))
             continue

@@ -10,9 +10,10 @@ import type { ShapeStore } from "../storage/state/ShapeStore.ts"
 import { isAboutData, type StreamFault } from "./StreamFaults.ts"
 
 /**
- * Gets past a transaction that Postgres cannot give out: shapes of the tables that it changes are dropped, and it is
- * acknowledged like any other. Succeeds with where it ends; fails with the recovery `recreateSlot` when not even its tables
- * can be learnt.
+ * Gets past a transaction that Postgres cannot give out. Where shapes need a table that it changes, and `mayCompare`, it succeeds
+ * with `undefined`: shapes are to be compared with the database, by which those are dropped whose rows it still cannot give out.
+ * Otherwise shapes of these tables are dropped, if there are any, the transaction is acknowledged like any other, and it succeeds
+ * with where it ends. Fails with the recovery `recreateSlot` when not even its tables can be learnt.
  */
 export const passOverFault = (
   services: {
@@ -22,8 +23,9 @@ export const passOverFault = (
   },
   connection: ReplicationConnection,
   session: RegistrySession,
-  fault: StreamFault
-): Effect.Effect<Lsn, PgError> =>
+  fault: StreamFault,
+  mayCompare: boolean
+): Effect.Effect<Lsn | undefined, PgError> =>
   Effect.gen(function* () {
     const { ancestors, replication, store } = services
     const { relations, transactions } = yield* replication
@@ -32,12 +34,16 @@ export const passOverFault = (
         isNew: (commitLsn) =>
           commitLsn >= store.resumeLsn && (store.behindLsn !== undefined || commitLsn > store.lastCommitLsn),
         until: fault.commitLsn,
-        durableLsn: () => session.sink.durableLsn()
+        durableLsn: () => session.sink.durableLsn(),
+        shift: store.shift
       })
       .pipe(Effect.mapError((error) => (isAboutData(error) ? startOver(fault) : error)))
     const oids = new Set(relations.keys())
     for (const oid of relations.keys()) for (const ancestor of yield* ancestors(oid)) oids.add(ancestor)
-    yield* reportFault("BATON-STREAM-UNREADABLE", report(fault, { relations, transactions }))
+    const areNeeded = Array.from(oids).some((oid) => session.shapes.needing(oid).size > 0)
+    const then = areNeeded ? (mayCompare ? compared : dropped) : unneeded
+    yield* reportFault("BATON-STREAM-UNREADABLE", report(fault, { relations, transactions }, then))
+    if (then === compared) return undefined
     for (const [i, { commitLsn, commitTimeMicros, endLsn, xid }] of transactions.entries()) {
       session.sink.begin(commitLsn, xid, commitTimeMicros)
       if (i === transactions.length - 1)
@@ -47,10 +53,17 @@ export const passOverFault = (
     return transactions.at(-1)?.endLsn ?? 0n
   })
 
-const report = ({ message }: StreamFault, { relations, transactions }: PassedOver): string =>
+const compared =
+  "shapes are compared with the database, and those are dropped whose rows it cannot give out. This heals by itself as far as the value " +
+  "that it was about is in no shape. Where it is, correct the row: the table and its column are named when a shape is dropped"
+const dropped =
+  "shapes of these tables are fetched again, because shapes were compared with the database for such values all too often. This heals by " +
+  "itself as far as the value that it was about is in no shape. Where it is, correct the row"
+const unneeded = "no shape needs it. Nothing is to be done"
+
+const report = ({ message }: StreamFault, { relations, transactions }: PassedOver, then: string): string =>
   `Postgres cannot give out a change of transaction ${transactions.map(({ xid }) => xid).join(", ")}: ${message}. ` +
-  `It is passed over, and shapes of the tables that it changes are fetched again: ${[...relations.values()].join(", ")}. ` +
-  "This heals by itself as far as the value that it was about is in no shape. Where it is, correct the row."
+  `It is passed over, with its changes of ${[...relations.values()].join(", ")}: ${then}.`
 
 const startOver = ({ message }: StreamFault): PgError =>
   ownPgError(

@@ -23,12 +23,14 @@ import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
 import { Metrics } from "../telemetry/Metrics.ts"
 import { Catalogue, CheckedZones } from "../where/index.ts"
+import { Ancestry } from "./Ancestry.ts"
 import { CatalogueAhead } from "./duties/CatalogueAhead.ts"
 import { sessionDuties } from "./duties/SessionDuties.ts"
-import { measureStream } from "./MeasuredStream.ts"
-import { measuredSnapshotter } from "./MeasuredSnapshotter.ts"
+import { measureStream } from "./measured/MeasuredStream.ts"
+import { measuredSnapshotter } from "./measured/MeasuredSnapshotter.ts"
 import { CatalogueRecord, type RecordFile } from "./duties/CatalogueRecord.ts"
-import { ancestorsOf, setIdentityAgain, untilAnswered } from "./StreamQuestions.ts"
+import { PublishedCheck } from "./duties/PublishedCheck.ts"
+import { setIdentityAgain, untilAnswered } from "./StreamQuestions.ts"
 import { TableOfShape } from "./TableOfShape.ts"
 
 /** How long the comparison of a time zone may take, in Postgres. */
@@ -47,10 +49,18 @@ export class SessionServices extends Context.Service<
     readonly record: Pick<CatalogueRecord, "load" | "begin" | "forget">
     /** For rows of this database. */
     readonly makeMatcher: MakeMatcher
-    readonly forSession: () => Omit<
+    readonly forSession: (
+      /** Changes may be missing from the stream: the session ends, and shapes are compared with the database. */
+      positionLost: (reason: string) => void
+    ) => Omit<
       SessionOptions,
-      "engine" | "maxShapes" | "moves" | "onDurable" | "prepared"
-    > & { readonly moves: Omit<SessionOptions["moves"], "askForPosition" | "directories" | "positionLost"> }
+      "engine" | "maxShapes" | "moves" | "onDurable" | "prepared" | "quota" | "unreadMillis"
+    > & {
+      readonly moves: Omit<
+        SessionOptions["moves"],
+        "askForPosition" | "definedAnew" | "directories" | "inspector" | "positionLost"
+      >
+    }
     /** Compares publication and tables with what the shapes need, for as long as the session lasts. */
     readonly whileActive: (
       session: RegistrySession,
@@ -76,6 +86,12 @@ export class SessionServices extends Context.Service<
       const run = yield* makeErrands
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
+      const published = new PublishedCheck({
+        admin,
+        publicationName: config.publicationName,
+        serverVersionNum: inspector.serverVersionNum,
+        record
+      })
       const zones = new CheckedZones()
       const makeMatcher = makeClauseMatcher(config.limits, zones)
       yield* doubtTablesOfDropped(engine, inspector)
@@ -85,7 +101,8 @@ export class SessionServices extends Context.Service<
         inspector,
         publication,
         publicationName: config.publicationName,
-        record
+        record,
+        scope: yield* Effect.scope
       })
 
       const decisionServices = yield* makeDecisionServices(config, engine, inspector, catalogue)
@@ -113,18 +130,18 @@ export class SessionServices extends Context.Service<
       return SessionServices.of({
         lastTransactionMillis: measures.lastTransactionMillis,
         record,
-        lookAhead: Effect.suspend(() =>
-          Effect.all(
-            [ahead.begin(tablesOf(engine.store.all())), readyToDecide(decisionServices, engine.store.all())],
-            {
-              concurrency: "unbounded",
-              discard: true
-            }
-          )
-        ),
+        lookAhead: Effect.suspend(() => {
+          const { oids, tables: named } = tablesOf(engine.store.all())
+          const look = published.lookAhead(named, engine.toldLsn)
+          return Effect.all(
+            [ahead.begin(oids, look.ask), readyToDecide(decisionServices, engine.store.all())],
+            { concurrency: "unbounded", discard: true }
+          ).pipe(Effect.ensuring(look.giveUp))
+        }),
         makeMatcher,
-        forSession: () => {
+        forSession: (positionLost) => {
           zones.forget()
+          const ancestry = new Ancestry({ admin, inspector, ahead })
           return {
             snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
             makeMatcher,
@@ -141,11 +158,13 @@ export class SessionServices extends Context.Service<
             moves: {
               sessions,
               zones,
-              makeMatcher: (membership) => makeClauseMatcher(config.limits, zones, membership)
+              makeMatcher: (membership) => makeClauseMatcher(config.limits, zones, membership),
+              published: published.inSnapshot(positionLost)
             },
             limits: config.limits,
             publish: (definition) => tables.publish(definition),
-            ancestors: (oid) => untilAnswered("the catalogue", ancestorsOf(inspector, ahead, oid)),
+            ancestors: (oid, described) => untilAnswered("the catalogue", ancestry.of(oid, described)),
+            published: published.beforeChange(positionLost),
             identityLost: (relation) =>
               run("Setting the replica identity again", setIdentityAgain(inspector, publication, relation)),
             ...measures.ofSession
@@ -206,14 +225,16 @@ const recordFile = (paths: StoragePaths): RecordFile => ({
     )
 })
 
-/** Tables whose rows shapes are made of, or depend on. */
-const tablesOf = (shapes: Iterable<ShapeState>): ReadonlySet<number> => {
+/** Tables that shapes are made of, or that their sub-selects read; and all whose rows that are, partitions among them. */
+const tablesOf = (shapes: Iterable<ShapeState>) => {
+  const tables = new Map<number, ShapeState["common"]["table"]>()
   const oids = new Set<number>()
   for (const { common, members } of shapes) {
     for (const { leafOids = [], table } of [common, ...members]) {
+      tables.set(table.oid, table)
       oids.add(table.oid)
       for (const leaf of leafOids) oids.add(leaf)
     }
   }
-  return oids
+  return { tables: tables.values(), oids }
 }

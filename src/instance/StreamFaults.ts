@@ -33,6 +33,37 @@ export const streamFrom = (
     ? passed.lsn
     : undefined
 
+/**
+ * How far an instance got that has held the lock since without interruption, up to `epoch`; a position of this system and timeline
+ * alone.
+ */
+export interface StreamedBefore extends PassedPosition {
+  readonly epoch: number
+}
+
+/** What is known in the next turn, which holds `epoch`. Undefined where another instance has held the lock in between. */
+export const heldSince = (streamed: StreamedBefore | undefined, epoch: number): StreamedBefore | undefined =>
+  streamed === undefined || streamed.epoch < epoch - 1 ? undefined : { ...streamed, epoch }
+
+/** What is known once it has streamed again. */
+export const streamedSince = (before: StreamedBefore | undefined, now: StreamedBefore): StreamedBefore =>
+  before !== undefined &&
+  before.epoch === now.epoch &&
+  before.systemId === now.systemId &&
+  before.timeline === now.timeline &&
+  before.lsn > now.lsn
+    ? { ...now, lsn: before.lsn }
+    : now
+
+/** What of the history that storage has its changes from was received by anybody. Undefined where another instance may have. */
+export const receivedOf = (
+  streamed: StreamedBefore | undefined,
+  stored: Pick<PassedPosition, "systemId" | "timeline"> | undefined
+): Lsn | undefined =>
+  streamed?.systemId === stored?.systemId && streamed?.timeline === stored?.timeline
+    ? streamed?.lsn
+    : undefined
+
 /** So often Postgres has to fail with the same words in the same place. */
 const certainTimes = 2
 
@@ -63,3 +94,41 @@ export const afterStreamFailure = (
 /** Postgres cannot give the transaction out, however often it is asked. */
 export const isCertain = (fault: StreamFault | undefined): fault is StreamFault =>
   fault !== undefined && fault.times >= certainTimes
+
+/** Of shapes with the database, because of changes that cannot be given out. All times are of a clock that is never set. */
+export interface Comparisons {
+  /** What they have taken, less a part of the time since. */
+  readonly debtMillis: number
+  readonly atMillis: number
+  /** When one began that has not ended: the stream has not begun since. */
+  readonly beganMillis: number | undefined
+}
+
+export const noComparisons: Comparisons = { debtMillis: 0, atMillis: 0, beganMillis: undefined }
+
+/** Shapes wait for a comparison: in the long run they are compared for no more than this part of the time, however often it is called for. */
+const comparisonShare = 0.1
+/** And for so long at once. */
+const comparisonMillis = 60_000
+
+const debtAt = ({ atMillis, debtMillis }: Comparisons, nowMillis: number): number =>
+  Math.max(0, debtMillis - comparisonShare * (nowMillis - atMillis))
+
+/** Whether shapes may be compared once more. */
+export const mayCompare = (known: Comparisons, nowMillis: number): boolean =>
+  known.beganMillis === undefined && debtAt(known, nowMillis) < comparisonMillis
+
+export const comparisonBegan = (known: Comparisons, nowMillis: number): Comparisons => ({
+  ...known,
+  beganMillis: nowMillis
+})
+
+/** The stream has begun. */
+export const comparisonEnded = (known: Comparisons, nowMillis: number): Comparisons =>
+  known.beganMillis === undefined
+    ? known
+    : {
+        debtMillis: debtAt(known, nowMillis) + nowMillis - known.beganMillis,
+        atMillis: nowMillis,
+        beganMillis: undefined
+      }

@@ -1,10 +1,8 @@
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { Inspector } from "../postgres/catalogue/Inspector.ts"
-import type { PgError } from "../postgres/errors/PgError.ts"
 import type { Publication } from "../postgres/publication/Publication.ts"
 import type { Relation } from "../postgres/Relation.ts"
-import type { CatalogueAhead } from "./duties/CatalogueAhead.ts"
 import { catalogueRetryMillis } from "./InstanceTimings.ts"
 
 /** For what the stream waits for: it cannot go on without the answer, so it is asked for until there is one. */
@@ -22,19 +20,6 @@ export const untilAnswered = <A, R>(
       Effect.andThen(Effect.sleep(catalogueRetryMillis), untilAnswered(what, question))
     )
   )
-
-/** The tables above a partition, as the catalogue has them now, or had them when it was looked ahead. */
-export const ancestorsOf = (
-  inspector: Pick<Inspector["Service"], "invalidate" | "tableByOid">,
-  ahead: Pick<CatalogueAhead, "answer">,
-  oid: number
-): Effect.Effect<ReadonlyArray<number>, PgError> =>
-  Effect.suspend(() => {
-    const known = ahead.answer(oid)
-    if (known !== undefined) return Effect.andThen(known, inspector.tableByOid(oid))
-    inspector.invalidate(oid)
-    return inspector.tableByOid(oid)
-  }).pipe(Effect.map((table) => table?.ancestorOids ?? []))
 
 /** The stream has shown that old rows of a table lack columns. Nobody waits for this: what fails is logged. */
 export const setIdentityAgain = (

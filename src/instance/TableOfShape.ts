@@ -1,11 +1,12 @@
 import { publicationCodes } from "../postgres/publication/PublicationCodes.ts"
-import { Effect } from "effect"
-import { lookAtCatalogue } from "../postgres/catalogue/CatalogueLook.ts"
+import { Effect, Exit, type Scope } from "effect"
+import { Gather } from "../shared/Gather.ts"
+import { lookAtMembers } from "../postgres/catalogue/MembersLook.ts"
 import type { Inspector } from "../postgres/catalogue/Inspector.ts"
 import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { Queryable } from "../postgres/connection/SessionPool.ts"
 import { quoteTable, type TableName } from "../postgres/Identifiers.ts"
-import { lookAtObjects } from "../postgres/ObjectLook.ts"
+import { type Facts, lookAtObjects } from "../postgres/ObjectLook.ts"
 import type { Publication } from "../postgres/publication/Publication.ts"
 import type { PublicationError } from "../postgres/publication/PublicationError.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
@@ -19,10 +20,15 @@ import type { CatalogueRecord } from "./duties/CatalogueRecord.ts"
 
 interface TableServices {
   readonly admin: Queryable
-  readonly inspector: Pick<Inspector["Service"], "invalidate" | "serverVersionNum" | "tableByOid">
+  readonly inspector: Pick<
+    Inspector["Service"],
+    "invalidate" | "rememberedByOid" | "serverVersionNum" | "tableByOid"
+  >
   readonly publication: Pick<Publication["Service"], "publish">
   readonly publicationName: string
-  readonly record: Pick<CatalogueRecord, "add" | "covers">
+  readonly record: Pick<CatalogueRecord, "add" | "addObjects" | "covers">
+  /** Looks belong to it. */
+  readonly scope: Scope.Scope
 }
 
 /** Whether `table` is still what the definition says, as far as its rows depend on it. */
@@ -75,6 +81,11 @@ const tableChanged = new SnapshotFailed({
 const unavailable = (error: { readonly message: string }): SnapshotFailed =>
   new SnapshotFailed({ kind: "unavailable", message: error.message })
 
+/** Shapes whose tables are noted at the same time. */
+const notedAtOnce = 256
+
+const nothing: ReadonlyMap<string, Facts> = new Map()
+
 /** Tables of one shape that are published at the same time. */
 const publishedAtOnce = 4
 
@@ -84,8 +95,15 @@ export class TableOfShape {
   watched: RegistrySession["shapes"] | undefined
   private readonly services: TableServices
 
+  private readonly notes: Gather<ReadonlyArray<number>, void, SnapshotFailed>
+
   constructor(services: TableServices) {
     this.services = services
+    this.notes = new Gather(services.scope, notedAtOnce, (asked) =>
+      Effect.map(this.noteTables(asked.flatMap(({ input }) => input)), () => {
+        for (const { done } of asked) done(Exit.void)
+      })
+    )
   }
 
   /** Completes when all changes of these tables are published from now on, and they are still what the definition says. */
@@ -115,14 +133,22 @@ export class TableOfShape {
 
   private publishOne(needed: Needed): Effect.Effect<void, SnapshotFailed> {
     return Effect.gen({ self: this }, function* () {
-      const { inspector, publication } = this.services
+      const { inspector } = this.services
+      const known = inspector.rememberedByOid(needed.oid)
       if (this.watched?.isInUse(needed.oid) !== true) inspector.invalidate(needed.oid)
-      const table = yield* this.tableOf(needed)
-      yield* publication.publish(table, { generatedColumns: needed.readsGenerated(table) }).pipe(
-        Effect.tapError((error) => this.tellOperator(table, needed, error)),
-        Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
-      )
+      const table = this.tableOf(needed)
+      // It is looked at anew while it is published, and mostly is what it was.
+      if (known !== undefined && needed.holds(known))
+        yield* Effect.all([table, this.publishAs(known, needed)], { concurrency: 2, discard: true })
+      else yield* this.publishAs(yield* table, needed)
     })
+  }
+
+  private publishAs(table: TableInfo, needed: Needed): Effect.Effect<void, SnapshotFailed> {
+    return this.services.publication.publish(table, { generatedColumns: needed.readsGenerated(table) }).pipe(
+      Effect.tapError((error) => this.tellOperator(table, needed, error)),
+      Effect.mapError(({ kind, message }) => new SnapshotFailed({ kind, message }))
+    )
   }
 
   /** The table, if the definition still holds for it. */
@@ -135,15 +161,24 @@ export class TableOfShape {
 
   /** The rows of a shape are read after this: whatever is altered from then on is found out. */
   private noteCatalogue({ table, where }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
-    const { admin, inspector, publicationName, record } = this.services
+    const { admin, inspector, record } = this.services
     const uses = where?.uses ?? []
     const tables = [...new Set([table.oid, ...(where?.members ?? []).map((member) => member.table.oid)])]
     if (record.covers(tables, uses)) return Effect.void
-    const version = inspector.serverVersionNum()
-    const at = { publicationName, tables, types: [] }
-    return Effect.all([lookAtCatalogue(admin, at, version), lookAtObjects(admin, uses, version)]).pipe(
+    const look = lookAtObjects(admin, uses, inspector.serverVersionNum())
+    const objects = uses.length === 0 ? Effect.succeed(nothing) : Effect.mapError(look, unavailable)
+    return Effect.andThen(
+      this.notes.ask(tables),
+      Effect.flatMap(objects, (found) => (found.size === 0 ? Effect.void : record.addObjects(found)))
+    )
+  }
+
+  /** One look, and one file written, for all shapes that are made at the same time. */
+  private noteTables(tables: ReadonlyArray<number>): Effect.Effect<void, SnapshotFailed> {
+    const { admin, inspector, publicationName, record } = this.services
+    return lookAtMembers(admin, publicationName, new Set(tables), inspector.serverVersionNum()).pipe(
       Effect.mapError(unavailable),
-      Effect.flatMap(([look, objects]) => record.add(look, objects))
+      Effect.flatMap((look) => record.add(look))
     )
   }
 

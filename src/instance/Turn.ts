@@ -3,51 +3,57 @@ import { tmpdir } from "node:os"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect, Exit, Fiber, MutableRef, type Scope } from "effect"
 import { BucketFault } from "../bucket/BucketFault.ts"
-import { Config } from "../config/BatonConfig.ts"
 import { duties } from "../health/Duties.ts"
-import { HealthRef } from "../health/HealthRef.ts"
-import { LockActor } from "../lock/LockActor.ts"
-import { AdminPool } from "../postgres/connection/Pools.ts"
 import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
-import { type EnsuredPublication, Publication } from "../postgres/publication/Publication.ts"
+import { type EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import { type ConsistentPoint, repairShapes } from "../registry/repair/Repair.ts"
-import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
-import { Inspector } from "../postgres/catalogue/Inspector.ts"
-import { ShapeLogs } from "../storage/ShapeLogs.ts"
 import { PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
-import { CurrentSession } from "../registry/CurrentSession.ts"
 import { readSlot } from "../replication/connection/Slot.ts"
-import { StreamActor } from "../replication/StreamActor.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { makeSupervisor } from "../shared/Duty.ts"
+import { journalLsn, maxLsn } from "../shared/Lsn.ts"
 import { ChainBroken } from "../storage/chain/ChainBroken.ts"
 import { fromDisk } from "../storage/disk/DiskFault.ts"
 import { writeProblem } from "../storage/disk/WriteCheck.ts"
-import { Storage } from "../storage/Storage.ts"
-import { Metrics } from "../telemetry/Metrics.ts"
 import { Steps } from "../telemetry/Steps.ts"
 import { needsNewSlot, StorageFailed, type TurnFailure } from "./AfterTurn.ts"
 import { awaitImpatience } from "./duties/BucketPatience.ts"
 import { awaitIdle } from "./duties/IdleDuty.ts"
 import { keepReady } from "./duties/Readiness.ts"
-import { maintainStorage, type TurnEnd, watchStorage } from "./duties/StorageDuties.ts"
-import { StorageLevels } from "./duties/StorageLevels.ts"
-import { Warmth } from "./duties/Warmth.ts"
+import {
+  compactStorage,
+  maintainStorage,
+  quotaOf,
+  type TurnEnd,
+  watchStorage
+} from "./duties/StorageDuties.ts"
 import { handBack } from "./HandBack.ts"
 import { handBackMillis, lockCheckMillis } from "./InstanceTimings.ts"
 import { passOverFault } from "./PassOverFault.ts"
 import { publishAll } from "./PublishAll.ts"
 import { prepareSource } from "./PrepareSource.ts"
-import { SessionServices } from "./SessionServices.ts"
+import { anewDefinition, redefineShapes } from "./Redefine.ts"
+import type { Heartbeat } from "./silence/Heartbeat.ts"
+import { makeHeartbeat } from "./silence/MakeHeartbeat.ts"
 import {
   afterStreamFailure,
+  comparisonBegan,
+  comparisonEnded,
+  type Comparisons,
   isCertain,
+  mayCompare,
+  noComparisons,
+  receivedOf,
+  heldSince,
+  streamedSince,
+  type StreamedBefore,
   type PassedPosition,
   type StreamFault,
   streamFrom
 } from "./StreamFaults.ts"
 import type { TurnFaults } from "./TurnFaults.ts"
+import { type Actors, turnActors } from "./TurnActors.ts"
 import { turnOrder, type TurnStepName } from "./TurnOrder.ts"
 
 /** What an instance remembers from turn to turn. */
@@ -58,35 +64,18 @@ interface InstanceState {
   readonly everActive: boolean
   readonly fault: StreamFault | undefined
   readonly passed: PassedPosition | undefined
+  readonly streamed: StreamedBefore | undefined
+  readonly comparisons: Comparisons
 }
 
 export const initialState: InstanceState = {
   isLoaded: false,
   everActive: false,
   fault: undefined,
-  passed: undefined
+  passed: undefined,
+  streamed: undefined,
+  comparisons: noComparisons
 }
-
-/** The actors that a turn brings together. Each owns its state and its fibers; the turn owns their order. */
-const turnActors = Effect.all({
-  admin: AdminPool,
-  config: Config,
-  health: HealthRef,
-  replication: StreamActor,
-  publication: Publication,
-  lock: LockActor,
-  storage: Storage,
-  sessions: CurrentSession,
-  services: SessionServices,
-  warmth: Warmth,
-  levels: StorageLevels,
-  metrics: Metrics,
-  logs: ShapeLogs,
-  snapshots: SnapshotSessions,
-  inspector: Inspector
-})
-
-type Actors = Effect.Success<typeof turnActors>
 
 type Remembered = MutableRef.MutableRef<InstanceState>
 
@@ -134,6 +123,7 @@ class Turn {
   private connection!: ReplicationConnection
   private heldSinceMillis!: number
   private ensuring!: Fiber.Fiber<EnsuredPublication, PgError>
+  private heartbeat!: Heartbeat
   private session!: RegistrySession
   /** What shapes have cannot be continued, for this reason. */
   private readonly lost = Deferred.makeUnsafe<string>()
@@ -152,7 +142,7 @@ class Turn {
     this.stopping = stopping
     this.faults = faults
     this.routes = routes
-    this.own = actors.services.forSession()
+    this.own = actors.services.forSession((reason) => this.losePosition(reason))
     this.steps = new Steps(this.engine.timers.nowMillis)
   }
 
@@ -206,6 +196,7 @@ class Turn {
   private openSession() {
     return Effect.gen({ self: this }, function* () {
       const { actors, connection, engine, own, steps } = this
+      this.heartbeat = makeHeartbeat(actors, connection, engine, (lsn) => this.session.sink.needless(lsn))
       this.session = yield* actors.sessions.open({
         ...own,
         moves: {
@@ -213,10 +204,15 @@ class Turn {
           // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
           directories: [tmpdir(), actors.config.storageDir],
           askForPosition: () => connection.askForPosition(),
+          definedAnew: anewDefinition(actors),
+          inspector: actors.inspector,
           positionLost: (reason) => this.losePosition(reason)
         },
         engine,
         maxShapes: actors.config.maxShapes,
+        unreadMillis: actors.config.shapeDropAfterMillis,
+        quota: quotaOf(actors.config),
+        onReached: (lsn) => this.heartbeat.reached(lsn),
         prepared: this.routes,
         onDurable: () => connection.notifyDurable()
       })
@@ -227,10 +223,12 @@ class Turn {
   /** See `repairShapes`. */
   private readonly repair = (session: RegistrySession, point: ConsistentPoint) => {
     const { actors, engine, own } = this
-    const { inspector, logs, snapshots } = actors
+    const { inspector, logs, metrics, snapshots } = actors
     const { writer } = engine
     if (writer === undefined) return Effect.die(new Error("storage has not been taken over"))
-    const services = { engine, writer, logs, sessions: snapshots, inspector, makeMatcher: own.makeMatcher }
+    const { makeMatcher } = own
+    const counts = metrics.comparisons
+    const services = { engine, writer, logs, sessions: snapshots, inspector, makeMatcher, counts }
     return Effect.mapError(repairShapes(services, session, point), (error) =>
       error._tag === "PgError" ? error : new StorageFailed({ message: error.message, passing: true })
     )
@@ -242,13 +240,17 @@ class Turn {
       const ensured = yield* Fiber.join(this.ensuring)
       steps.done("publication")
       const { slotName } = actors.config
+      const streamed = heldSince(MutableRef.get(this.state).streamed, engine.at.epoch)
+      remember(this.state, { streamed })
       const source = {
         engine,
         replication: actors.replication,
         record: actors.services.record,
         slotName,
+        receivedLsn: receivedOf(streamed, engine.store.source),
         publishTables: ({ drop, shapes }: RegistrySession) =>
           publishAll(actors.services.record, shapes, own.publish, drop),
+        redefine: (opened: RegistrySession, isOther: boolean) => redefineShapes(actors, opened, isOther),
         repair: this.repair
       }
       yield* prepareSource(source, connection, session, ensured, steps)
@@ -308,12 +310,17 @@ class Turn {
       yield* supervisor.start(duties.moves, session.followMoves)
       const ended = yield* Deferred.make<TurnEnd>()
       yield* supervisor.start(duties.maintenance, maintainStorage(engine, config))
+      yield* supervisor.start(duties.compaction, compactStorage(engine, config))
       yield* supervisor.start(duties.level, actors.levels.whileActive)
       yield* supervisor.start(duties.fence, watchStorage(engine, health, ended))
       const started = yield* Deferred.make<void>()
+      yield* supervisor.start(duties.heartbeat, Effect.andThen(Deferred.await(started), this.heartbeat.run))
+      const fromLsn = streamFrom(MutableRef.get(this.state).passed, connection, engine.store.resumeLsn)
+      session.sink.followOn(fromLsn)
       const stream = replication.stream(connection, {
         sink: session.sink,
-        fromLsn: streamFrom(MutableRef.get(this.state).passed, connection, engine.store.resumeLsn),
+        shift: engine.store.shift,
+        fromLsn,
         onStarted: Effect.andThen(this.started, Deferred.succeed(started, undefined))
       })
       const beginAnew = Effect.asVoid(Deferred.succeed(ended, "beginAnew"))
@@ -321,6 +328,7 @@ class Turn {
         duties.tablesAndPublication,
         Effect.andThen(Deferred.await(started), services.whileActive(session, beginAnew))
       )
+      yield* supervisor.start(duties.verify, Effect.andThen(Deferred.await(started), this.verify))
       const { bucket, replicationIdleTimeoutMillis } = config
       if (bucket?.patienceMillis !== undefined && engine.bucketStatus !== undefined) {
         const handOver = Deferred.succeed(ended, "handOver")
@@ -336,7 +344,11 @@ class Turn {
         Effect.tapError((error) => Effect.sync(() => this.noteFault(error))),
         Effect.tapError(this.noteLostSlot)
       )
-      return yield* Effect.ensuring(Effect.raceFirst(whileStreaming, supervisor.died), this.handBack)
+      const ending = Effect.andThen(
+        Effect.sync(() => this.noteStreamed()),
+        this.handBack
+      )
+      return yield* Effect.ensuring(Effect.raceFirst(whileStreaming, supervisor.died), ending)
     })
   }
 
@@ -344,7 +356,11 @@ class Turn {
     return Effect.gen({ self: this }, function* () {
       const { actors, engine, session, steps } = this
       yield* actors.sessions.begin(session)
-      remember(this.state, { everActive: true })
+      const { comparisons } = MutableRef.get(this.state)
+      remember(this.state, {
+        everActive: true,
+        comparisons: comparisonEnded(comparisons, engine.timers.nowMillis())
+      })
       yield* this.faults.active
       const takeoverMillis = engine.timers.nowMillis() - this.heldSinceMillis
       actors.metrics.takeovers.update(1)
@@ -362,6 +378,25 @@ class Turn {
         `Starting replication from postgres; active ${Math.round(takeoverMillis)} ms after the lock, with ${engine.store.count} shapes`
       )
     })
+  }
+
+  private readonly verify = Effect.suspend(() => {
+    const { actors, connection, own } = this
+    const losePosition = (reason: string) => this.losePosition(reason)
+    const { askForPosition } = connection
+    return actors.verifier.whileActive({
+      ...actors,
+      makeMatcher: own.makeMatcher,
+      askForPosition,
+      losePosition
+    })
+  })
+  private noteStreamed(): void {
+    const { connection, engine, heartbeat } = this
+    const { systemId, timeline } = connection
+    const lsn = maxLsn(engine.store.positionLsn, heartbeat.receivedLsn)
+    const now = { systemId, timeline, epoch: engine.at.epoch, lsn }
+    remember(this.state, { streamed: streamedSince(MutableRef.get(this.state).streamed, now) })
   }
 
   private losePosition(reason: string): void {
@@ -400,12 +435,21 @@ class Turn {
   private getPast(certain: StreamFault): Effect.Effect<TurnEnd, PgError> {
     const { actors, connection, engine, session } = this
     const services = { replication: actors.replication, store: engine.store, ancestors: this.own.ancestors }
-    return passOverFault(services, connection, session, certain).pipe(
+    const now = engine.timers.nowMillis()
+    const { comparisons } = MutableRef.get(this.state)
+    return passOverFault(services, connection, session, certain, mayCompare(comparisons, now)).pipe(
       Effect.tapError(this.noteLostSlot),
+      Effect.tap((lsn) => {
+        if (lsn !== undefined) return Effect.void
+        engine.writing?.write({ t: "slotLost" })
+        remember(this.state, { comparisons: comparisonBegan(comparisons, now) })
+        return Effect.void
+      }),
       Effect.ensuring(this.handBack),
       Effect.map((lsn): TurnEnd => {
         const { systemId, timeline } = connection
-        remember(this.state, { passed: { systemId, timeline, lsn }, fault: undefined })
+        const passed = lsn === undefined ? undefined : { systemId, timeline, lsn }
+        remember(this.state, { passed, fault: undefined })
         return "beginAnew"
       })
     )
@@ -432,14 +476,15 @@ class Turn {
   private get confirmed(): Effect.Effect<bigint | undefined> {
     const { query, systemId, timeline } = this.connection
     const { slotName } = this.actors.config
-    const { source } = this.engine.store
+    const { shift, source } = this.engine.store
     const isOurs = source?.systemId === systemId && source.timeline === timeline
     return isOurs && source.slot === slotName
       ? readSlot(query, slotName).pipe(
           Effect.timeout(lockCheckMillis),
           Effect.match({
             onFailure: () => undefined,
-            onSuccess: (slot) => slot?.confirmedFlushLsn ?? undefined
+            onSuccess: (slot) =>
+              slot?.confirmedFlushLsn == null ? undefined : journalLsn(slot.confirmedFlushLsn, shift)
           })
         )
       : Effect.succeed(undefined)

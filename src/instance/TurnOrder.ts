@@ -51,7 +51,7 @@ export const turnOrder = {
     starts: "opens a session",
     stops: "interrupts the shapes that are being made, and tells who waits for them",
     death: "ends the turn",
-    duties: ["registry", "conditionsMemory", "eviction"]
+    duties: ["registry", "conditionsMemory", "eviction", "quota"]
   },
   source: {
     actor: "StreamActor",
@@ -70,12 +70,15 @@ export const turnOrder = {
     duties: [
       "lookAhead",
       "maintenance",
+      "compaction",
       "level",
       "fence",
       "moves",
+      "heartbeat",
       "tablesAndPublication",
       "bucketPatience",
-      "idleTimeout"
+      "idleTimeout",
+      "verify"
     ]
   }
 } as const satisfies Record<string, TurnStep>

@@ -43,6 +43,11 @@ export class Counts {
     this.lists = lists
   }
 
+  /** Every one that is not 0 is 1. */
+  get areOnes(): boolean {
+    return this.others === undefined
+  }
+
   /** Returns what the count was before. */
   add(id: number, delta: number): number {
     const before = this.of(id)

@@ -9,7 +9,7 @@ import type { Asked } from "./Subselect.ts"
  * - `null-probes`: whether there are rows in the group at all, or, where several values are selected, which ones there are. Rows of
  *   the group with a NULL in `probe`, for which it is false or NULL.
  * - `nulls`: rows with a NULL in what they give. All rows of the group, those aside to which it gives true: false or NULL.
- * - `value`: the only value. All rows of the group.
+ * - `whole`: the only value, or rows that a loop goes through. All rows of the group.
  */
 export type Flip = {
   readonly kind: SubselectKind
@@ -17,5 +17,5 @@ export type Flip = {
   readonly constants: string
 } & (
   | { readonly how: "entered" | "left"; readonly link: LinkKey }
-  | { readonly how: "null-probes" | "nulls" | "value"; readonly group: LinkKey }
+  | { readonly how: "null-probes" | "nulls" | "whole"; readonly group: LinkKey }
 )

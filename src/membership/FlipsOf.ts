@@ -13,8 +13,8 @@ export function* flipsOf(subscription: Subscription): Iterable<Flip> {
     const before = counts.of(id)
     const toggled = before > 0 !== before + delta > 0
     // Of several rows with one value there is no only one, but with DISTINCT.
-    if (asked === "value" && (toggled || kind.plan.distinct !== true)) all.add(links.groupOf(id))
-    if (asked === "value" || !toggled) continue
+    if (asked !== "set" && (toggled || kind.plan.distinct !== true)) all.add(links.groupOf(id))
+    if (asked !== "set" || !toggled) continue
     if (links.specialOf(id) !== undefined) all.add(links.groupOf(id))
     else {
       yield { kind, asked, constants, how: before > 0 ? "left" : "entered", link: links.linkOf(id) }
@@ -26,7 +26,7 @@ export function* flipsOf(subscription: Subscription): Iterable<Flip> {
       const before = subscription.idsInGroup(group, false)
       if (before > 0 !== before + delta > 0) nullProbes.add(group)
     }
-  for (const group of all) yield { kind, asked, constants, how: asked === "value" ? "value" : "nulls", group }
+  for (const group of all) yield { kind, asked, constants, how: asked === "set" ? "nulls" : "whole", group }
   for (const group of nullProbes)
     if (!all.has(group)) yield { kind, asked, constants, how: "null-probes", group }
 }

@@ -8,10 +8,12 @@ import {
   EvaluationError,
   evaluationTime,
   keyReaders,
+  type LinkKey,
   linkKeyOf,
   Undecided
 } from "../where/index.ts"
 import type { Given } from "./Links.ts"
+import type { Asked } from "./Subselect.ts"
 import type { KindState } from "./Subscription.ts"
 
 const noConstants: ReadonlyArray<unknown> = []
@@ -27,7 +29,7 @@ export class GiftReader {
   private readonly select: ReadonlyArray<Closure>
   private readonly keys: ReadonlyArray<(value: unknown) => unknown>
   private readonly writers: ReadonlyArray<(value: unknown) => string>
-  private readonly withValue: boolean
+  private readonly asked: Asked
   private readonly limits: Limits
 
   constructor({ asked, kind }: KindState, { closureOf }: Compiled, limits: Limits) {
@@ -36,7 +38,7 @@ export class GiftReader {
     this.select = select.map(closureOf)
     this.keys = keyReaders({ sub: kind.plan })
     this.writers = keys.map(({ collation, type }) => codecOf(type, collation).write)
-    this.withValue = asked === "value"
+    this.asked = asked
     this.limits = limits
   }
 
@@ -47,11 +49,11 @@ export class GiftReader {
 
   /**
    * The texts of the values of `group` and `select`, `null` for NULL, as the types of the kind's `keys` write them; nothing where
-   * they cannot be told.
+   * they cannot be told. Of rows, those of `group` alone.
    */
   texts(row: Tuple): ReadonlyArray<string | null> | undefined {
     const read = this.bounded(row, () =>
-      [...this.group, ...this.select].map((closure, i) => {
+      (this.asked === "rows" ? this.group : [...this.group, ...this.select]).map((closure, i) => {
         const value = closure(noConstants)
         return value === null ? null : (this.writers[i]?.(value) ?? null)
       })
@@ -68,6 +70,7 @@ export class GiftReader {
       keys.push(this.keyOf(keys.length, value))
     }
     const group = linkKeyOf(keys)
+    if (this.asked === "rows") return this.row(group)
     const parts: Array<unknown> = []
     let only: unknown = null
     for (const closure of this.select) {
@@ -78,9 +81,17 @@ export class GiftReader {
       keys.push(key)
     }
     const link = linkKeyOf(keys)
-    if (!this.withValue) return { group, link, parts }
+    if (this.asked === "set") return { group, link, parts }
     const text = only === null ? null : (this.writers.at(-1)?.(only) ?? "")
     return { group, link, parts, value: { of: only, text } }
+  }
+
+  /** Values as they are: none of them has to be told from others than by its text. */
+  private row(group: LinkKey): Given {
+    const before = this.group.length
+    const values = this.select.map((closure) => closure(noConstants))
+    const texts = values.map((value, i) => (value === null ? null : this.writers[before + i]?.(value)))
+    return { group, link: null, parts: [], value: { of: values, text: JSON.stringify(texts) } }
   }
 
   private keyOf(i: number, value: unknown): unknown {

@@ -49,8 +49,12 @@ export class KeyBytes {
   private writeNumber(key: number): void {
     // -0 is 0, as for a Map.
     if ((key | 0) === key) {
-      this.bytes[0] = int32
-      this.bytes.writeInt32LE(key | 0, 1)
+      const { bytes } = this
+      bytes[0] = int32
+      bytes[1] = key
+      bytes[2] = key >> 8
+      bytes[3] = key >> 16
+      bytes[4] = key >> 24
       this.length = 5
     } else {
       this.bytes[0] = float64

@@ -9,7 +9,7 @@ export interface Given {
   readonly link: LinkKey
   /** The keys of the values of `select`, `null` for NULL. */
   readonly parts: ReadonlyArray<unknown>
-  /** For a sub-select that is asked for its value: the value itself, and a text that tells it from others. */
+  /** For a sub-select that is asked for its value, or for rows: the value itself, or all of them, and a text that tells it from others. */
   readonly value?: { readonly of: unknown; readonly text: string | null }
 }
 

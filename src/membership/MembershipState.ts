@@ -3,6 +3,7 @@ import type { Tuple } from "../postgres/Tuple.ts"
 import {
   Burst,
   type ClauseColumn,
+  type GivenRows,
   type LinkKey,
   type Membership,
   type SubselectKind,
@@ -14,7 +15,7 @@ import type { Flip } from "./Flip.ts"
 import { flipsOf } from "./FlipsOf.ts"
 import { InnerTarget, type TargetOptions, type Visitor } from "./InnerTarget.ts"
 import { Loading } from "./Loading.ts"
-import { anyOf, valueOf } from "./Questions.ts"
+import { anyOf, rowsOf, valueOf } from "./Questions.ts"
 import { type Asked, nestedIn, type Subselect } from "./Subselect.ts"
 import { byWeight, type Subscription } from "./Subscription.ts"
 import { Subscriptions } from "./Subscriptions.ts"
@@ -326,22 +327,38 @@ export class MembershipState implements Membership {
     return valueOf(this.known(kind, constants, "value"), group, this.after)
   }
 
-  *having(kind: SubselectKind, link: LinkKey): Iterable<string> {
+  rows(kind: SubselectKind, constants: string, group: LinkKey): Iterable<GivenRows> {
+    return rowsOf(this.known(kind, constants, "rows"), group, this.after)
+  }
+
+  /** Those of the group before the open transaction, and after it; none of what is not known. */
+  *rowsAtAnyTime(kind: SubselectKind, constants: string, group: LinkKey): Iterable<GivenRows> {
+    const found = this.subscriptions.of(kind, "rows")?.byConstants.get(constants)
+    if (found?.isKnown !== true) return
+    yield* rowsOf(found, group, false)
+    if (found.change !== undefined) yield* rowsOf(found, group, true)
+  }
+
+  having(kind: SubselectKind, link: LinkKey): ReadonlyArray<string> {
     const links = this.subscriptions.of(kind, "set")?.links
     const id = links?.find(link)
-    if (links === undefined || id === undefined) return
+    if (links === undefined || id === undefined) return nobody
+    const found: Array<string> = []
     for (const number of links.holdersOf(id)) {
       const one = this.subscriptions.numbered(number)
-      if (one?.isKnown === true && one.has(id, this.after)) yield one.constants
+      if (one?.isKnown === true && one.hasHeld(id, this.after)) found.push(one.constants)
     }
-    if (!this.after) return
+    if (!this.after) return found
     for (const number of links.enteringTo(id)) {
       const one = this.subscriptions.numbered(number)
       // One that has it, and is to have it again, was among the holders.
-      if (one?.isKnown === true && one.counts.of(id) === 0) yield one.constants
+      if (one?.isKnown === true && one.counts.of(id) === 0) found.push(one.constants)
     }
+    return found
   }
 }
+
+const nobody: ReadonlyArray<string> = []
 
 const lostRows =
   "rows of its table have gone that were never seen; the shape is made again, and if that repeats it is a mistake of this program"

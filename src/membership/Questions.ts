@@ -1,4 +1,4 @@
-import { fail, type LinkKey, linkKeyIn } from "../where/index.ts"
+import { fail, type GivenRows, type LinkKey, linkKeyIn } from "../where/index.ts"
 import type { Given } from "./Links.ts"
 import type { Subscription } from "./Subscription.ts"
 
@@ -43,6 +43,16 @@ export const valueOf = (subscription: Subscription, group: LinkKey, after: boole
     if (only === undefined || textOf(given) < textOf(only)) only = given
   }
   return only?.value?.of ?? null
+}
+
+/** All rows of the group, equal ones together. */
+export function* rowsOf(subscription: Subscription, group: LinkKey, after: boolean): Iterable<GivenRows> {
+  const { links } = subscription.of
+  for (const id of subscription.specialIn(group, after)) {
+    const values = links.specialOf(id)?.value?.of
+    if (values !== undefined)
+      yield { values: values as ReadonlyArray<unknown>, count: subscription.countOf(id, after) }
+  }
 }
 
 const textOf = (given: Given | undefined): string => given?.value?.text ?? ""

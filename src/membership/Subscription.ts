@@ -109,6 +109,11 @@ export class Subscription implements Subselect {
     return (after ? count + (this.change?.deltas.get(id) ?? 0) : count) > 0
   }
 
+  /** Of an id of which it is one of the `holdersOf`: where no row gives anything twice, that is known without looking it up. */
+  hasHeld(id: number, after: boolean): boolean {
+    return (this.counts.areOnes && (!after || this.change === undefined)) || this.has(id, after)
+  }
+
   countOf(id: number, after: boolean): number {
     const count = this.counts.of(id)
     return after ? count + (this.change?.deltas.get(id) ?? 0) : count
@@ -174,7 +179,8 @@ export class Subscription implements Subselect {
     const toggled = Number(before + delta > 0) - Number(before > 0)
     if (toggled === 0) return
     if (this.counts.of(id) <= 0) this.of.links.note(id, this.number, toggled > 0)
-    if (this.of.width === 0) return
+    // A row of which nothing is selected is a row all the same.
+    if (this.of.width === 0 && this.of.asked !== "rows") return
     change.patterns?.add(id, toggled)
     const group = this.of.links.groupOf(id)
     if (this.of.links.specialOf(id) !== undefined) addTo((change.special ??= new Map()), group, id)

@@ -7,7 +7,8 @@ import { KindState, Subscription } from "./Subscription.ts"
 export class Subscriptions {
   private readonly kinds = {
     set: new Map<SubselectKind, KindState>(),
-    value: new Map<SubselectKind, KindState>()
+    value: new Map<SubselectKind, KindState>(),
+    rows: new Map<SubselectKind, KindState>()
   }
   private readonly numbers: Array<Subscription | undefined> = []
   private readonly free: Array<number> = []
@@ -50,6 +51,7 @@ export class Subscriptions {
   private *states(): Iterable<KindState> {
     yield* this.kinds.set.values()
     yield* this.kinds.value.values()
+    yield* this.kinds.rows.values()
   }
 
   /** One more user. */

@@ -9,8 +9,8 @@ import {
   type SubselectKind
 } from "../where/index.ts"
 
-/** How a sub-select is asked: whether something is among what it gives, or for the only value that it gives. */
-export type Asked = "set" | "value"
+/** How a sub-select is asked: whether something is among what it gives, for the only value that it gives, or for all rows. */
+export type Asked = "set" | "value" | "rows"
 
 /** One sub-select of a condition, with its constants. */
 export interface Subselect {
@@ -42,7 +42,7 @@ const placesIn = (form: Form): ReadonlyArray<Place> =>
   subselectForms(form).map(({ how, slot, sub }) => ({
     kind: subselectKind(sub),
     slot,
-    asked: how === "value" ? "value" : "set"
+    asked: how === "value" || how === "rows" ? how : "set"
   }))
 
 const filled = (places: ReadonlyArray<Place>, texts: ReadonlyArray<string>): ReadonlyArray<Subselect> =>

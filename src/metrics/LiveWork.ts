@@ -4,9 +4,17 @@ import type { LiveSnapshot } from "./MetricsSnapshot.ts"
 
 /** What goes on at the moment. */
 export const liveWork = (
-  { timers, writer }: Pick<StorageEngine, "timers" | "writer">,
-  { snapshots }: Pick<MetricsRecord, "snapshots">
-): Pick<LiveSnapshot, "snapshots" | "isWriteFailing"> => ({
+  {
+    compactions,
+    pressure,
+    timers,
+    writer
+  }: Pick<StorageEngine, "compactions" | "pressure" | "timers" | "writer">,
+  { snapshots, stream }: Pick<MetricsRecord, "snapshots" | "stream">
+): Pick<LiveSnapshot, "compactions" | "pressure" | "snapshots" | "isWriteFailing" | "stream"> => ({
   snapshots: { running: snapshots.count, oldestSeconds: snapshots.oldestSeconds(timers.nowMillis()) },
+  stream: stream.report,
+  compactions,
+  pressure,
   isWriteFailing: writer?.isFailing === true
 })

@@ -34,11 +34,11 @@ export const gauge = <S = MetricsSnapshot>(
   value: (snapshot: S) => number | undefined
 ): Family<S> => ({ name, type: "gauge", help, labels: [], samples: (s) => one(value(s)) })
 
-export const counter = (
+export const counter = <S = MetricsSnapshot>(
   name: string,
   help: string,
-  value: (snapshot: MetricsSnapshot) => number
-): MetricFamily => ({
+  value: (snapshot: S) => number
+): Family<S> => ({
   name,
   type: "counter",
   help,

@@ -4,6 +4,7 @@ import { countsOf } from "../telemetry/Distribution.ts"
 import { dropReasons } from "../telemetry/DropReason.ts"
 import { counted } from "../telemetry/Metrics.ts"
 import { bucketFamilies } from "./BucketFamilies.ts"
+import { comparisonFamilies } from "./ComparisonFamilies.ts"
 import { electricFamilies } from "./ElectricFamilies.ts"
 import { gauge, kept, live, type MetricFamily, one, perProcess } from "./MetricFamily.ts"
 import { faultFamilies } from "./FaultFamilies.ts"
@@ -96,6 +97,13 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
   ),
   live(
     gauge(
+      "baton_dormant_shapes",
+      "Shapes that nobody has read for `BATON_SHAPE_DORMANT_AFTER` here, or since the start, and that the next request wakes.",
+      ({ dormantShapes }) => dormantShapes
+    )
+  ),
+  live(
+    gauge(
       "baton_subselect_shapes",
       "Shapes whose conditions have sub-selects.",
       ({ subselects }) => subselects.shapes
@@ -113,6 +121,7 @@ const ownFamilies: ReadonlyArray<MetricFamily> = [
 export const metricFamilies: ReadonlyArray<MetricFamily> = [
   ...electricFamilies,
   ...ownFamilies,
+  ...comparisonFamilies,
   ...progressFamilies,
   ...sourceFamilies,
   ...storageFamilies,

@@ -92,6 +92,7 @@ const makeSnapshots = Effect.gen(function* () {
   const metrics = yield* Metrics
   const faults = yield* Faults
   const progress = yield* Progress
+  const { epochMillis } = yield* currentTimers
   const { engine } = yield* Storage
   const tail = yield* JournalTail
   const ownReport = yield* makeProcessReporter({
@@ -143,7 +144,9 @@ const makeSnapshots = Effect.gen(function* () {
       state,
       epoch: engine.at.epoch,
       shapes: engine.store.count,
+      dormantShapes: engine.store.dormant.count,
       subselects: subselectReport(engine),
+      nowMillis: epochMillis(),
       metrics,
       faults,
       progress: progress.reports(),

@@ -1,3 +1,5 @@
+import type { StoragePressure } from "../storage/state/StoragePressure.ts"
+import type { CompactionCounts } from "../storage/state/CompactionCounts.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { AdmissionClass } from "../http/shape/Admission.ts"
 import type { BucketReport } from "./BucketReport.ts"
@@ -6,6 +8,7 @@ import type { FaultRecord } from "../shared/FaultRecord.ts"
 import type { ProgressReport } from "../telemetry/Progress.ts"
 import type { LiveReport, ProcessReport } from "../telemetry/ProcessReport.ts"
 import type { RequestCounts } from "../telemetry/RequestCounts.ts"
+import type { StreamReport } from "../telemetry/stream/StreamStatus.ts"
 import type { SubselectReport } from "./SubselectReport.ts"
 
 /** What can be said at any moment, without asking anybody: of the main process alone. */
@@ -15,6 +18,8 @@ export interface LiveSnapshot {
   readonly state: HealthState
   readonly epoch: number
   readonly shapes: number
+  /** Of these, in the main process. */
+  readonly dormantShapes: number
   readonly subselects: SubselectReport
   readonly storageLevel: number
   /** What was reported to the operator. */
@@ -24,14 +29,20 @@ export interface LiveSnapshot {
   readonly limits: Readonly<Record<AdmissionClass, number>>
   /** First rows that are being read. */
   readonly snapshots: { readonly running: number; readonly oldestSeconds: number }
+  /** Undefined where this process has never streamed. */
+  readonly stream: StreamReport | undefined
   /** The disk refuses what is written to the journal. */
   readonly isWriteFailing: boolean
+  readonly compactions: CompactionCounts
+  readonly pressure: StoragePressure
   /** Where storage stands in a bucket. */
   readonly bucket?: BucketReport
 }
 
 /** Everything that the metrics are made of, as it was at one moment. */
 export interface MetricsSnapshot extends LiveSnapshot {
+  /** When it was, since 1970. */
+  readonly nowMillis: number
   /** What the main process counts. */
   readonly metrics: MetricsRecord
   /** Long work under way in the main process. */

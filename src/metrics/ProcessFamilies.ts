@@ -32,6 +32,14 @@ export const processFamilies: ReadonlyArray<MetricFamily> = [
       ({ slowReaders }) => slowReaders.cut
     )
   ),
+  live(
+    perProcess(
+      "baton_expired_offsets_total",
+      "counter",
+      "Requests of clients that were away for longer than the log of their shape is kept: they got a 409 and fetch its rows again, while the shape lives on.",
+      ({ expiredReads }) => expiredReads
+    )
+  ),
   gauge(
     "baton_http_workers_configured",
     "Processes beside the main one that should answer requests.",

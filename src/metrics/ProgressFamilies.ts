@@ -7,7 +7,8 @@ const kinds: Readonly<Record<ProgressKind, string>> = {
   firstRows: "first_rows",
   recovery: "recovery",
   takeover: "takeover",
-  repair: "repair"
+  repair: "repair",
+  verify: "verify"
 }
 
 const ofKind = ({ progress }: MetricsSnapshot, kind: string) => progress.filter((task) => task.kind === kind)
@@ -17,7 +18,7 @@ export const progressFamilies: ReadonlyArray<MetricFamily> = [
   {
     name: "baton_long_work_running",
     type: "gauge",
-    help: "Long work under way: first rows of shapes, recovery at a start, takeovers of a journal, repair.",
+    help: "Long work under way: first rows of shapes, recovery at a start, takeovers of a journal, repair, comparisons that an operator has asked for.",
     labels: ["kind"],
     samples: (snapshot) =>
       Object.entries(kinds).map(([kind, label]) => ({

@@ -75,6 +75,7 @@ export const registeredMetrics = Layer.effectDiscard(
       state: health.current(),
       epoch: engine.at.epoch,
       shapes: engine.store.count,
+      dormantShapes: engine.store.dormant.count,
       subselects: subselectReport(engine),
       storageLevel: engine.store.level,
       faults,

@@ -1,4 +1,4 @@
-import { gauge, live, type MetricFamily } from "./MetricFamily.ts"
+import { counter, gauge, live, type MetricFamily } from "./MetricFamily.ts"
 
 /** Of the storage directory. */
 export const storageFamilies: ReadonlyArray<MetricFamily> = [
@@ -21,6 +21,37 @@ export const storageFamilies: ReadonlyArray<MetricFamily> = [
     "baton_storage_free_bytes",
     "What the file system of the storage directory has left for this user.",
     ({ freeBytes }) => freeBytes
+  ),
+  live(
+    gauge(
+      "baton_storage_limit_bytes",
+      "`BATON_MAX_STORAGE`, at the active instance. Absent where there is no limit.",
+      ({ pressure }) => pressure.limitBytes
+    )
+  ),
+  live(
+    gauge(
+      "baton_storage_counted_bytes",
+      "What counts for `BATON_MAX_STORAGE`, where it is set: the files of all shapes, the checkpoint, and the journal as far as it is of its usual size.",
+      ({ pressure }) => (pressure.limitBytes === undefined ? undefined : pressure.usedBytes)
+    )
+  ),
+  live({
+    name: "baton_compactions_total",
+    type: "counter",
+    help: "What compaction has made here as the writer: `base`: rows of a shape as they are at a place of its log. `fold`: a log with a few messages for each row.",
+    labels: ["kind"],
+    samples: ({ compactions }) => [
+      { labels: { kind: "base" }, value: compactions.bases },
+      { labels: { kind: "fold" }, value: compactions.folds }
+    ]
+  }),
+  live(
+    counter(
+      "baton_compaction_written_bytes_total",
+      "Bytes of files that compaction has written.",
+      ({ compactions }) => compactions.writtenBytes
+    )
   ),
   live(
     gauge(

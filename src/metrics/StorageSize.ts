@@ -1,7 +1,6 @@
 import { statfs } from "node:fs/promises"
-import { join } from "node:path"
+import { checkpointBytes } from "../storage/state/StoredBytes.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
-import { fileBytes } from "../storage/JournalSize.ts"
 import type { StoredBytes } from "./MetricsSnapshot.ts"
 
 /** Shapes looked at before other work gets its turn. */
@@ -9,17 +8,13 @@ const shapesPerTurn = 5000
 
 /** Bytes of the checkpoint files and of the files of shapes, as far as the shapes know them: no file of theirs is looked at. */
 export const storedBytes = async (engine: StorageEngine): Promise<StoredBytes> => {
-  let checkpoint = 0
-  for (const name of await engine.paths.disk.list(engine.paths.meta)) {
-    if (name.startsWith("meta-"))
-      checkpoint += (await fileBytes(engine.paths, join(engine.paths.meta, name))) ?? 0
-  }
+  const checkpoint = await checkpointBytes(engine.paths)
   let firstRows = 0
   let logs = 0
   let seen = 0
   for (const shape of engine.store.all()) {
-    for (const chunk of shape.snapshotChunks) if (chunk?._tag === "File") firstRows += chunk.bytes
-    for (const file of shape.files) logs += file.bytes
+    firstRows += shape.rowFileBytes
+    logs += shape.logFileBytes
     if (++seen % shapesPerTurn === 0) await new Promise((resolve) => setImmediate(resolve))
   }
   return { checkpoint, firstRows, logs }

@@ -6,6 +6,7 @@ import { mountOperator } from "../http/mount/RouterMount.ts"
 import { OperatorDoor } from "../http/shape/OperatorDoor.ts"
 import { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
+import { Verifier } from "../instance/verify/Verifier.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import { makeErrands } from "../shared/Duty.ts"
 import { currentTimers } from "../shared/Timers.ts"
@@ -78,6 +79,7 @@ const openedDoor = (options: DashboardOptions, withoutSecret: "everybody" | "nob
         engine,
         logs: yield* ShapeLogs,
         registry: yield* ShapeRegistry,
+        verifier: yield* Verifier,
         admin: yield* AdminPool,
         metrics: yield* Metrics,
         faults: yield* faultsOfProgram,

@@ -3,6 +3,7 @@ import type { BatonConfig } from "../config/BatonConfig.ts"
 import type { HealthRef } from "../health/HealthRef.ts"
 import type { ShapeApi } from "../http/shape/ShapeApi.ts"
 import type { AdminPool } from "../postgres/connection/Pools.ts"
+import type { Verifier } from "../instance/verify/Verifier.ts"
 import type { ShapeRegistry } from "../registry/ShapeRegistry.ts"
 import type { Timers } from "../shared/Timers.ts"
 import type { ShapeLogs } from "../storage/ShapeLogs.ts"
@@ -22,6 +23,7 @@ export interface OperatorServices {
   readonly engine: StorageEngine
   readonly logs: ShapeLogs["Service"]
   readonly registry: ShapeRegistry["Service"]
+  readonly verifier: Pick<Verifier["Service"], "report" | "start" | "stop">
   readonly admin: AdminPool["Service"]
   readonly metrics: MetricsRecord
   /** What has gone wrong, without secrets. */

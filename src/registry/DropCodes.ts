@@ -5,6 +5,8 @@ import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
 export const dropCodes: Readonly<Record<DropReason, FaultCode | undefined>> = {
   deleted: undefined,
   evicted: "BATON-SHAPE-EVICTED",
+  unread: undefined,
+  quota: "BATON-STORAGE-QUOTA",
   first_rows: "BATON-SHAPE-DROPPED",
   schema: "BATON-SHAPE-DROPPED",
   truncated: "BATON-SHAPE-DROPPED",

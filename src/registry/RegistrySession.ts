@@ -11,16 +11,18 @@ import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { ConditionsMemory } from "./ConditionsMemory.ts"
-import { keepEvicting } from "./Eviction.ts"
+import { keepDroppingUnread, keepEvicting } from "./Eviction.ts"
 import type { Decide } from "./routing/DeferredRows.ts"
 import type { MakeMatcher } from "./routing/Matcher.ts"
 import type { PreparedRoutes } from "./routing/PreparedRoutes.ts"
 import type { RouterOptions } from "./routing/RouterOptions.ts"
 import { RowRouter } from "./routing/RowRouter.ts"
 import { ShapesByTable } from "./routing/ShapesByTable.ts"
+import type { Redefine, Redefinition } from "./Redefinition.ts"
 import { ShapeCreations } from "./ShapeCreations.ts"
+import { type QuotaOptions, StorageQuota } from "./quota/StorageQuota.ts"
 import { Lane } from "./moves/Lane.ts"
-import type { LaneOptions } from "./moves/LaneOptions.ts"
+import type { LaneHost, LaneOptions } from "./moves/LaneOptions.ts"
 import type { NotActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import type { Snapshotter } from "./snapshot/Snapshotter.ts"
 
@@ -33,20 +35,34 @@ export interface SessionOptions {
   /** For so long the stream may wait for conditions that only Postgres decides; see `DecisionBudget`. */
   readonly decisionMillis: number
   readonly maxShapes: number | undefined
+  /** Shapes that nobody has read for so long are dropped; undefined: never. */
+  readonly unreadMillis?: number | undefined
+  /** How much storage may take. */
+  readonly quota?: QuotaOptions | undefined
   readonly limits: Limits
   /** Of the shapes with sub-selects in their conditions. */
   readonly moves: Pick<
     LaneOptions,
-    "askForPosition" | "directories" | "makeMatcher" | "positionLost" | "sessions" | "zones"
+    | "askForPosition"
+    | "definedAnew"
+    | "directories"
+    | "inspector"
+    | "makeMatcher"
+    | "positionLost"
+    | "published"
+    | "sessions"
+    | "zones"
   >
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
-  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  readonly ancestors: RouterOptions["ancestors"]
+  readonly published: RouterOptions["published"]
   readonly identityLost: (relation: Relation) => void
   readonly onDurable: () => void
   readonly onBegin?: RouterOptions["onBegin"]
   readonly onCommit?: RouterOptions["onCommit"]
   readonly onReset?: (reason: string) => void
+  readonly onReached?: RouterOptions["onReached"]
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }
 
@@ -67,9 +83,18 @@ export interface RegistrySession {
   readonly create: (definition: ShapeDefinition) => Effect.Effect<ShapeState, NotActive | SnapshotFailed>
   /** Drops live shapes for ever. */
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /**
+   * Rows of the shapes may have become others without a word in the stream, or their table another one: they are compared with the database
+   * and go on under their handles, or are dropped where that is not possible. `reason` is what has happened to their table.
+   */
+  readonly mend: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** Some shape that needs changes of this table has to be compared, and has not all rows that there are yet, durably. */
+  readonly isBeingCompared: (oid: number) => boolean
   /** Drops the shapes that need changes of these tables; `what` has become of each of them, for operators. */
   readonly dropTables: (oids: Iterable<number>, what: string) => void
   readonly purge: (reason: string) => void
+  /** The shapes follow other tables from now on, or the same otherwise. Before the stream starts. */
+  readonly redefine: Redefine
   readonly shapes: ShapesByTable
 }
 
@@ -104,15 +129,16 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     }
 
     const { moves, publish, snapshotter, ...routing } = options
-    const lane = new Lane({ ...moves, limits: options.limits, engine, writer, drop })
+    const redefineNow: Redefine = (changes) => {
+      if (engine.writer === writer && changes.length > 0) redefineIn(engine, shapes, memory, changes)
+      options.prepared.forget()
+    }
+    const mending = { makeMatcher: options.makeMatcher, redefine: redefineNow }
+    const lane = new Lane({ ...moves, limits: options.limits, engine, writer, drop, mending })
     const router = new RowRouter({ ...routing, members: lane, writer, shapes, drop })
-    lane.attach({
-      behind: (lsn) => router.membersAreAt(lsn),
-      caughtUp: () => router.membersHaveCaughtUp(),
-      dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason),
-      dropForNull: (...about) => router.dropForNull(...about)
-    })
+    lane.attach(hostOf(router))
     for (const shape of engine.store.all()) lane.addShape(shape)
+    const quota = options.quota === undefined ? undefined : new StorageQuota(engine, options.quota, drop)
     const creations = yield* ShapeCreations.make({
       engine,
       writer,
@@ -121,6 +147,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       makeHandle: makeHandles(newestMicros(engine), engine.timers.epochMillis),
       shapes,
       memory,
+      quota,
       router,
       lane,
       drop,
@@ -136,11 +163,15 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
         router.close()
         unsubscribe()
         creations.giveUp()
+        quota?.close()
       })
     )
     if (options.maxShapes !== undefined) {
       yield* startDuty(duties.eviction, keepEvicting(engine, options, drop))
     }
+    if (options.unreadMillis !== undefined)
+      yield* startDuty(duties.unread, keepDroppingUnread(engine, options.unreadMillis, drop))
+    if (quota !== undefined) yield* startDuty(duties.quota, quota.keep)
 
     return {
       sink: router,
@@ -148,15 +179,48 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       create: (definition) => creations.create(definition),
       drop,
       shapes,
+      mend: (affected, reason) => router.mend(affected, reason),
+      isBeingCompared: (oid) => lane.isBeingCompared(shapes.needing(oid)),
       dropTables: (oids, what) => {
         for (const oid of oids) {
           drop([...shapes.on(oid)], `its table ${what}`)
           drop([...shapes.withInner(oid)], `${shapes.named(oid)}, which its sub-selects read, ${what}`)
         }
       },
-      purge
+      purge,
+      redefine: (changes) => {
+        redefineNow(changes)
+        if (changes.length > 0) lane.redefined()
+      }
     }
   })
+
+const redefineIn = (
+  { writer, writing }: StorageEngine,
+  shapes: ShapesByTable,
+  memory: ConditionsMemory,
+  changes: ReadonlyArray<Redefinition>
+): void => {
+  for (const { definition, shape } of changes) {
+    if (shape.dropped) continue
+    shapes.remove(shape)
+    memory.remove(shape.id)
+    writing?.write({ t: "redefined", id: shape.id, definition })
+    shapes.add(shape)
+    memory.add(shape)
+  }
+  writer?.flush()
+}
+
+/** What the lane tells the router. */
+const hostOf = (router: RowRouter): LaneHost => ({
+  behind: (lsn) => router.membersAreAt(lsn),
+  caughtUp: () => router.membersHaveCaughtUp(),
+  late: (behind) => router.areLate(behind),
+  dismissed: (shape) => router.addShape(shape),
+  dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason),
+  dropForbidden: (...about) => router.dropForbidden(...about)
+})
 
 /** In slices, because there may be very many. */
 const countConditions = ({ store }: StorageEngine, memory: ConditionsMemory): Effect.Effect<void> =>

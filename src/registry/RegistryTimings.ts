@@ -14,6 +14,15 @@ export const evictionMillis = 1000
 /** A shape that was made this recently is not evicted: somebody is just about to read it. */
 export const evictionGraceMillis = 10_000
 
+/** How often it is seen whether there are shapes that nobody has read for too long, and how many are looked at before other work. */
+export const unreadLookMillis = 60_000
+export const unreadSliceShapes = 1000
+
+/** How often it is seen how much storage takes, where there is a limit: at least, and so many times what a look takes. */
+export const quotaMillis = 1000
+export const quotaAgainFactor = 20
+export const quotaSliceShapes = 2000
+
 // First rows and subsets
 
 /** A request that waits for a connection is told to come back after so long; its own limit is 45 s. */
@@ -83,6 +92,9 @@ export const streamedStatementMillis = 900_000
 /** What has failed in passing is tried again, soon and then less often. */
 export const firstMovePauseMillis = 10
 export const longestMovePauseMillis = 5000
+/** The same for shapes that are compared with the database because their table was altered; what does not look as if it passed so often. */
+export const longestMendPauseMillis = 1000
+export const mendTries = 3
 /** Work on shapes with sub-selects, after which everything else has its turn. */
 export const moveSliceMillis = 4
 /** How long the stream may take to bring what a snapshot for a new shape shows, before another one is taken. */
@@ -90,3 +102,16 @@ export const receptionMillis = 5000
 
 /** Questions about changed rows that take Postgres longer than this part of what they may are told to the operator. */
 export const slowDecisionShare = 1 / 2
+
+// Comparing shapes with the database
+
+/** How long a snapshot is waited for whose place in the WAL is known: for transactions that are open. */
+export const pointMillis = 60_000
+/** How long the stream may take to get to that place without getting any further, and how often that is seen. */
+export const processedMillis = 60_000
+export const processedLookMillis = 50
+/** Failures of the database that may pass: how often a table is tried again, and after which pause. */
+export const verifyRetries = 3
+export const verifyRetryMillis = 1000
+/** How often shapes are looked at whose logs are compacted just then. */
+export const verifyLooks = 5

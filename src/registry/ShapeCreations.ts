@@ -1,5 +1,6 @@
 import { Deferred, Effect, Exit, FiberSet, type Scope } from "effect"
 import type { RunErrand } from "../shared/Duty.ts"
+import { journalLsn } from "../shared/Lsn.ts"
 import { type ShapeDefinition, shapeIdentity } from "../shapes/ShapeDefinition.ts"
 import { untilCertain } from "../storage/BucketStatus.ts"
 import type { JournalWriter } from "../storage/journal/JournalWriter.ts"
@@ -8,6 +9,7 @@ import { isContained, snapshotFilter } from "../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { bucketAway } from "./BucketGate.ts"
 import type { ConditionsMemory } from "./ConditionsMemory.ts"
+import type { StorageQuota } from "./quota/StorageQuota.ts"
 import type { Lane } from "./moves/Lane.ts"
 import { hasSubselects, type Reservation } from "./moves/LaneMembers.ts"
 import type { RowRouter } from "./routing/RowRouter.ts"
@@ -26,6 +28,7 @@ interface CreationServices {
   readonly makeHandle: (identity: string) => string
   readonly shapes: ShapesByTable
   readonly memory: ConditionsMemory
+  readonly quota: Pick<StorageQuota, "refusal"> | undefined
   readonly router: RowRouter
   readonly lane: Lane
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
@@ -92,12 +95,12 @@ export class ShapeCreations {
   }
 
   private make(definition: ShapeDefinition, identity: string, ready: Creation) {
-    const { engine, memory, publish } = this.services
+    const { engine, memory, publish, quota } = this.services
     return Effect.gen({ self: this }, function* () {
       yield* publish(definition)
       yield* untilCertain(engine.bucketStatus, bucketAway)
       if (this.isOver) return yield* gaveUp
-      const refusal = memory.refusal(definition)
+      const refusal = memory.refusal(definition) ?? quota?.refusal(definition)
       if (refusal !== undefined) return yield* new SnapshotFailed({ kind: "unavailable", message: refusal })
       return yield* hasSubselects(definition)
         ? this.makeMember(definition, identity, ready)
@@ -182,7 +185,7 @@ export class ShapeCreations {
           xmin: String(snapshot.xmin),
           xmax: String(snapshot.xmax),
           xipList: snapshot.xipList.map(String),
-          containedBefore: String(snapshot.containedBefore)
+          containedBefore: String(journalLsn(snapshot.containedBefore, engine.store.shift))
         }
         const filter = snapshotFilter(visibility)
         if (recentXids.seenBefore(point).some((xid) => !isContained(filter, xid))) return "retry"

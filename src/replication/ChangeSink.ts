@@ -27,8 +27,11 @@ export interface ChangeSink {
   /** The row that comes next has text in these columns that is not UTF-8. Only in databases that do not see to that. */
   readonly unreadable: (relation: Relation, columns: ReadonlyArray<string>) => void
   readonly commit: (endLsn: Lsn) => Effect.Effect<void> | undefined
-  /** A keepalive outside a transaction: the server has sent everything up to `walEnd`. */
-  readonly keepalive: (walEnd: Lsn) => void
+  /**
+   * A keepalive outside a transaction: the server has sent everything up to `walEnd`. `isAsked`: it wants to know what is durable, and may
+   * wait until that is all, as it does when it shuts down.
+   */
+  readonly keepalive: (walEnd: Lsn, isAsked: boolean) => void
   /** All messages received so far have been handed over. Completes when there is room for more. */
   readonly batchEnd: () => Effect.Effect<void> | undefined
   /** Everything that commits up to here is durable: it is acknowledged, and Postgres may forget it. Never goes back. */

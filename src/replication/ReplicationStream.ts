@@ -28,12 +28,15 @@ export class ReplicationStream extends Context.Service<
     /** Reads a transaction that cannot be streamed, without its values; see `ReplicationConnection.passOver`. */
     readonly passOver: (
       connection: ReplicationConnection,
-      options: Pick<Parameters<ReplicationConnection["passOver"]>[0], "isNew" | "until" | "durableLsn">
+      options: Pick<
+        Parameters<ReplicationConnection["passOver"]>[0],
+        "isNew" | "until" | "durableLsn" | "shift"
+      >
     ) => Effect.Effect<PassedOver, PgError>
     /** Streams into the sink until that fails or is interrupted. */
     readonly stream: (
       connection: ReplicationConnection,
-      options: Pick<StreamOptions, "sink" | "fromLsn" | "onStarted">
+      options: Pick<StreamOptions, "sink" | "fromLsn" | "onStarted" | "shift">
     ) => Effect.Effect<never, PgError>
   }
 >()("baton/replication/ReplicationStream") {
@@ -44,14 +47,20 @@ export class ReplicationStream extends Context.Service<
       Effect.gen(function* () {
         const config = yield* Config
         const admin = yield* AdminPool
-        const { slotName, publicationName, temporarySlot, maxTransactionBytes } = config
+        const { failoverSlot, slotName, publicationName, temporarySlot, maxTransactionBytes } = config
         return ReplicationStream.of({
           connect: Effect.tap(connect({ target: config.database, config, socket }), ({ query }) =>
             // The backend's first look takes much longer than the one that the takeover waits for.
             Effect.ignore(readSlot(query, slotName))
           ),
           ensureSlot: (connection, options) =>
-            ensureSlot(connection, { slotName, temporary: temporarySlot, admin, ...options }),
+            ensureSlot(connection, {
+              slotName,
+              temporary: temporarySlot,
+              failover: failoverSlot,
+              admin,
+              ...options
+            }),
           dropSlot: (connection) => dropSlot(connection.query, slotName),
           passOver: (connection, options) => connection.passOver({ ...options, slotName, publicationName }),
           stream: (connection, options) =>

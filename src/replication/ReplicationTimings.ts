@@ -12,6 +12,11 @@ export const connectTimeoutMillis = 20_000
  * concerns versions that run side by side during a deploy.
  */
 export const heartbeatMillis = 1_500
+/**
+ * While a snapshot that it exports waits to be taken up a connection runs nothing, for so long at most: much less than what makes
+ * peers take it for dead.
+ */
+export const snapshotMillis = 20_000
 /** A statement that runs when a sign of life is due is one; the connection is looked at again after so long. */
 export const othersTurnMillis = 100
 /** How long a silent server is given to hang up, and how often it is seen whether it is silent. */

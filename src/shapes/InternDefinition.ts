@@ -82,7 +82,8 @@ const isLike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
   a.selectsAllColumns === b.selectsAllColumns &&
   a.replica === b.replica &&
   a.log === b.log &&
-  a.schemaHeader === b.schemaHeader
+  a.schemaHeader === b.schemaHeader &&
+  sameNames(a.earlierHeaders, b.earlierHeaders)
 
 /** Parts of clauses that are lists are made anew with each clause. */
 const isSame = (a: unknown, b: unknown): boolean =>

@@ -24,8 +24,10 @@ export interface ShapeDefinition {
   readonly tableColumns: ReadonlyArray<DefinedColumn>
   /** Leaf partitions of a partitioned table when the shape was made. */
   readonly leafOids?: ReadonlyArray<number>
-  /** The `electric-schema` header for this shape, as of its creation. */
+  /** The `electric-schema` header for this shape, as of its creation, or since its table was altered last. */
   readonly schemaHeader: string
+  /** Those that clients were given before that; see `continuationOf`. */
+  readonly earlierHeaders?: ReadonlyArray<string>
 }
 
 /**

@@ -1,7 +1,7 @@
 import { quoteTable } from "../postgres/Identifiers.ts"
 import type { Lsn } from "../shared/Lsn.ts"
 import { type Tuple, unchangedToastLength } from "../postgres/Tuple.ts"
-import type { ByteWriter } from "../shared/ByteWriter.ts"
+import { ByteWriter } from "../shared/ByteWriter.ts"
 import { appendJsonText, appendKeyText } from "./JsonText.ts"
 import type { ShapeDefinition } from "./ShapeDefinition.ts"
 
@@ -22,16 +22,41 @@ const messageEnd = Buffer.from("}}")
 /** From this length on the engine's comparison beats a loop. */
 const nativeCompareBytes = 32
 
-/** The headers that all messages of one transaction share, made once per transaction. */
-export interface TransactionStamp {
-  /** `"lsn":"<decimal>","txids":[<xid>],"op_position":` */
-  readonly bytes: Buffer
+const lsnOpen = Buffer.from('"lsn":"')
+const xidOpen = Buffer.from('","txids":[')
+const opOpen = Buffer.from('],"op_position":')
+
+/** The headers that all messages of one transaction share, made once per transaction: in memory that the next one uses again. */
+export class TransactionStamp {
+  private readonly text = new ByteWriter(128)
+
+  /** What has been written: `"lsn":"<decimal>","txids":[<xid>],"op_position":` */
+  get buffer(): Buffer {
+    return this.text.buffer
+  }
+  get length(): number {
+    return this.text.length
+  }
+
+  /** `xid` is the 32-bit transaction id that the stream carries; `undefined` for what no transaction of the database did. */
+  set(commitLsn: Lsn, xid: number | undefined): void {
+    const { text } = this
+    text.clear()
+    text.append(lsnOpen)
+    const lsn = Number(commitLsn)
+    if (lsn <= Number.MAX_SAFE_INTEGER) text.appendInteger(lsn)
+    else text.append(Buffer.from(String(commitLsn), "latin1"))
+    text.append(xidOpen)
+    if (xid !== undefined) text.appendInteger(xid)
+    text.append(opOpen)
+  }
 }
 
-/** `xid` is the 32-bit transaction id that the stream carries; `undefined` for what no transaction of the database did. */
-export const makeTransactionStamp = (commitLsn: Lsn, xid: number | undefined): TransactionStamp => ({
-  bytes: Buffer.from(`"lsn":"${commitLsn}","txids":[${xid ?? ""}],"op_position":`, "latin1")
-})
+export const makeTransactionStamp = (commitLsn: Lsn, xid: number | undefined): TransactionStamp => {
+  const stamp = new TransactionStamp()
+  stamp.set(commitLsn, xid)
+  return stamp
+}
 
 /** Everything of a definition that decides how a change is written. */
 export type EncodedParts = Pick<ShapeDefinition, "table" | "keyColumns" | "columns" | "replica">
@@ -205,7 +230,7 @@ export class WireEncoder {
 
   private appendHeaders(w: ByteWriter, headers: Buffer, stamp: TransactionStamp, op: number): void {
     w.append(headers)
-    w.append(stamp.bytes)
+    w.appendFirst(stamp.buffer, stamp.length)
     w.appendInteger(op)
   }
 

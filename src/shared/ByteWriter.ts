@@ -31,6 +31,15 @@ export class ByteWriter {
     this.length = at + bytes
   }
 
+  /** Appends a copy of the first `bytes` of `source`, which are few. */
+  appendFirst(source: Uint8Array, bytes: number): void {
+    this.reserve(bytes)
+    const out = this.buffer
+    const at = this.length
+    for (let i = 0; i < bytes; i++) out[at + i] = source[i] as number
+    this.length = at + bytes
+  }
+
   appendByte(byte: number): void {
     this.reserve(1)
     this.buffer[this.length++] = byte

@@ -9,6 +9,7 @@ export const complaintCodes = {
   reading: "BATON-STORAGE-READ",
   proving: "BATON-STORAGE-READ",
   housekeeping: "BATON-STORAGE-HOUSEKEEPING",
+  compaction: "BATON-STORAGE-COMPACTION",
   level: "BATON-STORAGE-LEVEL",
   dropping: "BATON-STORAGE-FENCE",
   metrics: "BATON-STORAGE-SIZE",
@@ -19,7 +20,8 @@ export const complaintCodes = {
   shipping: "BATON-STORAGE-WRITE",
   tail: "BATON-TAIL-FAILED",
   "tail refused": "BATON-TAIL-FAILED",
-  moves: "BATON-SHAPE-SUBSELECT"
+  moves: "BATON-SHAPE-SUBSELECT",
+  mending: "BATON-TABLE-CHANGED"
 } as const satisfies Record<string, FaultCode>
 
 export type ComplaintTopic = keyof typeof complaintCodes

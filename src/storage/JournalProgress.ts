@@ -6,7 +6,7 @@ import type { StorageEngine } from "./StorageEngine.ts"
 
 const beginning = { epoch: 0, segment: 0, position: 0 }
 
-const names: Readonly<Record<Exclude<ProgressKind, "firstRows" | "repair">, string>> = {
+const names: Readonly<Record<Extract<ProgressKind, "recovery" | "takeover">, string>> = {
   recovery: "Reading what storage holds",
   takeover: "Taking over: reading the journal to its end"
 }

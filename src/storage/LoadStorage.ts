@@ -16,12 +16,17 @@ import { pause, type Timers } from "../shared/Timers.ts"
 const attempts = 20
 
 /** Positions at the end of each segment, for the checkpoint that drops it. */
-export type SegmentEnds = Map<number, Pick<ShapeStore, "lastCommitLsn" | "positionLsn" | "behindLsn">>
+export type SegmentEnds = Map<
+  number,
+  Pick<ShapeStore, "lastCommitLsn" | "positionLsn" | "behindLsn"> & {
+    readonly lateIds: ReadonlyArray<number>
+  }
+>
 
 /** As the store has them now. */
 export const noteEnd = (ends: SegmentEnds, segment: number, store: ShapeStore): void => {
   const { behindLsn, lastCommitLsn, positionLsn } = store
-  ends.set(segment, { lastCommitLsn, positionLsn, behindLsn })
+  ends.set(segment, { lastCommitLsn, positionLsn, behindLsn, lateIds: [...store.lateIds] })
 }
 
 /** What a storage directory holds, and the reader that has got to the end of its journal. */
@@ -66,7 +71,10 @@ export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> 
     let isWhole = false
     try {
       isWhole = (await readToEnd(loaded.reader)) !== "stale" || attempt >= attempts
-      if (isWhole) return loaded
+      if (isWhole) {
+        loaded.store.sleep()
+        return loaded
+      }
     } finally {
       if (!isWhole) {
         await loaded.reader.close()
@@ -104,6 +112,8 @@ const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStor
     onDamage: (message) => warn(message, "BATON-STORAGE-DAMAGED"),
     onSegment: (epoch, segment) => {
       noteEnd(segmentEnds, segment - 1, store)
+      // Nobody reads them yet.
+      store.sleep()
       segments.readingFrom(epoch, segment)
     },
     trust: {

@@ -12,6 +12,7 @@ import { PackWriter } from "./packs/PackWriter.ts"
 import { SegmentIndexer } from "./SegmentIndexer.ts"
 import { type StorageFault, fromDisk } from "./disk/DiskFault.ts"
 import { parseSegmentFile, shapeDir } from "./disk/StorageDir.ts"
+import { encodeSource } from "./records/StoredSource.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 
 /**
@@ -66,6 +67,7 @@ export class Maintenance {
         timers: engine.timers,
         epoch: engine.writer?.epoch ?? 0,
         shapes: () => engine.store,
+        inTheMaking: () => engine.writing?.packsInTheMaking ?? [],
         settled: () => engine.settled()
       })
   }
@@ -185,7 +187,8 @@ export class Maintenance {
         lastCommitLsn: String(ends.lastCommitLsn),
         positionLsn: String(ends.positionLsn),
         ...(ends.behindLsn === undefined ? {} : { behindLsn: String(ends.behindLsn) }),
-        source: engine.store.source ?? null,
+        ...(ends.lateIds.length === 0 ? {} : { lateIds: ends.lateIds }),
+        source: engine.store.source === undefined ? null : encodeSource(engine.store.source),
         ...(lost.length === 0 ? {} : { lost }),
         level: engine.store.level
       }

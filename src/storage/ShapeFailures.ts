@@ -55,11 +55,12 @@ export class ShapeFailures {
   }
 
   /** The file is damaged, and not only seen late. A client that reads it meanwhile gets an error, and may come again. */
-  private isSure({ isShort, path }: DamagedFile): boolean {
+  private isSure({ isMissing, isShort, path }: DamagedFile): boolean {
     const { doubts, engine } = this
-    // Beside a bucket, one that follows may not have heard yet that the shape is gone, or that the file stands elsewhere.
-    const mayBeLate =
-      engine.paths.disk.mayBeLate || (engine.files !== undefined && engine.writing === undefined)
+    // One that follows may not have heard yet that another file has taken the place of this one; beside a bucket, nor that the shape is
+    // gone, or that the file stands elsewhere.
+    const mayNotKnow = engine.writing === undefined && (isMissing || engine.files !== undefined)
+    const mayBeLate = engine.paths.disk.mayBeLate || mayNotKnow
     if (!isShort || !mayBeLate) return true
     const nowMillis = engine.timers.nowMillis()
     const sinceMillis = doubts.get(path) ?? nowMillis

@@ -12,7 +12,12 @@ export interface ShapeHandle {
   /** `<identity hash>-<creation time in microseconds>`; never reused. */
   readonly handle: string
   readonly definition: ShapeDefinition
+  /** `forRoom`: another one like it may have to wait until there is room. */
+  readonly dropped: Dropped
 }
+
+/** Whether a shape is gone for ever. */
+export type Dropped = false | "gone" | "forRoom"
 
 /** The log entries after an offset, up to the end of a chunk or of the log. */
 export interface LogSlice {
@@ -38,6 +43,8 @@ export type LogRead =
   | LogSlice
   /** The shape is gone: 409. */
   | { readonly _tag: "Dropped" }
+  /** The shape is there, and its log begins behind the offset: 409 for this reader. */
+  | { readonly _tag: "Expired" }
   /** The offset lies beyond the end of the log as this instance knows it. */
   | { readonly _tag: "Ahead" }
 
@@ -62,13 +69,15 @@ export class ShapeReadError extends Schema.TaggedError<ShapeReadError>()("ShapeR
 export class ShapeLogs extends Context.Service<
   ShapeLogs,
   {
-    /** The live shape with this handle. Dropped shapes are not found. */
+    /** The live shape with this handle, or another name of it (`HandleAlias`). Dropped shapes are not found. */
     readonly byHandle: (handle: string) => ShapeHandle | undefined
     /** The live shape with this identity (`shapeIdentity`). */
     readonly byIdentity: (identity: string) => ShapeHandle | undefined
     readonly count: () => number
     /** True once the first rows of the shape can be read (its snapshot may still be running). */
     readonly isReadable: (shape: ShapeHandle) => boolean
+    /** Where somebody goes on who has begun at `-1`. */
+    readonly firstOffset: (shape: ShapeHandle) => LogOffset
     /** The end of the log: last committed operation, or `0_inf`. */
     readonly lastOffset: (shape: ShapeHandle) => LogOffset
     /** Entries strictly after `after`. `-1` gives snapshot chunk 0, with `next` `0_0`, never up to date. */

@@ -1,7 +1,8 @@
 import { Effect, Layer } from "effect"
 import { type Lsn, maxLsn } from "../shared/Lsn.ts"
 import { failingWith, type PieceSource } from "../shared/Pieces.ts"
-import { type LogOffset, snapshotEnd } from "../shapes/LogOffset.ts"
+import { plainHandle } from "../shapes/HandleAlias.ts"
+import { type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.ts"
 import { discardLostHistory } from "./DiscardShape.ts"
 import { logChunkFile, snapshotChunkFile } from "./disk/StorageDir.ts"
 import { FileIntegrity } from "./disk/FileIntegrity.ts"
@@ -9,6 +10,7 @@ import { logPieces, type LogSource, snapshotPieces, tailInMemory } from "./logs/
 import { type ChunkPlan, type LogPlan, planRead } from "./logs/ReadPlan.ts"
 import { SharedSlices } from "./logs/SharedSlices.ts"
 import { SnapshotChunks } from "./logs/SnapshotChunks.ts"
+import { firstChunk } from "./records/Compaction.ts"
 import type { LogFile } from "./records/Records.ts"
 import { ShapeFailures } from "./ShapeFailures.ts"
 import { type LogRead, type LogSlice, type ShapeHandle, ShapeLogs, type ShapeReadError } from "./ShapeLogs.ts"
@@ -48,6 +50,9 @@ class LogReads {
       if (shape === undefined || this.isLost(shape, after)) return Effect.succeed(dropped)
       const plan = planRead(shape, after)
       switch (plan._tag) {
+        case "Expired":
+          this.engine.compactions.expiredReads++
+          return Effect.succeed<LogRead>({ _tag: "Expired" })
         case "Dropped":
         case "Ahead":
           return Effect.succeed<LogRead>({ _tag: plan._tag })
@@ -79,13 +84,15 @@ class LogReads {
       const bytes = chunks.now(shape, plan.index)
       return bytes === undefined ? undefined : chunkSlice(shape, plan, bytes)
     }
-    return plan._tag === "Dropped" || plan._tag === "Ahead" ? { _tag: plan._tag } : undefined
+    return plan._tag === "AwaitChunk" ? undefined : { _tag: plan._tag }
   }
 
   /** Who is there cannot go on, nor anybody else who may have come the same way. */
   private isLost(shape: ShapeState, { tx }: LogOffset): boolean {
     const { engine } = this
-    if (!engine.store.lostHistory.has(tx, () => BigInt(shape.visibility?.containedBefore ?? 0))) return false
+    const kind = shape.members.length > 0 ? "members" : "ordinary"
+    if (!engine.store.lostHistory.has(tx, kind, () => BigInt(shape.visibility?.containedBefore ?? 0)))
+      return false
     discardLostHistory(engine, shape)
     return true
   }
@@ -95,11 +102,12 @@ class LogReads {
     const { next, upToDate } = plan
     if (plan.file === undefined) {
       const known = shared.get(shape, after, next)
-      if (known !== undefined) return known
+      // The log may have gone on behind what was its end.
+      if (known !== undefined) return known.upToDate === upToDate ? known : { ...known, upToDate }
       const body = tailInMemory(source, shape, plan.from, plan.to)
       if (body !== undefined) return shared.share(shape, after, { _tag: "Slice", next, upToDate, body })
     }
-    const body = this.inPieces(shape, logPieces(source, shape, after, plan))
+    const body = this.inPieces(shape, logPieces(source, shape, plan))
     return { _tag: "Slice", next, upToDate, body }
   }
 
@@ -119,7 +127,7 @@ class LogReads {
         )
       )
     const make: PieceSource = (buffer) => snapshotPieces(this.source, shape, index, buffer)
-    const finished = shape.snapshotChunks[index]
+    const finished = shape.chunkAt(index)
     return Effect.map(
       finished?._tag === "File"
         ? this.onDisk(shape, snapshotChunkFile(engine.paths, shape.handle, index), finished.bytes)
@@ -180,7 +188,7 @@ class LogReads {
 }
 
 const chunkSlice = (shape: ShapeState, plan: ChunkPlan, body: LogSlice["body"]): LogSlice => {
-  const finished = shape.snapshotChunks[plan.index]
+  const finished = shape.chunkAt(plan.index)
   return {
     _tag: "Slice",
     next: plan.next,
@@ -218,7 +226,8 @@ class SeenPositions {
   }
 
   private mayBeBehind(shape: ShapeHandle): boolean {
-    return (this.engine.live(shape)?.members.length ?? 0) > 0
+    const live = this.engine.live(shape)
+    return live !== undefined && (live.members.length > 0 || this.engine.store.lateIds.has(live.id))
   }
 
   readonly caughtUp = (shape: ShapeHandle, timeoutMillis: number): Effect.Effect<void> | undefined => {
@@ -239,15 +248,22 @@ class SeenPositions {
   }
 }
 
+/** It is about to be read. */
+const awake = (shape: ShapeState | undefined): ShapeState | undefined => {
+  shape?.wake()
+  return shape
+}
+
 /** What readers see of the shapes of a storage engine, whether it writes or follows. */
 export const makeShapeLogs = (engine: StorageEngine): ShapeLogs["Service"] => {
   const { read, readNow } = new LogReads(engine)
   const seen = new SeenPositions(engine)
   return ShapeLogs.of({
-    byHandle: (handle) => engine.store.byHandle(handle),
-    byIdentity: (identity) => engine.store.byIdentity(digestOf(identity)),
+    byHandle: (handle) => awake(engine.store.byHandle(plainHandle(handle))),
+    byIdentity: (identity) => awake(engine.store.byIdentity(digestOf(identity))),
     count: () => engine.store.count,
     isReadable: (shape) => engine.live(shape)?.readable === true,
+    firstOffset: (shape) => snapshotChunk(firstChunk(engine.live(shape)?.compaction)),
     lastOffset: (shape) => engine.live(shape)?.end ?? snapshotEnd,
     read,
     readNow,

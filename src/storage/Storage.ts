@@ -12,6 +12,7 @@ import { checkWritable } from "./disk/WriteCheck.ts"
 import type { FileCache } from "./packs/FileCache.ts"
 import { type LevelStatus, levelStatus } from "./levels/LevelStatus.ts"
 import { StorageTooNew } from "./levels/StorageTooNew.ts"
+import { keepDormant } from "./state/Dormancy.ts"
 import { type OpenedStorage, openStorage, placeOf, type StoragePlace } from "./OpenStorage.ts"
 import type { StorageEngine } from "./StorageEngine.ts"
 import { StorageUnusable } from "./StorageUnusable.ts"
@@ -53,6 +54,7 @@ export class Storage extends Context.Service<
             )
           )
         )
+        yield* startDuty(duties.dormancy, keepDormant(engine, config.shapeDormantAfterMillis))
         const { cache } = engine
         if (cache !== undefined) yield* startDuty(duties.fileCache, keepRoom(engine, cache))
         return Storage.of({

@@ -2,6 +2,8 @@ import type { FaultCode } from "../telemetry/faults/FaultTable.ts"
 import { reportFault } from "../telemetry/faults/ReportFault.ts"
 import { systemTimers, type Timers } from "../shared/Timers.ts"
 import { Steps } from "../telemetry/Steps.ts"
+import { noCompactions } from "./state/CompactionCounts.ts"
+import { noPressure } from "./state/StoragePressure.ts"
 import { Complaints } from "./Complaints.ts"
 import { discardDisordered } from "./DiscardShape.ts"
 import { isGone } from "./disk/DiskFault.ts"
@@ -54,6 +56,8 @@ export class StorageEngine {
   readonly options: EngineOptions
   readonly complaints: Complaints
   readonly listeners = new EngineListeners()
+  readonly compactions = noCompactions()
+  readonly pressure = noPressure()
   /** Where storage stands in a bucket that this process may write. */
   get bucketStatus(): BucketStatus | undefined {
     return this.options.bucketStatus

@@ -19,6 +19,8 @@ export const sayAfterMillis = 500
 
 /** A disk that refuses a write to the journal is asked again after so long, for ever; nothing is acknowledged meanwhile. */
 export const journalRetryMillis = 1000
+/** Between two syncs of the journal, unless somebody waits for what is written. Postgres is told of a commit this late at most. */
+export const syncGapMillis = 5
 /** What has been composed is written at least this often, however long the disk takes to sync what was written before. */
 export const showMillis = 5
 /** How often it is looked at whether the file that is open is still the one of its name. */
@@ -75,3 +77,9 @@ export const indexIdleMillis = 10_000
 
 /** The same trouble is said this often while it lasts. */
 export const complaintMillis = 10_000
+
+/** Between two looks for shapes that nobody reads: a quarter of the time after which they are dormant, within these bounds. */
+export const dormancyPauseMillis = 250
+export const longestDormancyPauseMillis = 60_000
+/** Shapes looked at before other work gets its turn. */
+export const dormancySlice = 1000

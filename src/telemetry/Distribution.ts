@@ -32,12 +32,12 @@ export class Distribution implements DistributionCounts {
     this.counts = Array.from({ length: bounds.length + 1 }, () => 0)
   }
 
-  observe(value: number): void {
+  observe(value: number, times = 1): void {
     const { bounds, counts } = this
     let i = 0
     while (i < bounds.length && value > (bounds[i] as number)) i++
-    counts[i] = (counts[i] as number) + 1
-    this.sum += value
+    counts[i] = (counts[i] as number) + times
+    this.sum += value * times
     if (value < this.min) this.min = value
     if (value > this.max) this.max = value
   }

@@ -7,6 +7,10 @@ export const dropReasons = [
   "deleted",
   /** `ELECTRIC_MAX_SHAPES`. */
   "evicted",
+  /** `BATON_SHAPE_DROP_AFTER`. */
+  "unread",
+  /** `BATON_MAX_STORAGE`. */
+  "quota",
   /** Its first rows could not be read to the end. */
   "first_rows",
   /** The table, or what its condition uses, is another one, gone, or has another identity. */
@@ -29,9 +33,14 @@ export type DropReason = (typeof dropReasons)[number]
 
 const patterns: ReadonlyArray<readonly [DropReason, RegExp]> = [
   ["deleted", /^deleted /],
+  ["quota", / more than BATON_MAX_STORAGE, /],
   ["evicted", /^there are more than \d+ shapes/],
+  ["unread", /^nobody has read it for /],
   ["first_rows", /^its snapshot /],
-  ["change", /has had a change that could not be read|is not UTF-8|are behind by changes/],
+  [
+    "change",
+    /has had a change that could not be read|cannot be read, for column|is not UTF-8|are behind by changes/
+  ],
   ["condition", /^its condition fails|cannot be followed|\(BATON_MAX_|Only Postgres can evaluate/],
   ["truncated", / was truncated/],
   ["publication", / published|the publication /],
@@ -45,7 +54,7 @@ const patterns: ReadonlyArray<readonly [DropReason, RegExp]> = [
   ],
   [
     "schema",
-    /the definition of |has changed in what they use|another table has the name|REPLICA IDENTITY|was NOT NULL| is gone$|is not what it was|cannot be read: /
+    /the definition of |has changed in what they use|another table has the name|REPLICA IDENTITY|was NOT NULL|was no bigint| is gone$|is not what it was|cannot be read[^:]*: /
   ]
 ]
 

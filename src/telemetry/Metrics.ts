@@ -1,4 +1,5 @@
 import { Context, Effect, Metric } from "effect"
+import { ComparisonCounts, countedComparisons, labelledComparisons } from "./ComparisonCounts.ts"
 import { countBounds, Distribution, millisBounds, secondsBounds } from "./Distribution.ts"
 import { type DropReason, dropReasons } from "./DropReason.ts"
 import type { MetricEvents } from "./MetricEvents.ts"
@@ -6,13 +7,14 @@ import { RequestCounts, type RequestLabels } from "./RequestCounts.ts"
 import { RunningSnapshots } from "./RunningSnapshots.ts"
 import { ServingLag } from "./ServingLag.ts"
 import { SlowReaders } from "./SlowReaders.ts"
+import { StreamStatus } from "./stream/StreamStatus.ts"
 import { TakeoverHistory } from "./TakeoverHistory.ts"
 
 /** What is counted, under the names that it has for everybody; milliseconds have the same bounds everywhere. */
 export const counted = {
   receiveLagMillis: Metric.histogram("electric_postgres_replication_transaction_received_receive_lag", {
     description:
-      "Milliseconds from the commit of a transaction, by the clock of Postgres, until all of it was received.",
+      "Milliseconds from the commit of a transaction until all of it was received. The difference of the clocks is estimated and taken out.",
     boundaries: millisBounds
   }),
   operationsPerTransaction: Metric.histogram(
@@ -52,11 +54,12 @@ export const counted = {
   }),
   servingLag: Metric.histogram("baton_serving_lag_seconds", {
     description:
-      "From the commit of a transaction, by the clock of Postgres, until a live answer with it was handed to its connection: for each that was waited for in the main process of the active instance.",
+      "From the commit of a transaction until a live answer with it was handed to its connection: for each that was waited for at the active instance, in all of its processes. The difference of the clocks is estimated and taken out.",
     boundaries: secondsBounds
   }),
   servingLagClamped: Metric.counter("baton_serving_lag_clamped_total", {
-    description: "Those that count as 0 there, because the clock of Postgres was ahead of this machine's.",
+    description:
+      "Those that count as 0 there, because the clock of Postgres was further ahead of this machine's than was estimated.",
     incremental: true
   }),
   snapshotBytes: Metric.counter("baton_snapshot_bytes_total", {
@@ -75,7 +78,8 @@ export const counted = {
       description: "How often this instance has dropped all shapes at once.",
       attributes,
       incremental: true
-    })
+    }),
+  ...countedComparisons
 }
 
 /** A metric in the registry of one program. */
@@ -100,6 +104,7 @@ export interface MetricsRecord {
   readonly takeovers: Kept<number, Metric.CounterState<number>>
   readonly takeoverSeconds: Kept<number, Metric.HistogramState>
   readonly servingLag: ServingLag
+  readonly stream: StreamStatus
   readonly snapshots: RunningSnapshots
   readonly slowReaders: SlowReaders
   /** See `setEvents`. */
@@ -109,6 +114,7 @@ export interface MetricsRecord {
   readonly dropped: Record<DropReason, number>
   /** How often all were dropped at once. */
   readonly resets: Record<DropReason, number>
+  readonly comparisons: ComparisonCounts
 }
 
 const noDrops = (): Record<DropReason, number> =>
@@ -136,6 +142,15 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
   counting(counted.servingLagClamped, () => servingLag.clamped)
   const snapshots = new RunningSnapshots()
   counting(counted.snapshotBytes, () => snapshots.bytes)
+  const comparisons = new ComparisonCounts()
+  for (const [metric, label, numbers] of labelledComparisons(comparisons)) {
+    for (const key of Object.keys(numbers))
+      counting(metric({ [label]: key }), () => (numbers as Readonly<Record<string, number>>)[key] ?? 0)
+  }
+  counting(counted.repairRows, () => comparisons.repairRows)
+  counting(counted.verifiedRows, () => comparisons.verifiedRows)
+  read(counted.repairSeconds, () => comparisons.repairSeconds.histogram())
+  read(counted.verifySeconds, () => comparisons.verifySeconds.histogram())
   const dropped = noDrops()
   const resets = noDrops()
   for (const reason of dropReasons) {
@@ -152,12 +167,14 @@ const makeRecord = (context: Context.Context<never>): MetricsRecord => {
     takeovers: kept(counted.takeovers),
     takeoverSeconds: kept(counted.takeoverSeconds),
     servingLag,
+    stream: new StreamStatus(),
     snapshots,
     slowReaders: new SlowReaders(),
     events: undefined,
     takeoverHistory: new TakeoverHistory(),
     dropped,
-    resets
+    resets,
+    comparisons
   }
 }
 

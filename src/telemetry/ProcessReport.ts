@@ -12,6 +12,8 @@ export interface LiveReport {
   readonly heldRequests: number
   /** Responses of which a piece waits for a client that has not taken the one before. */
   readonly slowReaders: { readonly waiting: number; readonly cut: number }
+  /** Requests whose offset was too old for the log of a shape that lives on. */
+  readonly expiredReads: number
   readonly residentBytes: number
   readonly heapUsedBytes: number
   /** User and system time. */

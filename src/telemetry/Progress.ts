@@ -5,7 +5,7 @@ import { currentTimers, type Timers } from "../shared/Timers.ts"
 const sayMillis = 5000
 
 /** What long work there may be: a label of metrics, so there are few. */
-export type ProgressKind = "firstRows" | "recovery" | "takeover" | "repair"
+export type ProgressKind = "firstRows" | "recovery" | "takeover" | "repair" | "verify"
 
 /** Long work under way, as plain data. */
 export interface ProgressReport {

@@ -12,15 +12,19 @@ interface ServingObserver {
 
 /**
  * How long it takes from the commit of a transaction, by the clock of Postgres, until its changes are handed to the connections of
- * those who wait for them. Counted for each answer, of this process alone: the journal does not say when a transaction was
- * committed, so other processes do not know it. A difference between the two clocks is in it; what would be below zero
- * because of that counts as zero, and is counted beside.
+ * those who wait for them. Counted for each answer, in the process that receives the stream: the journal does not say when a
+ * transaction was committed, so HTTP workers do not know it, and tell when they have delivered. The difference between the two clocks is taken out as far as it is known; what would be
+ * below zero because of the rest counts as zero, and is counted beside.
  */
 export class ServingLag {
   readonly seconds = new Distribution(secondsBounds)
   /** Answers that would have come before the commit. */
   clamped = 0
+  /** By how much the clock of Postgres is ahead of this machine's, as the heartbeat estimates it. */
+  clockAheadMillis = 0
   observer: ServingObserver | undefined
+  /** Is told of what was delivered here, in a process that knows of no commits. */
+  onDelivered: ((lsn: number, nowMillis: number) => void) | undefined
   /** Positions in the WAL as numbers, which are exact up to eight petabytes; rising. */
   private readonly lsns = new Float64Array(rememberedCommits)
   private readonly committedMillis = new Float64Array(rememberedCommits)
@@ -44,11 +48,23 @@ export class ServingLag {
   /** Somebody who waited was given everything up to this commit. Nothing where it is not known any more. */
   delivered(commitLsn: bigint, nowMillis: number): void {
     this.observer?.delivered(commitLsn)
-    const i = this.find(Number(commitLsn))
+    const lsn = Number(commitLsn)
+    if (this.onDelivered === undefined) this.observe(lsn, nowMillis, 1)
+    else this.onDelivered(lsn, nowMillis)
+  }
+
+  /** The same in another process of this machine, to so many who waited there. */
+  deliveredElsewhere(lsn: number, atMillis: number, count: number): void {
+    this.observe(lsn, atMillis, count)
+  }
+
+  private observe(lsn: number, atMillis: number, count: number): void {
+    const i = this.find(lsn)
     if (i < 0) return
-    const seconds = (nowMillis - (this.committedMillis[i % rememberedCommits] as number)) / 1000
-    if (seconds < 0) this.clamped++
-    this.seconds.observe(Math.max(0, seconds))
+    const committedMillis = (this.committedMillis[i % rememberedCommits] as number) - this.clockAheadMillis
+    const seconds = (atMillis - committedMillis) / 1000
+    if (seconds < 0) this.clamped += count
+    this.seconds.observe(Math.max(0, seconds), count)
   }
 
   private find(lsn: number): number {

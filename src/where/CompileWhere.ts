@@ -42,6 +42,8 @@ export interface WhereRequest {
   readonly onlyInQueries?: boolean | undefined
   /** Stored generated columns are in the stream (PostgreSQL 18 and `publish_generated_columns = stored`). */
   readonly generatedColumnsReplicated?: boolean | undefined
+  /** What is stored has to tell NULL from false, which makes no difference to the rows that are selected. */
+  readonly isThreeValued?: boolean | undefined
   /** The standard ones when omitted. */
   readonly limits?: Limits | undefined
 }
@@ -151,7 +153,7 @@ const compile = (request: WhereRequest, parsed: ParsedExpression): CompiledWhere
     request.table.columns.filter(({ generated }) => generated === "virtual").map(({ name }) => name)
   )
   const order = orderOf(catalogue, expression, computed)
-  const lowered = lowerExpression(catalogue, expression)
+  const lowered = lowerExpression(catalogue, expression, request.isThreeValued === true)
   if (request.onlyInQueries !== true) {
     refuseUnreplicated(request, table, own.used)
     members.each((one, used) => refuseUnreplicated(request, one, used))
@@ -218,7 +220,7 @@ const classify = (lowered: Lowered): { readonly classification: Classification; 
       reason: `only Postgres evaluates ${lowered.reasons.slice(0, 5).join("; ")}`
     }
   }
-  const paths = accessPaths(lowered.plan.root, lowered.plan.columns)
+  const paths = accessPaths(lowered.plan.root, lowered.plan.columns, lowered.constants)
   if (paths.length === 0) return { classification: "evaluated", reason: whyNot(lowered.plan.root) }
   return {
     classification: "indexed",

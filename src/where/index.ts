@@ -22,6 +22,7 @@ export {
 } from "./evaluate/Form.ts"
 export {
   emptyLink,
+  type GivenRows,
   groupKeyIn,
   keyName,
   type LinkKey,
@@ -29,6 +30,7 @@ export {
   linkKeyOf,
   linkNames,
   type Membership,
+  partOfLink,
   subselectKind,
   type SubselectKind,
   useMembership

@@ -12,6 +12,7 @@ import type { ShapeApi } from "../http/shape/ShapeApi.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
 import { ShapeRegistry } from "../registry/ShapeRegistry.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
 import { RequestCounts } from "../telemetry/RequestCounts.ts"
@@ -112,6 +113,7 @@ const makeReceive = Effect.fnUntraced(function* (
   const services = { registry: yield* ShapeRegistry, admin: yield* AdminPool, engine, operator }
   const run = yield* makeErrands
   const faults = yield* Faults
+  const { servingLag } = yield* Metrics
 
   const touched = (ids: Uint32Array): void => {
     const now = engine.timers.epochMillis()
@@ -143,6 +145,10 @@ const makeReceive = Effect.fnUntraced(function* (
         return
       case "Touched":
         return touched(message.ids)
+      case "Delivered":
+        return message.lsns.forEach((lsn, i) =>
+          servingLag.deliveredElsewhere(lsn, message.millis[i] ?? 0, message.counts[i] ?? 0)
+        )
       case "Fault":
         return faults.note(message.fault)
       case "Running":
@@ -220,8 +226,11 @@ const informWorkers = Effect.fnUntraced(function* (workers: WorkerSet) {
   const health = yield* HealthRef
   const inspector = yield* Inspector
   const { engine, writerUrl } = yield* Storage
+  const { stream } = yield* Metrics
   const tell = (state: HealthState) =>
-    Effect.sync(() => workers.broadcast({ _tag: "State", state, writerUrl: writerUrl() }))
+    Effect.sync(() =>
+      workers.broadcast({ _tag: "State", state, writerUrl: writerUrl(), stream: stream.report })
+    )
   yield* startDuty(duties.workerStates, Stream.runForEach(health.changes, tell))
   yield* startDuty(
     duties.workerHeartbeat,

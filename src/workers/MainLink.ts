@@ -1,5 +1,6 @@
 import { Context, Data, Effect, SubscriptionRef } from "effect"
 import { type HealthState, isStopping } from "../health/HealthState.ts"
+import { StreamStatus } from "../telemetry/stream/StreamStatus.ts"
 import { type Answers, type Question, type ToMain, type ToWorker } from "./WorkerProtocol.ts"
 import { heartbeatMillis, silenceMillis } from "./WorkerTimings.ts"
 import { systemTimers, type Timers } from "../shared/Timers.ts"
@@ -28,6 +29,8 @@ export class MainLink {
   readonly state: SubscriptionRef.SubscriptionRef<HealthState>
   /** See `Storage.writerUrl`. */
   writerUrl: string | undefined
+  /** Where it is noted how it stands with the stream of the main process. */
+  stream = new StreamStatus()
   private readonly post: (message: ToMain) => void
   private readonly pending = new Map<number, (answer: Effect.Effect<Answer, MainSilent>) => void>()
   private nextId = 0
@@ -65,6 +68,7 @@ export class MainLink {
         return
       case "State":
         this.writerUrl = message.writerUrl
+        this.stream.report = message.stream
         return this.setState(message.state)
       case "Answer": {
         const resume = this.pending.get(message.id)

@@ -25,6 +25,7 @@ export const liveReport = (
     },
     heldRequests: engine.waiters.count,
     slowReaders: { waiting: slowReaders.waiting, cut: slowReaders.cut },
+    expiredReads: engine.compactions.expiredReads,
     residentBytes: memory.rss,
     heapUsedBytes: memory.heapUsed,
     cpuSeconds: (cpu.user + cpu.system) / 1e6

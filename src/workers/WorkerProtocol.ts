@@ -3,10 +3,11 @@ import type { NotActive, SnapshotFailed } from "../registry/ShapeRegistry.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { PgErrorKind } from "../postgres/errors/PgError.ts"
 import type { ProcessReport } from "../telemetry/ProcessReport.ts"
+import type { StreamReport } from "../telemetry/stream/StreamStatus.ts"
 import type { PlainConfig } from "./PlainConfig.ts"
 
 /** Raised with every change of what both say below, the configuration included. */
-export const workerProtocol = 6
+export const workerProtocol = 8
 
 /** Of which release a process is, and what it speaks. Release 0.1.0 does not say it. */
 export interface Speaker {
@@ -38,6 +39,8 @@ export type ToWorker =
       readonly state: HealthState
       /** Where the active instance can be reached, to a worker of a replica. */
       readonly writerUrl?: string | undefined
+      /** How it stands with the stream. */
+      readonly stream?: StreamReport | undefined
     }
   /** What was remembered of a table may be wrong. */
   | { readonly _tag: "TableChanged"; readonly oid: number }
@@ -61,6 +64,13 @@ export type ToMain =
   | { readonly _tag: "Wake" }
   /** Ids of shapes that were used since the last such message. */
   | { readonly _tag: "Touched"; readonly ids: Uint32Array }
+  /** To so many who wait, changes up to a commit were handed at a moment (milliseconds since 1970). */
+  | {
+      readonly _tag: "Delivered"
+      readonly lsns: Float64Array
+      readonly millis: Float64Array
+      readonly counts: Uint32Array
+    }
   /** Requests in progress, while draining. */
   | { readonly _tag: "Running"; readonly requests: number }
   | { readonly _tag: "Report"; readonly id: number; readonly report: ProcessReport }

@@ -19,6 +19,9 @@ export const stableMillis = 10_000
 export const firstDelayMillis = 100
 export const longestDelayMillis = 10_000
 
+/** How long a worker collects when it has handed changes on, before it tells: the main process remembers the latest commits only. */
+export const deliveriesMillis = 25
+
 /** How often the main process says what state it is in. */
 export const heartbeatMillis = 1000
 

@@ -26,6 +26,7 @@ import { loadPatiently } from "./LoadPatiently.ts"
 import { runningMillis } from "./WorkerTimings.ts"
 import { makeProcessReporter } from "./ProcessReporter.ts"
 import { Catalogue, makeTypeCatalogue } from "../where/index.ts"
+import { DeliveryRelay } from "./DeliveryRelay.ts"
 import { listenToMain } from "./ListenToMain.ts"
 import { Main, MainLink } from "./MainLink.ts"
 import { configOfPlain } from "./PlainConfig.ts"
@@ -35,6 +36,7 @@ import { passOperator } from "./PassOperator.ts"
 import { passTail } from "./PassTail.ts"
 import { remoteAdminPool, remoteHealth, remoteRegistry } from "./RemoteServices.ts"
 import { watchJournal } from "./WatchJournal.ts"
+import { Metrics } from "../telemetry/Metrics.ts"
 import { Faults } from "../shared/FaultRecord.ts"
 import { systemTimers } from "../shared/Timers.ts"
 
@@ -52,6 +54,7 @@ const storageLayer = Layer.effect(
   Effect.gen(function* () {
     const storage = yield* Storage
     const main = yield* Main
+    main.stream = (yield* Metrics).stream
     return { ...storage, writerUrl: () => main.writerUrl }
   })
 ).pipe(Layer.provide(Storage.layer))
@@ -90,6 +93,10 @@ const serve = (number: number) =>
 
     // The main process counts for all of them.
     ;(yield* Faults).onNoted = (fault) => main.send({ _tag: "Fault", fault: { ...fault, worker: number } })
+    const relay = new DeliveryRelay(engine.timers, (message) => main.send(message))
+    ;(yield* Metrics).servingLag.onDelivered = (lsn, atMillis) => {
+      if (abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes) relay.delivered(lsn, atMillis)
+    }
     yield* loadPatiently(loadToRead)
     yield* watchJournal(engine, () => abilities[SubscriptionRef.getUnsafe(main.state)].createsShapes)
 

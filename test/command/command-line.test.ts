@@ -56,6 +56,27 @@ describe("the command line", () => {
     }
   })
 
+  it("reads what is to be compared, and says by its status that it could not be read", () => {
+    const asked = { url: undefined, secret: undefined, json: false, stop: false }
+    assert.deepStrictEqual(
+      parseCommandLine(["verify", "--table=public.items", "--rate=5", "--repair"], "1"),
+      {
+        _tag: "Verify",
+        query: { table: "public.items", rate: "5", repair: "true" },
+        ...asked
+      }
+    )
+    assert.deepStrictEqual(parseCommandLine(["verify", "--all"], "1"), {
+      _tag: "Verify",
+      query: {},
+      ...asked
+    })
+    for (const args of [["--shape=1-1", "--all"], ["--stop", "--repair"], ["items"], ["--repiar"]]) {
+      const mistake = parseCommandLine(["verify", ...args], "1")
+      assert.deepStrictEqual([mistake._tag, mistake._tag === "Mistake" && mistake.status], ["Mistake", 2])
+    }
+  })
+
   it("says why it cannot start as its log would: an error with a time, in JSON where the log is", () => {
     const wrong = { ELECTRIC_INSECURE: "true", ELECTRIC_PORT: "many" }
     const lines = run([], { ...wrong, BATON_LOG_FORMAT: "text" })

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "vitest"
 import { examine } from "../../src/command/doctor/Examination.ts"
-import type { DatabaseLook, DoctorFacts, SlotLook } from "../../src/command/doctor/Facts.ts"
+import type { DatabaseLook, DoctorFacts, SlotLook, StandbyFacts } from "../../src/command/doctor/Facts.ts"
 import { checks } from "../../src/command/doctor/Finding.ts"
+import { serverLsn } from "../../src/shared/Lsn.ts"
 import { seen, unseen } from "../../src/command/doctor/Seen.ts"
 import { faultCodes, faultTable } from "../../src/telemetry/faults/FaultTable.ts"
 
@@ -12,11 +13,12 @@ const slot: SlotLook = {
     ofThisDatabase: true,
     database: "app",
     activePid: 7,
-    confirmedFlushLsn: 10n,
-    restartLsn: 10n,
+    confirmedFlushLsn: serverLsn(10n, 0n),
+    restartLsn: serverLsn(10n, 0n),
     walStatus: "reserved",
     invalidationReason: null,
-    walLsn: 10n
+    isFailover: null,
+    walLsn: serverLsn(10n, 0n)
   },
   figures: {
     name: "s",
@@ -31,6 +33,19 @@ const slot: SlotLook = {
 }
 const info = slot.info ?? assert.fail()
 const figures = slot.figures ?? assert.fail()
+
+const standbys: StandbyFacts = {
+  isStandby: false,
+  standbys: [],
+  activeSlots: [],
+  awaitedSlots: [],
+  isReceiving: false,
+  copiesSlots: false,
+  givesFeedback: false,
+  slotAtPrimary: "",
+  conninfo: null,
+  copied: undefined
+}
 
 const server = {
   versionNum: 180004,
@@ -107,7 +122,8 @@ const database: DatabaseLook = {
   publication: seen(publication),
   tables: seen({ reader: "baton", rights: [rights], states: [table], areMore: false }),
   slot: seen(slot),
-  lock: seen([holder])
+  lock: seen([holder]),
+  standbys: seen(standbys)
 }
 const storage = {
   problem: undefined,
@@ -116,6 +132,7 @@ const storage = {
   fileSystem: 0xef53,
   isLocal: true,
   freeBytes: 2 ** 40,
+  diskBytes: 2 ** 41,
   level: 3,
   newestKnownLevel: 3,
   raisedBy: null
@@ -126,11 +143,13 @@ const healthy: DoctorFacts = {
     slotName: "s",
     publicationName: "p",
     temporarySlot: false,
+    failoverSlot: true,
     manual: false,
     isReplica: false,
     poolSize: 20,
     storage: "file",
-    storageDir: "/srv"
+    storageDir: "/srv",
+    maxStorageBytes: undefined
   },
   configWarnings: [],
   hasNoAddress: false,
@@ -186,6 +205,22 @@ const said = (
     }
   }
 }
+
+const following = { name: "standby", state: "streaming", slot: "here", hasFeedback: true }
+const standbysAre = (changes: Partial<StandbyFacts>) =>
+  inside({ standbys: seen({ ...standbys, ...changes }) })
+const copied = { isSynced: true, isTemporary: false, invalidationReason: null }
+const standbyIs = (changes: Partial<StandbyFacts>) =>
+  standbysAre({
+    isStandby: true,
+    isReceiving: true,
+    copiesSlots: true,
+    givesFeedback: true,
+    slotAtPrimary: "here",
+    conninfo: "host=a dbname=postgres",
+    copied,
+    ...changes
+  })
 
 type Case = readonly [name: string, facts: DoctorFacts, finding: string, fix?: string]
 
@@ -415,6 +450,11 @@ const cases: ReadonlyArray<Case> = [
     "problem storage BATON-STORAGE-UNUSABLE"
   ],
   ["a full disk", storageIs({ freeBytes: 4096 }), "problem storage BATON-STORAGE-WRITE"],
+  [
+    "a limit above what the disk has",
+    { ...healthy, wanted: { ...healthy.wanted, maxStorageBytes: 2 ** 42 } },
+    "advice storage"
+  ],
   ["NFS", storageIs({ isLocal: false, fileSystem: 0x6969 }), "advice storage BATON-STORAGE-LATE"],
   ["a newer release", storageIs({ level: 9, raisedBy: "9.0.0" }), "problem storage BATON-STORAGE-NEWER"],
   [
@@ -448,6 +488,52 @@ const cases: ReadonlyArray<Case> = [
     said([], ["BATON-SHAPE-SNAPSHOT", "2026-01-01T00:05:00.000Z"]),
     "advice service BATON-SHAPE-SNAPSHOT"
   ],
+  [
+    "a standby that is waited for and not there",
+    standbysAre({ awaitedSlots: ["here", "away"], activeSlots: ["here"] }),
+    "problem failover BATON-STREAM-SILENT",
+    "ALTER SYSTEM SET synchronized_standby_slots = 'here'; SELECT pg_reload_conf();"
+  ],
+  [
+    "a standby that nobody waits for",
+    standbysAre({ standbys: [following], activeSlots: ["here"] }),
+    "advice failover",
+    "ALTER SYSTEM SET synchronized_standby_slots = 'here'; SELECT pg_reload_conf();"
+  ],
+  ["a standby without a slot", standbysAre({ standbys: [{ ...following, slot: null }] }), "advice failover"],
+  [
+    "a standby without feedback",
+    standbysAre({
+      standbys: [{ ...following, hasFeedback: false }],
+      activeSlots: ["here"],
+      awaitedSlots: ["here"]
+    }),
+    "advice failover"
+  ],
+  [
+    "a slot that standbys are not given",
+    inside({
+      slot: seen({ ...slot, info: { ...info, isFailover: false } }),
+      standbys: seen({ ...standbys, standbys: [following], activeSlots: ["here"], awaitedSlots: ["here"] })
+    }),
+    "advice failover BATON-SLOT-FAILOVER"
+  ],
+  ["a standby that copies no slots", standbyIs({ copiesSlots: false }), "advice failover"],
+  ["a standby that gives no feedback", standbyIs({ givesFeedback: false }), "advice failover"],
+  ["a standby without a slot at its primary", standbyIs({ slotAtPrimary: "" }), "advice failover"],
+  ["a standby that names no database", standbyIs({ conninfo: "host=a" }), "advice failover"],
+  ["a standby without the slot", standbyIs({ copied: undefined }), "advice failover BATON-SLOT-FAILOVER"],
+  [
+    "a standby that is copying the slot",
+    standbyIs({ copied: { ...copied, isTemporary: true } }),
+    "advice failover"
+  ],
+  [
+    "a standby whose copy is invalid",
+    standbyIs({ copied: { ...copied, invalidationReason: "rows_removed" } }),
+    "problem failover BATON-SLOT-LOST"
+  ],
+  ["a standby that receives nothing", standbyIs({ isReceiving: false }), "problem failover"],
   [
     "no answer to one look",
     inside({ lock: unseen("late", "BATON-DB-UNREACHABLE") }),

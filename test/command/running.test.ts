@@ -151,6 +151,7 @@ describe("what is given to status and shapes", () => {
       readers: 1,
       createdAt: "2026-01-01T00:00:00.000Z",
       lastReadAt: "2026-01-01T00:00:00.000Z",
+      dormant: true,
       offset: "0_0"
     } as const
     const page = { total: 90, matching: 60, page: 1, limit: 1, shapes: [shape] }

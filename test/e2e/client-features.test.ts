@@ -293,7 +293,9 @@ describe.each([false, true])("the official client with event streams: %s", (live
     const client = follow({ liveSse, params: { table } })
     await client.isLive()
     const handle = client.stream.shapeHandle
-    await db().query(`TRUNCATE ${table}; INSERT INTO ${table} VALUES (7, 'seven')`)
+    await db().query(
+      `ALTER TABLE ${table} ADD COLUMN more int DEFAULT 5; TRUNCATE ${table}; INSERT INTO ${table} VALUES (7, 'seven')`
+    )
     await client.shows("first_name", { 7: "seven" })
     await client.isLive()
     await db().query(`INSERT INTO ${table} VALUES (8, 'eight')`)

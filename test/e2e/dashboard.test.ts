@@ -112,7 +112,8 @@ describe.skipIf(executablePath === undefined)("the page for operators, in Chromi
         ELECTRIC_INSECURE: undefined,
         ELECTRIC_SECRET: secret,
         ELECTRIC_INSTANCE_ID: "blue",
-        ELECTRIC_PROMETHEUS_PORT: String(metricsPort)
+        ELECTRIC_PROMETHEUS_PORT: String(metricsPort),
+        BATON_SHAPE_DORMANT_AFTER: "1s"
       }
     })
     const conditions: ReadonlyArray<readonly [string, string | undefined]> = [
@@ -209,10 +210,15 @@ describe.skipIf(executablePath === undefined)("the page for operators, in Chromi
     await goTo(page, "")
     await page.keyboard.press("Tab")
     assert.strictEqual(await focused(), "Skip to content")
+    await page.getByText(/^62, 100\s?% of them dormant$/).waitFor()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await page.locator("main").getByText("62 shapes", { exact: true }).waitFor()
+    await page
+      .getByRole("cell", { name: / ago, dormant$/ })
+      .first()
+      .waitFor()
     assert.strictEqual(await focused(), "Shapes")
     await page.getByRole("button", { name: "Next" }).press("Enter")
     await page.getByText("Page 2 of 2").waitFor()

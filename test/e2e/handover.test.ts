@@ -63,16 +63,10 @@ describe("instances behind a balancer, with writers and official clients", () =>
     "upgrade, kills, a freeze and a restart of Postgres: no client notices",
     { timeout: patient(240_000) },
     () =>
-      hands(
-        ["upgrade", "killActive", "killWaiting", "freeze", "restartPostgres", "upgrade", "killAll"],
-        2,
-        20,
-        8,
-        smallSegmentBytes
-      )
+      hands(["upgrade", "killActive", "freeze", "restartPostgres", "killAll"], 2, 12, 6, smallSegmentBytes)
   )
 
   it("three instances, and a database that cannot be reached", { timeout: patient(180_000) }, () =>
-    hands(["killActive", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4, usualSegmentBytes)
+    hands(["killWaiting", "cutDatabase", "blackHole", "upgrade"], 3, 8, 4, usualSegmentBytes)
   )
 })

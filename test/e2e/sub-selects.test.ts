@@ -46,7 +46,9 @@ const clauses: ReadonlyArray<string> = [
   "project_id = ANY (SELECT id FROM projects WHERE owner = 'p1') AND v < 3",
   "project_id <> ALL (SELECT project_id FROM members WHERE role = 'admin')",
   "CASE WHEN v > 2 THEN project_id IN (SELECT id FROM projects WHERE active) ELSE v = 0 END",
-  "(project_id IN (SELECT id FROM projects WHERE owner IS NULL)) IS NOT TRUE"
+  "(project_id IN (SELECT id FROM projects WHERE owner IS NULL)) IS NOT TRUE",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = tasks.project_id AND NOT EXISTS (SELECT 1 FROM members m WHERE m.person = p.owner AND m.project_id = tasks.v))",
+  "title = (SELECT 'task ' || q.id::text FROM projects p JOIN projects q ON q.id = p.parent WHERE p.id = tasks.project_id)"
 ]
 
 const sync = (params: Readonly<Record<string, string>>): RecordingClient => {
@@ -323,7 +325,8 @@ describe("rows of a partition that is truncated", () => {
     const wheres = [
       "board IN (SELECT id FROM boards WHERE open)",
       "board NOT IN (SELECT id FROM boards)",
-      "board IN (SELECT id FROM boards WHERE wall IN (SELECT id FROM walls))"
+      "board IN (SELECT id FROM boards WHERE wall IN (SELECT id FROM walls))",
+      "1 = (SELECT w.id FROM boards b JOIN walls w ON w.id = b.wall WHERE b.id = pins.board)"
     ]
     const clients = wheres.map((where) => ({ where, client: sync({ table: "pins", where }) }))
     const check = async () => {
@@ -353,6 +356,47 @@ interface Subset {
 }
 
 const idsOf = (body: string) => (JSON.parse(body) as Subset).data.map(({ value }) => value.id)
+
+describe("a value that a sub-select has no longer one row for", () => {
+  it("ends the shape, and is the error of Postgres for whoever asks again", async () => {
+    await db().query(`
+      CREATE TABLE rooms (id int PRIMARY KEY, house int); CREATE TABLE houses (id int, street int); CREATE TABLE streets (id int, name text);
+      INSERT INTO streets VALUES (1, 'high'); INSERT INTO houses VALUES (1, 1), (2, 1);
+      INSERT INTO rooms SELECT n, 1 + n % 2 FROM generate_series(1, 6) n`)
+    const joined =
+      "'high' = (SELECT s.name FROM houses h JOIN streets s ON s.id = h.street WHERE h.id = rooms.house)"
+    const wheres = [
+      joined,
+      "1 = (SELECT street FROM houses WHERE houses.id = rooms.house)",
+      `NOT (${joined})`
+    ]
+    const shapes = await Promise.all(
+      wheres.map(async (where) => {
+        const params = { table: "rooms", where }
+        const first = await requestLog(service.url, params, { offset: "-1" })
+        assert.strictEqual(first.status, 200, first.body)
+        return { params, position: { offset: first.offset ?? "", handle: first.handle ?? "" } }
+      })
+    )
+    // Of house 1 there are two now, in one street.
+    await db().query("INSERT INTO houses VALUES (1, 1)")
+    for (const { params, position } of shapes) {
+      await eventually(`${params.where} ends`, async () => {
+        const { body, status } = await requestLog(service.url, params, position)
+        if (status === 200) return false
+        // A new one has another handle, or is an error again.
+        assert.isTrue(status === 409 || status === 500, `${status}: ${body}`)
+        return true
+      })
+      const again = await requestLog(service.url, params, { offset: "-1" })
+      assert.strictEqual(again.status, 500, again.body)
+      assert.include(again.body, "more than one row returned by a subquery used as an expression")
+    }
+    await db().query("DELETE FROM houses WHERE id = 1")
+    for (const { params } of shapes)
+      assert.strictEqual((await requestLog(service.url, params, { offset: "-1" })).status, 200)
+  })
+})
 
 describe("a subset of a shape with a sub-select", () => {
   it("holds the rows that are in the shape now, and the stream goes on from there", async () => {

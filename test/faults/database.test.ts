@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
+import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { patient } from "../../testing/Load.ts"
 
 const items = "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (1, 'a')"
@@ -63,6 +64,12 @@ describe("what happens in the database while the service runs", () => {
       await database.query(items)
       const service = await serviceForTest({ database })
       const before = await ask(service.url, { table: "items" })
+      const reader = new ShapeLogReader({
+        url: service.url,
+        params: { table: "items" },
+        retryMillis: 20_000
+      })
+      await reader.readToEnd()
       await admin.query(`ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS false`)
       await eventually("nobody is connected any more", async () => {
         await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", [name])
@@ -81,14 +88,13 @@ describe("what happens in the database while the service runs", () => {
       assert.strictEqual(during.handle, before.handle)
       assert.deepStrictEqual(during.rows, before.rows)
       await admin.query(`CREATE DATABASE ${name}`)
-      await database.query(
-        "CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items VALUES (7, 'other')"
-      )
+      // Another database, and a table that is to clients what the one before was.
+      await database.query(`${items}; INSERT INTO items VALUES (700, 'other')`)
       await service.until("active", 30_000)
-      await eventually("the shape is that of the new table", async () => {
-        const now = await ask(service.url, { table: "items" })
-        return now.handle !== before.handle && now.body.includes('"id":"7"')
-      })
+      await reader.followUntil("the rows of the new table", () =>
+        [...reader.rows.values()].some((row) => row["id"] === "700")
+      )
+      assert.strictEqual(reader.position.handle, before.handle)
     }
   )
 })

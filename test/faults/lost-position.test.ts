@@ -1,20 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, describe, it } from "vitest"
-import type { TestDatabase } from "../../testing/postgres/Database.ts"
-import { differenceOfRows } from "../../testing/postgres/Rows.ts"
+import { expectNothingDiffers } from "../../testing/services/VerifyShapes.ts"
 import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { patient } from "../../testing/Load.ts"
+import { expectSelected, readersAt, tables } from "./support/comparedShapes.ts"
 import { ask, databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
-
-const tables = `
-  CREATE TABLE members (id int PRIMARY KEY, project int, person int);
-  CREATE TABLE items (id int PRIMARY KEY, project int, name text, note text);
-  CREATE TABLE loose (name text, "of" int);
-  INSERT INTO members SELECT i, i % 5, i % 7 FROM generate_series(1, 30) i;
-  INSERT INTO items SELECT i, i % 5, 'a/b"' || i, repeat('x', i) FROM generate_series(1, 400) i;
-  INSERT INTO loose SELECT 'l' || i, i FROM generate_series(1, 40) i`
 
 /** What happens while nobody is told of it. */
 const unseen = `
@@ -25,19 +17,6 @@ const unseen = `
   UPDATE members SET project = (project + 1) % 5 WHERE id % 3 = 0;
   UPDATE loose SET "of" = "of" + 100 WHERE "of" % 2 = 0;
   DELETE FROM loose WHERE "of" % 5 = 0`
-
-const mine = "project IN (SELECT project FROM members WHERE person = 3)"
-const shapes: ReadonlyArray<readonly [params: Readonly<Record<string, string>>, query: string]> = [
-  [{ table: "items" }, "SELECT * FROM items"],
-  [{ table: "items", replica: "full" }, "SELECT * FROM items"],
-  [
-    { table: "items", columns: "id,note", where: "project = 2" },
-    "SELECT id, note FROM items WHERE project = 2"
-  ],
-  [{ table: "items", where: mine }, `SELECT * FROM items WHERE ${mine}`],
-  [{ table: "items", where: mine, replica: "full" }, `SELECT * FROM items WHERE ${mine}`],
-  [{ table: "loose" }, "SELECT * FROM loose"]
-]
 
 const prepare = async () => {
   const database = await databaseForTest()
@@ -51,31 +30,6 @@ const prepare = async () => {
       env: { ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "10000", ...more }
     })
   return { database, start }
-}
-
-const readersAt = async (url: string): Promise<ReadonlyArray<ShapeLogReader>> => {
-  const readers = shapes.map(
-    ([params]) => new ShapeLogReader({ url, params, retryMillis: 20_000, changesOnly: true })
-  )
-  for (const reader of readers) await reader.readToEnd()
-  return readers
-}
-
-const expectSelected = async (
-  database: TestDatabase,
-  readers: ReadonlyArray<ShapeLogReader>,
-  url: string
-) => {
-  for (const [i, [params, query]] of shapes.entries()) {
-    const reader = readers[i]
-    if (reader === undefined) continue
-    reader.moveTo(url)
-    const expected = await database.queryText(query)
-    const differs = () => differenceOfRows(expected, [...reader.rows.values()])
-    await reader
-      .followUntil(`the rows of ${JSON.stringify(params)}`, () => differs() === undefined)
-      .catch((error: unknown) => assert.fail(`${String(error)}: ${differs()}`))
-  }
 }
 
 describe("a slot that is gone", () => {
@@ -100,6 +54,7 @@ describe("a slot that is gone", () => {
         "DELETE FROM members WHERE id = 100; UPDATE items SET note = 'later' WHERE id < 20"
       )
       await expectSelected(database, readers, second.url)
+      await expectNothingDiffers(second.url)
       assert.match(second.logs(), /BATON-SHAPE-COMPARED/)
       // Which of the changes are missing nobody can tell.
       const { handle, status } = await ask(second.url, {
@@ -212,6 +167,7 @@ describe("a slot that is gone", () => {
       await database.query("UPDATE items SET note = 'again' WHERE id < 20")
       const third = await start("active", temporary)
       await expectSelected(database, readers, third.url)
+      await expectNothingDiffers(third.url)
     }
   )
 })

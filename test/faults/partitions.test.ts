@@ -1,5 +1,6 @@
 import { assert, describe, it } from "vitest"
 import { eventually } from "../../testing/Eventually.ts"
+import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
 import { ask, databaseForTest, serviceForTest } from "./support/faults.ts"
 import { patient } from "../../testing/Load.ts"
 
@@ -21,6 +22,9 @@ const idsOf = async (url: string, table: string): Promise<ReadonlyArray<string>>
     }
   return [...ids].toSorted()
 }
+
+const untilRow = (id: number) => (reader: ShapeLogReader) =>
+  reader.followUntil(`row ${id}`, () => [...reader.rows.values()].some((row) => row["id"] === String(id)))
 
 describe("a partition with shapes of its own", () => {
   it(
@@ -60,6 +64,59 @@ describe("a partition with shapes of its own", () => {
       await has("high", "12", "13", "14")
       await has("root", "1", "2", "3")
       assert.strictEqual((await service.stop()).code, 0)
+    }
+  )
+
+  it(
+    "has for its root what is written to it while it is attached",
+    { timeout: patient(60_000) },
+    async () => {
+      const database = await databaseForTest()
+      await database.query(
+        `CREATE TABLE tree (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+       CREATE TABLE twig PARTITION OF tree FOR VALUES FROM (0) TO (900000); INSERT INTO twig SELECT i, 2 FROM generate_series(1, 80000) i;
+       CREATE TABLE projects (id int PRIMARY KEY); INSERT INTO projects SELECT 1000000 * j + i FROM generate_series(0, 50000) i, generate_series(1, 3) j`
+      )
+      const { url } = await serviceForTest({ database })
+      const readers = ["tree", "projects"].map(
+        (table) =>
+          new ShapeLogReader({
+            url,
+            params:
+              table === "tree"
+                ? { table, columns: "id" }
+                : { table, where: "id IN (SELECT id FROM tree WHERE v = 1)" }
+          })
+      )
+      for (const reader of readers) await reader.readToEnd()
+      // To compare takes a while: there is much to compare.
+      for (const first of [1_000_000, 2_000_000, 3_000_000]) {
+        const name = `bough${first}`
+        await database.query(`CREATE TABLE ${name} (id int PRIMARY KEY, v int)`)
+        // The stream knows it, and its rows as nobody else's.
+        await ask(url, { table: name })
+        await database.query(`INSERT INTO ${name} VALUES (${first}, 1)`)
+        await eventually("its first row", async () => (await idsOf(url, name)).includes(String(first)))
+        let last = first
+        let left = Infinity
+        const writes = (async () => {
+          while (left-- > 0 && last < first + 50_000)
+            await database.query(`INSERT INTO ${name} VALUES (${++last}, 1)`)
+        })()
+        await database.query(
+          `ALTER TABLE tree ATTACH PARTITION ${name} FOR VALUES FROM (${first}) TO (${first + 1_000_000})`
+        )
+        await Promise.all(readers.map(untilRow(first)))
+        left = 100
+        await writes
+        await Promise.all(readers.map(untilRow(last)))
+        const [all] = await database.queryText(`SELECT count(*) AS count FROM tree WHERE id >= ${first}`)
+        for (const { rows } of readers)
+          assert.strictEqual(
+            String([...rows.values()].filter(({ id }) => Number(id) >= first).length),
+            all?.["count"]
+          )
+      }
     }
   )
 })

@@ -131,7 +131,7 @@ describe("authorize", () => {
           const initial = yield* ask(`${shape}&offset=-1`, as("ada"))
           assert.strictEqual(
             initial.header("cache-control"),
-            "private, max-age=604800, stale-while-revalidate=2629746"
+            "private, max-age=1800, stale-while-revalidate=1800"
           )
           assert.strictEqual(initial.header("vary"), "accept-encoding, x-api-key, authorization")
           const now = yield* ask(`${shape}&offset=now`, as("ada"))

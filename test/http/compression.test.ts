@@ -27,7 +27,12 @@ const withApi = <E>(
   return Effect.andThen(activate, body(store)).pipe(Effect.provide(apiLayer(store)))
 }
 
-const anyShape: ShapeHandle = { id: 1, handle: "1-1", definition: {} as ShapeHandle["definition"] }
+const anyShape: ShapeHandle = {
+  id: 1,
+  handle: "1-1",
+  definition: {} as ShapeHandle["definition"],
+  dropped: false
+}
 const slice = (body: LogSlice["body"], finishedBytes: number): LogSlice => ({
   _tag: "Slice",
   next: snapshotChunk(0),

@@ -108,6 +108,23 @@ describe("long polls", () => {
     )
   )
 
+  it.effect("are sent away for a moment when it had to make room: there may be none for another one", () =>
+    withShape((store, url) =>
+      Effect.gen(function* () {
+        const held = yield* start(`${url}&offset=0_inf&live=true`)
+        store.drop(handleOf(url), "forRoom")
+        const received = yield* Fiber.join(held)
+        assert.strictEqual(received.status, 503)
+        assert.isDefined(received.header("retry-after"))
+        assert.match(received.text, /BATON_MAX_STORAGE/)
+        const again = yield* start(`${url}&offset=0_inf&live=true`)
+        const next = yield* Fiber.join(again)
+        assert.strictEqual(next.status, 409)
+        assert.isDefined(next.header("electric-handle"))
+      })
+    )
+  )
+
   it.effect("of a client that goes away cost nothing any more", () =>
     withShape((store, url) =>
       Effect.gen(function* () {
@@ -128,6 +145,24 @@ describe("long polls", () => {
         assert.strictEqual(chunk.text, `[${change(9)}]`)
         assert.isUndefined(chunk.header("electric-up-to-date"))
         assert.isDefined(chunk.header("electric-cursor"))
+      })
+    )
+  )
+
+  it.effect("a client that follows and looks once gets another cursor with what is not all", () =>
+    withShape((store, url) =>
+      Effect.gen(function* () {
+        const stored = store.shapes.get(handleOf(url))
+        stored?.chunks.push(change(9))
+        for (const cursor of ["", "66998020"]) {
+          const part = yield* ask(`${url}&offset=0_0&cursor=${cursor}`)
+          assert.isUndefined(part.header("electric-up-to-date"))
+          assert.notStrictEqual(part.header("electric-cursor") ?? cursor, cursor)
+          const all = yield* ask(`${url}&offset=0_inf&cursor=${cursor}`)
+          assert.strictEqual(all.header("electric-up-to-date"), "")
+          assert.isUndefined(all.header("electric-cursor"))
+        }
+        assert.isUndefined((yield* ask(`${url}&offset=0_0`)).header("electric-cursor"))
       })
     )
   )

@@ -129,6 +129,10 @@ describe("what a takeover does about storage", () => {
     slotCreated: false,
     confirmedFlushLsn: 100n,
     storedLsn: 100n,
+    walLsn: 120n,
+    positionLsn: 110n,
+    sharedUpToLsn: undefined,
+    receivedLsn: undefined,
     slotIsLost: false,
     publicationRepaired: false
   }
@@ -152,6 +156,11 @@ describe("what a takeover does about storage", () => {
     [
       "another timeline, and no shapes",
       { storedSource: { ...source, timeline: 2 }, shapes: 0 },
+      { stale: undefined, isNew: true, mustBeDurable: true }
+    ],
+    [
+      "less WAL than was read, and no shapes",
+      { walLsn: 109n, shapes: 0 },
       { stale: undefined, isNew: true, mustBeDurable: true }
     ],
     [

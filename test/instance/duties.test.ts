@@ -91,6 +91,18 @@ const deaths: ReadonlyArray<Death> = [
     strike: (_, { engine }) => failOnce(engine.timers, "epochMillis", boom)
   },
   {
+    duty: "quota",
+    options: { config: { maxStorageBytes: 2 ** 30 } },
+    strike: (_, { engine: { pressure } }) =>
+      Object.defineProperty(pressure, "usedBytes", {
+        configurable: true,
+        set: () => {
+          Object.defineProperty(pressure, "usedBytes", { value: 0, writable: true })
+          throw boom
+        }
+      })
+  },
+  {
     duty: "storageMemory",
     strike: (_, { engine }) => failOnce(engine.writer ?? assert.fail("not the writer"), "ageRecent", boom)
   },

@@ -91,6 +91,9 @@ describe("handover in virtual time", () => {
       const only = await started(world, "only", "active")
       const client = await world.client(only, 1)
       const { endLsn } = world.insert(1)
+      // The first change of a table waits for what the catalogue says.
+      await world.advance(100)
+      await world.assertServes(only, client)
       only.shutdown()
       await becomes(world, only, "draining")
       assert.isAtLeast(Number(world.server.slot?.confirmed), Number(endLsn))

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Scope } from "effect"
 import * as TestClock from "effect/testing/TestClock"
+import { Ancestry } from "../../src/instance/Ancestry.ts"
 import { catalogueRetryMillis } from "../../src/instance/InstanceTimings.ts"
-import { ancestorsOf, setIdentityAgain, untilAnswered } from "../../src/instance/StreamQuestions.ts"
+import { setIdentityAgain, untilAnswered } from "../../src/instance/StreamQuestions.ts"
 import { readsGenerated, stillHolds, TableOfShape } from "../../src/instance/TableOfShape.ts"
 import type { TableInfo } from "../../src/postgres/catalogue/TableInfo.ts"
 import { ownPgError, type PgError } from "../../src/postgres/errors/PgError.ts"
+import type { Queryable } from "../../src/postgres/connection/SessionPool.ts"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { RegistrySession } from "../../src/registry/RegistrySession.ts"
 import type { ShapeDefinition } from "../../src/shapes/ShapeDefinition.ts"
@@ -19,6 +21,7 @@ const catalogueOf = (answers: Readonly<Record<number, Partial<TableInfo>>>, fail
     invalidated,
     invalidate: (oid: number) => void invalidated.push(oid),
     serverVersionNum: () => 180000,
+    rememberedByOid: (oid: number) => answers[oid] as TableInfo | undefined,
     tableByOid: (oid: number) =>
       failure === undefined ? Effect.succeed(answers[oid] as TableInfo | undefined) : Effect.fail(failure)
   }
@@ -45,10 +48,117 @@ describe("what the stream waits for", () => {
     Effect.gen(function* () {
       const inspector = catalogueOf({ 7: { ancestorOids: [8, 9] } })
       const ahead = { answer: (oid: number) => (oid === 7 ? Effect.void : undefined) }
-      assert.deepStrictEqual(yield* ancestorsOf(inspector, ahead, 7), [8, 9])
+      const ancestry = new Ancestry({ admin: { query: unused }, inspector, ahead })
+      assert.deepStrictEqual(yield* ancestry.of(7), [8, 9])
       assert.deepStrictEqual(inspector.invalidated, [])
-      assert.deepStrictEqual(yield* ancestorsOf(inspector, ahead, 6), [], "it is gone")
+      assert.deepStrictEqual(yield* ancestry.of(6), [], "it is gone")
       assert.deepStrictEqual(inspector.invalidated, [6])
+    })
+  )
+})
+
+/** Of the tables 1 to 2000, of which each even one is a partition of 5000; and which sets of them were asked about. */
+const ancestryOf = (remembered: Readonly<Record<number, Partial<TableInfo>>> = {}) => {
+  const asked: Array<ReadonlyArray<number>> = []
+  const inspector = catalogueOf(remembered)
+  const admin = {
+    query: ((_: string, [oids]: ReadonlyArray<unknown> = []) =>
+      Effect.sync(() => {
+        const wanted = String(oids).slice(1, -1).split(",").map(Number)
+        asked.push(wanted)
+        const found = wanted.filter((oid) => oid % 2 === 0).map((oid) => `${oid}:5000`)
+        return [{ found: found.length === 0 ? null : found.join(" ") }]
+      })) as Queryable["query"]
+  }
+  const ancestry = new Ancestry({ admin, inspector, ahead: { answer: () => undefined } })
+  const known = new Set<number>()
+  const all = Array.from({ length: 2000 }, (_, i) => i + 1)
+  const of = (oid: number, commitLsn: bigint, more: Partial<Relation> = {}) => {
+    const relation: Relation = {
+      oid,
+      schema: "public",
+      name: `t${oid}`,
+      replicaIdentity: "f",
+      columns: [],
+      ...more
+    }
+    return Effect.tap(
+      ancestry.of(oid, {
+        relation,
+        commitLsn,
+        xid: 7,
+        others: () => all.filter((other) => !known.has(other))
+      }),
+      () => Effect.sync(() => known.add(oid))
+    )
+  }
+  return { asked, inspector, of }
+}
+
+describe("the tables above those that a transaction changes first", () => {
+  it.effect(
+    "are asked for again until the transaction is visible, which the stream may be quicker than",
+    () =>
+      Effect.gen(function* () {
+        const answers = ["7:9:7,8", "7:9:7", "8:9:8"]
+        let asked = 0
+        const admin: Queryable = {
+          query: (() =>
+            Effect.sync(() => {
+              const shown = answers[asked++] ?? ""
+              return [{ found: shown.startsWith("8") ? "3:5000" : null, shown }]
+            })) as Queryable["query"]
+        }
+        const inspector = catalogueOf({})
+        const ancestry = new Ancestry({ admin, inspector, ahead: { answer: () => undefined } })
+        const relation = { oid: 3, schema: "public", name: "t3", replicaIdentity: "f", columns: [] } as const
+        const found = yield* Effect.forkChild(
+          ancestry.of(3, { relation, commitLsn: 1n, xid: 7, others: () => [] })
+        )
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual(yield* Fiber.join(found), [5000])
+        assert.strictEqual(asked, 3)
+      })
+  )
+
+  it.effect("are asked for with a few questions, however many there are", () =>
+    Effect.gen(function* () {
+      const { asked, of } = ancestryOf()
+      for (let oid = 2000; oid > 0; oid--)
+        assert.deepStrictEqual(yield* of(oid, 10n), oid % 2 === 0 ? [5000] : [])
+      assert.isAtMost(asked.length, 5)
+    })
+  )
+
+  it.effect("are asked for again for another transaction, and about the one table of a small one", () =>
+    Effect.gen(function* () {
+      const { asked, of } = ancestryOf()
+      yield* of(2, 10n)
+      yield* of(3, 20n)
+      yield* of(4, 30n)
+      assert.deepStrictEqual(asked, [[2], [3], [4]])
+    })
+  )
+
+  it.effect("come with a whole look at a table that is not what was known of it", () =>
+    Effect.gen(function* () {
+      const known = { schema: "public", name: "t77", columns: [], ancestorOids: [] }
+      const { inspector, of } = ancestryOf({ 75: { ...known, name: "t75" }, 77: known })
+      assert.deepStrictEqual(yield* of(75, 10n), [])
+      assert.deepStrictEqual(inspector.invalidated, [])
+      const column = { name: "a", typeOid: 23, typeModifier: -1, isKey: false }
+      yield* of(75, 20n, { columns: [column] })
+      yield* of(75, 30n, { name: "t75_before" })
+      assert.deepStrictEqual(inspector.invalidated, [75, 75])
+    })
+  )
+
+  it.effect("are those of the catalogue where a table has become a partition", () =>
+    Effect.gen(function* () {
+      const known = { schema: "public", name: "t78", columns: [], ancestorOids: [] }
+      const { inspector, of } = ancestryOf({ 78: known })
+      yield* of(78, 10n)
+      assert.deepStrictEqual(inspector.invalidated, [78])
     })
   )
 })
@@ -101,7 +211,8 @@ describe("the table of a shape that is being made", () => {
       inspector,
       publication: { publish: unused },
       publicationName: "p",
-      record: { add: unused, covers: unused }
+      record: { add: unused, addObjects: unused, covers: unused },
+      scope: Scope.makeUnsafe()
     })
     if (isWatched) tables.watched = { isInUse: () => true } as unknown as RegistrySession["shapes"]
     return Effect.flip(tables.publish(shape))

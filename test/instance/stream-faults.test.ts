@@ -1,7 +1,11 @@
 import { assert, describe, it } from "vitest"
 import {
   afterStreamFailure,
+  comparisonBegan,
+  comparisonEnded,
   isCertain,
+  mayCompare,
+  noComparisons,
   type StreamFault,
   streamFrom
 } from "../../src/instance/StreamFaults.ts"
@@ -51,5 +55,28 @@ describe("the stream behind a transaction that was passed over", () => {
     assert.isUndefined(streamFrom(passed, { ...here, timeline: 2 }, 90n))
     assert.isUndefined(streamFrom(passed, { ...here, systemId: "2" }, 90n))
     assert.isUndefined(streamFrom(undefined, here, 90n))
+  })
+})
+
+describe("the comparison for a value that cannot be given out", () => {
+  it("comes as often as it is called for while it is quick, and takes a tenth of the time when it is not", () => {
+    for (const tookMillis of [50, 500, 5_000, 30_000, 300_000]) {
+      let known = noComparisons
+      let nowMillis = 0
+      let spentMillis = 0
+      // A value comes right after each comparison, and one a second while there may be none.
+      while (nowMillis < 7_200_000) {
+        if (mayCompare(known, nowMillis)) {
+          known = comparisonBegan(known, nowMillis)
+          assert.isFalse(mayCompare(known, nowMillis))
+          nowMillis += tookMillis
+          spentMillis += tookMillis
+          known = comparisonEnded(known, nowMillis)
+        } else nowMillis += 1000
+      }
+      assert.isAtMost(spentMillis, 0.1 * nowMillis + 60_000 + 2 * tookMillis, `${tookMillis}`)
+      assert.isAtLeast(spentMillis, 0.05 * nowMillis - tookMillis, `${tookMillis}`)
+    }
+    assert.isTrue(mayCompare(comparisonEnded(comparisonBegan(noComparisons, 5), 500), 500))
   })
 })

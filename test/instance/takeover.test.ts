@@ -10,8 +10,14 @@ const facts: TakeoverFacts = {
   shapes: 2,
   slotCreated: false,
   confirmedFlushLsn: 100n,
-  storedLsn: 100n
+  storedLsn: 100n,
+  walLsn: 120n,
+  positionLsn: 110n,
+  sharedUpToLsn: undefined,
+  receivedLsn: undefined
 }
+
+const promoted = { source: { ...source, timeline: 4 } }
 
 describe("what a new holder of the lock finds", () => {
   const rows: ReadonlyArray<readonly [string, Partial<TakeoverFacts>, RegExp | undefined]> = [
@@ -29,6 +35,36 @@ describe("what a new holder of the lock finds", () => {
     ],
     ["a promoted replica", { source: { ...source, timeline: 4 } }, /restored or failed over/],
     [
+      "a promoted replica that has all that was received",
+      { ...promoted, sharedUpToLsn: 110n, receivedLsn: 110n },
+      undefined
+    ],
+    [
+      "one that has not all that is stored",
+      { ...promoted, sharedUpToLsn: 109n, receivedLsn: 109n },
+      /restored or failed over/
+    ],
+    [
+      "one that has not all that was received",
+      { ...promoted, sharedUpToLsn: 110n, receivedLsn: 111n },
+      /restored or failed over/
+    ],
+    [
+      "one where others may have received more",
+      { ...promoted, sharedUpToLsn: 110n },
+      /restored or failed over/
+    ],
+    [
+      "one whose slot was not kept",
+      { ...promoted, sharedUpToLsn: 110n, receivedLsn: 110n, slotCreated: true },
+      /slot is new/
+    ],
+    [
+      "one whose slot is ahead",
+      { ...promoted, sharedUpToLsn: 200n, receivedLsn: 110n, confirmedFlushLsn: 101n },
+      /storage is older than the replication slot/
+    ],
+    [
       "another cluster",
       { source: { ...source, systemId: "7000000000000000002" } },
       /another database cluster/
@@ -44,6 +80,12 @@ describe("what a new holder of the lock finds", () => {
       { storedSource: { ...source, slot: unfinishedSlot("another") } },
       /was cut off/
     ],
+    [
+      "a comparison with another cluster was cut off",
+      { storedSource: { ...source, slot: unfinishedSlot("another", true) } },
+      /was cut off/
+    ],
+    ["a database that has less WAL than was read of it", { walLsn: 109n }, /ends before what has been read/],
     ["storage of unknown origin", { storedSource: undefined }, /does not say which database/]
   ]
   for (const [name, change, reason] of rows) {

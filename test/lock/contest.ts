@@ -46,6 +46,7 @@ export const contestOn = (db: () => TestDatabase) => {
           slotName: db().slotName,
           publicationName: db().publicationName,
           sink: recordingSink({}).sink,
+          shift: 0n,
           maxTransactionBytes: 1_000_000,
           onStarted: Effect.asVoid(Deferred.succeed(started, undefined))
         })

@@ -112,7 +112,8 @@ class World {
   subscribe(): void {
     const { constants, kind, mayBeValue, parts } = this.random.pick(this.kinds)
     const asValue = mayBeValue && (parts.distinct === true || this.random.chance(0.3))
-    const asked: Asked = asValue ? "value" : "set"
+    // Whatever is selected, if anything is.
+    const asked: Asked = this.random.chance(0.2) ? "rows" : asValue ? "value" : "set"
     const user = { kind, constants: constants(this.random), asked }
     this.users.push(user)
     const all = this.state.subscribe(user.kind, user.constants, user.asked)
@@ -261,6 +262,14 @@ class World {
         )
       for (const group of lists(numbers, kind.plan.group.length)) {
         const found = inGroup(given, group)
+        if (asked === "rows") {
+          const rows = Array.from(state.rows(kind, constants, linkOf(group)))
+          const all = rows.flatMap(({ count, values }) =>
+            Array.from({ length: count }, () => JSON.stringify(values))
+          )
+          assert.deepStrictEqual(all.toSorted(), found.map(({ values }) => JSON.stringify(values)).toSorted())
+          continue
+        }
         if (asked === "value") {
           assert.strictEqual(
             value(() => state.value(kind, constants, linkOf(group))),
@@ -335,9 +344,9 @@ const expectedFlips = (one: Subscription, before: Database, after: Database): Re
     const [old, now] = [inGroup(was, group), inGroup(is, group)]
     const flip = (how: Flip["how"], key: unknown) =>
       flips.push(JSON.stringify([kind.text, asked, constants, how, key]))
-    if (asked === "value") {
+    if (asked !== "set") {
       const text = kind.plan.distinct === true ? distinctTextOf : textOf
-      if (text(old) !== text(now)) flip("value", linkOf(group))
+      if (text(old) !== text(now)) flip("whole", linkOf(group))
       continue
     }
     let anyLink = false

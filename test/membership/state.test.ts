@@ -156,7 +156,7 @@ describe("MembershipState", () => {
     )
     assert.deepStrictEqual(
       Array.from(state.flips(), ({ how }) => how),
-      ["value"]
+      ["whole"]
     )
     state.apply()
     state.begin()

@@ -29,6 +29,7 @@ const storeOf = (count: number, table: (i: number) => string): ShapeStore => {
   for (let i = 1; i <= count; i++) {
     const shape = store.create(i, `${i}-7`, definitionOf(table(i)), 1000 + i)
     shape.lastUsedMillis = (i * 7919) % 1000
+    shape.snapshotComplete = true
   }
   return store
 }
@@ -114,8 +115,11 @@ describe("the list of shapes", () => {
           fc.integer({ min: 1, max: 200 }),
           fc.constantFrom("created", "lastRead", "table"),
           fc.boolean(),
-          async (count, page, limit, sort, descending) => {
+          // Those that are dormant are listed as the others, and stay so.
+          fc.integer({ min: 0, max: 1100 }),
+          async (count, page, limit, sort, descending, sleepsBeforeMillis) => {
             const store = storeOf(count, (i) => `t${i % 13}`)
+            store.sleep(sleepsBeforeMillis)
             const query = parsed(`search=t1&sort=${descending ? "-" : ""}${sort}&page=${page}&limit=${limit}`)
             const found = await Effect.runPromise(
               listShapes(store, query, (shapes) => Effect.succeed(new Uint32Array(shapes.length)))
@@ -136,6 +140,8 @@ describe("the list of shapes", () => {
               found.shapes.map(({ handle }) => handle),
               all.slice((page - 1) * limit, page * limit).map(({ handle }) => handle)
             )
+            for (const { dormant, lastReadAt } of found.shapes)
+              assert.strictEqual(dormant, Date.parse(lastReadAt) < sleepsBeforeMillis)
           }
         ),
         { numRuns: 20 }
@@ -154,7 +160,7 @@ describe("a shape in depth", () => {
     assert.strictEqual(target.searchParams.get("table"), 'public."Odd ""name"""')
     assert.strictEqual(target.searchParams.get("offset"), "-1")
     const detail = shapeDetail(shape)
-    assert.include(detail, { handle: "1-7", evaluation: "all", state: "loading", dirtyShare: null })
+    assert.include(detail, { handle: "1-7", evaluation: "all", state: "ready", dirtyShare: null })
     assert.strictEqual(detail.evaluationDetail.faster, null)
   })
 })

@@ -147,7 +147,7 @@ import { Effect, Layer } from "effect"
 import {
   AdminPool, Baton, Catalogue, catalogueLayer, Conditions, conditionsLayer, Config, CurrentSession, HealthRef, HttpServer,
   Inspector, Instance, LockService, Logs, MetricsServer, Publication, ReplicationStream, schemaMemoryLayer, SessionServices,
-  ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader, Warmth, HttpWorkers,
+  ShapeApi, ShapeLogs, ShapeRegistry, SnapshotSessions, Snapshotter, Storage, SubsetReader, Verifier, Warmth, HttpWorkers,
   makeNodeHandler, shapeLogsLayer, shapeRegistryLayer, type BatonConfig, type ShapeHandle
 } from "pgbaton"
 
@@ -161,7 +161,7 @@ export const own = {
   lock: LockService.layer satisfies Layer.Layer<LockService, never, Config | AdminPool>,
   stream: ReplicationStream.layer satisfies Layer.Layer<ReplicationStream, never, Config | AdminPool>,
   snapshots: Snapshotter.layer satisfies Layer.Layer<Snapshotter, never, Config | SnapshotSessions>,
-  subsets: SubsetReader.layer satisfies Layer.Layer<SubsetReader, never, Config | SnapshotSessions>,
+  subsets: SubsetReader.layer satisfies Layer.Layer<SubsetReader, never, Config | SnapshotSessions | Storage>,
   storage: Storage.layer satisfies Layer.Layer<Storage, unknown, Config>,
   logs: shapeLogsLayer satisfies Layer.Layer<ShapeLogs, never, Storage>,
   registry: shapeRegistryLayer satisfies Layer.Layer<ShapeRegistry, never, Storage | CurrentSession>
@@ -173,7 +173,7 @@ const needs: Effect.Effect<unknown, unknown, Config> = handler
 const whole: Layer.Layer<HttpServer | ShapeApi | Instance, unknown, Config> = Baton.layerServer
 const configured = (config: BatonConfig) => whole.pipe(Layer.provide(Layer.succeed(Config, config)))
 const byHand: Layer.Layer<ShapeApi | Instance, unknown, Config> = Layer.mergeAll(ShapeApi.layer(), Instance.layer).pipe(
-  Layer.provide([SessionServices.layer, LockService.layer, ReplicationStream.layer, Warmth.layer]),
+  Layer.provide([SessionServices.layer, LockService.layer, ReplicationStream.layer, Warmth.layer, Verifier.layer]),
   Layer.provide(conditionsLayer),
   Layer.provide([Publication.layer, catalogueLayer, Snapshotter.layer, SubsetReader.layer, shapeLogsLayer, shapeRegistryLayer]),
   Layer.provide([HealthRef.layer, Inspector.layer, Storage.layer, SnapshotSessions.layer, CurrentSession.layer]),

@@ -7,6 +7,7 @@ import {
   lookAtCatalogue,
   newsBetween
 } from "../../src/postgres/catalogue/CatalogueLook.ts"
+import { alteredAmong, mayHaveOtherValues } from "../../src/postgres/catalogue/RewriteLook.ts"
 import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 
 const look = (
@@ -19,7 +20,7 @@ const look = (
   tables: new Map(
     Object.entries(tables).map(([oid, text]) => {
       const [definition = "", ...members] = text.split(" ")
-      return [Number(oid), { definition, members }]
+      return [Number(oid), { definition, members, stored: "7.2.9" }]
     })
   ),
   types: new Map(),
@@ -71,7 +72,7 @@ describe("a look, and what is known from before it", () => {
     ["was never looked at", "", undefined, [], false],
     ["was published with all tables", "9/1:t", [], [], false]
   ] as const)("tell that a table %s", (_, publication, members, unpublished, isAltered) => {
-    const before = { publication, membersOf: () => members }
+    const before = { publication, membersOf: () => members, storedOf: () => undefined }
     for (const earlier of [undefined, look({ 1: "a m" })]) {
       const news = newsBetween(earlier, look({ 1: "a m" }), at([1]), before)
       assert.deepStrictEqual([[...news.unpublished], news.publicationAltered], [[...unpublished], isAltered])
@@ -113,7 +114,7 @@ describe("a look at the catalogue", () => {
       "SELECT current_setting('server_version_num')::int4 AS version"
     )
     const now = await Effect.runPromise(lookAtCatalogue(admin, looked, version?.version ?? 0, before))
-    return { now, looked, tables, types }
+    return { admin, now, looked, tables, types }
   }
 
   const seen = async (sql: string) => {
@@ -131,6 +132,16 @@ describe("a look at the catalogue", () => {
       unpublished: [...news.unpublished].map((oid) => names.get(oid)),
       publication: news.publicationAltered
     }
+  }
+
+  /** Of which tables rows may have got other values, without a word in the stream. */
+  const rewritten = async (sql: string) => {
+    const { looked, now: before } = await take()
+    await database.query(sql)
+    const { admin, now } = await take(before)
+    const candidates = newsBetween(before, now, looked).rewritten
+    const altered = await Effect.runPromise(alteredAmong(admin, candidates))
+    return ["t", "tree", "deep"].filter((_, i) => altered.has(looked.tables[i] ?? 0))
   }
 
   const published = async (sql: string) => {
@@ -189,6 +200,32 @@ describe("a look at the catalogue", () => {
     const { now: next } = await take(whole)
     // Other databases of the cluster have transactions, too.
     assert.deepStrictEqual({ ...next, snapshot: whole.snapshot }, whole)
+  })
+
+  it("sees whose rows may have other values, of which no change tells", async () => {
+    const cases: Array<readonly [sql: string, tables: ReadonlyArray<string>]> = [
+      ["ALTER TABLE s.t ALTER COLUMN w TYPE varchar(20) USING upper(w)", ["t"]],
+      ["ALTER TABLE s.tree ALTER COLUMN w TYPE text USING upper(w)", ["tree", "deep"]],
+      ["TRUNCATE s.t", []],
+      ["VACUUM FULL s.t", []],
+      ["CLUSTER s.t USING t_pkey", []],
+      ["ALTER TABLE s.t ALTER COLUMN w SET NOT NULL", []],
+      ["ALTER TABLE s.t ADD COLUMN made uuid DEFAULT gen_random_uuid()", []],
+      ["ALTER TABLE s.t DROP COLUMN made, ALTER COLUMN w DROP NOT NULL", []],
+      [
+        "CREATE TABLE s.late (id int, w text); ALTER TABLE s.tree ATTACH PARTITION s.late FOR VALUES FROM (90) TO (99)",
+        []
+      ]
+    ]
+    if (inject("pg").majorVersion >= 17)
+      cases.push(
+        ["ALTER TABLE s.t ADD COLUMN made text GENERATED ALWAYS AS (upper(w)) STORED", []],
+        ["ALTER TABLE s.t ALTER COLUMN made SET EXPRESSION AS (lower(w))", ["t"]]
+      )
+    for (const [sql, tables] of cases) assert.deepStrictEqual(await rewritten(sql), [...tables], sql)
+    assert.isFalse(mayHaveOtherValues("7.2.9", "8.2.9"))
+    assert.isFalse(mayHaveOtherValues("7.2.9", "7.2.8"))
+    assert.isTrue(mayHaveOtherValues("7.2.9", "8.2.8"))
   })
 
   it("sees what was not published meanwhile, by name, root or schema", async () => {

@@ -1,8 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { keepDroppingUnread } from "../../src/registry/Eviction.ts"
 import { openSession } from "../../src/registry/RegistrySession.ts"
 import { systemTimers } from "../../src/shared/Timers.ts"
-import { definitionOf, recordingLogger, temporaryDirectory, writingEngine } from "../storage/support.ts"
+import {
+  createShape,
+  definitionOf,
+  recordingLogger,
+  temporaryDirectory,
+  writingEngine
+} from "../storage/support.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { withoutPostgres } from "./without-postgres.ts"
 
@@ -40,6 +48,50 @@ describe("more shapes than there may be", () => {
       // Of six the three that were not used for longest, the older ones first; `a` was used, `f` is new.
       yield* Effect.promise(() => eventually("three to go", () => engine.store.count === 3))
       assert.deepStrictEqual(names(), ["a", "e", "f"])
+    }).pipe(Effect.scoped, Effect.provide(recordingLogger([])))
+  )
+})
+
+const minute = 60_000
+
+describe("shapes that nobody reads", () => {
+  it.effect("go once nobody has for so long, and no sooner than that after the instance became active", () =>
+    Effect.gen(function* () {
+      let nowMillis = 1_000_000
+      const timers = { ...systemTimers, epochMillis: () => nowMillis }
+      const engine = yield* Effect.promise(() => writingEngine(temporaryDirectory(), { timers }))
+      const pass = (millis: number) => {
+        nowMillis += millis
+        return TestClock.adjust(millis)
+      }
+      const dropped: Array<string> = []
+      const reasons = new Set<string>()
+      const names = ["unread", "dormant", "read", "awaited"] as const
+      const [, dormant, read, awaited] = names.map((name) => engine.store.get(createShape(engine, name).id))
+      if (dormant === undefined || read === undefined || awaited === undefined) return assert.fail("not made")
+      dormant.sleep(engine.store.dormant)
+      yield* Effect.forkScoped(engine.waiters.wait(() => (awaited.waiters ??= new Set()), 100 * minute))
+      yield* Effect.forkScoped(
+        keepDroppingUnread(engine, 10 * minute, (shapes, reason) => {
+          if (shapes.length > 0) reasons.add(reason)
+          dropped.push(...shapes.map(({ definition }) => definition.table.name))
+          engine.writing?.write({ t: "dropped", ids: shapes.map(({ id }) => id), reason })
+        })
+      )
+      // What was used last nobody knows of them; somebody may have, at the instance before this one.
+      yield* pass(9 * minute)
+      assert.deepStrictEqual(dropped, [])
+      read.lastUsedMillis = nowMillis
+      yield* pass(minute)
+      yield* pass(minute)
+      assert.deepStrictEqual(dropped.toSorted(), ["dormant", "unread"])
+      assert.match([...reasons].join(), /^nobody has read it for 10 minutes \(BATON_SHAPE_DROP_AFTER\)$/)
+      dropped.length = 0
+      for (let i = 0; i < 7; i++) yield* pass(minute)
+      assert.notInclude(dropped, "read")
+      for (let i = 0; i < 3; i++) yield* pass(minute)
+      assert.include(dropped, "read")
+      assert.notInclude(dropped, "awaited")
     }).pipe(Effect.scoped, Effect.provide(recordingLogger([])))
   )
 })

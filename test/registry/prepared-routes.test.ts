@@ -9,7 +9,7 @@ import { definitionOf } from "../storage/support.ts"
 const columns = [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]
 const relation: Relation = { oid: 1, schema: "public", name: "t", replicaIdentity: "f", columns }
 
-const shape = (id: number, handle = `${id}-1`) => new ShapeState(id, handle, definitionOf("t"), `i${id}`, 0)
+const shape = (id: number, handle = `${id}-1`) => ShapeState.made(id, handle, definitionOf("t"), `i${id}`, 0)
 
 /** Counts what is compiled, and remembers who is in. */
 const counting = () => {
@@ -38,7 +38,7 @@ describe("routes that a waiting instance prepares", () => {
       yield* routes.prepare(shapes)
       assert.strictEqual(compiled(), 200)
       const [first] = shapes
-      if (first !== undefined) first.dropped = true
+      if (first !== undefined) first.dropped = "gone"
       yield* routes.prepare(shapes.slice(1))
       assert.isFalse(members.has(1))
       assert.strictEqual(members.size, 199)

@@ -17,8 +17,11 @@ const shapeOn = (on: typeof items, members: ReadonlyArray<ReturnType<typeof inne
     replica: "default",
     log: "full"
   })
-  return new ShapeState(id, `handle-${id}`, definition, `identity-${id}`, 0)
+  return ShapeState.made(id, `handle-${id}`, definition, `identity-${id}`, 0)
 }
+
+const oidsNamed = (shapes: ShapesByTable, schema: string, name: string): ReadonlyArray<number> =>
+  shapes.tablesNamed(schema, name).map(({ oid }) => oid)
 
 describe("shapes by table", () => {
   it("are found by their own table and by those that their sub-selects read, until they go", () => {
@@ -37,7 +40,10 @@ describe("shapes by table", () => {
       ["1 items", "2 members", "3 teams"]
     )
     assert.strictEqual(shapes.named(3), "table public.teams")
+    assert.deepStrictEqual(oidsNamed(shapes, "public", "teams"), [3])
+    assert.deepStrictEqual(oidsNamed(shapes, "other", "teams"), [])
     shapes.remove(member)
+    assert.deepStrictEqual(oidsNamed(shapes, "public", "teams"), [])
     assert.isTrue(shapes.isInUse(2))
     assert.isFalse(shapes.isInUse(3))
     shapes.remove(self)
@@ -48,5 +54,34 @@ describe("shapes by table", () => {
     )
     shapes.remove(plain)
     assert.isTrue(shapes.isEmpty)
+  })
+
+  it("are on the same list of tables as long as these are the same", () => {
+    const shapes = new ShapesByTable()
+    shapes.add(shapeOn(items, []))
+    const one = shapes.tables()
+    const second = shapeOn(items, [])
+    shapes.add(second)
+    assert.strictEqual(shapes.tables(), one)
+    assert.deepStrictEqual(oidsNamed(shapes, "public", "items"), [1])
+    const other = shapeOn(items, [inner(3, "teams")])
+    shapes.add(other)
+    const renamed = shapeOn(tableOf(4, "items"), [])
+    shapes.add(renamed)
+    assert.deepStrictEqual(oidsNamed(shapes, "public", "items"), [1, 4], "one had the name before the other")
+    shapes.remove(renamed)
+    assert.deepStrictEqual(
+      shapes.tables().map(({ oid }) => oid),
+      [1, 3]
+    )
+    const two = shapes.tables()
+    shapes.remove(second)
+    assert.strictEqual(shapes.tables(), two)
+    shapes.remove(other)
+    assert.deepStrictEqual(
+      shapes.tables().map(({ oid }) => oid),
+      [1]
+    )
+    assert.deepStrictEqual([...shapes.tablesBelow()], [1])
   })
 })

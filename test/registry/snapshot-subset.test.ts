@@ -32,7 +32,7 @@ const readSubset = Effect.fnUntraced(function* (
   const sessions = yield* sessionsOf(db(), options)
   const definition = yield* Effect.promise(() => definitionOf(db(), "items", shape))
   return yield* makeSubsetReader(sessions, { ...standardLimits, ...limits }, [tmpdir()], systemTimers).read(
-    { id: 1, handle: "1-1", definition },
+    { id: 1, handle: "1-1", definition, dropped: false },
     { ...everything, ...query }
   )
 })
@@ -216,7 +216,7 @@ describe("a subset", () => {
       const slow = yield* Effect.forkChild(
         Effect.forEach(
           [1, 2, 3, 4, 5],
-          () => Effect.scoped(reader.read({ id: 1, handle: "1-1", definition }, sleeping)),
+          () => Effect.scoped(reader.read({ id: 1, handle: "1-1", definition, dropped: false }, sleeping)),
           { concurrency: "unbounded" }
         )
       )
@@ -236,7 +236,10 @@ describe("a subset", () => {
       const reader = makeSubsetReader(sessions, standardLimits, [tmpdir()], systemTimers)
       const read = (id: number, where: string) =>
         Effect.scoped(
-          reader.read({ id, handle: `${id}-1`, definition }, { ...everything, where: condition(where) })
+          reader.read(
+            { id, handle: `${id}-1`, definition, dropped: false },
+            { ...everything, where: condition(where) }
+          )
         )
       const failures: Array<{ readonly _tag: string; readonly message: string }> = []
       const slow = yield* Effect.forkChild(

@@ -5,12 +5,19 @@ import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import type { SnapshotRequest } from "../../src/registry/snapshot/Snapshotter.ts"
+import { zeroServerLsn } from "../../src/shared/Lsn.ts"
 
 /** Snapshots without rows, of no transaction. */
 const snapshotter = {
   run: <E>({ onSnapshot, sink }: SnapshotRequest<E>) =>
     Effect.gen(function* () {
-      yield* onSnapshot({ xmin: 1n, xmax: 1n, xipList: [], walLsn: 0n, containedBefore: 0n })
+      yield* onSnapshot({
+        xmin: 1n,
+        xmax: 1n,
+        xipList: [],
+        walLsn: zeroServerLsn,
+        containedBefore: zeroServerLsn
+      })
       yield* sink.write(Buffer.from(`{"headers":{"control":"snapshot-end"}}`))
       yield* sink.end()
     })
@@ -30,11 +37,15 @@ export const withoutPostgres = (engine: StorageEngine): SessionOptions => ({
     directories: [],
     askForPosition: () => {},
     positionLost: () => {},
+    published: () => () => Effect.void,
+    definedAnew: Effect.never,
+    inspector: { readAgain: () => Effect.never, tableByOid: () => Effect.never },
     makeMatcher: (membership) => makeClauseMatcher(standardLimits, undefined, membership)
   },
   maxShapes: undefined,
   publish: () => Effect.void,
   ancestors: () => Effect.succeed([]),
+  published: () => Effect.void,
   identityLost: () => {},
   onDurable: () => {}
 })

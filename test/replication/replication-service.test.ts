@@ -47,6 +47,7 @@ const round = Effect.gen(function* () {
       const { created } = yield* replication.ensureSlot(connection)
       return yield* replication.stream(connection, {
         sink,
+        shift: 0n,
         onStarted: Effect.asVoid(Deferred.succeed(streaming, created))
       })
     })

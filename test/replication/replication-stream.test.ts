@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { ownPgError, type PgError } from "../../src/postgres/errors/PgError.ts"
-import { parseLsn } from "../../src/shared/Lsn.ts"
+import { journalLsn, parseLsn, zeroServerLsn } from "../../src/shared/Lsn.ts"
 import type { StreamOptions } from "../../src/replication/stream/RunStream.ts"
 import { ensureSlot } from "../../src/replication/connection/Slot.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
@@ -26,7 +26,7 @@ describe("replication stream", () => {
       const connection = yield* connectTo(database())
       const found = yield* ensureSlot(connection, { slotName, temporary: false, admin })
       assert.isFalse(found.created)
-      assert.strictEqual(found.confirmedFlushLsn, yield* confirmedFlush)
+      assert.strictEqual(journalLsn(found.confirmedFlushLsn, 0n), yield* confirmedFlush)
       const { events } = yield* streamFrom(connection)
       yield* sql("INSERT INTO t VALUES (500, 'x')")
       yield* until("commit", () => commits(events).length === 1)
@@ -84,61 +84,66 @@ describe("replication stream", () => {
     })
   )
 
-  it.live("acknowledges what is durable, exactly, and nothing else", () =>
-    Effect.gen(function* () {
-      yield* freshSlot
-      const before = yield* confirmedFlush
-      let durable = 0n
-      const connection = yield* connectTo(database(), { walSenderTimeoutMillis: 600 })
-      const { events } = yield* streamFrom(connection, { durable: () => durable })
-      yield* sql("INSERT INTO t VALUES (10, 'a')")
-      yield* sql("INSERT INTO t VALUES (11, 'b')")
-      yield* until("two commits", () => commits(events).length === 2)
-      // Several periodic updates later Postgres still knows nothing.
-      yield* until(
-        "keepalives answer the status updates",
-        () => events.filter((e) => e.call === "keepalive").length > 4
-      )
-      assert.strictEqual(yield* confirmedFlush, before)
-      const [first = 0n, second = 0n] = commits(events)
-      durable = first
-      connection.notifyDurable()
-      yield* untilConfirmed(first, "first commit confirmed")
-      assert.strictEqual(yield* confirmedFlush, first)
-      durable = second
-      connection.notifyDurable()
-      yield* untilConfirmed(second, "second commit confirmed")
-      assert.strictEqual(yield* confirmedFlush, second)
-    })
+  it.live.each([0n, 1n << 40n])(
+    "acknowledges what is durable, exactly, and nothing else: shifted by %s",
+    (shift) =>
+      Effect.gen(function* () {
+        yield* freshSlot
+        const before = yield* confirmedFlush
+        let durable = 0n
+        const connection = yield* connectTo(database(), { walSenderTimeoutMillis: 600 })
+        const { events } = yield* streamFrom(connection, { durable: () => durable }, { shift })
+        yield* sql("INSERT INTO t VALUES (10, 'a')")
+        yield* sql("INSERT INTO t VALUES (11, 'b')")
+        yield* until("two commits", () => commits(events).length === 2)
+        // Several periodic updates later Postgres still knows nothing.
+        yield* until(
+          "keepalives answer the status updates",
+          () => events.filter((e) => e.call === "keepalive").length > 4
+        )
+        assert.strictEqual(yield* confirmedFlush, before)
+        const [first = 0n, second = 0n] = commits(events)
+        assert.isTrue(first > shift)
+        durable = first
+        connection.notifyDurable()
+        yield* untilConfirmed(first - shift, "first commit confirmed")
+        assert.strictEqual(yield* confirmedFlush, first - shift)
+        durable = second
+        connection.notifyDurable()
+        yield* untilConfirmed(second - shift, "second commit confirmed")
+        assert.strictEqual(yield* confirmedFlush, second - shift)
+      })
   )
 
-  it.live("begins behind what was acknowledged where it is told to, and nowhere before", () =>
-    Effect.gen(function* () {
-      yield* freshSlot
-      const before = yield* confirmedFlush
-      const firstEnd = yield* Effect.scoped(
-        Effect.gen(function* () {
-          const { events } = yield* streamFrom(yield* connectTo(database()))
-          yield* sql("INSERT INTO t VALUES (30, 'a')")
-          yield* sql("INSERT INTO t VALUES (31, 'b')")
-          yield* until("two commits", () => commits(events).length === 2)
-          return commits(events)[0] ?? 0n
-        })
-      )
-      for (const [fromLsn, rows] of [
-        [firstEnd, ["31"]],
-        [before - 1n, ["30", "31"]]
-      ] as const)
-        yield* Effect.scoped(
+  it.live.each([0n, 1n << 40n])(
+    "begins behind what was acknowledged where it is told to, and nowhere before: shifted by %s",
+    (shift) =>
+      Effect.gen(function* () {
+        yield* freshSlot
+        const before = yield* confirmedFlush
+        const firstEnd = yield* Effect.scoped(
           Effect.gen(function* () {
-            const connection = yield* connectTo(database())
-            const { events } = yield* streamFrom(connection, {}, { fromLsn })
-            yield* until("the last row", () => rowsOf(events).includes("31"))
-            assert.deepStrictEqual(rowsOf(events), [...rows])
-            assert.strictEqual(yield* confirmedFlush, before)
+            const { events } = yield* streamFrom(yield* connectTo(database()), {}, { shift })
+            yield* sql("INSERT INTO t VALUES (30, 'a')")
+            yield* sql("INSERT INTO t VALUES (31, 'b')")
+            yield* until("two commits", () => commits(events).length === 2)
+            return commits(events)[0] ?? 0n
           })
         )
-    })
+        for (const [fromLsn, rows] of [
+          [firstEnd, ["31"]],
+          [before + shift - 1n, ["30", "31"]]
+        ] as const)
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const connection = yield* connectTo(database())
+              const { events } = yield* streamFrom(connection, {}, { fromLsn, shift })
+              yield* until("the last row", () => rowsOf(events).includes("31"))
+              assert.deepStrictEqual(rowsOf(events), [...rows])
+              assert.strictEqual(yield* confirmedFlush, before)
+            })
+          )
+      })
   )
 
   it.live("loses no transaction that begins where the acknowledged one ends", () =>
@@ -185,7 +190,7 @@ describe("replication stream", () => {
         })
         yield* sql("INSERT INTO unpublished SELECT generate_series(1, 1000)")
         const [row] = yield* Effect.promise(() => database().queryText("SELECT pg_current_wal_lsn() AS lsn"))
-        const written = parseLsn(row?.["lsn"] ?? "") ?? 0n
+        const written = journalLsn(parseLsn(row?.["lsn"] ?? "") ?? zeroServerLsn, 0n)
         // Postgres sends a keepalive when it is asked by a status update at the latest.
         yield* untilConfirmed(written, "unpublished changes confirmed")
       }),

@@ -42,6 +42,29 @@ describe.concurrent("replication connection", () => {
     })
   )
 
+  onDatabase("leaves a snapshot that it exports there until it can be taken up, and lives on", (database) =>
+    Effect.gen(function* () {
+      const connection = yield* connectTo(database(), { walSenderTimeoutMillis: patient(6_000) })
+      const [made] = yield* connection.queryExporting(
+        'CREATE_REPLICATION_SLOT "exporting" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT'
+      )
+      // Longer than between two signs of life, as on a machine that is busy.
+      const silentFor = async (millis: number) => {
+        const [row] = await database().queryText(
+          `SELECT clock_timestamp() - state_change > '${millis} ms' AS late FROM pg_stat_activity WHERE pid = ${connection.backendPid}`
+        )
+        return row?.["late"] === "t"
+      }
+      yield* until("more than a heartbeat", () => silentFor(2_000))
+      const reader = yield* Effect.promise(() => database().connect())
+      yield* Effect.addFinalizer(() => Effect.promise(() => reader.end()))
+      yield* Effect.promise(() => reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ"))
+      yield* Effect.promise(() => reader.query(`SET TRANSACTION SNAPSHOT '${made?.["snapshot_name"]}'`))
+      yield* until("a sign of life", async () => !(await silentFor(1_000)))
+      assert.deepStrictEqual(yield* connection.query("SELECT 1 AS one"), [{ one: "1" }])
+    })
+  )
+
   onDatabase(
     "lets everything else have its turn while changes take long",
     (database, { sql, freshSlot, streamFrom }) =>

@@ -14,6 +14,7 @@ import {
 } from "../../src/replication/ReplicationTimings.ts"
 import { recordingLogger } from "../storage/support.ts"
 import { recordingSink } from "./recording-sink.ts"
+import { serverLsn } from "../../src/shared/Lsn.ts"
 
 /** A keepalive that asks for no answer, as Postgres sends it: CopyData with 'k', WAL position, time, flag. */
 const keepalive = (): Buffer => {
@@ -47,6 +48,7 @@ const streamFrom = (looks: Queryable["query"]) => {
       slotName: "slot",
       publicationName: "publication",
       sink: recordingSink({}).sink,
+      shift: 0n,
       onStarted: Effect.void,
       maxTransactionBytes: 1 << 20,
       admin: { query: looks }
@@ -139,9 +141,11 @@ const slot = (activePid: number | null) => [
   }
 ]
 
+const others = { serverVersion: 180_000, queryExporting: () => Effect.die("exports nothing here") }
+
 const ensured = (activePid: () => number | null) =>
   ensureSlot(
-    { serverVersion: 180_000, query: () => Effect.sync(() => slot(activePid())) },
+    { ...others, query: () => Effect.sync(() => slot(activePid())) },
     { slotName: "slot", temporary: false, admin: { query: () => Effect.die("not asked here") } }
   )
 
@@ -159,8 +163,8 @@ describe("a slot that is in use", () => {
       yield* TestClock.adjust(10)
       assert.deepStrictEqual(yield* Fiber.join(fiber), {
         created: false,
-        confirmedFlushLsn: 16n,
-        walLsn: 16n
+        confirmedFlushLsn: serverLsn(16n, 0n),
+        walLsn: serverLsn(16n, 0n)
       })
     })
   )
@@ -186,7 +190,7 @@ describe("the creation of a slot that waits for open transactions", () => {
       const fiber = yield* Effect.forkChild(
         ensureSlot(
           {
-            serverVersion: 180_000,
+            ...others,
             query: (sql) =>
               sql.includes("pg_create_logical_replication_slot") ? Effect.never : Effect.succeed([])
           },

@@ -11,6 +11,7 @@ import {
 } from "../../src/replication/connection/Slot.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { adminOf, connectTo, until } from "./support.ts"
+import { serverLsn, journalLsn } from "../../src/shared/Lsn.ts"
 
 const database = databaseForFile((db) => db.query("CREATE TABLE t (id int)"))
 
@@ -37,7 +38,7 @@ describe("replication slot", () => {
       const options = { slotName, temporary: false, admin }
       const created = yield* ensureSlot(connection, options)
       assert.isTrue(created.created)
-      assert.isTrue(created.confirmedFlushLsn > 0n)
+      assert.isTrue(journalLsn(created.confirmedFlushLsn, 0n) > 0n)
       assert.deepStrictEqual(yield* slotRow(slotName), { temporary: "f", active: "f", plugin: "pgoutput" })
       const found = yield* ensureSlot(connection, options)
       assert.deepStrictEqual(found, { ...created, created: false, walLsn: found.walLsn })
@@ -51,6 +52,41 @@ describe("replication slot", () => {
       assert.isTrue((yield* ensureSlot(connection, options)).created)
       yield* dropSlot(connection.query, slotName)
     })
+  )
+
+  it.live.skipIf(inject("pg").majorVersion < 17)(
+    "is one that standbys are given, whoever has made it and how",
+    () =>
+      Effect.gen(function* () {
+        const { slotName } = database()
+        const admin = yield* adminOf(database())
+        const connection = yield* connectTo(database())
+        const of = (failover: boolean, exportSnapshot = false) => ({
+          slotName,
+          temporary: false,
+          failover,
+          exportSnapshot,
+          admin
+        })
+        const isFailover = Effect.map(readSlot(connection.query, slotName), (slot) => slot?.isFailover)
+        for (const exportSnapshot of [false, true]) {
+          const made = yield* ensureSlot(connection, of(true, exportSnapshot))
+          assert.strictEqual(made.snapshotName !== undefined, exportSnapshot)
+          assert.isTrue(yield* isFailover)
+          yield* dropSlot(connection.query, slotName)
+        }
+        // By a release that did not do it, or as it was configured then.
+        const made = yield* ensureSlot(connection, of(false))
+        assert.isFalse(yield* isFailover)
+        const found = yield* ensureSlot(connection, of(true))
+        assert.isTrue(yield* isFailover)
+        assert.strictEqual(found.confirmedFlushLsn, made.confirmedFlushLsn)
+        yield* dropSlot(connection.query, slotName)
+        // One that goes with its connection cannot be.
+        yield* ensureSlot(connection, { ...of(true), temporary: true })
+        assert.isFalse(yield* isFailover)
+        yield* dropSlot(connection.query, slotName)
+      })
   )
 
   it.live("goes with its connection when it is temporary", () =>
@@ -173,11 +209,12 @@ describe("replication slot", () => {
       ofThisDatabase: true,
       database: "d",
       activePid: null,
-      confirmedFlushLsn: 2n ** 63n + 5n,
-      restartLsn: 1n,
+      confirmedFlushLsn: serverLsn(2n ** 63n + 5n, 0n),
+      restartLsn: serverLsn(1n, 0n),
       walStatus: "extended",
       invalidationReason: null,
-      walLsn: 2n ** 63n + 7n
+      isFailover: null,
+      walLsn: serverLsn(2n ** 63n + 7n, 0n)
     }
     const kind = (change: Partial<SlotInfo>) => slotProblem({ ...good, ...change }, "s")?.kind
     assert.isUndefined(kind({}))

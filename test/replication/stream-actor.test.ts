@@ -54,7 +54,7 @@ describe("the stream as an instance has it", () => {
       const before: Array<string> = []
       const onStarted = Effect.sync(() => void before.push(health.current()))
       const streaming = yield* Effect.forkChild(
-        stream.stream(connection, { sink: recordingSink({}).sink, fromLsn: undefined, onStarted }),
+        stream.stream(connection, { sink: recordingSink({}).sink, fromLsn: undefined, shift: 0n, onStarted }),
         { startImmediately: true }
       )
       assert.deepStrictEqual(before, ["takingOver"])
@@ -82,6 +82,7 @@ describe("the stream as an instance has it", () => {
         stream.stream(connection, {
           sink: recordingSink({}).sink,
           fromLsn: undefined,
+          shift: 0n,
           onStarted: Effect.void
         }),
         { startImmediately: true }

@@ -1,6 +1,6 @@
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { PgError } from "../../src/postgres/errors/PgError.ts"
-import { type Lsn, parseLsn } from "../../src/shared/Lsn.ts"
+import { journalLsn, type Lsn, parseLsn, zeroServerLsn } from "../../src/shared/Lsn.ts"
 import type { ReplicationConnection } from "../../src/replication/stream/ReplicationConnection.ts"
 import type { StreamOptions } from "../../src/replication/stream/RunStream.ts"
 import type { TestDatabase } from "../../testing/postgres/Database.ts"
@@ -48,7 +48,7 @@ export const streamsOn = (database: () => TestDatabase) => {
         `SELECT confirmed_flush_lsn AS lsn FROM pg_replication_slots WHERE slot_name = '${database().slotName}'`
       )
     ),
-    ([row]) => parseLsn(row?.["lsn"] ?? "") ?? 0n
+    ([row]) => journalLsn(parseLsn(row?.["lsn"] ?? "") ?? zeroServerLsn, 0n)
   )
   const untilConfirmed = (lsn: Lsn, what: string) =>
     until(what, async () => (await Effect.runPromise(confirmedFlush)) >= lsn)
@@ -68,6 +68,7 @@ export const streamsOn = (database: () => TestDatabase) => {
           slotName: database().slotName,
           publicationName: database().publicationName,
           sink,
+          shift: 0n,
           maxTransactionBytes: 100_000_000,
           onStarted: Effect.asVoid(Deferred.succeed(started, undefined)),
           ...options

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import * as path from "node:path"
-import { parseLsn } from "../../src/shared/Lsn.ts"
+import { formatLsn, journalLsn, serverLsn } from "../../src/shared/Lsn.ts"
 import { dropSlot, ensureSlot } from "../../src/replication/connection/Slot.ts"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { scopedDatabase } from "../../testing/postgres/Database.ts"
@@ -32,7 +32,7 @@ const replicates = (cluster: Cluster) =>
           const connection = yield* connectTo(db)
           const slot = yield* ensureSlot(connection, { slotName, temporary: false, admin })
           assert.strictEqual(slot.created, round === 1)
-          assert.isTrue(slot.confirmedFlushLsn >= confirmed)
+          assert.isTrue(journalLsn(slot.confirmedFlushLsn, 0n) >= confirmed)
           const started = yield* Deferred.make<void>()
           const { sink, events } = recordingSink({ durable: () => confirmed })
           yield* Effect.forkScoped(
@@ -41,6 +41,7 @@ const replicates = (cluster: Cluster) =>
               slotName,
               publicationName,
               sink,
+              shift: 0n,
               maxTransactionBytes: 1_000_000,
               onStarted: Effect.asVoid(Deferred.succeed(started, undefined))
             })
@@ -49,7 +50,7 @@ const replicates = (cluster: Cluster) =>
           yield* Effect.promise(() => db.query(`INSERT INTO t VALUES (${round})`))
           const end = yield* until("commit", () => events.find((event) => event.call === "commit")?.lsn)
           const begin = events.find((event) => event.call === "begin")?.lsn ?? 0n
-          assert.isTrue(begin > slot.confirmedFlushLsn && end > begin)
+          assert.isTrue(begin > journalLsn(slot.confirmedFlushLsn, 0n) && end > begin)
           assert.deepStrictEqual(
             events.flatMap((event) => (event.call === "insert" ? [event.row] : [])),
             [[String(round)]]
@@ -60,7 +61,7 @@ const replicates = (cluster: Cluster) =>
             const [row] = await db.queryText(
               `SELECT confirmed_flush_lsn AS lsn FROM pg_replication_slots WHERE slot_name = '${slotName}'`
             )
-            return parseLsn(row?.["lsn"] ?? "") === end
+            return row?.["lsn"] === formatLsn(serverLsn(end, 0n))
           })
         })
       )
@@ -108,6 +109,7 @@ describe("replication", () => {
             slotName: db.slotName,
             publicationName: db.publicationName,
             sink: recordingSink({}).sink,
+            shift: 0n,
             maxTransactionBytes: 1_000_000,
             onStarted: Effect.void
           })
@@ -145,6 +147,7 @@ describe("replication", () => {
             slotName: db.slotName,
             publicationName: db.publicationName,
             sink,
+            shift: 0n,
             maxTransactionBytes: 1_000_000,
             onStarted: Effect.asVoid(Deferred.succeed(started, undefined))
           })

@@ -15,6 +15,7 @@ import { Waiters } from "../../src/storage/state/Waiters.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
 import { definitionOf, engineAt, recordingLogger, temporaryDirectory } from "./support.ts"
 import { mkdir } from "node:fs/promises"
+import { decodeSource } from "../../src/storage/records/StoredSource.ts"
 
 const scopes: Array<Scope.Closeable> = []
 
@@ -37,7 +38,12 @@ const head: CheckpointHead = {
   nextId: 50,
   lastCommitLsn: "18446744073709551000",
   positionLsn: "18446744073709551001",
-  source: { systemId: "7000000000000000001", timeline: 2, slot: "electric_slot_default" }
+  source: {
+    systemId: "7000000000000000001",
+    timeline: 2,
+    slot: "electric_slot_default (shifted)",
+    shift: "1099511627776"
+  }
 }
 
 const writerOf = (paths: StoragePaths, epoch: number) => {
@@ -137,7 +143,8 @@ describe("checkpoint", () => {
     assert.strictEqual(read.store.nextId, 50)
     assert.strictEqual(read.store.lastCommitLsn, BigInt(head.lastCommitLsn))
     assert.strictEqual(read.store.positionLsn, BigInt(head.positionLsn))
-    assert.deepStrictEqual(read.store.source, head.source ?? undefined)
+    assert.deepStrictEqual(read.store.source, head.source === null ? undefined : decodeSource(head.source))
+    assert.strictEqual(read.store.shift, 1n << 40n)
     for (const shape of store.all()) {
       const found = read.store.byHandle(shape.handle) ?? assert.fail(`${shape.handle} is lost`)
       for (const key of [

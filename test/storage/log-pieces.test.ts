@@ -70,10 +70,11 @@ describe("the pieces of a log", () => {
     const random = new Random(seed)
     for (let run = 0; run < 30; run++) {
       const { expected, source, tail } = randomLog(random)
-      const shape = new ShapeState(1, "1-1", definitionOf("t"), "i", 0)
+      const shape = ShapeState.made(1, "1-1", definitionOf("t"), "i", 0)
       shape.tail = tail
       const plan = {
         _tag: "Log",
+        after: snapshotEnd,
         next: snapshotEnd,
         upToDate: true,
         file: undefined,
@@ -83,7 +84,7 @@ describe("the pieces of a log", () => {
       const room = random.pick([undefined, 4096, 16 * 1024, 256 * 1024])
       const buffer = room === undefined ? undefined : Buffer.alloc(room)
       let read = ""
-      for await (const piece of logPieces(source, shape, snapshotEnd, plan)(buffer)) {
+      for await (const piece of logPieces(source, shape, plan)(buffer)) {
         assert.isAtMost(piece.length, room ?? pieceBytes, `seed ${seed}`)
         read += Buffer.from(piece).toString("latin1")
       }

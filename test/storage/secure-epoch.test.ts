@@ -113,6 +113,8 @@ describe("what a takeover has read", () => {
     const engine = engineOn(disk)
     await engine.takeOver()
     assert.isTrue(await engine.settled())
+    // What it has written itself it says, too.
+    await engine.close()
     await markDurable(engine.paths, { epoch: 1, segment: 7, position: 123_456 })
     const said = (await readWhole(engine.paths.disk, `${epochFile(engine.paths, 1)}.claim`))?.toString() ?? ""
     assert.deepStrictEqual(parseMark(said), { isSecured: true, upTo: { segment: 7, position: 123_456 } })

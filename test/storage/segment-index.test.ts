@@ -70,6 +70,7 @@ const stateOf = ({ at, segmentEnds, store }: StorageEngine) => ({
   lastCommitLsn: store.lastCommitLsn,
   positionLsn: store.positionLsn,
   behindLsn: store.behindLsn,
+  lateIds: [...store.lateIds].toSorted(),
   movedSegment: store.movedSegment,
   entriesBySegment: [...store.entriesBySegment].toSorted(([a], [b]) => a - b),
   xids: store.recentXids.seenBefore(store.recentXids.point),
@@ -127,6 +128,7 @@ type Step =
         readonly padding: number
       }>
       readonly xid: number
+      readonly retracted: ReadonlyArray<number>
     }
   | { readonly t: "create"; readonly until: number | undefined; readonly snapshot: number }
   | {
@@ -153,6 +155,7 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
       arbitrary: fc.record({
         t: fc.constant("transaction" as const),
         xid: xids,
+        retracted: fc.uniqueArray(fc.constantFrom(1, 3, 5, 7, 9), { maxLength: 1 }),
         items: fc.array(
           fc.record({
             op: fc.nat(9),
@@ -225,7 +228,13 @@ const visibilityAt = (snapshot: number, containedBefore: bigint | undefined) => 
 class LateWriter {
   private readonly written: Array<{ readonly lsn: bigint; readonly items: ReadonlyArray<Item> }> = []
 
-  write(engine: StorageEngine, step: Extract<Step, { readonly t: "late" }>, untilLsn: bigint): void {
+  /** What has a commit LSN has one transaction id, whichever part of it comes late. */
+  write(
+    engine: StorageEngine,
+    step: Extract<Step, { readonly t: "late" }>,
+    untilLsn: bigint,
+    xidsAt: ReadonlyMap<bigint, number>
+  ): void {
     const from = Math.max(0, this.written.length - step.again)
     for (let n = 0; n < step.count; n++) {
       const lsn = (this.written.at(-1)?.lsn ?? 0n) + 100n
@@ -235,8 +244,8 @@ class LateWriter {
         this.written.push({ lsn, items: [0, 2].map((op) => ({ op, ids, padding: step.padding })) })
     }
     for (const [n, { items, lsn }] of this.written.slice(from).entries()) {
-      if (n === 0 && step.givenUp) writeLateTransaction(engine, lsn, items, "abandon")
-      writeLateTransaction(engine, lsn, items, "commit")
+      if (n === 0 && step.givenUp) writeLateTransaction(engine, lsn, items, "abandon", xidsAt.get(lsn))
+      writeLateTransaction(engine, lsn, items, "commit", xidsAt.get(lsn))
     }
   }
 }
@@ -248,6 +257,7 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
   let indexer = new SegmentIndexer(engine, 1)
   let lsn = 0n
   const late = new LateWriter()
+  const xidsAt = new Map<bigint, number>()
   const again = async () => {
     await engine.writer?.durable()
     await engine.close()
@@ -258,8 +268,11 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
     switch (step.t) {
       case "transaction": {
         lsn += 100n
+        xidsAt.set(lsn, step.xid)
         const ops = new Map(step.items.map((item) => [item.op, item]))
-        return writeTransaction(engine, lsn, [...ops.values()], step.xid)
+        // What is taken back was there: its shapes have been made.
+        const retracted = step.retracted.filter((id) => id < engine.store.nextId)
+        return writeTransaction(engine, lsn, [...ops.values()], step.xid, retracted)
       }
       case "create": {
         // Some of which it is not known yet what their snapshot contains.
@@ -273,9 +286,11 @@ const write = async (history: ReadonlyArray<Step>): Promise<string> => {
         return
       }
       case "late":
-        return late.write(engine, step, lsn)
+        return late.write(engine, step, lsn, xidsAt)
       case "behind":
-        return engine.writing?.write({ t: "behind", lsn: step.isCaughtUp ? null : String(lsn / 2n) })
+        engine.writing?.write({ t: "behind", lsn: step.isCaughtUp ? null : String(lsn / 2n) })
+        if (!step.isCaughtUp) engine.writing?.write({ t: "late", ids: [Number(lsn / 100n) % 9] })
+        return
       case "decide":
         for (const shape of engine.store.all())
           if (shape.visibility === undefined)
@@ -350,6 +365,21 @@ const flip = (file: string, at: number): void => {
   writeFileSync(file, bytes)
 }
 
+/** A segment names a shape that is behind; the next one says that none is any more, and then names another one. */
+const namedAcrossSegments: ReadonlyArray<Step> = [
+  { t: "behind", isCaughtUp: false },
+  { t: "create", snapshot: 895, until: undefined },
+  {
+    t: "transaction",
+    xid: 895,
+    retracted: [],
+    items: [0, 1, 2].map((op) => ({ op, ids: [1], padding: 600 }))
+  },
+  { t: "transaction", xid: 896, retracted: [], items: [{ op: 0, ids: [1], padding: 0 }] },
+  { t: "behind", isCaughtUp: true },
+  { t: "behind", isCaughtUp: false }
+]
+
 describe("the index of a segment", () => {
   it("comes to what its records come to, whatever happened", async () => {
     let used = 0
@@ -364,7 +394,7 @@ describe("the index of a segment", () => {
           rmSync(each, { recursive: true, force: true })
         }
       }),
-      { numRuns: 40 }
+      { numRuns: 25, examples: [[namedAcrossSegments]] }
     )
     assert.isAbove(used, 40)
   })

@@ -109,6 +109,21 @@ for (const [who, follows] of [
       assert.strictEqual(logs.lastSeenLsn(shape) >= 3000n, true)
     })
 
+    it("say of a slice that was its end whether it still is", async () => {
+      const { read, seen, shapeNamed, write } = await settingOf(follows)
+      const shape = await shapeNamed("a")
+      // A whole chunk.
+      write(100n, shape, 1, 3000)
+      await seen()
+      const end = sliceOf(await read(shape, snapshotEnd))
+      assert.isTrue(end.upToDate)
+      write(200n, shape)
+      await seen()
+      const before = sliceOf(await read(shape, snapshotEnd))
+      assert.deepStrictEqual([formatOffset(before.next), before.upToDate], [formatOffset(end.next), false])
+      assert.isTrue(sliceOf(await read(shape, before.next)).upToDate)
+    })
+
     it("have seen less of a shape with sub-selects while these are behind, and tell who waits when that is over", async () => {
       const { behind, logs, read, seen, shapeNamed, write, writeLate } = await settingOf(follows)
       const plain = await shapeNamed("a")

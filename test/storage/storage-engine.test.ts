@@ -365,6 +365,8 @@ describe("damaged files of a shape", () => {
           () => "cut"
         )
         assert.strictEqual(outcome, "cut", file)
+        // For a follower it may only be that another file has taken its place.
+        if (reader === follower && damage === "missing") continue
         assert.isUndefined(reader.store.byHandle(shape.handle), file)
       }
     }

@@ -212,18 +212,20 @@ const writeItems = (
   engine.writer?.flush()
 }
 
-/** One transaction with these items, composed as the registry does it. */
+/** One transaction with these items, composed as the registry does it; some shapes get nothing of it after all. */
 export const writeTransaction = (
   engine: StorageEngine,
   lsn: bigint,
   items: ReadonlyArray<Item>,
-  xid = 100
+  xid = 100,
+  retracted: ReadonlyArray<number> = []
 ): void => {
   const { store, writer } = engine
   if (writer === undefined) throw new Error("not writing")
   const { ordinary } = writer
   ordinary.beginTransaction(lsn, xid)
   writeItems(engine, ordinary, lsn, items, (...item) => store.item(...item))
+  if (items.length > 0 && retracted.length > 0) engine.writing?.write({ t: "retracted", ids: retracted })
   ordinary.commitTransaction(lsn + 8n, items.length > 0)
   store.commit(lsn, lsn + 8n, xid, ordinary.segmentOfTransaction)
   writer.flush()

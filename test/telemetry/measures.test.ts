@@ -119,7 +119,7 @@ const reasonsInCode = (): ReadonlyArray<string> => {
 
 /** What is put together of a text that is given elsewhere, and what is no reason. */
 const composed =
-  /^its table 7$|^7, which its sub-selects read, 7$|^dropAt$|^The log of a shape cannot be read/
+  /^its table 7$|^7, which its sub-selects read, 7$|^dropAt$|^The log of a shape cannot be read|^7, again and again$/
 
 describe("the reason of a dropped shape", () => {
   it("has a class, whatever it is in the code", () => {
@@ -135,6 +135,7 @@ describe("the reason of a dropped shape", () => {
     const cases = [
       ["deleted through the API", "deleted"],
       ["there are more than 10 shapes and it was used least recently", "evicted"],
+      ["nobody has read it for 90 minutes (BATON_SHAPE_DROP_AFTER)", "unread"],
       ["its snapshot failed", "first_rows"],
       ["its snapshot was cut off", "first_rows"],
       ["its table was truncated", "truncated"],

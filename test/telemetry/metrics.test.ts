@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { isDeepStrictEqual } from "node:util"
 import { Effect, Metric, type Scope } from "effect"
 import { documentPath, metricsDocument } from "../../scripts/metrics-table.ts"
+import { noPressure } from "../../src/storage/state/StoragePressure.ts"
 import { BucketWatch } from "../../src/bucket/BucketWatch.ts"
 import { FaultRecord } from "../../src/shared/FaultRecord.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
@@ -118,7 +119,9 @@ describe("the metrics of Effect", () => {
           state: "waiting",
           epoch: 3,
           shapes: 5,
+          dormantShapes: 0,
           subselects: { shapes: 2, behindBytes: 0 },
+          stream: undefined,
           storageLevel: 2,
           faults: new FaultRecord(),
           processes: [
@@ -127,6 +130,7 @@ describe("the metrics of Effect", () => {
               admission: { initial: { running: 1, rejected: 0 }, existing: { running: 2, rejected: 0 } },
               heldRequests: 2,
               slowReaders: { waiting: 1, cut: 0 },
+              expiredReads: 0,
               residentBytes: 10,
               heapUsedBytes: 5,
               cpuSeconds: 1
@@ -136,6 +140,8 @@ describe("the metrics of Effect", () => {
           limits: { initial: 10, existing: 20 },
           snapshots: { running: 0, oldestSeconds: 0 },
           isWriteFailing: false,
+          pressure: { ...noPressure(), limitBytes: 9 },
+          compactions: { bases: 0, folds: 0, writtenBytes: 0, expiredReads: 0 },
           bucket: {
             watch: new BucketWatch("s3://b", { nowMillis: () => 0, epochMillis: () => 0 }),
             failingMillis: { write: 2500, read: 0 },
@@ -242,8 +248,7 @@ describe("the metrics of a running service", () => {
     assert.strictEqual(metrics.value("baton_takeovers_total"), 1)
     assert.strictEqual(metrics.value("baton_takeover_seconds_count"), 1)
     assert.isAbove(metrics.value("baton_takeover_seconds_sum") ?? 0, 0)
-    const heldInMain = holding.value('baton_held_requests{process="main"}')
-    assert.strictEqual(metrics.value("baton_serving_lag_seconds_count"), heldInMain)
+    assert.strictEqual(metrics.value("baton_serving_lag_seconds_count"), 1)
     assert.isBelow(metrics.value("baton_serving_lag_seconds_sum") ?? 0, 60)
     assert.strictEqual(metrics.value('baton_slot_state{state="ok"}'), 1)
     assert.strictEqual(metrics.sum("baton_slot_state"), 1)
@@ -294,7 +299,7 @@ describe("a service whose clock is an hour behind that of the database", () => {
     db.query("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1)")
   )
 
-  it("counts no lag below zero", async () => {
+  it("counts lags without the difference of the clocks", async () => {
     const port = await freePort()
     await using service = await startService({
       database: database(),
@@ -319,10 +324,10 @@ describe("a service whose clock is an hour behind that of the database", () => {
       const now = await scrape()
       return (now.value(`${lag}_count`) ?? 0) > 0 ? now : undefined
     })
-    assert.strictEqual(metrics.value(`${lag}_sum`), 0)
+    // In milliseconds, with an hour between the clocks.
+    assert.isBelow(metrics.value(`${lag}_sum`) ?? Infinity, 60_000)
     assert.strictEqual(metrics.value("baton_serving_lag_seconds_count"), 1)
-    assert.strictEqual(metrics.value("baton_serving_lag_seconds_sum"), 0)
-    assert.strictEqual(metrics.value("baton_serving_lag_clamped_total"), 1)
+    assert.isBelow(metrics.value("baton_serving_lag_seconds_sum") ?? Infinity, 60)
     assert.isAbove(metrics.value("baton_database_clock_ahead_seconds") ?? 0, 3500)
     for (const [name, value] of metrics.values) assert.isAtLeast(value, 0, name)
   })

@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from "node:dgram"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { StoredTransactions } from "../../src/instance/StoredTransactions.ts"
+import { StoredTransactions } from "../../src/instance/measured/StoredTransactions.ts"
 import { StatsdPoll } from "../../src/metrics/PollStatsd.ts"
 import { databaseForFile } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"

@@ -22,6 +22,13 @@ import { columnName, edgeValues, type OracleType } from "./support/values.ts"
 
 const firstSeed = Number(process.env["WHERE_SEED"] ?? Math.floor(Date.now() / 1000) % 100_000_000)
 
+/** Of `LIKE`, with the beginning of some text or without one. */
+const pattern = (random: Random): string => {
+  const text = random.pick<string>(edgeValues.text).replaceAll("'", "''")
+  const begins = text.slice(0, random.below(text.length + 1)).replaceAll(/[%_\\]$/g, "")
+  return `${begins}${random.pick(["", "%", "%b%", "_", "_%", "\\%", "%\\_"])}`
+}
+
 /** Clauses of the kinds that an index answers, alone and combined. */
 const indexable = (random: Random): string => {
   const types: ReadonlyArray<OracleType> = [
@@ -58,6 +65,8 @@ const indexable = (random: Random): string => {
       () => `${array} && '{${random.pick(["1,2", "", "7,NULL"])}}'`,
       () => `${random.pick(["1", "42"])} = ANY (${array})`,
       () => `lower("text_1") = 'abc'`,
+      () => `"text_${random.pick([1, 2])}" LIKE '${pattern(random)}'`,
+      () => `lower("text_1") LIKE '${pattern(random)}'`,
       () => `"bool_${random.pick([1, 2])}"`,
       () => `NOT "bool_${random.pick([1, 2])}"`,
       () => `"int4_1" = 5.0`,
@@ -217,6 +226,41 @@ describe("the filter index", () => {
       "true"
     )
     assert.throws(() => makeRunnable(clause, columns.slice(0, 1)))
+  })
+
+  it("finds shapes by the beginning of a text, however long it is, and forgets them", () => {
+    const index = new FilterIndex(shop.table.columns)
+    const path = `${"deep/".repeat(40)}er`
+    const patterns = [
+      "%",
+      "",
+      "d%",
+      "de_p%",
+      "deep/d%",
+      `${path}%`,
+      `${path}x%`,
+      "e%",
+      "%er",
+      "deep\\%",
+      path
+    ]
+    for (const [id, one] of patterns.entries()) index.add(id, runnable(shop, `title LIKE '${one}'`))
+    // So many are found by nothing else: none of them is evaluated.
+    for (let id = 100; id < 3000; id++) index.add(id, runnable(shop, `title LIKE 'item ${id}/%'`))
+    const titled = (title: string) =>
+      tupleOf(shop.table.columns.map(({ name }) => (name === "title" ? title : name === "id" ? "1" : null)))
+    const out = makeMatchList()
+    const found = (title: string) => {
+      clearMatchList(out)
+      index.match(titled(title), out)
+      return [...out.ids.subarray(0, out.count)].toSorted((a, b) => a - b)
+    }
+    assert.deepStrictEqual(found(path), [0, 2, 3, 4, 5, 8, 10])
+    assert.deepStrictEqual(found("item 777/files/1"), [0, 777])
+    assert.deepStrictEqual(found(""), [0, 1])
+    for (let id = 0; id < 3000; id++) index.remove(id)
+    assert.strictEqual(index.size, 0)
+    assert.deepStrictEqual(found(path), [])
   })
 
   it("chooses the condition that the fewest other shapes share", () => {

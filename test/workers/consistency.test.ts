@@ -99,6 +99,7 @@ const world = Effect.gen(function* () {
           whyAbsent: () => Effect.succeed(undefined),
           tableNow: () => Effect.succeed(items),
           remembered: () => items,
+          rememberedByOid: () => items,
           all: () => [items],
           restore: () => {},
           isFresh: () => true,

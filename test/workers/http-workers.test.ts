@@ -1,4 +1,6 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { freePort } from "../../src/dev/FreePort.ts"
+import type { FaultsReport } from "../../src/operator/reports/FaultsReport.ts"
 import { createDatabase, databaseForFile, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { eventually } from "../../testing/Eventually.ts"
 import { commandFromSource } from "../../testing/services/CommandOfTests.ts"
@@ -37,9 +39,15 @@ describe("a service with two workers", () => {
   let first: Connection
   let second: Connection
   let nextId = 100
+  let metricsPort = 0
 
   beforeAll(async () => {
-    service = await startService({ entry: commandFromSource, database: database(), env: environment })
+    metricsPort = await freePort()
+    service = await startService({
+      entry: commandFromSource,
+      database: database(),
+      env: { ...environment, ELECTRIC_PROMETHEUS_PORT: String(metricsPort), BATON_SLOW_REQUEST: "1ms" }
+    })
     const pids = await untilWorkers(service, 2)
     main = await Connection.open(service, service.pid)
     first = await Connection.open(service, pids.get(1) ?? 0)
@@ -90,6 +98,40 @@ describe("a service with two workers", () => {
       assert.strictEqual(answer.status, 200, answer.body)
       assert.deepStrictEqual(idsOf(answer), [id])
     }
+  })
+
+  /** The sum of a metric over all of its labels. */
+  const metric = async (name: string): Promise<number> => {
+    const page = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
+    const samples = [...page.matchAll(/^(\w+)(?:\{.*\})? (\S+)$/gm)].filter(([, found]) => found === name)
+    return samples.reduce((sum, [, , value]) => sum + Number(value), 0)
+  }
+
+  it("measures from the commit to the bytes of what workers deliver, too", async () => {
+    const shape = shapeOf("lag")
+    const made = await first.shape({ ...shape, offset: "-1" })
+    const end = await first.shape({ ...shape, handle: handleOf(made), offset: offsetOf(made) })
+    const live = { ...shape, handle: handleOf(made), offset: offsetOf(end), live: "true" }
+    await second.shape({ ...shape, handle: handleOf(made), offset: offsetOf(made) })
+    const before = await metric("baton_serving_lag_seconds_count")
+    const held = [first, second].map((connection) => connection.shape(live))
+    await eventually("two that wait", async () => (await metric("baton_held_requests")) >= 2)
+    await insert()
+    for (const answer of await Promise.all(held)) assert.strictEqual(answer.status, 200, answer.body)
+    await eventually(
+      "both to be counted",
+      async () => (await metric("baton_serving_lag_seconds_count")) === before + 2
+    )
+  })
+
+  it("has in one record what goes wrong in its processes", async () => {
+    const before = await metric("baton_faults_total")
+    await second.shape({ ...shapeOf("slow"), offset: "-1" })
+    await eventually("the fault of the worker", async () => {
+      const { recent } = (await (await fetch(`${service.url}/baton/api/faults`)).json()) as FaultsReport
+      return recent.some(({ code, worker }) => code === "BATON-REQUEST-SLOW" && worker === 2)
+    })
+    assert.isAbove(await metric("baton_faults_total"), before)
   })
 
   it("makes shapes that a worker is asked for, once for all who ask", async () => {
@@ -168,11 +210,11 @@ describe("a service with two workers", () => {
     const made = await Promise.all(
       [main, first, second].map((connection) => connection.shape({ table: "growing", offset: "-1" }))
     )
-    await database().query("ALTER TABLE growing ADD COLUMN more text DEFAULT 'grown'")
+    await database().query("ALTER TABLE growing ADD COLUMN more int DEFAULT 4711")
     for (const connection of [first, second, main]) {
       await eventually("the shape with the new column", async () => {
         const answer = await connection.shape({ table: "growing", offset: "-1" })
-        return answer.status === 200 && answer.body.includes("grown")
+        return answer.status === 200 && answer.body.includes("4711")
       })
       const old = await connection.shape({
         table: "growing",

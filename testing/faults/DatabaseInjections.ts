@@ -113,6 +113,43 @@ export const databaseInjections: ReadonlyArray<Injection> = [
     }
   },
   {
+    name: "the process of Postgres that streams stands still",
+    code: "BATON-STREAM-SILENT",
+    inject: async (scene) => {
+      const watched = await scene.start()
+      const [row] = await scene.query(
+        `SELECT active_pid FROM pg_replication_slots WHERE slot_name = '${scene.slotName}'`
+      )
+      const pid = Number(row?.["active_pid"])
+      scene.atEnd(() => process.kill(pid, "SIGCONT"))
+      process.kill(pid, "SIGSTOP")
+      return watched
+    }
+  },
+  {
+    name: "Postgres waits for a standby that is not there",
+    code: "BATON-STREAM-SILENT",
+    inject: async (scene) => {
+      await scene.ownCluster({ synchronized_standby_slots: "away" })
+      return scene.start()
+    }
+  },
+  {
+    name: "a role that may write no heartbeat",
+    code: "BATON-STREAM-UNWATCHED",
+    inject: async (scene) => {
+      const role = await scene.role("REPLICATION")
+      await scene.query(
+        `GRANT CREATE ON DATABASE ${scene.name} TO ${role.name};
+         DO $$ DECLARE f regprocedure; BEGIN
+           FOR f IN SELECT oid FROM pg_proc WHERE proname = 'pg_logical_emit_message' LOOP
+             EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+           END LOOP; END $$`
+      )
+      return scene.start({ env: { DATABASE_URL: role.url } })
+    }
+  },
+  {
     name: "the session is ended by somebody",
     code: "BATON-DB-SHUTDOWN",
     inject: async (scene) => {

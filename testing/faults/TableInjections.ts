@@ -1,4 +1,5 @@
 import { askShape, type FaultScene, type WatchedService } from "./FaultScene.ts"
+import { verifyShapes } from "../services/VerifyShapes.ts"
 import type { Injection } from "./Injection.ts"
 
 const manual = { ELECTRIC_MANUAL_TABLE_PUBLISHING: "true" }
@@ -148,6 +149,18 @@ export const tableInjections: ReadonlyArray<Injection> = [
     name: "a table with shapes is replaced",
     code: "BATON-SHAPE-DROPPED",
     inject: meanwhile(table, () => `DROP TABLE t; ${table}`)
+  },
+  {
+    name: "a row vanishes from a table past replication, and shapes are compared",
+    code: "BATON-SHAPE-DIFFERS",
+    inject: async (scene) => {
+      const watched = await meanwhile(
+        `${table}; INSERT INTO t VALUES (1, 'a'); CREATE EXTENSION pg_surgery`,
+        () => "SELECT heap_force_kill('t', ARRAY['(0,1)'::tid])"
+      )(scene)
+      await verifyShapes(watched.service.url)
+      return watched
+    }
   },
   {
     name: "more requests than there may be",

@@ -54,10 +54,20 @@ const withAdmin = async <A>(cluster: TestCluster, work: (client: pg.Client) => P
   }
 }
 
-/** Creates an empty database in the shared cluster, or in one made with `startCluster`. The caller must `drop` it. */
-export const createDatabase = async (cluster: TestCluster = inject("pg")): Promise<TestDatabase> => {
-  const name = `t_${randomBytes(6).toString("hex")}`
+/**
+ * Creates an empty database in the shared cluster, or in one made with `startCluster`, under a name that nobody has if none is
+ * given. The caller must `drop` it.
+ */
+export const createDatabase = async (
+  cluster: TestCluster = inject("pg"),
+  name = `t_${randomBytes(6).toString("hex")}`
+): Promise<TestDatabase> => {
   await withAdmin(cluster, (admin) => admin.query(`CREATE DATABASE ${name}`))
+  return databaseIn(cluster, name)
+}
+
+/** A database that there is already. */
+export const databaseIn = (cluster: TestCluster, name: string): TestDatabase => {
   const { host, port, user, password } = cluster
   const clients = new Set<pg.Client>()
   let shared: Promise<pg.Client> | undefined

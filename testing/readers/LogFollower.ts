@@ -7,6 +7,8 @@ export interface FollowerOptions {
   readonly url: string
   readonly params: Readonly<Record<string, string>>
   readonly versionColumn?: string
+  /** See `Ledger`. */
+  readonly mayBeFolded?: boolean
   readonly onMessages?: (messages: ReadonlyArray<LogMessage>) => void
   /** Where to begin; `-1` unless said otherwise. With an offset of a shape its handle is needed. */
   readonly from?: { readonly handle: string; readonly offset: string }
@@ -44,7 +46,7 @@ export class LogFollower {
 
   constructor(options: FollowerOptions) {
     this.options = options
-    this.ledger = new Ledger(options.versionColumn)
+    this.ledger = new Ledger(options.versionColumn, options.mayBeFolded)
     this.offset = options.from?.offset ?? "-1"
     this.handle = options.from?.handle
     this.offsets.push(this.offset)
@@ -148,7 +150,7 @@ export class LogFollower {
           `offset ${offset} but the last operation is ${position} in the answer ${where}`
         )
       }
-    } else if (changes.length === 0 && !sameEnd(this.offset, offset)) {
+    } else if (changes.length === 0 && !sameEnd(this.offset, offset, this.options.mayBeFolded)) {
       throw new ProtocolViolation(`offset ${offset} without an operation in the answer ${where}`)
     }
     const announced = response.headers.has("electric-up-to-date")
@@ -181,6 +183,9 @@ export class LogFollower {
 
 class ProtocolViolation extends Error {}
 
-/** Without changes an answer may only turn a place inside the snapshot into a later one, or into its end. */
-const sameEnd = (before: string, after: string): boolean =>
-  before === after || before === "-1" || (before.startsWith("0_") && after.startsWith("0_"))
+/**
+ * Without changes an answer may only turn a place inside the snapshot into a later one, or into its end; behind rows of a base that is
+ * a place in the log.
+ */
+const sameEnd = (before: string, after: string, mayBeFolded = false): boolean =>
+  before === after || before === "-1" || (before.startsWith("0_") && (mayBeFolded || after.startsWith("0_")))

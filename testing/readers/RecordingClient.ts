@@ -13,6 +13,8 @@ export interface RecordingOptions {
   readonly url: string
   readonly params: Readonly<Record<string, string>>
   readonly versionColumn?: string
+  /** See `Ledger`. */
+  readonly mayBeFolded?: boolean
   /** The client's own parsing of numbers, arrays and so on; otherwise values stay text. */
   readonly parses?: boolean
   /** First pause of the client after a failed request; its own default is a second. */
@@ -94,7 +96,7 @@ export const startClient = (options: RecordingOptions): RecordingClient => {
       return undefined
     }
   })
-  const ledger = new Ledger(options.versionColumn)
+  const ledger = new Ledger(options.versionColumn, options.mayBeFolded)
   let lastNews = performance.now()
   let longestSilence = 0
   stream.subscribe(

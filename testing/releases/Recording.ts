@@ -93,6 +93,8 @@ export const startAlone = (
       // Nobody listens there.
       DATABASE_URL: "postgresql://nobody@127.0.0.1:1/recorded",
       ELECTRIC_REPLICATION_STREAM_ID: streamId,
+      // Caches may keep the beginning of rows for as long as those releases said, where nothing takes their place.
+      BATON_COMPACTION: "false",
       ...env
     }
   })

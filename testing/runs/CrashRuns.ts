@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import { foundDifferences } from "../services/VerifyShapes.ts"
 import { freePort } from "../../src/dev/FreePort.ts"
 import { differenceOfRows, type TextRow } from "../postgres/Rows.ts"
 import { startService } from "../services/Service.ts"
@@ -7,7 +8,9 @@ import { LogFollower } from "../readers/LogFollower.ts"
 import type { Random } from "../Random.ts"
 import { connectForText, selectText } from "../postgres/RowText.ts"
 import { createTables, startWriteLoad } from "./WriteLoad.ts"
+import { eventually } from "../Eventually.ts"
 import { patient } from "../Load.ts"
+import { eagerCompaction, filesOfCompaction } from "./EagerCompaction.ts"
 
 export interface CrashOptions {
   readonly databaseUrl: string
@@ -17,6 +20,8 @@ export interface CrashOptions {
   readonly random: Random
   /** Files are damaged between two runs now and then. */
   readonly damages: boolean
+  /** Logs are compacted all the time: readers may be told less than everything. Otherwise every operation is looked for. */
+  readonly compacts: boolean
   /** After so many runs the writers pause and every follower is compared with its table. */
   readonly compareEvery: number
   readonly say: (text: string) => void
@@ -29,17 +34,20 @@ export interface CrashReport {
   readonly shapesCreated: number
   readonly shapesDeleted: number
   readonly filesDamaged: number
+  /** Bases and folded logs that were seen in storage after a kill. */
+  readonly filesCompacted: number
   /** Followers that had to start over although their shape was whole and nobody had deleted or damaged it. */
   readonly problems: ReadonlyArray<string>
 }
 
 /** Small everything, so that a second of work rotates chunks and segments, moves log files and writes checkpoints. */
-export const smallSettings = {
+const smallSettings = (compacts: boolean) => ({
   ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "20000",
   ELECTRIC_ENABLE_INTEGRATION_TESTING: "true",
   ELECTRIC_CLEANUP_INTERVAL_MS: "100ms",
-  BATON_JOURNAL_SEGMENT_BYTES: "200000"
-}
+  BATON_JOURNAL_SEGMENT_BYTES: "200000",
+  ...eagerCompaction(compacts)
+})
 
 /** No more than a loaded machine can move to log files out of segments that are this small. */
 const transactionsPerSecond = 60
@@ -91,6 +99,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
   let created = 0
   let deleted = 0
   let damaged = 0
+  const compacted = new Set<string>()
   let logs = ""
   let variants = 0
 
@@ -100,6 +109,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
       url,
       params,
       versionColumn: "v",
+      mayBeFolded: options.compacts,
       requestTimeoutMillis: patient(25_000)
     }).start()
     followed.push({ table, columns, params, follower, deletions: 0, allowed: 0 })
@@ -176,13 +186,20 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
     }
     if (options.damages) await readAfresh(run)
     load.resume()
+    const found = await foundDifferences(url)
+    if (found !== undefined) problems.push(`run ${run}: ${found}`)
   }
 
   /** Followers do not read again what they have; newcomers read everything, damaged files as well. */
   const readAfresh = async (run: number): Promise<void> => {
     for (const { columns, params, table } of followed) {
       const expected = await selectText(session, `SELECT ${columns} FROM ${table}`)
-      const newcomer = new LogFollower({ url, params, versionColumn: "v" }).start()
+      const newcomer = new LogFollower({
+        url,
+        params,
+        versionColumn: "v",
+        mayBeFolded: options.compacts
+      }).start()
       const differs = await untilEqual(newcomer, expected)
       await newcomer.stop()
       const said = [
@@ -205,7 +222,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
         env: {
           DATABASE_URL: options.databaseUrl,
           ELECTRIC_REPLICATION_STREAM_ID: options.streamId,
-          ...smallSettings
+          ...smallSettings(options.compacts)
         }
       })
       try {
@@ -224,6 +241,11 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
         if (isLast || run % options.compareEvery === 0) {
           await service.until("active", startMillis)
           await compare(run)
+          if (isLast && options.compacts)
+            await eventually(
+              "a log that was compacted",
+              () => filesOfCompaction(options.storageDir).length > 0
+            )
           logs += service.logs()
           judge(run)
           for (const { follower } of followed.slice(permanent)) await follower.stop()
@@ -234,6 +256,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
       }
       await service.stop("SIGKILL")
       kills++
+      for (const file of filesOfCompaction(options.storageDir)) compacted.add(file)
       logs += service.logs()
       judge(run)
       if (options.damages && random.chance(0.4)) {
@@ -262,6 +285,7 @@ export const crashRuns = async (options: CrashOptions): Promise<CrashReport> => 
     shapesCreated: created,
     shapesDeleted: deleted,
     filesDamaged: damaged,
+    filesCompacted: compacted.size,
     problems
   }
 }

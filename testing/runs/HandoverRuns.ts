@@ -1,4 +1,5 @@
 import { tmpdir } from "node:os"
+import { foundDifferences } from "../services/VerifyShapes.ts"
 import * as path from "node:path"
 import { makeDirectories } from "../../src/storage/disk/Files.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
@@ -13,6 +14,7 @@ import { LogFollower } from "../readers/LogFollower.ts"
 import { isOfInstanceBehind, isOfStartingInstance, type RefusedAnswer } from "../readers/RefusedAnswer.ts"
 import { connectForText, selectText } from "../postgres/RowText.ts"
 import { type EventOptions, happen, type HandoverKind } from "./HandoverEvents.ts"
+import { eagerCompaction, filesOfCompaction } from "./EagerCompaction.ts"
 import { createTables } from "./WriteLoad.ts"
 import { startWriteLoadThread } from "./WriteLoadThread.ts"
 
@@ -40,6 +42,8 @@ export interface HandoverOptions extends EventOptions {
   readonly followers?: number
   readonly shapes: number
   readonly perSecond: number
+  /** As of `CrashOptions`. Default: not. */
+  readonly compacts?: boolean
   /** `BATON_WAL_SENDER_TIMEOUT`: freezes and partitions last longer than this. */
   readonly boundMillis: number
   /** `BATON_JOURNAL_SEGMENT_BYTES`: with small segments the journal is moved to log files all the time. */
@@ -78,6 +82,8 @@ export interface HandoverReport {
   }>
   readonly transactions: number
   readonly operationsSeen: number
+  /** Bases and folded logs that were seen in storage after an event. */
+  readonly filesCompacted: number
   readonly cutConnections: number
   /**
    * Requests that came to an instance that was still reading its storage, or was behind, and were made again as their clients do by
@@ -161,6 +167,8 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     isOfStartingInstance(refused) || (options.mayBeBehind === true && isOfInstanceBehind(refused))
   const isProblem = (refused: RefusedAnswer): boolean => !isForgiven(refused)
   const problems: Array<string> = []
+  const watched = { versionColumn: "v", mayBeFolded: options.compacts ?? false }
+  const compacted = new Set<string>()
   const events: Array<HandoverReport["events"][number]> = []
   let askedAgain = 0
   const releases = { isFinalised: false }
@@ -176,6 +184,10 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
     places: options.instances + 1,
     ...(options.envOf === undefined ? {} : { envOf: options.envOf }),
     env: {
+      ...eagerCompaction(options.compacts ?? false),
+      ...(options.compacts === true
+        ? { ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: "20000", ELECTRIC_CLEANUP_INTERVAL_MS: "200ms" }
+        : {}),
       BATON_WAL_SENDER_TIMEOUT: `${options.boundMillis}ms`,
       ELECTRIC_LONG_POLL_TIMEOUT: String(longPollMillis(options.boundMillis)),
       BATON_JOURNAL_SEGMENT_BYTES: String(options.segmentBytes),
@@ -220,7 +232,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       },
       60_000
     )
-    return { ...params, client: startClient({ url, params, versionColumn: "v" }) }
+    return { ...params, client: startClient({ url, params, ...watched }) }
   }
   const shapeOf = (i: number): WantedShape => {
     const shape = i % options.shapes
@@ -236,7 +248,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
   }
   const read = (shape: WantedShape, { url } = balancer): ReadShape => ({
     ...shape,
-    follower: new LogFollower({ url, params: paramsOf(shape), versionColumn: "v" }).start()
+    follower: new LogFollower({ url, params: paramsOf(shape), ...watched }).start()
   })
   const raw = Array.from({ length: options.followers ?? 0 }, (_, i) => read(shapeOf(i)))
 
@@ -310,11 +322,17 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       const { digest, operations } = ledger
       const known = digests.get(handle)
       const mine = `${operations} operations, digest ${digest}`
-      if (known !== undefined && known !== mine)
+      // A folded log says less to those that have less of it.
+      if (known !== undefined && known !== mine && options.compacts !== true)
         problems.push(`clients of ${handle} were told: ${known}; ${mine}`)
       digests.set(handle, mine)
     }
     load.resume()
+    const { entry, service } = await instances.active()
+    // The first release has no such command.
+    const found =
+      entry === undefined && service !== undefined ? await foundDifferences(service.url) : undefined
+    if (found !== undefined) problems.push(found)
   }
 
   try {
@@ -369,6 +387,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       }
       judge(fresh)
       fresh.client.stop()
+      for (const file of filesOfCompaction(options.storageDir)) compacted.add(file)
       askedAgain += fresh.client.failures.filter(isForgiven).length
       isOver = i + 1 === options.kinds.length || performance.now() - began > (options.limitMillis ?? Infinity)
       if (isOver || (i + 1) % options.compareEvery === 0) await compare()
@@ -393,6 +412,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       ...followed.map(({ client }) => client.ledger),
       ...raw.map(({ follower }) => follower.ledger)
     ].reduce((sum, { operations }) => sum + operations, 0),
+    filesCompacted: compacted.size,
     cutConnections: followed.reduce((sum, { client }) => sum + client.cutConnections(), 0),
     askedAgain:
       askedAgain +

@@ -23,10 +23,18 @@ interface Rule {
   readonly state: "inactive" | "pending" | "firing"
 }
 
+/** An alert whose expression holds: `pending` until it has held for as long as its rule says. */
+export interface RaisedAlert {
+  readonly labels: Readonly<Record<string, string>>
+  readonly state: "pending" | "firing"
+  readonly activeAt: string
+}
+
 export interface Prometheus extends AsyncDisposable {
   /** Fails with the message of Prometheus. */
   readonly query: (expression: string) => Promise<ReadonlyArray<Result>>
   readonly rules: () => Promise<ReadonlyArray<Rule>>
+  readonly alerts: () => Promise<ReadonlyArray<RaisedAlert>>
 }
 
 /** What it writes for a moment need not get to a disk. */
@@ -43,8 +51,14 @@ export const promtool = (parameters: ReadonlyArray<string>, input = ""): string 
   return stdout
 }
 
-/** Prometheus with the configuration and the rules of `docs/deploy/monitoring`, which scrapes these ports, often. */
-export const startPrometheus = async (ports: ReadonlyArray<number>): Promise<Prometheus> => {
+/**
+ * Prometheus with the configuration and the rules of `docs/deploy/monitoring`, which scrapes these ports, and evaluates its
+ * rules, at this interval.
+ */
+export const startPrometheus = async (
+  ports: ReadonlyArray<number>,
+  interval = "500ms"
+): Promise<Prometheus> => {
   const port = await freePort()
   const home = mkdtempSync(path.join(tmpdir(), "baton-prometheus-"))
   const targets = JSON.stringify(ports.map((one) => `127.0.0.1:${one}`))
@@ -53,7 +67,7 @@ export const startPrometheus = async (ports: ReadonlyArray<number>): Promise<Pro
     'targets: ["baton-1:9090", "baton-2:9090"]',
     `targets: ${targets}`
   )
-  configuration = replaced(configuration, "_interval: 15s", "_interval: 500ms")
+  configuration = replaced(configuration, "_interval: 15s", `_interval: ${interval}`)
   writeFileSync(path.join(home, "prometheus.yaml"), configuration)
   writeFileSync(path.join(home, "alerts.yaml"), example("monitoring/alerts.yaml"))
   const child = spawn(
@@ -103,6 +117,7 @@ export const startPrometheus = async (ports: ReadonlyArray<number>): Promise<Pro
       (
         await ask<{ readonly groups: ReadonlyArray<{ readonly rules: ReadonlyArray<Rule> }> }>("rules")
       ).groups.flatMap(({ rules }) => rules),
+    alerts: async () => (await ask<{ readonly alerts: ReadonlyArray<RaisedAlert> }>("alerts")).alerts,
     [Symbol.asyncDispose]: dispose
   }
 }

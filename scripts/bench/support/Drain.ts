@@ -1,6 +1,6 @@
 import { nowMillis } from "./Clock.ts"
 import { drainMillis } from "./DrainFloor.ts"
-import { cpuMillis } from "./ProcessFacts.ts"
+import { cpuMillis, loopCpuMillis } from "./ProcessFacts.ts"
 import { quiet } from "./HeldRequests.ts"
 import { createSlot, dropSlot } from "./RawPostgres.ts"
 import type { Service } from "./ServiceProcess.ts"
@@ -20,6 +20,8 @@ export interface Drained {
   readonly floorMillis: number
   /** Processor time of the service in `workMillis`. */
   readonly cpuMillis: number
+  /** Of that, what the thread of its event loop took: where that is busy all the time, it is what the rate depends on. */
+  readonly loopCpuMillis: number
   /** The service that runs now. */
   readonly service: Service
 }
@@ -56,6 +58,7 @@ export const measureDrain = async (
   await holder.end()
   const began = await marker.readable(service.port, firstLsn)
   const cpuBefore = cpuMillis(service.pid)
+  const loopCpuBefore = loopCpuMillis(service.pid)
   const { readableAt, durableAt } = await marker.arrival(service.port, lsn, 15)
   return {
     rows,
@@ -64,6 +67,7 @@ export const measureDrain = async (
     startMillis: began - released,
     floorMillis,
     cpuMillis: cpuMillis(service.pid) - cpuBefore,
+    loopCpuMillis: loopCpuMillis(service.pid) - loopCpuBefore,
     service
   }
 }

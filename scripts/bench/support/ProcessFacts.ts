@@ -11,6 +11,10 @@ const status = (pid: number, field: string): number => {
 
 export const rssBytes = (pid: number): number => status(pid, "VmRSS")
 
+/** RSS in which what several processes have in common counts for each as its part of it. */
+export const proportionalBytes = (pid: number): number =>
+  Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"))?.[1] ?? Number.NaN) * 1024
+
 /** Highest RSS since the process started or `resetPeak` was called. */
 export const peakRssBytes = (pid: number): number => status(pid, "VmHWM")
 
@@ -19,13 +23,18 @@ export const resetPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clea
 
 export const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
 
-/** Processor time used so far, of all threads, in milliseconds. */
-export const cpuMillis = (pid: number): number => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+const cpuMillisIn = (file: string): number => {
+  const stat = readFileSync(file, "latin1")
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
   // Fields 14 and 15 of proc(5), in ticks of 10 ms.
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
+
+/** Processor time used so far, of all threads, in milliseconds. */
+export const cpuMillis = (pid: number): number => cpuMillisIn(`/proc/${pid}/stat`)
+
+/** The same of the thread in which the event loop runs. */
+export const loopCpuMillis = (pid: number): number => cpuMillisIn(`/proc/${pid}/task/${pid}/stat`)
 
 const processorTicks = () => {
   const fields =

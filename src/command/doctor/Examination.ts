@@ -7,6 +7,7 @@ import { roleFindings } from "./RoleFindings.ts"
 import { connectionFindings, serverFindings } from "./ServerFindings.ts"
 import { serviceFindings } from "./ServiceFindings.ts"
 import { slotFindings } from "./SlotFindings.ts"
+import { standbyFindings } from "./StandbyFindings.ts"
 import { startPlan } from "./StartPlan.ts"
 import { storageFindings } from "./StorageFindings.ts"
 import { tableFindings } from "./TableFindings.ts"
@@ -28,6 +29,7 @@ const rules: ReadonlyArray<(facts: DoctorFacts) => ReadonlyArray<Finding>> = [
   publicationFindings,
   tableFindings,
   slotFindings,
+  standbyFindings,
   lockFindings,
   storageFindings
 ]

@@ -10,6 +10,8 @@ export interface Wanted {
   readonly slotName: string
   readonly publicationName: string
   readonly temporarySlot: boolean
+  /** `BATON_FAILOVER_SLOT`. */
+  readonly failoverSlot: boolean
   /** `ELECTRIC_MANUAL_TABLE_PUBLISHING`. */
   readonly manual: boolean
   /** It never becomes active: it needs neither lock nor slot. */
@@ -18,6 +20,8 @@ export interface Wanted {
   readonly poolSize: number
   readonly storage: "memory" | "file" | "bucket"
   readonly storageDir: string
+  /** `BATON_MAX_STORAGE`, if there is a limit. */
+  readonly maxStorageBytes: number | undefined
 }
 
 export interface ServerFacts extends ServerInfo {
@@ -101,6 +105,40 @@ export interface LockSession {
   readonly instanceId?: string
 }
 
+/** What a server shows of how a failover would go: of its standbys, or, where it is one, of itself. */
+export interface StandbyFacts {
+  readonly isStandby: boolean
+  /** Those that follow this server, each with its physical slot, if it has one. */
+  readonly standbys: ReadonlyArray<{
+    readonly name: string
+    readonly state: string
+    readonly slot: string | null
+    readonly hasFeedback: boolean
+  }>
+  /** Physical slots that somebody streams from. */
+  readonly activeSlots: ReadonlyArray<string>
+  /** `synchronized_standby_slots`. */
+  readonly awaitedSlots: ReadonlyArray<string>
+  // Of a standby.
+  readonly isReceiving: boolean
+  /** `sync_replication_slots`. */
+  readonly copiesSlots: boolean
+  /** `hot_standby_feedback`. */
+  readonly givesFeedback: boolean
+  /** `primary_slot_name`. */
+  readonly slotAtPrimary: string
+  /** `primary_conninfo`; null where the role may not see it. */
+  readonly conninfo: string | null
+  /** The slot of the service; undefined where there is none. */
+  readonly copied:
+    | {
+        readonly isSynced: boolean
+        readonly isTemporary: boolean
+        readonly invalidationReason: string | null
+      }
+    | undefined
+}
+
 /** What only somebody who is let in can see. */
 export interface DatabaseLook {
   readonly server: Seen<ServerFacts>
@@ -110,6 +148,7 @@ export interface DatabaseLook {
   readonly tables: Seen<TablesFacts>
   readonly slot: Seen<SlotLook>
   readonly lock: Seen<ReadonlyArray<LockSession>>
+  readonly standbys: Seen<StandbyFacts>
 }
 
 export interface StorageLook {
@@ -122,6 +161,8 @@ export interface StorageLook {
   readonly fileSystem: number
   readonly isLocal: boolean
   readonly freeBytes: number
+  /** Of the whole file system. */
+  readonly diskBytes: number
   readonly level: number | undefined
   readonly newestKnownLevel: number
   readonly raisedBy: string | null

@@ -13,6 +13,7 @@ export const checks = [
   "publication",
   "tables",
   "slot",
+  "failover",
   "lock",
   "storage",
   "bucket",

@@ -16,11 +16,13 @@ const wantedOf = (config: BatonConfig): Wanted => ({
   slotName: config.slotName,
   publicationName: config.publicationName,
   temporarySlot: config.temporarySlot,
+  failoverSlot: config.failoverSlot,
   manual: config.manualTablePublishing,
   isReplica: config.role === "replica",
   poolSize: config.dbPoolSize,
   storage: config.storage === "memory" ? "memory" : config.bucket === undefined ? "file" : "bucket",
-  storageDir: config.storageDir
+  storageDir: config.storageDir,
+  maxStorageBytes: config.maxStorageBytes
 })
 
 /**

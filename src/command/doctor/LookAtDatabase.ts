@@ -22,6 +22,7 @@ import type {
   RoleFacts,
   ServerFacts
 } from "./Facts.ts"
+import { lookAtStandbys } from "./LookAtStandbys.ts"
 import { lookAtTables } from "./LookAtTables.ts"
 import { look, lookMillis, valueOf } from "./Seen.ts"
 
@@ -87,7 +88,7 @@ const lookInside = (admin: Queryable, config: BatonConfig): Effect.Effect<Databa
   Effect.gen(function* () {
     const { publicationName, slotName } = config
     const publication = yield* look("The publication", readPublication(admin, publicationName))
-    const [server, role, tables, slot, lock] = yield* Effect.all(
+    const [server, role, tables, slot, lock, standbys] = yield* Effect.all(
       [
         look("The server", readServer(admin)),
         look("The role", readRole(admin)),
@@ -96,11 +97,12 @@ const lookInside = (admin: Queryable, config: BatonConfig): Effect.Effect<Databa
           lookAtTables(admin, publicationName, valueOf(publication), config.pooledDatabase.username)
         ),
         look("The slot", readSlotLook(admin, slotName)),
-        look("The lock", readLock(admin, slotName))
+        look("The lock", readLock(admin, slotName)),
+        look("The standbys", lookAtStandbys(admin, slotName))
       ],
       { concurrency: 2 }
     )
-    return { server, role, publication, tables, slot, lock }
+    return { server, role, publication, tables, slot, lock, standbys }
   })
 
 interface ServerRow {

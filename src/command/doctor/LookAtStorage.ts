@@ -88,13 +88,14 @@ export const lookAtStorage = async (config: BatonConfig, isTried: boolean): Prom
     fileSystem: 0,
     isLocal: true,
     freeBytes: 0,
+    diskBytes: 0,
     level: undefined,
     newestKnownLevel: ownLevels.newest,
     raisedBy: null
   }
   if (problem !== undefined) return empty
   const { disk } = paths
-  const { bavail, bsize, type } = await statfs(await nearest(disk, storageDir))
+  const { bavail, blocks, bsize, type } = await statfs(await nearest(disk, storageDir))
   await disk.prepare([storageDir])
   const record = await readLevelRecord(paths)
   return {
@@ -104,6 +105,7 @@ export const lookAtStorage = async (config: BatonConfig, isTried: boolean): Prom
     fileSystem: type,
     isLocal: !disk.mayBeLate,
     freeBytes: bavail * bsize,
+    diskBytes: blocks * bsize,
     level: record?.level,
     raisedBy: record?.raisedBy ?? null
   }

@@ -50,6 +50,7 @@ const directoryFindings = (storage: StorageLook, wanted: Wanted): ReadonlyArray<
   return [
     fine("storage", place),
     ...space(storage),
+    ...quota(storage, wanted),
     ...kindFindings(storage, kind, wanted),
     ...levels(storage)
   ]
@@ -74,6 +75,18 @@ const space = ({ freeBytes }: StorageLook): ReadonlyArray<Finding> => {
       ]
     : []
 }
+
+const quota = ({ diskBytes }: StorageLook, { maxStorageBytes, storage }: Wanted): ReadonlyArray<Finding> =>
+  // With a bucket the limit is for what stands there.
+  maxStorageBytes === undefined || storage === "bucket" || maxStorageBytes < diskBytes
+    ? []
+    : [
+        advice(
+          "storage",
+          undefined,
+          `BATON_MAX_STORAGE (${bytes(maxStorageBytes)}) is more than the disk of the storage directory has (${bytes(diskBytes)}): that is full before anything is dropped.`
+        )
+      ]
 
 const kindFindings = (
   { isLocal }: StorageLook,

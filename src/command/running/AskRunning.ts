@@ -16,7 +16,7 @@ export type Question =
   | { readonly _tag: "Show"; readonly handle: string }
   | { readonly _tag: "Delete"; readonly handle: string }
 
-interface RunningOptions {
+export interface RunningOptions {
   readonly question: Question
   readonly url: string | undefined
   readonly secret: string | undefined

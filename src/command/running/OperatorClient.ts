@@ -40,7 +40,7 @@ interface Answer {
 export const askService = <A>(
   service: Service,
   path: string,
-  method: "GET" | "DELETE" = "GET"
+  method: "GET" | "POST" | "DELETE" = "GET"
 ): Effect.Effect<A, Unanswered> =>
   Effect.tryPromise({
     try: async (signal): Promise<Answer> => {

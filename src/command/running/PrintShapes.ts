@@ -63,7 +63,10 @@ export const printShape = (shape: ShapeDetail, nowMillis: number): string => {
     ["end", shape.offset],
     ["readers", String(shape.readers)],
     ["made", `${shape.createdAt} (${ago(shape.createdAt, nowMillis)})`],
-    ["last read", `${shape.lastReadAt} (${ago(shape.lastReadAt, nowMillis)})`],
+    [
+      "last read",
+      `${shape.lastReadAt} (${ago(shape.lastReadAt, nowMillis)})${shape.dormant ? ", dormant" : ""}`
+    ],
     ["request", shape.request]
   ]
   return fields

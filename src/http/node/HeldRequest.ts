@@ -1,7 +1,7 @@
 import type { Effect } from "effect"
 import type { LogWatcher } from "../../storage/ShapeLogs.ts"
 import type { WakeReason } from "../../storage/state/Waiters.ts"
-import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
+import { destroyResponse, type AnyRequest, type AnyResponse } from "./Exchange.ts"
 import { sendReplyNow } from "./NodeReply.ts"
 import type { ParkedRequest } from "../shape/ParkedRequest.ts"
 
@@ -18,16 +18,12 @@ export interface HeldRequests {
   /** Those that are held now. */
   readonly all: Set<Held>
   /** Sees a response out whose request is held no more, and then runs `release`. */
-  readonly serve: (response: NodeResponse, effect: Effect.Effect<void>, release: () => void) => void
+  readonly serve: (response: AnyResponse, effect: Effect.Effect<void>, release: () => void) => void
   /** Completes when the client has taken everything, or was cut off. */
-  readonly finishReply: (response: NodeResponse) => Effect.Effect<void>
+  readonly finishReply: (response: AnyResponse) => Effect.Effect<void>
   /** Answers in the long way. */
-  readonly answer: (
-    request: NodeRequest,
-    response: NodeResponse,
-    parked: ParkedRequest
-  ) => Effect.Effect<void>
-  readonly failed: (response: NodeResponse, problem: unknown) => void
+  readonly answer: (request: AnyRequest, response: AnyResponse, parked: ParkedRequest) => Effect.Effect<void>
+  readonly failed: (response: AnyResponse, problem: unknown) => void
   /** Called once for each, when it is held no more; `serve` counts what follows itself. */
   readonly over: () => void
 }
@@ -35,13 +31,13 @@ export interface HeldRequests {
 /** A live request that waits for its shape: no fiber, no timer, and no work while nothing happens. */
 export class HeldRequest implements LogWatcher {
   private readonly held: HeldRequests
-  private readonly request: NodeRequest
-  private readonly response: NodeResponse
+  private readonly request: AnyRequest
+  private readonly response: AnyResponse
   private readonly parked: ParkedRequest
   private waiting: { stop(): void } | undefined
   private isOver = false
 
-  constructor(held: HeldRequests, request: NodeRequest, response: NodeResponse, parked: ParkedRequest) {
+  constructor(held: HeldRequests, request: AnyRequest, response: AnyResponse, parked: ParkedRequest) {
     this.held = held
     this.request = request
     this.response = response

@@ -2,17 +2,18 @@ import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { readFileSync } from "node:fs"
 import type { Server } from "node:http"
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2"
-import type { AddressInfo, Socket } from "node:net"
+import { type AddressInfo, Socket as PlainSocket, type Socket } from "node:net"
 import { Context, Effect, Layer, Schema } from "effect"
 import { Config, type BatonConfig } from "../../config/BatonConfig.ts"
 import { nextRequestMillis } from "../HttpTimings.ts"
 import { countRequest } from "./LastReply.ts"
 import { createServer, Server as PlainServer } from "./Exchange.ts"
-import { makeNodeHandler, type NodeHandler } from "./NodeHandler.ts"
+import { makeNodeServing, type NodeHandler, type NodeServing } from "./NodeHandler.ts"
 import { connectionLimit, openFilesLimit } from "./OpenFiles.ts"
 import { answerParseError, type ParseError } from "../request/ParseErrors.ts"
 import { ShapeApi } from "../shape/ShapeApi.ts"
-import { nowMillis } from "../../shared/Timers.ts"
+import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
+import { SimpleConnections } from "../simple/SimpleConnections.ts"
 
 /** The service cannot listen: nothing will change until somebody changes the configuration or frees the port. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -48,7 +49,7 @@ const makeServer = (config: BatonConfig): Server | Http2SecureServer => {
   const { maxRequestsPerConnection } = config
   if (maxRequestsPerConnection > 0)
     (server as Server).on("request", (request, response) =>
-      countRequest(request, response, maxRequestsPerConnection)
+      countRequest(request.socket, request, response, maxRequestsPerConnection)
     )
   return server
 }
@@ -83,7 +84,7 @@ export class HttpServer extends Context.Service<
     Effect.gen(function* () {
       const config = yield* Config
       const api = yield* ShapeApi
-      const handler = yield* makeNodeHandler({
+      const { arrivedSimply, handler } = yield* makeNodeServing({
         sendTimeoutMillis: config.tcpSendTimeoutMillis,
         pipelinedRequests: config.limits.pipelinedRequests
       })
@@ -103,12 +104,17 @@ export class HttpServer extends Context.Service<
       if (problem !== undefined) yield* reportFault("BATON-REQUEST-CONNECTIONS", problem)
       server.maxConnections = most
       const closeSessions = trackSessions(server, handler, config.tcpReadTimeoutMillis)
+      const simple =
+        server instanceof PlainServer
+          ? takeSimple(server, config, yield* currentTimers, arrivedSimply)
+          : undefined
       const address = yield* listen(server, config)
 
       yield* Effect.addFinalizer(() =>
         Effect.callback<void>((resume) => {
           server.close(() => resume(Effect.void))
           closeSessions("all")
+          simple?.closeAll()
         })
       )
       const host = address.family === "IPv6" ? "[::1]" : "127.0.0.1"
@@ -122,6 +128,7 @@ export class HttpServer extends Context.Service<
           const until = (yield* nowMillis) + nextRequestMillis
           while ((yield* nowMillis) < until && (yield* connections(server)) > 0) yield* Effect.sleep(10)
           closeSessions("idle")
+          simple?.closeIdle()
         }),
         awaitIdle: handler.awaitIdle,
         expireHeld: Effect.sync(handler.expireHeld)
@@ -134,6 +141,38 @@ const connections = (server: Server | Http2SecureServer): Effect.Effect<number> 
   Effect.callback((resume) => {
     server.getConnections((error, count) => resume(Effect.succeed(error === null ? count : 0)))
   })
+
+/** Puts simple connections before those of Node's server: it gets what is none, or is none any more. */
+const takeSimple = (
+  server: Server,
+  config: BatonConfig,
+  timers: Timers,
+  arrivedSimply: NodeServing["arrivedSimply"]
+): SimpleConnections => {
+  const { limits, maxRequestsPerConnection, tcpReadTimeoutMillis } = config
+  const nodes = server.listeners("connection")
+  const giveAway = (socket: unknown) => {
+    for (const listener of nodes) listener.call(server, socket)
+  }
+  const simple = new SimpleConnections({
+    timers,
+    idleMillis: tcpReadTimeoutMillis,
+    pipelinedRequests: limits.pipelinedRequests,
+    arrived: (request, response) => {
+      if (maxRequestsPerConnection > 0)
+        countRequest(response.socket, request, response, maxRequestsPerConnection)
+      arrivedSimply(request, response)
+    },
+    giveAway
+  })
+  server.removeAllListeners("connection")
+  server.on("connection", (socket: unknown) => {
+    // What stands in for a connection, see `answerParseError`, is Node's from the beginning.
+    if (socket instanceof PlainSocket) simple.take(socket)
+    else giveAway(socket)
+  })
+  return simple
+}
 
 /** Connects handler and server. Returns what closes HTTP/2 sessions after their requests, idle connections, or everything. */
 const trackSessions = (

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net"
 import type { ApiReply, ReplyBody } from "../reply/ApiReply.ts"
-import type { NodeRequest, NodeResponse } from "./Exchange.ts"
+import type { AnyRequest, AnyResponse } from "./Exchange.ts"
 
 /** Bytes of a body after which a connection may be closed at once. */
 const maxLastBytes = 16_384
@@ -33,16 +33,21 @@ export const canBeLast = (method: string | undefined, { status, body }: ApiReply
   (lengthOf(body) ?? Number.POSITIVE_INFINITY) <= maxLastBytes
 
 const requests = Symbol("requests on this connection")
-const overdue = new WeakSet<NodeResponse>()
+const overdue = new WeakSet<AnyResponse>()
 
 /** Counts a request of HTTP/1 on its connection. From the `max`th on, the first reply that can be the last one is. */
-export const countRequest = (request: NodeRequest, response: NodeResponse, max: number): void => {
+export const countRequest = (
+  connection: Socket,
+  request: AnyRequest,
+  response: AnyResponse,
+  max: number
+): void => {
   if (request.httpVersionMajor > 1) return
-  const socket: Socket & { [requests]?: number } = request.socket
+  const socket: Socket & { [requests]?: number } = connection
   const count = (socket[requests] ?? 0) + 1
   socket[requests] = count
   if (count >= max) overdue.add(response)
 }
 
 /** Whether the connection has had as many requests as it may. */
-export const isOverdue = (response: NodeResponse): boolean => overdue.has(response)
+export const isOverdue = (response: AnyResponse): boolean => overdue.has(response)

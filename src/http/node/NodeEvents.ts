@@ -1,7 +1,7 @@
 import type { Cause, Effect, Fiber } from "effect"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { ShapeReadError } from "../../storage/ShapeLogs.ts"
-import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
+import { destroyResponse, endResponse, type AnyRequest, type AnyResponse } from "./Exchange.ts"
 import type { Held } from "./HeldRequest.ts"
 import { cutReply, drained, finishReply, openReply, writeNow } from "./NodeReply.ts"
 import { EventStream } from "../shape/EventStream.ts"
@@ -22,16 +22,16 @@ export interface EventHost {
 /** An event stream on a Node response. */
 export class NodeEventStream extends EventStream implements Held {
   private readonly host: EventHost
-  private readonly response: NodeResponse
+  private readonly response: AnyResponse
 
-  constructor(host: EventHost, response: NodeResponse, events: ParkedEvents) {
+  constructor(host: EventHost, response: AnyResponse, events: ParkedEvents) {
     super(events)
     this.host = host
     this.response = response
   }
 
   /** Sends the head of the reply, and begins. */
-  open(request: NodeRequest): void {
+  open(request: AnyRequest): void {
     this.host.all.add(this)
     this.response.on("close", () => this.finish())
     openReply(request, this.response, this.events.takeReply())
@@ -48,7 +48,7 @@ export class NodeEventStream extends EventStream implements Held {
   }
 
   protected end(): Effect.Effect<void> {
-    this.response.end()
+    endResponse(this.response)
     return finishReply(this.response, this.host.sending)
   }
 

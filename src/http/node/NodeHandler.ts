@@ -2,6 +2,8 @@ import { Effect, FiberSet, Option } from "effect"
 import { standardLimits } from "../../config/Limits.ts"
 import type { NodeRequest, NodeResponse } from "./Exchange.ts"
 import { Metrics } from "../../telemetry/Metrics.ts"
+import type { SimpleRequest } from "../simple/SimpleRequest.ts"
+import type { SimpleResponse } from "../simple/SimpleResponse.ts"
 import { PieceBuffers } from "./PieceBuffers.ts"
 import { Responder } from "./Responder.ts"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
@@ -45,7 +47,16 @@ export interface NodeHandler {
  * Serves the API on raw Node requests and responses. One fiber per request, interrupted when the client goes away or
  * the scope closes; a request that waits has none, and costs no timer and no work.
  */
-export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandlerOptions) {
+export const makeNodeHandler = (options: NodeHandlerOptions) =>
+  Effect.map(makeNodeServing(options), ({ handler }) => handler)
+
+/** The handler, and what takes simple requests beside it. */
+export interface NodeServing {
+  readonly handler: NodeHandler
+  readonly arrivedSimply: (request: SimpleRequest, response: SimpleResponse) => void
+}
+
+export const makeNodeServing = Effect.fnUntraced(function* (options: NodeHandlerOptions) {
   const { pipelinedRequests = standardLimits.pipelinedRequests, prefix = "", sendTimeoutMillis } = options
   const fibers = yield* FiberSet.make()
   const { slowReaders } = yield* Metrics
@@ -65,9 +76,13 @@ export const makeNodeHandler = Effect.fnUntraced(function* (options: NodeHandler
     if (target !== undefined && tail?.take(request, response, target) === true) return
     responder.arrived(request, response, typeof given === "object" ? given.body : undefined)
   }
-  return Object.assign(handler, {
+  const served = Object.assign(handler, {
     running: () => responder.running.current,
     awaitIdle: responder.running.awaitIdle,
     expireHeld: () => responder.expireHeld()
   }) satisfies NodeHandler
+  return {
+    handler: served,
+    arrivedSimply: (request, response) => responder.arrivedSimply(request, response)
+  } satisfies NodeServing
 })

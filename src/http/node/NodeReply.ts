@@ -1,10 +1,11 @@
 import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Cause, Effect } from "effect"
 import type { ApiReply } from "../reply/ApiReply.ts"
-import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
+import { destroyResponse, endResponse, type AnyRequest, type AnyResponse } from "./Exchange.ts"
 import { type HeaderHolder, keepHostHeaders } from "../reply/HostHeaders.ts"
 import { canBeLast, isOverdue, lengthOf } from "./LastReply.ts"
 import { peerOf, type Sending, sendPieces } from "./SendPieces.ts"
+import type { SimpleResponse } from "../simple/SimpleResponse.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 
 /** What both protocols' responses do, without the differences of their types. */
@@ -22,12 +23,13 @@ interface Writer extends HeaderHolder {
  * destroyed, which frees what waits for it, and the fiber is interrupted by the connection's end.
  */
 const waitFor = (
-  response: NodeResponse,
+  response: AnyResponse,
   event: "drain" | "finish",
   { slow, timeoutMillis }: Sending
 ): Effect.Effect<void> =>
   Effect.flatMap(currentTimers, (timers) =>
     Effect.callback<void>((resume) => {
+      const events = response as Pick<SimpleResponse, "once" | "off">
       const give = () => {
         // Behind another response on the same connection, its own time has not begun.
         if (response.socket === null) stopTimer = timers.after(timeoutMillis, give)
@@ -47,21 +49,21 @@ const waitFor = (
         over()
         resume(Effect.void)
       }
-      response.once(event, done)
+      events.once(event, done)
       return Effect.sync(() => {
         over()
-        response.off(event, done)
+        events.off(event, done)
       })
     })
   )
 
 /** Whether everything written so far has left this process. */
-const isFlushed = (response: NodeResponse): boolean =>
+const isFlushed = (response: AnyResponse): boolean =>
   response.writableFinished ||
   (!("stream" in response) && response.socket !== null && response.socket.writableLength === 0)
 
 /** Writes the head of a response. Its own headers, and those of framing, are all in there. */
-const writeHead = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+const writeHead = (request: AnyRequest, response: AnyResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
   const { body, status, headers } = reply
   keepHostHeaders(writer, headers)
@@ -78,7 +80,7 @@ const writeHead = (request: NodeRequest, response: NodeResponse, reply: ApiReply
  * Sends a small reply at once. False when the client had no room for it: then the rest waits in this process, and
  * `finishReply` sees it out.
  */
-export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply: ApiReply): boolean => {
+export const sendReplyNow = (request: AnyRequest, response: AnyResponse, reply: ApiReply): boolean => {
   const writer = response as unknown as Writer
   const { body } = reply
   writeHead(request, response, reply)
@@ -93,18 +95,18 @@ export const sendReplyNow = (request: NodeRequest, response: NodeResponse, reply
 }
 
 /** Waits until the client has taken what was sent, or cuts it off after the send time-out. */
-export const finishReply = (response: NodeResponse, sending: Sending): Effect.Effect<void> =>
+export const finishReply = (response: AnyResponse, sending: Sending): Effect.Effect<void> =>
   isFlushed(response) || response.destroyed ? Effect.void : waitFor(response, "finish", sending)
 
 /** Writes a piece; false when the client has no room for another one before `drained`. */
-export const writeNow = (response: NodeResponse, piece: Uint8Array): boolean =>
+export const writeNow = (response: AnyResponse, piece: Uint8Array): boolean =>
   piece.length === 0 || (response as unknown as Writer).write(piece)
 
-export const drained = (response: NodeResponse, sending: Sending): Effect.Effect<void> =>
+export const drained = (response: AnyResponse, sending: Sending): Effect.Effect<void> =>
   waitFor(response, "drain", sending)
 
 /** Sends the head of a reply whose body follows, whenever that may be. */
-export const openReply = (request: NodeRequest, response: NodeResponse, reply: ApiReply): void => {
+export const openReply = (request: AnyRequest, response: AnyResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
   writeHead(request, response, reply)
   writer.flushHeaders()
@@ -115,8 +117,8 @@ export const openReply = (request: NodeRequest, response: NodeResponse, reply: A
  * a time is in flight: a client that does not read holds that piece, for as long as the send time-out.
  */
 export const sendReply = (
-  request: NodeRequest,
-  response: NodeResponse,
+  request: AnyRequest,
+  response: AnyResponse,
   reply: ApiReply,
   sending: Sending
 ): Effect.Effect<void> =>
@@ -130,7 +132,7 @@ export const sendReply = (
     }
     writeHead(request, response, reply)
     const end = Effect.suspend(() => {
-      response.end()
+      endResponse(response)
       return finishReply(response, sending)
     })
     const sent = sendPieces(response, body._tag === "Events" ? [] : body.pieces, sending)
@@ -143,7 +145,7 @@ export const sendReply = (
  * The headers are out: cutting the connection is the only way to say that the body is not complete. Says why, unless
  * the reply was given up on purpose.
  */
-export const cutReply = (response: NodeResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+export const cutReply = (response: AnyResponse, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   destroyResponse(response)
   return Cause.hasInterruptsOnly(cause)
     ? Effect.void

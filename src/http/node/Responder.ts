@@ -2,11 +2,19 @@ import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Cause, type Context, Effect, Exit, type Fiber } from "effect"
 import { normalisePrefix, stripPrefix } from "../request/Prefix.ts"
 import { RunningCount } from "../reply/RunningCount.ts"
-import type { Later } from "../shape/Answer.ts"
+import type { Answer, Later } from "../shape/Answer.ts"
 import type { ParkedEvents, ParkedRequest } from "../shape/ParkedRequest.ts"
 import { finishParked } from "../shape/ReadLog.ts"
 import type { ShapeApi } from "../shape/ShapeApi.ts"
-import { destroyResponse, type NodeRequest, type NodeResponse } from "./Exchange.ts"
+import type { SimpleRequest } from "../simple/SimpleRequest.ts"
+import type { SimpleResponse } from "../simple/SimpleResponse.ts"
+import {
+  type AnyRequest,
+  type AnyResponse,
+  destroyResponse,
+  type NodeRequest,
+  type NodeResponse
+} from "./Exchange.ts"
 import { type Held, HeldRequest, type HeldRequests } from "./HeldRequest.ts"
 import { limitStatus, NodeApiRequest } from "./NodeApiRequest.ts"
 import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
@@ -15,7 +23,7 @@ import { Pipeline } from "./Pipeline.ts"
 import type { Sending } from "./SendPieces.ts"
 
 /** What must not happen: told to the operator, and to the client by cutting the connection. */
-const fail = (response: NodeResponse, problem: unknown): Effect.Effect<void> => {
+const fail = (response: AnyResponse, problem: unknown): Effect.Effect<void> => {
   destroyResponse(response)
   return reportFault("BATON-SERVICE-MISTAKE", {
     message:
@@ -76,6 +84,15 @@ export class Responder implements HeldRequests, EventHost {
     }
   }
 
+  /** As `arrived`, for what is within all limits of HTTP. */
+  arrivedSimply(request: SimpleRequest, response: SimpleResponse): void {
+    try {
+      this.take(request, response, this.api.handle(request))
+    } catch (problem) {
+      this.failed(response, problem)
+    }
+  }
+
   private respond(request: NodeRequest, response: NodeResponse, body: unknown): void {
     const status = limitStatus(request)
     if (status !== undefined) {
@@ -86,7 +103,10 @@ export class Responder implements HeldRequests, EventHost {
     }
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(request.url ?? "/", this.prefix) ?? "/.."
-    const made = this.api.handle(new NodeApiRequest(request, target, body))
+    this.take(request, response, this.api.handle(new NodeApiRequest(request, target, body)))
+  }
+
+  private take(request: AnyRequest, response: AnyResponse, made: Answer): void {
     if (!("_tag" in made)) {
       if (!sendReplyNow(request, response, made)) this.serve(response, this.finishReply(response))
     } else if (made._tag === "Later") this.serve(response, this.send(request, response, made.made))
@@ -94,7 +114,7 @@ export class Responder implements HeldRequests, EventHost {
   }
 
   /** Makes a reply and sends it; a request that is parked instead is held, and then this is over. */
-  private send(request: NodeRequest, response: NodeResponse, making: Later["made"]): Effect.Effect<void> {
+  private send(request: AnyRequest, response: AnyResponse, making: Later["made"]): Effect.Effect<void> {
     return Effect.catchCause(
       Effect.scoped(
         Effect.flatMap(making, (made) =>
@@ -107,8 +127,9 @@ export class Responder implements HeldRequests, EventHost {
     )
   }
 
-  private hold(request: NodeRequest, response: NodeResponse, parked: ParkedRequest | ParkedEvents): void {
+  private hold(request: AnyRequest, response: AnyResponse, parked: ParkedRequest | ParkedEvents): void {
     this.running.begin()
+    if ("forget" in request) request.forget()
     if (parked._tag === "Parked") return new HeldRequest(this, request, response, parked).begin()
     parked.keep()
     new NodeEventStream(this, response, parked).open(request)
@@ -120,7 +141,7 @@ export class Responder implements HeldRequests, EventHost {
     return fiber
   }
 
-  serve(response: NodeResponse, effect: Effect.Effect<void>, release = nothing): void {
+  serve(response: AnyResponse, effect: Effect.Effect<void>, release = nothing): void {
     this.running.begin()
     const started = this.start(effect)
     if (started.pollUnsafe() !== undefined) {
@@ -138,15 +159,15 @@ export class Responder implements HeldRequests, EventHost {
     })
   }
 
-  finishReply(response: NodeResponse): Effect.Effect<void> {
+  finishReply(response: AnyResponse): Effect.Effect<void> {
     return finishReply(response, this.sending)
   }
 
-  answer(request: NodeRequest, response: NodeResponse, parked: ParkedRequest): Effect.Effect<void> {
+  answer(request: AnyRequest, response: AnyResponse, parked: ParkedRequest): Effect.Effect<void> {
     return this.send(request, response, finishParked(parked))
   }
 
-  failed(response: NodeResponse, problem: unknown): void {
+  failed(response: AnyResponse, problem: unknown): void {
     this.run(fail(response, problem))
   }
 

@@ -1,7 +1,7 @@
 import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
-import { destroyResponse, type NodeResponse, ServerResponse } from "./Exchange.ts"
+import { destroyResponse, type AnyResponse, ServerResponse } from "./Exchange.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PieceBuffers } from "./PieceBuffers.ts"
 import type { SlowReader, SlowReaders } from "../../telemetry/SlowReaders.ts"
@@ -22,11 +22,11 @@ const tinyBytes = 256
  * Whether `write` of this response is Node's own, which says when it needs the bytes no more. Middleware that compresses
  * responses puts its own in place, and may keep what it is given.
  */
-const saysWhenWritten = (response: NodeResponse): boolean =>
+const saysWhenWritten = (response: AnyResponse): boolean =>
   response.write === ServerResponse.prototype.write || response.write === Http2ServerResponse.prototype.write
 
 /** Address of the client, for operators; with HTTP/2 that of the connection that the stream is on. */
-export const peerOf = (response: NodeResponse): string | undefined => {
+export const peerOf = (response: AnyResponse): string | undefined => {
   const { socket } = response
   return socket === null || socket === undefined
     ? undefined
@@ -35,7 +35,7 @@ export const peerOf = (response: NodeResponse): string | undefined => {
 
 /** One body on its way to a client, piece by piece. */
 class PieceSender implements SlowReader {
-  private readonly response: NodeResponse
+  private readonly response: AnyResponse
   private readonly timers: Timers
   private readonly sending: Sending
   /** When a piece was last begun. */
@@ -45,7 +45,7 @@ class PieceSender implements SlowReader {
   private isWriting = false
   private goOn: (() => void) | undefined
 
-  constructor(response: NodeResponse, sending: Sending, timers: Timers) {
+  constructor(response: AnyResponse, sending: Sending, timers: Timers) {
     this.response = response
     this.timers = timers
     this.sending = sending
@@ -151,7 +151,7 @@ class PieceSender implements SlowReader {
  * sent goes through one buffer, unless the response cannot tell when it needs that no more.
  */
 export const sendPieces = (
-  response: NodeResponse,
+  response: AnyResponse,
   source: PieceSource | ReadonlyArray<Uint8Array>,
   sending: Sending
 ): Effect.Effect<void, ShapeReadError> =>

@@ -15,6 +15,8 @@ export interface CacheSettings {
   readonly maxAgeSeconds: number
   readonly staleAgeSeconds: number
   readonly sseLifetimeSeconds: number
+  /** For so long rows that others have taken the place of can still be gone on from; `undefined`: as long as the shape lives. */
+  readonly rowsSeconds: number | undefined
   /**
    * Who may keep an answer. `everybody`: it depends on the URL alone. `client`: on headers that `vary` names, too, so
    * the client's own cache may. `nobody`: on headers that we do not know, so another user of the same browser could be
@@ -37,9 +39,7 @@ export const cacheControl = (kind: CacheClass, method: string, settings: CacheSe
   const scope = shared ? "public" : "private"
   switch (kind) {
     case "initial":
-      return shared
-        ? "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746"
-        : "private, max-age=604800, stale-while-revalidate=2629746"
+      return initial(shared, settings.rowsSeconds)
     case "catchUp":
       return `${scope}, max-age=${settings.maxAgeSeconds}, stale-while-revalidate=${settings.staleAgeSeconds}`
     case "live":
@@ -49,6 +49,15 @@ export const cacheControl = (kind: CacheClass, method: string, settings: CacheSe
     case "conflictWithHandle":
       return `${scope}, max-age=60, must-revalidate`
   }
+}
+
+/** The beginning of the rows: used for half as long as it can be gone on from, and stale for the other half. */
+const initial = (shared: boolean, rowsSeconds = Infinity): string => {
+  const half = Math.floor(rowsSeconds / 2)
+  const [age, sharedAge, staleAge] = [604_800, 3600, 2_629_746].map((seconds) => Math.min(half, seconds))
+  return shared
+    ? `public, max-age=${age}, s-maxage=${sharedAge}, stale-while-revalidate=${staleAge}`
+    : `private, max-age=${age}, stale-while-revalidate=${staleAge}`
 }
 
 /** Surrogates (CDNs) get the same answer as `cache-control: no-store` where they have a header of their own. */

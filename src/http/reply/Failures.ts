@@ -1,3 +1,4 @@
+import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { HealthRef } from "../../health/HealthRef.ts"
 import { refusalOf } from "../../health/HealthState.ts"
 import type { Refusal, RefusalReason } from "../../health/Refusal.ts"
@@ -53,13 +54,26 @@ export const mustRefetch = (handle: string): Failure => ({
  * anywhere: the same URL may be readable again a moment later. The only 409 without a handle, and only for a shape that
  * there was: none that cannot be made is answered like this, or its clients would ask again and again.
  */
-export const droppedWhileRead: Failure = {
+const droppedWhileRead: Failure = {
   _tag: "Failure",
   status: 409,
   kind: "error",
   headers: [],
   body: mustRefetchBody
 }
+
+/**
+ * What who was reading a shape is told when it is dropped. Where it went for want of room, the next one may be refused for as long:
+ * clients are sent away for a moment, and keep their rows until they are given others. They come back with their handle, and whoever
+ * knows says whether there is a successor by then.
+ */
+export const droppedNow = ({ dropped }: Pick<ShapeHandle, "dropped">): Failure =>
+  dropped === "forRoom"
+    ? unavailable(
+        "The shape had to make room (BATON_MAX_STORAGE). Please try again later.",
+        retryAfterSeconds.aMoment
+      )
+    : droppedWhileRead
 
 export const unavailable = (message: string, afterSeconds: number): Failure =>
   failure(503, { message }, ["retry-after", String(afterSeconds)])

@@ -38,7 +38,9 @@ const headers = {
   "electric-handle": text("Names the shape; send it back as `handle`."),
   "electric-offset": text("How far this response reaches; send it back as `offset`."),
   "electric-schema": text("JSON: column names and their types. Not on live responses."),
-  "electric-cursor": text("On live responses: send it back as `cursor`."),
+  "electric-cursor": text(
+    "On live responses, and on parts of others whose request had a `cursor`: send it back as `cursor`."
+  ),
   "electric-up-to-date": text("Present, and empty, when the response reaches the end of the log."),
   "electric-has-data": text("`false` when the response only says that nothing is new.", {
     enum: ["true", "false"]
@@ -220,7 +222,7 @@ const build = (): Json => ({
             in: "query",
             required: false,
             description:
-              "Also the release, what an upgrade or a rollback has to know of storage, and how the bucket stands.",
+              "Also the release, what an upgrade or a rollback has to know of storage, whether changes come from the database, and how the bucket stands.",
             schema: { type: "string" }
           }
         ],

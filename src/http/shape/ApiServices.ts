@@ -8,6 +8,7 @@ import type { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import type { RequestCounts } from "../../telemetry/RequestCounts.ts"
 import type { MetricEvents } from "../../telemetry/MetricEvents.ts"
 import type { ServingLag } from "../../telemetry/ServingLag.ts"
+import type { StreamStatus } from "../../telemetry/stream/StreamStatus.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { RequestTraces } from "../trace/RequestTraces.ts"
 import type { Admission } from "./Admission.ts"
@@ -39,6 +40,8 @@ export interface ApiServices {
   /** Answers given, for metrics. */
   readonly requests: RequestCounts
   readonly servingLag: ServingLag
+  /** How it stands with the stream, in the process that has it. */
+  readonly stream: StreamStatus
   /** Undefined where nobody wants to know of each answer. */
   readonly events: MetricEvents | undefined
   /** Undefined where nothing is traced. */

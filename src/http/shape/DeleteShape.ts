@@ -1,4 +1,5 @@
 import { Effect, Result } from "effect"
+import { plainHandle } from "../../shapes/HandleAlias.ts"
 import { emptyBody, type ApiReply } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import { deleteNotAllowed, handleMismatch, invalidRequest, noSuchShape, notNow } from "../reply/Failures.ts"
@@ -39,7 +40,7 @@ export const deleteShape = Effect.fnUntraced(function* (
     const resolved = yield* services.resolver.resolve(selection, named?.definition)
     shape = services.logs.byIdentity(resolved.identity)
     // The definition is looked up first: without a shape of it, whatever the handle names does not matter.
-    if (shape !== undefined && handle !== undefined && shape.handle !== handle)
+    if (shape !== undefined && handle !== undefined && shape.handle !== plainHandle(handle))
       return yield* Effect.fail(handleMismatch)
   }
   if (shape === undefined) return yield* Effect.fail(noSuchShape)

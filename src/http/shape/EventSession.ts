@@ -104,7 +104,7 @@ export class EventSession {
     if (read._tag === "Slice") {
       this.slice = read
       this.isDelivered = false
-    } else if (read._tag === "Dropped" || this.slice !== undefined) this.isOver = true
+    } else if (read._tag !== "Ahead" || this.slice !== undefined) this.isOver = true
   }
 
   woken(reason: "changed" | "dropped" | "timeout"): void {

@@ -1,6 +1,7 @@
 import { Cause, Effect, Redacted, Result, Scope, Tracer } from "effect"
 import { abilities, healthAnswer } from "../../health/HealthState.ts"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
+import { describeStream } from "../../telemetry/stream/StreamStatus.ts"
 import { describeBucket } from "../../storage/DescribeBucket.ts"
 import type { Forwarder } from "../forward/Forwarder.ts"
 import type { MetricEvents } from "../../telemetry/MetricEvents.ts"
@@ -305,7 +306,7 @@ export class FrontDoor {
 
   /** The same answer, with what an operator asks for before and after an upgrade. */
   private verboseHealth(context: ReplyContext): Later["made"] {
-    const { bucket, health, level, replies } = this.services
+    const { bucket, health, level, replies, stream } = this.services
     return Effect.map(
       Effect.orElseSucceed(level, () => undefined),
       (known) => {
@@ -329,6 +330,7 @@ export class FrontDoor {
             ...body,
             release: batonVersion,
             storage,
+            ...(stream.report === undefined ? {} : { stream: describeStream(stream.report) }),
             ...(bucket === undefined ? {} : { bucket: describeBucket(bucket) })
           })
         )

@@ -2,6 +2,8 @@ import { Effect, Option } from "effect"
 import { abilities } from "../../health/HealthState.ts"
 import type { RefusalReason } from "../../health/Refusal.ts"
 import type { SnapshotFailed } from "../../registry/ShapeRegistry.ts"
+import { plainHandle } from "../../shapes/HandleAlias.ts"
+import { goesOnAs } from "../../shapes/Continuation.ts"
 import { shapeIdentity } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { ApiServices } from "./ApiServices.ts"
@@ -107,7 +109,8 @@ const findOrCreate = Effect.fnUntraced(function* (
 
 /**
  * The shape to read, when it is there: nothing to wait for. `named` is the live shape with the request's handle, if
- * any.
+ * any. Its table may have been altered since it was made, so that the request means another one now: where it is to become that
+ * under its handle, it is read as it is until then.
  */
 export const findShape = (
   services: ApiServices,
@@ -117,9 +120,10 @@ export const findShape = (
 ): ShapeHandle | undefined => {
   const { logs } = services
   const shape = handle === undefined ? logs.byIdentity(resolved.identity) : named
-  return shape !== undefined &&
-    logs.isReadable(shape) &&
-    shapeIdentity(shape.definition) === resolved.identity
+  if (shape === undefined || !logs.isReadable(shape)) return undefined
+  const { definition } = shape
+  return shapeIdentity(definition) === resolved.identity ||
+    (handle !== undefined && goesOnAs(definition, resolved.definition))
     ? shape
     : undefined
 }
@@ -146,7 +150,7 @@ export const makeShape = Effect.fnUntraced(function* (
   if (handle !== undefined && facts === "remembered" && services.logs.byHandle(handle) !== undefined)
     return yield* Effect.fail(outdatedTable)
   const shape = yield* findOrCreate(services, resolved, facts)
-  return handle === undefined || handle === shape.handle
+  return handle === undefined || plainHandle(handle) === shape.handle
     ? shape
     : yield* Effect.fail(mustRefetch(shape.handle))
 })

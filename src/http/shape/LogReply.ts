@@ -20,6 +20,8 @@ export interface LogRequest {
   readonly context: ReplyContext
   readonly params: ShapeParams
   readonly shape: ShapeHandle
+  /** By which name the client knows the shape, or is to know it. */
+  readonly handle: string
   /** The query's `cursor`, whatever it is. */
   readonly cursor: string | undefined
   readonly ifNoneMatch: string | undefined
@@ -31,6 +33,14 @@ const cursorOf = (services: ApiServices, { cursor }: LogRequest): string => {
   const interval = Math.floor(services.config.longPollTimeoutMillis / 1000)
   return String(nextCursor(services.timers.epochMillis(), interval, cursor, Math.random()))
 }
+
+/**
+ * A client that follows the log looks once, without waiting, how far it is, and there is more than one answer holds. Clients before
+ * 1.3.0 of `@electric-sql/client` (PGlite's sync has one) fetch the next part ahead, give that request up when they wait again, and take
+ * it for their own if they look from the same place with the same cursor: then they stop without a word. They never do with another one.
+ */
+const isPartOfRefresh = ({ cursor, params }: LogRequest, upToDate: boolean): boolean =>
+  !params.live && !upToDate && cursor !== undefined
 
 /** The headers of an answer from the log, in a new array. */
 const answerHeaders = (
@@ -49,8 +59,8 @@ const answerHeaders = (
     kind,
     kind === "sse" ? "text/event-stream" : jsonType
   )
-  if (live) headers.push("electric-cursor", cursorOf(services, request))
-  headers.push("etag", etag, "electric-handle", request.shape.handle)
+  if (live || isPartOfRefresh(request, upToDate)) headers.push("electric-cursor", cursorOf(services, request))
+  headers.push("etag", etag, "electric-handle", request.handle)
   if (withSchema && !live) {
     // As of the shape's creation: the table may be another one by now, and what is in the log is as old as the shape.
     headers.push("electric-schema", request.shape.definition.schemaHeader)
@@ -69,12 +79,7 @@ export const nothingNewReply = (
   lsn: Lsn
 ): ApiReply => {
   const kind = request.params.live ? "live" : "catchUp"
-  const etag = logEtag(
-    request.shape.handle,
-    request.params.position.text,
-    next,
-    services.replies.uniqueSuffix()
-  )
+  const etag = logEtag(request.handle, request.params.position.text, next, services.replies.uniqueSuffix())
   const headers = answerHeaders(services, request, kind, etag, next, true, false, true)
   return services.replies.make(200, headers, upToDateBody(lsn))
 }
@@ -95,9 +100,9 @@ const mayCompress = ({ params, acceptEncoding }: LogRequest, slice: LogSlice): b
 /** Whether the answer is to be compressed and has not been yet: `CompressedChunks.prepare` does that. */
 export const mustCompress = (services: ApiServices, request: LogRequest, slice: LogSlice): boolean => {
   if (request.context.method === "HEAD" || !mayCompress(request, slice)) return false
-  const { shape, params, ifNoneMatch } = request
+  const { handle, shape, params, ifNoneMatch } = request
   if (!services.compressed.isMissing(shape, slice)) return false
-  const plain = logEtag(shape.handle, params.position.text, formatOffset(slice.next))
+  const plain = logEtag(handle, params.position.text, formatOffset(slice.next))
   return knownEtag(ifNoneMatch, plain, slice) === undefined
 }
 
@@ -116,11 +121,11 @@ const liveAnswers = new WeakMap<LogSlice, LiveAnswer>()
 
 /** A live answer that is sure to be sent whole: thousands of clients get the same one at once. */
 const liveReply = (services: ApiServices, request: LogRequest, slice: LogSlice): ApiReply => {
-  const { context, params, shape } = request
+  const { context, handle, params } = request
   let known = liveAnswers.get(slice)
   if (known === undefined || known.params !== params || known.method !== context.method) {
     const next = formatOffset(slice.next)
-    const etag = logEtag(shape.handle, params.position.text, next)
+    const etag = logEtag(handle, params.position.text, next)
     const headers = answerHeaders(services, request, "live", etag, next, slice.upToDate, true, true)
     // It claims what it delivers and no more: it may be stored and shared by clients further behind.
     const body = logBody(slice, slice.upToDate ? slice.next.tx : undefined)
@@ -146,11 +151,11 @@ export const sliceReply = (
   slice: LogSlice,
   seenLsn: Lsn
 ): ApiReply => {
-  const { params, shape, ifNoneMatch } = request
+  const { handle, params, shape, ifNoneMatch } = request
   if (params.live && ifNoneMatch === undefined) return liveReply(services, request, slice)
   const next = formatOffset(slice.next)
   const kind = params.live ? "live" : params.position.offset.tx < 0n ? "initial" : "catchUp"
-  const plain = logEtag(shape.handle, params.position.text, next)
+  const plain = logEtag(handle, params.position.text, next)
   const known = knownEtag(ifNoneMatch, plain, slice)
   const isKnown = known !== undefined
   const compressed =
@@ -180,9 +185,9 @@ export const eventReply = (
   request: LogRequest,
   first: LogSlice | undefined
 ): EventReply => {
-  const { params, shape } = request
+  const { handle, params, shape } = request
   const next = first === undefined ? params.position.text : formatOffset(first.next)
-  const etag = logEtag(shape.handle, params.position.text, next)
+  const etag = logEtag(handle, params.position.text, next)
   const upToDate = first?.upToDate ?? false
   const headers = answerHeaders(services, request, "sse", etag, next, upToDate, true, false)
   // Tells nginx not to collect the stream before it passes it on.

@@ -1,11 +1,12 @@
 import { abilities } from "../../health/HealthState.ts"
 import { refusals } from "../../health/Refusal.ts"
+import { nextAlias } from "../../shapes/HandleAlias.ts"
 import { formatOffset, type LogOffset } from "../../shapes/LogOffset.ts"
 import { maxLsn, type Lsn } from "../../shared/Lsn.ts"
 import type { LogRead, LogSlice } from "../../storage/ShapeLogs.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiServices } from "./ApiServices.ts"
-import { droppedWhileRead, invalidRequest, refusedFor, type Failure } from "../reply/Failures.ts"
+import { droppedNow, invalidRequest, mustRefetch, refusedFor, type Failure } from "../reply/Failures.ts"
 import { nothingNewReply, sliceReply, type LogRequest } from "./LogReply.ts"
 
 /** What to do with what was read: answer, or wait until the log is beyond `after` or the time is over and read again. */
@@ -15,6 +16,9 @@ type LogStep =
   /** Stream events; `first` is what was read, undefined when the client is ahead of the log. */
   | { readonly _tag: "Events"; readonly first: LogSlice | undefined }
   | { readonly _tag: "Wait"; readonly after: LogOffset; readonly untilMillis: number }
+
+/** The shape is there, and what this client has of it is too old. It would take no answer by the name that it has. */
+const startOver = ({ handle }: LogRequest): Failure => mustRefetch(nextAlias(handle))
 
 /**
  * Final for clients, so only an instance that knows the whole log may say it: see `knowsWholeLog`, and once it has settled what the
@@ -45,7 +49,9 @@ export const nextStep = (
   const { longPollTimeoutMillis } = services.config
   switch (found._tag) {
     case "Dropped":
-      return { _tag: "Fail", failure: droppedWhileRead }
+      return { _tag: "Fail", failure: droppedNow(shape) }
+    case "Expired":
+      return { _tag: "Fail", failure: startOver(request) }
     case "Ahead": {
       // An event stream waits inside. Others are held until this instance's log catches up.
       if (params.sse) return { _tag: "Events", first: undefined }

@@ -8,7 +8,7 @@ import type { ApiServices } from "./ApiServices.ts"
 import type { EventSession } from "./EventSession.ts"
 import type { EventReply, LogRequest } from "./LogReply.ts"
 import { immediateBytes } from "../reply/LogBody.ts"
-import { droppedWhileRead } from "../reply/Failures.ts"
+import { droppedNow } from "../reply/Failures.ts"
 import { nextStep, outOfBounds } from "./LogStep.ts"
 import { countReply } from "../reply/Replies.ts"
 
@@ -108,7 +108,7 @@ export class ParkedRequest {
   private answer(reason: WakeReason): ApiReply | ParkedRequest | undefined {
     const { services, request } = this
     const { logs, replies, timers } = services
-    if (reason === "dropped") return replies.failure(request.context, droppedWhileRead)
+    if (reason === "dropped") return replies.failure(request.context, droppedNow(request.shape))
     const lsn = logs.lastSeenLsn(request.shape)
     const found = logs.readNow(request.shape, request.params.position.offset)
     if (found === undefined) return undefined

@@ -1,5 +1,6 @@
 import { Effect, Result } from "effect"
 import { abilities } from "../../health/HealthState.ts"
+import { spokenHandle } from "../../shapes/HandleAlias.ts"
 import type { ShapeHandle } from "../../storage/ShapeLogs.ts"
 import type { AdmissionClass, Permit } from "./Admission.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
@@ -109,11 +110,12 @@ const logRequest = (
   request: ApiRequest,
   query: ParsedQuery
 ): LogRequest => {
-  const cursor = query.values["cursor"]
+  const { cursor, expired_handle, handle } = query.values
   return {
     context,
     params,
     shape,
+    handle: spokenHandle(shape, handle, expired_handle),
     cursor: typeof cursor === "string" ? cursor : undefined,
     ifNoneMatch: request.header("if-none-match"),
     acceptEncoding: request.header("accept-encoding"),
@@ -192,6 +194,7 @@ const answerRead = Effect.fnUntraced(function* (
     findShape(services, resolved, handle, named) ?? (yield* makeShape(services, resolved, handle, facts))
   services.admission.promote(permit)
   services.registry.touch(shape)
-  if (subset !== undefined) return yield* readSubset(services, context, params, shape, subset)
-  return yield* readLog(services, logRequest(context, params, shape, resolved, request, query), permit)
+  const log = logRequest(context, params, shape, resolved, request, query)
+  if (subset !== undefined) return yield* readSubset(services, log, subset)
+  return yield* readLog(services, log, permit)
 })

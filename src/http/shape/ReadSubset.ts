@@ -1,6 +1,6 @@
 import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect, Result } from "effect"
-import { formatOffset, snapshotChunk } from "../../shapes/LogOffset.ts"
+import { formatOffset } from "../../shapes/LogOffset.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { SubsetQuery, SubsetSnapshot } from "../../registry/subset/SubsetReader.ts"
 import { enclosed, failingWith } from "../../shared/Pieces.ts"
@@ -15,9 +15,10 @@ import {
   type Failure
 } from "../reply/Failures.ts"
 import { type Facts, type Outdated, outdatedCondition, outdatedTable } from "./OnFreshFacts.ts"
-import { jsonType, type ReplyContext } from "../reply/Replies.ts"
+import { jsonType } from "../reply/Replies.ts"
+import type { LogRequest } from "./LogReply.ts"
 import type { ResolvedShape } from "./ResolveShape.ts"
-import type { ReadPosition, ShapeParams } from "../request/ShapeParams.ts"
+import type { ReadPosition } from "../request/ShapeParams.ts"
 import { parseSubsetParams } from "../request/SubsetParams.ts"
 
 /** Why parameters were refused on remembered facts, for requests that are being looked through again. */
@@ -96,15 +97,13 @@ const streamOffset = (services: ApiServices, shape: ShapeHandle, position: ReadP
   position.now
     ? formatOffset(services.logs.lastOffset(shape))
     : position.offset.tx < 0n
-      ? formatOffset(snapshotChunk(0))
+      ? formatOffset(services.logs.firstOffset(shape))
       : position.text
 
 /** Runs the query, whose failures are known before anything is sent, and streams its rows. */
 export const readSubset = Effect.fnUntraced(function* (
   services: ApiServices,
-  context: ReplyContext,
-  params: ShapeParams,
-  shape: ShapeHandle,
+  { context, handle, params, shape }: LogRequest,
   query: SubsetQuery
 ) {
   const offset = streamOffset(services, shape, params.position)
@@ -128,7 +127,7 @@ export const readSubset = Effect.fnUntraced(function* (
     })
   )
   const headers = services.replies.headers(context, "subset", jsonType)
-  headers.push("electric-snapshot", "true", "electric-handle", shape.handle)
+  headers.push("electric-snapshot", "true", "electric-handle", handle)
   if (!params.live) headers.push("electric-schema", shape.definition.schemaHeader)
   headers.push("electric-offset", offset)
   const reply: ApiReply = services.replies.make(200, headers, subsetBody(shape, snapshot))

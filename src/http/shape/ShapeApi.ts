@@ -6,6 +6,7 @@ import { ShapeRegistry } from "../../registry/ShapeRegistry.ts"
 import { SubsetReader } from "../../registry/subset/SubsetReader.ts"
 import { serverIdentity } from "../../shared/ServerIdentity.ts"
 import { currentTimers } from "../../shared/Timers.ts"
+import { rowsRetentionMillis } from "../../storage/compaction/Policy.ts"
 import { Storage } from "../../storage/Storage.ts"
 import { ShapeLogs } from "../../storage/ShapeLogs.ts"
 import { Metrics } from "../../telemetry/Metrics.ts"
@@ -77,7 +78,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
   const conditions = yield* Conditions
   const context = yield* Effect.context<R>()
   const timers = yield* currentTimers
-  const { events, requests, servingLag } = yield* Metrics
+  const { events, requests, servingLag, stream } = yield* Metrics
   const tracing = yield* Tracing
   const { authorize, cors = "everybody" } = options
   const { keeps, vary } = cachingOf(options)
@@ -87,6 +88,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     maxAgeSeconds: config.cacheMaxAgeSeconds,
     staleAgeSeconds: config.cacheStaleAgeSeconds,
     sseLifetimeSeconds: sseLifetimeMillis / 1000,
+    rowsSeconds: config.compaction === undefined ? undefined : rowsRetentionMillis(config.compaction) / 1000,
     keeps
   }
   const storage = yield* Storage
@@ -114,6 +116,7 @@ const makeServices = Effect.fnUntraced(function* <R = never>(options: ShapeApiOp
     bodies: new OpenBodies(config.limits),
     requests,
     servingLag,
+    stream,
     events,
     traces: tracing && new RequestTraces(tracing, timers),
     compressed: new CompressedChunks(),

@@ -31,8 +31,14 @@ export class CatalogueAhead {
     this.timers = timers
   }
 
-  /** Call with the lock held: what the holder before has seen of the catalogue must not be older. Never fails. */
-  begin(tables: Iterable<number>): Effect.Effect<void, never, Scope.Scope> {
+  /**
+   * Call with the lock held: what the holder before has seen of the catalogue must not be older. `before` is asked first, on the
+   * connection that this will use. Never fails.
+   */
+  begin(
+    tables: Iterable<number>,
+    before: Effect.Effect<void> = Effect.void
+  ): Effect.Effect<void, never, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const oids = new Set<number>()
       for (const oid of tables) {
@@ -50,7 +56,7 @@ export class CatalogueAhead {
         })
       )
       // Without an answer the tables stay in question, and are asked about one by one.
-      yield* Effect.ignore(this.inspector.readAgain([...oids])).pipe(
+      yield* Effect.andThen(before, Effect.ignore(this.inspector.readAgain([...oids]))).pipe(
         Effect.ensuring(Deferred.succeed(look.over, undefined))
       )
     })

@@ -1,6 +1,8 @@
 import { Effect, Semaphore } from "effect"
-import type { CatalogueLook, KnownPublished } from "../../postgres/catalogue/CatalogueLook.ts"
+import type { CatalogueLook, KnownTables } from "../../postgres/catalogue/CatalogueLook.ts"
+import type { MembersLook } from "../../postgres/catalogue/MembersLook.ts"
 import { type Facts, isAnother } from "../../postgres/ObjectLook.ts"
+import type { StoredForm } from "../../postgres/catalogue/RewriteLook.ts"
 import type { ShapesByTable } from "../../registry/routing/ShapesByTable.ts"
 
 /** Where a record outlives the process. */
@@ -15,18 +17,23 @@ interface Content {
   readonly publication: string
   readonly objects?: ReadonlyArray<readonly [key: string, facts: Facts]>
   readonly members: ReadonlyArray<readonly [oid: number, members: ReadonlyArray<string>]>
+  readonly stored?: ReadonlyArray<readonly [oid: number, form: StoredForm]>
 }
 
 /**
  * How tables were published when their first shapes were made, and at every look since then: rows of the catalogue, by
  * their identities, so that a table that left the publication and came back, or a publication that was altered and altered
- * back, is told from one to which nothing has happened. And what the objects were like that conditions use. Outlives session and process, because nobody looks in between. What
+ * back, is told from one to which nothing has happened. How the rows of tables were stored when shapes had all of their values. And what the
+ * objects were like that conditions use. Outlives session and process, because nobody looks in between. What
  * it does not know counts as unchanged.
  */
-export class CatalogueRecord implements KnownPublished {
+export class CatalogueRecord implements KnownTables {
   private readonly file: RecordFile | undefined
   private readonly objects = new Map<string, Facts>()
   private readonly members = new Map<number, ReadonlyArray<string>>()
+  private readonly stored = new Map<number, StoredForm>()
+  /** Shapes on these tables are being compared, and have all values of this form once that is done. */
+  private readonly awaited = new Map<number, StoredForm>()
   private shapes: ShapesByTable | undefined
   private current = ""
   private readonly turn = Semaphore.makeUnsafe(1)
@@ -44,17 +51,24 @@ export class CatalogueRecord implements KnownPublished {
 
   readonly membersOf = (oid: number): ReadonlyArray<string> | undefined => this.members.get(oid)
 
+  readonly storedOf = (oid: number): StoredForm | undefined => this.awaited.get(oid) ?? this.stored.get(oid)
+
   /** Takes what the holder of the lock before has left. Call with the lock held. */
   readonly load: Effect.Effect<void> = Effect.suspend(() =>
     this.file === undefined
       ? Effect.void
       : Effect.map(this.file.read, (content) => {
-          this.members.clear()
-          this.objects.clear()
-          const { members = [], objects = [], publication = "" } = isContent(content) ? content : {}
+          this.clear()
+          const {
+            members = [],
+            objects = [],
+            publication = "",
+            stored = []
+          } = isContent(content) ? content : {}
           for (const [key, facts] of objects) this.objects.set(key, facts)
           this.current = publication
           for (const [oid, of] of members) this.members.set(oid, of)
+          for (const [oid, form] of stored) this.stored.set(oid, form)
           this.isKept = true
         })
   )
@@ -63,7 +77,9 @@ export class CatalogueRecord implements KnownPublished {
   begin(shapes: ShapesByTable): void {
     this.shapes = shapes
     if (this.isUnused) this.current = ""
+    this.awaited.clear()
     for (const oid of this.members.keys()) if (!shapes.isInUse(oid)) this.members.delete(oid)
+    for (const oid of this.stored.keys()) if (!shapes.isInUse(oid)) this.stored.delete(oid)
     for (const key of this.objects.keys()) if (shapes.using(key).size === 0) this.objects.delete(key)
   }
 
@@ -71,9 +87,15 @@ export class CatalogueRecord implements KnownPublished {
   forget(shapes: ShapesByTable): void {
     this.shapes = shapes
     this.current = ""
+    this.clear()
+    this.isKept = false
+  }
+
+  private clear(): void {
     this.members.clear()
     this.objects.clear()
-    this.isKept = false
+    this.stored.clear()
+    this.awaited.clear()
   }
 
   /** Whether everything is known that shapes of the tables are to be compared with, whose conditions use these objects. */
@@ -97,21 +119,53 @@ export class CatalogueRecord implements KnownPublished {
    * A look at the tables of which a shape is about to be made, before the shape's rows are read. What shapes that are there
    * already have to be compared with stays as it is.
    */
-  add(look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
+  add(look: MembersLook): Effect.Effect<void> {
     if (this.current === "" || this.isUnused) this.setPublication(look.publication)
-    for (const [oid, { members }] of look.tables)
-      if (!this.members.has(oid) || this.shapes?.isInUse(oid) === false) this.setMembers(oid, members)
+    for (const [oid, { members, stored }] of look.tables) {
+      const isNew = !this.members.has(oid) || this.shapes?.isInUse(oid) === false
+      if (isNew) this.setMembers(oid, members)
+      if (isNew) this.setStored(oid, stored)
+    }
+    return this.keep
+  }
+
+  /** The same of objects that the shape's condition uses. */
+  addObjects(objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
     for (const [key, facts] of objects)
       if (!this.objects.has(key) || this.shapes?.using(key).size === 0) this.setObject(key, facts)
     return this.keep
   }
 
-  /** Everything that a look has found has been taken care of, durably. */
-  replace(look: CatalogueLook, objects: ReadonlyMap<string, Facts>): Effect.Effect<void> {
+  /**
+   * Everything that a look has found has been taken care of, durably, but for tables whose shapes are being compared because their rows
+   * may have got other values: see `compared`.
+   */
+  replace(
+    look: CatalogueLook,
+    objects: ReadonlyMap<string, Facts>,
+    rewritten: Iterable<number> = []
+  ): Effect.Effect<void> {
+    for (const oid of rewritten) this.awaited.set(oid, "")
     for (const [key, facts] of objects) this.setObject(key, facts)
     this.setPublication(look.publication)
-    for (const [oid, { members }] of look.tables) this.setMembers(oid, members)
+    for (const [oid, { members, stored }] of look.tables) {
+      this.setMembers(oid, members)
+      if (this.awaited.has(oid)) this.awaited.set(oid, stored)
+      else this.setStored(oid, stored)
+    }
     return this.keep
+  }
+
+  /** Shapes on these tables may have been compared by now, which `isUnderWay` tells. */
+  compared(isUnderWay: (oid: number) => boolean): Effect.Effect<void> {
+    let isAny = false
+    for (const [oid, stored] of this.awaited) {
+      if (isUnderWay(oid)) continue
+      this.awaited.delete(oid)
+      this.setStored(oid, stored)
+      isAny = true
+    }
+    return isAny ? this.keep : Effect.void
   }
 
   private get isUnused(): boolean {
@@ -121,6 +175,12 @@ export class CatalogueRecord implements KnownPublished {
   private setPublication(publication: string): void {
     if (publication === this.current) return
     this.current = publication
+    this.isKept = false
+  }
+
+  private setStored(oid: number, stored: StoredForm): void {
+    if (stored === this.stored.get(oid)) return
+    this.stored.set(oid, stored)
     this.isKept = false
   }
 
@@ -150,6 +210,7 @@ export class CatalogueRecord implements KnownPublished {
     const content: Content = {
       publication: this.current,
       members: [...this.members],
+      stored: [...this.stored],
       objects: [...this.objects]
     }
     return Effect.map(file.write(content), (isWritten) => {

@@ -10,6 +10,8 @@ export const warmMillis = 20_000
 
 /** How often storage is tidied up, unless the clean-up interval is shorter. */
 export const longestMaintenanceMillis = 1000
+/** How often it is looked which logs of shapes are to be compacted, unless the clean-up interval is shorter. */
+export const longestCompactionMillis = 10_000
 /** Files that nobody needs stay for this many clean-up intervals, for readers that are in the middle of them. */
 export const removalDelayIntervals = 3
 /** How often the writer looks whether another instance has taken over storage. */

@@ -3,8 +3,12 @@ import type { Inspector } from "../../postgres/catalogue/Inspector.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { type SchemaFile, writeSchemaFile } from "../../storage/SchemaFiles.ts"
 import type { StoragePaths } from "../../storage/disk/StorageDir.ts"
+import { nowMillis } from "../../shared/Timers.ts"
 import { keepSchemaMillis } from "./DutyTimings.ts"
 import type { Catalogue, TypeCatalogue } from "../../where/index.ts"
+
+/** With thousands of tables they are written down less often than they may change. */
+const shareOfTime = 1 / 20
 
 const keep = (paths: StoragePaths, file: SchemaFile, content: unknown, kept: () => void) =>
   Effect.tryPromise(() => writeSchemaFile(paths, file, content)).pipe(
@@ -26,21 +30,30 @@ export const keepSchema = (options: {
   readonly tables: () => ReadonlyArray<number>
 }): Effect.Effect<never> =>
   Effect.gen(function* () {
-    let keptTables: ReadonlyArray<TableInfo> = []
+    let keptOids: ReadonlyArray<number> | undefined
+    let keptKnown: ReadonlyArray<TableInfo> | undefined
     let keptText = "[]"
     let keptTypes: TypeCatalogue | undefined
+    let pauseMillis = keepSchemaMillis
     while (true) {
-      yield* Effect.sleep(keepSchemaMillis)
-      const inUse = new Set(options.tables())
-      const tables = options.inspector.all().filter((table) => inUse.has(table.oid))
-      if (tables.length !== keptTables.length || tables.some((table, i) => table !== keptTables[i])) {
+      yield* Effect.sleep(pauseMillis)
+      pauseMillis = keepSchemaMillis
+      const oids = options.tables()
+      const known = options.inspector.all()
+      // They are the same lists as long as nothing in them is another.
+      if (oids !== keptOids || known !== keptKnown) {
+        const began = yield* nowMillis
+        const inUse = new Set(oids)
+        const tables = known.filter((table) => inUse.has(table.oid))
         const text = JSON.stringify(tables)
-        if (text === keptText) keptTables = tables
-        else
-          yield* keep(options.paths, "tables", tables, () => {
-            keptTables = tables
-            keptText = text
-          })
+        const kept = () => {
+          keptOids = oids
+          keptKnown = known
+          keptText = text
+        }
+        if (text === keptText) kept()
+        else yield* keep(options.paths, "tables", tables, kept)
+        pauseMillis = Math.max(pauseMillis, ((yield* nowMillis) - began) / shareOfTime)
       }
       const types = options.catalogue.loaded()
       if (types !== undefined && types !== keptTypes) {

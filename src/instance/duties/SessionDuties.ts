@@ -58,8 +58,7 @@ export const sessionDuties = (
       yield* inspector.onChange(news.changed)
       for (const change of ahead.takeChanges()) news.changed(change)
       publication.trust(news.tables())
-      yield* Effect.catch(news.checkTables, (error) => reportFault("BATON-TABLE-CHANGED", error.message))
-      // Only then is it written down as seen: the next holder would not look for it again.
+      // Only what is taken care of is written down as seen: the next holder would not look for it again.
       const settled = settledIn(engine)
       const watch = watchTables({
         everyMillis: tableWatchMillis,
@@ -72,6 +71,7 @@ export const sessionDuties = (
         types: news.types,
         usedObjects: () => session.shapes.usedObjects(),
         alteredObjects: (keys) => Effect.andThen(news.alteredObjects(keys), settled),
+        isBeingCompared: session.isBeingCompared,
         found: (what) => Effect.andThen(news.found(what), settled)
       })
       yield* startDuty(duties.tableWatch, watch)

@@ -2,9 +2,16 @@ import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Deferred, Effect } from "effect"
 import type { BatonConfig } from "../../config/BatonConfig.ts"
 import type { HealthRef } from "../../health/HealthRef.ts"
+import type { QuotaOptions } from "../../registry/quota/StorageQuota.ts"
+import { compactLogs } from "../../storage/compaction/Compactor.ts"
 import { fromDisk } from "../../storage/disk/DiskFault.ts"
 import { Maintenance } from "../../storage/Maintenance.ts"
-import { fenceCheckMillis, longestMaintenanceMillis, removalDelayIntervals } from "./DutyTimings.ts"
+import {
+  fenceCheckMillis,
+  longestCompactionMillis,
+  longestMaintenanceMillis,
+  removalDelayIntervals
+} from "./DutyTimings.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 
 /** Finished journal segments that stay, and entries in the journal, before they are moved to log files. */
@@ -46,6 +53,41 @@ export const maintainStorage = (engine: StorageEngine, config: BatonConfig): Eff
     })
   )
 }
+
+/** Of the time, compaction works so much at most; and with so many characters of messages in memory. */
+const compactionShare = 0.25
+const compactionCharacters = 16 << 20
+
+/** Compacts the logs of shapes, for as long as this instance writes storage. */
+export const compactStorage = (engine: StorageEngine, config: BatonConfig): Effect.Effect<never> =>
+  config.compaction === undefined
+    ? Effect.never
+    : compactLogs(
+        engine,
+        {
+          ...config.compaction,
+          share: compactionShare,
+          budget: compactionCharacters,
+          removalDelayMillis: removalDelayIntervals * config.cleanupIntervalMillis
+        },
+        Math.min(longestCompactionMillis, config.cleanupIntervalMillis)
+      )
+
+/** Within this time clients go on with what they have begun to read. */
+const recentMillis = 5000
+
+/** How much storage may take, if there is a limit. */
+export const quotaOf = (config: BatonConfig): QuotaOptions | undefined =>
+  config.maxStorageBytes === undefined
+    ? undefined
+    : {
+        limitBytes: config.maxStorageBytes,
+        journalBytes: (retainedSegments + 1) * config.journalSegmentBytes,
+        isCompacting: config.compaction !== undefined,
+        returnMillis: config.longPollTimeoutMillis,
+        // Workers only say that a shape is used.
+        recentMillis: (config.httpWorkers > 0 ? config.longPollTimeoutMillis : 0) + recentMillis
+      }
 
 /** Ends the turn when another instance has taken over storage, or when storage is not there any more. */
 export const watchStorage = (

@@ -18,9 +18,20 @@ import type { Catalogue } from "../../where/index.ts"
 const attachedWithRows = "was given a partition with rows of its own"
 const lostPartition = "has lost a partition, with rows of which no change tells"
 const readingTypes = "Reading the types of the database again"
+const hasOtherValues =
+  "was written anew when the definition of a column was altered, with values of which no change tells"
 const isGone = "is gone"
 /** Types below this one come with Postgres. Source: `FirstNormalObjectId` of `access/transam.h`. */
 const firstOwnOid = 16384
+
+/** With ten thousand tables lists take milliseconds to make, several times a second: the last one stays while it is of the same. */
+const memoised = <A extends ReadonlyArray<unknown>, B>(make: (...of: A) => B): ((...of: A) => B) => {
+  let last: { readonly of: A; readonly made: B } | undefined
+  return (...of) => {
+    if (last === undefined || of.some((one, i) => one !== last?.of[i])) last = { of, made: make(...of) }
+    return last.made
+  }
+}
 
 /** A description never changes, and is asked for once a second. */
 const ownTypes = new WeakMap<TableInfo, ReadonlyArray<number>>()
@@ -81,14 +92,19 @@ export class TableNews {
     }
   }
 
-  /** Tables that shapes need changes of. */
-  readonly tables = (): ReadonlyArray<number> => this.session.shapes.tables().map(({ oid }) => oid)
+  /** Tables that shapes need changes of, in order: the same list as long as they are the same. */
+  readonly tables = (): ReadonlyArray<number> => this.oidsOf(this.session.shapes.tables())
+  private readonly oidsOf = memoised((tables: ReturnType<RegistrySession["shapes"]["tables"]>) =>
+    tables.map(({ oid }) => oid).toSorted((a, b) => a - b)
+  )
 
   /** The types of the database's own make that the columns of these tables have, each with the tables that have it. */
-  readonly types = (): ReadonlyMap<number, ReadonlyArray<number>> => {
-    const inUse = new Set(this.tables())
+  readonly types = (): ReadonlyMap<number, ReadonlyArray<number>> =>
+    this.typesOf(this.tables(), this.inspector.all())
+  private readonly typesOf = memoised((oids: ReadonlyArray<number>, known: ReadonlyArray<TableInfo>) => {
+    const inUse = new Set(oids)
     const types = new Map<number, Array<number>>()
-    for (const table of this.inspector.all()) {
+    for (const table of known) {
       if (!inUse.has(table.oid)) continue
       for (const type of ownTypesOf(table)) {
         const tables = types.get(type)
@@ -97,32 +113,19 @@ export class TableNews {
       }
     }
     return types
-  }
-
-  /** Shapes from storage may be older than changes that nobody was there to see. */
-  readonly checkTables: Effect.Effect<void, PgError> = Effect.suspend(() =>
-    Effect.forEach(
-      this.tables(),
-      (oid) =>
-        Effect.map(this.inspector.tableByOid(oid), (table) => {
-          this.dropAffected(oid, table)
-          if (table !== undefined) this.dropWithoutAttached(oid, table)
-        }),
-      { discard: true }
-    )
-  )
+  })
 
   /** Rows that partitions have brought along are in none of these shapes. */
   private dropWithoutAttached(oid: number, table: TableInfo): void {
-    const { drop, shapes } = this.session
+    const { mend, shapes } = this.session
     const lacks = ({ leafOids }: { readonly leafOids?: ReadonlyArray<number> }): boolean =>
       leafOids !== undefined && gainedAttached(leafOids, table)
     const own = Array.from(shapes.on(oid)).filter(({ common }) => lacks(common))
-    drop(own, `its table ${attachedWithRows}`)
+    mend(own, `its table ${attachedWithRows}`)
     const inner = Array.from(shapes.withInner(oid)).filter(({ members }) =>
       members.some((member) => member.table.oid === oid && lacks(member))
     )
-    drop(inner, `${shapes.named(oid)}, which its sub-selects read, ${attachedWithRows}`)
+    mend(inner, `${shapes.named(oid)}, which its sub-selects read, ${attachedWithRows}`)
   }
 
   /** A look at the catalogue, for whatever reason, has shown a table to be another one than was known. */
@@ -138,10 +141,17 @@ export class TableNews {
     if (difference.columnsAltered.length > 0 && this.catalogue.loaded() !== undefined)
       this.run(readingTypes, Effect.ignore(this.catalogue.reload))
     session.sink.detach(after.oid, difference.leavesRemoved)
-    if (difference.leavesAttached.length > 0) session.dropTables([after.oid], attachedWithRows)
     // It may be younger than the shapes, whose definitions do not know it then.
-    else if (difference.leavesRemoved.length > 0) session.dropTables([after.oid], lostPartition)
+    if (difference.leavesAttached.length > 0) this.otherRows(after.oid, attachedWithRows)
+    else if (difference.leavesRemoved.length > 0) this.otherRows(after.oid, lostPartition)
     else this.dropAffected(after.oid, after)
+  }
+
+  /** Rows have come or gone with a partition, or have other values. */
+  private otherRows(oid: number, what: string): void {
+    const { mend, shapes } = this.session
+    mend([...shapes.on(oid)], `its table ${what}`)
+    mend([...shapes.withInner(oid)], `${shapes.named(oid)}, which its sub-selects read, ${what}`)
   }
 
   /** The watch has found something. Fails, to be told again, before anything has been done. */
@@ -149,7 +159,13 @@ export class TableNews {
     Effect.gen({ self: this }, function* () {
       yield* this.inspector.readAgain([...news.tables])
       // Shapes may have been made of a description that was outdated, so it is not enough to see what has changed in it.
-      for (const oid of news.tables) this.dropAffected(oid, yield* this.inspector.tableByOid(oid))
+      // And those from storage may be older than changes that nobody was there to see.
+      for (const oid of news.tables) {
+        const table = yield* this.inspector.tableByOid(oid)
+        this.dropAffected(oid, table)
+        if (table !== undefined) this.dropWithoutAttached(oid, table)
+        if (table !== undefined && news.rewritten.has(oid)) this.otherRows(oid, hasOtherValues)
+      }
       const unpublished = [...news.unpublished].filter((oid) => this.session.shapes.isInUse(oid))
       if (unpublished.length > 0) yield* this.positionLost(this.notPublished(unpublished))
       if (news.altered || news.publicationAltered) this.publication.tablesChanged()
@@ -189,11 +205,11 @@ export class TableNews {
   private dropAffected(oid: number, table: TableInfo | undefined): void {
     const { dropTables, shapes } = this.session
     if (table === undefined) return dropTables([oid], isGone)
-    this.session.drop(affectedAmong(shapes.on(oid), table), "the definition of its table has changed")
-    this.session.drop(
-      membersAffectedAmong(shapes.withInner(oid), oid, table),
-      `${shapes.named(oid)}, which its sub-selects read, has changed in what they use`
-    )
+    this.session.mend(affectedAmong(shapes.on(oid), table), "the definition of its table has changed")
+    const reading = membersAffectedAmong(shapes.withInner(oid), oid, table)
+    const why = `${shapes.named(oid)}, which its sub-selects read, has changed in what they use`
+    if (shapes.named(oid) === `table ${table.schema}.${table.name}`) this.session.mend(reading, why)
+    else this.session.drop(reading, why)
   }
 
   /** Shapes whose changes may be missing from the stream are fetched again, even if the publication is right again. */

@@ -6,6 +6,7 @@ import {
   lookAtCatalogue,
   newsBetween
 } from "../../postgres/catalogue/CatalogueLook.ts"
+import { alteredAmong } from "../../postgres/catalogue/RewriteLook.ts"
 import { lookAtObjects } from "../../postgres/ObjectLook.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
@@ -21,7 +22,7 @@ import type { CatalogueRecord } from "./CatalogueRecord.ts"
 const shareOfTime = 1 / 20
 
 const sameItems = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
-  a.length === b.length && a.every((item, i) => item === b[i])
+  a === b || (a.length === b.length && a.every((item, i) => item === b[i]))
 
 /**
  * Looks at the catalogue at once and then every `everyMillis`, whether the tables in use, the types that they use, and what
@@ -38,6 +39,7 @@ export const watchTables = (options: {
   readonly serverVersionNum: () => number
   /** How tables were published before: what is found is compared with it, and stands in it afterwards. */
   readonly record: CatalogueRecord
+  /** In order. */
   readonly tables: () => ReadonlyArray<number>
   /** OIDs of types, each with the tables that use it. */
   readonly types: () => ReadonlyMap<number, ReadonlyArray<number>>
@@ -45,6 +47,8 @@ export const watchTables = (options: {
   readonly usedObjects: () => ReadonlyArray<string>
   /** Told which of these are not what they were. As `found`. */
   readonly alteredObjects: (keys: ReadonlyArray<string>) => Effect.Effect<unknown, NotWriting | StorageFault>
+  /** Whether shapes that this table concerns are still being compared with the database. */
+  readonly isBeingCompared: (oid: number) => boolean
   /** Told what a look has found, if it found anything. Succeeds when that is taken care of: it is told again otherwise. */
   readonly found: (news: CatalogueNews) => Effect.Effect<unknown, PgError | NotWriting | StorageFault>
 }): Effect.Effect<never> =>
@@ -62,7 +66,7 @@ export const watchTables = (options: {
       const users = options.types()
       const at: LookedAt = {
         publicationName: options.publicationName,
-        tables: tables.toSorted((a, b) => a - b),
+        tables,
         types: [...users.keys()].toSorted((a, b) => a - b)
       }
       const alike =
@@ -75,19 +79,21 @@ export const watchTables = (options: {
           options.serverVersionNum(),
           alike ? before?.look : undefined
         )
+        yield* options.record.compared(options.isBeingCompared)
         const tookMillis = options.timers.nowMillis() - began
         pauseMillis = Math.max(pauseMillis, Math.min(tookMillis, tookBeforeMillis) / shareOfTime)
         tookBeforeMillis = tookMillis
         // Its tables are the same object where nothing has changed.
         if (look.tables !== before?.look.tables) {
-          const news = withTablesOf(newsBetween(before?.look, look, at, options.record), users)
+          const changed = newsBetween(before?.look, look, at, options.record)
+          const news = yield* withRewritten(options.admin, withTablesOf(changed, users))
           if (news.publicationAltered || news.tables.size + news.unpublished.size > 0)
             yield* options.found(news)
           const keys = options.usedObjects()
           const objects = yield* lookAtObjects(options.admin, keys, options.serverVersionNum())
           const altered = options.record.altered(objects)
           if (altered.length > 0) yield* options.alteredObjects(altered)
-          yield* options.record.replace(look, objects)
+          yield* options.record.replace(look, objects, news.rewritten.keys())
         }
         before = { at, look }
       })
@@ -96,6 +102,13 @@ export const watchTables = (options: {
       )
     }
   })
+
+/** A column that was added, with a default for which the table was written anew, leaves other values alone. */
+const withRewritten = (admin: Queryable, news: CatalogueNews): Effect.Effect<CatalogueNews, PgError> =>
+  Effect.map(alteredAmong(admin, news.rewritten), (altered) => ({
+    ...news,
+    rewritten: new Map([...news.rewritten].filter(([oid]) => altered.has(oid)))
+  }))
 
 /** A table is in doubt with the types of its columns. */
 const withTablesOf = (

@@ -4,7 +4,7 @@ import type { ApiRequest } from "../../http/request/ApiRequest.ts"
 import { makeSecretCheck } from "../../http/request/Secret.ts"
 import { problem } from "./OperatorReplies.ts"
 
-/** What a request does: `see` shows how the service is; `rows` shows something of a row; `change` drops a shape. */
+/** What a request does: `see` shows how the service is; `rows` shows something of a row; `change` drops a shape, or has something done. */
 export type Deed = "see" | "rows" | "change"
 
 type Request = Pick<ApiRequest, "header" | "method">

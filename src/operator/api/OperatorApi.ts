@@ -16,6 +16,7 @@ import type { LiveTicks } from "./LiveTicks.ts"
 import { eventsReply, json, methodNotAllowed, noSuchShape, notFound, problem } from "./OperatorReplies.ts"
 import { assetReply, toPage } from "./PageReplies.ts"
 import { ShapeQuestions } from "./ShapeQuestions.ts"
+import { VerifyQuestions } from "./VerifyQuestions.ts"
 
 /** A request below `/baton`, taken apart. */
 interface Asked {
@@ -57,6 +58,7 @@ export class OperatorApi implements OperatorHandler {
   private readonly status: Effect.Effect<StatusReport>
   private readonly ticks: LiveTicks
   private readonly ofShape: ShapeQuestions
+  private readonly ofVerify: VerifyQuestions
   private readonly refusal: ReturnType<typeof makeAccess>
 
   constructor(services: OperatorServices, status: Effect.Effect<StatusReport>, ticks: LiveTicks) {
@@ -64,6 +66,7 @@ export class OperatorApi implements OperatorHandler {
     this.status = status
     this.ticks = ticks
     this.ofShape = new ShapeQuestions(services)
+    this.ofVerify = new VerifyQuestions(services)
     this.refusal = makeAccess(services.config.secret)
   }
 
@@ -130,6 +133,12 @@ export class OperatorApi implements OperatorHandler {
         }
       case "shapes":
         return { GET: { deed: "see", answer: ({ params }) => this.shapes(params) } }
+      case "verify":
+        return {
+          GET: { deed: "rows", answer: () => this.ofVerify.report },
+          POST: { deed: "change", answer: ({ params }) => this.ofVerify.start(params) },
+          DELETE: { deed: "change", answer: () => this.ofVerify.stop }
+        }
       case "faults":
         return { GET: { deed: "see", answer: () => this.faults } }
       case "config":

@@ -36,7 +36,7 @@ export const problem = (
 export const notFound = problem(
   404,
   "not-found",
-  "There is nothing here. The page is at /baton, its API below /baton/api: status, shapes, config, live."
+  "There is nothing here. The page is at /baton, its API below /baton/api: status, shapes, faults, verify, config, live."
 )
 
 export const noSuchShape = problem(

@@ -169,6 +169,7 @@ const statusOf = (services: OperatorServices, gathered: Gathered, meter: RateMet
         : { ...(database.slot ?? missingSlot(config.slotName)), verdict: slotVerdict(database.slot) },
     databaseAnswers: asksDatabase ? database !== undefined : null,
     shapes: engine.store.count,
+    dormantShapes: engine.store.dormant.count,
     totals,
     rates: meter.look(totals),
     ...workOf(services, gathered),

@@ -33,17 +33,15 @@ export interface ShapeRow {
   readonly createdAt: string
   /** When a client last asked for it, as far as this process knows. */
   readonly lastReadAt: string
+  /** Nobody has read it for so long that only a record of it is in memory; the next request wakes it. */
+  readonly dormant: boolean
   /** The end of its log. */
   readonly offset: string
 }
 
 export const tableOf = ({ common }: ShapeState): string => `${common.table.schema}.${common.table.name}`
 
-export const snapshotBytesOf = (shape: ShapeState): number => {
-  let bytes = 0
-  for (const chunk of shape.snapshotChunks) bytes += chunk?.bytes ?? 0
-  return bytes
-}
+export const snapshotBytesOf = ({ rowBytes }: ShapeState): number => rowBytes
 
 export const logBytesOf = ({ files }: ShapeState): number => {
   let bytes = 0
@@ -90,6 +88,7 @@ export const shapeRow = (shape: ShapeState, readersElsewhere = 0): ShapeRow => {
     readers: (shape.waiters?.size ?? 0) + readersElsewhere,
     createdAt: isoTime(shape.createdAtMillis),
     lastReadAt: isoTime(shape.lastUsedMillis),
+    dormant: shape.isDormant,
     offset: formatOffset(shape.end)
   }
 }

@@ -50,6 +50,8 @@ export interface StatusReport {
   /** Null: it was not asked. */
   readonly databaseAnswers: boolean | null
   readonly shapes: number
+  /** Those of them that nobody has read for so long that only a record of them is in memory. */
+  readonly dormantShapes: number
   readonly totals: Totals
   readonly rates: Rates | null
   /** Shapes whose first rows are being read. */
@@ -89,13 +91,13 @@ export const slotVerdict = (slot: SlotFacts | undefined): SlotVerdict => {
   if (slot === undefined)
     return {
       state: "missing",
-      text: "There is no such replication slot. The instance that becomes active makes one, and all shapes begin anew."
+      text: "There is no such replication slot. The instance that becomes active makes one and compares all shapes with the database: they get what they lack, under their handles."
     }
   const { maxSlotWalKeepBytes, retainedWalBytes, walStatus } = slot
   if (walStatus === "lost")
     return {
       state: "lost",
-      text: "Postgres has removed WAL that the slot needs. The active instance makes a new slot, and all shapes begin anew; raise max_slot_wal_keep_size."
+      text: "Postgres has removed WAL that the slot needs. The active instance makes a new slot and compares all shapes with the database, which reads all of their tables; raise max_slot_wal_keep_size."
     }
   if (walStatus === "unreserved")
     return {

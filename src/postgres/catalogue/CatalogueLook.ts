@@ -1,12 +1,15 @@
 import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
+import { changedSql, lookSql, mostSentAlways, snapshotSql } from "./CatalogueSql.ts"
+import { mayHaveOtherValues, type StoredForm } from "./RewriteLook.ts"
 
 /** What the catalogue says of a table, as far as shapes depend on it: equal as long as nobody has altered anything. */
-interface TableVersion {
+export interface TableVersion {
   readonly definition: string
   /** Rows of the catalogue by which the publication has the table: a table that leaves and comes back has others. */
   readonly members: ReadonlyArray<string>
+  readonly stored: StoredForm
 }
 
 /** One look at the catalogue. */
@@ -32,152 +35,51 @@ export interface LookedAt {
   readonly types: ReadonlyArray<number>
 }
 
-/** Through a sub-select, so that Postgres keeps one plan for any array: to make a plan takes longer than to look. */
-const oids = (parameter: number): string =>
-  `ARRAY(SELECT pg_catalog.unnest($${parameter}::pg_catalog.text::pg_catalog.oid[]))`
-
-/** How many rows of a catalogue there are, and the sum of their `xmin`, and of their OIDs if one may take another's place. */
-const rowsOf = (catalogue: string, condition: string, oid?: string): string =>
-  `(SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(x.xmin::pg_catalog.text::pg_catalog.int8)${
-    oid === undefined ? "" : `, ' ', pg_catalog.sum(x.${oid}::pg_catalog.int8)`
-  }) FROM pg_catalog.${catalogue} x ${condition})`
-
 /**
- * Everything that a look depends on, in one text, and without a join or a recursion, so that Postgres takes a millisecond
- * for it. `around` is an expression for the OIDs that the look before has found. A table that comes to belong to them is
- * a row of `pg_inherits` below one of them; one that leaves, or moves, has its own row of `pg_class` written. Schemas and
- * members of other publications may change it for nothing, which costs a whole look.
+ * Texts of `oid:version` with blanks in between. Of tables a third part is their file, and a fourth says that the publication has their schema;
+ * of columns it is the highest number, and of trees the sum of their files.
  */
-const versionSql = (around: string, types: string | undefined, hasSchemas: boolean): string => {
-  const parts = [
-    rowsOf("pg_class", `WHERE x.oid = ANY (${around})`, "oid"),
-    rowsOf("pg_inherits", `WHERE x.inhparent = ANY (${around})`, "inhrelid"),
-    rowsOf("pg_publication_rel", `WHERE x.prrelid = ANY (${around})`, "oid"),
-    rowsOf("pg_namespace", ""),
-    rowsOf("pg_attribute", `WHERE x.attrelid = ANY (${oids(1)}) AND x.attnum > 0`),
-    rowsOf("pg_index", `WHERE x.indrelid = ANY (${oids(1)}) AND x.indisprimary`, "indexrelid"),
-    rowsOf("pg_publication", "WHERE x.pubname = $2", "oid")
-  ]
-  if (hasSchemas) parts.push(rowsOf("pg_publication_namespace", "", "oid"))
-  if (types !== undefined) {
-    parts.push(
-      rowsOf("pg_type", `WHERE x.oid = ANY (${types})`, "oid"),
-      rowsOf("pg_enum", `WHERE x.enumtypid = ANY (${types})`, "oid"),
-      rowsOf(
-        "pg_attribute",
-        `JOIN pg_catalog.pg_type t ON t.typrelid = x.attrelid
-          WHERE t.oid = ANY (${types}) AND t.typtype = 'c' AND x.attnum > 0`
-      )
-    )
-  }
-  return `pg_catalog.concat_ws('/', ${parts.join(", ")})`
-}
-
-/** `$1` tables, `$2` publication, `$3` around, `$4` snapshot of the look before: the same one needs no version. `$5` types. */
-const changedSql = (hasTypes: boolean, hasSchemas: boolean): string => `
-SELECT s.snapshot, CASE WHEN s.snapshot <> $4::pg_catalog.text
-  THEN ${versionSql(oids(3), hasTypes ? oids(5) : undefined, hasSchemas)} END AS version
-FROM (SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot) s`
-
-/**
- * `xmin` of a row is another one whenever it was altered, and the sum of those of several rows when any of them was, came
- * or went. Statistics are updated in place. The rows of a table: itself, its schema, its columns, its primary key,
- * everything below it if it is partitioned. `$1` are tables, `$2` is the publication, `$3` are types.
- * Source: PostgreSQL documentation, "System Columns" and "System Catalogs".
- */
-const lookSql = (hasTypes: boolean, hasSchemas: boolean): string => `
-WITH RECURSIVE wanted AS MATERIALIZED (
-  SELECT c.oid, c.relnamespace, c.relkind, c.relispartition, pg_catalog.concat(c.xmin, '/', n.xmin) AS own
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid = ANY (${oids(1)})
-),
-columns AS (
-  SELECT a.attrelid AS oid, pg_catalog.sum(a.xmin::pg_catalog.text::pg_catalog.int8) AS version
-  FROM pg_catalog.pg_attribute a
-  WHERE a.attrelid = ANY (${oids(1)}) AND a.attnum > 0 GROUP BY 1
-),
-keys AS (
-  SELECT i.indrelid AS oid, i.xmin AS version FROM pg_catalog.pg_index i
-  WHERE i.indrelid = ANY (${oids(1)}) AND i.indisprimary
-),
-below AS (
-  SELECT w.oid AS root, i.inhrelid AS oid
-  FROM wanted w JOIN pg_catalog.pg_inherits i ON i.inhparent = w.oid WHERE w.relkind = 'p'
-  UNION ALL
-  SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid
-),
-trees AS (
-  SELECT b.root AS oid, pg_catalog.concat(
-    pg_catalog.count(*), '/', pg_catalog.sum(p.oid::pg_catalog.int8), '/',
-    pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8)
-  ) AS version
-  FROM below b JOIN pg_catalog.pg_class p ON p.oid = b.oid GROUP BY 1
-),
-above AS (
-  SELECT w.oid AS leaf, w.oid, w.relispartition FROM wanted w
-  UNION ALL
-  SELECT a.leaf, p.oid, p.relispartition
-  FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid
-  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent WHERE a.relispartition
-),
-around AS MATERIALIZED (SELECT a.oid FROM above a UNION SELECT b.oid FROM below b),
-members AS (
-  SELECT a.leaf AS oid, pg_catalog.string_agg(r.oid::pg_catalog.text, ',') AS version
-  FROM above a JOIN pg_catalog.pg_publication_rel r ON r.prrelid = a.oid
-  JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $2 GROUP BY 1
-)
-SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot,
-${versionSql("ARRAY(SELECT y.oid FROM around y)", hasTypes ? oids(3) : undefined, hasSchemas)} AS version,
-(SELECT pg_catalog.string_agg(y.oid::pg_catalog.text, ',') FROM around y) AS around,
-pg_catalog.concat((
-  SELECT pg_catalog.string_agg(pg_catalog.concat(
-    w.oid, ':', w.own, '/', c.version, '/', k.version, '/', t.version, ':',
-    pg_catalog.concat_ws(',', m.version${
-      hasSchemas
-        ? `, (SELECT pg_catalog.concat('s', s.oid) FROM pg_catalog.pg_publication_namespace s
-      JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = $2 AND s.pnnspid = w.relnamespace)`
-        : ""
-    })
-  ), ' ')
-  FROM wanted w LEFT JOIN columns c USING (oid) LEFT JOIN keys k USING (oid) LEFT JOIN trees t USING (oid)
-  LEFT JOIN members m USING (oid)
-), ';', (
-  SELECT pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin, '/', n.xmin, '/',
-    (SELECT pg_catalog.sum(e.xmin::pg_catalog.text::pg_catalog.int8)
-      FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '/',
-    (SELECT pg_catalog.sum(a.xmin::pg_catalog.text::pg_catalog.int8)
-      FROM pg_catalog.pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0)
-  ), ' ')
-  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-  WHERE t.oid = ANY (${oids(3)})
-), ';', (
-  SELECT pg_catalog.concat(p.oid, '/', p.xmin, ':', p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate)
-  FROM pg_catalog.pg_publication p WHERE p.pubname = $2
-)) AS found`
-
-const entriesOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
-  text === "" ? [] : text.split(" ").map((entry) => entry.split(":"))
-
-interface LookRow {
+interface LookRow extends Record<
+  "around" | "columns" | "keys" | "members" | "tables" | "trees",
+  string | null
+> {
   readonly snapshot: string
   readonly version: string
-  readonly around: string | null
-  readonly found: string
+  readonly types: string | null
+  readonly publication: string | null
 }
 
-const parseLook = ({ around, found, snapshot, version }: LookRow): CatalogueLook => {
-  const [tables = "", types = "", publication = ""] = found.split(";")
+const entriesOf = (text: string | null): ReadonlyArray<ReadonlyArray<string>> =>
+  text === null || text === "" ? [] : text.split(" ").map((entry) => entry.split(":"))
+
+const partsOf = (text: string | null): ReadonlyMap<string, ReadonlyArray<string>> =>
+  new Map(entriesOf(text).map(([oid = "", ...parts]) => [oid, parts]))
+
+/** Joined here: Postgres does not know how many tables there will be, and would compare each with each. */
+const parseLook = (row: LookRow): CatalogueLook => {
+  const columns = partsOf(row.columns)
+  const keys = partsOf(row.keys)
+  const trees = partsOf(row.trees)
+  const members = partsOf(row.members)
+  const tables = new Map<number, TableVersion>()
+  for (const [oid = "", own = "", file = "", schema = ""] of entriesOf(row.tables)) {
+    const [named = ""] = members.get(oid) ?? []
+    const [version = "", highest = ""] = columns.get(oid) ?? []
+    const [key = ""] = keys.get(oid) ?? []
+    const [tree = "", files = file] = trees.get(oid) ?? []
+    tables.set(Number(oid), {
+      definition: [own, version, key, tree].join("/"),
+      members: [...(named === "" ? [] : named.split(",")), ...(schema === "" ? [] : [schema])],
+      stored: `${files}.${highest}.${version}`
+    })
+  }
+  const publication = row.publication ?? ""
   return {
-    snapshot,
-    version,
-    around: (around ?? "").split(",").filter(Boolean).map(Number),
-    tables: new Map(
-      entriesOf(tables).map(([oid, definition = "", members = ""]) => [
-        Number(oid),
-        { definition, members: members === "" ? [] : members.split(",") }
-      ])
-    ),
-    types: new Map(entriesOf(types).map(([oid, rows = ""]) => [Number(oid), rows])),
+    snapshot: row.snapshot,
+    version: row.version,
+    around: (row.around ?? "").split(",").filter(Boolean).map(Number),
+    tables,
+    types: new Map(entriesOf(row.types).map(([oid, rows = ""]) => [Number(oid), rows])),
     publication,
     isComplete: publication.endsWith(":t")
   }
@@ -199,6 +101,11 @@ export const lookAtCatalogue = (
     const hasTypes = at.types.length > 0
     const tables = `{${at.tables.join(",")}}`
     const types = `{${at.types.join(",")}}`
+    // So many OIDs are only sent when there is a reason to.
+    if (before !== undefined && at.tables.length > mostSentAlways) {
+      const [now] = yield* database.query<{ readonly snapshot: string }>(snapshotSql, [], "kept")
+      if (now?.snapshot === before.snapshot) return before
+    }
     if (before !== undefined) {
       const [now] = yield* database.query<{ readonly snapshot: string; readonly version: string | null }>(
         changedSql(hasTypes, hasSchemas),
@@ -208,16 +115,17 @@ export const lookAtCatalogue = (
           `{${before.around.join(",")}}`,
           before.snapshot,
           ...(hasTypes ? [types] : [])
-        ]
+        ],
+        "kept"
       )
       if (now !== undefined && (now.version === null || now.version === before.version))
         return { ...before, snapshot: now.snapshot }
     }
-    const [row] = yield* database.query<LookRow>(lookSql(hasTypes, hasSchemas), [
-      tables,
-      at.publicationName,
-      types
-    ])
+    const [row] = yield* database.query<LookRow>(
+      lookSql(hasTypes, hasSchemas),
+      [tables, at.publicationName, types],
+      "kept"
+    )
     if (row === undefined) return yield* Effect.die(new Error("A statement without FROM gave no row."))
     return parseLook(row)
   })
@@ -231,6 +139,8 @@ export interface CatalogueNews {
   readonly types: ReadonlySet<number>
   /** Tables that were not published for some time between the looks. */
   readonly unpublished: ReadonlySet<number>
+  /** Tables whose rows may have got other values, of which no change tells, with how they were stored before. */
+  readonly rewritten: ReadonlyMap<number, StoredForm>
   /** The publication is not as it was, whatever it is now. */
   readonly publicationAltered: boolean
   readonly publicationIsComplete: boolean
@@ -244,9 +154,16 @@ export interface KnownPublished {
   readonly membersOf: (oid: number) => ReadonlyArray<string> | undefined
 }
 
-const asOf = (look: CatalogueLook | undefined): KnownPublished => ({
+/** What tables were like then. */
+export interface KnownTables extends KnownPublished {
+  /** How the rows of the table were stored when shapes had all of their values; `undefined` when it is not known. */
+  readonly storedOf: (oid: number) => StoredForm | undefined
+}
+
+const asOf = (look: CatalogueLook | undefined): KnownTables => ({
   publication: look?.publication ?? "",
-  membersOf: (oid) => look?.tables.get(oid)?.members
+  membersOf: (oid) => look?.tables.get(oid)?.members,
+  storedOf: (oid) => look?.tables.get(oid)?.stored
 })
 
 /**
@@ -257,16 +174,20 @@ export const newsBetween = (
   before: CatalogueLook | undefined,
   now: CatalogueLook,
   at: LookedAt,
-  known: KnownPublished = asOf(before)
+  known: KnownTables = asOf(before)
 ): CatalogueNews => {
   const tables = new Set<number>()
   const unpublished = new Set<number>()
+  const rewritten = new Map<number, StoredForm>()
   let altered = false
   for (const oid of at.tables) {
     const was = before?.tables.get(oid)
     const is = now.tables.get(oid)
     if (was === undefined || is === undefined || was.definition !== is.definition) tables.add(oid)
     if (was !== undefined && was.definition !== is?.definition) altered = true
+    const stored = known.storedOf(oid)
+    if (is !== undefined && stored !== undefined && mayHaveOtherValues(stored, is.stored))
+      rewritten.set(oid, stored)
     const members = known.membersOf(oid) ?? []
     if (is === undefined || members.length === 0) continue
     if (!members.some((member) => is.members.includes(member))) unpublished.add(oid)
@@ -282,6 +203,7 @@ export const newsBetween = (
     altered,
     types,
     unpublished,
+    rewritten,
     publicationAltered: known.publication !== "" && known.publication !== now.publication,
     publicationIsComplete: now.isComplete
   }

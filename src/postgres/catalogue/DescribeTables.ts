@@ -137,6 +137,10 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   AND ${condition}`
 
 const byName = describeTables("n.nspname = $1 AND c.relname = $2")
+const byNames = describeTables(`c.oid = ANY (ARRAY(
+    SELECT named.oid FROM ROWS FROM (json_array_elements_text($1::text::json), json_array_elements_text($2::text::json)) AS w(schema, name)
+    JOIN pg_namespace nn ON nn.nspname = w.schema JOIN pg_class named ON named.relnamespace = nn.oid AND named.relname = w.name
+  ))`)
 const byOid = describeTables("c.oid = ANY ($1::oid[])")
 
 interface Described extends Omit<TableInfo, "leafOids" | "partitions"> {
@@ -185,8 +189,28 @@ export const describeByName = (
   { schema, name }: TableName
 ): Effect.Effect<Descriptions, PgError> =>
   couldBeName(schema) && couldBeName(name)
-    ? orElseAbsent(Effect.map(database.query<Row>(byName, [schema, name]), descriptionsOf), none)
+    ? orElseAbsent(Effect.map(database.query<Row>(byName, [schema, name], "kept"), descriptionsOf), none)
     : Effect.succeed(none)
+
+/** The same for several names, all as of one moment, in no particular order. */
+export const describeByNames = (
+  database: Queryable,
+  names: ReadonlyArray<TableName>
+): Effect.Effect<Descriptions, PgError> => {
+  const [first, ...more] = names
+  if (first === undefined) return Effect.succeed(none)
+  if (more.length === 0) return describeByName(database, first)
+  const possible = names.filter(({ name, schema }) => couldBeName(schema) && couldBeName(name))
+  const texts = [possible.map(({ schema }) => schema), possible.map(({ name }) => name)]
+  return Effect.map(
+    database.query<Row>(
+      byNames,
+      texts.map((list) => JSON.stringify(list)),
+      "kept"
+    ),
+    descriptionsOf
+  )
+}
 
 /** Those of the tables that exist, in no particular order, all as of one moment. */
 export const describeByOid = (
@@ -195,4 +219,4 @@ export const describeByOid = (
 ): Effect.Effect<Descriptions, PgError> =>
   oids.length === 0
     ? Effect.succeed(none)
-    : Effect.map(database.query<Row>(byOid, [`{${oids.join(",")}}`]), descriptionsOf)
+    : Effect.map(database.query<Row>(byOid, [`{${oids.join(",")}}`], "kept"), descriptionsOf)

@@ -9,6 +9,9 @@ import { TableCache } from "./TableCache.ts"
 import { TableLookUps } from "./TableLookUps.ts"
 import type { TableInfo } from "./TableInfo.ts"
 
+/** Tables that are compared in one go: whoever watches tables sees sooner what is altered in those that have shapes. */
+const refreshedAtOnce = 500
+
 /**
  * What the catalogue says of tables, remembered. Ordinary and partitioned tables exist for it; views, foreign,
  * temporary and system tables do not, nor do tables without columns.
@@ -32,6 +35,7 @@ export class Inspector extends Context.Service<
     readonly tableByOid: (oid: number) => Effect.Effect<TableInfo | undefined, PgError>
     /** From memory only, in question or not. */
     readonly remembered: (schema: string, name: string) => TableInfo | undefined
+    readonly rememberedByOid: (oid: number) => TableInfo | undefined
     /**
      * `server_version_num` of the database when it was last asked. Before that the newest version is assumed, so that
      * nothing that may exist is refused.
@@ -47,7 +51,10 @@ export class Inspector extends Context.Service<
     readonly invalidate: (oid: number) => void
     /** Calls these tables into question and reads them at once, whether remembered or not. */
     readonly readAgain: (oids: ReadonlyArray<number>) => Effect.Effect<void, PgError>
-    /** Reads every remembered table again and returns what changed; `onChange` is told as well. */
+    /**
+     * Reads remembered tables again and returns what changed; `onChange` is told as well. All of them, or as many as one look may
+     * take, those next that were not read for longest.
+     */
     readonly refresh: Effect.Effect<ReadonlyArray<TableChange>, PgError>
     /**
      * Calls back, synchronously, for each change that any look at the catalogue brings to light, until the scope closes.
@@ -63,12 +70,14 @@ export class Inspector extends Context.Service<
       // Requests for unknown tables must not use up the connections that the lock breaker needs.
       const turns = yield* Semaphore.make(2)
       const cache = new TableCache()
+      let refreshed = 0
       const lookUps = new TableLookUps({
         database,
         cache,
         before: yield* SchemaMemory,
         turns,
-        share: yield* makeSingleFlight<TableInfo | undefined, PgError>()
+        share: yield* makeSingleFlight<TableInfo | undefined, PgError>(),
+        scope: yield* Effect.scope
       })
 
       return Inspector.of({
@@ -77,6 +86,7 @@ export class Inspector extends Context.Service<
         whyAbsent: (schema, name) => turns.withPermit(whyAbsent(database, { schema, name })),
         tableByOid: (oid) => lookUps.byOid(oid),
         remembered: (schema, name) => cache.byName({ schema, name }),
+        rememberedByOid: (oid) => cache.byOid(oid),
         serverVersionNum: () => lookUps.serverVersionNum,
         isFresh: (oid) => cache.isFresh(oid),
         all: () => cache.all(),
@@ -90,7 +100,10 @@ export class Inspector extends Context.Service<
         refresh: Effect.gen(function* () {
           const changes: Array<TableChange> = []
           const stop = cache.listen((change) => changes.push(change))
-          const oids = cache.all().map((table) => table.oid)
+          const all = cache.all()
+          const from = refreshed < all.length ? refreshed : 0
+          const oids = all.slice(from, from + refreshedAtOnce).map((table) => table.oid)
+          refreshed = from + refreshedAtOnce
           return yield* lookUps.readAll(oids).pipe(Effect.as(changes), Effect.ensuring(Effect.sync(stop)))
         }),
         onChange: (listener) =>

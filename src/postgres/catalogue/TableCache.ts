@@ -20,6 +20,7 @@ export class TableCache {
   private readonly names = new Map<string, number>()
   private readonly listeners = new Set<(change: TableChange) => void>()
   private now = 0
+  private list: ReadonlyArray<TableInfo> | undefined
 
   /** The moment a look at the catalogue begins. */
   tick(): number {
@@ -40,8 +41,9 @@ export class TableCache {
     return entry !== undefined && entry.seenAt > entry.doubtedAt
   }
 
+  /** The same list as long as nothing in it is another. */
   all(): ReadonlyArray<TableInfo> {
-    return Array.from(this.entries.values(), (entry) => entry.table)
+    return (this.list ??= Array.from(this.entries.values(), (entry) => entry.table))
   }
 
   restore(tables: ReadonlyArray<TableInfo>): void {
@@ -76,6 +78,7 @@ export class TableCache {
     const before = this.entries.get(oid)
     if (before === undefined || before.seenAt > seenAt) return
     this.entries.delete(oid)
+    this.list = undefined
     this.forgetName(before.table)
     this.tell({ _tag: "Vanished", before: before.table })
   }
@@ -90,6 +93,7 @@ export class TableCache {
     const before = this.entries.get(entry.table.oid)
     if (before !== undefined) this.forgetName(before.table)
     this.entries.set(entry.table.oid, entry)
+    this.list = undefined
     this.names.set(nameKey(entry.table), entry.table.oid)
   }
 

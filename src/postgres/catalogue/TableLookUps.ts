@@ -1,9 +1,10 @@
-import { Effect, type Semaphore } from "effect"
+import { Effect, Exit, type Scope, type Semaphore } from "effect"
 import type { SingleFlight } from "../../shared/Coalesce.ts"
+import { type Asked, Gather } from "../../shared/Gather.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
 import { ownPgError, type PgError } from "../errors/PgError.ts"
 import type { TableName } from "../Identifiers.ts"
-import { describeByName, describeByOid, type Descriptions } from "./DescribeTables.ts"
+import { describeByNames, describeByOid, type Descriptions } from "./DescribeTables.ts"
 import type { RememberedSchema } from "./SchemaMemory.ts"
 import type { TableCache } from "./TableCache.ts"
 import type { TableInfo } from "./TableInfo.ts"
@@ -16,8 +17,8 @@ const noAnswer = ownPgError(
   "connection_timeout",
   `The catalogue gave no answer within ${answerMillis / 1000} s. The next request asks again.`
 )
-/** Keeps single statements short while tens of thousands of tables are compared. */
-const tablesPerQuery = 500
+/** Keeps single statements, and the reading of their answers, short while tens of thousands of tables are compared. */
+const tablesPerQuery = 200
 
 /** Assumed until the database was asked: the latest that we know. */
 const newestVersionNum = 180000
@@ -30,15 +31,35 @@ interface LookUpServices {
   /** A look-up has one of these while it asks the database. */
   readonly turns: Semaphore.Semaphore
   readonly share: SingleFlight<TableInfo | undefined, PgError>
+  /** Questions belong to it. */
+  readonly scope: Scope.Scope
 }
 
 /** Questions to the catalogue, whose answers are remembered, and questions that are answered from memory where that will do. */
 export class TableLookUps {
   serverVersionNum = newestVersionNum
   private readonly services: LookUpServices
+  /** What is asked about at the same time is asked with one question. */
+  private readonly names: Gather<TableName, TableInfo | undefined, PgError>
+  private readonly oids: Gather<number, TableInfo | undefined, PgError>
 
   constructor(services: LookUpServices) {
     this.services = services
+    const { database, scope } = services
+    this.names = new Gather(scope, tablesPerQuery, (asked) =>
+      this.askTogether(
+        asked,
+        (names) => this.fetch(describeByNames(database, names), []),
+        ({ name, schema }, table) => name === table.name && schema === table.schema
+      )
+    )
+    this.oids = new Gather(scope, tablesPerQuery, (asked) =>
+      this.askTogether(
+        asked,
+        (oids) => this.readOids(oids),
+        (oid, table) => oid === table.oid
+      )
+    )
   }
 
   /** The table of that name, from memory unless that is in question. */
@@ -47,11 +68,7 @@ export class TableLookUps {
   }
 
   byOid(oid: number): Effect.Effect<TableInfo | undefined, PgError> {
-    return this.lookUp(
-      String(oid),
-      () => this.services.cache.byOid(oid),
-      Effect.map(this.readOids([oid]), (found) => found[0])
-    )
+    return this.lookUp(String(oid), () => this.services.cache.byOid(oid), this.oids.ask(oid))
   }
 
   /** What the catalogue says from now on; fails after two seconds. */
@@ -76,14 +93,36 @@ export class TableLookUps {
   }
 
   private readName(name: TableName): Effect.Effect<TableInfo | undefined, PgError> {
-    const { cache, database } = this.services
+    const { cache } = this.services
     return Effect.gen({ self: this }, function* () {
       const earlier = cache.byName(name)
-      const [found] = yield* this.fetch(describeByName(database, name), [])
+      const found = yield* this.names.ask(name)
       // Somebody else has the name now, or nobody: what became of the table that had it?
       if (earlier !== undefined && earlier.oid !== found?.oid) yield* this.readOids([earlier.oid])
       return found
     })
+  }
+
+  /** One that the database cannot answer, such as a name that it cannot hold, takes nobody along. */
+  private askTogether<I>(
+    asked: ReadonlyArray<Asked<I, TableInfo | undefined, PgError>>,
+    read: (inputs: ReadonlyArray<I>) => Effect.Effect<ReadonlyArray<TableInfo>, PgError>,
+    isAnswer: (input: I, table: TableInfo) => boolean
+  ): Effect.Effect<void, PgError> {
+    const all = Effect.map(read(asked.map(({ input }) => input)), (found) => {
+      for (const { done, input } of asked) done(Exit.succeed(found.find((table) => isAnswer(input, table))))
+    })
+    if (asked.length === 1) return all
+    return Effect.catchIf(
+      all,
+      ({ code }) => code !== undefined,
+      () =>
+        Effect.forEach(
+          asked,
+          ({ done, input }) => Effect.map(Effect.exit(Effect.map(read([input]), ([found]) => found)), done),
+          { discard: true }
+        )
+    )
   }
 
   /** Remembers all tables that were found; the OIDs that were looked for and are not there have vanished. */

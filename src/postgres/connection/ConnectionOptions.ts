@@ -96,7 +96,7 @@ export const errorSubject = ({ host, port, database, username }: DatabaseTarget)
 /**
  * Options for an `@effect/sql-pg` pool that opens connections when they are needed and closes idle ones. `settings`
  * are sent when a session starts: leave them out for connections that may go through a pooler, which refuses those it
- * does not know. Statements are unnamed for the same reason.
+ * does not know. Statements are unnamed for the same reason, unless the sessions are to keep some (`Queryable`).
  */
 export const poolOptions = (
   target: DatabaseTarget,
@@ -105,6 +105,7 @@ export const poolOptions = (
     readonly size: number
     readonly applicationName: string
     readonly settings: Readonly<Record<string, string>>
+    readonly keepsStatements?: boolean
   }
 ): PgPoolConfig & { readonly maxConnections: number } => {
   const transport = transportOptions(target, config)
@@ -124,7 +125,7 @@ export const poolOptions = (
     minConnections: 0,
     maxConnections: options.size,
     idleTimeout: "60 seconds",
-    prepare: false,
+    prepare: options.keepsStatements ?? false,
     maxMessageSize: maxMessageBytes
   }
 }
@@ -136,9 +137,14 @@ export const poolOptions = (
 export const clientOptions = (
   target: DatabaseTarget,
   config: ConnectionConfig,
-  options: { readonly applicationName: string; readonly settings: Readonly<Record<string, string>> }
+  options: {
+    readonly applicationName: string
+    readonly settings: Readonly<Record<string, string>>
+    /** See `TransportOptions`. */
+    readonly readBufferBytes?: number
+  }
 ): ClientConfig => {
-  const transport = transportOptions(target, config)
+  const transport = { ...transportOptions(target, config), readBufferBytes: options.readBufferBytes }
   const { password } = target
   return {
     host: target.host,

@@ -36,6 +36,12 @@ const acquireTimeoutMillis = 15_000
 const adminQueryTimeoutMillis = 15_000
 
 /**
+ * Statements that look at the catalogue want the same indexes whatever they are asked about, and however much there was in it when they
+ * were first asked: what is kept must not be what is best for a publication without tables.
+ */
+const plansForCatalogue = { plan_cache_mode: "force_generic_plan", enable_seqscan: "off" }
+
+/**
  * Connections of the main database URL for everything but replication and snapshots: catalogue, publication, lock
  * breaker, gauges. Snapshots can never use them up.
  */
@@ -55,7 +61,8 @@ export const makeAdminPool = (
     poolOptions(target, config, {
       size: splitPoolSize(totalSize).admin,
       applicationName: "baton admin",
-      settings: { ...displaySettings, ...serverTcpSettings(config) }
+      settings: { ...displaySettings, ...serverTcpSettings(config), ...plansForCatalogue },
+      keepsStatements: true
     }),
     {
       subject: errorSubject(target),

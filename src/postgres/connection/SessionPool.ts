@@ -11,10 +11,14 @@ import { ownPgError, type PgError } from "../errors/PgError.ts"
  * driver cannot read.
  */
 export interface Queryable {
-  /** One statement with `$1`-style parameters. Interrupting it cancels it in Postgres. */
+  /**
+   * One statement with `$1`-style parameters. Interrupting it cancels it in Postgres. `kept`: a statement that comes again with the same
+   * text. Where its session can, it keeps how Postgres goes about it, which for long statements takes many times as long to find out as the rest.
+   */
   readonly query: <Row extends object = Record<string, unknown>>(
     sql: string,
-    params?: ReadonlyArray<unknown>
+    params?: ReadonlyArray<unknown>,
+    kept?: "kept"
   ) => Effect.Effect<ReadonlyArray<Row>, PgError>
 }
 
@@ -71,11 +75,12 @@ export const makeSessionPool = (
 
     const query: SessionPool["query"] = <Row extends object>(
       sql: string,
-      params: ReadonlyArray<unknown> = []
+      params: ReadonlyArray<unknown> = [],
+      kept?: "kept"
     ) => {
       const run = Effect.scoped(
         Effect.flatMap(reserve(options.acquireTimeoutMillis), (connection) =>
-          sessionOf(connection, options.subject).query<Row>(sql, params)
+          sessionOf(connection, options.subject).query<Row>(sql, params, kept)
         )
       )
       const millis = options.queryTimeoutMillis
@@ -121,8 +126,8 @@ const begin = (session: Queryable, options: TransactionOptions): Effect.Effect<u
 
 /** The row type is the caller's promise (see `Queryable`); the driver knows only that rows are objects. */
 const sessionOf = (connection: PgConnection.PgConnection, subject: ErrorSubject): Queryable => ({
-  query: <Row extends object>(sql: string, params: ReadonlyArray<unknown> = []) =>
-    connection.query(sql, params).pipe(
+  query: <Row extends object>(sql: string, params: ReadonlyArray<unknown> = [], kept?: "kept") =>
+    connection.query(sql, params, kept !== undefined).pipe(
       Effect.map((result) => result.rows as unknown as ReadonlyArray<Row>),
       Effect.mapError((error) => classifyPgError(error, subject))
     )

@@ -17,6 +17,8 @@ export interface TransportOptions {
   readonly keepAliveIdleMillis: number
   /** Replaces name resolution in tests. */
   readonly lookup?: Lookup
+  /** Allows `readInPlace`: room for one piece of what comes, used again for each. */
+  readonly readBufferBytes?: number | undefined
 }
 
 type Lookup = (
@@ -56,12 +58,22 @@ class TransportError extends Error {
 export class Transport extends Duplex {
   private readonly options: TransportOptions
   private inner: net.Socket | undefined
+  /** What the socket reads into; without it the socket takes memory of its own for each piece. */
+  private readonly room: Buffer | undefined
+  /** Gets what is read into `room`, valid during the call only. */
+  private onPiece: ((piece: Buffer) => void) | undefined
+  private isInPlace = false
+  private isHeld = false
+  /** Pieces that came although they were not to. */
+  private held: Array<Buffer> = []
   /** Whether the server accepted TLS; `undefined` until the connection is open. */
   encrypted: boolean | undefined
 
   constructor(options: TransportOptions) {
     super({ allowHalfOpen: false })
     this.options = options
+    const { readBufferBytes } = options
+    if (readBufferBytes !== undefined) this.room = Buffer.allocUnsafeSlow(readBufferBytes)
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
@@ -100,7 +112,7 @@ export class Transport extends Duplex {
       lookup = systemLookup as Lookup
     } = this.options
     if (host.startsWith("/")) {
-      const socket = this.watched(net.connect({ path: `${host}/.s.PGSQL.${port}` }))
+      const socket = this.watched(net.connect({ path: `${host}/.s.PGSQL.${port}`, ...this.intoRoom() }))
       await once(socket, "connect")
       this.encrypted = false
       return socket
@@ -109,6 +121,7 @@ export class Transport extends Duplex {
       net.connect({
         host,
         port,
+        ...this.intoRoom(),
         noDelay: true,
         keepAlive: true,
         keepAliveInitialDelay: this.options.keepAliveIdleMillis,
@@ -124,7 +137,7 @@ export class Transport extends Duplex {
     )
     await once(socket, "connect")
     const verifies = caCertificateFile !== undefined
-    this.encrypted = (sslMode !== "disable" || verifies) && (await offersTls(socket))
+    this.encrypted = (sslMode !== "disable" || verifies) && (await this.offersTls(socket))
     if (this.encrypted) return this.startTls(socket)
     if (sslMode === "require" || verifies) {
       throw new TransportError("TLS_REFUSED", "The server does not support TLS")
@@ -155,9 +168,62 @@ export class Transport extends Duplex {
     return socket
   }
 
+  private intoRoom(): { readonly onread?: net.OnReadOpts } {
+    const { room } = this
+    if (room === undefined) return {}
+    const callback = (bytes: number): boolean => {
+      this.onPiece?.(room.subarray(0, bytes))
+      return true
+    }
+    return { onread: { buffer: room, callback } }
+  }
+
+  /** A socket that reads into `room` has no such events; one that decrypts what such a socket reads has them. */
+  private onData(socket: net.Socket, take: (chunk: Buffer) => void): () => void {
+    if (this.room === undefined || socket instanceof tls.TLSSocket) {
+      socket.on("data", take)
+      return () => socket.off("data", take)
+    }
+    this.onPiece = (piece) => take(Buffer.from(piece))
+    return () => (this.onPiece = undefined)
+  }
+
+  /** Asks for TLS. Anything but a single `S` or `N` is no answer that can be trusted: nothing is encrypted yet. */
+  private offersTls(socket: net.Socket): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const stop = () => {
+        stopData()
+        socket.off("error", onError)
+        socket.off("close", onClose)
+        // Nothing may be lost between the answer and the next reader of the socket.
+        socket.pause()
+      }
+      const stopData = this.onData(socket, (answer) => {
+        stop()
+        const text = answer.toString("latin1")
+        if (text === "S" || text === "N") resolve(text === "S")
+        else
+          reject(
+            new TransportError("TLS_NEGOTIATION", "The server's answer to the request for TLS is not valid")
+          )
+      })
+      const onError = (error: Error) => {
+        stop()
+        reject(error)
+      }
+      const onClose = () => {
+        stop()
+        reject(new TransportError("ECONNRESET", "Connection closed while TLS was negotiated"))
+      }
+      socket.on("error", onError)
+      socket.on("close", onClose)
+      socket.write(sslRequest)
+    })
+  }
+
   private attach(socket: net.Socket): void {
     let ended = false
-    socket.on("data", (chunk: Buffer) => {
+    this.onData(socket, (chunk) => {
       if (!this.push(chunk)) socket.pause()
     })
     socket.on("end", () => {
@@ -173,7 +239,51 @@ export class Transport extends Duplex {
   }
 
   override _read(): void {
-    this.inner?.resume()
+    if (!this.isInPlace) this.inner?.resume()
+  }
+
+  /**
+   * From now on `reader` is given each piece where the socket has read it, valid during the call only, or for as long as the
+   * stream has been paused in that call; there are no `data` events any more. False, and nothing is changed, for an encrypted connection and without
+   * `readBufferBytes`.
+   */
+  readInPlace(reader: (piece: Buffer) => void): boolean {
+    if (this.room === undefined || this.encrypted !== false) return false
+    const isPaused = this.isInPlace ? this.isHeld : this.isPaused()
+    for (let chunk: unknown = this.read(); chunk instanceof Buffer; chunk = this.read()) this.held.push(chunk)
+    this.isInPlace = true
+    this.onPiece = (piece) => {
+      if (!this.isHeld) return reader(piece)
+      this.held.push(Buffer.from(piece))
+      this.inner?.pause()
+    }
+    this.release = () => {
+      for (let piece = this.held[0]; piece !== undefined && !this.isHeld; piece = this.held[0]) {
+        this.held.shift()
+        reader(piece)
+      }
+    }
+    if (isPaused) this.pause()
+    else this.resume()
+    return true
+  }
+
+  /** Hands over what is held. */
+  private release: () => void = () => {}
+
+  override pause(): this {
+    if (!this.isInPlace) return super.pause()
+    this.isHeld = true
+    this.inner?.pause()
+    return this
+  }
+
+  override resume(): this {
+    if (!this.isInPlace) return super.resume()
+    this.isHeld = false
+    this.release()
+    if (!this.isHeld) this.inner?.resume()
+    return this
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
@@ -230,39 +340,6 @@ const readCaFile = async (file: string): Promise<string> => {
   }
   return pem
 }
-
-/** Asks for TLS. Anything but a single `S` or `N` is no answer that can be trusted: nothing is encrypted yet. */
-const offersTls = (socket: net.Socket): Promise<boolean> =>
-  new Promise((resolve, reject) => {
-    const stop = () => {
-      socket.off("data", onData)
-      socket.off("error", onError)
-      socket.off("close", onClose)
-      // Nothing may be lost between the answer and the next reader of the socket.
-      socket.pause()
-    }
-    const onData = (answer: Buffer) => {
-      stop()
-      const text = answer.toString("latin1")
-      if (text === "S" || text === "N") resolve(text === "S")
-      else
-        reject(
-          new TransportError("TLS_NEGOTIATION", "The server's answer to the request for TLS is not valid")
-        )
-    }
-    const onError = (error: Error) => {
-      stop()
-      reject(error)
-    }
-    const onClose = () => {
-      stop()
-      reject(new TransportError("ECONNRESET", "Connection closed while TLS was negotiated"))
-    }
-    socket.on("data", onData)
-    socket.on("error", onError)
-    socket.on("close", onClose)
-    socket.write(sslRequest)
-  })
 
 const once = (socket: net.Socket, event: "connect" | "secureConnect"): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -224,6 +224,10 @@ const texts: Readonly<Record<PgErrorKind, Text>> = {
     what: (_, said) => said.message,
     outlook: "A new slot is created and all shapes are compared with the database. Correct the row."
   },
+  another_history: {
+    what: (_, said) => said.message,
+    outlook: "A new slot is created and all shapes are compared with the database."
+  },
   config_error: {
     what: (_, said) => said.message,
     outlook: `${stays} Change the database as said and start again.`

@@ -58,6 +58,7 @@ const kindFacts = {
   exceeded_max_tx_size: { recovery: "recreateSlot" },
   replica_not_full: { recovery: "recreateSlot" },
   change_not_given: { recovery: "recreateSlot" },
+  another_history: { recovery: "recreateSlot" },
   config_error: { recovery: "fatal" },
   // one statement
   query_canceled: { recovery: "retry" },

@@ -40,6 +40,7 @@ export const pgErrorCodes: Readonly<Record<PgErrorKind, FaultCode>> = {
   exceeded_max_tx_size: "BATON-STREAM-TOOLARGE",
   replica_not_full: "BATON-STREAM-IDENTITY",
   change_not_given: "BATON-STREAM-UNREADABLE",
+  another_history: "BATON-SLOT-LOST",
   config_error: "BATON-DB-SETUP",
   query_canceled: "BATON-DB-FAILED",
   gave_way: "BATON-DB-FAILED",

@@ -17,7 +17,7 @@ export interface AlterTarget {
 }
 
 /** The bound on the statement lies above that on the lock, so that it only ends what hangs elsewhere. */
-const limits = (lockTimeoutMillis: number): TransactionOptions => ({
+export const alterLimits = (lockTimeoutMillis: number): TransactionOptions => ({
   settings: {
     lock_timeout: String(lockTimeoutMillis),
     statement_timeout: String(lockTimeoutMillis + 500)
@@ -43,7 +43,7 @@ const alter = (
           const rows = yield* tx.query(check.sql, check.params)
           if (rows.length === 0) return yield* tableChanged(table)
         }),
-      limits(lockTimeoutMillis)
+      alterLimits(lockTimeoutMillis)
     )
     .pipe(
       Effect.retry({
@@ -53,11 +53,14 @@ const alter = (
       Effect.catchTag("PgError", (error) => Effect.fail(fromPgError(table, error)))
     )
 
+export const replicaIdentityFull = (table: TableName): string =>
+  `ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY FULL`
+
 export const setIdentityFull = (
   target: AlterTarget,
   table: NamedTable
 ): Effect.Effect<void, PublicationError> =>
-  alter(target, table, [`ALTER TABLE ONLY ${quoteTable(table)} REPLICA IDENTITY FULL`], {
+  alter(target, table, [replicaIdentityFull(table)], {
     sql: "SELECT 1 FROM pg_class WHERE oid = $1::oid AND oid = to_regclass($2) AND relreplident = 'f'",
     params: [table.oid, quoteTable(table)]
   })
@@ -107,27 +110,34 @@ export const losesChangesOfAddedTables = (serverVersionNum: number): boolean => 
   return minor < (repairedIn.get(major) ?? (major < 14 ? Infinity : 0))
 }
 
+/** What a table is locked with before it is added: where the server needs it, in a way that keeps writers out, of partitions too. */
+export const addingLock = (
+  serverVersionNum: number
+): { readonly mode: string; readonly keepsWritersOut: boolean } => {
+  const keepsWritersOut = losesChangesOfAddedTables(serverVersionNum)
+  return { mode: keepsWritersOut ? "SHARE ROW EXCLUSIVE" : "SHARE UPDATE EXCLUSIVE", keepsWritersOut }
+}
+
 /**
  * Adds the table, without those that inherit from it; partitions are published with their root anyhow. The table is
- * locked before the publication: a wait for it holds up no other table. Where the server needs it, the lock also keeps
- * writers out, of partitions too.
+ * locked before the publication: a wait for it holds up no other table.
  */
 export const addToPublication = (
   target: AlterTarget,
   table: NamedTable,
   serverVersionNum: number
-): Effect.Effect<void, PublicationError> =>
-  alter(
+): Effect.Effect<void, PublicationError> => {
+  const { keepsWritersOut, mode } = addingLock(serverVersionNum)
+  return alter(
     target,
     table,
     [
-      losesChangesOfAddedTables(serverVersionNum)
-        ? `LOCK TABLE ${quoteTable(table)} IN SHARE ROW EXCLUSIVE MODE`
-        : `LOCK TABLE ONLY ${quoteTable(table)} IN SHARE UPDATE EXCLUSIVE MODE`,
+      `LOCK TABLE ${keepsWritersOut ? "" : "ONLY "}${quoteTable(table)} IN ${mode} MODE`,
       `ALTER PUBLICATION ${quoteIdentifier(target.publicationName)} ADD TABLE ONLY ${quoteTable(table)}`
     ],
     membership(target.publicationName, table)
   )
+}
 
 export const dropFromPublication = (
   target: AlterTarget,

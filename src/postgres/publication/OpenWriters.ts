@@ -19,40 +19,50 @@ export type WriterBound = string
 /** An xid that is younger than every transaction that has written anything up to now. Uses up one xid. */
 export const boundOfWriters = (database: Queryable): Effect.Effect<WriterBound, PgError> =>
   Effect.map(
-    database.query<{ readonly bound: string }>("SELECT pg_current_xact_id()::xid::text AS bound"),
+    database.query<{ readonly bound: string }>("SELECT pg_current_xact_id()::xid::text AS bound", [], "kept"),
     ([row]) => row?.bound ?? "0"
   )
 
+/** A table, and the bound of its writers. */
+export interface BoundTable {
+  readonly oid: number
+  readonly bound: WriterBound
+}
+
 /**
- * Whether a transaction from before the bound still holds a lock for writing on the table or on something below it.
- * Prepared transactions count: they keep their locks.
+ * Those of the tables on which, or on something below which, a transaction from before the bound still holds a lock for
+ * writing. Prepared transactions count: they keep their locks.
  */
-export const hasOpenWriters = (
+export const withOpenWriters = (
   database: Queryable,
-  oid: number,
-  bound: WriterBound
-): Effect.Effect<boolean, PgError> => {
+  tables: ReadonlyArray<BoundTable>
+): Effect.Effect<ReadonlySet<number>, PgError> => {
   const look = Effect.map(
-    database.query<{ readonly open: boolean; readonly prepares: boolean }>(
+    database.query<{ readonly open: string | null; readonly prepares: boolean }>(
       `WITH RECURSIVE tree AS (
-         SELECT $1::oid AS oid
+         SELECT t.root, t.root AS oid, t.bound FROM unnest($1::oid[], $2::xid[]) AS t(root, bound)
          UNION
-         SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+         SELECT tree.root, i.inhrelid, tree.bound FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
        )
-       SELECT EXISTS (
-         SELECT FROM pg_locks written JOIN pg_locks holder USING (virtualtransaction)
+       SELECT (
+         SELECT string_agg(DISTINCT tree.root::text, ',')
+         FROM pg_locks written JOIN pg_locks holder USING (virtualtransaction)
+         JOIN tree ON tree.oid = written.relation
          WHERE written.locktype = 'relation' AND written.mode = 'RowExclusiveLock' AND written.granted
            AND written.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND written.relation IN (SELECT oid FROM tree)
            AND holder.locktype = 'transactionid' AND holder.granted AND holder.mode = 'ExclusiveLock'
-           AND age(holder.transactionid) > age($2::xid)
+           AND age(holder.transactionid) > age(tree.bound)
        ) AS open, current_setting('max_prepared_transactions')::int4 > 0 AS prepares`,
-      [oid, bound]
+      [`{${tables.map(({ oid }) => oid).join(",")}}`, `{${tables.map(({ bound }) => bound).join(",")}}`],
+      "kept"
     ),
-    ([row]) => row ?? { open: true, prepares: false }
+    ([row]) => ({
+      open: new Set((row?.open ?? "").split(",").filter(Boolean).map(Number)),
+      prepares: row?.prepares === true
+    })
   )
   // PREPARE TRANSACTION hands locks over one after the other; seen in the middle of that, a writer has no xid.
   return Effect.flatMap(look, ({ open, prepares }) =>
-    open || !prepares ? Effect.succeed(open) : Effect.map(look, (again) => again.open)
+    prepares ? Effect.map(look, (again) => new Set([...open, ...again.open])) : Effect.succeed(open)
   )
 }

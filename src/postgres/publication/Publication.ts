@@ -1,6 +1,5 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
-import { makeSingleFlight } from "../../shared/Coalesce.ts"
 import type { TableInfo } from "../catalogue/TableInfo.ts"
 import { AdminPool } from "../connection/Pools.ts"
 import type { SessionPool } from "../connection/SessionPool.ts"
@@ -24,10 +23,11 @@ const defaultLockTimeoutMillis = 5000
  * the lock must not call what alters.
  *
  * Tables are added when a shape needs them and their replica identity is set to FULL, on the leaves of a partitioned
- * table; nothing is altered that is right already. Each statement is a transaction of its own, on one table: first the
- * identity, so that the application can always update a table without primary key, then the membership. No two
- * locks that others might take in another order are ever held, except that the table is locked before the publication, so
- * that a table one has to wait for holds up no other. A table that fails fails alone.
+ * table; nothing is altered that is right already. First the identity, so that the application can always update a table
+ * without primary key, then, in a transaction of its own, the membership. Tables that are asked for at the same time share these
+ * transactions, as far as nobody has locked them: while locks on several tables are held, none of them is waited for. A
+ * table that somebody uses, or that fails, is altered by itself. Tables are locked before the publication, so that one that has to be
+ * waited for holds up no other.
  */
 export class Publication extends Context.Service<
   Publication,
@@ -58,14 +58,14 @@ export class Publication extends Context.Service<
     readonly trust: (oids: Iterable<number>) => void
     /**
      * Compares publication and replica identities with what the tables in use need, repairs what it may, and says what it
-     * found. Tables that no shape has used for the grace period leave the publication. Fails only if it cannot look.
+     * found; thousands of tables piece by piece. Tables that no shape has used for the grace period leave the publication. Fails only if it cannot look.
      */
     readonly reconcile: (tablesInUse: Iterable<number>) => Effect.Effect<PublicationReport, PgError>
     /** The definition of a table in use has changed, or what is below it: `run` compares within two seconds. */
     readonly tablesChanged: () => void
     /**
-     * Reconciles every `publicationRefreshMillis`, and within two seconds of a change of a publication or table, for ever,
-     * whatever else happens; reports that say something go to `onReport`.
+     * Reconciles every `publicationRefreshMillis` unless the catalogue is as it was when nothing was found, and within two
+     * seconds of a change of a publication or table, for ever, whatever else happens; reports that say something go to `onReport`.
      */
     readonly run: (options: {
       readonly tablesInUse: () => Iterable<number>
@@ -115,10 +115,11 @@ export const makePublication = (
       publicationName,
       refreshMillis: options.publicationRefreshMillis,
       serverVersionNum: () => tables.serverVersionNum,
-      reconcile
+      reconcile,
+      isQuiet: () => reconciler.isQuiet
     })
-    const ensureTable = makeEnsureTable(tables, yield* makeSingleFlight<EnsuredTable, PublicationError>())
-    const settle = makeSettle(tables, yield* makeSingleFlight<boolean, PgError>())
+    const ensureTable = yield* makeEnsureTable(tables)
+    const settle = yield* makeSettle(tables)
     return Publication.of({
       ensureExists: Effect.withSpan(makeEnsureExists(tables), "Publication.ensureExists"),
       ensureTable: Effect.fn("Publication.ensureTable")(ensureTable),

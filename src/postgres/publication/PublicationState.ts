@@ -80,7 +80,8 @@ export const readPublication = (
          to_jsonb(p) ->> 'pubgencols' AS generated, current_setting('server_version_num')::int4 AS version,
          ${refusingPublications}
        FROM pg_publication p WHERE p.pubname = $1`,
-      [name]
+      [name],
+      "kept"
     ),
     ([row]) => {
       if (row === undefined) return undefined
@@ -99,9 +100,52 @@ export const readPublication = (
     }
   )
 
+/** OIDs of the tables that were added to the publication by name. */
+export const readMembers = (
+  database: Queryable,
+  publicationName: string
+): Effect.Effect<ReadonlyArray<number>, PgError> =>
+  Effect.map(
+    database.query<{ readonly members: string | null }>(
+      `SELECT string_agg(r.prrelid::text, ',') AS members
+       FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1`,
+      [publicationName],
+      "kept"
+    ),
+    ([row]) => (row?.members ?? "").split(",").filter(Boolean).map(Number)
+  )
+
+const rowsOf = (catalogue: string, oid: string, condition = ""): string =>
+  `(SELECT concat(count(*), ' ', sum(x.xmin::text::int8), ' ', sum(x.${oid}::int8)) FROM ${catalogue} x ${condition})`
+
+/** A text that is another one whenever `readPublication`, `readMembers` or `readTables` may say something else. */
+export const digestOfCatalogue = (
+  database: Queryable,
+  serverVersionNum: number
+): Effect.Effect<string, PgError> => {
+  const parts = [
+    rowsOf("pg_class", "oid", "WHERE relkind IN ('r', 'p', 'f') AND relpersistence <> 't'"),
+    rowsOf("pg_inherits", "inhrelid"),
+    rowsOf("pg_attribute", "attrelid", "WHERE attgenerated <> ''"),
+    // Those of temporary tables come and go.
+    rowsOf("pg_namespace", "oid", "WHERE nspname !~ '^pg_'"),
+    rowsOf("pg_publication", "oid"),
+    rowsOf("pg_publication_rel", "oid"),
+    rowsOf("pg_auth_members", "member"),
+    ...(serverVersionNum < 150000 ? [] : [rowsOf("pg_publication_namespace", "oid")])
+  ]
+  return Effect.map(
+    database.query<{ readonly digest: string }>(
+      `SELECT concat_ws('/', ${parts.join(", ")}) AS digest`,
+      [],
+      "kept"
+    ),
+    ([row]) => row?.digest ?? ""
+  )
+}
+
 /**
- * The tables with these OIDs, and all members of the publication when `andMembers` is set; those that are gone are left
- * out. Membership is read from the catalogue of what was added: `pg_publication_tables` shows partitions instead.
+ * The tables with these OIDs; those that are gone are left out. Membership is read from the catalogue of what was added: `pg_publication_tables` shows partitions instead.
  */
 export const readTables = (
   database: Queryable,
@@ -109,7 +153,6 @@ export const readTables = (
   publication: PublicationState,
   oids: ReadonlyArray<number>,
   options: {
-    readonly andMembers?: boolean
     /** False: the tables have no generated columns, which saves a question. */
     readonly generatedColumns?: boolean
   } = {}
@@ -169,9 +212,10 @@ export const readTables = (
        JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
        WHERE p.pubname = $1 AND c.relkind IN ('r', 'p')
-         AND (c.oid = ANY ($2::oid[]) ${options.andMembers === true ? "OR r.oid IS NOT NULL" : ""})
+         AND c.oid = ANY ($2::oid[])
        ORDER BY c.oid`,
-      [publicationName, `{${oids.join(",")}}`]
+      [publicationName, `{${oids.join(",")}}`],
+      "kept"
     ),
     (rows) => rows.map((row) => JSON.parse(row.state) as TableState)
   )

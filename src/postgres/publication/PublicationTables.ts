@@ -11,12 +11,25 @@ import {
   restoreIdentity,
   setIdentityFull
 } from "./AlterPublication.ts"
+import { addAllToPublication, setIdentitiesFull } from "./AlterTogether.ts"
 import { boundOfWriters } from "./OpenWriters.ts"
 import { fromPgError, PublicationError, shown, tableChanged } from "./PublicationError.ts"
 import { type PublicationMode, type PublicationPlan, planTable } from "./PublicationPlan.ts"
-import { type PublicationState, readPublication, readTables, type TableState } from "./PublicationState.ts"
-import { identityIndex, possibleIdentityIndex } from "./RefusedWrites.ts"
+import {
+  type IdentityState,
+  type PublicationState,
+  readPublication,
+  readTables,
+  type TableState
+} from "./PublicationState.ts"
+import { identityIndexes, possibleIdentityIndex } from "./RefusedWrites.ts"
 import { TableLedger } from "./TableLedger.ts"
+
+/** Replica identities set in one transaction at most: for as long as it takes nobody else can use any of these tables. */
+const identitiesAtOnce = 64
+
+/** How long a lock is waited for, one try after the other, as shares of the time that it may take at most. */
+const sharesOfTimeout = [1 / 25, 1 / 5, 1]
 
 /** Tables altered at a time, so that locked ones never use up the connections that others need. */
 const concurrentAlters = 2
@@ -70,13 +83,22 @@ export class PublicationTables {
     publication: PublicationState,
     table: TableInfo
   ): Effect.Effect<TableState, PgError | PublicationError> {
-    const generatedColumns = table.columns.some(({ generated }) => generated !== "no")
-    return Effect.flatMap(
-      readTables(this.pool, this.mode.publicationName, publication, [table.oid], { generatedColumns }),
-      ([state]) =>
-        state === undefined || state.name !== table.name || state.schema !== table.schema
-          ? Effect.fail(tableChanged(table))
-          : Effect.succeed(state)
+    return Effect.flatMap(this.readTables(publication, [table]), (states) => {
+      const state = states.get(table.oid)
+      return isStill(table, state) ? Effect.succeed(state) : Effect.fail(tableChanged(table))
+    })
+  }
+
+  /** Reads the tables as they are now, by their OIDs; those that are gone are left out. */
+  readTables(
+    publication: PublicationState,
+    tables: ReadonlyArray<TableInfo>
+  ): Effect.Effect<ReadonlyMap<number, TableState>, PgError> {
+    const generatedColumns = tables.some(({ columns }) => columns.some(({ generated }) => generated !== "no"))
+    const oids = tables.map(({ oid }) => oid)
+    return Effect.map(
+      readTables(this.pool, this.mode.publicationName, publication, oids, { generatedColumns }),
+      (states) => new Map(states.map((state) => [state.oid, state]))
     )
   }
 
@@ -101,12 +123,63 @@ export class PublicationTables {
       }
       const altered = needsWork(plan)
       if (altered) yield* this.alter(publication, state, plan)
-      // When a table that is a member already was added nobody knows: a transaction that writes to it now may have begun before.
-      if (!this.ledger.isSettled(state.oid) && this.ledger.boundOf(state.oid) === undefined) {
+      if (this.needsBound(state.oid)) {
         const bound = yield* Effect.mapError(boundOfWriters(this.pool), (error) => fromPgError(state, error))
         this.ledger.setBound(state.oid, bound)
       }
       return altered
+    })
+  }
+
+  /** When a table that is a member already was added nobody knows: a transaction that writes to it now may have begun before. */
+  needsBound(oid: number): boolean {
+    return !this.ledger.isSettled(oid) && this.ledger.boundOf(oid) === undefined
+  }
+
+  /**
+   * Does for many tables what can be done for all of them in a few transactions, and without waiting for anybody who uses one of
+   * them; gives the OIDs of those for which everything is done. In the order that `alter` has.
+   */
+  alterAll(
+    publication: PublicationState,
+    planned: ReadonlyArray<{ readonly state: TableState; readonly plan: PublicationPlan }>
+  ): Effect.Effect<ReadonlySet<number>, PgError> {
+    return Effect.gen({ self: this }, function* () {
+      const done = new Set<number>()
+      if (planned.length === 0) return done
+      const { debounceMillis } = this.options
+      if (debounceMillis > 0) yield* Effect.sleep(debounceMillis)
+      const full = yield* this.setIdentities(planned.flatMap(({ plan }) => plan.setIdentity))
+      const adding: Array<TableState> = []
+      for (const { plan, state } of planned) {
+        if (!plan.setIdentity.every(({ oid }) => full.has(oid))) continue
+        if (!plan.add) done.add(state.oid)
+        else {
+          this.ledger.unsettle(state.oid)
+          adding.push(state)
+        }
+      }
+      const added = yield* addAllToPublication(this.target, adding, publication.serverVersionNum)
+      for (const { oid } of added) done.add(oid)
+      return done
+    })
+  }
+
+  /** Of tables and partitions; those that somebody has locked are left as they are, and not among what it gives. */
+  private setIdentities(wanted: ReadonlyArray<IdentityState>): Effect.Effect<ReadonlySet<number>, PgError> {
+    return Effect.gen({ self: this }, function* () {
+      const identities = [...new Map(wanted.map((identity) => [identity.oid, identity])).values()]
+      const full = new Set<number>()
+      for (let from = 0; from < identities.length; from += identitiesAtOnce) {
+        const some = identities.slice(from, from + identitiesAtOnce)
+        const indexes = yield* identityIndexes(
+          this.pool,
+          some.map(({ oid }) => oid)
+        )
+        for (const [oid, index] of indexes) this.indexesBefore.set(oid, index)
+        for (const { oid } of yield* setIdentitiesFull(this.target, some)) full.add(oid)
+      }
+      return full
     })
   }
 
@@ -116,21 +189,33 @@ export class PublicationTables {
     state: TableState,
     plan: PublicationPlan
   ): Effect.Effect<void, PublicationError> {
-    const statements = Effect.gen({ self: this }, function* () {
-      for (const identity of plan.setIdentity) {
-        const index = yield* Effect.mapError(identityIndex(this.pool, identity.oid), (error) =>
+    const statements = (target: AlterTarget) =>
+      Effect.gen({ self: this }, function* () {
+        const full = yield* Effect.mapError(this.setIdentities(plan.setIdentity), (error) =>
           fromPgError(state, error)
         )
-        if (index !== undefined) this.indexesBefore.set(identity.oid, index)
-        yield* setIdentityFull(this.target, identity)
-      }
-      if (plan.add) yield* addToPublication(this.target, state, publication.serverVersionNum)
-    })
+        for (const identity of plan.setIdentity)
+          if (!full.has(identity.oid)) yield* setIdentityFull(target, identity)
+        if (plan.add) yield* addToPublication(target, state, publication.serverVersionNum)
+      })
+    // One that is locked for long lets others have its turn before it waits for as long as it may.
+    const attempt = (shares: ReadonlyArray<number>): Effect.Effect<void, PublicationError> => {
+      const [share = 1, ...later] = shares
+      const lockTimeoutMillis = Math.ceil(this.target.lockTimeoutMillis * share)
+      const waiting = this.turns.withPermit(statements({ ...this.target, lockTimeoutMillis }))
+      return later.length === 0
+        ? waiting
+        : Effect.catchIf(
+            waiting,
+            ({ reason }) => reason === "lockTimeout",
+            () => attempt(later)
+          )
+    }
     const { debounceMillis } = this.options
     return Effect.gen({ self: this }, function* () {
       if (debounceMillis > 0) yield* Effect.sleep(debounceMillis)
       if (plan.add) this.ledger.unsettle(state.oid)
-      yield* this.turns.withPermit(statements)
+      yield* attempt(sharesOfTimeout)
     })
   }
 
@@ -170,6 +255,10 @@ export class PublicationTables {
     })
   }
 }
+
+/** The table of this OID has the name by which it was looked up. */
+export const isStill = (table: TableInfo, state: TableState | undefined): state is TableState =>
+  state !== undefined && state.name === table.name && state.schema === table.schema
 
 export const refusesWrites = (state: TableState): boolean =>
   state.identities.some(({ refusals }) => refusals.length > 0)

@@ -3,6 +3,7 @@ import { reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Effect } from "effect"
 import type { PgError } from "../errors/PgError.ts"
 import { describeReport, type PublicationReport, saysSomething } from "./PublicationReport.ts"
+import { digestOfCatalogue } from "./PublicationState.ts"
 import type { Queryable } from "../connection/SessionPool.ts"
 import { nowMillis } from "../../shared/Timers.ts"
 
@@ -13,26 +14,39 @@ const rows = (catalogue: string, condition: string) =>
   `(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat(x.oid, ':', x.xmin), ',' ORDER BY x.oid))
       FROM pg_catalog.${catalogue} x ${condition})`
 
+interface Version {
+  readonly snapshot: string
+  readonly version: string
+}
+
 /**
  * A text that is another one after any publication was made, altered or dropped; which tables are named in our own does
- * not count, because that changes with every new table. One cheap statement.
+ * not count, because that changes with every new table. One cheap statement, which looks at nothing where no transaction has
+ * ended since the one before.
  */
 const versionOfPublications = (
   database: Queryable,
   publicationName: string,
-  serverVersionNum: number
-): Effect.Effect<string, PgError> => {
+  serverVersionNum: number,
+  before: Version | undefined
+): Effect.Effect<Version, PgError> => {
   const parts = [
     rows("pg_publication", ""),
-    rows("pg_publication_rel", "JOIN pg_catalog.pg_publication p ON p.oid = x.prpubid WHERE p.pubname <> $1"),
+    rows(
+      "pg_publication_rel",
+      "WHERE x.prpubid IS DISTINCT FROM (SELECT p.oid FROM pg_catalog.pg_publication p WHERE p.pubname = $1)"
+    ),
     ...(serverVersionNum < schemasSince ? [] : [rows("pg_publication_namespace", "")])
   ]
   return Effect.map(
-    database.query<{ readonly version: string }>(
-      `SELECT pg_catalog.concat_ws('/', ${parts.join(", ")}) AS version`,
-      [publicationName]
+    database.query<{ readonly snapshot: string; readonly version: string | null }>(
+      `SELECT s.snapshot, CASE WHEN s.snapshot <> $2::pg_catalog.text
+         THEN pg_catalog.concat_ws('/', ${parts.join(", ")}) END AS version
+       FROM (SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text AS snapshot) s`,
+      [publicationName, before?.snapshot ?? ""],
+      "kept"
     ),
-    ([row]) => row?.version ?? ""
+    ([row]) => ({ snapshot: row?.snapshot ?? "", version: row?.version ?? before?.version ?? "" })
   )
 }
 
@@ -65,15 +79,19 @@ export const makePublicationWatch = (options: {
   readonly refreshMillis: number
   readonly serverVersionNum: () => number
   readonly reconcile: (tablesInUse: Iterable<number>) => Effect.Effect<PublicationReport, PgError>
+  /** The last comparison finds nothing again as long as nothing is altered. */
+  readonly isQuiet: () => boolean
 }): PublicationWatch => {
   const { database, publicationName, refreshMillis } = options
   let doubtful = false
-  let seenVersion: string | undefined
+  let seen: Version | undefined
+  /** What was compared when nothing was found, and nothing left for later. */
+  let quiet: { readonly digest: string; readonly tables: Iterable<number> } | undefined
 
   const hasChanged = Effect.gen(function* () {
-    const version = yield* versionOfPublications(database, publicationName, options.serverVersionNum())
-    const changed = doubtful || version !== seenVersion
-    seenVersion = version
+    const now = yield* versionOfPublications(database, publicationName, options.serverVersionNum(), seen)
+    const changed = doubtful || now.version !== seen?.version
+    seen = now
     doubtful = false
     return changed
   })
@@ -83,9 +101,15 @@ export const makePublicationWatch = (options: {
       let comparedMillis = yield* nowMillis
       const look = Effect.gen(function* () {
         const now = yield* nowMillis
-        if (!(yield* hasChanged) && now - comparedMillis < refreshMillis) return
+        const changed = yield* hasChanged
+        if (!changed && now - comparedMillis < refreshMillis) return
         comparedMillis = now
-        const report = yield* options.reconcile(tablesInUse())
+        const tables = tablesInUse()
+        const digest = yield* digestOfCatalogue(database, options.serverVersionNum())
+        if (!changed && quiet?.digest === digest && quiet.tables === tables) return
+        quiet = undefined
+        const report = yield* options.reconcile(tables)
+        if (options.isQuiet()) quiet = { digest, tables }
         if (report.removed.length > 0) {
           yield* Effect.logInfo(
             `${report.removed.length} table(s) without shapes left the publication "${publicationName}".`

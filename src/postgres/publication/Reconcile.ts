@@ -5,8 +5,11 @@ import { completePublication } from "./AlterPublication.ts"
 import { PublicationError, shown } from "./PublicationError.ts"
 import type { PublicationReport, TableProblem } from "./PublicationReport.ts"
 import { planTable } from "./PublicationPlan.ts"
-import { type PublicationState, readTables, type TableState } from "./PublicationState.ts"
+import { type PublicationState, readMembers, readTables, type TableState } from "./PublicationState.ts"
 import { needsWork, type PublicationTables, refusesWrites } from "./PublicationTables.ts"
+
+/** Thousands of tables are compared in pieces, and whatever else the service does has its turn in between. */
+const tablesPerQuery = 250
 
 interface ReconcileOptions {
   /** How long a table stays in the publication that no shape uses. */
@@ -21,6 +24,7 @@ export class Reconciler {
   private readonly options: ReconcileOptions
   /** What was told of generated columns is not told again until they are back. */
   private toldOfGeneratedColumns = false
+  private quiet = false
 
   constructor(tables: PublicationTables, options: ReconcileOptions) {
     this.tables = tables
@@ -31,28 +35,47 @@ export class Reconciler {
   run(tablesInUse: Iterable<number>): Effect.Effect<PublicationReport, PgError> {
     const { ledger, mode, pool } = this.tables
     return Effect.gen({ self: this }, function* () {
+      this.quiet = false
       const inUse = new Set(tablesInUse)
-      const begun = ledger.tick()
       const now = yield* nowMillis
       const publication = yield* this.tables.read
-      if (publication === undefined) return { ...nothingFound, isMissing: true, repaired: false }
+      const missing = { ...nothingFound, isMissing: true, repaired: false }
+      if (publication === undefined) return missing
       const carries = yield* this.complete(publication)
-      const states = yield* readTables(pool, mode.publicationName, publication, [...inUse], {
-        andMembers: true
-      })
-      const problems = this.vanished(inUse, states)
+      const oids = [...new Set([...inUse, ...(yield* readMembers(pool, mode.publicationName))])]
+      const found = new Set<number>()
+      const problems: Array<TableProblem> = []
       const removed: Array<number> = []
-      for (const state of states) {
-        // The request that is just making a shape of it looks after the table; what was read of it may be old already.
-        if (ledger.touchedSince(state.oid, begun) && !refusesWrites(state)) {
-          if (needsWork(planTable(publication, state, mode, false))) this.options.lookSoon()
-        } else if (inUse.has(state.oid)) {
-          const problem = yield* this.tableInUse(publication, state)
-          if (problem !== undefined) problems.push(problem)
-        } else if (yield* this.unusedTable(publication, state, now)) removed.push(state.oid)
+      let isQuiet = true
+      for (let from = 0; from < oids.length; from += tablesPerQuery) {
+        const begun = ledger.tick()
+        const some = oids.slice(from, from + tablesPerQuery)
+        for (const state of yield* readTables(pool, mode.publicationName, publication, some)) {
+          found.add(state.oid)
+          // The request that is just making a shape of it looks after the table; what was read of it may be old already.
+          if (ledger.touchedSince(state.oid, begun) && !refusesWrites(state)) {
+            isQuiet = false
+            if (needsWork(planTable(publication, state, mode, false))) this.options.lookSoon()
+          } else if (inUse.has(state.oid)) {
+            const problem = yield* this.tableInUse(publication, state)
+            if (problem !== undefined) problems.push(problem)
+          } else {
+            isQuiet &&= !this.tables.mayAlter(publication)
+            if (yield* this.unusedTable(publication, state, now)) removed.push(state.oid)
+          }
+        }
       }
-      return { isMissing: false, ...carries, tables: problems, removed }
+      const vanished = this.vanished(inUse, found)
+      // Without a publication no table is found: it may have been dropped in between.
+      if (vanished.length > 0 && (yield* this.tables.read) === undefined) return missing
+      this.quiet = isQuiet && carries.repaired && problems.length + vanished.length === 0
+      return { isMissing: false, ...carries, tables: [...vanished, ...problems], removed }
     })
+  }
+
+  /** The last comparison has found nothing, and left nothing for later: another one finds nothing as long as nothing is altered. */
+  get isQuiet(): boolean {
+    return this.quiet
   }
 
   /** The publication carries all operations and columns, or is made to. */
@@ -75,8 +98,7 @@ export class Reconciler {
   }
 
   /** Tables in use that are not there any more. */
-  private vanished(inUse: Iterable<number>, states: ReadonlyArray<TableState>): Array<TableProblem> {
-    const found = new Set(states.map((state) => state.oid))
+  private vanished(inUse: Iterable<number>, found: ReadonlySet<number>): Array<TableProblem> {
     const problems: Array<TableProblem> = []
     for (const oid of inUse) {
       this.tables.ledger.markUsed(oid)

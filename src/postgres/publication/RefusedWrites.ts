@@ -107,9 +107,21 @@ export const refusalsOf = (possible: PossibleRefusals): string => {
   )`
 }
 
-/** Index that is the replica identity of a table at present, if one is. */
-export const identityIndex = (database: Queryable, oid: number): Effect.Effect<string | undefined, PgError> =>
-  firstIndex(database, "x.indisreplident AND c.relreplident = 'i'", oid)
+/** Indexes that are the replica identities of tables at present, by the tables' OIDs. */
+export const identityIndexes = (
+  database: Queryable,
+  oids: ReadonlyArray<number>
+): Effect.Effect<ReadonlyMap<number, string>, PgError> =>
+  Effect.map(
+    database.query<{ readonly oid: bigint; readonly name: string }>(
+      `SELECT c.oid::int8 AS oid, i.relname::text AS name FROM pg_class c
+       JOIN pg_index x ON x.indrelid = c.oid AND x.indisreplident JOIN pg_class i ON i.oid = x.indexrelid
+       WHERE c.oid = ANY ($1::oid[]) AND c.relreplident = 'i'`,
+      [`{${oids.join(",")}}`],
+      "kept"
+    ),
+    (rows) => new Map(rows.map(({ name, oid }) => [Number(oid), name]))
+  )
 
 /** Index that could be the replica identity of a table without primary key. */
 export const possibleIdentityIndex = (

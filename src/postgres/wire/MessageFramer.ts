@@ -51,7 +51,7 @@ export class MessageFramer {
     this.keptBytes = keptBytes
   }
 
-  /** Takes the next chunk. It must not be changed afterwards. */
+  /** Takes the next chunk. It must not be changed before all of it is handed over, which it is at once unless a handler stops it. */
   push(chunk: Buffer): void {
     this.chunks.push(chunk)
     if (!this.stopped) this.run()

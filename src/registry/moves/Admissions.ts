@@ -67,6 +67,14 @@ export class Admissions {
     return false
   }
 
+  /** The transaction behind which the first of them has to be admitted, and not later; `undefined`: there is none. */
+  get soonest(): number | undefined {
+    let soonest: number | undefined
+    for (const { afterSerial } of this.waiting)
+      if (soonest === undefined || afterSerial < soonest) soonest = afterSerial
+    return soonest
+  }
+
   remove(admission: Admission): void {
     this.waiting.delete(admission)
     for (const oid of tablesOf(admission.definition)) {
@@ -74,6 +82,31 @@ export class Admissions {
       if (users > 0) this.tables.set(oid, users)
       else this.tables.delete(oid)
     }
+  }
+
+  /**
+   * From now on changes of the tables of this definition are received for an existing shape that is not ready yet. False where they were
+   * before, all of them.
+   */
+  widen(shape: ShapeState, definition: ShapeDefinition): boolean {
+    const received = new Set<number>()
+    for (const admission of this.waiting)
+      if (admission.shape === shape) for (const oid of tablesOf(admission.definition)) received.add(oid)
+    if (tablesOf(definition).every((oid) => received.has(oid))) return false
+    this.removeOf(shape)
+    this.add(definition, 0, shape, undefined).afterSerial = Infinity
+    return true
+  }
+
+  /** Those of an existing shape. */
+  removeOf(shape: ShapeState): void {
+    for (const admission of this.waiting) if (admission.shape === shape) this.remove(admission)
+  }
+
+  /** Nobody waits any more. */
+  clear(): void {
+    this.waiting.clear()
+    this.tables.clear()
   }
 
   giveUp(admission: Admission): void {

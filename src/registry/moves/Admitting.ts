@@ -1,13 +1,13 @@
 import { Effect } from "effect"
 import type { Subscription } from "../../membership/Subscription.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
+import { othersTurn } from "../../shared/OthersTurn.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { type Admission, type Admissions, tellAdmitted } from "./Admissions.ts"
 import type { LaneMembers, Reservation } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import type { MoveReader } from "./MoveReader.ts"
 import type { TableUnreadable } from "./ReadTables.ts"
-import { othersTurn } from "./Slices.ts"
 import type { UntilRead } from "./UntilRead.ts"
 
 interface AdmittingOptions {
@@ -40,7 +40,7 @@ export class Admitting {
     return Effect.gen({ self: this }, function* () {
       const ready: Array<Admission> = []
       for (const admission of admissions.ready(processedSerial)) {
-        if (!admission.isGone && admission.shape?.dropped !== true) {
+        if (!admission.isGone && (admission.shape?.dropped ?? false) === false) {
           admission.reservation ??= members.reserve(admission.definition)
           if (admission.shape !== undefined) enter(admission.reservation, admission.shape)
           ready.push(admission)

@@ -1,6 +1,6 @@
 import { quoteIdentifier, quoteLiteral, quoteTable } from "../../postgres/Identifiers.ts"
 import { filterSql, type SubselectPlan, type TypeSpec } from "../../where/index.ts"
-import type { Probe } from "./Probes.ts"
+import { asksForAll, type Probe } from "./Probes.ts"
 import type { TouchedKind } from "./Touched.ts"
 
 /** More values than these are not listed: all rows are read instead. */
@@ -63,7 +63,7 @@ export const concernedBy = (probe: Probe, touched: TouchedKind): string => {
   const all: Array<ReadonlyArray<string | null>> = []
   for (const { link, texts } of touched.gifts.values()) {
     all.push(texts)
-    if (probe.how === "value" || (probe.nullable && link === null)) wholeGroups.push(texts)
+    if (asksForAll(probe) || (probe.nullable && link === null)) wholeGroups.push(texts)
     else if (link !== null) links.push(texts)
   }
   const terms: Array<string> = []

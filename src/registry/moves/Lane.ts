@@ -3,33 +3,36 @@ import { standardLimits } from "../../config/Limits.ts"
 import { MembershipState } from "../../membership/MembershipState.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import type { Lsn } from "../../shared/Lsn.ts"
+import { journalLsn, type Lsn } from "../../shared/Lsn.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
-import { isContained, type SnapshotFilter } from "../../storage/state/SnapshotFilter.ts"
+import { showsNoGap } from "../../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { receptionMillis } from "../RegistryTimings.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
-import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
+import { type DatabaseSnapshot, filterOf } from "../snapshot/SnapshotTransaction.ts"
+import { makeShapeLogs } from "../../storage/ShapeLogsLive.ts"
+import { Emptying } from "../emptying/Emptying.ts"
+import { Guests } from "../emptying/Guests.ts"
 import { LaneQueue } from "../waiting/LaneQueue.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { type Admission, Admissions } from "./Admissions.ts"
 import { Admitting } from "./Admitting.ts"
-import { hasSubselects, LaneMembers, type Reservation } from "./LaneMembers.ts"
+import { Batches } from "./Batches.ts"
+import { LaneMembers, type Reservation } from "./LaneMembers.ts"
+import { LaneMending } from "./LaneMending.ts"
 import type { LaneHost, LaneOptions } from "./LaneOptions.ts"
-import { filterOf, MoveReader } from "./MoveReader.ts"
+import { MoveReader } from "./MoveReader.ts"
 import { LaneWriter } from "./LaneWriter.ts"
-import type { Pieces } from "./Output.ts"
+import type { Pieces } from "../routing/Output.ts"
 import { Processing } from "./Processing.ts"
-import { Reception } from "./Reception.ts"
+import { Reception } from "../waiting/Reception.ts"
 import { Slices } from "./Slices.ts"
 import { StreamedMoves } from "./StreamedMoves.ts"
 import { UntilRead } from "./UntilRead.ts"
+import { emptiedBy } from "./Wanted.ts"
 import type { WorkingSet } from "./WorkingSet.ts"
-
-/** Transactions for which rows are read at once. */
-const mostInBatch = 1000
 
 const empty: WorkingSet = new Map()
 
@@ -54,6 +57,7 @@ export class Lane implements MemberSink {
   private readonly queue: LaneQueue
   private readonly reception: Reception
   private readonly processing: Processing
+  private readonly emptying: Emptying
   private readonly reader: MoveReader
   private readonly writer: LaneWriter
   private readonly slices: Slices
@@ -61,13 +65,16 @@ export class Lane implements MemberSink {
   private isIdle = true
   /** The journal says that it is behind. */
   private isNoted = false
+  /** What comes follows on what is stored. */
+  private isTrusted = true
   /** The stream waits for a transaction that is processed when its commit comes. */
   private isHeld = false
   private readonly shapes = new Set<ShapeState>()
+  private readonly guests = new Guests()
   private readonly admissions: Admissions
   private readonly admitting: Admitting
-  private readonly streamed: StreamedMoves
-  private readonly untilRead: UntilRead
+  private readonly batches: Batches
+  private readonly mending: LaneMending
   private wake: (() => void) | undefined
 
   constructor(options: LaneOptions) {
@@ -78,41 +85,68 @@ export class Lane implements MemberSink {
     const state = new MembershipState(options)
     this.members = new LaneMembers(state, options.makeMatcher(state))
     this.admissions = new Admissions(this.members)
-    this.writer = new LaneWriter(engine, writer, (...about) => this.host?.dropForNull(...about))
+    this.writer = new LaneWriter(engine, writer, (...about) => this.host?.dropForbidden(...about))
     this.slices = new Slices(engine.timers, writer)
     this.reception = new Reception(engine.timers, options.askForPosition)
+    this.emptying = new Emptying({
+      logs: makeShapeLogs(engine),
+      complaints: engine.complaints,
+      drop: options.drop
+    })
     this.processing = new Processing({
       members: this.members,
+      emptying: this.emptying,
       shapeOf: (id) => engine.store.get(id),
       drop: options.drop,
       dropConcerned: (shapes, at, reason) => this.host?.dropConcerned(shapes, at, reason)
     })
-    const remembered = engine.store.recentXids.seenBefore(engine.store.recentXids.point)
-    for (const xid of remembered) this.queue.processed.push(xid)
+    this.rememberXids()
     this.reader = new MoveReader({
       members: this.members,
       sessions: options.sessions,
+      published: options.published,
       reception: this.reception,
+      shift: () => engine.store.shift,
       processedXids: () => this.queue.processed.seenBefore(this.queue.processed.point),
       queue: () => this.queue.waiting,
       inSlices: (work) => this.slices.run(work),
       pause: this.slices.turn,
       mostRowsBytes: limits.moveBytes
     })
-    this.streamed = new StreamedMoves({
-      members: this.members,
-      reader: this.reader,
-      processing: this.processing,
+    const untilRead = new UntilRead(engine.complaints, this.members, options.drop)
+    const { admissions, members, processing, queue, reader, reception, slices } = this
+    const streamed = new StreamedMoves({
+      members,
+      reader,
+      processing,
       writer: this.writer,
-      slices: this.slices,
-      queue: () => this.queue.waiting
+      slices,
+      queue: () => queue.waiting
     })
-    this.untilRead = new UntilRead(engine.complaints, this.members, options.drop)
+    this.batches = new Batches({
+      admissions,
+      members,
+      processing,
+      queue,
+      reader,
+      slices,
+      streamed,
+      untilRead,
+      writer: this.writer
+    })
+    this.mending = new LaneMending({
+      admissions,
+      members,
+      queue,
+      reception,
+      lane: options,
+      isThere: (shape) => this.shapes.has(shape)
+    })
     this.admitting = new Admitting({
       members: this.members,
       admissions: this.admissions,
       reader: this.reader,
-      untilRead: this.untilRead,
+      untilRead,
       positionLost: options.positionLost,
       enter: (reservation, shape) => this.enter(reservation, shape),
       reportFailures: () => this.processing.reportFailures(),
@@ -127,9 +161,22 @@ export class Lane implements MemberSink {
   /** The stream starts here, at the latest. */
   startAt(lsn: Lsn): void {
     this.queue.startAt(lsn)
+    // The source may have become another one since.
+    this.rememberXids()
     this.reception.reached(lsn)
     if (!this.isIdle) this.noteBehind()
     else this.isNoted = this.engine.store.behindLsn !== undefined
+  }
+
+  trust(isCertain: boolean): void {
+    this.isTrusted = isCertain
+    this.wake?.()
+  }
+
+  private rememberXids(): void {
+    const { recentXids } = this.engine.store
+    this.queue.processed.forget()
+    for (const xid of recentXids.seenBefore(recentXids.point)) this.queue.processed.push(xid)
   }
 
   close(): void {
@@ -144,15 +191,70 @@ export class Lane implements MemberSink {
     return this.shapes.has(shape)
   }
 
-  /** A shape from before, if it has sub-selects. Before the stream starts. */
+  /** A shape from before, if it has sub-selects or was here. Before the stream starts. */
   addShape(shape: ShapeState): void {
-    const { definition } = shape
-    if (!hasSubselects(definition)) return
+    const isGuest = this.engine.store.lateIds.has(shape.id)
+    if (!isGuest && shape.members.length === 0) return
+    if (isGuest) this.guests.add(shape)
     this.shapes.add(shape)
-    this.queueAdmission(definition, shape, undefined)
+    this.queueAdmission(shape.definition, shape, undefined)
+  }
+
+  /** Shapes are defined otherwise than they were when they were added. Before the stream starts. */
+  redefined(): void {
+    this.admissions.clear()
+    for (const shape of this.shapes) this.queueAdmission(shape.definition, shape, undefined)
+  }
+
+  adopt(shapes: ReadonlyArray<ShapeState>): boolean {
+    const { current, latestSerial, position } = this.queue
+    if (current === undefined || current.commitLsn < position) return false
+    for (const shape of shapes) {
+      this.guests.welcome(shape)
+      this.shapes.add(shape)
+      this.queueAdmission(shape.definition, shape, undefined, latestSerial - 1)
+    }
+    return true
+  }
+
+  mend(shapes: ReadonlyArray<ShapeState>, reason: string): void {
+    const { current } = this.queue
+    const xid = this.hasPassed() ? undefined : current?.xid
+    for (const shape of shapes) {
+      if (!this.shapes.has(shape)) this.guests.welcome(shape)
+      this.shapes.add(shape)
+      this.mending.want(shape, reason, xid)
+    }
+    this.isIdle = false
+    this.noteBehind()
+    this.host?.late(this.guests.takeUnnoted())
+    this.wake?.()
+  }
+
+  /** One of the shapes has to be compared with the database, and has not been, durably. */
+  isBeingCompared(shapes: Iterable<ShapeState>): boolean {
+    for (const shape of shapes) if (this.mending.isWanted(shape)) return true
+    return false
+  }
+
+  hasPassed(): boolean {
+    const { current, position } = this.queue
+    return current !== undefined && current.commitLsn < position
+  }
+
+  /** Between two transactions, with nothing left to do: guests go back to where they came from. */
+  private dismissGuests(): void {
+    const { host } = this
+    if (this.guests.isEmpty || host === undefined || !this.isIdle || this.isNoted) return
+    for (const shape of this.guests.all()) {
+      this.removeShape(shape)
+      host.dismissed(shape)
+    }
   }
 
   removeShape(shape: ShapeState): void {
+    this.guests.delete(shape)
+    this.mending.forget(shape)
     if (!this.shapes.delete(shape)) return
     const reservation = this.members.reservationOf(shape)
     if (reservation !== undefined) this.members.release(reservation)
@@ -184,9 +286,10 @@ export class Lane implements MemberSink {
   private queueAdmission(
     definition: ShapeDefinition,
     shape: ShapeState | undefined,
-    done: Admission["done"]
+    done: Admission["done"],
+    latestSerial = this.queue.latestSerial
   ): Admission {
-    const admission = this.admissions.add(definition, this.queue.latestSerial, shape, done)
+    const admission = this.admissions.add(definition, latestSerial, shape, done)
     this.isIdle = false
     this.wake?.()
     return admission
@@ -201,9 +304,10 @@ export class Lane implements MemberSink {
       const { received } = this.queue
       return showsNoGap(received.seenBefore(received.point), filterOf(snapshot))
     })
-    return Effect.andThen(this.reception.until(snapshot.containedBefore), look).pipe(
-      Effect.timeoutOrElse({ duration: receptionMillis, orElse: () => Effect.succeed(false) })
-    )
+    return Effect.andThen(
+      this.reception.until(journalLsn(snapshot.containedBefore, this.engine.store.shift)),
+      look
+    ).pipe(Effect.timeoutOrElse({ duration: receptionMillis, orElse: () => Effect.succeed(false) }))
   }
 
   // The stream
@@ -235,25 +339,29 @@ export class Lane implements MemberSink {
     return undefined
   }
 
-  truncate(relations: ReadonlyArray<Relation>): void {
-    const oids = relations.map(({ oid }) => oid).filter((oid) => this.isConcerned(oid))
+  truncate(relationOids: ReadonlyArray<number>): void {
+    const oids = relationOids.filter((oid) => this.isConcerned(oid))
     if (oids.length > 0) this.queue.current?.truncate(oids)
   }
 
   received(lsn: Lsn): void {
     this.reception.reached(lsn)
     this.sayCaughtUp()
+    this.dismissGuests()
   }
 
   committed(): void {
     this.sayCaughtUp()
+    this.dismissGuests()
   }
 
   commit(endLsn: Lsn, nextOp: number, isOpen: boolean): Effect.Effect<void> | undefined {
     const transaction = this.queue.end(endLsn, nextOp)
     let held: Effect.Effect<void> | undefined
     if (transaction !== undefined) {
-      if (this.isIdle) held = this.processNow(transaction, isOpen)
+      const emptied = emptiedBy(transaction, this.members)
+      if (emptied.length > 0) this.mending.beforeEmptied(emptied, transaction, this.guests, this.host)
+      if (this.isIdle && this.isTrusted && emptied.length === 0) held = this.processNow(transaction, isOpen)
       else this.wait(transaction)
     }
     this.wake?.()
@@ -267,7 +375,9 @@ export class Lane implements MemberSink {
 
   /** Before the ordinary record of the transaction is whole. */
   private wait(transaction: RawTransaction): void {
+    this.isIdle = false
     this.noteBehind()
+    this.host?.late(this.guests.takeUnnoted())
     if (!transaction.isEmpty) this.queue.push(transaction)
     const { failure } = this.queue.store
     if (failure !== undefined) this.giveUpAll(failure)
@@ -298,13 +408,12 @@ export class Lane implements MemberSink {
   private *processOrWait(transaction: RawTransaction, isOpen: boolean): Pieces {
     if (yield* this.processing.tell(transaction)) {
       this.members.state.discard()
-      this.isIdle = false
       this.wait(transaction)
       return
     }
     if (isOpen && !this.isNoted)
       yield* this.writer.ordinary(transaction, (output) => this.processing.write(transaction, empty, output))
-    else yield* this.writeLate(transaction, empty)
+    else yield* this.batches.writeLate(transaction)
     this.queue.passed(transaction)
   }
 
@@ -321,10 +430,6 @@ export class Lane implements MemberSink {
     )
   }
 
-  private writeLate(transaction: RawTransaction, working: WorkingSet): Pieces {
-    return this.writer.late(transaction, (output) => this.processing.write(transaction, working, output))
-  }
-
   // The work
 
   /** For as long as the stream runs. */
@@ -338,7 +443,9 @@ export class Lane implements MemberSink {
 
   /** Otherwise it waits for a transaction that is being received. */
   private get canAdvance(): boolean {
-    return this.queue.waiting.length > 0 || this.admissions.isEmpty || this.canAdmit
+    if (!this.mending.isEmpty) return this.isTrusted
+    if (this.queue.waiting.length > 0) return this.isTrusted || this.canAdmit
+    return this.admissions.isEmpty || this.canAdmit
   }
 
   private get canAdmit(): boolean {
@@ -357,8 +464,9 @@ export class Lane implements MemberSink {
 
   private readonly step: Effect.Effect<void> = Effect.suspend(() => {
     if (this.isHeld) return Effect.void
+    if (!this.mending.isEmpty) return this.isTrusted ? this.mending.next : Effect.void
     if (this.canAdmit) return this.admitReady
-    if (this.queue.waiting.length > 0) return this.advance
+    if (this.queue.waiting.length > 0) return this.isTrusted ? this.advance : Effect.void
     if (this.admissions.isEmpty) this.becomeIdle()
     return Effect.void
   })
@@ -380,47 +488,13 @@ export class Lane implements MemberSink {
     const { waiting } = this.queue
     const [first] = waiting
     if (first === undefined) return
-    const toldPieces = this.told(first)
-    yield* this.slices.run(toldPieces.pieces)
-    if (!toldPieces.needsRows()) {
-      yield* this.slices.run(this.writeLate(first, empty))
-      this.queue.shift()
-    } else {
-      this.members.state.discard()
-      const batch = waiting.slice(0, mostInBatch)
-      const working = yield* this.untilRead.repeat(this.reader.read(batch))
-      if (working === undefined) {
-        yield* this.untilRead.repeat(this.streamed.process(first))
-        this.queue.shift()
-      } else
-        for (const transaction of batch) {
-          yield* this.slices.run(this.processing.tell(transaction) as Pieces<unknown> as Pieces)
-          yield* this.slices.run(this.writeLate(transaction, working))
-          this.queue.shift()
-        }
+    const emptied = emptiedBy(first, this.members)
+    if (emptied.length === 0) yield* this.batches.process(first)
+    else {
+      const shapes = emptied.flatMap(({ shapes: all }) => [...all])
+      yield* Effect.scoped(Effect.andThen(this.emptying.hold(first, shapes), this.batches.process(first)))
     }
     this.options.writer.flush()
     if (waiting.length > 0) this.noteBehind()
   })
-
-  private told(transaction: RawTransaction): { readonly pieces: Pieces; readonly needsRows: () => boolean } {
-    let needsRows = false
-    const { processing } = this
-    return {
-      pieces: (function* () {
-        needsRows = yield* processing.tell(transaction)
-      })(),
-      needsRows: () => needsRows
-    }
-  }
-}
-
-/** None of these transactions, which are in their order, is in the snapshot behind one that is not. */
-const showsNoGap = (xids: ReadonlyArray<number>, filter: SnapshotFilter): boolean => {
-  let lacksOne = false
-  for (const xid of xids) {
-    if (!isContained(filter, xid)) lacksOne = true
-    else if (lacksOne) return false
-  }
-  return true
 }

@@ -17,6 +17,7 @@ import {
 import type { MakeMatcher } from "../routing/Matcher.ts"
 import { LaneTable } from "./LaneTable.ts"
 import { type Probe, probesOf } from "./Probes.ts"
+import { type Reach, type Reaches, reachesOf } from "./Reach.ts"
 
 /** The condition of a shape, if it has sub-selects. */
 const memberExpression = ({ where }: ShapeDefinition): StoredExpression | undefined =>
@@ -52,6 +53,7 @@ export interface Reservation {
   readonly subscriptions: ReadonlyArray<Subscription>
   readonly tables: ReadonlyArray<LaneTable>
   readonly probes: ReadonlyArray<readonly [LaneTable, Probe]>
+  readonly reaches: ReadonlyArray<Reach>
   /** Once there is one. */
   shape: ShapeState | undefined
   isReleased: boolean
@@ -67,14 +69,20 @@ interface UsedPlace extends Place {
   users: number
 }
 
+interface UsedReach {
+  readonly reach: Reach
+  users: number
+}
+
 /** What shapes with sub-selects have to do with tables, and with each other. */
-export class LaneMembers {
+export class LaneMembers implements Reaches {
   readonly state: MembershipState
   readonly tables = new Map<number, LaneTable>()
   private readonly makeMatcher: MakeMatcher
   private readonly byShape = new Map<number, Reservation>()
   private readonly reservations = new Set<Reservation>()
   private readonly places = new Map<SubselectKind, Map<string, UsedPlace>>()
+  private readonly reaches = new Map<SubselectKind, Map<string, UsedReach>>()
   /** Tables that the rows of a relation are rows of, the relation itself aside. */
   private readonly above = new Map<number, Set<number>>()
   private readonly routes = new Map<number, ReadonlyArray<LaneTable>>()
@@ -99,9 +107,7 @@ export class LaneMembers {
   /** Makes known what the shape needs. Not while rows are at hand, or a transaction is open in the state. */
   reserve(definition: ShapeDefinition): Reservation {
     const expression = memberExpression(definition)
-    if (expression === undefined) throw new Error("a shape without sub-selects")
-    const { constants, moves, plan } = expression
-    const subselects = subselectsOf(expression)
+    const subselects = expression === undefined ? [] : subselectsOf(expression)
     const subscriptions = new Set<Subscription>()
     for (const { asked, constants: own, kind } of subselects)
       for (const one of this.state.subscribe(kind, own, asked)) subscriptions.add(one)
@@ -120,19 +126,24 @@ export class LaneMembers {
       }
     }
     const own = this.tableOf(definition.table, definition.leafOids)
-    use(own, neededColumns(definition), probesOf(JSON.parse(plan) as Plan, constants, moves))
+    const needs = expression === undefined ? noNeeds : needsOf(expression)
+    const reaches = [...needs.reaches]
+    use(own, neededColumns(definition), needs.probes)
     const leaves = new Map(definition.where?.members?.map(({ leafOids, table }) => [table.oid, leafOids]))
     for (const { constants: texts, kind } of subscriptions) {
       const { moves: deeper, plan: inner, table } = kind.plan
       const innerTable = this.tableOf(table, leaves.get(table.oid))
+      reaches.push(...reachesOf(inner, constantsIn(texts)))
       use(innerTable, inner.columns, probesOf(inner, constantsIn(texts), deeper))
     }
+    for (const reach of reaches) this.addReach(reach)
     const reservation = {
       own,
       subselects,
       subscriptions: [...subscriptions].toSorted((a, b) => a.of.depth - b.of.depth),
       tables: [...tables],
       probes,
+      reaches,
       shape: undefined,
       isReleased: false
     }
@@ -178,6 +189,30 @@ export class LaneMembers {
     if (places?.size === 0) this.places.delete(probe.kind)
   }
 
+  private addReach(reach: Reach): void {
+    const reaches = this.reaches.get(reach.from) ?? new Map<string, UsedReach>()
+    const known = reaches.get(reach.key)
+    if (known === undefined) reaches.set(reach.key, { reach, users: 1 })
+    else known.users++
+    this.reaches.set(reach.from, reaches)
+  }
+
+  private removeReach({ from, key }: Reach): void {
+    const reaches = this.reaches.get(from)
+    const known = reaches?.get(key)
+    if (known === undefined || --known.users > 0) return
+    reaches?.delete(key)
+    if (reaches?.size === 0) this.reaches.delete(from)
+  }
+
+  *reachesFrom(kind: SubselectKind): Iterable<Reach> {
+    for (const { reach } of this.reaches.get(kind)?.values() ?? []) yield reach
+  }
+
+  *allReaches(): Iterable<Reach> {
+    for (const kind of this.reaches.keys()) yield* this.reachesFrom(kind)
+  }
+
   /** Where sub-selects of the kind are asked. */
   placesOf(kind: SubselectKind): Iterable<Place> {
     return this.places.get(kind)?.values() ?? []
@@ -198,7 +233,7 @@ export class LaneMembers {
     if (reservation.isReleased) return
     reservation.isReleased = true
     this.reservations.delete(reservation)
-    const { own, probes, shape, subselects, tables } = reservation
+    const { own, probes, reaches, shape, subselects, tables } = reservation
     if (shape !== undefined) {
       this.byShape.delete(shape.id)
       own.removeShape(shape)
@@ -207,6 +242,7 @@ export class LaneMembers {
       table.removeProbe(probe)
       this.removePlace(table, probe)
     }
+    for (const reach of reaches) this.removeReach(reach)
     for (const { asked, constants, kind } of subselects) this.state.unsubscribe(kind, constants, asked)
     for (const table of tables) {
       if (--table.users > 0) continue
@@ -283,6 +319,12 @@ export class LaneMembers {
     return found
   }
 }
+
+const needsOf = ({ constants, moves, plan }: StoredExpression) => {
+  const root = JSON.parse(plan) as Plan
+  return { reaches: [...reachesOf(root, constants)], probes: probesOf(root, constants, moves) }
+}
+const noNeeds: ReturnType<typeof needsOf> = { reaches: [], probes: [] }
 
 /** What of the rows of its own table a shape needs. */
 const neededColumns = (definition: ShapeDefinition): ReadonlyArray<ClauseColumn> => {

@@ -1,7 +1,7 @@
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { ItemWriter, lateTransaction, ordinaryTransaction } from "../routing/ItemWriter.ts"
-import type { Output, Pieces } from "./Output.ts"
+import type { Output, Pieces } from "../routing/Output.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 
 /** What is written, given where it goes. */
@@ -18,12 +18,12 @@ export class LaneWriter {
   constructor(
     engine: StorageEngine,
     writer: JournalWriter,
-    onForbiddenNull: ConstructorParameters<typeof ItemWriter>[1]
+    onForbidden: ConstructorParameters<typeof ItemWriter>[1]
   ) {
     this.engine = engine
     this.writer = writer
-    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbiddenNull)
-    const late = new ItemWriter(lateTransaction(engine, writer), onForbiddenNull)
+    const ordinary = new ItemWriter(ordinaryTransaction(engine, writer), onForbidden)
+    const late = new ItemWriter(lateTransaction(engine, writer), onForbidden)
     this.ordinaryOutput = { items: ordinary, endOfItems: () => writer.ordinary.endOfItems() }
     this.lateOutput = { items: late, endOfItems: () => writer.late.endOfItems() }
   }

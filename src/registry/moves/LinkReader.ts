@@ -10,7 +10,7 @@ import {
 } from "../../where/index.ts"
 import type { Probe } from "./Probes.ts"
 
-/** With what a row asks a sub-select. */
+/** With what a row asks a sub-select, as far as it is known. */
 export interface Asked {
   /** Of the values of `group`, none of which is NULL. */
   readonly group: LinkKey
@@ -32,23 +32,28 @@ export const makeLinkReader = (probe: Probe, columns: ReadonlyArray<ClauseColumn
   }
   const runnable = makeRunnable({ sql: "", expression }, columns)
   const { compiled, reader } = runnable
-  const groups = probe.group.map((form) => compiled.closureOf(form))
-  const probes = probe.probe.map((form) => compiled.closureOf(form))
-  // Also for `exists` and `value`, which are asked with fewer values than there are keys.
-  const keys = keyReaders({ sub: kind.plan })
+  const all = keyReaders({ sub: kind.plan })
+  const known = probe.known ?? [...probe.group, ...probe.probe].keys()
+  const asked = Array.from(known, (i) => ({
+    isGroup: i < probe.group.length,
+    value: compiled.closureOf(probe.group[i] ?? probe.probe[i - probe.group.length] ?? { b: null }),
+    key: all[i] ?? (() => undefined)
+  }))
+  const groups = asked.filter(({ isGroup }) => isGroup)
+  const probes = asked.filter(({ isGroup }) => !isGroup)
   return (row) => {
     reader.load(row)
     try {
       const found: Array<unknown> = []
-      for (const value of groups) {
+      for (const { key, value } of groups) {
         const one = value(runnable.constants)
         if (one === null) return undefined
-        found.push(keys[found.length]?.(one))
+        found.push(key(one))
       }
       const group = linkKeyOf(found)
-      for (const value of probes) {
+      for (const { key, value } of probes) {
         const one = value(runnable.constants)
-        found.push(one === null ? null : keys[found.length]?.(one))
+        found.push(one === null ? null : key(one))
       }
       return { group, link: linkKeyOf(found) }
     } catch (failure) {

@@ -2,31 +2,40 @@ import { Effect, type Scope } from "effect"
 import type { Subscription } from "../../membership/Subscription.ts"
 import { type PgError, ownPgError } from "../../postgres/errors/PgError.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import { isContained, type SnapshotFilter, snapshotFilter } from "../../storage/state/SnapshotFilter.ts"
-import { depthOf } from "../../membership/Subselect.ts"
+import { journalLsn } from "../../shared/Lsn.ts"
+import { isContained, type SnapshotFilter } from "../../storage/state/SnapshotFilter.ts"
 import { moveStatementMillis } from "../RegistryTimings.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import type { SnapshotSession } from "../snapshot/SnapshotSession.ts"
-import {
-  beginSnapshot,
-  type DatabaseSnapshot,
-  type SnapshotTransaction
-} from "../snapshot/SnapshotTransaction.ts"
+import { beginSnapshot, filterOf, type SnapshotTransaction } from "../snapshot/SnapshotTransaction.ts"
 import { narrowedTo } from "./CandidateQuery.ts"
-import type { LaneMembers, Place } from "./LaneMembers.ts"
+import type { LaneMembers } from "./LaneMembers.ts"
+import type { LaneOptions } from "./LaneOptions.ts"
 import type { LaneTable } from "./LaneTable.ts"
-import type { Pieces } from "./Output.ts"
+import type { Pieces } from "../routing/Output.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { readTable, type TableUnreadable } from "./ReadTables.ts"
-import type { Reception } from "./Reception.ts"
+import type { Reception } from "../waiting/Reception.ts"
 import { Touched } from "./Touched.ts"
-import { concernOf, eachRow, partlyTruncated, touch, touchBy, truncatedIn, wantedOf } from "./Wanted.ts"
+import {
+  askingAt,
+  concernOf,
+  eachRow,
+  partlyTruncated,
+  touch,
+  touchBy,
+  truncatedIn,
+  wantedOf
+} from "./Wanted.ts"
 import { type WorkingSet, WorkingTable } from "./WorkingSet.ts"
 
 interface MoveReaderOptions {
   readonly members: LaneMembers
   readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
+  readonly published: LaneOptions["published"]
   readonly reception: Reception
+  /** Between positions of the server and those that have been received; see `Lsn`. */
+  readonly shift: () => bigint
   /** What is known of the stream: transactions that have been processed, and those that follow. */
   readonly processedXids: () => ReadonlyArray<number>
   readonly queue: () => ReadonlyArray<RawTransaction>
@@ -42,9 +51,6 @@ export const tooOld = ownPgError(
   "transaction_conflict",
   "A snapshot does not contain a transaction that has been replicated already."
 )
-
-export const filterOf = ({ xipList, xmax, xmin }: DatabaseSnapshot): SnapshotFilter =>
-  snapshotFilter({ xmin: String(xmin), xmax: String(xmax), xipList: xipList.map(String) })
 
 export type ReadFailure = PgError | TableUnreadable
 
@@ -73,16 +79,21 @@ export class MoveReader {
     this.options = options
   }
 
-  /** A transaction whose snapshot contains everything that has been processed; all that it contains has been received. */
+  /**
+   * A transaction whose snapshot contains everything that has been processed; all that it contains has been received, or will never
+   * be: then this does not complete.
+   */
   begin(
     statementMillis: number
   ): Effect.Effect<SnapshotTransaction & { readonly filter: SnapshotFilter }, PgError, Scope.Scope> {
-    const { processedXids, reception, sessions } = this.options
+    const { members, processedXids, published, reception, sessions, shift } = this.options
     return Effect.gen(function* () {
+      const look = published(members.tables.values())
       const begun = yield* beginSnapshot(sessions, 0, statementMillis)
       const filter = filterOf(begun.snapshot)
       if (!processedXids().every((xid) => isContained(filter, xid))) return yield* Effect.fail(tooOld)
-      yield* reception.until(begun.snapshot.containedBefore)
+      yield* look(begun.session)
+      yield* reception.until(journalLsn(begun.snapshot.containedBefore, shift()))
       return { ...begun, filter }
     })
   }
@@ -160,7 +171,7 @@ export class MoveReader {
           yield* this.readInto(working, table, session, ["true"], (row) => touchBy(table, row, touched))
         // The deepest sub-selects first: what they change of rows of tables around them can touch others.
         for (let depth = 0; depth <= members.state.maxDepth; depth++) {
-          const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
+          const asking = askingAt(members, depth)
           for (const [table, conditions] of wantedOf(members, touched, asking)) {
             // Before it was truncated it had other rows, too, which nobody can tell any more: what deeper sub-selects
             // would have changed of them shows when they go.

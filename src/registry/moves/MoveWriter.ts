@@ -1,8 +1,10 @@
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { IdList } from "../routing/Matcher.ts"
+import { placeBehind } from "../emptying/Places.ts"
 import type { LaneTable } from "./LaneTable.ts"
-import type { Output, Pieces } from "./Output.ts"
+import type { Output, Pieces } from "../routing/Output.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
+import { isEmptied } from "./Wanted.ts"
 import type { WorkingTable } from "./WorkingSet.ts"
 
 /** A row that shapes get, or lose, because a sub-select gives another answer than before. */
@@ -26,13 +28,13 @@ const rowsPerPiece = 64
  */
 export class MoveWriter {
   private readonly output: Output
-  private readonly firstOp: number
+  private readonly transaction: RawTransaction
   /** By shape: the number of the next move. */
   private readonly next = new Map<number, number>()
 
-  constructor({ nextOp }: RawTransaction, output: Output) {
+  constructor(transaction: RawTransaction, output: Output) {
     this.output = output
-    this.firstOp = nextOp
+    this.transaction = transaction
   }
 
   /** Brings the moves in order. */
@@ -51,16 +53,20 @@ export class MoveWriter {
   /** The next one in their order. */
   one(table: LaneTable, row: Tuple, entering: ReadonlyArray<number>, leaving: ReadonlyArray<number>): void {
     const { items } = this.output
-    for (const [op, ids] of this.placed(entering)) items.write(table.own, op, undefined, row, noIds, ids)
-    for (const [op, ids] of this.placed(leaving)) items.write(table.own, op, row, undefined, ids, noIds)
+    const { nextOp } = this.transaction
+    const firstOp = isEmptied(this.transaction, table) ? placeBehind(nextOp) : nextOp
+    for (const [op, ids] of this.placed(entering, firstOp))
+      items.write(table.own, op, undefined, row, noIds, ids)
+    for (const [op, ids] of this.placed(leaving, firstOp))
+      items.write(table.own, op, row, undefined, ids, noIds)
     this.output.endOfItems()
   }
 
   /** Shapes by the number that the next operation of each has: for most rows the same one. */
-  private placed(ids: ReadonlyArray<number>): ReadonlyMap<number, IdList> {
+  private placed(ids: ReadonlyArray<number>, firstOp: number): ReadonlyMap<number, IdList> {
     const byOp = new Map<number, IdList>()
     for (const id of ids) {
-      const op = this.next.get(id) ?? this.firstOp
+      const op = this.next.get(id) ?? firstOp
       // Two for each operation, as for those of the transaction.
       this.next.set(id, op + 2)
       let list = byOp.get(op)

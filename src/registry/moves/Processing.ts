@@ -3,13 +3,16 @@ import { depthOf } from "../../membership/Subselect.ts"
 import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
+import type { Emptying } from "../emptying/Emptying.ts"
+import { placeBehind } from "../emptying/Places.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
 import { keyIndexesOf, type Move, MoveWriter } from "./MoveWriter.ts"
-import type { Output, Pieces } from "./Output.ts"
+import type { Output, Pieces } from "../routing/Output.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { areEqualRows, projectInto } from "../rewinding/RowBytes.ts"
-import { partlyTruncated } from "./Wanted.ts"
+import { withReached } from "./Reach.ts"
+import { emptiedBy, partlyTruncated } from "./Wanted.ts"
 import { concernedAt, type WorkingSet, type WorkingTable } from "./WorkingSet.ts"
 
 const none: ReadonlyArray<number> = []
@@ -19,6 +22,7 @@ const rowsPerLook = 64
 
 interface ProcessingOptions {
   readonly members: LaneMembers
+  readonly emptying: Emptying
   readonly shapeOf: (id: number) => ShapeState | undefined
   /** The transaction ends those of the shapes that it is for. */
   readonly dropConcerned: (shapes: ReadonlyArray<ShapeState>, at: RawTransaction, reason: string) => void
@@ -55,6 +59,7 @@ export class Processing {
     const { state } = this
     const recounted = partlyTruncated(transaction, members)
     state.begin()
+    if (!this.isRead(transaction)) return false
     for (const change of transaction.changes()) {
       if (change._tag === "Truncate") {
         for (const oid of change.tableOids) {
@@ -74,8 +79,19 @@ export class Processing {
       }
     }
     if (recounted.size > 0) return true
-    for (const flip of state.flips()) if (this.concernsRows(flip)) return true
+    for (const flip of this.flips()) if (this.concernsRows(flip)) return true
     return false
+  }
+
+  /** It changes a table that sub-selects read. */
+  private isRead(transaction: RawTransaction): boolean {
+    const { members } = this.options
+    const isInner = (oid: number) => members.tablesOf(oid).some(({ inner }) => inner.size > 0)
+    return transaction.truncations.length > 0 || transaction.concerns(isInner)
+  }
+
+  private flips(): Iterable<Flip> {
+    return withReached(this.state.flips(), this.options.members)
   }
 
   private concernsRows(flip: Flip): boolean {
@@ -123,25 +139,40 @@ export class Processing {
 
   // Operations of the transaction
 
-  /** The first of what `write` does. */
+  /** The first of what `write` does. What stands before the last TRUNCATE of its table counts for nothing. */
   *writeOperations(transaction: RawTransaction, output: Output): Pieces {
-    const { members } = this.options
+    const { emptying, members } = this.options
     const { after, before, state } = this
+    /** Emptied tables, with how many more times that is going to happen. */
+    const emptied = new Map<LaneTable, number>()
+    for (const table of emptiedBy(transaction, members)) {
+      const times = transaction.truncations.filter((oids) => oids.includes(table.oid)).length
+      emptied.set(table, times)
+      yield* emptying.write(table.shapes, output.items, output.endOfItems)
+    }
+    state.useBefore()
     for (const change of transaction.changes()) {
-      if (change._tag === "Truncate") continue
+      if (change._tag === "Truncate") {
+        for (const [table, times] of emptied)
+          if (change.tableOids.includes(table.oid)) emptied.set(table, times - 1)
+        continue
+      }
       for (const table of members.tablesOf(change.relation.oid)) {
         if (table.own.size === 0) continue
+        const left = emptied.get(table)
+        if (left !== undefined && left > 0) continue
+        const op = left === undefined ? change.op : placeBehind(change.op)
         const indexes = table.indexesIn(change.relation)
         const oldRow = project(change.oldRow, this.scratch.oldRow, indexes)
         const row = project(change.row, this.scratch.row, indexes)
-        state.useBefore()
         this.match(table, oldRow, before, transaction)
         this.match(table, row, after, transaction)
-        if (before.count + after.count > 0)
-          output.items.write(table.own, change.op, oldRow, row, before, after)
+        if (before.count + after.count > 0) output.items.write(table.own, op, oldRow, row, before, after)
         output.endOfItems()
       }
-      if (this.isTimeToLook()) yield
+      if (!this.isTimeToLook()) continue
+      yield
+      state.useBefore()
     }
   }
 
@@ -173,7 +204,7 @@ export class Processing {
     const { state } = this
     for (let depth = 1; depth <= state.maxDepth; depth++) {
       const concerned = new Map<WorkingTable, Set<string>>()
-      for (const flip of state.flips())
+      for (const flip of this.flips())
         if (depthOf(flip.kind) < depth)
           this.collect(flip, working, concerned, (table) => table.inner.size > 0)
       for (const [table, rows] of concerned)
@@ -205,7 +236,7 @@ export class Processing {
   private *writeMoves(transaction: RawTransaction, working: WorkingSet, output: Output): Pieces {
     const { state } = this
     const concerned = new Map<WorkingTable, Set<string>>()
-    for (const flip of state.flips()) this.collect(flip, working, concerned, (table) => table.own.size > 0)
+    for (const flip of this.flips()) this.collect(flip, working, concerned, (table) => table.own.size > 0)
     const writer = new MoveWriter(transaction, output)
     for (const [rows, found] of concerned) {
       const { table } = rows

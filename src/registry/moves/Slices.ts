@@ -1,9 +1,10 @@
 import { Effect } from "effect"
+import { othersTurn } from "../../shared/OthersTurn.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import { writtenIn } from "../../storage/NotWriting.ts"
 import { moveSliceMillis } from "../RegistryTimings.ts"
-import type { Pieces } from "./Output.ts"
+import type { Pieces } from "../routing/Output.ts"
 
 /** Composed but not yet written bytes above which work waits. */
 const backlogBytes = 8 << 20
@@ -43,8 +44,3 @@ export class Slices {
     )
   )
 }
-
-export const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
-  const soon = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(soon))
-})

@@ -10,14 +10,14 @@ import type { LaneTable } from "./LaneTable.ts"
 import type { LaneWriter } from "./LaneWriter.ts"
 import { type MoveReader, type ReadFailure, tooOld } from "./MoveReader.ts"
 import { keyIndexesOf } from "./MoveWriter.ts"
-import type { Pieces } from "./Output.ts"
+import type { Pieces } from "../routing/Output.ts"
 import type { Processing } from "./Processing.ts"
 import { readTable, TableUnreadable } from "./ReadTables.ts"
 import { RewoundRows } from "../rewinding/RewoundRows.ts"
 import { RowsInTime } from "../rewinding/RowsInTime.ts"
 import type { Slices } from "./Slices.ts"
 import { Touched } from "./Touched.ts"
-import { concernOf, eachRow, partlyTruncated, touch, touchBy, wantedOf } from "./Wanted.ts"
+import { askingAt, concernOf, eachRow, partlyTruncated, touch, touchBy, wantedOf } from "./Wanted.ts"
 import { WorkingTable } from "./WorkingSet.ts"
 
 interface StreamedMovesOptions {
@@ -80,7 +80,7 @@ export class StreamedMoves {
     return Effect.gen({ self: this }, function* () {
       touch(transaction, members, touched)
       for (let depth = 0; depth <= members.state.maxDepth; depth++) {
-        const asking = ({ probe, table }: Place) => depthOf(probe.kind) === depth && table.inner.size > 0
+        const asking = askingAt(members, depth)
         for (const [table, conditions] of wantedOf(members, touched, asking)) {
           const onRow = (row: Tuple) => {
             touchBy(table, row, touched)

@@ -3,6 +3,8 @@ import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { concernedBy } from "./CandidateQuery.ts"
 import type { LaneMembers, Place } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
+import { depthOf } from "../../membership/Subselect.ts"
+import { spread } from "./Reach.ts"
 import { areEqualRows, projectTuple } from "../rewinding/RowBytes.ts"
 import { mayConcern, type Touched } from "./Touched.ts"
 
@@ -50,6 +52,24 @@ export const partlyTruncated = (
   return found
 }
 
+/** The transaction truncates the whole table. */
+export const isEmptied = ({ truncations }: RawTransaction, { oid }: LaneTable): boolean =>
+  truncations.some((oids) => oids.includes(oid))
+
+/** Tables with shapes that the transaction truncates wholly. */
+export const emptiedBy = (
+  { truncations }: RawTransaction,
+  members: LaneMembers
+): ReadonlyArray<LaneTable> => {
+  const found = new Set<LaneTable>()
+  for (const oids of truncations)
+    for (const oid of oids) {
+      const table = members.tables.get(oid)
+      if (table !== undefined && table.shapes.size > 0) found.add(table)
+    }
+  return [...found]
+}
+
 /** What the row gives sub-selects, or would give them. */
 export const touchBy = (table: LaneTable, row: Tuple, touched: Touched): void => {
   if (table.inner.size === 0) return
@@ -73,6 +93,18 @@ export const touch = (transaction: RawTransaction, members: LaneMembers, touched
   }
 }
 
+/**
+ * Places of sub-selects of this depth in conditions of other sub-selects; and those of less depth that may be concerned by way of
+ * deeper ones.
+ */
+export const askingAt = (members: LaneMembers, depth: number): ((place: Place) => boolean) => {
+  const reached = new Set(Array.from(members.allReaches(), ({ to }) => to))
+  return ({ probe: { kind }, table }) => {
+    const deep = depthOf(kind)
+    return table.inner.size > 0 && (deep === depth || (deep < depth && reached.has(kind)))
+  }
+}
+
 /** What has to be read of which tables, for some of the places where sub-selects are asked. */
 export const wantedOf = (
   members: LaneMembers,
@@ -80,6 +112,7 @@ export const wantedOf = (
   isWanted: (place: Place) => boolean
 ): ReadonlyMap<LaneTable, ReadonlyArray<string>> => {
   const conditions = new Map<LaneTable, Set<string>>()
+  spread(touched, members)
   for (const place of members.allPlaces()) {
     const { probe, table } = place
     const kind = touched.of(probe.kind)

@@ -1,12 +1,13 @@
 import type { Flip } from "../../membership/Flip.ts"
 import { makeTuple, type Tuple } from "../../postgres/Tuple.ts"
+import type { LinkKey } from "../../where/index.ts"
 import type { Concerned } from "./LinkIndex.ts"
 import { LinkIndex } from "./LinkIndex.ts"
 import type { Asked } from "./LinkReader.ts"
 import type { LaneMembers } from "./LaneMembers.ts"
 import type { LaneTable } from "./LaneTable.ts"
-import type { Pieces } from "./Output.ts"
-import type { Probe } from "./Probes.ts"
+import type { Pieces } from "../routing/Output.ts"
+import { asksForAll, asksWithUnknown, knownOfGroup, knownOfLink, type Probe } from "./Probes.ts"
 import type { RawChange, RawTransaction } from "../waiting/RawTransaction.ts"
 import { type RowChange, RowsInTime } from "../rewinding/RowsInTime.ts"
 import { projectInto, rowBytes, rowInto } from "../rewinding/RowBytes.ts"
@@ -14,17 +15,22 @@ import { projectInto, rowBytes, rowInto } from "../rewinding/RowBytes.ts"
 const rowsPerPiece = 256
 
 /** Which rows a flip can matter to at a place where the sub-select is asked; `undefined`: none. */
-export const concernedAt = (flip: Flip, { how, nullable }: Probe): Concerned | undefined => {
+export const concernedAt = (flip: Flip, probe: Probe): Concerned | undefined => {
+  const { how, nullable } = probe
+  const ofGroup = (group: LinkKey, only: "nullProbes" | "all"): Concerned => ({
+    group: knownOfGroup(probe, group),
+    only: asksWithUnknown(probe) ? "all" : only
+  })
   switch (flip.how) {
     case "entered":
     case "left":
-      return how === "value" ? undefined : { link: flip.link }
-    case "value":
-      return how === "value" ? { group: flip.group, only: "all" } : undefined
+      return asksForAll(probe) ? undefined : { link: knownOfLink(probe, flip.link) }
+    case "whole":
+      return asksForAll(probe) ? ofGroup(flip.group, "all") : undefined
     case "nulls":
-      return how === "any" && nullable ? { group: flip.group, only: "all" } : undefined
+      return how === "any" && nullable ? ofGroup(flip.group, "all") : undefined
     case "null-probes":
-      return how === "any" && nullable ? { group: flip.group, only: "nullProbes" } : undefined
+      return how === "any" && nullable ? ofGroup(flip.group, "nullProbes") : undefined
   }
 }
 

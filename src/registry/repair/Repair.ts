@@ -8,13 +8,14 @@ import type { ShapeLogs, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { RegistrySession } from "../RegistrySession.ts"
+import type { ComparisonCounts } from "../../telemetry/ComparisonCounts.ts"
 import { type ProgressTask, withProgress } from "../../telemetry/Progress.ts"
 import type { MakeMatcher } from "../routing/Matcher.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 import { type Difference, DifferenceWriter } from "./DifferenceWriter.ts"
-import { HeldRows, type HeldRowsFailed } from "./HeldRows.ts"
+import { HeldRows, type HeldRowsFailed } from "../folding/HeldRows.ts"
 import { repairTable } from "./RepairTable.ts"
-import { openSharedSnapshot } from "./SharedSnapshot.ts"
+import { openSharedSnapshot, paceOfWriter } from "./SharedSnapshot.ts"
 import { TableComparison } from "./TableComparison.ts"
 
 interface RepairServices {
@@ -24,12 +25,18 @@ interface RepairServices {
   readonly sessions: Pick<SnapshotSessions["Service"], "acquire">
   readonly inspector: Pick<Inspector["Service"], "readAgain" | "tableByOid">
   readonly makeMatcher: MakeMatcher
+  readonly counts: ComparisonCounts
 }
 
-/** The point from which a new slot gives all changes, and a snapshot of exactly what is before it. */
+/**
+ * The point from which a new slot gives all changes, and a snapshot of exactly what is before it. It lies behind all that shapes
+ * have (`chooseShift`).
+ */
 export interface ConsistentPoint {
   readonly lsn: Lsn
   readonly snapshotName: string
+  /** Why shapes are to be brought there. */
+  readonly reason: string
 }
 
 /** What a repair has done. */
@@ -37,13 +44,6 @@ export interface Repaired extends Difference {
   readonly shapes: number
   readonly rowsRead: number
 }
-
-/**
- * Whether shapes can be brought to the point by what is appended to their logs: it has to lie behind all that they have.
- * The changes of the stream begin at the point itself.
- */
-export const isBehind = ({ lsn }: Pick<ConsistentPoint, "lsn">, { store }: StorageEngine): boolean =>
-  store.lastCommitLsn < lsn - 1n
 
 /**
  * Brings every shape to the consistent point: compares what a reader at the end of its log holds with the rows that the database
@@ -68,8 +68,10 @@ const compareAll = (
 ): Effect.Effect<Repaired, PgError | ShapeReadError | HeldRowsFailed> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { engine, inspector, logs, makeMatcher, writer } = services
+      const { counts, engine, inspector, logs, makeMatcher, writer } = services
       const { drop } = session
+      const beganMillis = engine.timers.nowMillis()
+      const shapesBefore = engine.store.count
       const snapshot = yield* openSharedSnapshot(services.sessions, point.snapshotName)
       dropIncomparable(engine.store.all(), point, drop)
       const held = yield* HeldRows.make
@@ -78,7 +80,8 @@ const compareAll = (
       const tables = byTable(engine.store.all())
       yield* inspector.readAgain([...tables.keys()])
       const onRow = () => void task.done++
-      const repair = { logs, makeMatcher, session: snapshot, writer, held, comparison, drop, onRow }
+      const pace = paceOfWriter(writer)
+      const repair = { logs, makeMatcher, session: snapshot, pace, held, comparison, drop, isDropped, onRow }
       yield* Effect.onExit(
         Effect.gen(function* () {
           for (const [oid, shapes] of tables) {
@@ -95,9 +98,14 @@ const compareAll = (
       )
       if (engine.store.level >= levelOfSubselects && engine.store.behindLsn !== undefined)
         engine.writing?.write({ t: "behind", lsn: null })
-      return { ...difference.difference, shapes: engine.store.count, rowsRead: task.done }
+      const done = { ...difference.difference, shapes: engine.store.count, rowsRead: task.done }
+      const seconds = (engine.timers.nowMillis() - beganMillis) / 1000
+      counts.repaired({ ...done, reason: point.reason, seconds, shapesBefore })
+      return done
     })
   )
+
+const isDropped = ({ dropped }: ShapeState): boolean => dropped !== false
 
 const dropIncomparable = (
   shapes: Iterable<ShapeState>,

@@ -1,37 +1,47 @@
 import { Effect } from "effect"
-import { quoteIdentifier, quoteTable } from "../../postgres/Identifiers.ts"
+import { quoteIdentifier } from "../../postgres/Identifiers.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
-import type { PgError } from "../../postgres/errors/PgError.ts"
+import type { PgError, PgErrorKind } from "../../postgres/errors/PgError.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { affectedAmong } from "../../shapes/SchemaChange.ts"
+import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import { variantKey } from "../../shapes/WireEncoder.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
-import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { Lsn } from "../../shared/Lsn.ts"
+import { othersTurn } from "../../shared/OthersTurn.ts"
 import type { ShapeLogs, ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { clearMatchList, makeMatchList } from "../../where/index.ts"
-import { othersTurn } from "../moves/Slices.ts"
+import type { Pace } from "../folding/Pace.ts"
 import type { MakeMatcher } from "../routing/Matcher.ts"
+import { columnsRead } from "../routing/ConcernedShapes.ts"
+import { ForbiddenValues } from "../routing/ForbiddenValues.ts"
 import { RouteTarget } from "../routing/TableRoute.ts"
 import { rowColumns, rowQuery } from "../snapshot/RowQuery.ts"
 import { isPassing } from "../snapshot/SnapshotErrors.ts"
 import type { SnapshotSession } from "../snapshot/SnapshotSession.ts"
-import { foldLog } from "./FoldLog.ts"
-import type { HeldRows } from "./HeldRows.ts"
-import { RowLayout } from "./RowLayout.ts"
+import { foldLog } from "../folding/FoldLog.ts"
+import type { HeldRows } from "../folding/HeldRows.ts"
+import { RowLayout } from "../folding/RowLayout.ts"
 import { readRows } from "./SharedSnapshot.ts"
+import { selectFrom, unreadableColumns } from "./UnreadableColumns.ts"
 import type { Compared, TableComparison } from "./TableComparison.ts"
 
-/** Rows that have gone, written before other work has its turn. */
+/** Rows that have gone, told of before other work has its turn. */
 const rowsPerTurn = 256
 
 interface TableRepair {
   readonly logs: Pick<ShapeLogs["Service"], "read">
   readonly makeMatcher: MakeMatcher
   readonly session: SnapshotSession
-  readonly writer: JournalWriter
+  readonly pace: Pace
   readonly held: HeldRows
   readonly comparison: TableComparison
+  /** What logs have of transactions from here on does not count; all of it does where this is left out. */
+  readonly before?: Lsn
+  /** A shape that cannot be compared is none of those that are, from now on. */
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  readonly isDropped: (shape: ShapeState) => boolean
   /** A row was read. */
   readonly onRow: () => void
 }
@@ -54,10 +64,14 @@ export const repairTable = (
     drop(affected, `the definition of table ${table.schema}.${table.name} has changed`)
     held.clear()
     const scan = new Scan(repair, table)
+    const layoutOf = sharedLayouts()
     for (const shape of shapes) {
-      if (shape.dropped) continue
-      const layout = new RowLayout(shape.definition)
-      const isRead = yield* foldLog(repair.logs, shape, layout, held).pipe(
+      if (repair.isDropped(shape)) continue
+      const layout = layoutOf(shape.definition)
+      const isRead = yield* foldLog(repair.logs, shape, layout, held, {
+        before: repair.before,
+        pace: repair.pace
+      }).pipe(
         Effect.catchIf(
           (error) => error.mayPass !== true,
           ({ message }) => Effect.sync(() => drop([shape], `what is stored of it cannot be read: ${message}`))
@@ -66,39 +80,64 @@ export const repairTable = (
       if (isRead === true) scan.add(shape, layout)
     }
     yield* scan.run
-    for (const one of scan.toAsk()) yield* askFor(repair, one, table.kind === "partitioned")
+    for (const one of scan.toAsk()) yield* askFor(repair, one, table.kind === "partitioned", scan.unreadable)
     for (const one of scan.compared()) yield* finish(repair, one)
   })
 
-const finish = ({ comparison, writer }: TableRepair, one: Compared): Effect.Effect<void> =>
+/** Shapes whose rows are written in the same way share a layout: there may be a hundred thousand of them. */
+const sharedLayouts = (): ((definition: ShapeDefinition) => RowLayout) => {
+  const known = new Map<string, RowLayout>()
+  return (definition) => {
+    const key = variantKey(definition)
+    const found = known.get(key) ?? new RowLayout(definition, { mayDiffer: true })
+    known.set(key, found)
+    return found
+  }
+}
+
+const finish = ({ comparison, pace }: TableRepair, one: Compared): Effect.Effect<void> =>
   Effect.gen(function* () {
     let written = 0
     for (const _ of comparison.end(one)) {
       if (++written % rowsPerTurn !== 0) continue
-      writer.flush()
       yield* othersTurn
+      yield* Effect.promise(async () => pace.took(rowsPerTurn))
     }
   })
 
 /** The rows of one shape, as Postgres selects them. */
 const askFor = (
-  { comparison, drop, onRow, session, writer }: TableRepair,
+  { comparison, drop, onRow, pace, session }: TableRepair,
   one: Compared,
-  isPartitioned: boolean
+  isPartitioned: boolean,
+  /** What has a value that cannot be given out, where that is known. */
+  unreadable: string | undefined
 ): Effect.Effect<void, PgError> => {
   const { shape } = one
+  const forWhat = unreadable === undefined ? "" : `, for ${unreadable}`
+  const forbidden = new ForbiddenValues(rowColumns(shape.definition))
+  forbidden.add(shape.common)
   const row = (tuple: Tuple) => {
     onRow()
-    comparison.row(one, tuple)
+    if (forbidden.isIn(tuple)) drop([shape], forbidden.whyFor(shape.common, tuple) ?? "")
+    else comparison.row(one, tuple)
   }
-  return readRows(session, rowQuery(shape.definition, isPartitioned), row, writer).pipe(
+  return readRows(session, rowQuery(shape.definition, isPartitioned), row, pace).pipe(
     Effect.catchIf(
       (error) => !isPassing(error),
       (error) =>
-        Effect.sync(() => drop([shape], `its rows cannot be read: ${error.serverMessage ?? error.message}`))
+        Effect.sync(() =>
+          drop([shape], `its rows cannot be read${forWhat}: ${error.serverMessage ?? error.message}`)
+        )
     )
   )
 }
+
+const readsAny = (shape: ShapeState, tableOid: number, columns: ReadonlyMap<string, unknown>): boolean =>
+  [...columnsRead(shape, tableOid)].some((column) => columns.has(column))
+
+/** What is wrong with all of a table. */
+const refused: ReadonlySet<PgErrorKind> = new Set(["permission_denied", "undefined_object", "syntax_error"])
 
 /** One scan of a table for all of its shapes that it can serve. */
 class Scan {
@@ -110,6 +149,8 @@ class Scan {
   /** Shapes that need a query of their own. */
   private readonly asked = new Map<number, Compared>()
   private readonly matches = makeMatchList()
+  /** What has a value that Postgres cannot give out, if something has. */
+  unreadable: string | undefined
 
   constructor(repair: TableRepair, table: TableInfo) {
     this.repair = repair
@@ -133,22 +174,54 @@ class Scan {
 
   readonly run: Effect.Effect<void, PgError> = Effect.suspend(() => {
     if (this.scanned.size === 0) return Effect.void
-    const { repair, table } = this
-    const only = table.kind === "partitioned" ? "" : "ONLY "
-    const sql = `SELECT ${this.columns.map(quoteIdentifier).join(", ")} FROM ${only}${quoteTable(table)}`
-    return readRows(repair.session, sql, (row) => this.row(row), repair.writer).pipe(
-      Effect.catchIf(
-        (error) => !isPassing(error),
-        (error) =>
-          Effect.sync(() =>
-            repair.drop(
-              Array.from(this.scanned.values(), ({ shape }) => shape),
-              `their table ${table.schema}.${table.name} cannot be read: ${error.serverMessage ?? error.message}`
-            )
-          )
-      )
+    return Effect.catchIf(
+      this.scan(this.columns.map(quoteIdentifier)),
+      (error) => !isPassing(error),
+      (error) => this.around(error)
     )
   })
+
+  private scan(columns: ReadonlyArray<string>): Effect.Effect<void, PgError> {
+    const { pace, session } = this.repair
+    return readRows(session, selectFrom(this.table, columns), (row) => this.row(row), pace)
+  }
+
+  /**
+   * A row cannot be given out. Shapes that read none of the columns that are the cause are scanned once more without these; the
+   * others may not have the row, which Postgres is asked.
+   */
+  private around(error: PgError): Effect.Effect<void, PgError> {
+    return Effect.gen({ self: this }, function* () {
+      const { repair, scanned, table } = this
+      const said = error.serverMessage ?? error.message
+      const name = `${table.schema}.${table.name}`
+      const bad = refused.has(error.kind)
+        ? undefined
+        : yield* unreadableColumns(repair.session, table, repair.pace)
+      if (bad === undefined || bad.size === 0) {
+        const all = Array.from(scanned.values(), ({ shape }) => shape)
+        return repair.drop(all, `their table ${name} cannot be read: ${said}`)
+      }
+      this.unreadable = `column ${[...bad.keys()].join(", ")} of table ${name}`
+      for (const one of scanned.values())
+        if (readsAny(one.shape, table.oid, bad)) this.leave(one.shape.id)
+        else scanned.set(one.shape.id, { ...one, look: 2 })
+      yield* this.scan(
+        this.columns.map((column) => (bad.has(column) ? "NULL" : quoteIdentifier(column)))
+      ).pipe(
+        Effect.catchIf(
+          (again) => !isPassing(again),
+          (again) =>
+            Effect.sync(() =>
+              repair.drop(
+                Array.from(scanned.values(), ({ shape }) => shape),
+                `their table ${name} cannot be read: ${again.serverMessage ?? again.message}`
+              )
+            )
+        )
+      )
+    })
+  }
 
   private row(row: Tuple): void {
     const { matches, repair, scanned, target } = this
@@ -158,17 +231,13 @@ class Scan {
     for (const id of matches.undecided) this.leave(id)
     for (const { shapeId } of matches.errors) this.leave(shapeId)
     for (const { shapeId } of matches.costly) this.leave(shapeId)
-    const forbids = target.hasForbiddenNull(row)
+    const forbids = target.forbidden.isIn(row)
     for (let i = 0; i < matches.count; i++) {
       const one = scanned.get(matches.ids[i] as number)
       if (one === undefined || this.asked.has(one.shape.id)) continue
-      const column = forbids ? target.forbiddenNullFor(one.shape, row) : undefined
-      if (column === undefined) repair.comparison.row(one, row)
-      else
-        repair.drop(
-          [one.shape],
-          `its column ${column} was NOT NULL when the shape was made, and has NULLs now`
-        )
+      const why = forbids ? target.forbidden.whyFor(one.shape.common, row) : undefined
+      if (why === undefined) repair.comparison.row(one, row)
+      else repair.drop([one.shape], why)
     }
   }
 
@@ -179,11 +248,12 @@ class Scan {
   }
 
   toAsk(): ReadonlyArray<Compared> {
-    return [...this.asked.values()].filter(({ shape }) => !shape.dropped)
+    return [...this.asked.values()].filter(({ shape }) => !this.repair.isDropped(shape))
   }
 
   compared(): ReadonlyArray<Compared> {
-    return [...new Map([...this.scanned, ...this.asked]).values()].filter(({ shape }) => !shape.dropped)
+    const all = new Map([...this.scanned, ...this.asked])
+    return [...all.values()].filter(({ shape }) => !this.repair.isDropped(shape))
   }
 }
 

@@ -4,6 +4,7 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import { quoteLiteral } from "../../postgres/Identifiers.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
+import type { Pace } from "../folding/Pace.ts"
 import type { SnapshotSession } from "../snapshot/SnapshotSession.ts"
 import type { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
 
@@ -32,29 +33,41 @@ export const openSharedSnapshot = (
 /** Composed but not yet written bytes above which rows wait in Postgres. */
 const backlogBytes = 8 << 20
 
+/** As fast as what comes of it is written. Where the writer was closed the turn is over, and who reads with it. */
+export const paceOfWriter = (writer: JournalWriter): Pace => ({
+  took: () => {
+    writer.flush()
+    return writer.unwrittenBytes < backlogBytes ? undefined : writer.written()
+  }
+})
+
 /**
- * Runs a query in the transaction, which can go on whatever becomes of the query. No more rows are read while `writer` has too
- * much to write. A row is valid during the call only.
+ * Runs a query in the transaction, which can go on whatever becomes of the query. Rows wait in Postgres for as long as `pace`
+ * says. A row is valid during the call only.
  */
 export const readRows = (
   session: SnapshotSession,
   sql: string,
   onRow: (row: Tuple) => void,
-  writer: JournalWriter
+  pace: Pace
 ): Effect.Effect<void, PgError> =>
   Effect.callback<void, PgError>((resume) => {
     let isPaused = false
+    let taken = 0
     session.startRows(`SAVEPOINT look; ${sql}; RELEASE SAVEPOINT look`, {
       onRow: (row, statement) => {
-        if (statement === 1) onRow(row)
+        if (statement !== 1) return
+        taken++
+        onRow(row)
       },
       onBatch: () => {
-        writer.flush()
-        if (isPaused || writer.unwrittenBytes < backlogBytes) return
+        if (isPaused) return
+        const until = pace.took(taken)
+        taken = 0
+        if (until === undefined) return
         isPaused = true
         session.pause()
-        // Never rejects. Where the writer was closed the turn is over, and this with it.
-        void writer.written().then(() => {
+        void until.then(() => {
           isPaused = false
           session.resume()
         })

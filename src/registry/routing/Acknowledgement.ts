@@ -72,6 +72,11 @@ export class Acknowledgement {
     return this.durable
   }
 
+  /** Records say that everything up to here is in the journal. */
+  get recordedLsn(): bigint {
+    return this.recorded
+  }
+
   /** A position that should be recorded, because no record covers it; `undefined` when there is none. */
   get unrecorded(): bigint | undefined {
     return this.processed > this.recorded ? this.processed : undefined

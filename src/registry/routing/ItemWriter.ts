@@ -1,7 +1,7 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import { ByteWriter } from "../../shared/ByteWriter.ts"
-import { makeTransactionStamp, type TransactionStamp, type WireEncoder } from "../../shapes/WireEncoder.ts"
+import { TransactionStamp, type WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { TransactionWriter } from "../../storage/journal/TransactionWriter.ts"
 import type { ShapeStore } from "../../storage/state/ShapeStore.ts"
@@ -29,7 +29,7 @@ export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter):
 })
 
 /** Told of the transaction, too. */
-type OnForbiddenNull = (
+type OnForbidden = (
   target: RouteTarget,
   row: Tuple,
   takers: Ids,
@@ -43,31 +43,34 @@ type OnForbiddenNull = (
 export class ItemWriter {
   private readonly writer: TransactionWriter
   private readonly item: OpenTransaction["item"]
-  private readonly onForbiddenNull: OnForbiddenNull
+  private readonly onForbidden: OnForbidden
   private readonly scratch = new ByteWriter(64 * 1024)
   private commitLsn: Lsn = 0n
   private xid = 0
-  private stamp: TransactionStamp | undefined
+  private readonly stamp = new TransactionStamp()
+  private isStamped = false
 
   /**
-   * `onForbiddenNull`: a row has a NULL of which clients of some of its takers were told that it cannot be. These are to
+   * `onForbidden`: a row has a value that clients of some of its takers cannot take (see `ForbiddenValues`). These are to
    * be dropped before it is written.
    */
-  constructor({ item, writer }: OpenTransaction, onForbiddenNull: OnForbiddenNull) {
+  constructor({ item, writer }: OpenTransaction, onForbidden: OnForbidden) {
     this.item = item
     this.writer = writer
-    this.onForbiddenNull = onForbiddenNull
+    this.onForbidden = onForbidden
   }
 
   /** What is written from now on belongs to this transaction. */
   begin(commitLsn: Lsn, xid: number): void {
     this.commitLsn = commitLsn
     this.xid = xid
-    this.stamp = undefined
+    this.isStamped = false
   }
 
   private transactionStamp(): TransactionStamp {
-    return (this.stamp ??= makeTransactionStamp(this.commitLsn, this.xid))
+    if (!this.isStamped) this.stamp.set(this.commitLsn, this.xid)
+    this.isStamped = true
+    return this.stamp
   }
 
   /**
@@ -82,8 +85,8 @@ export class ItemWriter {
     before: Ids,
     after: Ids
   ): void {
-    if (row !== undefined && after.count > 0 && target.hasForbiddenNull(row))
-      this.onForbiddenNull(target, row, after, { commitLsn: this.commitLsn, xid: this.xid })
+    if (row !== undefined && after.count > 0 && target.forbidden.isIn(row))
+      this.onForbidden(target, row, after, { commitLsn: this.commitLsn, xid: this.xid })
     const only = target.onlyVariant
     if (only !== undefined && (before === after || before.count === 0 || after.count === 0)) {
       if (before === after) this.emitUpdate(only.encoder, op, oldRow, row, before)
@@ -116,6 +119,11 @@ export class ItemWriter {
       variant.updates.count = 0
       variant.deletes.count = 0
     }
+  }
+
+  /** Writes that the shapes lose a row. */
+  remove(encoder: WireEncoder, op: number, row: Tuple, ids: Ids): void {
+    this.emitDelete(encoder, op, row, ids)
   }
 
   private emitInsert(encoder: WireEncoder, op: number, row: Tuple | undefined, ids: Ids): void {

@@ -11,9 +11,26 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 export interface MemberSink {
   /** Whether the shape is one of its own: then the router has nothing to do with its rows. */
   readonly has: (shape: ShapeState) => boolean
+  /**
+   * The transaction at hand truncates the table of these shapes, which have no sub-selects: they are among its own from this
+   * transaction on, until what they lose by that is known and nothing is behind any more. False where they have all of that.
+   */
+  readonly adopt: (shapes: ReadonlyArray<ShapeState>) => boolean
+  /**
+   * These shapes are to be compared with the database: they are among its own from now on, until they have what there is and nothing is
+   * behind any more. What they had of the transaction at hand does not count.
+   */
+  readonly mend: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** The transaction at hand is one of before: its own shapes have it. */
+  readonly hasPassed: () => boolean
   readonly removeShape: (shape: ShapeState) => void
   /** The stream starts here: everything before is in the journal. */
   readonly startAt: (lsn: Lsn) => void
+  /**
+   * False: what comes may be of another history than what is stored. It is received, and nothing is made of it. A stream is trusted
+   * until it is said otherwise.
+   */
+  readonly trust: (isCertain: boolean) => void
   /** Rows of this relation are also rows of these tables. Returns shapes on them that cannot take rows like these. */
   readonly relation: (relation: Relation, tableOids: ReadonlyArray<number>) => ReadonlyArray<ShapeState>
   /** These relations' rows are none of the table's any more. */
@@ -26,7 +43,8 @@ export interface MemberSink {
     oldRow: Tuple | undefined,
     row: Tuple | undefined
   ) => Effect.Effect<void> | undefined
-  readonly truncate: (relations: ReadonlyArray<Relation>) => void
+  /** These relations have no rows any more. */
+  readonly truncate: (relationOids: ReadonlyArray<number>) => void
   /**
    * All of the transaction has come, which has so many operations, by number. With `isOpen` the ordinary record of the transaction
    * is open still, and what its shapes get may be written to it.

@@ -26,6 +26,11 @@ export class PreparedRoutes {
     this.makeMatcher = makeMatcher
   }
 
+  /** What is ready is of definitions that do not hold any more. */
+  forget(): void {
+    this.byTable.clear()
+  }
+
   /** Adds what is new among the shapes, a few at a time. Takes a look at every shape when there is nothing to do. */
   prepare(shapes: Iterable<ShapeState>): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {

@@ -1,5 +1,6 @@
 import type { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
+import type { Lsn } from "../../shared/Lsn.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
@@ -20,6 +21,16 @@ interface CommittedTransaction {
   readonly marker: number
 }
 
+/** A table as a transaction of the stream describes it, for the first time in this session. */
+export interface Described {
+  readonly relation: Relation
+  readonly commitLsn: Lsn
+  /** Of the transaction that has rows of it. */
+  readonly xid: number
+  /** Tables with shapes, and partitions of those, that have not been described either: some of them may be next. */
+  readonly others: () => Iterable<number>
+}
+
 /** What the router of one session of the stream works with, and whom it tells. */
 export interface RouterOptions {
   readonly engine: StorageEngine
@@ -30,8 +41,19 @@ export interface RouterOptions {
   readonly makeMatcher: MakeMatcher
   /** What was made ready before this session began. */
   readonly prepared: PreparedRoutes
-  /** OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. */
-  readonly ancestors: (oid: number) => Effect.Effect<ReadonlyArray<number>>
+  /**
+   * OIDs of the partitioned tables above a table. Does not fail: it is asked again until the catalogue answers. `described`: of a
+   * table that the stream has not described before.
+   */
+  readonly ancestors: (oid: number, described?: Described) => Effect.Effect<ReadonlyArray<number>>
+  /**
+   * Asked before the first change of a table that the stream has described (again): completes when the publication has not lacked
+   * changes of tables in use until the transaction was committed, and never where it has, because then the session is over.
+   */
+  readonly published: (
+    shapes: Pick<ShapesByTable, "isEmpty" | "tables">,
+    commitLsn: Lsn
+  ) => Effect.Effect<void>
   /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */
   readonly decide: Decide
   /** For so long the stream may wait for that; see `DecisionBudget`. */
@@ -45,5 +67,7 @@ export interface RouterOptions {
   readonly onBegin?: (() => void) | undefined
   /** Shapes have changes of this transaction, and nobody has been woken for them yet. */
   readonly onCommit?: ((transaction: CommittedTransaction) => void) | undefined
+  /** Everything up to `lsn` has been received and dealt with. */
+  readonly onReached?: ((lsn: bigint) => void) | undefined
   readonly onTransaction?: (operations: number, commitTimeMicros: bigint) => void
 }

@@ -11,6 +11,8 @@ import { RouteTarget, type TableRoute } from "./TableRoute.ts"
 export class Routes {
   private readonly options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">
   private readonly routes = new Map<number, TableRoute>()
+  /** Relations whose rows are rows of a table: itself, and what is below it. */
+  private readonly relationsOf = new Map<number, Set<number>>()
 
   constructor(options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">) {
     this.options = options
@@ -21,6 +23,11 @@ export class Routes {
     return this.routes.get(oid)
   }
 
+  /** Those of which no row has come. */
+  *unknown(oids: Iterable<number>): Iterable<number> {
+    for (const oid of oids) if (!this.routes.has(oid)) yield oid
+  }
+
   /** The route of a relation that is new, or another one than before, with all shapes that there are. */
   make(relation: Relation, ancestors: ReadonlyArray<number>): TableRoute {
     const targets = [relation.oid, ...ancestors].map(
@@ -29,13 +36,24 @@ export class Routes {
         new RouteTarget(oid, relation, this.options.makeMatcher)
     )
     const route = { relation, targets }
-    this.routes.set(relation.oid, route)
+    this.set(route)
     for (const target of targets) {
       const shapes = this.on(target.tableOid)
       const affected = new Set(affectedAmong(shapes, relation))
       for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
     }
     return route
+  }
+
+  private set(route: TableRoute): void {
+    const { oid } = route.relation
+    this.forgetTable(oid)
+    this.routes.set(oid, route)
+    for (const { tableOid } of route.targets) {
+      const relations = this.relationsOf.get(tableOid)
+      if (relations === undefined) this.relationsOf.set(tableOid, new Set([oid]))
+      else relations.add(oid)
+    }
   }
 
   /** The shapes of a table, those aside whose rows the router does not route. */
@@ -48,11 +66,14 @@ export class Routes {
 
   /** From now on the shape receives its changes. */
   addShape(shape: ShapeState): void {
-    const { leafOids, table } = shape.common
-    for (const [oid, route] of this.routes) {
+    const { leafOids = [], table } = shape.common
+    const relations = this.relationsOf.get(table.oid)
+    for (const oid of new Set([...(relations ?? []), ...leafOids])) {
+      const route = this.routes.get(oid)
+      if (route === undefined) continue
       const target = route.targets.find(({ tableOid }) => tableOid === table.oid)
-      if (target !== undefined) this.enter(target, route.relation, shape)
-      else if (leafOids?.includes(oid) === true) this.attach(route, shape)
+      if (target === undefined) this.attach(route, shape)
+      else this.enter(target, route.relation, shape)
     }
   }
 
@@ -60,7 +81,7 @@ export class Routes {
   private attach({ relation, targets }: TableRoute, shape: ShapeState): void {
     const { oid } = shape.common.table
     const target = new RouteTarget(oid, relation, this.options.makeMatcher)
-    this.routes.set(relation.oid, { relation, targets: [...targets, target] })
+    this.set({ relation, targets: [...targets, target] })
     for (const other of this.on(oid)) this.enter(target, relation, other)
     this.enter(target, relation, shape)
   }
@@ -71,21 +92,54 @@ export class Routes {
       const route = this.routes.get(oid)
       if (route === undefined || oid === tableOid) continue
       const targets = route.targets.filter((target) => target.tableOid !== tableOid)
-      this.routes.set(oid, { relation: route.relation, targets })
+      this.set({ relation: route.relation, targets })
     }
+  }
+
+  /**
+   * The tables that have no rows left when these relations are truncated, and those that have lost some of their partitions' rows. Of
+   * a table that is truncated with all its partitions Postgres names these alone.
+   */
+  truncated(relations: ReadonlyArray<Relation>): {
+    readonly emptied: ReadonlySet<number>
+    readonly narrowed: ReadonlySet<number>
+  } {
+    const emptied = new Set(relations.map(({ oid }) => oid))
+    const above = new Set<number>()
+    for (const { oid } of relations)
+      for (const { tableOid } of this.of(oid)?.targets ?? []) if (!emptied.has(tableOid)) above.add(tableOid)
+    const narrowed = new Set(
+      [...above].filter((oid) => [...this.leavesOf(oid)].some((leaf) => !emptied.has(leaf)))
+    )
+    for (const oid of above) if (!narrowed.has(oid)) emptied.add(oid)
+    return { emptied, narrowed }
+  }
+
+  /** Partitions that the table had when some shape on it was made, or of which rows have come since. None: nobody knows them. */
+  private leavesOf(tableOid: number): ReadonlySet<number> {
+    const leaves = new Set<number>()
+    for (const shape of this.options.shapes.on(tableOid))
+      for (const leaf of shape.common.leafOids ?? []) leaves.add(leaf)
+    if (leaves.size === 0) return new Set([tableOid])
+    for (const oid of this.relationsOf.get(tableOid) ?? []) leaves.add(oid)
+    leaves.delete(tableOid)
+    return leaves
   }
 
   /** No more rows of the table can come. */
   forgetTable(oid: number): void {
+    for (const { tableOid } of this.routes.get(oid)?.targets ?? []) {
+      const relations = this.relationsOf.get(tableOid)
+      relations?.delete(oid)
+      if (relations?.size === 0) this.relationsOf.delete(tableOid)
+    }
     this.routes.delete(oid)
   }
 
   removeShape(shape: ShapeState): void {
-    for (const route of this.routes.values()) {
-      for (const target of route.targets) {
-        if (target.tableOid === shape.common.table.oid) target.remove(shape)
-      }
-    }
+    const { oid: tableOid } = shape.common.table
+    for (const oid of this.relationsOf.get(tableOid) ?? [])
+      for (const target of this.of(oid)?.targets ?? []) if (target.tableOid === tableOid) target.remove(shape)
   }
 
   /** A relation of the past does not end a shape that is younger: only a row that is for its log does (`judgeMisfits`). */

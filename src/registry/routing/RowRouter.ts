@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import type { Lsn } from "../../shared/Lsn.ts"
+import { othersTurn } from "../../shared/OthersTurn.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
 import type { ChangeSink } from "../../replication/ChangeSink.ts"
@@ -9,12 +10,14 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { type NotWriting, writtenIn } from "../../storage/NotWriting.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { clearMatchList, makeMatchList, type MatchList } from "../../where/index.ts"
+import { Continuity, lastTransactions } from "./Continuity.ts"
 import { ConcernedShapes } from "./ConcernedShapes.ts"
 import { DecisionBudget } from "./DecisionBudget.ts"
 import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
 import { ItemWriter, ordinaryTransaction } from "./ItemWriter.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { Routes } from "./Routes.ts"
+import { Truncations } from "./Truncations.ts"
 import { type RouteTarget, sameRelation } from "./TableRoute.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import { StreamPosition } from "./StreamPosition.ts"
@@ -35,6 +38,8 @@ export class RowRouter implements ChangeSink {
   private readonly engine: StorageEngine
   private readonly writer: JournalWriter
   private readonly routes: Routes
+  private readonly continuity = new Continuity()
+  private startsAt: Lsn = 0n
   private readonly position: StreamPosition
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
@@ -44,6 +49,7 @@ export class RowRouter implements ChangeSink {
   private readonly budget: DecisionBudget
   private hasDeferred = false
   private readonly concerned: ConcernedShapes
+  private readonly truncations: Truncations
   /** What conditions have cost since others had their turn. */
   private steps = 0
 
@@ -51,20 +57,25 @@ export class RowRouter implements ChangeSink {
   private commitLsn: Lsn = 0n
   private xid = 0
   private commitTimeMicros = 0n
+  /** Of the transaction for which the publication was looked at. */
+  private checkedLsn: Lsn | undefined
   private nextOp = 0
   private replayed = false
   private inTransaction = false
-  private truncated: Set<number> | undefined
+  /** Columns whose text is in no form that can be passed on: of the row at hand, and of the one that comes next. */
+  private rowUnreadable: ReadonlyArray<string> | undefined
+  private nextUnreadable: ReadonlyArray<string> | undefined
 
   constructor(options: RouterOptions) {
     this.options = options
     this.engine = options.engine
     this.writer = options.writer
     this.routes = new Routes(options)
-    this.concerned = new ConcernedShapes(options)
+    this.concerned = new ConcernedShapes(options, (shapes, reason) => this.startMending(shapes, reason))
+    this.truncations = new Truncations(options, this.concerned, this.routes)
     this.items = new ItemWriter(
       ordinaryTransaction(options.engine, options.writer),
-      (target, row, takers, at) => this.dropForNull(target, row, takers, at)
+      (target, row, takers, at) => this.dropForbidden(target, row, takers, at)
     )
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
@@ -83,14 +94,25 @@ export class RowRouter implements ChangeSink {
   /** The stream starts here: everything before is in the journal, or concerns no shape. */
   startAt(lsn: Lsn): void {
     this.position.processedUpTo(lsn)
+    this.startsAt = lsn
     const { resumeLsn } = this.engine.store
     this.options.members.startAt(resumeLsn > lsn ? resumeLsn : lsn)
     this.position.record()
   }
 
+  /** The stream begins, where the slot does or at `fromLsn` if that is later. */
+  followOn(fromLsn: Lsn | undefined): void {
+    const lsn = fromLsn !== undefined && fromLsn > this.startsAt ? fromLsn : this.startsAt
+    this.continuity.beginAt(lsn, lastTransactions(this.engine.store))
+    this.options.members.trust(this.continuity.isCertain)
+  }
+
   /** How far shapes with sub-selects are; see `StreamPosition`. */
   membersAreAt(lsn: Lsn): void {
     this.position.behind(lsn)
+  }
+  areLate(shapes: ReadonlyArray<ShapeState>): void {
+    if (shapes.length > 0) this.position.late(shapes.map(({ id }) => id))
   }
   membersHaveCaughtUp(): boolean {
     return this.position.caughtUp()
@@ -129,6 +151,19 @@ export class RowRouter implements ChangeSink {
     this.options.members.detach(tableOid, leafOids)
   }
 
+  /** See `RegistrySession.mend`. */
+  mend(...[shapes, reason]: Parameters<ConcernedShapes["amendAll"]>): void {
+    this.concerned.amendAll(shapes, reason)
+  }
+
+  /** What they have of the transaction at hand is taken back: what they are compared with contains it. */
+  private startMending(shapes: ReadonlyArray<ShapeState>, reason: string): void {
+    const routed = shapes.filter((shape) => !this.options.members.has(shape))
+    this.options.members.mend(shapes, reason)
+    for (const shape of routed) this.routes.removeShape(shape)
+    this.truncations.retract(routed, this.replayed || !this.inTransaction)
+  }
+
   /** The table is gone: no more rows of it can come, but for shapes that are gone with it. */
   forgetTable(oid: number): void {
     this.routes.forgetTable(oid)
@@ -143,6 +178,10 @@ export class RowRouter implements ChangeSink {
   // Transactions
 
   begin(commitLsn: Lsn, xid: number, commitTimeMicros: bigint): void {
+    if (!this.continuity.isCertain) {
+      this.continuity.transaction(commitLsn, xid)
+      this.options.members.trust(this.continuity.isCertain)
+    }
     this.commitLsn = commitLsn
     this.xid = xid
     this.commitTimeMicros = commitTimeMicros
@@ -151,7 +190,7 @@ export class RowRouter implements ChangeSink {
     this.items.begin(commitLsn, xid)
     this.inTransaction = true
     this.replayed = commitLsn <= this.engine.store.lastCommitLsn
-    this.truncated = undefined
+    this.truncations.begin()
     this.hasDeferred = false
     this.engine.store.recentXids.push(xid)
     if (!this.replayed) {
@@ -176,7 +215,7 @@ export class RowRouter implements ChangeSink {
   private finish(endLsn: Lsn): void {
     const { engine, writer } = this
     this.inTransaction = false
-    if (this.truncated !== undefined) this.concerned.truncated(this.truncated)
+    this.truncations.commit()
     if (!this.replayed) {
       const wrote = engine.store.hasPending
       writer.ordinary.commitTransaction(endLsn, wrote)
@@ -192,6 +231,7 @@ export class RowRouter implements ChangeSink {
     if (this.commitLsn > engine.processedLsn) engine.processedLsn = this.commitLsn
     this.position.processedUpTo(endLsn)
     this.options.members.committed()
+    this.options.onReached?.(endLsn)
     this.options.onTransaction?.(this.nextOp >>> 1, this.commitTimeMicros)
   }
 
@@ -200,11 +240,19 @@ export class RowRouter implements ChangeSink {
     options.onCommit?.({ commitLsn, xid, commitTimeMicros, operations: nextOp >>> 1, marker: writer.marker })
   }
 
-  keepalive(walEnd: Lsn): void {
+  keepalive(walEnd: Lsn, isAsked: boolean): void {
     if (this.inTransaction) return
+    this.continuity.received(walEnd)
     this.position.processedUpTo(walEnd)
+    if (isAsked) this.position.wanted()
     if (walEnd > this.engine.processedLsn) this.engine.processedLsn = walEnd
     this.options.members.received(walEnd)
+    this.options.onReached?.(walEnd)
+  }
+
+  /** See `StreamPosition.needless`. */
+  needless(lsn: Lsn): void {
+    this.position.needless(lsn)
   }
 
   batchEnd(): Effect.Effect<void> | undefined {
@@ -219,35 +267,45 @@ export class RowRouter implements ChangeSink {
 
   relation(relation: Relation): Effect.Effect<void> | undefined {
     const known = this.routes.of(relation.oid)
-    if (known !== undefined && sameRelation(known.relation, relation)) return undefined
-    return Effect.map(this.options.ancestors(relation.oid), (ancestors) =>
+    const checked = this.checkPublished()
+    if (known !== undefined && sameRelation(known.relation, relation)) return checked
+    const { commitLsn, options, xid } = this
+    const others = () => this.routes.unknown(options.shapes.tablesBelow())
+    const described = known === undefined ? { relation, commitLsn, xid, others } : undefined
+    // One after the other: to open a connection for the second question takes many times as long as the first one.
+    const asked = options.ancestors(relation.oid, described)
+    return Effect.map(checked === undefined ? asked : Effect.tap(asked, () => checked), (ancestors) =>
       this.makeRoute(relation, ancestors)
     )
+  }
+
+  /** Postgres describes a table again whenever its publication was altered. One look serves all tables of a transaction. */
+  private checkPublished(): Effect.Effect<void> | undefined {
+    const { commitLsn, options } = this
+    if (this.checkedLsn === commitLsn) return undefined
+    return Effect.map(options.published(options.shapes, commitLsn), () => {
+      this.checkedLsn = commitLsn
+    })
   }
 
   private makeRoute(relation: Relation, ancestors: ReadonlyArray<number>): void {
     const { targets } = this.routes.make(relation, ancestors)
     const { members } = this.options
     const affected = members.relation(relation, ancestors)
-    this.concerned.drop(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
+    this.concerned.amend(affected, `the definition of table ${relation.schema}.${relation.name} has changed`)
     this.concerned.described(relation, targets)
   }
 
-  /** See `ConcernedShapes.forbiddenNull`. */
-  dropForNull(...[target, row, takers, at]: Parameters<ConcernedShapes["forbiddenNull"]>): void {
-    this.concerned.forbiddenNull(target, row, takers, at)
+  /** See `ConcernedShapes.forbidden`. */
+  dropForbidden(...[target, row, takers, at]: Parameters<ConcernedShapes["forbidden"]>): void {
+    this.concerned.forbidden(target, row, takers, at)
   }
 
   truncate(relations: ReadonlyArray<Relation>): Effect.Effect<void> | undefined {
     this.nextOp += 2
-    this.options.members.truncate(relations)
-    if (this.replayed) return undefined
-    this.truncated ??= new Set()
-    for (const relation of relations) {
-      this.truncated.add(relation.oid)
-      for (const target of this.routes.of(relation.oid)?.targets ?? []) this.truncated.add(target.tableOid)
-    }
-    return undefined
+    // What stands before it is written before it is looked at which shapes have some of it.
+    if (this.deferred.isEmpty) return this.truncations.of(relations, this.replayed)
+    return Effect.map(this.resolveDeferred(), () => this.truncations.of(relations, this.replayed))
   }
 
   // Rows
@@ -255,6 +313,8 @@ export class RowRouter implements ChangeSink {
   private takeOp(): number {
     const op = this.nextOp
     this.nextOp = op + 2
+    this.rowUnreadable = this.nextUnreadable
+    this.nextUnreadable = undefined
     return op
   }
 
@@ -269,6 +329,7 @@ export class RowRouter implements ChangeSink {
       const after = this.after
       clearMatchList(after)
       this.steps += target.matcher.match(row, after)
+      if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [after])
       if (isSettled(after) && this.deferred.isEmpty) {
         if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
       } else this.defer(target, relation, op, undefined, row, undefined, after)
@@ -288,6 +349,7 @@ export class RowRouter implements ChangeSink {
       const before = this.before
       clearMatchList(before)
       this.steps += target.matcher.match(oldRow, before)
+      if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [before])
       if (isSettled(before) && this.deferred.isEmpty) {
         if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
       } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
@@ -308,12 +370,14 @@ export class RowRouter implements ChangeSink {
       clearMatchList(after)
       this.steps += target.matcher.match(row, after)
       if (target.matcher.takesAll()) {
+        if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [after])
         if (!this.deferred.isEmpty) this.defer(target, relation, op, oldRow, row, after, after)
         else if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
         continue
       }
       clearMatchList(before)
       this.steps += target.matcher.match(oldRow, before)
+      if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [before, after])
       if (isSettled(before) && isSettled(after) && this.deferred.isEmpty) {
         if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
       } else this.defer(target, relation, op, oldRow, row, before, after)
@@ -322,7 +386,21 @@ export class RowRouter implements ChangeSink {
   }
 
   unreadable(relation: Relation, columns: ReadonlyArray<string>): void {
-    if (!this.replayed) this.concerned.unreadable(relation, this.routes.of(relation.oid), columns)
+    if (this.replayed) return
+    this.nextUnreadable = this.nextUnreadable === undefined ? columns : [...this.nextUnreadable, ...columns]
+    this.concerned.unreadable(relation, this.routes.of(relation.oid), columns)
+  }
+
+  /** Ends the shapes that have the row at hand, or may have it, where it has something that cannot be read. */
+  private endUnreadable(relation: Relation, lists: ReadonlyArray<MatchList>): void {
+    const { rowUnreadable: columns } = this
+    if (columns === undefined) return
+    for (const list of lists) {
+      this.concerned.unreadableRow(relation, list, columns)
+      const undecided = new IdList()
+      for (const id of list.undecided) undecided.push(id)
+      this.concerned.unreadableRow(relation, undecided, columns)
+    }
   }
 
   private withoutOldRow(relation: Relation): undefined {
@@ -416,11 +494,6 @@ export class RowRouter implements ChangeSink {
     this.writer.ordinary.endOfItems()
   }
 }
-
-const othersTurn: Effect.Effect<void> = Effect.callback((resume) => {
-  const soon = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(soon))
-})
 
 const noIds = new IdList()
 const none: ReadonlyArray<number> = []

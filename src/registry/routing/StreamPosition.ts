@@ -9,6 +9,9 @@ import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { Acknowledgement } from "./Acknowledgement.ts"
 import { positionMillis, soonestPositionMillis } from "../RegistryTimings.ts"
 
+/** Half a minute of heartbeats, at one every five seconds. */
+const needlessBytes = 512n
+
 interface StreamPositionOptions {
   readonly engine: StorageEngine
   readonly writer: JournalWriter
@@ -28,6 +31,7 @@ export class StreamPosition {
   private readonly unsubscribe: () => void
   private cancelTimer: (() => void) | undefined
   private recordedMillis = -Infinity
+  private needlessLsn: Lsn = 0n
   private confirming: Promise<void> | undefined
   private confirmedMarker = 0
   /** Transactions that no record speaks of. */
@@ -90,6 +94,14 @@ export class StreamPosition {
     if (next !== behindLsn) this.recordBehind(next)
   }
 
+  /** Records that these shapes are among those that are behind. */
+  late(ids: ReadonlyArray<number>): void {
+    const { engine, writer } = this.options
+    const notice = { t: "late", ids } as const
+    writer.notice(notice)
+    engine.store.apply(notice)
+  }
+
   /**
    * Records that shapes with sub-selects have everything that has come. False, and they stay behind, while the stream brings
    * once more what other shapes have already, since they have nothing of the rest: to be asked again when more has come.
@@ -115,9 +127,26 @@ export class StreamPosition {
     writer.flush()
   }
 
+  /**
+   * Nothing but heartbeats of ours stands before this position that has not been recorded: that is not worth a write to the disk, or to
+   * a bucket, each time. Until it has come to some hundred bytes.
+   */
+  needless(lsn: Lsn): void {
+    const { recordedLsn, unrecorded } = this.acknowledgement
+    if (lsn - recordedLsn > needlessBytes || (unrecorded ?? 0n) > this.needlessLsn) return
+    this.needlessLsn = lsn
+  }
+
+  /** Postgres waits until everything is acknowledged. */
+  wanted(): void {
+    this.needlessLsn = 0n
+  }
+
   /** Sees to it that what has been processed is recorded soon, if it is not. */
   recordSoon(): void {
-    if (this.acknowledgement.unrecorded === undefined || this.cancelTimer !== undefined) return
+    const { unrecorded } = this.acknowledgement
+    if (unrecorded === undefined || this.cancelTimer !== undefined) return
+    if (unrecorded <= this.needlessLsn && this.passedXids.length === 0) return
     const { timers } = this.options.engine
     const everyMillis = this.options.engine.options.positionMillis ?? positionMillis
     const waitMillis = this.recordedMillis + everyMillis - timers.nowMillis()

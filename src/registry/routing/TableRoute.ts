@@ -1,9 +1,8 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { Relation } from "../../postgres/Relation.ts"
-import { nullLength, type Tuple } from "../../postgres/Tuple.ts"
-import { notNullColumns } from "../../shapes/NotNullColumns.ts"
 import { variantKey, makeWireEncoder, type WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import { ForbiddenValues } from "./ForbiddenValues.ts"
 import { IdList, type MakeMatcher, type Matcher } from "./Matcher.ts"
 
 /** Shapes whose messages are the same bytes: a change is encoded once for all of them. */
@@ -31,17 +30,15 @@ export class RouteTarget {
   private readonly relationTypes: ReadonlyArray<number>
   private readonly variants = new Map<string, Variant>()
   private readonly variantOf = new Map<number, Variant>()
-  /** By column of the relation: how many shapes have clients that were told it is NOT NULL. */
-  private readonly notNull: Uint32Array
-  /** Those of which some do. */
-  private notNullIndexes: ReadonlyArray<number> = []
+  /** What its rows must not have, as some client was told. */
+  readonly forbidden: ForbiddenValues
 
   constructor(tableOid: number, relation: Relation, makeMatcher: MakeMatcher) {
     this.tableOid = tableOid
     this.relationColumns = relation.columns.map((column) => column.name)
     this.relationTypes = relation.columns.map((column) => column.typeOid)
     this.matcher = makeMatcher(relation.columns)
-    this.notNull = new Uint32Array(relation.columns.length)
+    this.forbidden = new ForbiddenValues(this.relationColumns)
   }
 
   /** It was made for rows like these: the same columns of the same types, in the same order. */
@@ -83,7 +80,7 @@ export class RouteTarget {
     if (!this.matcher.add(shape.id, shape.definition.where)) return false
     variant.shapes++
     this.variantOf.set(shape.id, variant)
-    this.countNotNull(shape, 1)
+    this.forbidden.add(shape.common)
     return true
   }
 
@@ -94,34 +91,7 @@ export class RouteTarget {
     this.variantOf.delete(shape.id)
     this.matcher.remove(shape.id)
     if (--variant.shapes === 0) this.variants.delete(variantKey(shape.common))
-    this.countNotNull(shape, -1)
-  }
-
-  private countNotNull(shape: ShapeState, by: 1 | -1): void {
-    const { notNull } = this
-    let isAnother = false
-    for (const name of notNullColumns(shape.common)) {
-      const at = this.relationColumns.indexOf(name)
-      const before = notNull[at] as number
-      notNull[at] = before + by
-      isAnother ||= before === 0 || before + by === 0
-    }
-    if (isAnother) this.notNullIndexes = Array.from(notNull.keys()).filter((at) => notNull[at] !== 0)
-  }
-
-  /** A column is NULL in the row although clients of some shape were told that it cannot be. */
-  hasForbiddenNull(row: Tuple): boolean {
-    const { notNullIndexes } = this
-    for (let i = 0; i < notNullIndexes.length; i++)
-      if (row.lengths[notNullIndexes[i] as number] === nullLength) return true
-    return false
-  }
-
-  /** That column, if clients of this shape were told so. */
-  forbiddenNullFor(shape: ShapeState, row: Tuple): string | undefined {
-    return notNullColumns(shape.common).find(
-      (name) => row.lengths[this.relationColumns.indexOf(name)] === nullLength
-    )
+    this.forbidden.remove(shape.common)
   }
 }
 

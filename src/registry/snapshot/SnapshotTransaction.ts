@@ -1,8 +1,9 @@
 import { Effect, Exit, Scope } from "effect"
 import { allRowsOrNone, displaySettings } from "../../postgres/connection/ConnectionOptions.ts"
 import { quoteLiteral } from "../../postgres/Identifiers.ts"
-import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
+import { parseLsn, type ServerLsn } from "../../shared/Lsn.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
+import { type SnapshotFilter, snapshotFilter } from "../../storage/state/SnapshotFilter.ts"
 import type { SnapshotSession } from "./SnapshotSession.ts"
 import type { SnapshotSessions } from "./SnapshotSessions.ts"
 import { beginTimeoutMillis } from "../RegistryTimings.ts"
@@ -13,10 +14,14 @@ export interface DatabaseSnapshot {
   readonly xmin: bigint
   readonly xmax: bigint
   readonly xipList: ReadonlyArray<bigint>
-  readonly walLsn: Lsn
+  readonly walLsn: ServerLsn
   /** The commit records of all transactions that it contains stand before this position. */
-  readonly containedBefore: Lsn
+  readonly containedBefore: ServerLsn
 }
+
+/** Which transactions it contains, by the ids that the stream has. */
+export const filterOf = ({ xipList, xmax, xmin }: DatabaseSnapshot): SnapshotFilter =>
+  snapshotFilter({ xmin: String(xmin), xmax: String(xmax), xipList: xipList.map(String) })
 
 export interface SnapshotTransaction {
   readonly session: SnapshotSession
@@ -40,12 +45,12 @@ const parsePgSnapshot = (text: string): Omit<DatabaseSnapshot, "walLsn" | "conta
 }
 
 /** All in one message: the first statement that needs a snapshot is the one that reports it, and the rest it does besides. */
-export const beginSql = (tableOid: number, statementMillis: number | undefined): string => {
+export const beginSql = (tableOid: number, statementMillis: number | undefined, first = ""): string => {
   const settings = Object.entries({ ...displaySettings, ...allRowsOrNone }).map(
     ([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
   )
   return (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " +
+    `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ${first}` +
     "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
     "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
     `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), (SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
@@ -61,12 +66,13 @@ const statementTimeout = (millis: number): string =>
 const begin = (
   session: SnapshotSession,
   tableOid: number,
-  statementMillis: number | undefined
+  statementMillis: number | undefined,
+  locks: string | undefined
 ): Effect.Effect<SnapshotTransaction, PgError> =>
-  session.run(beginSql(tableOid, statementMillis)).pipe(
+  session.run(beginSql(tableOid, statementMillis, locks === undefined ? "" : `${locks}; `)).pipe(
     Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
     Effect.flatMap((results) => {
-      const [snapshotText, lsnText, insertText, kind, rows] = results[1]?.[0] ?? []
+      const [snapshotText, lsnText, insertText, kind, rows] = results[locks === undefined ? 1 : 2]?.[0] ?? []
       const snapshot = parsePgSnapshot(snapshotText ?? "")
       const walLsn = parseLsn(lsnText ?? "")
       const containedBefore = parseLsn(insertText ?? "")
@@ -84,22 +90,28 @@ const begin = (
 /**
  * Begins a REPEATABLE READ READ ONLY transaction with the display settings of the replication stream; it ends with
  * the scope. A session that turns out to be lost is replaced. With `statementMillis` Postgres ends statements of the
- * transaction after that time.
+ * transaction after that time. `locks` is a statement that locks tables before the snapshot is taken: who has rewritten one
+ * of them in between would otherwise have emptied it, as the snapshot shows it.
+ * Source: PostgreSQL documentation, "Data Consistency Checks at the Application Level", and the caveats of MVCC.
  */
 export const beginSnapshot = (
   sessions: Pick<SnapshotSessions["Service"], "acquire">,
   tableOid: number,
-  statementMillis?: number
+  statementMillis?: number,
+  locks?: string
 ): Effect.Effect<SnapshotTransaction, PgError, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Scope.fork(yield* Effect.scope)
     const { reused, session } = yield* Scope.provide(sessions.acquire, scope)
-    const begun = begin(session, tableOid, statementMillis)
+    const begun = begin(session, tableOid, statementMillis, locks)
     if (!reused) return yield* begun
     return yield* Effect.catch(begun, (error) =>
       session.usable
         ? Effect.fail(error)
-        : Effect.andThen(Scope.close(scope, Exit.void), beginSnapshot(sessions, tableOid, statementMillis))
+        : Effect.andThen(
+            Scope.close(scope, Exit.void),
+            beginSnapshot(sessions, tableOid, statementMillis, locks)
+          )
     )
   })
 

@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto"
 import { tmpdir } from "node:os"
 import { Config } from "../../config/BatonConfig.ts"
 import { aboveLimit, type Limits } from "../../config/Limits.ts"
-import type { Lsn } from "../../shared/Lsn.ts"
+import { journalLsn, type Lsn } from "../../shared/Lsn.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import { quoteTable } from "../../postgres/Identifiers.ts"
@@ -27,6 +27,7 @@ import {
   tablesRead
 } from "../snapshot/SnapshotErrors.ts"
 import { SnapshotSessions } from "../snapshot/SnapshotSessions.ts"
+import { Storage } from "../../storage/Storage.ts"
 import { beginSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { type AnswerSpool, AnswerSpools, type AnswerTooLarge, type NoRoomForAnswer } from "./AnswerSpools.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
@@ -109,7 +110,10 @@ export class SubsetReader extends Context.Service<
     Effect.gen(function* () {
       const { limits, storageDir } = yield* Config
       // Beside the storage rather than in it: its disk must not become full of what is not worth keeping.
-      return makeSubsetReader(yield* SnapshotSessions, limits, [tmpdir(), storageDir], yield* currentTimers)
+      const directories = [tmpdir(), storageDir]
+      const { engine } = yield* Storage
+      const shift = () => engine.store.shift
+      return makeSubsetReader(yield* SnapshotSessions, limits, directories, yield* currentTimers, shift)
     })
   )
 }
@@ -124,7 +128,9 @@ export function makeSubsetReader(
   sessions: SnapshotSessions["Service"],
   limits: Limits,
   directories: ReadonlyArray<string>,
-  timers: Timers
+  timers: Timers,
+  /** Between positions of the server and those that clients know; see `Lsn`. */
+  shift: () => bigint = () => 0n
 ): SubsetReader["Service"] {
   const spools = new AnswerSpools(limits, directories, timers)
   const statementMillis = limits.subsetMillis + statementGraceMillis
@@ -170,7 +176,8 @@ export function makeSubsetReader(
     const snapshotMark = randomInt(snapshotMarkBound)
     const snapshot = yield* Effect.scoped(fill(shape, query, snapshotMark, spool))
     spool.end()
-    const { walLsn: databaseLsn, xipList, xmax, xmin } = snapshot
+    const { walLsn, xipList, xmax, xmin } = snapshot
+    const databaseLsn = journalLsn(walLsn, shift())
     const rows: PieceSource = (buffer) => spool.pieces(buffer)
     return { xmin, xmax, xipList, databaseLsn, snapshotMark, rows, byteLength: spool.byteLength }
   })

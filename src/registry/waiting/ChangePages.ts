@@ -93,22 +93,28 @@ export class ChangePages {
 
   /** In the order in which they were added. */
   *entries(): Iterable<Entry> {
-    const entry: Entry = { what: 0, op: 0, oldRow: undefined, row: undefined }
-    const [oldRow, row] = [makeTuple(), makeTuple()]
-    for (const { from, page, to } of this.pieces) {
-      const buffer = this.store.read(page)
-      const words = wordsOf(buffer)
-      for (let at = from; at < to;) {
-        entry.what = words[at] as number
-        entry.op = words[at + 1] as number
-        const [older, newer] = [words[at + 2] as number, words[at + 3] as number]
-        at += headWords
-        entry.oldRow = older < 0 ? undefined : oldRow
-        if (older >= 0) at = take(oldRow, older, buffer, words, at)
-        entry.row = newer < 0 ? undefined : row
-        if (newer >= 0) at = take(row, newer, buffer, words, at)
-        yield entry
+    const room = spare.pop() ?? newRoom()
+    const { entry, oldRow, row } = room
+    try {
+      for (const { from, page, to } of this.pieces) {
+        const buffer = this.store.read(page)
+        const words = wordsOf(buffer)
+        for (let at = from; at < to;) {
+          entry.what = words[at] as number
+          entry.op = words[at + 1] as number
+          const older = words[at + 2] as number
+          const newer = words[at + 3] as number
+          at += headWords
+          entry.oldRow = older < 0 ? undefined : oldRow
+          if (older >= 0) at = take(oldRow, older, buffer, words, at)
+          entry.row = newer < 0 ? undefined : row
+          if (newer >= 0) at = take(row, newer, buffer, words, at)
+          yield entry
+        }
       }
+    } finally {
+      oldRow.buffer = row.buffer = nothing
+      if (spare.length < mostSpare) spare.push(room)
     }
   }
 
@@ -118,6 +124,22 @@ export class ChangePages {
     for (const { page } of this.pieces.splice(0)) this.store.release(page)
   }
 }
+
+/** What entries are read into: made once for all transactions, of which some have a single row. */
+interface Room {
+  readonly entry: Entry
+  readonly oldRow: Tuple
+  readonly row: Tuple
+}
+const newRoom = (): Room => ({
+  entry: { what: 0, op: 0, oldRow: undefined, row: undefined },
+  oldRow: makeTuple(),
+  row: makeTuple()
+})
+const nothing = Buffer.alloc(0)
+/** Those that nobody reads into. */
+const spare: Array<Room> = []
+const mostSpare = 4
 
 /** Pages begin where a buffer of their own does. */
 const wordsOf = (page: Buffer): Int32Array => new Int32Array(page.buffer, page.byteOffset, page.length >>> 2)

@@ -3,6 +3,11 @@ import { RecentXids } from "../../storage/state/RecentXids.ts"
 import { PageStore } from "./PageStore.ts"
 import { RawTransaction } from "./RawTransaction.ts"
 
+/** Transactions for which rows are read at once. */
+const mostInBatch = 1000
+/** Of so many transactions it may be that a snapshot which is taken now does not show them yet. */
+const mostLatest = 64
+
 /**
  * The transactions that have been received, as far as the lane is concerned, and how far it is among them. A transaction is
  * identified by its serial number, too: transactions that concern nobody have one.
@@ -21,6 +26,8 @@ export class LaneQueue {
   /** The end of the latest. */
   private receivedEnd: Lsn = 0n
   private serial = 0
+  /** The last ones that have begun, whether they concern anybody or not. */
+  readonly latestXids: Array<number> = []
 
   /** What is received is in memory up to so many bytes, and beyond that in a file in one of the directories. */
   constructor(mostMemoryBytes: number, directories: ReadonlyArray<string>) {
@@ -46,6 +53,8 @@ export class LaneQueue {
 
   begin(commitLsn: Lsn, xid: number): void {
     this.serial++
+    this.latestXids.push(xid)
+    if (this.latestXids.length > mostLatest) this.latestXids.shift()
     this.current = new RawTransaction(commitLsn, xid, this.serial, this.store)
   }
 
@@ -67,6 +76,14 @@ export class LaneQueue {
 
   push(transaction: RawTransaction): void {
     this.waiting.push(transaction)
+  }
+
+  /**
+   * Those that wait and can be processed together: the first, and others up to one before which something else comes.
+   */
+  batch(isBoundary: (one: RawTransaction) => boolean): ReadonlyArray<RawTransaction> {
+    const next = this.waiting.findIndex((one, i) => i > 0 && isBoundary(one))
+    return this.waiting.slice(0, next < 0 ? mostInBatch : Math.min(next, mostInBatch))
   }
 
   /** The first of those that wait has been processed. */

@@ -82,5 +82,5 @@ const endWithoutClient = Effect.fnUntraced(function* (
 })
 
 /** As long as `wal_sender_timeout`, so that one bound holds before and while streaming; 0 is "never" for both. */
-const idleSessionTimeoutMillis = (walSenderTimeoutMillis: number): number =>
+export const idleSessionTimeoutMillis = (walSenderTimeoutMillis: number): number =>
   walSenderTimeoutMillis === 0 ? 0 : Math.max(walSenderTimeoutMillis, 2 * heartbeatMillis)

@@ -1,6 +1,6 @@
 import { faultEnded, reportFault } from "../../telemetry/faults/ReportFault.ts"
 import { Duration, Effect, Schedule } from "effect"
-import { type Lsn, parseLsn } from "../../shared/Lsn.ts"
+import { parseLsn, type ServerLsn, zeroServerLsn } from "../../shared/Lsn.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
@@ -17,19 +17,22 @@ export interface SlotInfo {
   readonly database: string | null
   readonly activePid: number | null
   /** Null while a backend is still creating the slot. */
-  readonly confirmedFlushLsn: Lsn | null
-  readonly restartLsn: Lsn | null
+  readonly confirmedFlushLsn: ServerLsn | null
+  readonly restartLsn: ServerLsn | null
   /** `reserved`, `extended`, `unreserved` or `lost`. */
   readonly walStatus: string | null
   /** From Postgres 17 on: why the slot is of no use any more. */
   readonly invalidationReason: string | null
+  /** It is copied to standbys. From Postgres 17 on; null before. */
+  readonly isFailover: boolean | null
   /** Where the WAL ended when this was read. */
-  readonly walLsn: Lsn | null
+  readonly walLsn: ServerLsn | null
 }
 
 /** What of a connection in walsender mode it takes to make a slot; `query` is the simple query protocol. */
 interface SlotConnection {
   readonly query: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
+  readonly queryExporting: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
   readonly serverVersion: number
 }
 
@@ -37,9 +40,9 @@ interface SlotConnection {
 export interface EnsuredSlot {
   /** It was made just now: changes before `confirmedFlushLsn` are not in it, so no shape made earlier can go on. */
   readonly created: boolean
-  readonly confirmedFlushLsn: Lsn
+  readonly confirmedFlushLsn: ServerLsn
   /** Where the WAL ended when nobody streamed from the slot any more: nobody was sent anything beyond. */
-  readonly walLsn: Lsn
+  readonly walLsn: ServerLsn
   /**
    * Of a slot that was made with `exportSnapshot`: the name of a snapshot that shows exactly what is before `confirmedFlushLsn`. It
    * is there until the connection is used again.
@@ -51,6 +54,8 @@ interface EnsureSlotOptions {
   readonly slotName: string
   /** The slot goes with the connection. */
   readonly temporary: boolean
+  /** Postgres copies the slot to standbys, where it can (`sync_replication_slots`); from 17 on. */
+  readonly failover?: boolean
   /** If the slot has to be made, with a snapshot of what is before it. */
   readonly exportSnapshot?: boolean
   /** For help with a creation that waits; another connection, since that one is busy. */
@@ -86,7 +91,12 @@ export const ensureSlot = (
       if (known === undefined) {
         const created = yield* create(connection, options)
         if (created !== undefined) return { created: true, ...created, walLsn: created.confirmedFlushLsn }
-      } else if (known.activePid === null || isForeign(known)) return yield* usable(known, slotName)
+      } else if (known.activePid === null || isForeign(known)) {
+        const slot = yield* usable(known, slotName)
+        if (options.failover === true && known.isFailover === false && !known.temporary)
+          yield* makeFailover(connection.query, slotName)
+        return slot
+      }
       // In use, or somebody else created it just now.
       if ((yield* nowMillis) - startedAt > (options.busyMillis ?? timings.busySlotMillis)) {
         return yield* slotInUse(slotName)
@@ -101,18 +111,52 @@ type CreatedSlot = Pick<EnsuredSlot, "confirmedFlushLsn" | "snapshotName">
 const create = (
   connection: SlotConnection,
   options: EnsureSlotOptions
-): Effect.Effect<CreatedSlot | undefined, PgError> =>
-  Effect.raceFirst(
+): Effect.Effect<CreatedSlot | undefined, PgError> => {
+  const { query, queryExporting, serverVersion } = connection
+  const make = (failover: boolean) =>
     options.exportSnapshot === true
-      ? createWithSnapshot(connection.query, options)
-      : createSlot(connection.query, options),
-    helpWaitingCreation(options, connection.serverVersion)
-  ).pipe(
+      ? createWithSnapshot(queryExporting, options, failover)
+      : createSlot(query, options, failover)
+  const wanted = options.failover === true && !options.temporary && serverVersion >= failoverVersion
+  const made = wanted
+    ? Effect.catchIf(make(true), isRefused, (error) =>
+        Effect.andThen(tellNoFailover(options.slotName, error), make(false))
+      )
+    : make(false)
+  return Effect.raceFirst(made, helpWaitingCreation(options, serverVersion)).pipe(
     Effect.catchIf(
       (error) => error.code === "42710",
       () => Effect.succeed(undefined)
     ),
     Effect.ensuring(faultEnded("BATON-SLOT-WAITS"))
+  )
+}
+
+/** Slots can be copied to standbys from here on. */
+const failoverVersion = 170_000
+
+/** This server does not do it for this role, however often it is asked. */
+const isRefused = (error: PgError): boolean =>
+  !error.unreachable &&
+  error.serverMessage !== undefined &&
+  error.code !== "42710" &&
+  !error.code?.startsWith("57")
+
+const tellNoFailover = (slotName: string, { message }: PgError) =>
+  reportFault("BATON-SLOT-FAILOVER", {
+    message:
+      `Postgres does not let the replication slot ${slotName} be copied to standbys: ${message} Everything works. After a failover shapes ` +
+      "are compared with the database. Nothing is to be done if there is no standby (BATON_FAILOVER_SLOT=false says so).",
+    everyMillis: noFailoverAgainMillis
+  })
+
+const noFailoverAgainMillis = 3_600_000
+
+/** A slot of an earlier release, or of an earlier Postgres. Source: PostgreSQL documentation, "Streaming Replication Protocol". */
+const makeFailover = (run: RunSql, slotName: string): Effect.Effect<void, PgError> =>
+  run(`ALTER_REPLICATION_SLOT ${quoteIdentifier(slotName)} (FAILOVER true)`).pipe(
+    Effect.asVoid,
+    Effect.catchIf(isRefused, (error) => tellNoFailover(slotName, error))
   )
 
 /** What `pg_replication_slots` says of the slot, `undefined` when there is none of that name. */
@@ -121,7 +165,7 @@ export const readSlot = (run: RunSql, slotName: string): Effect.Effect<SlotInfo 
   Effect.map(
     run(
       "SELECT (to_jsonb(s) || jsonb_build_object('ours', s.database = current_database(), " +
-        "'wal', pg_catalog.pg_current_wal_lsn()))::text AS slot " +
+        "'wal', CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END))::text AS slot " +
         `FROM pg_catalog.pg_replication_slots s WHERE slot_name = ${quoteLiteral(slotName)}`
     ),
     ([row]) => {
@@ -135,7 +179,7 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
     const value = row[column]
     return typeof value === "string" ? value : null
   }
-  const lsn = (column: string): Lsn | null => parseLsn(text(column) ?? "") ?? null
+  const lsn = (column: string): ServerLsn | null => parseLsn(text(column) ?? "") ?? null
   return {
     plugin: text("plugin"),
     temporary: row["temporary"] === true,
@@ -146,6 +190,7 @@ const slotInfo = (row: Readonly<Record<string, unknown>>): SlotInfo => {
     restartLsn: lsn("restart_lsn"),
     walStatus: text("wal_status"),
     invalidationReason: text("invalidation_reason"),
+    isFailover: typeof row["failover"] === "boolean" ? row["failover"] : null,
     walLsn: lsn("wal")
   }
 }
@@ -198,7 +243,7 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
   Effect.gen(function* () {
     const problem = slotProblem(slot, slotName)
     if (problem !== undefined) return yield* problem
-    const confirmedFlushLsn = slot.confirmedFlushLsn ?? 0n
+    const confirmedFlushLsn = slot.confirmedFlushLsn ?? zeroServerLsn
     return { created: false, confirmedFlushLsn, walLsn: slot.walLsn ?? confirmedFlushLsn }
   })
 
@@ -208,10 +253,11 @@ const usable = (slot: SlotInfo, slotName: string): Effect.Effect<EnsuredSlot, Pg
  */
 const createSlot = (
   run: SlotConnection["query"],
-  { slotName, temporary }: EnsureSlotOptions
+  { slotName, temporary }: EnsureSlotOptions,
+  failover: boolean
 ): Effect.Effect<CreatedSlot, PgError> =>
   run(
-    `SELECT lsn AS point FROM pg_catalog.pg_create_logical_replication_slot(${quoteLiteral(slotName)}, 'pgoutput', ${temporary})`
+    `SELECT lsn AS point FROM pg_catalog.pg_create_logical_replication_slot(${quoteLiteral(slotName)}, 'pgoutput', ${temporary}${failover ? ", false, true" : ""})`
   ).pipe(
     Effect.catchIf(
       // Some providers allow only the command.
@@ -219,26 +265,27 @@ const createSlot = (
       () =>
         Effect.map(
           run(
-            `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput NOEXPORT_SNAPSHOT`
+            `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput ${failover ? "(SNAPSHOT 'nothing', FAILOVER true)" : "NOEXPORT_SNAPSHOT"}`
           ),
           (rows) => rows.map((row) => ({ point: row["consistent_point"] ?? null }))
         )
     ),
-    Effect.map(([row]) => ({ confirmedFlushLsn: parseLsn(row?.["point"] ?? "") ?? 0n }))
+    Effect.map(([row]) => ({ confirmedFlushLsn: parseLsn(row?.["point"] ?? "") ?? zeroServerLsn }))
   )
 
 /** Only the command exports a snapshot. Source: PostgreSQL documentation, "Streaming Replication Protocol". */
 const createWithSnapshot = (
   run: SlotConnection["query"],
-  { slotName, temporary }: EnsureSlotOptions
+  { slotName, temporary }: EnsureSlotOptions,
+  failover: boolean
 ): Effect.Effect<CreatedSlot, PgError> =>
   Effect.map(
     run(
-      `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput EXPORT_SNAPSHOT`
+      `CREATE_REPLICATION_SLOT ${quoteIdentifier(slotName)} ${temporary ? "TEMPORARY " : ""}LOGICAL pgoutput ${failover ? "(SNAPSHOT 'export', FAILOVER true)" : "EXPORT_SNAPSHOT"}`
     ),
     ([row]) => {
       const snapshotName = row?.["snapshot_name"]
-      const confirmedFlushLsn = parseLsn(row?.["consistent_point"] ?? "") ?? 0n
+      const confirmedFlushLsn = parseLsn(row?.["consistent_point"] ?? "") ?? zeroServerLsn
       return snapshotName == null ? { confirmedFlushLsn } : { confirmedFlushLsn, snapshotName }
     }
   )

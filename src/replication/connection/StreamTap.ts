@@ -1,4 +1,13 @@
 import type { Duplex } from "node:stream"
+import { Transport } from "../../postgres/connection/Transport.ts"
+
+/**
+ * What the replication connection reads at once, at most, into memory that it uses again for each piece. Memory of its own for each,
+ * as Node's streams give it, would have the garbage collector run all the time.
+ */
+export const replicationReadBytes = 128 * 1024
+/** The most that a stream of Node's gives at once. */
+const streamPieceBytes = 64 * 1024
 
 /**
  * Puts itself between a connection and the code that reads it, from the first byte on.
@@ -11,6 +20,8 @@ export class StreamTap {
   private readonly stream: Duplex
   private readonly originals: Array<(chunk: Buffer) => void> = []
   private reader: ((chunk: Buffer) => void) | undefined
+  /** A piece of so many bytes has left something behind, which comes next. */
+  fullPieceBytes = streamPieceBytes
   private readonly tapped = (chunk: Buffer): void => this.receive(chunk)
 
   constructor(stream: Duplex) {
@@ -22,9 +33,15 @@ export class StreamTap {
     })
   }
 
-  /** From now on chunks go to `reader`. What it throws destroys the connection. */
+  /**
+   * From now on chunks go to `reader`, which must be done with each of them when it returns, unless it has paused the stream: then
+   * until it resumes it. What it throws destroys the connection.
+   */
   attach(reader: (chunk: Buffer) => void): void {
     this.reader = reader
+    const { stream } = this
+    if (!(stream instanceof Transport) || !stream.readInPlace(this.tapped)) return
+    this.fullPieceBytes = replicationReadBytes
   }
 
   /** Gives bytes to those who registered first: `pg`. */

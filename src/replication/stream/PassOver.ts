@@ -29,6 +29,8 @@ export interface PassOverOptions {
   readonly isNew: (commitLsn: Lsn) => boolean
   /** Ends with the transaction that commits there; `undefined`: with the first that is new. */
   readonly until: Lsn | undefined
+  /** Between positions of the server and these; see `Lsn`. */
+  readonly shift: bigint
 }
 
 /** What is needed of a message: ids, positions and the name of a table. */
@@ -55,7 +57,7 @@ const kinds = {
 export const passOver = (
   session: ReplicationSession,
   status: StatusSender,
-  { isNew, publicationName, slotName, until }: PassOverOptions
+  { isNew, publicationName, shift, slotName, until }: PassOverOptions
 ): Effect.Effect<PassedOver, PgError> =>
   Effect.callback<PassedOver, PgError>((resume) => {
     const transactions: Array<PassedTransaction> = []
@@ -69,7 +71,7 @@ export const passOver = (
       const kind = buffer[at] ?? 0
       const from = at + 1
       if (kind === kinds.begin) {
-        const commitLsn = buffer.readBigUInt64BE(from)
+        const commitLsn = buffer.readBigUInt64BE(from) + shift
         open = isNew(commitLsn)
           ? {
               commitLsn,
@@ -90,7 +92,7 @@ export const passOver = (
           throw new MalformedMessage({ kind: "Truncate", why: "it names too many tables" })
         for (let i = 0; i < count; i++) changed(buffer.readUInt32BE(from + 5 + 4 * i))
       } else if (kind === kinds.commit) {
-        transactions.push({ ...open, endLsn: buffer.readBigUInt64BE(from + 9) })
+        transactions.push({ ...open, endLsn: buffer.readBigUInt64BE(from + 9) + shift })
         if (until !== undefined && open.commitLsn < until) return
         isDone = true
         session.stream.pause()

@@ -10,18 +10,25 @@ import type { Lsn } from "../../shared/Lsn.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
 import { closeSession } from "../connection/CloseSession.ts"
 import { applicationName } from "../connection/HolderProtocol.ts"
-import { prepareSession, type SessionConfig, type SessionFacts } from "../connection/PrepareSession.ts"
+import {
+  idleSessionTimeoutMillis,
+  prepareSession,
+  type SessionConfig,
+  type SessionFacts
+} from "../connection/PrepareSession.ts"
 import {
   connectTimedOut,
   openSession,
   type ReplicationSession,
   type TextRow
 } from "../connection/ReplicationSession.ts"
+import { replicationReadBytes } from "../connection/StreamTap.ts"
 import * as timings from "../ReplicationTimings.ts"
 import { guardEncoding } from "../wire/EncodingGuard.ts"
 import { passOver, type PassedOver, type PassOverOptions } from "./PassOver.ts"
 import { runStream, statusIntervalMillis, type StreamOptions } from "./RunStream.ts"
 import { StatusSender } from "./StatusSender.ts"
+import type { StreamPump } from "./StreamPump.ts"
 
 /**
  * One connection in walsender mode: it takes the lock, makes the slot and streams, so that losing it loses all three
@@ -39,6 +46,11 @@ export interface ReplicationConnection {
   readonly walSenderTimeoutMillis: number
   /** Simple query protocol: no parameters, values as text. Interrupting it destroys the connection. */
   readonly query: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
+  /**
+   * As `query`, for a command that exports a snapshot: Postgres forgets it with the next statement of this connection, so none
+   * is run as a sign of life until it has been there for `snapshotMillis`. Somebody takes it up before that.
+   */
+  readonly queryExporting: (sql: string) => Effect.Effect<ReadonlyArray<TextRow>, PgError>
   /** Streams until it fails or is interrupted; see `runStream`. */
   readonly stream: (options: StreamOptions) => Effect.Effect<never, PgError>
   /** Reads a transaction without its values, in place of `stream`; see `passOver`. Acknowledges like `stream`. */
@@ -49,6 +61,8 @@ export interface ReplicationConnection {
   readonly notifyDurable: () => void
   /** Asks the server how far it has sent everything: a keepalive answers. Nothing before the stream runs. */
   readonly askForPosition: () => void
+  /** What is heard on the stream; of a connection that does not stream, nothing. */
+  readonly hearing: () => StreamHearing
   /** Fails when the connection is lost; never succeeds. */
   readonly closed: Effect.Effect<never, PgError>
   /**
@@ -56,6 +70,15 @@ export interface ReplicationConnection {
    * done by the scope if not before.
    */
   readonly close: Effect.Effect<void>
+}
+
+export interface StreamHearing {
+  /** Nothing has come for so long; 0 while we do not listen. */
+  readonly silentMillis: number
+  /** What has come waits for us for so long; 0 when nothing does. */
+  readonly heldMillis: number
+  /** Bytes of changes that have come. */
+  readonly dataBytes: number
 }
 
 export interface ConnectOptions {
@@ -90,7 +113,8 @@ export const connect = (
       client: {
         ...clientOptions(options.target, options.config, {
           applicationName,
-          settings: { ...displaySettings, ...neverCancelled }
+          settings: { ...displaySettings, ...neverCancelled },
+          readBufferBytes: replicationReadBytes
         }),
         ...(options.socket === undefined ? {} : { stream: options.socket })
       },
@@ -110,23 +134,37 @@ export const connect = (
       ...facts,
       backendPid: session.backendPid,
       query: statements.query,
+      queryExporting: (sql) =>
+        Effect.tap(statements.query(sql), () =>
+          Effect.sync(() => statements.stayStill(snapshotMillis(facts.walSenderTimeoutMillis)))
+        ),
       stream: (streamOptions) => statements.stream(facts, streamOptions),
       passOver: (passOptions) => statements.passOver(facts, passOptions),
       notifyDurable: () => statements.status?.notify(),
       askForPosition: () => statements.status?.ask(),
+      hearing: () => statements.hearing,
       closed: Deferred.await(closed),
       close: statements.close
     }
   })
 
+/** How long a snapshot that a session exports can be taken up: for most of what the session may be silent. */
+const snapshotMillis = (walSenderTimeoutMillis: number): number => {
+  const allowedMillis = idleSessionTimeoutMillis(walSenderTimeoutMillis)
+  return allowedMillis === 0 ? timings.snapshotMillis : Math.min(timings.snapshotMillis, 0.75 * allowedMillis)
+}
+
 /** What goes on in a session: one thing after the other, a stream in the end, and a sign of life until then. */
 class Statements {
   /** Of the stream; from then on there are no more statements. */
   status: StatusSender | undefined
+  private pump: StreamPump | undefined
   private readonly session: ReplicationSession
   private readonly turn: Semaphore.Semaphore
   private readonly timers: Timers
   private usedAtMillis: number
+  /** Signs of life wait until then: they would take an exported snapshot away. */
+  private stillUntilMillis = 0
   private isBusy = false
 
   constructor(session: ReplicationSession, turn: Semaphore.Semaphore, timers: Timers) {
@@ -142,6 +180,10 @@ class Statements {
         ? this.turn.withPermits(1)(this.run(sql))
         : Effect.die(new Error("A streaming replication connection takes no statements"))
     )
+
+  stayStill(forMillis: number): void {
+    this.stillUntilMillis = this.timers.nowMillis() + forMillis
+  }
 
   private run(sql: string) {
     return Effect.suspend(() => {
@@ -163,8 +205,20 @@ class Statements {
   ): Effect.Effect<never, PgError> {
     const guarded = isRaw ? { ...options, sink: guardEncoding(options.sink) } : options
     return this.turn.withPermits(1)(
-      runStream(this.session, walSenderTimeoutMillis, guarded, ({ status }) => (this.status = status))
+      runStream(this.session, walSenderTimeoutMillis, guarded, (pump) => {
+        this.status = pump.status
+        this.pump = pump
+      })
     )
+  }
+
+  get hearing(): StreamHearing {
+    const { pump } = this
+    return {
+      silentMillis: pump?.silentMillis() ?? 0,
+      heldMillis: pump?.heldMillis() ?? 0,
+      dataBytes: pump?.dataBytes ?? 0
+    }
   }
 
   passOver(
@@ -179,7 +233,8 @@ class Statements {
           this.timers,
           (frame) => void (session.stream.writable && session.stream.write(frame)),
           durableLsn,
-          () => session.destroy()
+          () => session.destroy(),
+          options.shift
         )
         this.status = sender
         sender.start(statusIntervalMillis(walSenderTimeoutMillis))
@@ -192,10 +247,12 @@ class Statements {
   get heartbeat(): Effect.Effect<void> {
     const { heartbeatMillis, othersTurnMillis } = timings
     const idleMillis = () => this.timers.nowMillis() - this.usedAtMillis
+    const waitMillis = () =>
+      Math.max(heartbeatMillis - idleMillis(), this.stillUntilMillis - this.timers.nowMillis())
     return Effect.gen({ self: this }, function* () {
       while (this.status === undefined) {
-        const waitMillis = heartbeatMillis - idleMillis()
-        if (waitMillis > 0) yield* Effect.sleep(waitMillis)
+        const millis = waitMillis()
+        if (millis > 0) yield* Effect.sleep(millis)
         else {
           yield* this.turn.withPermitsIfAvailable(1)(this.run("SELECT"))
           // Somebody else has the turn: what that one does is a sign of life as well.

@@ -1,6 +1,6 @@
 import { Cause, Effect } from "effect"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/Identifiers.ts"
-import { formatLsn, type Lsn } from "../../shared/Lsn.ts"
+import { formatLsn, type Lsn, serverLsn } from "../../shared/Lsn.ts"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import type { Queryable } from "../../postgres/connection/SessionPool.ts"
 import type { ChangeSink } from "../ChangeSink.ts"
@@ -15,6 +15,8 @@ export interface StreamOptions {
   readonly sink: ChangeSink
   /** Transactions that commit before this are not sent, and not decoded. Behind what the slot has confirmed it has no effect. */
   readonly fromLsn?: Lsn | undefined
+  /** Between positions of the server and those of the sink and `fromLsn`; see `Lsn`. */
+  readonly shift: bigint
   /**
    * Runs when Postgres has accepted START_REPLICATION, before the first change reaches the sink. On a silent database
    * that is long before the first message.
@@ -53,12 +55,13 @@ export const runStream = (
       sink: options.sink,
       onStarted: options.onStarted,
       maxTransactionBytes: options.maxTransactionBytes,
+      shift: options.shift,
       statusIntervalMillis: intervalMillis,
       timers
     })
     pumping(pump)
     pump.start(
-      `START_REPLICATION SLOT ${quoteIdentifier(options.slotName)} LOGICAL ${formatLsn(options.fromLsn ?? 0n)} ` +
+      `START_REPLICATION SLOT ${quoteIdentifier(options.slotName)} LOGICAL ${formatLsn(serverLsn(options.fromLsn ?? 0n, options.shift))} ` +
         `(proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(options.publicationName)).trim()})`
     )
     const handOver = Effect.gen(function* () {

@@ -1,4 +1,4 @@
-import type { Lsn } from "../../shared/Lsn.ts"
+import { type Lsn, lsnNumber, serverLsn } from "../../shared/Lsn.ts"
 import { statusGapMillis } from "../ReplicationTimings.ts"
 import { encodeStatusUpdate } from "../wire/StatusUpdate.ts"
 import { type Timers } from "../../shared/Timers.ts"
@@ -13,6 +13,8 @@ export class StatusSender {
   private readonly timers: Timers
   private readonly write: (frame: Buffer) => void
   private readonly durable: () => Lsn
+  /** Between positions of the server and those that it is told of here; see `Lsn`. */
+  private readonly shift: bigint
   private readonly onFailure: (error: unknown) => void
   private received: Lsn = 0n
   private sent: Lsn = 0n
@@ -24,11 +26,13 @@ export class StatusSender {
     timers: Timers,
     write: (frame: Buffer) => void,
     durable: () => Lsn,
-    onFailure: (error: unknown) => void
+    onFailure: (error: unknown) => void,
+    shift = 0n
   ) {
     this.timers = timers
     this.write = write
     this.durable = durable
+    this.shift = shift
     this.onFailure = onFailure
   }
 
@@ -77,7 +81,13 @@ export class StatusSender {
     const durable = this.durable()
     if (durable > this.sent) this.sent = durable
     this.sentAtMillis = this.timers.nowMillis()
-    return encodeStatusUpdate(this.received, this.sent, this.timers.epochMillis(), replyRequested)
+    const { received, sent, shift, timers } = this
+    return encodeStatusUpdate(
+      lsnNumber(serverLsn(received, shift)),
+      lsnNumber(serverLsn(sent, shift)),
+      timers.epochMillis(),
+      replyRequested
+    )
   }
 
   private sendNews(): void {

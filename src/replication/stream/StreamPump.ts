@@ -14,6 +14,8 @@ interface PumpOptions {
   /** Runs once, as soon as Postgres has accepted START_REPLICATION and before the first change is handed over. */
   readonly onStarted: Effect.Effect<void>
   readonly maxTransactionBytes: number
+  /** Added to every position that comes, and taken from every one that is sent. */
+  readonly shift: bigint
   readonly statusIntervalMillis: number
   readonly timers: Timers
 }
@@ -32,8 +34,7 @@ const copyBothResponse = 0x57 // W
 const burstChunks = 16
 /** A piece below this, after a rest: the burst is over. */
 const burstBytes = 4096
-/** The most that Node reads at once, plain and from TLS: such a piece has left something behind, which comes first. */
-const fullChunkBytes = 64 * 1024
+/** The most that Node reads at once from TLS: such a piece has left something behind, which comes first. */
 const fullTlsChunkBytes = 16 * 1024
 /**
  * Changes that many conditions have to be evaluated for can take milliseconds each. After so long everything else gets its
@@ -66,16 +67,19 @@ export class StreamPump {
   private chunksInBurst = 0
   private turnBeganMillis = 0
   private untilLook = messagesPerLook
+  /** When what is pending began to wait. */
+  private pendingSinceMillis = 0
+  private changesBytes = 0
   /** The last thing done was to rest. */
   private rested = false
 
   constructor(session: ReplicationSession, options: PumpOptions) {
     this.session = session
     this.options = options
-    const { sink, maxTransactionBytes, timers } = options
+    const { sink, maxTransactionBytes, shift, timers } = options
     this.timers = timers
     this.heardAtMillis = timers.nowMillis()
-    this.decoder = new PgoutputDecoder(sink, { maxTransactionBytes })
+    this.decoder = new PgoutputDecoder(sink, { maxTransactionBytes, shift })
     const handler: FrameHandler = {
       message: (buffer, start, end) =>
         buffer[start] === copyData
@@ -94,7 +98,8 @@ export class StreamPump {
         if (session.stream.writable) session.stream.write(frame)
       },
       () => sink.durableLsn(),
-      (error) => this.fail(error)
+      (error) => this.fail(error),
+      shift
     )
   }
 
@@ -136,6 +141,16 @@ export class StreamPump {
     return this.pending === undefined ? this.timers.nowMillis() - this.heardAtMillis : 0
   }
 
+  /** For how long what was received has been waiting for us; 0 when nothing is. */
+  heldMillis(): number {
+    return this.pending === undefined ? 0 : this.timers.nowMillis() - this.pendingSinceMillis
+  }
+
+  /** Bytes of changes that were received. */
+  get dataBytes(): number {
+    return this.changesBytes
+  }
+
   fail(error: unknown): void {
     if (this.failure !== undefined) return
     this.failure = streamFailure(error)
@@ -155,7 +170,7 @@ export class StreamPump {
   }
 
   private restInBurst(chunkBytes: number): void {
-    if (chunkBytes >= fullChunkBytes || chunkBytes === fullTlsChunkBytes) return
+    if (chunkBytes >= this.session.tap.fullPieceBytes || chunkBytes === fullTlsChunkBytes) return
     const goesOn = this.rested && chunkBytes >= burstBytes
     this.rested = false
     if (this.heardAtMillis - this.burstBeganMillis > burstMillis) {
@@ -174,16 +189,18 @@ export class StreamPump {
   private copyData(buffer: Buffer, start: number, end: number): boolean {
     const kind = buffer[start]
     if (kind === xlogData && end - start > xlogDataHeaderBytes) {
+      this.changesBytes += end - start
       const waitFor = this.decoder.decode(buffer, start + xlogDataHeaderBytes, end)
       return this.stopFor(waitFor ?? (--this.untilLook === 0 ? this.endOfTurn() : undefined))
     }
     if (kind === keepalive && end - start === keepaliveBytes) {
+      const isAsked = buffer[end - 1] === 1
       if (!this.decoder.inTransaction) {
-        const walEnd = buffer.readBigUInt64BE(start + 1)
-        this.options.sink.keepalive(walEnd)
+        const walEnd = buffer.readBigUInt64BE(start + 1) + this.options.shift
+        this.options.sink.keepalive(walEnd, isAsked)
         this.status.noteReceived(walEnd)
       }
-      if (buffer[end - 1] === 1) this.replyRequested = true
+      if (isAsked) this.replyRequested = true
       return true
     }
     return malformedCopyData("it is neither WAL data nor a keepalive")
@@ -206,6 +223,7 @@ export class StreamPump {
     if (effect === undefined) return true
     this.session.stream.pause()
     this.pending = effect
+    this.pendingSinceMillis = this.timers.nowMillis()
     return false
   }
 

@@ -46,7 +46,7 @@ export const guardEncoding = (sink: ChangeSink): ChangeSink => {
     },
     truncate: (relations) => sink.truncate(relations),
     commit: (endLsn) => sink.commit(endLsn),
-    keepalive: (walEnd) => sink.keepalive(walEnd),
+    keepalive: (walEnd, isAsked) => sink.keepalive(walEnd, isAsked),
     batchEnd: () => sink.batchEnd(),
     durableLsn: () => sink.durableLsn(),
     unreadable: (relation, columns) => sink.unreadable(relation, columns)

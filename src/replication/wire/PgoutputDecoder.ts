@@ -1,3 +1,5 @@
+import type { Lsn } from "../../shared/Lsn.ts"
+import { readUint64BE } from "../../shared/Uint64.ts"
 import type { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
 import { makeTuple, nullLength, type Tuple, unchangedToastLength } from "../../postgres/Tuple.ts"
@@ -32,6 +34,8 @@ const marker = {
 interface DecoderOptions {
   /** A transaction whose messages add up to more than this fails with `TransactionTooLarge`. */
   readonly maxTransactionBytes: number
+  /** Between positions of the server and those of the sink; see `Lsn`. */
+  readonly shift?: bigint
 }
 
 /**
@@ -53,6 +57,8 @@ export class PgoutputDecoder {
 
   private readonly sink: ChangeSink
   private readonly maxTransactionBytes: number
+  private readonly shift: bigint
+  private readonly isShifted: boolean
   private readonly relations = new Map<number, Relation>()
   private lastRelation: Relation | undefined
   private readonly oldTuple: Tuple = makeTuple()
@@ -64,6 +70,14 @@ export class PgoutputDecoder {
   constructor(sink: ChangeSink, options: DecoderOptions) {
     this.sink = sink
     this.maxTransactionBytes = options.maxTransactionBytes
+    this.shift = options.shift ?? 0n
+    this.isShifted = this.shift !== 0n
+  }
+
+  /** To add nothing takes as long as to add something, and most journals are not shifted. */
+  private positionAt(buffer: Buffer, at: number): Lsn {
+    const lsn = readUint64BE(buffer, at)
+    return this.isShifted ? lsn + this.shift : lsn
   }
 
   /**
@@ -114,7 +128,7 @@ export class PgoutputDecoder {
     if (this.inTransaction) {
       throw new MalformedMessage({ kind: "Begin", why: "a transaction begins inside another one" })
     }
-    this.commitLsn = buffer.readBigUInt64BE(at)
+    this.commitLsn = this.positionAt(buffer, at)
     this.xid = buffer.readUInt32BE(at + 16)
     this.inTransaction = true
     this.transactionBytes = end - at + 1
@@ -125,11 +139,11 @@ export class PgoutputDecoder {
   private decodeCommit(buffer: Buffer, at: number, end: number): Effect.Effect<void> | undefined {
     exactly(25, at, end, "Commit")
     this.requireTransaction("Commit")
-    if (buffer.readBigUInt64BE(at + 1) !== this.commitLsn) {
+    if (this.positionAt(buffer, at + 1) !== this.commitLsn) {
       throw new MalformedMessage({ kind: "Commit", why: "its position is not the one announced by Begin" })
     }
     this.inTransaction = false
-    return this.sink.commit(buffer.readBigUInt64BE(at + 9))
+    return this.sink.commit(this.positionAt(buffer, at + 9))
   }
 
   private decodeInsert(buffer: Buffer, at: number, end: number): Effect.Effect<void> | undefined {

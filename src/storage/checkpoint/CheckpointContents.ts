@@ -47,7 +47,7 @@ export class CheckpointContents {
   put(shape: ShapeState): void {
     const { definition } = shape
     const row = rowOf(shape, definition, this.definitionId(definition))
-    this.putShape.run(...Object.values(row), shapeChecksum(row) ?? 0)
+    this.putShape.run(...Object.values(row), shapeChecksum(row))
     shape.dirty = false
     if (!this.handles.has(shape.id)) this.names.added(shape.handle)
     this.handles.set(shape.id, shape.handle)

@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type { StoragePaths } from "../disk/StorageDir.ts"
 import type { StoredGap } from "../records/Records.ts"
-import type { StreamSource } from "../state/ShapeStore.ts"
+import type { StoredSource } from "../records/StoredSource.ts"
 import { make } from "./SqliteClient.ts"
 
 /** The checkpoint cannot be read or written now. Shapes are safe: the journal holds what the checkpoint lacks. */
@@ -24,7 +24,9 @@ export interface CheckpointHead {
   readonly positionLsn: string
   /** Absent where shapes with sub-selects are where all others are, see the notice `behind`. */
   readonly behindLsn?: string
-  readonly source: StreamSource | null
+  /** See the notice `late`; left out where it names none. */
+  readonly lateIds?: ReadonlyArray<number>
+  readonly source: StoredSource | null
   /** See `LostHistory`; left out where there is none. */
   readonly lost?: ReadonlyArray<StoredGap>
   /** Of what is stored; the first release did not write it. */

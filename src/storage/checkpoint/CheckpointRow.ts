@@ -2,6 +2,7 @@ import { crc32 } from "node:zlib"
 import { withClause } from "../../shapes/InternDefinition.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
+import type { Compaction } from "../records/CompactionState.ts"
 import type { Extent, LogFile } from "../records/Records.ts"
 import { ShapeState } from "../state/ShapeState.ts"
 
@@ -37,6 +38,12 @@ export interface ShapeRow {
   readonly crc: number
 }
 
+/** What stands in the column of chunks of a shape that was compacted; of others it is the list alone. */
+interface StoredRows {
+  readonly chunks: ReadonlyArray<StoredChunk>
+  readonly compaction: Compaction
+}
+
 /** A chunk of first rows in its column: length, checksum, and where packs of the bucket hold it. */
 type StoredChunk = readonly [bytes: number, crc: number, extents?: ReadonlyArray<Extent>]
 
@@ -49,27 +56,80 @@ export interface TextRow {
 /** Checksum of a row of `head` or `definitions`. */
 export const textChecksum = (id: number, text: string): number => crc32(text, id)
 
-/** Checksum of a row of `shapes`; `undefined` where a value has become one that no row is written with. */
-export const shapeChecksum = (row: Omit<ShapeRow, "crc">): number | undefined => {
-  const values = [
-    row.id,
-    row.handle,
-    row.identity,
-    row.definition,
-    row.clause,
-    row.xmin,
-    row.xmax,
-    row.xip,
-    row.filter_until,
-    row.complete,
-    row.chunks,
-    row.files,
-    row.created_millis,
-    row.used_millis
-  ]
-  return values.every((value) => value === null || typeof value === "string" || typeof value === "number")
-    ? crc32(JSON.stringify(values))
-    : undefined
+/** In the order in which they are written, and in which the checksum is of them. */
+const shapeColumns = [
+  "id",
+  "handle",
+  "identity",
+  "definition",
+  "clause",
+  "xmin",
+  "xmax",
+  "xip",
+  "filter_until",
+  "complete",
+  "chunks",
+  "files",
+  "created_millis",
+  "used_millis"
+] as const
+
+/** Gives the values of `shapeColumns`, and then the checksum, as a list. */
+export const selectShapes = `SELECT ${shapeColumns.join(", ")}, crc FROM shapes`
+
+/** Checksum of a row of `shapes`. */
+export const shapeChecksum = (row: Omit<ShapeRow, "crc">): number =>
+  crc32(JSON.stringify(shapeColumns.map((name) => row[name])))
+
+/** A row as `selectShapes` gives it. `undefined` where it is not what was written; `handle` tells then which one that is, if anything does. */
+export const readShapeRow = (
+  values: Array<unknown>
+): { readonly handle: unknown; readonly row: ShapeRow | undefined } => {
+  const handle = values[1]
+  const crc = values.pop()
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    if (value !== null && typeof value !== "string" && typeof value !== "number")
+      return { handle, row: undefined }
+  }
+  if (crc32(JSON.stringify(values)) !== crc) return { handle, row: undefined }
+  const [
+    id,
+    ,
+    identity,
+    definition,
+    clause,
+    xmin,
+    xmax,
+    xip,
+    filter_until,
+    complete,
+    chunks,
+    files,
+    created_millis,
+    used_millis
+  ] = values
+  // The checksum says that they are what was written.
+  return {
+    handle,
+    row: {
+      id,
+      handle,
+      identity,
+      definition,
+      clause,
+      xmin,
+      xmax,
+      xip,
+      filter_until,
+      complete,
+      chunks,
+      files,
+      created_millis,
+      used_millis,
+      crc
+    } as ShapeRow
+  }
 }
 
 /** What is kept of a shape. Its definition stands elsewhere, under the number `definitionId`, without its clause. */
@@ -97,7 +157,11 @@ export const rowOf = (
     xip: visibility === undefined || visibility.xipList.length === 0 ? null : visibility.xipList.join(","),
     filter_until: visibility?.containedBefore ?? null,
     complete: shape.snapshotComplete ? 1 : 0,
-    chunks: JSON.stringify(chunks),
+    chunks: JSON.stringify(
+      shape.compaction === undefined
+        ? chunks
+        : ({ chunks, compaction: shape.compaction } satisfies StoredRows)
+    ),
     files: JSON.stringify(shape.files),
     created_millis: Math.trunc(shape.createdAtMillis),
     used_millis: Math.trunc(shape.lastUsedMillis)
@@ -107,7 +171,7 @@ export const rowOf = (
 /** The shape that a row was made of; `common` is its definition without the clause. */
 export const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
   const definition = row.clause === null ? common : withClause(common, JSON.parse(row.clause) as WhereClause)
-  const shape = new ShapeState(row.id, row.handle, definition, row.identity, row.created_millis)
+  const shape = ShapeState.made(row.id, row.handle, definition, row.identity, row.created_millis)
   shape.lastUsedMillis = row.used_millis
   if (row.xmin !== null && row.xmax !== null) {
     shape.setVisibility({
@@ -119,7 +183,9 @@ export const shapeOf = (row: ShapeRow, common: ShapeDefinition): ShapeState => {
   }
   shape.snapshotComplete = row.complete === 1
   if (row.chunks !== "[]") {
-    const sums = JSON.parse(row.chunks) as ReadonlyArray<StoredChunk>
+    const stored = JSON.parse(row.chunks) as ReadonlyArray<StoredChunk> | StoredRows
+    const sums = "chunks" in stored ? stored.chunks : stored
+    if ("chunks" in stored) shape.compaction = stored.compaction
     sums.forEach(([bytes, crc, extents], index) =>
       shape.setChunk(index, { _tag: "File", bytes, crc, ...(extents === undefined ? {} : { extents }) })
     )

@@ -8,6 +8,8 @@ export class DamagedFile extends Error {
   readonly path: string
   /** What is wrong is that bytes are missing: they may only be seen late, where that can be. */
   readonly isShort: boolean
+  /** There is no file of that name. */
+  readonly isMissing: boolean
   /** Where the file is a copy: its origin does not have it as it must be either. */
   readonly isAtOrigin: boolean
   /** Which file it was, where it may be replaced by a better one. */
@@ -17,6 +19,7 @@ export class DamagedFile extends Error {
     this.name = "DamagedFile"
     this.path = path
     this.isShort = about.isShort ?? false
+    this.isMissing = about.isMissing ?? false
     this.isAtOrigin = about.isAtOrigin ?? false
     this.ino = about.ino
   }
@@ -24,6 +27,7 @@ export class DamagedFile extends Error {
 
 interface DamageDetails {
   readonly isShort?: boolean
+  readonly isMissing?: boolean
   readonly isAtOrigin?: boolean
   readonly ino?: number
 }
@@ -74,7 +78,7 @@ export class FileIntegrity {
         return file
       }
       if (origin === undefined || fetched === mostFetches)
-        throw new DamagedFile(path, "it is missing", { isShort: true })
+        throw new DamagedFile(path, "it is missing", { isShort: true, isMissing: true })
       await origin.fetch(path)
     }
   }

@@ -2,12 +2,14 @@ import { basename } from "node:path"
 import { CreatedDecoder } from "../records/CreatedRecords.ts"
 import { dropShapesIn } from "./DamagedRecord.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
+import { rememberXids } from "./IndexedXids.ts"
 import type { PollResult } from "./PollResult.ts"
 import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { xidLookup } from "../segments/SegmentIndex.ts"
 import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "../segments/SegmentIndexFiles.ts"
 import { decodeNotice, type JournalEnd, recordKind } from "../records/Records.ts"
+import { startsHistory } from "../records/StoredSource.ts"
 import { isFollowedOnDisk } from "../segments/SegmentFiles.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
 import { type DiskFile, longestLateMillis } from "../disk/Disk.ts"
@@ -147,17 +149,22 @@ export class JournalReader {
     if (xidOf === undefined) return false
     const { store } = this
     const { rare, xids } = index
+    const histories: Array<boolean> = []
     for (let at = 0; at < rare.length;) {
       const from = at + frameHeaderBytes
       const end = from + rare.readUInt32LE(at)
-      if (rare[at + 8] === recordKind.notice) store.apply(this.created.decode(rare.subarray(from, end)))
-      else {
+      if (rare[at + 8] === recordKind.notice) {
+        const notice = this.created.decode(rare.subarray(from, end))
+        const before = store.source
+        store.apply(notice)
+        if (notice.t === "source") histories.push(startsHistory(before, notice))
+      } else {
         const [id, chunk, position, bytes] = [0, 4, 8, 12].map((i) => rare.readUInt32LE(from + i))
         store.inlineChunk(id ?? 0, chunk ?? 0, this.segment, position ?? 0, bytes ?? 0)
       }
       at = end
     }
-    for (const xid of xids) store.recentXids.push(xid)
+    rememberXids(store.recentXids, xids, histories)
     index.forEachShape((id, entries, hasLate) => store.adopt(id, segment, entries, hasLate, xidOf))
     store.reached(index.lastCommitLsn, index.positionLsn)
     this.position = index.end

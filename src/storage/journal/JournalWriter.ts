@@ -11,7 +11,7 @@ import { segmentFile, type StoragePaths } from "../disk/StorageDir.ts"
 import { pause, type Timers } from "../../shared/Timers.ts"
 import { Progress, type ProgressOptions } from "./WriteProgress.ts"
 import { OpenTransactions, partBytes, type PartMemory, type TransactionWriter } from "./TransactionWriter.ts"
-import { journalRetryMillis, showMillis } from "../StorageTimings.ts"
+import { journalRetryMillis, showMillis, syncGapMillis } from "../StorageTimings.ts"
 
 /** Memory that records are composed in before other memory takes its place. */
 const arenaBytes = 1 << 20
@@ -51,7 +51,11 @@ export class JournalWriter implements PartMemory {
   private handedOver = 0
   /** Those of them that followers may read although they have not been handed over. */
   private shown = 0
-  /** The group that is being synced. */
+  /** Groups that were written to their file, which is one, and not synced. */
+  private unsynced: Array<Range> = []
+  private syncedMillis = -Infinity
+  private cancelSync: (() => void) | undefined
+  /** The last group that is being synced. */
   private syncing: Range | undefined
   private cancelShow: (() => void) | undefined
   private showing: Promise<void> | undefined
@@ -348,55 +352,100 @@ export class JournalWriter implements PartMemory {
     for (;;) {
       if (!this.closed) this.enqueue(false)
       const ranges = this.queue
-      if (ranges.length === 0) break
       this.queue = []
-      for (const range of ranges) await this.persist(range)
+      for (const range of ranges) {
+        await this.put(range)
+        if (range.closeAfter) await this.sync()
+      }
+      if (this.unsynced.length > 0 && this.isSyncDue()) await this.sync()
+      else if (ranges.length === 0) break
     }
     this.writing = false
+    if (this.unsynced.length > 0) this.syncLater()
   }
 
-  private async persist(range: Range): Promise<void> {
-    for (;;) {
-      if (this.closed && this.failing) {
-        if (range.closeAfter) await range.file.close().catch(() => {})
-        return
-      }
+  /** Syncs that follow each other at once would take the disk from Postgres, whose commits wait for it. */
+  private isSyncDue(): boolean {
+    return (
+      this.closed || this.progress.isAwaited || this.timers.nowMillis() >= this.syncedMillis + syncGapMillis
+    )
+  }
+
+  private syncLater(): void {
+    const waitMillis = this.syncedMillis + syncGapMillis - this.timers.nowMillis()
+    this.cancelSync ??= this.timers.after(Math.max(0, waitMillis), () => {
+      this.cancelSync = undefined
+      this.flush()
+    })
+  }
+
+  /** Writes a group to its file. Where that is not enough, it counts once it is synced. */
+  private async put(range: Range): Promise<void> {
+    const isWritten = await this.untilTaken(range, () => this.write(range))
+    if (this.durableWrites) this.unsynced.push(range)
+    else await this.done(range, isWritten)
+  }
+
+  private async write({ buffer, file, from, position, to }: Range): Promise<void> {
+    let at = from
+    while (at < to) at += await file.write(buffer, at, to - at, position + at - from)
+  }
+
+  /** Makes durable what was written, all of which stands in one file. */
+  private async sync(): Promise<void> {
+    const ranges = this.unsynced
+    const last = ranges.at(-1)
+    if (last === undefined) return
+    let isAgain = false
+    const isSynced = await this.untilTaken(last, async () => {
+      // What a sync that fails was to save may be gone from the file, and a later one would say nothing of that.
+      if (isAgain) for (const range of ranges) await this.write(range)
+      isAgain = true
+      this.syncing = last
+      await allDone([
+        last.file.sync(),
+        ...(this.namedSegment < last.segment ? [this.paths.disk.syncDirectory(this.paths.journal)] : [])
+      ]).finally(() => this.endShow())
+      this.namedSegment = last.segment
+    })
+    this.unsynced = []
+    this.syncedMillis = this.timers.nowMillis()
+    for (const range of ranges) await this.done(range, isSynced)
+  }
+
+  /** Repeats what the disk refuses until it takes it. False: by then nobody wanted it any more. */
+  private async untilTaken({ segment }: Range, work: () => Promise<void>): Promise<boolean> {
+    while (!(this.closed && this.failing)) {
       try {
-        let at = range.from
-        while (at < range.to)
-          at += await range.file.write(range.buffer, at, range.to - at, range.position + at - range.from)
-        // After the bytes are there for followers to read, and not one sync after the other.
-        if (this.durableWrites) {
-          this.syncing = range
-          await allDone([
-            range.file.sync(),
-            ...(this.namedSegment < range.segment ? [this.paths.disk.syncDirectory(this.paths.journal)] : [])
-          ]).finally(() => this.endShow())
-        }
-        this.namedSegment = Math.max(this.namedSegment, range.segment)
-        break
+        await work()
+        this.failing = false
+        return true
       } catch (error) {
         this.failing = true
         this.listeners.onTrouble(
           "writing",
-          `cannot write journal segment ${range.segment}: ${String(error)}; retrying every ${journalRetryMillis} ms`
+          `cannot write journal segment ${segment}: ${String(error)}; retrying every ${journalRetryMillis} ms`
         )
         await pause(this.timers, journalRetryMillis)
       }
     }
-    this.failing = false
-    // All of it is written: what a file system may say when it is closed does not matter any more.
-    if (range.closeAfter) await range.file.close().catch(() => {})
-    const { from, marker, position, segment, to } = range
-    this.progress.wrote({ segment, position, length: to - from, marker })
+    return false
+  }
+
+  private async done(range: Range, isThere: boolean): Promise<void> {
+    const { closeAfter, file, from, marker, position, segment, to } = range
+    // What a file system may say when it is closed does not matter any more.
+    if (closeAfter) await file.close().catch(() => {})
+    if (isThere) this.progress.wrote({ segment, position, length: to - from, marker })
   }
 
   /** The same as `durable` for what is in its file, and may not be durable yet. */
   written(): Promise<boolean> {
     if (this.unwrittenBytes === 0) return Promise.resolve(true)
     if (this.closed) return Promise.resolve(false)
+    const written = this.progress.written(this.appended)
     this.flush()
-    return this.progress.written(this.appended)
+    return written
   }
 
   /** Resolves with true when every record composed before now is durable, with false if the writer was closed before. */
@@ -404,14 +453,24 @@ export class JournalWriter implements PartMemory {
     const marker = this.appended
     if (this.durableMarker >= marker) return Promise.resolve(true)
     if (this.closed) return Promise.resolve(false)
+    const durable = this.progress.durable(marker)
     this.flush()
-    return this.progress.durable(marker)
+    return durable
+  }
+
+  /** What has been written, and waits to be synced. */
+  private flushLast(): void {
+    if (this.writing || this.unsynced.length === 0) return
+    this.writing = true
+    this.groups = this.run()
   }
 
   /** Stops writing, after the group that is under way. What was composed later than that is not on disk. */
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
+    this.cancelSync?.()
+    this.flushLast()
     await this.groups
     await this.progress.close()
     this.recent.add(this.segment, this.base, this.out.buffer.subarray(0, this.out.length))

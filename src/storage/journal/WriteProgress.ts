@@ -101,6 +101,11 @@ export class Progress {
     return new Promise((resolve) => this.awaitingDurable.push({ marker, resolve }))
   }
 
+  /** Somebody waits for what is not there yet. */
+  get isAwaited(): boolean {
+    return this.awaitingDurable.length > 0 || this.awaitingWrite.length > 0
+  }
+
   private giveUp(): void {
     this.isGivenUp = true
     for (const w of this.awaitingDurable) w.resolve(false)

@@ -71,8 +71,9 @@ export const moveSegments = async (options: MovedSegments): Promise<ReadonlyArra
 }
 
 const concerns = (shape: ShapeState, segment: number): boolean =>
-  (shape.tail !== undefined && shape.tail.count > 0 && shape.tail.segment(0) <= segment) ||
-  shape.snapshotChunks.some((chunk) => chunk._tag === "Journal" && chunk.segment <= segment)
+  shape.mayStandInJournal &&
+  ((shape.tail !== undefined && shape.tail.count > 0 && shape.tail.segment(0) <= segment) ||
+    shape.snapshotChunks.some((chunk) => chunk._tag === "Journal" && chunk.segment <= segment))
 
 const openSource = async ({ paths, first, last, segments }: MovedSegments): Promise<Source> => {
   const wholes = new Map<number, Buffer>()

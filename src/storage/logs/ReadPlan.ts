@@ -5,12 +5,15 @@ import {
   snapshotChunk,
   snapshotEnd
 } from "../../shapes/LogOffset.ts"
+import { baseOf, firstChunk, isMadeByCompaction, logBegins, offsetOf } from "../records/Compaction.ts"
 import type { LogFile } from "../records/Records.ts"
 import type { ShapeState } from "../state/ShapeState.ts"
 
 /** Entries of the log, from a file, from the tail, or from one and then the other. */
 export interface LogPlan {
   readonly _tag: "Log"
+  /** Entries behind this: where the rows stand that the reader has, if it has just got the last of them. */
+  readonly after: LogOffset
   readonly next: LogOffset
   readonly upToDate: boolean
   /** File to read from `after` on, before the tail. */
@@ -30,6 +33,8 @@ export interface ChunkPlan {
 type ReadPlan =
   | { readonly _tag: "Dropped" }
   | { readonly _tag: "Ahead" }
+  /** What follows on this offset is not there any more. */
+  | { readonly _tag: "Expired" }
   | ChunkPlan
   /** The chunk does not exist yet, and it is not known whether it ever will. */
   | { readonly _tag: "AwaitChunk"; readonly index: number }
@@ -38,19 +43,29 @@ type ReadPlan =
 /** Decides what a reader at `after` is given. Pure: looks at the shape's state only. */
 export const planRead = (shape: ShapeState, after: LogOffset): ReadPlan => {
   if (shape.dropped) return { _tag: "Dropped" }
-  if (after.tx < 0n) return chunkPlan(shape, 0)
+  const { compaction } = shape
+  if (after.tx < 0n) return chunkPlan(shape, firstChunk(compaction))
   if (isVirtual(after) && after.op !== Infinity) {
+    if (isMadeByCompaction(after.op)) return planAfterBaseChunk(shape, after.op)
+    if (compaction?.hasFirstRows === false) return { _tag: "Expired" }
     const index = after.op + 1
     if (!shape.snapshotComplete || index < shape.snapshotChunks.length) return chunkPlan(shape, index)
     return logPlan(shape, snapshotEnd)
   }
   if (compareOffsets(after, shape.end) > 0) return { _tag: "Ahead" }
+  if (compareOffsets(after, logBegins(compaction)) < 0) return { _tag: "Expired" }
   return logPlan(shape, after)
 }
 
+const planAfterBaseChunk = (shape: ShapeState, index: number): ReadPlan => {
+  const base = baseOf(shape.compaction, index)
+  if (base === undefined) return { _tag: "Expired" }
+  const next = base.chunks.find((chunk) => chunk.index > index)
+  return next === undefined ? logPlan(shape, offsetOf(base.at)) : chunkPlan(shape, next.index)
+}
+
 const chunkPlan = (shape: ShapeState, index: number): ReadPlan => {
-  if (shape.snapshotChunks[index] !== undefined)
-    return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
+  if (shape.chunkAt(index) !== undefined) return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
   const running = shape.running
   if (running !== undefined && running.index === index && running.readable) {
     return { _tag: "SnapshotChunk", index, next: snapshotChunk(index) }
@@ -70,7 +85,7 @@ const logPlan = (shape: ShapeState, after: LogOffset): ReadPlan => {
   }
   if (file?.closed === true) {
     const next = { tx: BigInt(file.endTx), op: file.endOp }
-    return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from: 0, to: 0 }
+    return { _tag: "Log", after, next, upToDate: compareOffsets(next, shape.end) === 0, file, from: 0, to: 0 }
   }
   const from = tail === undefined ? 0 : file === undefined ? tail.firstAfter(after) : 0
   let to = from
@@ -84,5 +99,5 @@ const logPlan = (shape: ShapeState, after: LogOffset): ReadPlan => {
     next = tail.offset(to - 1)
   }
   if (to === from && file === undefined) next = shape.end
-  return { _tag: "Log", next, upToDate: compareOffsets(next, shape.end) === 0, file, from, to }
+  return { _tag: "Log", after, next, upToDate: compareOffsets(next, shape.end) === 0, file, from, to }
 }

@@ -6,7 +6,7 @@ import { sharingMillis } from "../StorageTimings.ts"
 
 /**
  * Slices that were just made: thousands of clients that one transaction wakes ask for the same, and share one body.
- * What lies between two offsets of a log never changes, so nothing is ever out of date.
+ * What lies between two offsets of a log never changes; whether the log ends there does.
  */
 export class SharedSlices {
   private readonly timers: Pick<Timers, "after">

@@ -30,7 +30,7 @@ export class SnapshotChunks {
     const key = keyOf(shape, index)
     const known = this.cache.get(key)
     if (known !== undefined) return known
-    const chunk = shape.snapshotChunks[index]
+    const chunk = shape.chunkAt(index)
     if (chunk?._tag !== "Journal" || chunk.bytes > pieceBytes) return undefined
     const bytes = this.source.memory(chunk.segment, chunk.position, chunk.bytes)
     if (bytes === undefined) return undefined
@@ -46,7 +46,7 @@ export class SnapshotChunks {
 
   /** Whether `read` gives the chunk: it is whole and small. */
   isSmall(shape: ShapeState, index: number): boolean {
-    const chunk = shape.snapshotChunks[index]
+    const chunk = shape.chunkAt(index)
     return chunk !== undefined && chunk.bytes <= pieceBytes
   }
 
@@ -63,7 +63,7 @@ export class SnapshotChunks {
   }
 
   private async load(shape: ShapeState, index: number): Promise<Uint8Array> {
-    const chunk = shape.snapshotChunks[index]
+    const chunk = shape.chunkAt(index)
     if (chunk === undefined) throw new Error("the snapshot was given up")
     if (chunk._tag === "Journal") {
       const bytes = Buffer.allocUnsafeSlow(chunk.bytes)

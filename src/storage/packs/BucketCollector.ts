@@ -2,6 +2,7 @@ import type { ObjectInfo, ObjectStore } from "../../bucket/ObjectStore.ts"
 import type { Timers } from "../../shared/Timers.ts"
 import { type ChainPlace, walKey, walNumber } from "../chain/ChainObject.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
+import { isSuperseded } from "../records/Compaction.ts"
 import { packEpoch } from "./Extents.ts"
 import { graceMillis, isGarbage, type Knowledge, sparsePacks } from "./Garbage.ts"
 
@@ -25,6 +26,8 @@ interface CollectorOptions {
   readonly epoch: number
   readonly shapes: () => Pick<ShapeStore, "all" | "byHandle">
   readonly chain: WrittenChain
+  /** Packs that the journal is to speak of later. */
+  readonly inTheMaking: () => Iterable<string>
   /** Everything that was written so far counts. */
   readonly settled: () => Promise<boolean>
 }
@@ -97,6 +100,8 @@ export class BucketCollector {
       for (const part of [...shape.files, ...shape.snapshotChunks])
         for (const { bytes, pack } of ("extents" in part ? part.extents : undefined) ?? [])
           needed.set(pack, (needed.get(pack) ?? 0) + bytes)
+    // No shape is known to be in them yet.
+    for (const pack of this.options.inTheMaking()) needed.set(pack, Infinity)
     return needed
   }
 
@@ -125,6 +130,8 @@ export class BucketCollector {
       chainFrom: await this.chainFrom(),
       fences: new Set(fences),
       isLive: (handle) => shapes().byHandle(handle) !== undefined,
+      isSuperseded: (handle, file) =>
+        /^s\d+$/.test(file) && isSuperseded(shapes().byHandle(handle)?.compaction, Number(file.slice(1))),
       droppedMillis: (handle) => since(this.dropped.get(handle)),
       neededBytes: (pack) => needed.get(pack) ?? 0,
       unusedMillis: (pack) => since(this.unused.get(pack)) ?? 0,

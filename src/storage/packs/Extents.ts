@@ -64,7 +64,7 @@ const fileName = /^([sl])(\d+)$/
  * yet.
  */
 export const whereIs = (
-  shape: Pick<ShapeState, "handle" | "files" | "snapshotChunks">,
+  shape: Pick<ShapeState, "handle" | "files" | "chunkAt">,
   file: string
 ): Whereabouts | undefined => {
   const match = fileName.exec(file)
@@ -74,7 +74,7 @@ export const whereIs = (
     if (log?.extents === undefined || extentBytes(log.extents) !== log.bytes) return undefined
     return { bytes: log.bytes, crc: log.crc, stretches: stretchesOf(log.extents) }
   }
-  const chunk = match === null ? undefined : shape.snapshotChunks[index]
+  const chunk = match === null ? undefined : shape.chunkAt(index)
   if (chunk?._tag !== "File") return undefined
   const { bytes, crc, extents } = chunk
   if (extents === undefined)

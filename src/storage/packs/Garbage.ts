@@ -19,6 +19,8 @@ export interface Knowledge {
   readonly chainFrom: number | undefined
   readonly fences: ReadonlySet<number>
   readonly isLive: (handle: string) => boolean
+  /** Whether a live shape does not need this file of its own any more. */
+  readonly isSuperseded: (handle: string, file: string) => boolean
   /** For how long this shape has been known to be dropped; `undefined` where that is not known. */
   readonly droppedMillis: (handle: string) => number | undefined
   /** Bytes of a pack that shapes need. */
@@ -51,7 +53,8 @@ export const isGarbage = (
       return known.neededBytes(name) === 0 && known.unusedMillis(name) >= graceMillis
     }
     case "shapes": {
-      if (file === undefined || known.isLive(name)) return false
+      if (file === undefined) return false
+      if (known.isLive(name)) return known.isSuperseded(name, file)
       const droppedMillis = known.droppedMillis(name)
       return droppedMillis === undefined ? ageMillis >= orphanMillis : droppedMillis >= graceMillis
     }

@@ -28,7 +28,7 @@ export class PackNames {
  */
 export class PackWriter {
   private readonly asking: Asking
-  private readonly names: PackNames
+  private readonly names: Pick<PackNames, "next">
   private name: string | undefined
   private pieces: Array<Uint8Array> = []
   private bytes = 0
@@ -37,7 +37,7 @@ export class PackWriter {
   /** Completes when there is room for another one beside that. */
   private room: Promise<void> = Promise.resolve()
 
-  constructor(asking: Asking, names: PackNames) {
+  constructor(asking: Asking, names: Pick<PackNames, "next">) {
     this.asking = asking
     this.names = names
   }

@@ -1,5 +1,7 @@
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import type { Compaction } from "./CompactionState.ts"
+import type { StoredSource } from "./StoredSource.ts"
 
 /**
  * What the journal holds. Everything an instance knows about its shapes follows from these records, applied in
@@ -71,7 +73,7 @@ interface MovedChunk {
 }
 
 /** Commits between these this storage has never had, and somebody may know of; see `LostHistory`. */
-export type StoredGap = readonly [after: string, before: string]
+export type StoredGap = readonly [after: string, before: string, afterMembers?: string]
 
 export type Notice =
   /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
@@ -87,14 +89,11 @@ export type Notice =
   /** What follows may be of this level, which `release` has raised: a reader that does not know it must not read on. */
   | { readonly t: "level"; readonly level: number; readonly release: string }
   /** Which database and slot the changes come from. A different source makes all shapes worthless. */
-  | {
+  | (StoredSource & {
       readonly t: "source"
-      readonly systemId: string
-      readonly timeline: number
-      readonly slot: string
       /** Shapes were compared with the database; see `LostHistory`. */
       readonly lost?: StoredGap
-    }
+    })
   /** The slot is of no use any more: the next holder of the lock makes a new one, and then writes the source again. */
   | { readonly t: "slotLost" }
   | {
@@ -106,6 +105,11 @@ export type Notice =
       /** Later records of the segment refer to this one by it: see `CreatedLike`. */
       readonly number?: number
     }
+  /**
+   * The shape follows another table than before, or the same otherwise, and its readers do not notice. Releases that do not know
+   * of it start over with the source that follows.
+   */
+  | { readonly t: "redefined"; readonly id: number; readonly definition: ShapeDefinition }
   /** The snapshot's transaction is known; changes of transactions it contains are not part of the log. */
   | { readonly t: "visible"; readonly id: number; readonly visibility: SnapshotVisibility }
   /** A snapshot chunk is whole and durable in its file. */
@@ -131,6 +135,16 @@ export type Notice =
         readonly chunks: ReadonlyArray<MovedChunk>
       }>
     }
+  /**
+   * What compaction has made of a shape is this from now on, and is durable. `files`: folded log files, which take the place of
+   * those up to `compaction.folded`. From level 3 on.
+   */
+  | {
+      readonly t: "compacted"
+      readonly id: number
+      readonly compaction: Compaction
+      readonly files?: ReadonlyArray<LogFile>
+    }
   /** Nothing for any shape up to `lsn`: written before `lsn` is acknowledged. `xids` as in `passed`. */
   | { readonly t: "position"; readonly lsn: string; readonly xids?: ReadonlyArray<number> }
   /**
@@ -143,10 +157,23 @@ export type Notice =
    * entries follow in late transactions; `null`: they have everything that all others have. From level 3 on.
    */
   | { readonly t: "behind"; readonly lsn: string | null }
+  /**
+   * The same holds for these shapes, which have no sub-selects, for as long as some are behind: their table was truncated. Stands
+   * behind a `behind`, and before any transaction that they lack.
+   */
+  | { readonly t: "late"; readonly ids: ReadonlyArray<number> }
+  /** The ordinary transaction that is open has nothing for these shapes, whatever its parts say. From level 3 on. */
+  | { readonly t: "retracted"; readonly ids: ReadonlyArray<number> }
 
 /** Whether the stream of changes, read once more, brings about what the notice says: then nobody minds if it is lost. */
 export const isReproducible = ({ t }: Notice): boolean =>
-  t === "position" || t === "passed" || t === "segment" || t === "epoch" || t === "behind"
+  t === "position" ||
+  t === "passed" ||
+  t === "segment" ||
+  t === "epoch" ||
+  t === "behind" ||
+  t === "late" ||
+  t === "retracted"
 
 /**
  * How a `created` notice stands in the journal when its definition is that of an earlier record of the same segment, but

@@ -1,3 +1,5 @@
+import { writeUint64LE } from "../../shared/Uint64.ts"
+
 /**
  * A transaction in the journal is one or more parts, the last of which is flagged; a transaction without its last
  * part never happened. Payload of a part, little-endian:
@@ -26,8 +28,8 @@ export const writePartHeader = (
     xid
   }: { readonly commitLsn: bigint; readonly endLsn: bigint; readonly xid: number; readonly flags: number }
 ): void => {
-  buffer.writeBigUInt64LE(commitLsn, at)
-  buffer.writeBigUInt64LE(endLsn, at + 8)
+  writeUint64LE(buffer, commitLsn, at)
+  writeUint64LE(buffer, endLsn, at + 8)
   buffer.writeUInt32LE(xid, at + 16)
   buffer[at + 20] = flags
 }

@@ -97,7 +97,7 @@ export class StorageContents {
     this.segmentEnds = loaded.segmentEnds
     this.firstSegment = loaded.firstSegment
     this.withoutCheckpoint = loaded.withoutCheckpoint
-    for (const shape of before.all()) if (loaded.store.get(shape.id) === undefined) shape.dropped = true
+    for (const shape of before.all()) if (loaded.store.get(shape.id) === undefined) shape.dropped = "gone"
     this.made.waiters.wakeAll()
     return segments
   }

@@ -9,6 +9,7 @@ import { gatedLevel, ownLevels } from "../levels/Levels.ts"
 import { segmentFile } from "../disk/StorageDir.ts"
 import type { EpochRecord } from "../journal/Epochs.ts"
 import { JournalWriter } from "../journal/JournalWriter.ts"
+import { FileNumbers } from "../records/Compaction.ts"
 import type { Notice } from "../records/Records.ts"
 import { PackNames } from "../packs/PackWriter.ts"
 import { markMillis, secureMillis } from "../StorageTimings.ts"
@@ -20,6 +21,10 @@ export class Writing {
   readonly writer: JournalWriter
   /** Of what is moved to a bucket in this epoch. */
   readonly packNames: PackNames
+  /** Of what is compacted in it. */
+  readonly fileNumbers: FileNumbers
+  /** Packs of compacted logs that no record speaks of yet. */
+  readonly packsInTheMaking = new Set<string>()
   private readonly context: RoleContext
   private readonly record: EpochRecord
   /** Completes when the epoch itself is durable. */
@@ -40,6 +45,7 @@ export class Writing {
     this.context = context
     this.record = record
     this.packNames = new PackNames(epoch)
+    this.fileNumbers = new FileNumbers(epoch)
     contents.store.abandon()
     contents.store.abandonLate()
     contents.store.removed.length = 0

@@ -42,6 +42,12 @@ export const tableStride = 3
 /** In a shape's number of entries: some are of late transactions, and may be there already when the index is taken over. */
 export const lateFlag = 0x80000000
 
+/**
+ * Among the transaction ids it stands for a record of the source, which may end what those before it mean. Postgres gives it to no
+ * transaction. Source: `FrozenTransactionId` of `access/transam.h`.
+ */
+export const sourceXid = 2
+
 /** Words before the table. */
 const mainWords = (head: Uint32Array): number =>
   headWords +
@@ -131,7 +137,7 @@ export class SegmentIndex {
     }
   }
 
-  /** The transactions that a look back must know of, in the order in which they went by. */
+  /** The transactions that a look back must know of, in the order in which they went by; see `sourceXid`. */
   get xids(): Uint32Array {
     const from = this.entriesAt + tailStride * field(this.words, "entries")
     return this.words.subarray(from, from + field(this.words, "xids"))

@@ -9,6 +9,7 @@ import {
   indexMagic,
   lateFlag,
   sealIndex,
+  sourceXid,
   tableStride
 } from "./SegmentIndex.ts"
 import { tailStride } from "../state/ShapeTail.ts"
@@ -30,6 +31,8 @@ class OpenScan {
   /** It has been there before. */
   isSkipping = false
   readonly entries = new ScannedEntries()
+  /** Shapes that get nothing of it. */
+  readonly retracted = new Set<number>()
 
   begin(high: number, low: number, xid: number): void {
     this.isOpen = true
@@ -38,6 +41,7 @@ class OpenScan {
     this.xid = xid
     this.isSkipping = false
     this.entries.clear()
+    this.retracted.clear()
   }
 }
 
@@ -71,8 +75,12 @@ export class SegmentScan {
   private lateTransactions: Array<number> = []
   /** Shapes that have entries of late ones. */
   private readonly lateSlots = new Set<number>()
-  /** The last record of how far shapes with sub-selects are. */
+  /** The last record that says that no shapes with sub-selects are behind: what earlier segments named is, too, no longer. */
+  private caughtUp = Buffer.alloc(0)
+  /** The record after it of how far they are. */
   private behind = Buffer.alloc(0)
+  /** Those after it that name other shapes which are behind. */
+  private lateShapes: Array<Buffer> = []
 
   private readonly ordinary = new OpenScan()
   private readonly late = new OpenScan()
@@ -128,9 +136,26 @@ export class SegmentScan {
       }
       case "behind":
         this.behind = Buffer.from(buffer.subarray(at, end))
-        return
-      case "purged":
+        if (!isOver(decodeNotice(buffer.subarray(from, end)))) return
+        this.caughtUp = this.behind
         this.behind = Buffer.alloc(0)
+        this.lateShapes = []
+        return
+      case "late":
+        this.lateShapes.push(Buffer.from(buffer.subarray(at, end)))
+        return
+      case "retracted": {
+        const notice = decodeNotice(buffer.subarray(from, end))
+        if (notice.t === "retracted") for (const id of notice.ids) this.ordinary.retracted.add(this.slot(id))
+        return
+      }
+      case "purged":
+        this.caughtUp = Buffer.alloc(0)
+        this.behind = Buffer.alloc(0)
+        this.lateShapes = []
+        break
+      case "source":
+        this.pushXid(sourceXid)
         break
       case "moved":
         // Entries of this very segment can only be in files once it is over.
@@ -186,8 +211,8 @@ export class SegmentScan {
     if (buffer[at + 20] !== lastPart) return
     open.isOpen = false
     if (open.isSkipping) return
-    for (const slot of open.entries.seal()) this.endsAt(slot, open)
-    this.entries.addAll(open.entries, nobody)
+    for (const slot of open.entries.seal()) if (!open.retracted.has(slot)) this.endsAt(slot, open)
+    this.entries.addAll(open.entries, open.retracted)
     open.entries.clear()
     this.transactions.push(high, low, open.xid)
     this.pushXid(open.xid)
@@ -285,7 +310,8 @@ export class SegmentScan {
    */
   encode(isOver: boolean): Uint32Array | undefined {
     if (this.isHopeless || (!isOver && (this.ordinary.isOpen || this.late.isOpen))) return undefined
-    const { behind, entries, rareBytes, transactions } = this
+    const { entries, rareBytes, transactions } = this
+    const behind = Buffer.concat([this.caughtUp, this.behind, ...this.lateShapes])
     const table = this.table()
     const counts = new Uint32Array(this.ids.length)
     for (let n = 0; n < entries.count; n++) {
@@ -346,7 +372,9 @@ export class SegmentScan {
   }
 }
 
-const nobody: ReadonlySet<number> = new Set()
+/** Nobody is behind any more. */
+const isOver = (notice: ReturnType<typeof decodeNotice>): boolean =>
+  notice.t === "behind" && notice.lsn === null
 
 const isAbove = (high: number, low: number, thanHigh: number, thanLow: number): boolean =>
   high !== thanHigh ? high > thanHigh : low > thanLow

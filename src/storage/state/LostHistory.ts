@@ -1,12 +1,19 @@
 import type { StoredGap } from "../records/Records.ts"
 
+/** The last commits of which storage has everything that there was for shapes. */
+interface KnownCommits {
+  readonly ordinary: bigint
+  /** Of shapes with sub-selects, which may be behind the others, or ahead: what comes late does not count as ordinary. */
+  readonly members: bigint
+}
+
 /**
  * Commits that this storage has never had, between what it had when shapes were compared with the database and the point to which
  * they were brought. Another instance may have told a client of one, and be gone with it: of storage that is older than what
  * clients know, or killed before the change was durable. What such a client has nobody can tell.
  */
 interface Gap {
-  readonly after: bigint
+  readonly after: KnownCommits
   readonly before: bigint
 }
 
@@ -14,24 +21,52 @@ interface Gap {
 export class LostHistory {
   private gaps: ReadonlyArray<Gap> = []
 
-  add([after, before]: StoredGap): void {
-    const gap = { after: BigInt(after), before: BigInt(before) }
+  add([after, before, members = after]: StoredGap): void {
+    const gap = { after: { ordinary: BigInt(after), members: BigInt(members) }, before: BigInt(before) }
     // Records may be applied again.
-    if (this.gaps.some((known) => known.after === gap.after && known.before === gap.before)) return
+    if (this.gaps.some((known) => known.after.ordinary === gap.after.ordinary && known.before === gap.before))
+      return
     this.gaps = [...this.gaps, gap]
   }
 
   /** What storage had when the comparison began that was begun last; it may have been cut off. */
-  get latestAfter(): bigint | undefined {
+  get latestAfter(): KnownCommits | undefined {
     return this.gaps.at(-1)?.after
   }
 
   /** Whether nobody who has read this storage alone can have come to the commit, in a shape whose first rows are from `madeAt`. */
-  has(commitLsn: bigint, madeAt: () => bigint): boolean {
-    return this.gaps.some(({ after, before }) => commitLsn > after && commitLsn < before && madeAt() < before)
+  has(commitLsn: bigint, kind: keyof KnownCommits, madeAt: () => bigint): boolean {
+    return this.gaps.some(
+      ({ after, before }) => commitLsn > after[kind] && commitLsn < before && madeAt() < before
+    )
   }
 
   stored(): ReadonlyArray<StoredGap> {
-    return this.gaps.map(({ after, before }) => [String(after), String(before)])
+    return this.gaps.map(({ after, before }) => storedGap(after, before))
   }
+}
+
+export const storedGap = ({ members, ordinary }: KnownCommits, before: bigint): StoredGap => [
+  String(ordinary),
+  String(before),
+  String(members)
+]
+
+/** Late transactions come in order: the last one of any shape tells how far all of them are that read sub-selects. */
+export const knownCommits = (store: StoredCommits): KnownCommits => {
+  const { behindLsn, lastCommitLsn } = store
+  let members = behindLsn ?? lastCommitLsn
+  for (const shape of store.all())
+    if (shape.members.length > 0 && shape.end.tx > members) members = shape.end.tx
+  return { ordinary: lastCommitLsn, members }
+}
+
+/** What counts of `ShapeStore`. */
+interface StoredCommits {
+  readonly lastCommitLsn: bigint
+  readonly behindLsn: bigint | undefined
+  readonly all: () => Iterable<{
+    readonly members: ReadonlyArray<unknown>
+    readonly end: { readonly tx: bigint }
+  }>
 }

@@ -10,6 +10,8 @@ export class PendingItems {
   private lastOp = -1
   /** False once an item came whose op is below the one before it: Postgres was asked about it and answered late. */
   inOrder = true
+  /** Shapes that get nothing of all this. */
+  readonly retracted = new Set<number>()
 
   private push(op: number, position: number, length: number): void {
     const at = this.items++ * 4
@@ -82,6 +84,7 @@ export class PendingItems {
     this.lastOp = -1
     this.inOrder = true
     this.idCount = 0
+    if (this.retracted.size > 0) this.retracted.clear()
     // A huge transaction must not leave its arrays behind for ever.
     if (this.words.length > 1 << 20) this.words = new Uint32Array(4 * 256)
     if (this.ids.length > 1 << 20) this.ids = new Uint32Array(1024)

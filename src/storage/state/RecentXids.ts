@@ -10,9 +10,16 @@ const capacity = recentXidsCapacity
 export class RecentXids {
   private readonly xids = new Uint32Array(capacity)
   private total = 0
+  /** What came before this point is forgotten. */
+  private from = 0
 
   push(xid: number): void {
     this.xids[this.total++ % capacity] = xid
+  }
+
+  /** What comes next is of another history, in which these ids mean nothing. */
+  forget(): void {
+    this.from = this.total
   }
 
   /** A point in the stream: see `seenBefore`. */
@@ -23,7 +30,7 @@ export class RecentXids {
   /** The remembered transactions that went by before `point`. */
   seenBefore(point: number): Array<number> {
     const seen: Array<number> = []
-    for (let i = Math.max(0, this.total - capacity); i < point; i++)
+    for (let i = Math.max(this.from, this.total - capacity); i < point; i++)
       seen.push(this.xids[i % capacity] as number)
     return seen
   }

@@ -1,119 +1,277 @@
 import type { LogOffset } from "../../shapes/LogOffset.ts"
-import { snapshotEnd } from "../../shapes/LogOffset.ts"
+import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { type PackedDefinition, packDefinition, unpackDefinition } from "../../shapes/PackedDefinition.ts"
 import type { MemberTable, WhereClause } from "../../where/index.ts"
-import type { Extent, LogFile, SnapshotVisibility } from "../records/Records.ts"
+import { baseOf, filesAfter, isMadeByCompaction } from "../records/Compaction.ts"
+import type { Compaction } from "../records/CompactionState.ts"
+import type { LogFile, SnapshotVisibility } from "../records/Records.ts"
 import { logFileEnd } from "../records/Records.ts"
+import { dropReasonOf } from "../../telemetry/DropReason.ts"
+import type { Dropped, ShapeHandle } from "../ShapeLogs.ts"
+import { snapshotOf } from "./KnownSnapshot.ts"
+import * as packed from "./DormantRecord.ts"
+import type { DormantShapes } from "./DormantShapes.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
-import type { ShapeHandle } from "../ShapeLogs.ts"
+import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
-import { isContained, type SnapshotFilter, snapshotFilter } from "./SnapshotFilter.ts"
+import { isContained } from "./SnapshotFilter.ts"
 import type { Waiter } from "./Waiters.ts"
-
-/** Where a whole snapshot chunk is: in its file, or still in the journal. */
-type SnapshotChunk =
-  | {
-      readonly _tag: "File"
-      readonly bytes: number
-      readonly crc: number
-      /** Where in packs of the bucket it stands; without them it is an object of its own, if there is a bucket. */
-      readonly extents?: ReadonlyArray<Extent>
-    }
-  | { readonly _tag: "Journal"; readonly segment: number; readonly position: number; readonly bytes: number }
-
-/** What is known of a snapshot. Shapes that are made at the same time share it. */
-interface Snapshot {
-  readonly visibility: SnapshotVisibility
-  readonly filter: SnapshotFilter
-  readonly containedBefore: bigint | undefined
-}
-
-let latest: Snapshot | undefined
-
-const snapshotOf = (visibility: SnapshotVisibility): Snapshot => {
-  if (latest !== undefined && isSame(latest.visibility, visibility)) return latest
-  const { containedBefore } = visibility
-  latest = {
-    visibility,
-    filter: snapshotFilter(visibility),
-    containedBefore: containedBefore === undefined ? undefined : BigInt(containedBefore)
-  }
-  return latest
-}
-
-const isSame = (a: SnapshotVisibility, b: SnapshotVisibility): boolean =>
-  a.xmin === b.xmin &&
-  a.xmax === b.xmax &&
-  a.containedBefore === b.containedBefore &&
-  a.xipList.join() === b.xipList.join()
-
-/** Those of nearly all shapes, most of the time. */
-const noChunks: ReadonlyArray<SnapshotChunk> = []
-const noFiles: ReadonlyArray<LogFile> = []
 
 const isOne = (chunks: SnapshotChunk | ReadonlyArray<SnapshotChunk>): chunks is SnapshotChunk =>
   "_tag" in chunks
 
-/** Everything one instance knows about a live shape. Changed only by `ShapeStore` and the snapshot's writer. */
+/**
+ * Everything one instance knows about a live shape. Changed only by `ShapeStore` and the snapshot's writer.
+ *
+ * It is awake, and then has its fields as an object, or dormant: then it is this small object and a record
+ * (`DormantRecord.ts`). Nobody who asks can tell. Who changes something wakes it, who only looks at it does not. Beside the
+ * record stands its tail, which most dormant shapes have none of.
+ */
 export class ShapeState implements ShapeHandle {
   readonly id: number
-  readonly handle: string
-  private readonly template: PackedDefinition["template"]
-  private readonly sql: PackedDefinition["sql"]
-  private readonly constants: PackedDefinition["constants"]
-  /** Digest of `shapeIdentity(definition)`. */
-  readonly identity: string
-  dropped = false
-  createdAtMillis: number
-  lastUsedMillis: number
+  /** The fields, or the place of its record. */
+  private state: ShapeFields | number
+  private places: DormantShapes | undefined
+  private ownTail: ShapeTail | undefined = undefined
 
-  private snapshot: Snapshot | undefined = undefined
-  /** Transactions contained in the snapshot may still come. */
-  private filters = false
-  /** Transactions seen before the snapshot's visibility was known. */
-  undecided: Array<{ readonly tx: bigint; readonly xid: number }> | undefined = undefined
-
-  /** One alone stands without a list. */
-  private chunks: SnapshotChunk | ReadonlyArray<SnapshotChunk> = noChunks
-  snapshotComplete = false
-  /** This process is making the shape, and nobody may be told of it yet: its creation is not known to be durable. */
-  unannounced = false
-  /** The snapshot that this process is writing. */
-  running: RunningSnapshot | undefined = undefined
-
-  files: ReadonlyArray<LogFile> = noFiles
-  tail: ShapeTail | undefined = undefined
-  /** Raw bytes of entries since the last chunk boundary. */
-  openChunkBytes = 0
-  end: LogOffset = snapshotEnd
-
-  waiters: Set<Waiter> | undefined = undefined
-  /** Mark used while a transaction is applied: each touched shape is listed once. */
-  touchedBy = 0
-  /** Changed since the last checkpoint. */
-  dirty = true
-
-  get hasCondition(): boolean {
-    return this.sql !== undefined || this.template.common.where !== undefined
+  /** `places`: where its record is, if `state` is a place. */
+  constructor(id: number, state: ShapeFields | number, places?: DormantShapes) {
+    this.id = id
+    this.state = state
+    this.places = places
   }
 
-  constructor(id: number, handle: string, definition: ShapeDefinition, identity: string, nowMillis: number) {
-    this.id = id
-    this.handle = handle
+  /** One that is new. */
+  static made(
+    id: number,
+    handle: string,
+    definition: ShapeDefinition,
+    identity: string,
+    nowMillis: number
+  ): ShapeState {
     const { constants, sql, template } = packDefinition(definition)
-    this.template = template
-    this.sql = sql
-    this.constants = constants
-    this.identity = identity
-    this.createdAtMillis = nowMillis
-    this.lastUsedMillis = nowMillis
+    return new ShapeState(id, {
+      handle,
+      template,
+      sql,
+      constants,
+      identity,
+      dropped: false,
+      createdAtMillis: nowMillis,
+      lastUsedMillis: nowMillis,
+      snapshot: undefined,
+      filters: false,
+      undecided: undefined,
+      chunks: noChunks,
+      snapshotComplete: false,
+      unannounced: false,
+      running: undefined,
+      compaction: undefined,
+      files: noFiles,
+      openChunkBytes: 0,
+      end: snapshotEnd,
+      waiters: undefined,
+      touchedBy: 0,
+      dirty: true
+    })
+  }
+
+  // Awake and dormant
+
+  get isDormant(): boolean {
+    return typeof this.state === "number"
+  }
+
+  /** Its fields, to be looked at. */
+  private get own(): ShapeFields {
+    const { state } = this
+    return typeof state === "number" ? this.record.look(state, this.ownTail) : state
+  }
+
+  private get record(): DormantShapes {
+    // What is dormant has a place there.
+    return this.places as DormantShapes
+  }
+
+  /** Its fields, to be changed. */
+  private woken(): ShapeFields {
+    const { state } = this
+    if (typeof state !== "number") return state
+    const fields = this.record.look(state, this.ownTail)
+    this.record.remove(state)
+    this.state = fields
+    return fields
+  }
+
+  /** It has its fields as an object from now on. */
+  wake(): void {
+    this.woken()
+  }
+
+  /** From now on it is a record in `places`, unless it is in use. True if it is dormant now. */
+  sleep(places: DormantShapes): boolean {
+    const { state } = this
+    if (typeof state === "number") return true
+    const bytes = { rows: this.rowFileBytes, log: this.logFileBytes }
+    const record = packed.writeShape(this.id, places.numberOf(state.template), state, this.ownTail, bytes)
+    const place = record === undefined ? undefined : places.add(record)
+    if (place === undefined) {
+      places.releaseUnused(state.template)
+      return false
+    }
+    this.state = place
+    this.places = places
+    return true
+  }
+
+  // Fields
+
+  get handle(): string {
+    const { state } = this
+    return typeof state === "number" ? this.record.handleAt(state) : state.handle
+  }
+  get identity(): string {
+    const { state } = this
+    return typeof state === "number" ? this.record.identityAt(state) : state.identity
+  }
+  get dropped(): Dropped {
+    const { state } = this
+    return typeof state !== "number" && state.dropped
+  }
+  set dropped(dropped: Dropped) {
+    this.woken().dropped = dropped
+  }
+  get createdAtMillis(): number {
+    const { state } = this
+    return typeof state === "number" ? this.record.createdAt(state) : state.createdAtMillis
+  }
+  get lastUsedMillis(): number {
+    const { state } = this
+    return typeof state === "number" ? this.record.lastUsedAt(state) : state.lastUsedMillis
+  }
+  /** That somebody else reads it, as another process tells, is no reason to wake it. */
+  set lastUsedMillis(millis: number) {
+    const { state } = this
+    if (typeof state === "number") this.record.setLastUsed(state, millis)
+    else state.lastUsedMillis = millis
+  }
+  get undecided(): ShapeFields["undecided"] {
+    const { state } = this
+    return typeof state === "number" ? undefined : state.undecided
+  }
+  set undecided(undecided: ShapeFields["undecided"]) {
+    this.woken().undecided = undecided
+  }
+  get snapshotComplete(): boolean {
+    const { state } = this
+    return typeof state === "number" || state.snapshotComplete
+  }
+  set snapshotComplete(complete: boolean) {
+    // A journal that is read again says it again.
+    if (complete !== this.snapshotComplete) this.woken().snapshotComplete = complete
+  }
+  get unannounced(): boolean {
+    const { state } = this
+    return typeof state !== "number" && state.unannounced
+  }
+  set unannounced(unannounced: boolean) {
+    this.woken().unannounced = unannounced
+  }
+  get running(): RunningSnapshot | undefined {
+    const { state } = this
+    return typeof state === "number" ? undefined : state.running
+  }
+  set running(running: RunningSnapshot | undefined) {
+    this.woken().running = running
+  }
+  get compaction(): Compaction | undefined {
+    const { state } = this
+    if (typeof state === "number" && !this.record.hasHistoryAt(state)) return undefined
+    return this.own.compaction
+  }
+  set compaction(compaction: Compaction | undefined) {
+    this.woken().compaction = compaction
+  }
+  get files(): ReadonlyArray<LogFile> {
+    const { state } = this
+    if (typeof state === "number" && !this.record.hasHistoryAt(state)) return noFiles
+    return this.own.files
+  }
+  set files(files: ReadonlyArray<LogFile>) {
+    this.woken().files = files
+  }
+  get openChunkBytes(): number {
+    return this.own.openChunkBytes
+  }
+  set openChunkBytes(bytes: number) {
+    this.woken().openChunkBytes = bytes
+  }
+  get end(): LogOffset {
+    return this.own.end
+  }
+  set end(end: LogOffset) {
+    this.woken().end = end
+  }
+  get waiters(): Set<Waiter> | undefined {
+    const { state } = this
+    return typeof state === "number" ? undefined : state.waiters
+  }
+  set waiters(waiters: Set<Waiter> | undefined) {
+    this.woken().waiters = waiters
+  }
+  get touchedBy(): number {
+    const { state } = this
+    return typeof state === "number" ? 0 : state.touchedBy
+  }
+  set touchedBy(mark: number) {
+    this.woken().touchedBy = mark
+  }
+  get dirty(): boolean {
+    const { state } = this
+    return typeof state === "number" ? this.record.isDirtyAt(state) : state.dirty
+  }
+  set dirty(dirty: boolean) {
+    const { state } = this
+    if (typeof state === "number") this.record.setDirty(state, dirty)
+    else state.dirty = dirty
+  }
+  /** Whoever adds to it wakes the shape before. */
+  get tail(): ShapeTail | undefined {
+    return this.ownTail
+  }
+  set tail(tail: ShapeTail | undefined) {
+    this.woken()
+    this.ownTail = tail
+  }
+
+  // Definition
+
+  private get template(): PackedDefinition["template"] {
+    const { state } = this
+    return typeof state === "number" ? this.record.templateAt(state) : state.template
+  }
+
+  /** It is gone for ever, for a reason as the journal has it. */
+  drop(reason: string): void {
+    this.dropped = dropReasonOf(reason) === "quota" ? "forRoom" : "gone"
+  }
+
+  get hasCondition(): boolean {
+    const { state } = this
+    const hasSql = typeof state === "number" ? this.record.hasSqlAt(state) : state.sql !== undefined
+    return hasSql || this.template.common.where !== undefined
+  }
+
+  /** `definition` is interned; `identity` is its. */
+  redefine(definition: ShapeDefinition, identity: string): void {
+    Object.assign(this.woken(), packDefinition(definition), { identity, dirty: true })
   }
 
   /** Made anew each time it is asked for. */
   get definition(): ShapeDefinition {
-    const { constants, sql, template } = this
-    return unpackDefinition({ constants, sql, template })
+    const { state } = this
+    return unpackDefinition(typeof state === "number" ? this.record.definitionAt(state) : state)
   }
 
   /** The definition for those who do not need its clause, which may be left out: nothing is made. */
@@ -145,13 +303,14 @@ export class ShapeState implements ShapeHandle {
   }
 
   get visibility(): SnapshotVisibility | undefined {
-    return this.snapshot?.visibility
+    return this.own.snapshot?.visibility
   }
 
   setVisibility(visibility: SnapshotVisibility): void {
-    this.snapshot = snapshotOf(visibility)
-    this.filters = true
-    this.dirty = true
+    const fields = this.woken()
+    fields.snapshot = snapshotOf(visibility)
+    fields.filters = true
+    fields.dirty = true
   }
 
   setChunk(index: number, chunk: SnapshotChunk): void {
@@ -161,18 +320,44 @@ export class ShapeState implements ShapeHandle {
   }
 
   get snapshotChunks(): ReadonlyArray<SnapshotChunk> {
-    const { chunks } = this
+    const { chunks } = this.own
     return isOne(chunks) ? [chunks] : chunks
   }
 
   set snapshotChunks(chunks: ReadonlyArray<SnapshotChunk>) {
     const [first] = chunks
-    this.chunks = chunks.length === 1 && first !== undefined ? first : chunks
+    this.woken().chunks = chunks.length === 1 && first !== undefined ? first : chunks
+  }
+
+  /** The chunk of first rows, or of a base, with this index. */
+  chunkAt(index: number): SnapshotChunk | undefined {
+    if (!isMadeByCompaction(index)) return this.snapshotChunks[index]
+    const chunk = baseOf(this.compaction, index)?.chunks.find((known) => known.index === index)
+    return chunk === undefined ? undefined : { _tag: "File", bytes: chunk.bytes, crc: chunk.crc }
+  }
+
+  /** Of the rows that a client is given first, and of those that they have taken the place of. */
+  get rowBytes(): number {
+    let bytes = 0
+    for (const chunk of this.snapshotChunks) bytes += chunk?.bytes ?? 0
+    for (const { chunks } of this.compaction?.bases ?? []) for (const chunk of chunks) bytes += chunk.bytes
+    return bytes
+  }
+
+  /** See the notice `compacted`. */
+  setCompaction(compaction: Compaction, made: ReadonlyArray<LogFile> | undefined): void {
+    const fields = this.woken()
+    fields.compaction = compaction
+    fields.files = filesAfter(compaction, fields.files, made)
+    if (!compaction.hasFirstRows) fields.chunks = noChunks
+    fields.dirty = true
   }
 
   /** Adds a log file, or puts it in the place of what was known of it. */
   setFile(file: LogFile): void {
     const at = this.files.findIndex((known) => known.index === file.index)
+    // Another one has taken its place: the journal is applied once more, or tells of where it stood meanwhile.
+    if (at < 0 && this.files.length > 0 && compareOffsets(logFileEnd(file), this.filesEnd()) <= 0) return
     if (at < 0) this.files = [...this.files, file]
     else if ((this.files[at]?.entries ?? 0) <= file.entries) this.files = this.files.with(at, file)
   }
@@ -183,12 +368,13 @@ export class ShapeState implements ShapeHandle {
    * be the one that snapshots show last.
    */
   includes(tx: bigint, xid: number): boolean | undefined {
-    const { snapshot } = this
+    const fields = this.own
+    const { snapshot } = fields
     if (snapshot === undefined) return undefined
-    if (!this.filters) return true
+    if (!fields.filters) return true
     const { containedBefore } = snapshot
     if (containedBefore !== undefined && tx >= containedBefore) {
-      this.filters = false
+      fields.filters = false
       return true
     }
     return !isContained(snapshot.filter, xid)
@@ -196,7 +382,7 @@ export class ShapeState implements ShapeHandle {
 
   /** The same for a transaction that may come after later ones have been asked about, or once more. */
   includesLate(tx: bigint, xid: number): boolean | undefined {
-    const { snapshot } = this
+    const { snapshot } = this.own
     if (snapshot === undefined) return undefined
     const { containedBefore } = snapshot
     return (containedBefore !== undefined && tx >= containedBefore) || !isContained(snapshot.filter, xid)
@@ -204,11 +390,12 @@ export class ShapeState implements ShapeHandle {
 
   /** True when it is known without transaction ids that the log holds all changes from `tx` on. */
   includesAllFrom(tx: bigint): boolean {
-    const { snapshot } = this
+    const fields = this.own
+    const { snapshot } = fields
     if (snapshot === undefined) return false
-    if (this.filters && snapshot.containedBefore !== undefined && tx >= snapshot.containedBefore)
-      this.filters = false
-    return !this.filters
+    if (fields.filters && snapshot.containedBefore !== undefined && tx >= snapshot.containedBefore)
+      fields.filters = false
+    return !fields.filters
   }
 
   /** The end of what has been moved to files; `0_inf` when nothing has. */
@@ -217,20 +404,53 @@ export class ShapeState implements ShapeHandle {
     return last === undefined ? snapshotEnd : logFileEnd(last)
   }
 
+  /** Bytes of its files with rows, replaced ones included, as far as it knows them: no file is looked at. */
+  get rowFileBytes(): number {
+    const { state } = this
+    if (typeof state === "number") return this.record.fileBytesAt(state).rows
+    let bytes = this.rowBytes
+    for (const chunk of this.snapshotChunks) if (chunk?._tag === "Journal") bytes -= chunk.bytes
+    return bytes
+  }
+
+  /** The same of its log. */
+  get logFileBytes(): number {
+    const { state } = this
+    if (typeof state === "number") return this.record.fileBytesAt(state).log
+    let bytes = 0
+    for (const file of state.files) bytes += file.bytes
+    return bytes
+  }
+
+  /** False where it is known at once that nothing of it stands in the journal. */
+  get mayStandInJournal(): boolean {
+    const { state } = this
+    return this.ownTail !== undefined || typeof state !== "number" || this.record.mayStandInJournal(state)
+  }
+
+  /** It has a log, or was compacted. */
+  get hasHistory(): boolean {
+    const { state } = this
+    if (this.ownTail !== undefined) return true
+    if (typeof state === "number") return this.record.hasHistoryAt(state)
+    return state.files.length > 0 || state.compaction !== undefined
+  }
+
   /** Recomputes what follows from files and tail, after the head of the tail has changed. */
   recount(chunkBytesThreshold: number): void {
-    const open = this.files.at(-1)
-    this.openChunkBytes = open === undefined || open.closed ? 0 : open.entryBytes
-    this.end = this.filesEnd()
-    const tail = this.tail
+    const fields = this.woken()
+    const open = fields.files.at(-1)
+    fields.openChunkBytes = open === undefined || open.closed ? 0 : open.entryBytes
+    fields.end = this.filesEnd()
+    const tail = this.ownTail
     if (tail === undefined) return
     for (let i = 0; i < tail.count; i++) {
-      this.openChunkBytes += tail.length(i)
-      if (this.openChunkBytes >= chunkBytesThreshold) {
+      fields.openChunkBytes += tail.length(i)
+      if (fields.openChunkBytes >= chunkBytesThreshold) {
         tail.markChunkEnd(i)
-        this.openChunkBytes = 0
+        fields.openChunkBytes = 0
       }
     }
-    if (tail.count > 0) this.end = tail.offset(tail.count - 1)
+    if (tail.count > 0) fields.end = tail.offset(tail.count - 1)
   }
 }

@@ -1,37 +1,34 @@
-import { compareOffsets } from "../../shapes/LogOffset.ts"
+import { lowerHalf, upperHalf } from "../../shared/Uint64.ts"
+import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { identityDigest } from "./IdentityDigest.ts"
+import { applyMove } from "./ApplyMove.ts"
+import type { DormantShapes } from "./DormantShapes.ts"
 import { decidedEntries, includedIn } from "./IncludedEntries.ts"
+import { KnownShapes } from "./KnownShapes.ts"
 import { LostHistory } from "./LostHistory.ts"
 import { PendingItems } from "./PendingItems.ts"
 import { RecentXids } from "./RecentXids.ts"
 import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
 import { StorageTooNew } from "../levels/StorageTooNew.ts"
 import type { Notice } from "../records/Records.ts"
+import { decodeSource, startsHistory, type StreamSource } from "../records/StoredSource.ts"
 import { ShapeState } from "./ShapeState.ts"
 import { ShapeTail } from "./ShapeTail.ts"
+import { TouchedShapes } from "./TouchedShapes.ts"
 import type { Waiter, Waiters } from "./Waiters.ts"
-
-export interface StreamSource {
-  readonly systemId: string
-  readonly timeline: number
-  readonly slot: string
-}
 
 /**
  * All live shapes and their logs' positions, as they follow from the records applied so far. The one place where
  * records take effect: on the active instance while it composes them, on a follower and in recovery while they are read.
  */
 export class ShapeStore {
-  private readonly byId = new Map<number, ShapeState>()
-  private readonly handles = new Map<string, ShapeState>()
-  private readonly identities = new Map<string, ShapeState>()
+  private known = new KnownShapes()
   readonly recentXids = new RecentXids()
   private readonly pending = new PendingItems()
   private readonly pendingLate = new PendingItems()
-  private mark = 0
-  private touched: Array<ShapeState> = []
+  private readonly touched = new TouchedShapes()
 
   /** The level of what is stored, see `levels/Levels.ts`: the highest that anything stored has spoken of. */
   level: number = unsaidLevel
@@ -41,10 +38,14 @@ export class ShapeStore {
   slotIsLost = false
   /** Commit LSN of the last transaction applied; a transaction at or below it has been seen before. */
   lastCommitLsn = 0n
+  /** Its id, as far as that is known. */
+  lastCommitXid: number | undefined = undefined
   /** Everything up to here is in the journal, or concerns no shape. */
   positionLsn = 0n
   /** Shapes with sub-selects have everything up to here, and what follows is still to come; `undefined`: they have all of it. */
   behindLsn: bigint | undefined = undefined
+  /** Shapes without sub-selects of which the same is so, by their ids. Empty while none is behind. */
+  readonly lateIds = new Set<number>()
   /** They are woken whenever that changes. */
   readonly behindWaiters = new Set<Waiter>()
   readonly lostHistory = new LostHistory()
@@ -84,47 +85,69 @@ export class ShapeStore {
     return behindLsn !== undefined && behindLsn < positionLsn ? behindLsn : positionLsn
   }
 
-  get count(): number {
-    return this.byId.size
+  /** Between positions of the source and those of the journal; see `Lsn`. */
+  get shift(): bigint {
+    return this.source?.shift ?? 0n
   }
-  all(): IterableIterator<ShapeState> {
-    return this.byId.values()
+
+  /** What is kept of dormant shapes. */
+  get dormant(): DormantShapes {
+    return this.known.dormant
+  }
+  /** Given to an empty store. */
+  fill(known: KnownShapes): void {
+    this.known = known
+    this.nextId = Math.max(this.nextId, known.highestId + 1)
+  }
+  /** Those that were last used before then, and are in use by nobody, become dormant. */
+  sleep(beforeMillis = Infinity): void {
+    for (const shape of this.all()) if (shape.lastUsedMillis < beforeMillis) shape.sleep(this.dormant)
+  }
+  get count(): number {
+    return this.known.count
+  }
+  all(): Generator<ShapeState, undefined> {
+    return this.known.all()
   }
   get(id: number): ShapeState | undefined {
-    return this.byId.get(id)
+    return this.known.get(id)
   }
   byHandle(handle: string): ShapeState | undefined {
-    return this.handles.get(handle)
+    return this.known.byHandle(handle)
   }
   byIdentity(identity: string): ShapeState | undefined {
-    return this.identities.get(identity)
+    return this.known.byIdentity(identity)
   }
 
   /** Adds a shape that is not there yet; a known id is left as it is (records may be applied again). */
   create(id: number, handle: string, definition: ShapeDefinition, nowMillis: number): ShapeState {
-    const known = this.byId.get(id)
+    const known = this.known.get(id)
     if (known !== undefined) return known
     const interned = internDefinition(definition)
-    const shape = new ShapeState(id, handle, interned, identityDigest(interned), nowMillis)
+    const shape = ShapeState.made(id, handle, interned, identityDigest(interned), nowMillis)
     this.insert(shape)
     return shape
   }
 
-  insert(shape: ShapeState): void {
-    this.byId.set(shape.id, shape)
-    this.handles.set(shape.handle, shape)
-    this.identities.set(shape.identity, shape)
+  private insert(shape: ShapeState): void {
+    this.known.add(shape)
     if (shape.id >= this.nextId) this.nextId = shape.id + 1
   }
 
+  private redefine(shape: ShapeState, definition: ShapeDefinition): void {
+    this.known.removeIdentity(shape)
+    const interned = internDefinition(definition)
+    shape.redefine(interned, identityDigest(interned))
+    this.known.addIdentity(shape)
+  }
+
   drop(id: number, reason: string): ShapeState | undefined {
-    const shape = this.byId.get(id)
+    const shape = this.known.get(id)
     if (shape === undefined) return undefined
-    this.byId.delete(id)
-    this.handles.delete(shape.handle)
-    if (this.identities.get(shape.identity) === shape) this.identities.delete(shape.identity)
+    shape.wake()
+    this.known.remove(shape)
     this.forgetTail(shape)
-    shape.dropped = true
+    shape.drop(reason)
     this.removed.push(shape)
     if (shape.waiters !== undefined) this.waiters.wake(shape.waiters, "dropped")
     shape.running?.advanced()
@@ -174,7 +197,8 @@ export class ShapeStore {
         this.reachLevel(notice.level, notice.release)
         return
       case "source":
-        this.source = { systemId: notice.systemId, timeline: notice.timeline, slot: notice.slot }
+        if (startsHistory(this.source, notice)) this.recentXids.forget()
+        this.source = decodeSource(notice)
         this.slotIsLost = false
         if (notice.lost !== undefined) this.lostHistory.add(notice.lost)
         return
@@ -184,27 +208,30 @@ export class ShapeStore {
       case "created":
         this.create(notice.id, notice.handle, notice.definition, notice.atMillis)
         return
+      case "redefined": {
+        const shape = this.known.get(notice.id)
+        if (shape !== undefined) this.redefine(shape, notice.definition)
+        return
+      }
       case "visible": {
-        const shape = this.byId.get(notice.id)
+        const shape = this.known.get(notice.id)
         if (shape !== undefined) this.setVisibility(shape, notice.visibility)
         return
       }
       case "chunk": {
-        const shape = this.byId.get(notice.id)
-        if (shape !== undefined) {
-          shape.setChunk(notice.index, { _tag: "File", bytes: notice.bytes, crc: notice.crc })
-          shape.dirty = true
-          this.wake(shape)
-        }
+        const shape = this.known.get(notice.id)
+        if (shape === undefined) return
+        shape.setChunk(notice.index, { _tag: "File", bytes: notice.bytes, crc: notice.crc })
+        shape.dirty = true
+        this.wake(shape)
         return
       }
       case "complete": {
-        const shape = this.byId.get(notice.id)
-        if (shape !== undefined) {
-          shape.snapshotComplete = true
-          shape.dirty = true
-          this.wake(shape)
-        }
+        const shape = this.known.get(notice.id)
+        if (shape === undefined) return
+        shape.snapshotComplete = true
+        shape.dirty = true
+        this.wake(shape)
         return
       }
       case "dropped":
@@ -215,15 +242,20 @@ export class ShapeStore {
         }
         return
       case "purged":
-        for (const id of Array.from(this.byId.keys())) this.drop(id, notice.reason)
+        for (const id of Array.from(this.known.all(), (shape) => shape.id)) this.drop(id, notice.reason)
         this.reachBehind(null)
         return
       case "moved":
         this.movedSegment = Math.max(this.movedSegment, notice.segment)
         for (const { id, files, chunks } of notice.shapes) {
-          const shape = this.byId.get(id)
-          if (shape !== undefined) this.applyMove(shape, notice.segment, files, chunks)
+          const shape = this.known.get(id)
+          if (shape === undefined) continue
+          applyMove(shape, notice.segment, files, chunks, (moved) => this.countEntries(moved, -1))
+          shape.recount(this.chunkBytesThreshold)
         }
+        return
+      case "compacted":
+        this.known.get(notice.id)?.setCompaction(notice.compaction, notice.files)
         return
       case "position": {
         const lsn = BigInt(notice.lsn)
@@ -236,49 +268,22 @@ export class ShapeStore {
         return
       case "behind":
         this.reachBehind(notice.lsn)
+        return
+      case "late":
+        return notice.ids.forEach((id) => void this.lateIds.add(id))
+      case "retracted":
+        for (const id of notice.ids) this.pending.retracted.add(id)
     }
   }
 
   private reachBehind(lsn: string | null): void {
     this.behindLsn = lsn === null ? undefined : BigInt(lsn)
+    if (lsn === null) this.lateIds.clear()
     this.waiters.wake(this.behindWaiters, "changed")
   }
 
-  private applyMove(
-    shape: ShapeState,
-    segment: number,
-    files: Extract<Notice, { t: "moved" }>["shapes"][number]["files"],
-    chunks: Extract<Notice, { t: "moved" }>["shapes"][number]["chunks"]
-  ): void {
-    for (const { index, ...sum } of chunks) {
-      const known = shape.snapshotChunks[index]
-      // The same chunk may come again, and stands in another pack then.
-      if (known?._tag !== "File" || (known.extents !== undefined && known.crc === sum.crc))
-        shape.setChunk(index, { _tag: "File", ...sum })
-    }
-    for (const file of files) shape.setFile(file)
-    const tail = shape.tail
-    if (tail !== undefined) {
-      const n = tail.countUpToSegment(segment)
-      for (let i = 0; i < n; i++) this.countEntries(tail.segment(i), -1)
-      if (n === tail.count) shape.tail = undefined
-      else if (n > 0) tail.dropFirst(n)
-    }
-    shape.recount(this.chunkBytesThreshold)
-    shape.dirty = true
-  }
-
-  /** The indexes of its log files are removed: no record speaks of that, and nobody needs to know. */
-  forgetLogIndexes(shape: ShapeState): void {
-    shape.files = shape.files.map((withIndex) => {
-      const { indexCrc: _, ...file } = withIndex
-      return file
-    })
-    shape.dirty = true
-  }
-
   inlineChunk(id: number, index: number, segment: number, position: number, bytes: number): void {
-    const shape = this.byId.get(id)
+    const shape = this.known.get(id)
     if (shape === undefined || shape.snapshotChunks[index]?._tag === "File") return
     shape.setChunk(index, { _tag: "Journal", segment, position, bytes })
     shape.dirty = true
@@ -334,7 +339,7 @@ export class ShapeStore {
   /** Makes the open transaction visible: all of it at once, for every shape. */
   commit(commitLsn: bigint, endLsn: bigint, xid: number, segment: number): void {
     this.place(this.pending, commitLsn, xid, segment, false)
-    this.reached(commitLsn, endLsn)
+    this.reached(commitLsn, endLsn, xid)
     this.show(commitLsn)
   }
 
@@ -354,11 +359,9 @@ export class ShapeStore {
     segment: number,
     isLate: boolean
   ): void {
-    const high = Number(commitLsn >> 32n)
-    const low = Number(commitLsn & 0xffffffffn)
-    const mark = ++this.mark
-    const threshold = this.chunkBytesThreshold
-    const touched = this.touched
+    const high = upperHalf(commitLsn)
+    const low = lowerHalf(commitLsn)
+    const mark = this.touched.begin()
     let entries = 0
     const order = pending.inOrder ? undefined : pending.byOp()
     for (let n = 0; n < pending.items; n++) {
@@ -369,15 +372,16 @@ export class ShapeStore {
       const end = pending.idsEnd(i)
       for (let next = pending.idsStart(i); next < end; next++) {
         const id = pending.id(next)
-        const shape = this.byId.get(id)
+        const shape = this.known.get(id)
         if (shape === undefined) {
           // An id in the journal is never given out again, even if nothing else is known of its shape.
           if (id >= this.nextId) this.nextId = id + 1
           continue
         }
-        if (isLate && commitLsn <= shape.end.tx) continue
+        if (isLate ? commitLsn <= shape.end.tx : pending.retracted.has(id)) continue
         const included = isLate ? shape.includesLate(commitLsn, xid) : shape.includes(commitLsn, xid)
         if (included === false) continue
+        shape.wake()
         let tail = shape.tail
         if (tail === undefined) {
           // Files may already hold this transaction when the journal is applied again from an earlier point.
@@ -390,13 +394,13 @@ export class ShapeStore {
         }
         entries++
         shape.openChunkBytes += length
-        if (shape.openChunkBytes >= threshold) {
+        if (shape.openChunkBytes >= this.chunkBytesThreshold) {
           tail.markChunkEnd(tail.count - 1)
           shape.openChunkBytes = 0
         }
         if (shape.touchedBy !== mark) {
           shape.touchedBy = mark
-          touched.push(shape)
+          this.touched.add(shape)
           if (included === undefined) (shape.undecided ??= []).push({ tx: commitLsn, xid })
         }
       }
@@ -408,14 +412,19 @@ export class ShapeStore {
   /** What has been placed is there for readers. */
   private show(commitLsn: bigint): void {
     const { touched } = this
-    for (const shape of touched) {
+    let end: LogOffset = { tx: commitLsn, op: 0 }
+    for (let i = 0; i < touched.count; i++) {
+      const shape = touched.at(i)
       const tail = shape.tail
       if (tail === undefined) continue
       tail.markLast(tail.count - 1)
-      shape.end = { tx: commitLsn, op: tail.op(tail.count - 1) }
+      const op = tail.op(tail.count - 1)
+      // One for all shapes of which it is the last row.
+      if (op !== end.op) end = { tx: commitLsn, op }
+      shape.end = end
       this.wake(shape)
     }
-    this.touched = []
+    touched.clear()
     if (this.disordered.size > 0) this.reportDisorder()
   }
 
@@ -441,7 +450,7 @@ export class ShapeStore {
     hasLate: boolean,
     xidOf: (tx: bigint) => number
   ): void {
-    const shape = this.byId.get(id)
+    const shape = this.known.get(id)
     if (shape === undefined) {
       if (id >= this.nextId) this.nextId = id + 1
       return
@@ -456,6 +465,7 @@ export class ShapeStore {
       from = 0
     }
     if (from === added.count) return
+    shape.wake()
     const tail = (shape.tail ??= new ShapeTail())
     const first = tail.count
     if (first > 0 && compareOffsets(added.offset(from), tail.offset(first - 1)) <= 0)
@@ -476,8 +486,11 @@ export class ShapeStore {
   }
 
   /** Everything up to these positions is in the journal. */
-  reached(lastCommitLsn: bigint, positionLsn: bigint): void {
-    if (lastCommitLsn > this.lastCommitLsn) this.lastCommitLsn = lastCommitLsn
+  reached(lastCommitLsn: bigint, positionLsn: bigint, xid?: number): void {
+    if (lastCommitLsn > this.lastCommitLsn) {
+      this.lastCommitLsn = lastCommitLsn
+      this.lastCommitXid = xid
+    }
     if (positionLsn > this.positionLsn) this.positionLsn = positionLsn
   }
 

@@ -31,3 +31,13 @@ export const isContained = (filter: SnapshotFilter, xid: number): boolean => {
   if (xidPrecedes(xid, filter.xmin)) return true
   return !filter.inProgress.includes(xid)
 }
+
+/** None of these transactions, which are in their order, is in the snapshot behind one that is not. */
+export const showsNoGap = (xids: ReadonlyArray<number>, filter: SnapshotFilter): boolean => {
+  let lacksOne = false
+  for (const xid of xids) {
+    if (!isContained(filter, xid)) lacksOne = true
+    else if (lacksOne) return false
+  }
+  return true
+}

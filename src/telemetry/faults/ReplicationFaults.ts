@@ -1,6 +1,7 @@
 import type { FaultRows } from "./FaultRows.ts"
 
-const anew = "Yes: a new slot is made, all shapes are dropped, and their clients fetch them again."
+const anew =
+  "Yes: a new slot is made, and all shapes are compared with the database; clients fetch nothing again."
 
 /** The slot, the publication, the lock, and changes that cannot be passed on. */
 export const replicationFaults = {
@@ -8,7 +9,8 @@ export const replicationFaults = {
     severity: "critical",
     title: "Postgres gave up the replication slot",
     happened:
-      "The slot needed more WAL than max_slot_wal_keep_size allows, or was invalidated for another reason.",
+      "The slot needed more WAL than max_slot_wal_keep_size allows, or was invalidated for another reason; or the database was " +
+      "restored from a backup with the slot in it, and has another history now.",
     heals: anew,
     advice:
       "Raise max_slot_wal_keep_size, and find out why WAL gathered: an instance that was down, a long transaction, a slow disk.",
@@ -52,6 +54,14 @@ export const replicationFaults = {
     advice: "Run the GRANT that the line names.",
     doctor: "role"
   },
+  "BATON-SLOT-FAILOVER": {
+    severity: "warning",
+    title: "Standbys do not get the replication slot",
+    happened: "Postgres 17 or later refuses to make the slot one that is copied to standbys.",
+    heals: "No. Everything works; after a failover shapes are compared with the database.",
+    advice: "Do what the line says, or set BATON_FAILOVER_SLOT=false.",
+    doctor: "failover"
+  },
   "BATON-SLOT-INUSE": {
     severity: "critical",
     lasts: true,
@@ -90,8 +100,29 @@ export const replicationFaults = {
     title: "A change could not be read",
     happened: "Postgres gave a change that cannot be decoded, or could not give it out.",
     heals:
-      "Yes: the change is passed over, or a new slot is made; the shapes that it concerns are dropped and fetched again.",
-    advice: "Correct the row that the line names; report it if Postgres had nothing to complain about."
+      "Yes: the change is passed over, and shapes that need it are compared with the database. Those are dropped that have a value which cannot be given out; the line that drops them names table and column.",
+    advice:
+      "Correct the row: shapes with it can be made again once it is right. Report it if Postgres had nothing to complain about."
+  },
+  "BATON-STREAM-SILENT": {
+    severity: "critical",
+    lasts: true,
+    title: "Nothing comes from the database",
+    happened:
+      "What is written to the database has not come through the replication slot for 10 s: a heartbeat is missing. The line names the cause.",
+    heals: "As the line says; shapes are served as they are until then.",
+    advice: "Do what the line says of the cause that it names.",
+    metric: "baton_stream_state",
+    doctor: "slot"
+  },
+  "BATON-STREAM-UNWATCHED": {
+    severity: "warning",
+    lasts: true,
+    title: "Nobody tells if changes stop coming",
+    happened: "The role may not write a heartbeat to the database.",
+    heals: "As soon as it is granted: it is tried again.",
+    advice: "Run the GRANT that the line names, or turn heartbeats off.",
+    metric: "baton_stream_state"
   },
   "BATON-PUBLICATION-MISSING": {
     severity: "critical",
@@ -208,7 +239,8 @@ export const replicationFaults = {
   "BATON-TABLE-CHANGED": {
     severity: "warning",
     title: "A look at changed tables failed",
-    happened: "It could not be compared what tables are now, or the replica identity could not be set again.",
+    happened:
+      "It could not be compared what tables are now, or what shapes on an altered or truncated table have, or the replica identity could not be set again. The readers of such shapes wait; all others go on.",
     heals: "As a rule: it is tried again.",
     advice: "Mend what Postgres names in the line."
   },

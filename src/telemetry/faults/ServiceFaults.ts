@@ -20,6 +20,17 @@ export const serviceFaults = {
       "Yes: every shape gets what it lacks, under its handle, and nothing is fetched again. All rows of the tables are read for that, and no new shape is made meanwhile.",
     advice: "Look for what has cost the slot or the publication; the line names it."
   },
+  "BATON-SHAPE-DIFFERS": {
+    severity: "critical",
+    title: "Rows of shapes are not what Postgres has",
+    happened:
+      "A comparison that an operator has asked for (`baton verify`) has found rows that readers of shapes hold otherwise than Postgres has them: storage was damaged, rows were changed in a way that replication does not tell of, or there is a mistake in this service.",
+    heals:
+      "No: clients stay as they are until a row is changed the next time. With `--repair` all shapes get what they lack, under their handles.",
+    advice:
+      "Run `baton verify`, which names the rows and what the log said of them last; then `baton verify --repair`. If no disk and no tool explains it, report it.",
+    metric: "baton_verify_differences_total"
+  },
   "BATON-SHAPE-CONDITION": {
     severity: "warning",
     title: "A shape was dropped for its condition, or for a change",

@@ -93,6 +93,26 @@ export const storageFaults = {
     metric: "baton_journal_bytes",
     doctor: "storage"
   },
+  "BATON-STORAGE-COMPACTION": {
+    severity: "warning",
+    title: "Logs of shapes are not compacted",
+    happened: "What would make the log of a shape smaller could not be read or written.",
+    heals:
+      "As a rule: it is tried again; a log that cannot be read as one is left as it is until the next start. Shapes are served meanwhile, and their logs grow.",
+    advice: "Look at the disk: space, rights, errors. Report it if a log cannot be read.",
+    doctor: "storage"
+  },
+  "BATON-STORAGE-QUOTA": {
+    severity: "warning",
+    title: "Shapes were dropped because storage is full",
+    happened:
+      "Shapes take more than BATON_MAX_STORAGE, and compacting their logs was not enough. Those that nobody reads were dropped, or a shape that alone takes more; the line says which.",
+    heals:
+      "As a rule: clients that come again fetch them again. One that was dropped although it was read is refused with 503 as long as there is no room for it.",
+    advice: "Raise the limit, or have clients ask for less, if shapes go again and again.",
+    metric: "baton_storage_counted_bytes",
+    doctor: "storage"
+  },
   "BATON-STORAGE-DAMAGED": {
     severity: "critical",
     title: "A file in storage is damaged",

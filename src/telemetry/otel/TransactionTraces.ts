@@ -1,6 +1,6 @@
 import { Context, Exit, Option, type Tracer } from "effect"
 import type { Timers } from "../../shared/Timers.ts"
-import { formatLsn } from "../../shared/Lsn.ts"
+import { formatLsn, serverLsn } from "../../shared/Lsn.ts"
 import { isSampled, SpanClock, type Traces } from "./Tracing.ts"
 
 /** What is known of one transaction on its way, in nanoseconds since 1970. */
@@ -38,6 +38,8 @@ export class TransactionTraces {
   private readonly traces: Traces
   private readonly timers: Timers
   private readonly clock: SpanClock
+  /** Between positions of the server, which operators know, and those of the journal; see `Lsn`. */
+  private readonly shift: () => bigint
   private readonly ways = new Map<bigint, Way>()
   /** Those of them that are not durable yet, in the order of the journal. */
   private undurable: Array<Way> = []
@@ -45,7 +47,8 @@ export class TransactionTraces {
   private wokenNanos: bigint | undefined
   private cancelSweep: (() => void) | undefined
 
-  constructor(traces: Traces, timers: Timers) {
+  constructor(traces: Traces, timers: Timers, shift: () => bigint = () => 0n) {
+    this.shift = shift
     this.traces = traces
     this.timers = timers
     this.clock = new SpanClock(timers)
@@ -138,7 +141,7 @@ export class TransactionTraces {
     )
     const root = this.span("pg_txn.replication_client.transaction_received", Option.none(), beganNanos)
     root.attribute("xid", way.xid)
-    root.attribute("lsn", formatLsn(way.commitLsn))
+    root.attribute("lsn", formatLsn(serverLsn(way.commitLsn, this.shift())))
     root.attribute("num_changes", way.operations)
     root.attribute("receive_lag_ms", way.lagMillis)
     root.attribute("answers", way.answers)

@@ -7,7 +7,8 @@ import { undecided } from "../values/Failure.ts"
 import { spend, spendElements } from "../values/Work.ts"
 import { jsonbPath, type Json } from "../values/Json.ts"
 import { arrayOf, binary, booleanTest, coalesce, lazily, logic, rootLogic, type Closure } from "./Closures.ts"
-import type { Form, FormOf, Plan } from "./Form.ts"
+import type { Form, FormOf, LoopForm, Plan } from "./Form.ts"
+import { nestedLoop } from "./Loops.ts"
 import type { RowReader } from "./RowReader.ts"
 import { subselect } from "./Subselects.ts"
 
@@ -81,6 +82,8 @@ class Compiler {
   readonly derived: Array<Derived> = []
   /** Operands of the comparison that is being carried out (`x` in forms). */
   readonly operands: Array<unknown> = [null, null]
+  /** Values of the rows that loops are at (`e` in forms). */
+  readonly at: Array<unknown> = []
   constructor(plan: Plan, reader: RowReader, columnIndexes: ReadonlyArray<number>) {
     this.plan = plan
     this.reader = reader
@@ -168,11 +171,26 @@ class Compiler {
         form.group.map((part) => this.compile(part)),
         form.probe.map((part) => this.compile(part))
       )
+    if ("e" in form) {
+      const { at } = this
+      const index = form.e
+      return () => at[index]
+    }
+    if ("loop" in form) return this.loop(form)
     const arg = this.compile(form.not)
     return (constants) => {
       const value = arg(constants)
       return value === true ? false : value === false ? true : value
     }
+  }
+
+  loop(form: LoopForm): Closure {
+    const tables = form.tables.map(({ rows, when }) => ({
+      group: rows.group.map((part) => this.compile(part)),
+      when: this.compile(when)
+    }))
+    const give = form.give === undefined ? undefined : this.compile(form.give)
+    return nestedLoop(form, { first: this.compile(form.first), tables, give }, this.at)
   }
 
   call(form: FormOf<"f">): Closure {

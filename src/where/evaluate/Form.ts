@@ -51,16 +51,55 @@ export type Form =
   | { readonly slow: string }
   /** A sub-select, see `SubselectForm`. */
   | SubselectForm
+  | LoopForm
+  /** Value number n of the rows that the loops around are at. */
+  | { readonly e: number }
+
+/**
+ * The rows of one or more tables are gone through: `exists`, whether there are some for which everything holds; `value`: what the only
+ * ones give, NULL where there are none. Its parts are about the row around it, and about those that it is at in tables before.
+ */
+export interface LoopForm {
+  readonly loop: "exists" | "value"
+  /** About no row of its own. */
+  readonly first: Form
+  readonly tables: ReadonlyArray<LoopTable>
+  /** Of `value`: what it gives, how that is identified, and that equal rows are one. */
+  readonly give?: Form
+  readonly key?: SubselectPlan["keys"][number]
+  readonly once?: true
+}
+
+export interface LoopTable {
+  /** Its rows, by values that are known when they are looked up: it selects values of its columns. */
+  readonly rows: SubselectForm
+  /** The numbers of these values begin here. */
+  readonly from: number
+  /** What must be true of a row, beside what it was looked up by. */
+  readonly when: Form
+  /** Where nothing that they are looked up by follows from the row around. */
+  readonly reach?: LoopReach
+}
+
+/** Which rows of a table before look rows of a table up. */
+export interface LoopReach {
+  /** The number of the one before. */
+  readonly table: number
+  /** The places, in `group` of the one that is looked up, of what the one before is looked up by here. */
+  readonly parts: ReadonlyArray<number>
+  /** The rows of the one before, by these: what they give to it, which is its own `group`. */
+  readonly by: SubselectForm
+}
 
 /**
  * What the row has to do with the rows that a sub-select gives. `any`: the values of `probe` are among them (`IN`, `= ANY`);
- * `exists`: there are some; `value`: the only one's value, NULL where there is none.
+ * `exists`: there are some; `value`: the only one's value, NULL where there is none; `rows`: a loop goes through all of the group.
  */
 export interface SubselectForm {
   readonly sub: SubselectPlan
   /** Slot of a constant of type `text`: the JSON list of the texts of the sub-select's own constants. */
   readonly slot: number
-  readonly how: "any" | "exists" | "value"
+  readonly how: "any" | "exists" | "value" | "rows"
   /** The row's side of equalities between the row and the rows of the sub-select (its correlation). */
   readonly group: ReadonlyArray<Form>
   /** One for each value that is selected; empty unless `how` is `any`. */
@@ -77,7 +116,7 @@ export interface SubselectPlan {
   readonly select: ReadonlyArray<Form>
   /** How the values of `group` and then of `select` are identified: both sides of each equality have been made of this type. */
   readonly keys: ReadonlyArray<{ readonly type: TypeSpec; readonly collation: CollationKind }>
-  /** Rows with equal values are one; only where a value is asked for. */
+  /** Rows with equal values are one; only where a value, or rows, are asked for. */
   readonly distinct?: true
   /**
    * SQL over the columns of its table that is true for all rows for which its condition is, whatever other sub-selects give: its
@@ -127,9 +166,18 @@ export const partsOf = (form: Form): ReadonlyArray<Form> => {
   if ("each" in form) return [form.each, form.of]
   // Of the row. What the sub-select is made of is about rows of another table.
   if ("sub" in form) return [...form.group, ...form.probe]
+  if ("loop" in form)
+    return [
+      form.first,
+      ...form.tables.flatMap(({ reach, rows, when }) =>
+        reach === undefined ? [rows, when] : [rows, reach.by, when]
+      ),
+      ...(form.give === undefined ? [] : [form.give])
+    ]
   if ("not" in form) return [form.not]
   // Does not compile while a kind of form is missing above.
-  form satisfies FormOf<"k"> | FormOf<"c"> | FormOf<"b"> | FormOf<"v"> | FormOf<"x"> | FormOf<"slow">
+  form satisfies
+    FormOf<"k"> | FormOf<"c"> | FormOf<"e"> | FormOf<"b"> | FormOf<"v"> | FormOf<"x"> | FormOf<"slow">
   return []
 }
 

@@ -13,6 +13,12 @@ export interface SubselectKind {
  */
 export type LinkKey = unknown
 
+/** Equal rows of a sub-select. */
+export interface GivenRows {
+  readonly values: ReadonlyArray<unknown>
+  readonly count: number
+}
+
 /**
  * What sub-selects give at the moment. `constants` is the text of the sub-select's constants, which with its kind says which
  * one is meant. `group` is the key of the values of its correlation, `emptyLink` where there is none.
@@ -28,6 +34,8 @@ export interface Membership {
   readonly exists: (kind: SubselectKind, constants: string, group: LinkKey) => boolean
   /** Of the only row; `null` where there is none. Throws `EvaluationError` where there are several. */
   readonly value: (kind: SubselectKind, constants: string, group: LinkKey) => unknown
+  /** Of the group. Not to be kept. */
+  readonly rows: (kind: SubselectKind, constants: string, group: LinkKey) => Iterable<GivenRows>
   /**
    * Constants of those sub-selects of the kind that have a row with these values of `group` and `select`, one after the other. Not
    * to be kept.
@@ -88,7 +96,11 @@ export const groupKeyIn = (values: number, link: LinkKey): LinkKey => {
   const names = linkNames(link)
   if (names.length === values) return link
   if (values > 1) return names.slice(0, values).map(partOf).join("")
-  const [name = ""] = names
+  return keyNamed(names[0] ?? "")
+}
+
+/** The key that has this name. */
+const keyNamed = (name: string): LinkKey => {
   const colon = name.indexOf(":")
   const text = name.slice(colon + 1)
   switch (name.slice(0, colon)) {
@@ -101,6 +113,15 @@ export const groupKeyIn = (values: number, link: LinkKey): LinkKey => {
     default:
       return text
   }
+}
+
+/** Of a link of so many values: the key of those at these places, in their order. */
+export const partOfLink = (values: number, link: LinkKey, places: ReadonlyArray<number>): LinkKey => {
+  if (places.length === 0) return emptyLink
+  if (values === 1) return link
+  const names = linkNames(link)
+  if (places.length === 1) return keyNamed(names[places[0] ?? 0] ?? "")
+  return places.map((place) => partOf(names[place] ?? "")).join("")
 }
 
 const kinds = new Map<string, WeakRef<SubselectKind>>()
@@ -121,7 +142,13 @@ export const subselectKind = (plan: SubselectPlan): SubselectKind => {
 const unknown = (): never => undecided("what a sub-select gives is not known here")
 
 /** Where nobody knows what sub-selects give: conditions with one are undecided. */
-export const noMembership: Membership = { any: unknown, exists: unknown, value: unknown, having: unknown }
+export const noMembership: Membership = {
+  any: unknown,
+  exists: unknown,
+  value: unknown,
+  rows: unknown,
+  having: unknown
+}
 
 /** One evaluation runs at a time, so this is the state of the module. */
 let current = noMembership

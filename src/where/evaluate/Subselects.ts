@@ -29,7 +29,17 @@ export const linkOf = (
   group: ReadonlyArray<Closure>,
   probe: ReadonlyArray<Closure>
 ): ((constants: ReadonlyArray<unknown>) => LinkKey) => {
-  const keys = keysOf([...group, ...probe], keyReaders(form))
+  const values = [...group, ...probe]
+  const readers = keyReaders(form)
+  const [value, ...more] = values
+  const [read] = readers
+  // The usual one, of which no list has to be made.
+  if (value !== undefined && more.length === 0)
+    return (constants) => {
+      const one = value(constants)
+      return one === null ? null : read?.(one)
+    }
+  const keys = keysOf(values, readers)
   return (constants) => linkKeyOf(keys(constants))
 }
 
@@ -47,6 +57,7 @@ export const subselect = (
   const groupKeys = keysOf(group, readers)
   const probeKeys = keysOf(probe, readers.slice(group.length))
   const { slot } = form
+  if (form.how === "rows") throw new Error("rows that no loop goes through")
   if (form.how === "any")
     return (constants) => {
       const found = linkKeyOf(groupKeys(constants))

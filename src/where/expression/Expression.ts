@@ -198,14 +198,41 @@ export interface Equality {
 
 /**
  * A sub-select, taken apart: `group` and `probe` are about the row around it, what `query` holds is about rows of its own table.
- * `any`: the values of `probe` are among those selected; `exists`: there are some; `value`: the only one.
+ * `any`: the values of `probe` are among those selected; `exists`: there are some; `value`: the only one; `rows`: all of them,
+ * for a nested loop.
  */
 export interface Subselect extends Typed {
   readonly kind: "subselect"
-  readonly how: "any" | "exists" | "value"
+  readonly how: "any" | "exists" | "value" | "rows"
   readonly group: ReadonlyArray<Expression>
   readonly probe: ReadonlyArray<Expression>
   readonly query: Subquery
+}
+
+/**
+ * A sub-select that cannot be taken apart like that: the rows of its tables are gone through as it is written. Columns in
+ * `conditions`, `implied` and `selected` are seen from inside: `up` is 0 for those of its own tables, 1 for the row around it. Probes are
+ * seen from outside.
+ */
+export interface NestedLoop extends Typed {
+  readonly kind: "nestedLoop"
+  readonly how: "any" | "exists" | "value"
+  readonly tables: ReadonlyArray<Pick<Subquery, "table" | "only">>
+  /** Joined by AND. */
+  readonly conditions: ReadonlyArray<Expression>
+  /** Equalities that follow from those of `conditions`, and those that do once each probe is equal to what is selected. */
+  readonly implied: ReadonlyArray<Call>
+  readonly impliedByProbes: ReadonlyArray<Call>
+  readonly selected: ReadonlyArray<Selected>
+  /** Equal rows are one; only of `value`. */
+  readonly distinct: boolean
+}
+
+/** A value that is selected, and what it is compared with where the sub-select stands on the right of IN. */
+export interface Selected {
+  readonly value: Expression
+  readonly probe?: Expression
+  readonly equality?: Equality
 }
 
 export interface Subquery {
@@ -245,6 +272,7 @@ export type Expression =
   | Cast
   | Collate
   | Subselect
+  | NestedLoop
 
 /** OIDs of types that resolution treats specially; fixed in every version of Postgres. */
 export const oids = {

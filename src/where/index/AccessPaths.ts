@@ -19,9 +19,14 @@ export interface AccessPath {
     | "isNull"
     /** The value lies between bounds. */
     | "range"
+    /** The value is a text that begins with what stands before the first special character of a pattern, a constant. */
+    | "prefix"
     /** `probe` is a sub-select whose rows have the values that the row has: see `Membership.having`. */
     | "member"
-  /** Slots of the constants: values for `equal`, arrays for the `contains` kinds and for `equal` with `spread`, lists for `member`. */
+  /**
+   * Slots of the constants: values for `equal`, arrays for the `contains` kinds and for `equal` with `spread`, a pattern for `prefix`,
+   * lists for `member`.
+   */
   readonly slots: ReadonlyArray<number>
   /** The constant of `slots` is an array whose elements are the values. */
   readonly spread: boolean
@@ -39,14 +44,30 @@ const literalTrue = -1
 const literalFalse = -2
 export const booleanSlots = { true: literalTrue, false: literalFalse } as const
 
-/**
- * The access paths of a clause: all of one alternative must be registered for it to be found. Empty when the
- * clause has to be evaluated for every row.
- */
-export const accessPaths = (root: Form, columns: ReadonlyArray<FormColumn>): ReadonlyArray<AccessPath> => {
-  const alternatives = alternativesOf(root, columns)
-  return alternatives[0] ?? []
+/** Longer beginnings of texts are not told apart. */
+const longestPrefix = 128
+
+/** What texts begin with that are LIKE the pattern, as far as they are looked up by it. */
+export const prefixOfPattern = (pattern: string): string => {
+  const end = pattern.search(/[%_\\]/)
+  return pattern.slice(0, Math.min(longestPrefix, end < 0 ? pattern.length : end))
 }
+
+/**
+ * The access paths of a clause with these constants: all of one alternative must be registered for it to be found. Empty when
+ * the clause has to be evaluated for every row.
+ */
+export const accessPaths = (
+  root: Form,
+  columns: ReadonlyArray<FormColumn>,
+  constants: ReadonlyArray<string | null>
+): ReadonlyArray<AccessPath> =>
+  alternativesOf(root, columns).find((paths) =>
+    paths.every(({ kind, slots }) => kind !== "prefix" || slots.every((slot) => hasPrefix(constants[slot])))
+  ) ?? []
+
+const hasPrefix = (pattern: string | null | undefined): boolean =>
+  typeof pattern !== "string" || prefixOfPattern(pattern) !== ""
 
 /** Every way to index a clause, best first; each is a list of paths that together find all its rows. */
 export const alternativesOf = (
@@ -82,6 +103,8 @@ const cost = (paths: ReadonlyArray<AccessPath>): number =>
     if (path.kind === "member") return sum + 6
     if (path.kind === "containsAny") return sum + 8
     if (path.kind === "range") return sum + (path.bounds.length > 1 ? 20 : 40)
+    // The pattern may begin with a special character, and then it is no path.
+    if (path.kind === "prefix") return sum + 80
     return sum + 60
   }, 0)
 
@@ -235,13 +258,30 @@ const singlePath = (form: Form, columns: ReadonlyArray<FormColumn>): AccessPath 
   }
   if ("sub" in form) return memberPath(form, columns)
   if ("any" in form && !form.all) return anyPath(form, columns)
-  return arrayPath(form, columns)
+  return prefixPath(form, columns) ?? arrayPath(form, columns)
+}
+
+/** Texts are compared by their bytes here, as LIKE compares them under every collation that is evaluated here at all. */
+const prefixPath = (form: Form, columns: ReadonlyArray<FormColumn>): AccessPath | undefined => {
+  if (!("f" in form) || (form.f !== "textlike" && form.f !== "namelike")) return undefined
+  const [left, right] = form.a
+  if (left === undefined || right === undefined || !("k" in right) || !isProbe(left)) return undefined
+  return path({
+    probe: left,
+    kind: "prefix",
+    slots: [right.k],
+    type: "text",
+    collation: form.s?.l ?? "c",
+    exact: false,
+    description: `beginning of ${describe(left, columns)}`
+  })
 }
 
 /** A sub-select that has to give something for the row, by the values of the row that it depends on. */
 const memberPath = (form: SubselectForm, columns: ReadonlyArray<FormColumn>): AccessPath | undefined => {
   const values = [...form.group, ...form.probe]
-  if (form.how === "value" || values.length === 0 || !values.every(isProbe)) return undefined
+  if (form.how === "value" || form.how === "rows" || values.length === 0 || !values.every(isProbe))
+    return undefined
   const shown = values.map((value) => describe(value, columns)).join(", ")
   return path({
     // The slot is the clause's own.

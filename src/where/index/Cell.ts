@@ -16,16 +16,18 @@ export class Group {
     this.constants.push(constants)
   }
 
-  remove(id: number): void {
+  /** Whether it was there. */
+  remove(id: number): boolean {
     const at = this.positionOf(id)
-    if (at < 0) return
+    if (at < 0) return false
     const lastId = this.ids.pop()
     const lastConstants = this.constants.pop()
     this.positions?.delete(id)
-    if (lastId === undefined || lastConstants === undefined || at === this.ids.length) return
+    if (lastId === undefined || lastConstants === undefined || at === this.ids.length) return true
     this.ids[at] = lastId
     this.constants[at] = lastConstants
     this.positions?.set(lastId, at)
+    return true
   }
 
   /** Small groups are searched, large ones keep a map. */
@@ -56,43 +58,69 @@ export class Cell {
   }
 
   remove(id: number, exact: boolean, compiled: Compiled): void {
-    this.size--
     if (exact) {
-      this.decided.delete(id)
+      if (this.decided.delete(id)) this.size--
       return
     }
     const group = this.groups.get(compiled)
-    group?.remove(id)
+    if (group?.remove(id) === true) this.size--
     if (group?.ids.length === 0) this.groups.delete(compiled)
   }
 }
 
+/** A shape that is found alone, and remains to be evaluated: a negative number. */
+const evaluated = (id: number): number => -1 - id
+/** The shape of a number in a `CellMap`. */
+export const shapeIn = (number: number): number => (number < 0 ? -1 - number : number)
+
+/** What is registered of a shape, for as long as it is in a `CellMap`. */
+interface Registered {
+  readonly compiled: Compiled
+  readonly constants: ReadonlyArray<unknown>
+}
+
 /**
- * Cells by key. The commonest cell by far, one shape that the key alone decides, is kept as its bare number.
+ * Cells by key. The commonest cell by far, a single shape, is kept as a bare number: its own where the key alone decides it, a
+ * negative one where it remains to be evaluated (`shapeIn`).
  */
 export class CellMap {
   readonly map = new Map<unknown, number | Cell>()
+  private readonly registered: (id: number) => Registered | undefined
+
+  constructor(registered: (id: number) => Registered | undefined) {
+    this.registered = registered
+  }
 
   add(key: unknown, id: number, exact: boolean, compiled: Compiled, constants: ReadonlyArray<unknown>): void {
     const known = this.map.get(key)
-    if (known === undefined && exact) {
-      this.map.set(key, id)
+    const alone = exact ? id : evaluated(id)
+    if (known === undefined) {
+      this.map.set(key, alone)
       return
     }
-    let cell: Cell
-    if (known === undefined || typeof known === "number") {
+    // One may be found by the same key in two ways.
+    if (known === alone) return
+    let cell = known
+    if (typeof cell === "number") {
+      const before = cell
       cell = new Cell()
-      if (known !== undefined) cell.add(known, true, compiled, constants)
+      this.move(before, cell)
       this.map.set(key, cell)
-    } else cell = known
+    }
     cell.add(id, exact, compiled, constants)
+  }
+
+  private move(number: number, cell: Cell): void {
+    const id = shapeIn(number)
+    const known = this.registered(id)
+    if (known !== undefined) cell.add(id, number >= 0, known.compiled, known.constants)
   }
 
   remove(key: unknown, id: number, exact: boolean, compiled: Compiled): void {
     const known = this.map.get(key)
     if (known === undefined) return
     if (typeof known === "number") {
-      if (known === id) this.map.delete(key)
+      if (shapeIn(known) === id) this.map.delete(key)
       return
     }
     known.remove(id, exact, compiled)

@@ -18,7 +18,7 @@ import { EvaluationError, Undecided } from "../values/Failure.ts"
 import { spend } from "../values/Work.ts"
 import type { Codec } from "../values/Codec.ts"
 import { useZones, type Zones, zonesOfRuntime } from "../zones/Zones.ts"
-import { CellMap, Group, type Cell } from "./Cell.ts"
+import { CellMap, Group, shapeIn, type Cell } from "./Cell.ts"
 import { IntervalTree, type Interval } from "./IntervalTree.ts"
 import { Burst, RowCosts } from "./Costs.ts"
 import { pushMatch, type MatchList } from "./MatchList.ts"
@@ -31,6 +31,7 @@ import {
   type Alternative,
   type PlannedPath
 } from "./Paths.ts"
+import { PrefixMap } from "./PrefixMap.ts"
 import { register, Registration } from "./Registration.ts"
 
 /** What a probed value of a row is looked up in. */
@@ -42,6 +43,8 @@ interface Probe {
   /** Clauses that need an element of the value, which is an array. */
   readonly elements: CellMap
   readonly nulls: CellMap
+  /** Clauses that need a text to begin with something. */
+  readonly prefixes: PrefixMap
   readonly ranges: IntervalTree
   /** Clauses with a sub-select of `kind`, by its constants: the value is a link of its rows. */
   readonly members: CellMap
@@ -65,6 +68,7 @@ export class FilterIndex {
   private readonly reader: RowReader
   private readonly everyRow = new Set<number>()
   private readonly registrations = new Map<number, Registration>()
+  private readonly registered = (id: number): Registration | undefined => this.registrations.get(id)
   private readonly probes = new Map<string, Probe>()
   private readonly scanned = new Map<Compiled, Group>()
   /** Shapes that one row may find more than once: none of their paths is exact, so each is evaluated. */
@@ -253,11 +257,12 @@ export class FilterIndex {
           ? linkOf(form, form.group.map(compiled.closureOf), form.probe.map(compiled.closureOf))
           : compiled.closureOf(form),
         codec: one.codec,
-        equal: new CellMap(),
-        elements: new CellMap(),
-        nulls: new CellMap(),
+        equal: new CellMap(this.registered),
+        elements: new CellMap(this.registered),
+        nulls: new CellMap(this.registered),
+        prefixes: new PrefixMap(this.registered),
         ranges: new IntervalTree(one.codec.compare ?? (() => 0)),
-        members: new CellMap(),
+        members: new CellMap(this.registered),
         kind: isMember ? subselectKind(form.sub) : undefined,
         users: 0
       }
@@ -267,24 +272,21 @@ export class FilterIndex {
   }
 
   private lookUp(probe: Probe, out: MatchList): void {
-    const { equal, elements, nulls, ranges, codec } = probe
-    const cells: Array<number | Cell | undefined> = []
-    const intervals: Array<Interval> = []
+    const { equal, elements, nulls, prefixes, ranges, codec } = probe
+    // Lists are made where they are needed: most rows are looked up by one value, and then nothing is allocated.
+    let cell: Found
+    let cells: ReadonlyArray<Found> = noCells
+    let intervals: ReadonlyArray<Interval> = noIntervals
     try {
       const value = probe.value(noConstants)
       if (this.costs.owes) this.pay(-1, out)
-      if (probe.kind !== undefined) this.findMembers(probe.members, probe.kind, value, cells)
-      else if (value === null) cells.push(nulls.map.get(nullKey))
+      if (probe.kind !== undefined) cells = findMembers(probe.members, probe.kind, value)
+      else if (value === null) cell = nulls.map.get(nullKey)
       else {
-        if (equal.map.size > 0) cells.push(equal.map.get(codec.key?.(value)))
-        if (ranges.size > 0) ranges.find(value, (interval) => intervals.push(interval))
-        if (elements.map.size > 0) {
-          const keys = new Set<unknown>()
-          spend((value as ArrayValue).elements.length * 4)
-          for (const element of (value as ArrayValue).elements)
-            if (element !== null) keys.add(codec.key?.(element))
-          for (const key of keys) cells.push(elements.map.get(key))
-        }
+        if (equal.map.size > 0) cell = equal.map.get(codec.key?.(value))
+        if (ranges.size > 0) intervals = findIntervals(ranges, value)
+        if (prefixes.map.size > 0) cells = prefixes.find(value as string)
+        if (elements.map.size > 0) cells = findElements(elements, codec, value as ArrayValue)
       }
     } catch (failure) {
       if (!(failure instanceof Undecided) && !(failure instanceof EvaluationError)) throw failure
@@ -293,21 +295,9 @@ export class FilterIndex {
       return
     }
     if (this.costs.owes) this.pay(-1, out)
-    for (const cell of cells) this.visit(cell, out)
-    for (const interval of intervals) this.visitInterval(interval, out)
-  }
-
-  private findMembers(
-    { map }: CellMap,
-    kind: SubselectKind,
-    link: LinkKey,
-    cells: Array<number | Cell | undefined>
-  ): void {
-    if (link === null) return
-    for (const constants of membershipInUse().having(kind, link)) {
-      spend(1)
-      cells.push(map.get(constants))
-    }
+    if (cell !== undefined) this.visit(cell, out)
+    for (let i = 0; i < cells.length; i++) this.visit(cells[i], out)
+    for (let i = 0; i < intervals.length; i++) this.visitInterval(intervals[i] as Interval, out)
   }
 
   /** The probed value cannot be computed: every clause that relies on it speaks for itself. */
@@ -320,14 +310,20 @@ export class FilterIndex {
     }
   }
 
-  private visit(cell: number | Cell | undefined, out: MatchList): void {
+  private visit(cell: Found, out: MatchList): void {
     if (cell === undefined) return
     if (typeof cell === "number") {
-      pushMatch(out, cell)
+      if (cell >= 0) pushMatch(out, cell)
+      else this.evaluateAlone(shapeIn(cell), out)
       return
     }
     for (const id of cell.decided) pushMatch(out, id)
     for (const group of cell.groups.values()) this.evaluateGroup(group, out)
+  }
+
+  private evaluateAlone(id: number, out: MatchList): void {
+    const registration = this.registrations.get(id)
+    if (registration !== undefined) this.evaluateOnce(id, registration.compiled, registration.constants, out)
   }
 
   private visitInterval(interval: Interval, out: MatchList): void {
@@ -392,14 +388,44 @@ export class FilterIndex {
   }
 }
 
+type Found = number | Cell | undefined
+
+const noCells: ReadonlyArray<Found> = []
+const noIntervals: ReadonlyArray<Interval> = []
+
+const findMembers = ({ map }: CellMap, kind: SubselectKind, link: LinkKey): ReadonlyArray<Found> => {
+  if (link === null) return noCells
+  const found: Array<Found> = []
+  for (const constants of membershipInUse().having(kind, link)) {
+    spend(1)
+    found.push(map.get(constants))
+  }
+  return found
+}
+
+const findIntervals = (ranges: IntervalTree, value: unknown): ReadonlyArray<Interval> => {
+  const found: Array<Interval> = []
+  ranges.find(value, (interval) => found.push(interval))
+  return found
+}
+
+const findElements = ({ map }: CellMap, codec: Codec, { elements }: ArrayValue): ReadonlyArray<Found> => {
+  const keys = new Set<unknown>()
+  spend(elements.length * 4)
+  for (const element of elements) if (element !== null) keys.add(codec.key?.(element))
+  return Array.from(keys, (key) => map.get(key))
+}
+
 const cellsOf = (probe: Probe, kind: PlannedPath["path"]["kind"]): CellMap =>
   kind === "equal"
     ? probe.equal
     : kind === "isNull"
       ? probe.nulls
-      : kind === "member"
-        ? probe.members
-        : probe.elements
+      : kind === "prefix"
+        ? probe.prefixes
+        : kind === "member"
+          ? probe.members
+          : probe.elements
 
 const report = (failure: unknown, shapeId: number, out: MatchList): void => {
   if (failure instanceof Undecided) out.undecided.push(shapeId)

@@ -5,7 +5,7 @@ import type { Compiled } from "../evaluate/Compile.ts"
 import type { FormColumn } from "../evaluate/Form.ts"
 import { subselectKind } from "../evaluate/Membership.ts"
 import type { RunnableClause } from "../evaluate/RunnableClause.ts"
-import { alternativesOf, booleanSlots, type AccessPath } from "./AccessPaths.ts"
+import { alternativesOf, booleanSlots, prefixOfPattern, type AccessPath } from "./AccessPaths.ts"
 import type { Interval } from "./IntervalTree.ts"
 
 /** An access path with what is the same for all clauses of its form. */
@@ -60,6 +60,7 @@ export const nullKeys: ReadonlyArray<unknown> = [nullKey]
 /** Keys that a clause is registered under. `undefined`: this clause's constants do not allow the path. */
 export const keysOf = (one: PlannedPath, clause: Constants): ReadonlyArray<unknown> | undefined => {
   const { path, codec } = one
+  if (path.kind === "prefix") return prefixKeys(clause.constants[path.slots[0] ?? 0])
   const keys = new Set<unknown>()
   for (const slot of path.slots) {
     if (slot === booleanSlots.true || slot === booleanSlots.false) {
@@ -79,6 +80,13 @@ export const keysOf = (one: PlannedPath, clause: Constants): ReadonlyArray<unkno
   }
   if (path.kind === "containsAll" && keys.size === 0) return undefined
   return [...keys]
+}
+
+const prefixKeys = (pattern: unknown): ReadonlyArray<unknown> | undefined => {
+  // Nothing is LIKE NULL.
+  if (typeof pattern !== "string") return []
+  const prefix = prefixOfPattern(pattern)
+  return prefix === "" ? undefined : [prefix]
 }
 
 /** The interval that a clause's bounds leave. */

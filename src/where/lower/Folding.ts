@@ -1,6 +1,7 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import type { Form, FormColumn } from "../evaluate/Form.ts"
 import type { Expression } from "../expression/Expression.ts"
+import { columnsIn } from "../expression/References.ts"
 import { codecOf } from "../values/Codecs.ts"
 import { EvaluationError, Undecided } from "../values/Failure.ts"
 import type { TypeSpec } from "../values/TypeSpec.ts"
@@ -31,12 +32,27 @@ export class Folding {
   readonly constants: Array<string> = []
   /** Slots that came from STABLE functions: for Postgres they are no constants while it plans. */
   readonly soft = new Set<number>()
+  /** What may decide about what comes behind it, and is no constant here. */
+  private readonly undecided: Array<Expression> = []
+  /** Something was left open that Postgres may know to be a constant. */
+  private leftOpen = false
   constructor(catalogue: TypeCatalogue) {
     this.catalogue = catalogue
   }
 
   spec(type: number): TypeSpec {
     return typeSpecOf(this.catalogue, type)
+  }
+
+  /** Takes note of what may decide about what comes behind it. */
+  decisive(expression: Expression, form: Form): Form {
+    if (!("b" in form) && !("k" in form)) this.undecided.push(expression)
+    return form
+  }
+
+  /** Postgres may not come as far as this: it folds more than we do, and nothing behind a constant that decides. */
+  private get isOpen(): boolean {
+    return this.leftOpen || this.undecided.some((one) => columnsIn(one).length === 0)
   }
 
   slot(value: string, spec: TypeSpec): Form {
@@ -58,10 +74,14 @@ export class Folding {
     try {
       value = run()
     } catch (failure) {
-      if (failure instanceof Undecided) return form
+      if (failure instanceof Undecided) {
+        this.leftOpen = true
+        return form
+      }
       if (!(failure instanceof EvaluationError)) throw failure
       // Postgres folds only what is immutable: the others fail when they are reached, if they are.
       if (soft) return form
+      if (this.isOpen) return foreign("whether it comes as far as a constant that fails")
       return refuseAt(at.at, `Failed to apply function to constant arguments: ${failure.message}`)
     }
     // A NULL or boolean would be taken for one that Postgres knew while planning.

@@ -6,9 +6,9 @@ import {
   oids,
   type Call,
   type CastStep,
+  type Column,
   type Constant,
-  type Expression,
-  type Subselect
+  type Expression
 } from "../expression/Expression.ts"
 import { natives, type Native, type Signature } from "../native/index.ts"
 import { builtinKey } from "../resolve/Volatility.ts"
@@ -18,6 +18,10 @@ import type { CollationKind } from "../values/Text.ts"
 import { isForeign, type TypeSpec } from "../values/TypeSpec.ts"
 import { Folding, Foreign, foreign } from "./Folding.ts"
 import { lowerRows } from "./LowerRows.ts"
+import { asLoop } from "./AsLoop.ts"
+import { lowerLoop } from "./LowerLoop.ts"
+import type { LoopRows, Lowers, MadeOf } from "./Lowers.ts"
+import { lowerSubscript } from "./LowerSubscript.ts"
 import { lowerSubselect } from "./LowerSubselect.ts"
 import { movesOf } from "./Moves.ts"
 import {
@@ -41,10 +45,14 @@ export interface Lowered {
   readonly moves: ReadonlyArray<SubselectMoves>
 }
 
-/** Turns a typed expression into the stored form, folding constants as Postgres does. Throws `Refusal`. */
-export const lowerExpression = (catalogue: TypeCatalogue, expression: Expression): Lowered => {
+/** The stored form, constants folded as Postgres does. `isThreeValued`: it is to tell NULL from false. Throws `Refusal`. */
+export const lowerExpression = (
+  catalogue: TypeCatalogue,
+  expression: Expression,
+  isThreeValued = true
+): Lowered => {
   const lowering = new Lowering(catalogue)
-  const root = lowering.condition(expression)
+  const root = lowering.condition(expression, !isThreeValued)
   return {
     plan: { columns: lowering.columns, constants: lowering.types, root },
     constants: lowering.constants,
@@ -56,25 +64,31 @@ export const lowerExpression = (catalogue: TypeCatalogue, expression: Expression
 const operandLeft: Form = { x: 0 }
 const operandRight: Form = { x: 1 }
 
-class Lowering extends Folding {
+class Lowering extends Folding implements Lowers {
   readonly reasons: Array<string> = []
-  readonly subselects = new Map<SubselectForm, Subselect>()
+  readonly subselects = new Map<SubselectForm, MadeOf>()
+  readonly loops: Array<LoopRows> = []
+  readonly loopValues = { count: 0 }
   readonly level: number
-  constructor(catalogue: TypeCatalogue, level = 0) {
+  readonly loopsMade: { count: number }
+  constructor(catalogue: TypeCatalogue, level = 0, loopsMade = { count: 0 }) {
     super(catalogue)
     this.level = level
+    this.loopsMade = loopsMade
   }
 
   kind(collation: number): CollationKind {
     return collationKindOf(this.catalogue, collation) ?? foreign("a non-deterministic collation")
   }
 
-  /** A boolean expression: where a part of it is Postgres' own, that condition as a whole is. */
-  condition(expression: Expression): Form {
+  /**
+   * A boolean expression: where a part of it is Postgres' own, that condition as a whole is. `ifTrue`: it need not tell NULL from false.
+   */
+  condition(expression: Expression, ifTrue = false): Form {
     const columns = this.columns.length
     const constants = this.constants.length
     try {
-      return this.lower(expression)
+      return this.lower(expression, ifTrue)
     } catch (failure) {
       if (!(failure instanceof Foreign)) throw failure
       this.columns.length = columns
@@ -96,8 +110,8 @@ class Lowering extends Folding {
     return form
   }
 
-  lower(expression: Expression): Form {
-    const form = this.translate(expression)
+  lower(expression: Expression, ifTrue = false): Form {
+    const form = this.translate(expression, ifTrue)
     const children = constantChildren(form)
     if (children === undefined) return form
     const run = (): unknown => {
@@ -109,17 +123,17 @@ class Lowering extends Folding {
     return this.folded(form, expression, run, children)
   }
 
-  translate(expression: Expression): Form {
+  translate(expression: Expression, ifTrue: boolean): Form {
     switch (expression.kind) {
       case "constant":
         return this.constant(expression)
       case "column":
-        return this.column(expression.name, expression.type)
+        return this.column(expression)
       case "call":
         return this.call(expression)
       case "and":
       case "or":
-        return this.logic(expression.kind, expression.args)
+        return this.logic(expression.kind, expression.args, ifTrue)
       case "not": {
         const arg = this.condition(expression.arg)
         return "b" in arg ? { b: arg.b === null ? null : !arg.b } : { not: arg }
@@ -177,13 +191,14 @@ class Lowering extends Folding {
         }
       }
       case "array":
-        return this.array(expression)
+        this.known(expression.type)
+        return { array: expression.elements.map((one) => this.value(one)), nested: expression.nested }
       case "row":
         return { fields: expression.args.map((arg) => this.value(arg)) }
       case "rowComparison":
         return lowerRows(this, expression)
       case "subscript":
-        return this.subscript(expression)
+        return lowerSubscript(this, expression)
       case "field":
         this.known(expression.record.type)
         return { field: expression.index, of: this.value(expression.record) }
@@ -192,7 +207,9 @@ class Lowering extends Folding {
       case "collate":
         return this.lower(expression.arg)
       case "subselect":
-        return lowerSubselect(this, new Lowering(this.catalogue, this.level + 1), expression)
+        return lowerSubselect(this, expression) ?? lowerLoop(this, asLoop(this.catalogue, expression), ifTrue)
+      case "nestedLoop":
+        return lowerLoop(this, expression, ifTrue)
     }
   }
 
@@ -209,8 +226,14 @@ class Lowering extends Folding {
     return this.slot(value, this.spec(type))
   }
 
-  column(name: string, type: number): Form {
+  inside(): Lowering {
+    return new Lowering(this.catalogue, this.level + 1, this.loopsMade)
+  }
+
+  column({ name, source = 0, type, up = 0 }: Column): Form {
     this.known(type)
+    const rows = this.loops.at(-1 - up)
+    if (rows !== undefined) return { e: rows(source, name) }
     let index = this.columns.findIndex((column) => column.name === name)
     if (index < 0) index = this.columns.push({ name, typeOid: type, type: this.spec(type) }) - 1
     return { c: index }
@@ -230,7 +253,7 @@ class Lowering extends Folding {
     const spec = this.spec(arg.type)
     // A column's NULL test needs nothing of its type; one of a composite type looks into it.
     const row = typeof spec !== "string" && "fields" in spec
-    if (arg.kind === "column" && isForeign(spec)) {
+    if (arg.kind === "column" && isForeign(spec) && this.loops.length === (arg.up ?? 0)) {
       if (this.catalogue.type(this.catalogue.baseType(arg.type))?.kind === "c")
         return foreign("NULL tests of composite values")
       let index = this.columns.findIndex((column) => column.name === arg.name)
@@ -242,12 +265,12 @@ class Lowering extends Folding {
   }
 
   /** AND and OR: a deciding constant ends them, an indifferent one disappears; what follows is not looked at. */
-  logic(kind: "and" | "or", args: ReadonlyArray<Expression>): Form {
+  logic(kind: "and" | "or", args: ReadonlyArray<Expression>, ifTrue: boolean): Form {
     const deciding = kind === "or"
     const parts: Array<Form> = []
     let sawNull = false
     for (const arg of args) {
-      const part = this.condition(arg)
+      const part = this.decisive(arg, this.condition(arg, ifTrue))
       if ("b" in part && part.b === deciding) return part
       if ("b" in part && part.b === !deciding) continue
       if ("b" in part) sawNull = true
@@ -264,7 +287,7 @@ class Lowering extends Folding {
     const result = (value: Expression): Form => this.value(value)
     const whens: Array<readonly [Form, Form]> = []
     for (const when of expression.whens) {
-      const condition = this.value(when.condition)
+      const condition = this.decisive(when.condition, this.value(when.condition))
       if ("b" in condition && condition.b !== true) continue
       if ("b" in condition)
         return whens.length === 0 ? result(when.result) : { case: whens, else: result(when.result) }
@@ -277,7 +300,7 @@ class Lowering extends Folding {
   coalesce(args: ReadonlyArray<Expression>): Form {
     const parts: Array<Form> = []
     for (const arg of args) {
-      const part = this.value(arg)
+      const part = this.decisive(arg, this.value(arg))
       if ("b" in part && part.b === null) continue
       parts.push(part)
       if (("k" in part && !this.soft.has(part.k)) || "b" in part) break
@@ -398,29 +421,6 @@ class Lowering extends Folding {
   foldCase(value: unknown, signature: Signature): unknown {
     const lower = natives.get("lower")?.make({ ...signature, args: ["text"], result: "text" })
     return lower === undefined ? value : lower(value)
-  }
-
-  array(expression: Expression & { readonly kind: "array" }): Form {
-    this.known(expression.type)
-    return { array: expression.elements.map((element) => this.value(element)), nested: expression.nested }
-  }
-
-  subscript(expression: Expression & { readonly kind: "subscript" }): Form {
-    this.known(expression.container.type)
-    const container = this.value(expression.container)
-    const json = this.catalogue.baseType(expression.container.type) === oids.jsonb
-    if (!expression.slice) {
-      const i = expression.indexes.map(({ upper }) =>
-        upper === undefined ? foreign("a subscript without index") : this.value(upper)
-      )
-      return { at: container, i, json }
-    }
-    const i = expression.indexes.map(({ lower, upper, isSlice }): readonly [Form | null, Form | null] => {
-      // In a slice a single subscript n means 1:n.
-      const from = isSlice ? (lower === undefined ? null : this.value(lower)) : this.slot("1", "int4")
-      return [from, upper === undefined ? null : this.value(upper)]
-    })
-    return { slice: container, i }
   }
 
   cast(expression: Expression & { readonly kind: "cast" }): Form {

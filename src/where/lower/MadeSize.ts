@@ -121,6 +121,11 @@ class MadeSize {
         if (expression.query.condition !== undefined) this.sizeOf(expression.query.condition)
         return this.most(expression.query.select)
       }
+      case "nestedLoop":
+        this.most(expression.conditions)
+        return this.most(
+          expression.selected.flatMap(({ probe, value }) => (probe === undefined ? [value] : [value, probe]))
+        )
       case "rowComparison":
         for (const { left, right } of expression.pairs) this.most([left, right])
         return 1

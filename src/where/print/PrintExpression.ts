@@ -3,8 +3,10 @@ import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import {
   defaultCollationOid,
   oids,
+  type Column,
   type Constant,
   type Expression,
+  type NestedLoop,
   type OperatorName,
   type Subselect
 } from "../expression/Expression.ts"
@@ -60,6 +62,8 @@ export class Printer {
   private qualifier = ""
   within = ""
   private aliases = 0
+  /** Aliases of the tables of the nested loops around, the innermost last, up to the next sub-select of another kind. */
+  private loops: Array<ReadonlyArray<string>> = []
   /** Of all that was written, parts of parts as often as they were copied. */
   length = 0
   constructor(catalogue: TypeCatalogue, limits: Limits = standardLimits) {
@@ -120,7 +124,7 @@ export class Printer {
       case "constant":
         return this.constant(expression)
       case "column":
-        return `${this.qualifier}${identifier(expression.name)}`
+        return this.column(expression)
       case "call":
         return this.call(expression)
       case "arrayOperation":
@@ -176,17 +180,60 @@ export class Printer {
         return `(${this.print(expression.arg)} COLLATE ${this.collation(expression.collation)})`
       case "subselect":
         return this.subselect(expression)
+      case "nestedLoop":
+        return this.loop(expression)
     }
+  }
+
+  private column({ name, source = 0, up = 0 }: Column): string {
+    const tables = this.loops.at(-1 - up)
+    return `${tables === undefined ? this.qualifier : `${tables[source] ?? ""}.`}${identifier(name)}`
+  }
+
+  /** Aliases as for others. */
+  private loop({ conditions, distinct, how, selected, tables }: NestedLoop): string {
+    const { qualifier } = this
+    const left = selected.flatMap(({ probe }) => (probe === undefined ? [] : [this.print(probe)]))
+    this.qualifier = this.within
+    const aliases = tables.map(() => `s${++this.aliases}`)
+    this.loops.push(aliases)
+    const where = conditions.map((one) => this.print(one)).join(" AND ")
+    const select = how === "exists" ? "1" : selected.map(({ value }) => strip(this.print(value))).join(", ")
+    this.loops.pop()
+    this.qualifier = qualifier
+    const from = tables.map((one, i) => this.from(one, aliases[i] ?? "")).join(", ")
+    const sql = `(SELECT ${distinct ? "DISTINCT " : ""}${select} FROM ${from}${where === "" ? "" : ` WHERE ${where}`})`
+    const equal = selected.flatMap(({ equality }) =>
+      equality === undefined ? [] : [this.operator(equality.operator)]
+    )
+    return this.asked(how, left, equal[0], sql)
+  }
+
+  private from({ only, table: { name, schema } }: NestedLoop["tables"][number], alias: string): string {
+    return `${only ? "ONLY " : ""}${identifier(schema)}.${identifier(name)} AS ${alias}`
+  }
+
+  private asked(
+    how: Subselect["how"],
+    left: ReadonlyArray<string>,
+    operator: string | undefined,
+    sql: string
+  ): string {
+    if (how === "value") return sql
+    if (how === "exists") return `(EXISTS ${sql})`
+    const link = operator === undefined || operator === "=" ? "IN" : `${operator} ANY`
+    return `(${left.length === 1 ? left.join("") : `ROW(${left.map(strip).join(", ")})`} ${link} ${sql})`
   }
 
   /** Tables have aliases that no two of them share, so that it is clear whose a column is. */
   subselect({ group, how, probe, query }: Subselect): string {
-    const { qualifier, within } = this
+    const { loops, qualifier, within } = this
     const left = probe.map((one) => this.print(one))
     this.qualifier = within
     const outer = group.map((one) => this.print(one))
     const alias = `s${++this.aliases}`
     this.qualifier = this.within = `${alias}.`
+    this.loops = []
     const equal = query.equalities.map(({ operator }) => this.operator(operator))
     const conditions = [
       ...outer.map((one, i) => {
@@ -196,23 +243,21 @@ export class Printer {
       ...(query.condition === undefined ? [] : [this.print(query.condition)])
     ]
     const select = how === "exists" ? "1" : query.select.map((one) => strip(this.print(one))).join(", ")
-    const { name, schema } = query.table
-    const from = `${query.only ? "ONLY " : ""}${identifier(schema)}.${identifier(name)} AS ${alias}`
+    const from = this.from(query, alias)
     const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`
     this.qualifier = qualifier
     this.within = within
+    this.loops = loops
     const sql = `(SELECT ${query.distinct ? "DISTINCT " : ""}${select} FROM ${from}${where})`
-    if (how === "value") return sql
-    if (how === "exists") return `(EXISTS ${sql})`
-    const operator = equal[group.length] ?? "="
-    const link = operator === "=" ? "IN" : `${operator} ANY`
-    return `(${left.length === 1 ? left.join("") : `ROW(${left.map(strip).join(", ")})`} ${link} ${sql})`
+    return this.asked(how, left, equal[group.length], sql)
   }
 
   /** A sub-select alone would mean its rows. */
   arrayOf(right: Expression): string {
     const text = this.print(right)
-    return right.kind === "subselect" ? this.cast(text, right.type) : strip(text)
+    return right.kind === "subselect" || right.kind === "nestedLoop"
+      ? this.cast(text, right.type)
+      : strip(text)
   }
 
   cast(text: string, type: number): string {

@@ -1,5 +1,6 @@
 import type { TypeCatalogue } from "../catalogue/TypeCatalogue.ts"
 import type { Constant, Expression } from "../expression/Expression.ts"
+import { hasSubselect } from "../expression/References.ts"
 import { canRaise } from "../resolve/CanRaise.ts"
 import { literal, Printer } from "./PrintExpression.ts"
 import { typeName } from "./PrintTypeName.ts"
@@ -57,12 +58,6 @@ export const filterOf = (
   const text = conditions.map((one) => printer.print(one)).join(" AND ")
   const parts = text.split(mark).map((part, i) => (i % 2 === 0 ? part : Number(part)))
   return { parts, constants: printer.more }
-}
-
-const hasSubselect = (value: unknown): boolean => {
-  if (typeof value !== "object" || value === null) return false
-  if ("kind" in value && value.kind === "subselect") return true
-  return Object.values(value).some(hasSubselect)
 }
 
 /** `SubselectPlan.filter` with the constants of one sub-select, as `Membership` has them; `undefined` where there is none. */

@@ -168,6 +168,13 @@ export const canRaise = (
             (inner) => inner !== undefined && canRaise(catalogue, inner, none)
           )
         )
+      case "nestedLoop":
+        // Whose a column is does not tell its name: what is computed around it may be taken for one of its own.
+        return (
+          part.how === "value" ||
+          any(part.conditions) ||
+          part.selected.some(({ probe, value }) => any([probe, value]))
+        )
     }
   }
   return visit(expression)

@@ -2,6 +2,7 @@ import {
   oids,
   type Equality,
   type Expression,
+  type Selected,
   type Subquery,
   type Subselect
 } from "../expression/Expression.ts"
@@ -11,28 +12,30 @@ import type { Scope } from "../resolve/Scope.ts"
 import { refuseAt } from "../WhereError.ts"
 import { aroundIt, Classes, textOf, type Term } from "./Classes.ts"
 import { type JoinTree, joinTree } from "./JoinTree.ts"
-import { allOf, equalityOf, type Correlation, type Selected, typeOf, type Written } from "./Parts.ts"
-import { columnsIn, mapColumns } from "./References.ts"
+import { allOf, equalityOf, type Correlation, typeOf, type Written } from "./Parts.ts"
+import { columnsIn, hasSubselect, mapColumns } from "../expression/References.ts"
+
+interface Joined {
+  readonly made: Expression
+  readonly around: ReadonlyArray<Expression>
+}
 
 /**
  * A sub-select over several tables as one over the one whose columns are selected, whose rows must have a partner in a table that
- * they have values in common with, and so on. `around`: what must hold besides, of the row around it. Throws `Refusal` where the
- * tables cannot be put one inside the other.
+ * they have values in common with, and so on. `around`: what must hold besides, of the row around it. `undefined` where the
+ * tables cannot be put one inside the other, or it matters how often a row is there.
  */
 export const joinedQuery = (
   written: Written,
   local: ReadonlyArray<Expression>,
   correlated: ReadonlyArray<Correlation>
-): { readonly made: Expression; readonly around: ReadonlyArray<Expression> } => {
-  const { at, distinct, how } = written
-  if (how === "value" && !distinct)
-    return refuseAt(
-      at,
-      "a sub-select over several tables cannot be a value, for it may have the same row twice: write SELECT DISTINCT, or value IN (SELECT ...)"
-    )
-  const joins = new Joins(written, correlated)
-  for (const condition of local) joins.add(condition)
-  return joins.query()
+): Joined | undefined => {
+  if (written.how === "value" && !written.distinct) return undefined
+  const joins = new Joins(written)
+  const fits =
+    correlated.every((correlation) => joins.tie(correlation)) &&
+    local.every((condition) => joins.add(condition))
+  return fits ? joins.query() : undefined
 }
 
 const tablesOf = (expression: Expression): ReadonlyArray<number> => [
@@ -59,29 +62,34 @@ class Joins {
   /** About no table. */
   private readonly fixed: Array<Expression> = []
 
-  constructor(written: Written, correlated: ReadonlyArray<Correlation>) {
+  constructor(written: Written) {
     this.written = written
     this.scope = written.scope
     this.conditions = written.scope.sources.map(() => [])
-    for (const { inner, outer } of correlated) {
-      const [table, other] = tablesOf(inner)
-      if (table === undefined || other !== undefined) return refuseJoin(inner)
-      this.classes.unite({ table: aroundIt, expression: outer }, { table, expression: inner })
-    }
   }
 
-  add(condition: Expression): void {
+  /** False where it is about several tables, as for `add`. */
+  tie({ inner, outer }: Correlation): boolean {
+    const [table, other] = tablesOf(inner)
+    if (table === undefined || other !== undefined) return false
+    this.classes.unite({ table: aroundIt, expression: outer }, { table, expression: inner })
+    return true
+  }
+
+  /** False where it is about several tables and no equality between two of them. */
+  add(condition: Expression): boolean {
     const [table, other, ...more] = tablesOf(condition)
     if (table === undefined) this.fixed.push(condition)
     else if (other === undefined) this.conditions[table]?.push(condition)
-    else if (more.length > 0 || !this.addEquality(condition)) refuseJoin(condition)
+    else return more.length === 0 && this.addEquality(condition)
+    return true
   }
 
   private addEquality(condition: Expression): boolean {
     if (condition.kind !== "call" || condition.operator?.name !== "=" || condition.type !== oids.bool)
       return false
     const [a, b] = condition.args
-    if (a === undefined || b === undefined) return false
+    if (a === undefined || b === undefined || hasSubselect(a) || hasSubselect(b)) return false
     const [left, ...moreLeft] = tablesOf(a)
     const [right, ...moreRight] = tablesOf(b)
     if (left === undefined || right === undefined || moreLeft.length + moreRight.length > 0) return false
@@ -89,8 +97,8 @@ class Joins {
     return true
   }
 
-  query(): { readonly made: Expression; readonly around: ReadonlyArray<Expression> } {
-    const { at, how, selected } = this.written
+  query(): Joined | undefined {
+    const { how, selected } = this.written
     const classes = this.classes.all()
     const roots = how === "exists" ? [undefined] : [...this.conditions.keys()]
     for (const root of roots) {
@@ -105,10 +113,7 @@ class Joins {
       if (first !== undefined)
         return { made: first, around: [...this.fixed, ...this.equalitiesIn(aroundIt, classes), ...rest] }
     }
-    return refuseAt(
-      at,
-      "the tables of this sub-select cannot be looked up one after the other, each by values of the one before, beginning with the one whose columns are selected or compared with the row around it: write EXISTS (SELECT ...) with other sub-selects inside, or store a column twice"
-    )
+    return undefined
   }
 
   /** What is selected, as values of this table. */
@@ -215,9 +220,3 @@ class Joins {
     return outer === undefined || inner === undefined ? [] : [{ outer, inner, equality: equalityOf(call) }]
   }
 }
-
-const refuseJoin = (condition: Expression): never =>
-  refuseAt(
-    condition.at,
-    "the tables of a sub-select can only be joined by conditions of the form one.column = other.column, joined by AND: write another condition on a single table"
-  )

@@ -3,19 +3,14 @@ import {
   type Call,
   type Equality,
   type Expression,
-  type Subselect,
+  type NestedLoop,
+  type Selected,
   type Typed
 } from "../expression/Expression.ts"
+import { columnsIn } from "../expression/References.ts"
 import { booleanType } from "../resolve/Boolean.ts"
 import type { Scope } from "../resolve/Scope.ts"
 import { refuseAt } from "../WhereError.ts"
-
-/** A value that is selected, and what it is compared with where the sub-select stands on the right of IN. */
-export interface Selected {
-  readonly value: Expression
-  readonly probe?: Expression
-  readonly equality?: Equality
-}
 
 /** A sub-select as it was written, every part resolved. */
 export interface Written {
@@ -23,7 +18,7 @@ export interface Written {
   readonly scope: Scope
   readonly conditions: ReadonlyArray<Expression>
   readonly selected: ReadonlyArray<Selected>
-  readonly how: Subselect["how"]
+  readonly how: NestedLoop["how"]
   readonly distinct: boolean
   readonly at: number
 }
@@ -35,11 +30,18 @@ export interface Correlation {
   readonly equality: Equality
 }
 
+export const conjunctsOf = (condition: Expression): ReadonlyArray<Expression> =>
+  condition.kind === "and" ? condition.args.flatMap(conjunctsOf) : [condition]
+
+/** Nothing in it is about a row of the sub-select. */
+export const isOutside = (expression: Expression): boolean =>
+  columnsIn(expression).every(({ up = 0 }) => up > 0)
+
 export const allOf = (conditions: ReadonlyArray<Expression>, at: number): Expression | undefined =>
   conditions.length <= 1 ? conditions[0] : { kind: "and", args: conditions, ...booleanType, at }
 
 /** The type of the sub-select itself. */
-export const typeOf = (how: Subselect["how"], selected: ReadonlyArray<Selected>): Omit<Typed, "at"> => {
+export const typeOf = (how: NestedLoop["how"], selected: ReadonlyArray<Selected>): Omit<Typed, "at"> => {
   const only = selected[0]?.value
   if (how !== "value" || only === undefined) return booleanType
   const { collation, type, typmod } = only

@@ -1,18 +1,26 @@
-import { oids, type Expression, type Subquery, type Subselect } from "../expression/Expression.ts"
+import {
+  oids,
+  type Expression,
+  type NestedLoop,
+  type Subquery,
+  type Subselect
+} from "../expression/Expression.ts"
 import { booleanType } from "../resolve/Boolean.ts"
 import { operatorCall } from "../resolve/Calls.ts"
 import type { Scope } from "../resolve/Scope.ts"
-import { refuseAt } from "../WhereError.ts"
 import { textOf } from "./Classes.ts"
 import { joinedQuery } from "./Joins.ts"
-import { allOf, equalityOf, type Correlation, typeOf, type Written } from "./Parts.ts"
-import { columnsIn, fromOutside, reachesOut } from "./References.ts"
+import { loopOf } from "./Loop.ts"
+import { allOf, conjunctsOf, equalityOf, isOutside, type Correlation, typeOf, type Written } from "./Parts.ts"
+import { fromOutside, hasSubselect, reachesOut } from "../expression/References.ts"
 
 /**
- * Takes a sub-select apart into what is about its own rows alone and the equalities that tie them to the row around it. Throws
- * `Refusal` where that row has another part in it.
+ * Takes a sub-select apart into what is about its own rows alone and the equalities that tie them to the row around it. Where that
+ * cannot be, rows are gone through one by one. Throws `Refusal` where the row around it has another part in it.
  */
-export const queryOf = (written: Written): Expression => {
+export const queryOf = (written: Written): Expression => takenApart(written) ?? loopOf(written)
+
+const takenApart = (written: Written): Expression | undefined => {
   const { at, how, scope, selected } = written
   const conjuncts = written.conditions.flatMap(conjunctsOf)
   const ownValues = new Map<string, Expression>()
@@ -27,14 +35,20 @@ export const queryOf = (written: Written): Expression => {
     if (!reachesOut(conjunct)) local.push(conjunct)
     else if (isOutside(conjunct)) around.push(fromOutside(conjunct))
     else {
-      const { equality, inner, outer } = correlationOf(conjunct) ?? refuseCorrelation(conjunct)
-      correlated.push({ equality, inner, outer: fromOutside(outer) })
+      const correlation = correlationOf(conjunct)
+      if (correlation === undefined) return undefined
+      correlated.push({ ...correlation, outer: fromOutside(correlation.outer) })
     }
   }
+  const compared = [
+    ...correlated.flatMap(({ inner, outer }) => [inner, outer]),
+    ...selected.flatMap(({ probe, value }) => (probe === undefined ? [value] : [value, probe]))
+  ]
+  if (compared.some(hasSubselect)) return undefined
   const [source] = scope.sources
   if (source === undefined || scope.sources.length > 1) {
     const joined = joinedQuery(written, local, correlated)
-    return guarded(joined.made, [...around, ...joined.around], how)
+    return joined === undefined ? undefined : guarded(joined.made, [...around, ...joined.around], how)
   }
   const query: Subquery = {
     table: { oid: source.table.oid, schema: source.table.schema, name: source.table.name },
@@ -60,12 +74,6 @@ export const queryOf = (written: Written): Expression => {
   return guarded(made, around, how)
 }
 
-const conjunctsOf = (condition: Expression): ReadonlyArray<Expression> =>
-  condition.kind === "and" ? condition.args.flatMap(conjunctsOf) : [condition]
-
-/** Nothing in it is about a row of the sub-select. */
-const isOutside = (expression: Expression): boolean => columnsIn(expression).every(({ up = 0 }) => up > 0)
-
 const correlationOf = (conjunct: Expression): Correlation | undefined => {
   if (conjunct.kind !== "call" || conjunct.operator?.name !== "=" || conjunct.type !== oids.bool)
     return undefined
@@ -90,6 +98,8 @@ const byOwnValues = (
   const walk = (value: unknown): unknown => {
     if (typeof value !== "object" || value === null) return value
     if (Array.isArray(value)) return value.map(walk)
+    // What stands in it is seen from there.
+    if ("kind" in value && value.kind === "nestedLoop") return value
     if ("kind" in value && value.kind === "subselect") return retied(scope, value as Subselect, ownValues)
     return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, walk(part)]))
   }
@@ -119,16 +129,8 @@ const retied = (
   return { ...subselect, group, query: { ...query, group: inner, equalities } }
 }
 
-const refuseCorrelation = (conjunct: Expression): never => {
-  const column = columnsIn(conjunct).find(({ up = 0 }) => up > 0)
-  return refuseAt(
-    column?.at ?? conjunct.at,
-    `${column?.name ?? "a column"} of the row around a sub-select can only be used in conditions of the form column = ${column?.name ?? "column"}, joined by AND in its WHERE: write another condition on it outside the sub-select`
-  )
-}
-
 /** Where a condition on the row around it is not true, no row of the sub-select is left. */
-const guarded = (made: Expression, around: ReadonlyArray<Expression>, how: Subselect["how"]): Expression => {
+const guarded = (made: Expression, around: ReadonlyArray<Expression>, how: NestedLoop["how"]): Expression => {
   const { at } = made
   const condition = allOf(around, at)
   if (condition === undefined) return made

@@ -1,6 +1,6 @@
 import type { Node, SelectStmt } from "libpg-query"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
-import type { Expression } from "../expression/Expression.ts"
+import type { Expression, Selected } from "../expression/Expression.ts"
 import { booleanType, requireBoolean } from "../resolve/Boolean.ts"
 import { operatorCall } from "../resolve/Calls.ts"
 import { literalAsText } from "../resolve/CommonTypes.ts"
@@ -9,9 +9,9 @@ import { stringOf } from "../resolve/TypeNames.ts"
 import { Refusal, refuseAt } from "../WhereError.ts"
 import { readFrom, type ResolveIn } from "./From.ts"
 import type { Members } from "./Members.ts"
-import { equalityOf, type Selected } from "./Parts.ts"
+import { equalityOf } from "./Parts.ts"
 import { queryOf } from "./Query.ts"
-import { reachesOut } from "./References.ts"
+import { columnsBeside } from "../expression/References.ts"
 import { statementOf, useOf, type Use } from "./Statement.ts"
 
 /** Resolves the sub-selects of one clause over these tables (by `tableKey`), and notes in `members` what they read. */
@@ -68,7 +68,7 @@ const selectedValues = (
       "a sub-select that is a value must select one column: write (a, b) IN (SELECT x, y ...) to compare several"
     )
   for (const one of values)
-    if (reachesOut(one))
+    if (columnsBeside(one).some(({ up = 0 }) => up > 0))
       return refuseAt(
         one.at,
         "the list of a SELECT inside a clause can only name columns of its own tables, not of the row around it: write such a comparison outside the sub-select"

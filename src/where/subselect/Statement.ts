@@ -1,11 +1,11 @@
 import type { Node, SelectStmt, SubLink } from "libpg-query"
-import type { Subselect } from "../expression/Expression.ts"
+import type { NestedLoop } from "../expression/Expression.ts"
 import { qualified } from "../resolve/TypeNames.ts"
 import { refuseAt } from "../WhereError.ts"
 
 /** How a sub-select is used. */
 export interface Use {
-  readonly how: Subselect["how"]
+  readonly how: NestedLoop["how"]
   /** `<> ALL`: none of the values selected is the one on the left. */
   readonly negated: boolean
 }

@@ -77,11 +77,15 @@ export const mul8 = (a: Integer, b: Integer): Integer => {
 
 export const div8 = (a: Integer, b: Integer): Integer => {
   if (b === 0) return fail("division by zero")
+  // Whole numbers whose quotient is one: exact, as the remainder is.
+  if (typeof a === "number" && typeof b === "number") return (a - (a % b)) / b + 0
   return check8(BigInt(a) / BigInt(b))
 }
 
 export const mod8 = (a: Integer, b: Integer): Integer => {
   if (b === 0) return fail("division by zero")
+  // The remainder of safe numbers is exact; adding 0 makes 0 of -0.
+  if (typeof a === "number" && typeof b === "number") return (a % b) + 0
   return check8(BigInt(a) % BigInt(b))
 }
 

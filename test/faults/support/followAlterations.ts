@@ -41,8 +41,10 @@ export const followAlterations = async (options: {
   readonly serviceUrls: ReadonlyArray<string>
   readonly random: Random
   readonly steps: number
+  /** Happens after each, before anybody is compared. */
+  readonly afterStep?: () => Promise<void>
 }): Promise<AlterationsReport> => {
-  const { databaseUrl, random, serviceUrls, steps } = options
+  const { afterStep, databaseUrl, random, serviceUrls, steps } = options
   const tables = new AlteredTables(random)
   const session = await connectForText(databaseUrl)
   const history: Array<string> = []
@@ -141,6 +143,7 @@ export const followAlterations = async (options: {
       const step = tables.step()
       history.push(`-- ${step.what}`)
       await run(step.statements)
+      await afterStep?.()
       done++
       stepsSince++
       if (done < steps && random.chance(0.4)) continue

@@ -3,7 +3,7 @@ import type { TableInfo } from "../../../src/postgres/catalogue/TableInfo.ts"
 import { NotActive, type ShapeRegistry, SnapshotFailed } from "../../../src/registry/ShapeRegistry.ts"
 import { compareOffsets, type LogOffset, snapshotChunk, snapshotEnd } from "../../../src/shapes/LogOffset.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../../src/shapes/ShapeDefinition.ts"
-import type { LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
+import type { Dropped, LogRead, LogSlice, ShapeHandle, ShapeLogs } from "../../../src/storage/ShapeLogs.ts"
 import type { WakeReason } from "../../../src/storage/state/Waiters.ts"
 
 interface Entry {
@@ -12,7 +12,7 @@ interface Entry {
 }
 
 interface Stored {
-  readonly shape: ShapeHandle
+  readonly shape: ShapeHandle & { dropped: Dropped }
   readonly identity: string
   readonly chunks: Array<string>
   readonly entries: Array<Entry>
@@ -61,7 +61,12 @@ export class FakeStore {
 
   create(definition: ShapeDefinition): ShapeHandle {
     const id = this.nextId++
-    const shape: ShapeHandle = { id, handle: `${1000 + id}-${1_700_000_000_000_000 + id}`, definition }
+    const shape: Stored["shape"] = {
+      id,
+      handle: `${1000 + id}-${1_700_000_000_000_000 + id}`,
+      definition,
+      dropped: false
+    }
     this.shapes.set(shape.handle, {
       shape,
       identity: shapeIdentity(definition),
@@ -89,9 +94,10 @@ export class FakeStore {
     this.late.clear()
   }
 
-  drop(handle: string): boolean {
+  drop(handle: string, dropped: Dropped = "gone"): boolean {
     const stored = this.shapes.get(handle)
     if (stored === undefined) return false
+    stored.shape.dropped = dropped
     this.shapes.delete(handle)
     this.wake(stored, "dropped")
     return true
@@ -159,6 +165,7 @@ export class FakeStore {
     },
     count: () => this.shapes.size,
     isReadable: (shape) => this.shapes.get(shape.handle)?.readable === true,
+    firstOffset: () => snapshotChunk(0),
     lastOffset: (shape) => {
       const stored = this.shapes.get(shape.handle)
       return stored === undefined ? snapshotEnd : this.last(stored)

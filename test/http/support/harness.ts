@@ -111,6 +111,7 @@ export const apiLayer = <R = never>(store: FakeStore, options: HarnessOptions<R>
               return Effect.succeed(store.tables.get(key))
             }),
           remembered: (schema, name) => store.tables.get(`${schema}.${name}`),
+          rememberedByOid: () => undefined,
           isFresh: () => !store.catalogueDown,
           all: () => [...store.tables.values()],
           restore: () => {},

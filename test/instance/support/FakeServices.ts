@@ -18,6 +18,7 @@ import { Catalogue, CatalogueUnavailable } from "../../../src/where/index.ts"
 import type { FakePostgres, Peer } from "./FakePostgres.ts"
 import { FakeSocket } from "./FakeWalsender.ts"
 import type { VirtualTime } from "./VirtualTime.ts"
+import { serverLsn } from "../../../src/shared/Lsn.ts"
 
 /** Mistakes that a test makes parts of an instance run into, each once. */
 export class Strikes {
@@ -86,16 +87,19 @@ export const tableInfo = (oid: number): TableInfo =>
 const looked = (sql: string, [oids]: ReadonlyArray<unknown>, hasPublication: boolean) => {
   const snapshot = "1:1:"
   if (!sql.includes("WITH RECURSIVE wanted")) return { snapshot, version: null }
-  const tables = String(oids)
-    .replaceAll(/[{}]/g, "")
-    .split(",")
-    .filter(Boolean)
-    .map((oid) => `${oid}:same:1`)
+  const tables = String(oids).replaceAll(/[{}]/g, "").split(",").filter(Boolean)
+  const each = (what: string) => tables.map((oid) => `${oid}:${what}`).join(" ")
   return {
     snapshot,
     version: "same",
     around: null,
-    found: `${tables.join(" ")};;${hasPublication ? "1/1:t" : ""}`
+    tables: each("same:1"),
+    columns: each("same:1"),
+    keys: each("same"),
+    trees: null,
+    members: each("1"),
+    types: null,
+    publication: hasPublication ? "1/1:t" : null
   }
 }
 
@@ -174,6 +178,7 @@ const inspector = ({ strikes }: Reach): Inspector["Service"] => ({
   tableNow: (_schema, name) => Effect.succeed(tableInfo(Number(name.slice(1)))),
   tableByOid: (oid) => Effect.succeed(tableInfo(oid)),
   remembered: (_schema, name) => tableInfo(Number(name.slice(1))),
+  rememberedByOid: (oid) => tableInfo(oid),
   serverVersionNum: () => {
     strikes.pass("serverVersion")
     return 180000
@@ -208,8 +213,11 @@ const snapshotter = ({ server, peer }: Reach) =>
         let snapshot = server.snapshot()
         let rows = server.rowsNow(definition.table.oid)
         while (
-          (yield* onSnapshot({ ...snapshot, walLsn: server.walEnd, containedBefore: server.walEnd })) ===
-          "retry"
+          (yield* onSnapshot({
+            ...snapshot,
+            walLsn: serverLsn(server.walEnd, 0n),
+            containedBefore: serverLsn(server.walEnd, 0n)
+          })) === "retry"
         ) {
           yield* reach
           snapshot = server.snapshot()

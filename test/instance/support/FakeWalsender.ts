@@ -1,5 +1,5 @@
 import { Duplex } from "node:stream"
-import { formatLsn, parseLsn } from "../../../src/shared/Lsn.ts"
+import { formatLsn, journalLsn, parseLsn, serverLsn, zeroServerLsn } from "../../../src/shared/Lsn.ts"
 import { encode, type TableMessage } from "../../replication/pgoutput.encoder.ts"
 import type {
   CloseReason,
@@ -131,7 +131,7 @@ class Walsender {
     if (sql.includes("pg_advisory_lock")) return server.waitForLock(session)
     server.heard(session, sql)
     if (sql.startsWith("START_REPLICATION")) {
-      const from = parseLsn(/LOGICAL (\S+)/.exec(sql)?.[1] ?? "") ?? 0n
+      const from = journalLsn(parseLsn(/LOGICAL (\S+)/.exec(sql)?.[1] ?? "") ?? zeroServerLsn, 0n)
       if (server.startStream(session, from)) return
       this.answer(failed("ERROR", "55006", "the slot is in use"))
       return this.answer(ready)
@@ -160,11 +160,11 @@ class Walsender {
       ours: true,
       database: "d",
       active_pid: slot.activePid ?? null,
-      confirmed_flush_lsn: formatLsn(slot.confirmed),
-      restart_lsn: formatLsn(slot.confirmed),
+      confirmed_flush_lsn: formatLsn(serverLsn(slot.confirmed, 0n)),
+      restart_lsn: formatLsn(serverLsn(slot.confirmed, 0n)),
       wal_status: slot.lost ? "lost" : "reserved",
       invalidation_reason: slot.lost ? "wal_removed" : null,
-      wal: formatLsn(server.walEnd)
+      wal: formatLsn(serverLsn(server.walEnd, 0n))
     }
     return row({ slot: JSON.stringify(seen) })
   }
@@ -176,7 +176,7 @@ class Walsender {
       this.answer(failed("ERROR", "42710", "the slot exists"))
       return this.answer(ready)
     }
-    if (server.canCreateSlot) this.slotCreated(formatLsn(server.createSlot()))
+    if (server.canCreateSlot) this.slotCreated(formatLsn(serverLsn(server.createSlot(), 0n)))
     else this.time.after(1, () => this.createSlot())
   }
 

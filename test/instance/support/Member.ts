@@ -5,6 +5,7 @@ import type { HealthState } from "../../../src/health/HealthState.ts"
 import { Conditions } from "../../../src/http/shape/Conditions.ts"
 import { ShapeApi } from "../../../src/http/shape/ShapeApi.ts"
 import { Instance, type InstanceFailed } from "../../../src/instance/Instance.ts"
+import { Verifier } from "../../../src/instance/verify/Verifier.ts"
 import { SessionServices } from "../../../src/instance/SessionServices.ts"
 import { LockService } from "../../../src/lock/LockService.ts"
 import { CurrentSession } from "../../../src/registry/CurrentSession.ts"
@@ -30,8 +31,11 @@ const layerOn = (disk: Disk) => {
   )
   return Layer.mergeAll(
     Instance.layer.pipe(Layer.provide(Layer.mergeAll(SessionServices.layer, LockService.layer))),
-    ShapeApi.layer().pipe(Layer.provide(Conditions.layerNone))
-  ).pipe(Layer.provideMerge(Layer.mergeAll(shapes, HealthRef.layer)))
+    ShapeApi.layer()
+  ).pipe(
+    Layer.provide(Layer.merge(Conditions.layerNone, Verifier.layer)),
+    Layer.provideMerge(Layer.mergeAll(shapes, HealthRef.layer))
+  )
 }
 
 export interface MemberOptions {

@@ -53,11 +53,19 @@ export const evaluate = (form: Form, row: Row, texts: ReadonlyArray<string>, db:
   throw new Error(`not among the forms of these tests: ${JSON.stringify(form)}`)
 }
 
-/** Whether a condition takes the row: a part that is not true rules it out, whatever becomes of the others. */
-const takes = (root: Form, row: Row, texts: ReadonlyArray<string>, db: Database): boolean | typeof error => {
-  const parts = ("and" in root ? root.and : [root]).map((one) => evaluate(one, row, texts, db))
-  if (parts.some((part) => part !== true && part !== error)) return false
-  return parts.includes(error) ? error : true
+/**
+ * Whether a condition takes the row. False and NULL are the same here, also below AND and OR: a part of an AND that is not true rules it
+ * out, whatever becomes of the others.
+ */
+const takes = (form: Form, row: Row, texts: ReadonlyArray<string>, db: Database): boolean | typeof error => {
+  const deciding = "and" in form ? false : "or" in form ? true : undefined
+  if (deciding === undefined) {
+    const value = evaluate(form, row, texts, db)
+    return value === error ? error : value === true
+  }
+  const forms = "and" in form ? form.and : "or" in form ? form.or : []
+  const parts = forms.map((one) => takes(one, row, texts, db))
+  return parts.includes(deciding) ? deciding : parts.includes(error) ? error : !deciding
 }
 
 /** What a row gives to a sub-select. */

@@ -24,6 +24,8 @@ const onProject: Make = (random) =>
     () => `org IN (SELECT id FROM orgs WHERE active)`,
     () => `org NOT IN (SELECT id FROM orgs WHERE owner = ${user(random)})`,
     () => `EXISTS (SELECT 1 FROM orgs o WHERE o.id = projects.org AND o.owner = ${user(random)})`,
+    () =>
+      `EXISTS (SELECT 1 FROM orgs o, members m WHERE o.id = projects.org AND m.project = projects.id AND m.usr = o.owner)`,
     () => `id IN (SELECT "for" FROM "Other"."Odd Labels" WHERE "Label" = ${word(random)}) OR weight IN (1, 2)`
   ])()
 
@@ -77,6 +79,56 @@ const membership: ReadonlyArray<Make> = [
   (_random, table) => `owner NOT IN (SELECT usr FROM members m WHERE m.project = ${table}.project)`
 ]
 
+const not = (random: Random) => random.pick(["", "NOT "])
+
+/** Those of which rows are gone through: they cannot be taken apart by equalities. */
+const loops: ReadonlyArray<Make> = [
+  // Joins in a circle
+  (random, table) =>
+    `${not(random)}EXISTS (SELECT 1 FROM members m, projects p, orgs o WHERE m.project = ${table}.project AND p.id = m.project AND o.id = p.org AND o.owner = m.usr)`,
+  (random) =>
+    `project ${not(random)}IN (SELECT p.id FROM projects p JOIN orgs o ON o.id = p.org JOIN members m ON m.project = p.id AND m.usr = o.owner WHERE m.role IS DISTINCT FROM ${word(random)})`,
+  (random, table) =>
+    `owner ${not(random)}IN (SELECT m.usr FROM orgs o JOIN projects p ON p.org = o.id JOIN members m ON m.usr = o.owner AND m.project = p.id AND m.project = ${table}.project)`,
+  (random, table) =>
+    `${not(random)}EXISTS (SELECT 1 FROM members m, orgs o, orgs alone WHERE m.project = ${table}.project AND o.owner = m.usr AND o.id = ${table}.owner AND alone.owner = ${user(random)} AND alone.active)`,
+  (_random, table) =>
+    `EXISTS (SELECT 1 FROM "Other"."Odd Labels" l, projects p, orgs o WHERE l."for" = ${table}.project AND p.kind = l."Label" AND o.id = p.org AND o.owner = l."Row")`,
+  // What is selected is of several tables
+  (random, table) =>
+    `(status, owner) ${not(random)}IN (SELECT p.kind, m.usr FROM projects p JOIN members m ON m.project = p.id WHERE p.id = ${table}.project)`,
+  (random) =>
+    `(status, owner) ${not(random)}IN (SELECT p.kind, o.owner FROM projects p, orgs o WHERE p.org = o.id AND p.weight > ${random.int(1, 5)})`,
+  (_random, table) =>
+    `owner = (SELECT o.owner FROM projects p JOIN orgs o ON o.id = p.org WHERE p.id = ${table}.project)`,
+  (random, table) =>
+    `(SELECT p.weight FROM projects p, orgs o WHERE o.id = p.org AND p.id = ${table}.project AND o.active) < ${random.int(1, 6)}`,
+  (random, table) =>
+    `(SELECT DISTINCT p.kind FROM projects p, members m WHERE m.project = p.id AND p.id = ${table}.project) ${random.pick(["=", "<>"])} status`,
+  // The row around the row around
+  (random, table) =>
+    `EXISTS (SELECT 1 FROM members m WHERE m.project = ${table}.project AND ${not(random)}EXISTS (SELECT 1 FROM orgs o WHERE o.owner = m.usr AND o.id = ${table}.owner))`,
+  (random, table) =>
+    `${not(random)}EXISTS (SELECT 1 FROM members m WHERE m.project = ${table}.project AND (m.role = ${word(random)} OR EXISTS (SELECT 1 FROM projects p WHERE p.kind = ${table}.status AND p.weight = m.usr)))`,
+  (random, table) =>
+    `project ${not(random)}IN (SELECT p.id FROM projects p WHERE p.weight > 2 AND ${table}.owner ${not(random)}IN (SELECT usr FROM members m WHERE m.project = p.id))`,
+  (random, table) =>
+    `EXISTS (SELECT 1 FROM projects p WHERE p.id = ${table}.project AND (p.active OR EXISTS (SELECT 1 FROM orgs o WHERE o.id = p.org AND o.owner = ${table}.owner)) IS NOT ${random.pick(["TRUE", "FALSE", "UNKNOWN"])})`,
+  // Sub-selects in what is compared with others
+  (random, table) =>
+    `owner ${not(random)}IN (SELECT usr FROM members WHERE project = (SELECT org FROM projects p WHERE p.id = ${table}.project))`,
+  (random, table) =>
+    `(SELECT org FROM projects p WHERE p.id = ${table}.project) ${random.pick(["= ANY", "<> ALL"])} (SELECT id FROM orgs WHERE active)`,
+  (random) =>
+    `project ${not(random)}IN (SELECT (SELECT org FROM projects p WHERE p.id = m.project) FROM members m WHERE m.usr = ${user(random)})`,
+  (_random, table) =>
+    `EXISTS (SELECT 1 FROM members m WHERE m.project = ${table}.project AND m.usr = (SELECT o.owner FROM orgs o WHERE o.id = ${table}.owner))`,
+  // Days and moments
+  (random) => `due ${not(random)}IN (SELECT starts FROM projects WHERE active)`,
+  (_random, table) =>
+    `EXISTS (SELECT 1 FROM projects p WHERE p.starts = ${table}.due AND p.id = ${table}.project)`
+]
+
 const plain: ReadonlyArray<Make> = [
   (random) => `status = ${word(random)}`,
   (random) => `owner = ${user(random)}`,
@@ -85,11 +137,16 @@ const plain: ReadonlyArray<Make> = [
   (random) => `owner IN (${user(random)}, ${user(random)})`
 ]
 
-const condition = (random: Random, table: MemberShape["table"], depth: number): string => {
-  const one = () => random.pick(membership)(random, table)
+const condition = (
+  random: Random,
+  table: MemberShape["table"],
+  depth: number,
+  kinds: ReadonlyArray<ReadonlyArray<Make>>
+): string => {
+  const one = () => random.pick(random.pick(kinds))(random, table)
   const other = () => (random.chance(0.4) ? one() : random.pick(plain)(random, table))
   if (depth === 0 || random.chance(0.35)) return one()
-  const deeper = () => condition(random, table, depth - 1)
+  const deeper = () => condition(random, table, depth - 1, kinds)
   return random.pick([
     () => `${deeper()} AND ${other()}`,
     () => `(${deeper()}) OR ${other()}`,
@@ -104,11 +161,14 @@ const condition = (random: Random, table: MemberShape["table"], depth: number): 
   ])()
 }
 
-export const randomMemberShape = (random: Random): MemberShape => {
+const allKinds = [membership, loops]
+
+/** `onlyLoops`: every condition has one of those. */
+export const randomMemberShape = (random: Random, onlyLoops = false): MemberShape => {
   const table = random.chance(0.75) ? "issues" : "notes"
   return {
     table,
-    where: condition(random, table, random.pick([0, 0, 1, 2])),
+    where: condition(random, table, random.pick([0, 0, 1, 2]), onlyLoops ? [loops] : allKinds),
     replica: random.chance(0.2) ? "full" : "default"
   }
 }

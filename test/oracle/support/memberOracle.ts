@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import type pg from "pg"
 import { freePort } from "../../../src/dev/FreePort.ts"
 import { patient } from "../../../testing/Load.ts"
 import type { Random } from "../../../testing/Random.ts"
-import { connectForText, selectText } from "../../../testing/postgres/RowText.ts"
+import { connectForText } from "../../../testing/postgres/RowText.ts"
 import { differenceOfRows, type TextRow } from "../../../testing/postgres/Rows.ts"
 import { startService, type TestService } from "../../../testing/services/Service.ts"
 import { ShapeLogReader } from "../../../testing/readers/ShapeLog.ts"
@@ -24,6 +23,8 @@ export interface MemberOracleOptions {
   readonly say: (text: string) => void
   /** For the service, beside what is always set. */
   readonly env?: Readonly<Record<string, string>>
+  /** Every condition goes through rows of its sub-selects. */
+  readonly onlyLoops?: boolean
   /** Instead of random ones. */
   readonly given?: ReadonlyArray<MemberShape>
 }
@@ -37,10 +38,10 @@ export interface MemberOracleReport {
   readonly problems: ReadonlyArray<string>
 }
 
-/** What Postgres selected right after a transaction, before the next one. */
+/** What Postgres selected right after a transaction, before the next one: see `textOf`. */
 interface Point {
   readonly lsn: bigint
-  readonly rows: ReadonlyArray<TextRow>
+  readonly rows: string
 }
 
 interface Followed {
@@ -59,8 +60,6 @@ const settings = {
 }
 const concurrentRequests = 6
 const writers = 3
-/** Shapes that Postgres is asked about after one transaction. */
-const sampled = 4
 const deadlineMillis = 60_000
 
 const describe = ({ replica, table, where }: MemberShape): string => `${table} (${replica}) WHERE ${where}`
@@ -92,7 +91,7 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
       random: random.fork()
     }))
   )
-  await session.query(memberTables)
+  await session.query(`SET jit = off; ${memberTables}`)
   await fillTables(session, random.fork())
   const start = async (until: "active" | "waiting"): Promise<TestService> =>
     startService({
@@ -110,7 +109,8 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
   let service = await start("active")
   let committed = 0
   let comparisons = 0
-  let nextSample = 0
+  /** Of all shapes that are followed; another one whenever there are more of them. */
+  const question = { of: 0, sql: "" }
 
   const blame = (entry: Followed, what: string): void => {
     entry.broken = true
@@ -172,12 +172,23 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
       if (!(await changeSomething(writer.client, writer.random, truncates))) continue
       committed++
       const lsn = await somewhere()
-      for (let i = 0; i < Math.min(sampled, followed.length); i++) {
-        const entry = followed[nextSample++ % followed.length]
-        if (entry?.base !== undefined && !entry.broken)
-          entry.points.push({ lsn, rows: await select(session, entry.shape) })
-      }
+      const selected = await selectAll()
+      for (const [i, entry] of followed.entries())
+        if (entry.base !== undefined && !entry.broken) entry.points.push({ lsn, rows: selected[i] ?? "" })
     }
+  }
+
+  /** What Postgres selects for each shape. One statement, which it plans once: the rows are few, and planning takes longer. */
+  const selectAll = async (): Promise<ReadonlyArray<string>> => {
+    if (question.of !== followed.length) {
+      question.of = followed.length
+      question.sql = `SELECT to_json(ARRAY[${followed.map(({ shape }) => textQuery(shape)).join(", ")}]::text[])::text AS texts`
+    }
+    const { rows } = await session.query<{ texts: string }>({
+      name: `of ${question.of} shapes`,
+      text: question.sql
+    })
+    return JSON.parse(rows[0]?.texts ?? "[]") as ReadonlyArray<string>
   }
 
   const writeTogether = async (count: number): Promise<void> => {
@@ -191,12 +202,11 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
   const compare = async (when: string): Promise<void> => {
     const lsn = await somewhere()
     await session.query("SELECT pg_logical_emit_message(true, 'mark', '')")
-    const expected = new Map<Followed, ReadonlyArray<TextRow>>()
-    for (const entry of followed) expected.set(entry, await select(session, entry.shape))
-    await forAll(followed, async (entry) => {
+    const expected = await selectAll()
+    await forAll(followed.entries(), async ([i, entry]) => {
       await readUntilSeen(entry, lsn, when)
       if (entry.broken) return
-      const differs = differenceOfRows(expected.get(entry) ?? [], Array.from(entry.reader.rows.values()))
+      const differs = difference(expected[i] ?? "", entry.reader.rows, entry.shape)
       if (differs !== undefined) return blame(entry, `${when}: ${differs}`)
       comparisons++
       const { compared, wrong } = judgePoints(entry)
@@ -226,14 +236,15 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
   try {
     const stages = options.interruptions.length + 1
     const wanted =
-      options.given ?? Array.from({ length: options.shapes }, () => randomMemberShape(shapeRandom))
+      options.given ??
+      Array.from({ length: options.shapes }, () => randomMemberShape(shapeRandom, options.onlyLoops))
     const late = Math.floor(wanted.length / 3 / stages)
-    const perPart = Math.ceil(options.transactions / stages / 3)
+    const perPart = Math.ceil(options.transactions / stages / 4)
     await addShapes(wanted.slice(0, wanted.length - late * stages))
     for (let stage = 0; stage < stages; stage++) {
       const interruption = options.interruptions[stage]
       // Who takes over reads tables as of what storage holds: where one was truncated since, its shapes have to be fetched again.
-      await writeAlone(perPart, interruption !== "SIGKILL")
+      await writeAlone(2 * perPart, interruption !== "SIGKILL")
       const younger = wanted.slice(
         wanted.length - late * (stages - stage),
         wanted.length - late * (stages - stage - 1)
@@ -270,12 +281,40 @@ export const memberOracle = async (options: MemberOracleOptions): Promise<Member
 const operationsOf = (followed: ReadonlyArray<Followed>): number =>
   followed.reduce((sum, { reader }) => sum + reader.operations.length, 0)
 
-const select = (session: pg.Client, { table, where }: MemberShape): Promise<ReadonlyArray<TextRow>> =>
-  selectText(session, `SELECT ${columnsOf[table]} FROM ${table} WHERE ${where}`)
-
 const columnsOf = {
-  issues: "id, project, parent, owner, status, points",
-  notes: "id, project, owner, status"
+  issues: ["id", "project", "parent", "owner", "status", "points", "due"],
+  notes: ["id", "project", "owner", "status", "due"]
+} as const
+
+/** No value has these in it. */
+const [betweenValues, betweenRows, forNull] = ["|", "\n", "~"]
+
+/** Of the rows of a shape: one text, as `textOf` makes it of what a reader has. */
+const textQuery = ({ table, where }: MemberShape): string => {
+  const values = columnsOf[table].map((name) => `coalesce(${name}::text, '${forNull}')`)
+  return `(SELECT coalesce(string_agg(concat_ws('${betweenValues}', ${values.join(", ")}), E'\\n' ORDER BY id), '') FROM ${table} WHERE ${where})`
+}
+
+const textOf = (rows: ReadonlyMap<string, TextRow>, { table }: MemberShape): string =>
+  Array.from(rows.values())
+    .toSorted((a, b) => Number(a["id"]) - Number(b["id"]))
+    .map((row) =>
+      columnsOf[table].map((name) => (name in row ? (row[name] ?? forNull) : "")).join(betweenValues)
+    )
+    .join(betweenRows)
+
+/** For a person to read; `undefined`: none. */
+const difference = (
+  expected: string,
+  found: ReadonlyMap<string, TextRow>,
+  shape: MemberShape
+): string | undefined => {
+  const text = textOf(found, shape)
+  if (text === expected) return undefined
+  const [wanted = [], had = []] = [expected, text].map((one) =>
+    one === "" ? [] : one.split(betweenRows).map((row) => ({ row }))
+  )
+  return differenceOfRows(wanted, had) ?? "rows are not in their order"
 }
 
 const hasSeen = (reader: ShapeLogReader, lsn: bigint): boolean => {
@@ -296,7 +335,7 @@ const judgePoints = (entry: Followed): { readonly compared: number; readonly wro
       if (operation.operation === "delete") rows.delete(operation.key)
       else rows.set(operation.key, { ...rows.get(operation.key), ...operation.value })
     }
-    const differs = differenceOfRows(expected, Array.from(rows.values()))
+    const differs = difference(expected, rows, entry.shape)
     if (differs !== undefined)
       return { compared: 0, wrong: `after the transaction before ${lsn}: ${differs}` }
   }

@@ -7,16 +7,16 @@ import type { Random } from "../../../testing/Random.ts"
  */
 export const memberTables = `
   CREATE TABLE orgs (id int PRIMARY KEY, active bool, owner int);
-  CREATE TABLE projects (id int PRIMARY KEY, org int, kind text, active bool, weight int);
+  CREATE TABLE projects (id int PRIMARY KEY, org int, kind text, active bool, weight int, starts timestamp);
   CREATE TABLE members (id int PRIMARY KEY, project int, usr bigint, role varchar(10));
   CREATE SCHEMA "Other";
   CREATE TABLE "Other"."Odd Labels" ("Row" int PRIMARY KEY, "for" int, "Label" text) PARTITION BY RANGE ("Row");
   CREATE TABLE "Other".labels_low PARTITION OF "Other"."Odd Labels" FOR VALUES FROM (MINVALUE) TO (5);
   CREATE TABLE "Other".labels_high PARTITION OF "Other"."Odd Labels" FOR VALUES FROM (5) TO (MAXVALUE);
-  CREATE TABLE issues (id int PRIMARY KEY, project int, parent int, owner int, status text, points numeric);
-  CREATE TABLE notes (id int NOT NULL, project int, owner bigint, status text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+  CREATE TABLE issues (id int PRIMARY KEY, project int, parent int, owner int, status text, points numeric, due date);
+  CREATE TABLE notes (id int NOT NULL, project int, owner bigint, status text, due date, PRIMARY KEY (id)) PARTITION BY RANGE (id);
   CREATE TABLE notes_low PARTITION OF notes FOR VALUES FROM (MINVALUE) TO (20);
-  CREATE TABLE notes_high (status text, owner bigint, id int NOT NULL, project int);
+  CREATE TABLE notes_high (due date, status text, owner bigint, id int NOT NULL, project int);
   ALTER TABLE notes ATTACH PARTITION notes_high FOR VALUES FROM (20) TO (MAXVALUE)`
 
 interface Column {
@@ -39,6 +39,7 @@ const nullable =
 const number = (most: number) => nullable((random) => random.int(1, most))
 const bool = nullable((random) => random.chance(0.5))
 export const words = ["open", "done", "Open", "", "new"] as const
+const day = nullable((random) => random.pick(["2024-01-01", "2024-01-02", "infinity"]))
 const word = nullable((random) => random.pick(words))
 
 export const tables: ReadonlyArray<Table> = [
@@ -51,7 +52,11 @@ export const tables: ReadonlyArray<Table> = [
       column("org", number(5)),
       column("kind", word),
       column("active", bool),
-      column("weight", number(6))
+      column("weight", number(6)),
+      column(
+        "starts",
+        nullable((random) => random.pick(["2024-01-01", "2024-01-02", "2024-01-02 10:00"]))
+      )
     ]
   },
   {
@@ -75,14 +80,20 @@ export const tables: ReadonlyArray<Table> = [
       column("parent", number(40)),
       column("owner", number(5)),
       column("status", word),
-      column("points", number(6))
+      column("points", number(6)),
+      column("due", day)
     ]
   },
   {
     name: "notes",
     key: "id",
     keys: 40,
-    columns: [column("project", number(9)), column("owner", number(5)), column("status", word)]
+    columns: [
+      column("project", number(9)),
+      column("owner", number(5)),
+      column("status", word),
+      column("due", day)
+    ]
   }
 ]
 

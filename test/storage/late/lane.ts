@@ -90,6 +90,8 @@ export class Source {
 interface Open {
   readonly sent: Sent
   readonly items: ReadonlyArray<Item>
+  /** Shapes for which something stands in the record that is taken back. */
+  readonly retracted: ReadonlyArray<number>
   next: number
 }
 
@@ -175,13 +177,22 @@ export class Session {
       const items = isReplayed ? [] : isBehind ? sent.plain : byOp([...sent.plain, ...sent.member])
       engine.store.recentXids.push(sent.xid)
       if (!isReplayed) writer.ordinary.beginTransaction(sent.lsn, sent.xid)
-      this.ordinary = { sent, items: random.chance(0.2) ? items.toReversed() : items, next: 0 }
+      const retracted = isReplayed || !isBehind ? [] : this.someMember()
+      const vain = retracted.map((id) => ({ op: 1001, ids: [id], padding: random.int(0, 50) }))
+      const inOrder = [...vain, ...items]
+      this.ordinary = {
+        sent,
+        items: random.chance(0.2) ? inOrder.toReversed() : inOrder,
+        retracted,
+        next: 0
+      }
       return
     }
     const { sent } = open
     const item = open.items[open.next++]
     if (item !== undefined) return this.write(writer.ordinary, false, sent, item)
     const isReplayed = sent.lsn <= engine.store.lastCommitLsn
+    if (open.retracted.length > 0) engine.writing?.write({ t: "retracted", ids: open.retracted })
     // The notice stands before the record that goes beyond it.
     if (sent.flips && !this.isBehind) this.position.behind(engine.store.positionLsn)
     if (this.isBehind) this.queue.push(sent)
@@ -197,6 +208,12 @@ export class Session {
     if (random.chance(0.5)) writer.flush()
   }
 
+  private someMember(): ReadonlyArray<number> {
+    const { random, source } = this
+    const members = source.shapes.filter(({ isMember }) => isMember)
+    return members.length > 0 && random.chance(0.2) ? [random.pick(members).shape.id] : []
+  }
+
   /** One step of what is late. */
   process(): void {
     const { engine, late, random } = this
@@ -209,7 +226,7 @@ export class Session {
         return
       }
       writer.late.beginTransaction(sent.lsn, sent.xid)
-      this.late = { sent, items: sent.member, next: 0 }
+      this.late = { sent, items: sent.member, retracted: [], next: 0 }
       return
     }
     if (random.chance(0.05)) {

@@ -53,15 +53,16 @@ describe("extents", () => {
 
   it("say where a file stands", () => {
     const [first, second] = [extent(10, packName(1, 2), 100), extent(5, packName(2, 0), 0)]
+    const chunks = [
+      { _tag: "File", bytes: 40, crc: 1 },
+      { _tag: "File", bytes: 10, crc: 2, extents: [first] },
+      { _tag: "Journal", segment: 1, position: 0, bytes: 3 }
+    ] as const
     const shape = {
       handle: "1-1001",
       files: [log(1, [first, second]), { ...log(1, [first]), index: 1, bytes: 11 }],
-      snapshotChunks: [
-        { _tag: "File", bytes: 40, crc: 1 },
-        { _tag: "File", bytes: 10, crc: 2, extents: [first] },
-        { _tag: "Journal", segment: 1, position: 0, bytes: 3 }
-      ]
-    } as const
+      chunkAt: (index: number) => chunks[index]
+    }
     const stretch = { key: "packs/00000001-00000002", from: 100, to: 110 }
     const rows = [
       ["l0", [stretch, { key: "packs/00000002-00000000", from: 0, to: 5 }]],

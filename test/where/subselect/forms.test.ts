@@ -68,6 +68,23 @@ const clauses = [
   "project_id IN (SELECT id - 1 FROM projects)",
   "'one' IN (SELECT name FROM projects WHERE id = project_id)",
   "NULL IN (SELECT name FROM projects WHERE id = project_id)",
+  // Rows are gone through
+  "EXISTS (SELECT 1 FROM projects p, members m, issues i WHERE p.id = m.project_id AND m.user_id = i.owner_id AND i.title = p.name)",
+  "project_id IN (SELECT p.id FROM projects p JOIN members m ON m.project_id = p.id AND m.user_id = p.owner_id)",
+  "(title, owner_id) NOT IN (SELECT p.name, m.user_id FROM projects p JOIN members m ON m.project_id = p.id)",
+  "owner_id = (SELECT m.user_id FROM projects p JOIN members m ON m.project_id = p.id WHERE p.id = issues.project_id AND m.role = 'admin')",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.id = project_id AND NOT EXISTS (SELECT 1 FROM members m WHERE m.project_id = p.id AND m.user_id = issues.owner_id))",
+  "EXISTS (SELECT 1 FROM projects p WHERE p.active OR EXISTS (SELECT 1 FROM members m WHERE m.role = p.name AND m.user_id = issues.owner_id))",
+  "owner_id IN (SELECT user_id FROM members WHERE project_id = (SELECT id FROM projects WHERE name = title))",
+  "project_id + (SELECT owner_id FROM projects WHERE id = 1) IN (SELECT id FROM projects)",
+  "project_id NOT IN (SELECT (SELECT p.owner_id FROM projects p WHERE p.id = m.project_id) FROM members m)",
+  "(SELECT p.id FROM projects p WHERE p.id = issues.project_id) = ANY (SELECT project_id FROM members)",
+  "'one' = (SELECT p.name FROM projects p WHERE p.id = (SELECT min_one.project_id FROM members min_one WHERE min_one.id = issues.id))",
+  // A day and the moment at which it begins
+  "at IN (SELECT at FROM projects)",
+  "at NOT IN (SELECT at FROM projects WHERE at IS NOT NULL)",
+  "EXISTS (SELECT 1 FROM projects p WHERE issues.at = p.at AND p.id = issues.project_id)",
+  "'2024-01-01'::timestamptz IN (SELECT i.at FROM issues i WHERE i.id = issues.id)",
   // Rows
   "(project_id, owner_id) IN (SELECT project_id, user_id FROM members)",
   "(owner_id, project_id) IN (SELECT user_id, project_id FROM members WHERE role = 'guest')",

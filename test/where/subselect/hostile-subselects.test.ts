@@ -18,6 +18,23 @@ const nested = (levels: number): string =>
 const chain = (tables: number): string =>
   `a IN (SELECT t0.a FROM ${repeated(tables, (i) => `others t${i}`, ", ")} WHERE ${repeated(tables - 1, (i) => `t${i}.b = t${i + 1}.a`, " AND ")})`
 
+/** The tables of a sub-select in a circle, tied to each other and to the row so many times. */
+const circle = (tables: number, times: number): string =>
+  repeated(
+    times,
+    (n) =>
+      repeated(tables, (i) => `t${i}.b + ${n} = t${(i + 1) % tables}.a + ${n}`, " AND ") +
+      ` AND t0.a = issues.b + ${n}`,
+    " AND "
+  )
+const others = (tables: number): string => repeated(tables, (i) => `others t${i}`, ", ")
+
+/** Each uses the rows around all of them. */
+const inward = (levels: number, link: string): string =>
+  levels === 0
+    ? "true"
+    : `a ${link} (SELECT x${levels}.b FROM others x${levels}, others y${levels}, others z${levels} WHERE x${levels}.a = y${levels}.b AND y${levels}.a = z${levels}.b AND z${levels}.a = x${levels}.id AND x${levels}.id = issues.id AND x${levels}.${inward(levels - 1, link)})`
+
 /** Clauses that take as much as they can; none of them for long. */
 const clauses: ReadonlyArray<readonly [string, string]> = [
   ["many sub-selects", repeated(700, (i) => `a IN (SELECT b FROM others WHERE id = ${i})`, " OR ")],
@@ -40,6 +57,22 @@ const clauses: ReadonlyArray<readonly [string, string]> = [
   [
     "many values",
     `(${repeated(900, () => "a", ", ")}) IN (SELECT ${repeated(900, () => "b", ", ")} FROM others)`
+  ],
+  ["a circle", `NOT EXISTS (SELECT 1 FROM ${others(10)} WHERE ${circle(10, 1)})`],
+  ["a circle, many times", `NOT EXISTS (SELECT 1 FROM ${others(10)} WHERE ${circle(10, 100)})`],
+  [
+    "many values of a circle",
+    `(${repeated(400, () => "a", ", ")}) NOT IN (SELECT ${repeated(400, (i) => `t${i % 3}.b`, ", ")} FROM ${others(3)} WHERE ${circle(3, 1)})`
+  ],
+  ["circles inside each other", inward(2, "NOT IN").replace("true)", "b = 1)")],
+  ["many circles inside each other", inward(30, "NOT IN").replace("true)", "b = 1)")],
+  [
+    "many circles",
+    repeated(
+      120,
+      (n) => `a NOT IN (SELECT t0.a FROM ${others(3)} WHERE ${circle(3, 1)} AND t2.a = ${n})`,
+      " OR "
+    )
   ]
 ]
 

@@ -41,7 +41,11 @@ const templates: ReadonlyArray<(n: number) => string> = [
   (n) => `project_id NOT IN (SELECT project_id FROM members WHERE user_id = ${n} AND project_id IS NOT NULL)`,
   (n) => `EXISTS (SELECT 1 FROM members WHERE user_id = ${n}) AND owner_id = 2`,
   (n) => `project_id + ${n} IN (SELECT id FROM projects)`,
-  (n) => `lower(title) IN (SELECT name FROM projects WHERE owner_id = ${n})`
+  (n) => `lower(title) IN (SELECT name FROM projects WHERE owner_id = ${n})`,
+  (n) =>
+    `EXISTS (SELECT 1 FROM members m, projects p, issues i WHERE m.user_id = ${n} AND m.project_id = issues.project_id AND p.owner_id = m.project_id AND p.name = i.title AND i.owner_id = m.user_id)`,
+  (n) =>
+    `owner_id IN (SELECT m.user_id FROM members m, projects p, issues i WHERE m.role = 'r${n % 3}' AND p.owner_id = m.project_id AND p.name = i.title AND i.owner_id = m.user_id AND i.id > ${n})`
 ]
 
 describe("shapes found by what their sub-selects give", () => {
@@ -55,7 +59,7 @@ describe("shapes found by what their sub-selects give", () => {
   afterAll(() => database.drop())
 
   const compiled = (sql: string) => {
-    const result = compileOver(known, sql)
+    const result = compileOver(known, sql, {}, false)
     return Result.isFailure(result) ? assert.fail(`${sql}: ${result.failure.message}`) : result.success
   }
 
@@ -69,6 +73,7 @@ describe("shapes found by what their sub-selects give", () => {
       any: (kind, constants, ...rest) => one(kind.text, constants).any(kind, constants, ...rest),
       exists: (kind, constants, group) => one(kind.text, constants).exists(kind, constants, group),
       value: (kind, constants, group) => one(kind.text, constants).value(kind, constants, group),
+      rows: (kind, constants, group) => one(kind.text, constants).rows(kind, constants, group),
       having: (kind, link) => new Set(all.flatMap((membership) => [...membership.having(kind, link)]))
     }
     const one = (text: string, constants: string): Membership => {
@@ -117,7 +122,9 @@ describe("shapes found by what their sub-selects give", () => {
       "evaluated: no sub-select that must give something for the row, and no comparison with a constant, is one that an index answers",
       "indexed: by equality on owner_id",
       "evaluated: no sub-select that must give something for the row, and no comparison with a constant, is one that an index answers",
-      "indexed: by membership of an expression in projects"
+      "indexed: by membership of an expression in projects",
+      "indexed: by membership of project_id in members",
+      "indexed: by membership of owner_id in members"
     ])
   })
 

@@ -116,10 +116,6 @@ const refusals: ReadonlyArray<readonly [string, string, string?]> = [
     "At location 61: the tables of a sub-select can only be joined by conditions of the form one.column = other.column, joined by AND: write another condition on a single table"
   ],
   [
-    "owner_id = (SELECT p.owner_id FROM projects p JOIN members m ON m.project_id = p.id)",
-    "At location 11: a sub-select over several tables cannot be a value, for it may have the same row twice: write SELECT DISTINCT, or value IN (SELECT ...)"
-  ],
-  [
     "EXISTS (SELECT 1 FROM ONLY parted)",
     "At location 27: ONLY leaves no rows of a partitioned table: leave it away"
   ],
@@ -160,16 +156,16 @@ const refusals: ReadonlyArray<readonly [string, string, string?]> = [
     "At location 52: owner_id of the row around a sub-select can only be used in conditions of the form column = owner_id, joined by AND in its WHERE: write another condition on it outside the sub-select"
   ],
   [
+    "EXISTS (SELECT 1 FROM projects p WHERE p.id = project_id AND (issues.owner_id = 1 OR EXISTS (SELECT 1 FROM members m WHERE m.user_id = p.owner_id)))",
+    "At location 62: owner_id of the row around a sub-select can only be used in conditions of the form column = owner_id, joined by AND in its WHERE: write another condition on it outside the sub-select"
+  ],
+  [
     "EXISTS (SELECT 1 FROM projects p WHERE p.id = project_id OR p.name = 'a')",
     "At location 46: project_id of the row around a sub-select can only be used in conditions of the form column = project_id, joined by AND in its WHERE: write another condition on it outside the sub-select"
   ],
   [
     "owner_id IN (SELECT p.owner_id + issues.id FROM projects p)",
     "At location 31: the list of a SELECT inside a clause can only name columns of its own tables, not of the row around it: write such a comparison outside the sub-select"
-  ],
-  [
-    "owner_id IN (SELECT user_id FROM members WHERE project_id = (SELECT id FROM projects WHERE name = title))",
-    "At location 60: a value that is compared with those of a sub-select cannot be made of another sub-select: use each in a condition of its own"
   ],
   [
     "project_id IN (SELECT id FROM projects WHERE to_tsvector('english', name) @@ to_tsquery('english', 'a'))",
@@ -188,20 +184,8 @@ const refusals: ReadonlyArray<readonly [string, string, string?]> = [
     "At location 42: unknown or unsupported function now/0: it is stable, a shape needs results that follow from the row alone"
   ],
   [
-    "at IN (SELECT at FROM projects)",
-    "At location 3: values of types date and timestamp cannot be compared with those of a sub-select: cast both sides to one type, such as text"
-  ],
-  [
     "fold IN (SELECT name FROM projects)",
     'At location 5: values of a sub-select cannot be compared under a non-deterministic collation: add COLLATE "C"'
-  ],
-  [
-    "(SELECT doc FROM projects WHERE id = 1) IS NULL",
-    "At location 0: a value of type json cannot be taken from a sub-select: cast it to text"
-  ],
-  [
-    "owner_id + (SELECT id FROM projects) IN (SELECT id FROM projects)",
-    "At location 9: a value that is compared with those of a sub-select cannot be made of another sub-select: use each in a condition of its own"
   ],
   [
     "project_id IN (SELECT made FROM projects)",

@@ -60,7 +60,8 @@ export const readTables = async (
 export const compileOver = (
   { catalogue, tables }: Pick<Database, "catalogue" | "tables">,
   sql: string,
-  params: Readonly<Record<string, string>> = {}
+  params: Readonly<Record<string, string>> = {},
+  isThreeValued = true
 ): Result.Result<CompiledWhere, WhereError> => {
   const [own] = tables
   if (own === undefined) throw new Error("no table")
@@ -69,6 +70,7 @@ export const compileOver = (
     params,
     table: own.info,
     catalogue,
+    isThreeValued,
     tables: new Map(tables.map(({ info }) => [tableKey(info), info]))
   })
 }

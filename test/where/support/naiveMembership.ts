@@ -36,8 +36,13 @@ interface Given {
  */
 export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<NaiveTable>): Membership => {
   const known = new Map<string, ReadonlyArray<Given>>()
-  const rowsOf = (kind: SubselectKind, constants: string, group: LinkKey): ReadonlyArray<Given> => {
-    const all = known.get(idOf(kind, constants))
+  const rowsOf = (
+    kind: SubselectKind,
+    constants: string,
+    group: LinkKey,
+    isForLoop = false
+  ): ReadonlyArray<Given> => {
+    const all = known.get(idOf(kind, constants, isForLoop))
     if (all === undefined) throw new Error("a sub-select that nobody has prepared")
     return all.filter((one) => one.group === group || (one.group !== one.group && group !== group)) // oxlint-disable-line no-self-compare -- NaN
   }
@@ -62,6 +67,8 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
         throw new EvaluationError("more than one row returned by a subquery used as an expression")
       return all[0]?.values[0] ?? null
     },
+    rows: (kind, constants, group) =>
+      rowsOf(kind, constants, group, true).map(({ values }) => ({ values, count: 1 })),
     having: (kind, link) => {
       const constants: Array<string> = []
       for (const [id, rows] of known) {
@@ -90,7 +97,8 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
       if (verdict.kind === "undecided") throw new Error(`undecided: ${verdict.reason}`)
       if (verdict.kind !== "true") continue
       const values = closures.map((closure) => closure([]))
-      const keys = values.map((value, i) => (value === null ? null : readers[i]?.(value)))
+      const isKeyed = (i: number) => form.how !== "rows" || i < group.length
+      const keys = values.map((value, i) => (value === null || !isKeyed(i) ? null : readers[i]?.(value)))
       const own = linkKeyOf(keys.slice(0, group.length))
       if (own !== null)
         found.push({
@@ -100,7 +108,7 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
           values: values.slice(group.length)
         })
     }
-    known.set(idOf(kind, constants), found)
+    known.set(idOf(kind, constants, form.how === "rows"), found)
   }
   const { expression } = clause
   if (isStoredExpression(expression))
@@ -109,7 +117,8 @@ export const naiveMembership = (clause: WhereClause, tables: ReadonlyArray<Naive
   return membership
 }
 
-const idOf = (kind: SubselectKind, constants: string): string => `${constants}|${kind.text}`
+const idOf = (kind: SubselectKind, constants: string, isForLoop: boolean): string =>
+  `${constants}|${kind.text}${isForLoop ? "|rows" : ""}`
 
 const stored = (plan: Plan, constants: ReadonlyArray<string>): WhereClause => ({
   sql: "",

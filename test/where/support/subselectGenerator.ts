@@ -8,10 +8,16 @@ const families = {
   },
   text: { types: ["text", "varchar(5)", "char(3)", "name"], values: ["a", "b", "ab", "", "a ", "ä"] },
   bool: { types: ["bool"], values: ["true", "false"] },
-  date: { types: ["date"], values: ["2024-01-01", "2024-01-02", "infinity"] },
   moment: {
-    types: ["timestamp", "timestamptz"],
-    values: ["2024-01-01 00:00:00", "2024-01-01 10:00:00.5", "-infinity"]
+    types: ["date", "timestamp", "timestamptz"],
+    values: [
+      "2024-01-01",
+      "2024-01-02",
+      "infinity",
+      "2024-01-01 00:00:00",
+      "2024-01-01 10:00:00.5",
+      "-infinity"
+    ]
   },
   uuid: {
     types: ["uuid"],
@@ -175,7 +181,7 @@ export class SubselectGenerator {
     const { column, sql } = random.pick(this.references(scopes))
     if (random.chance(0.2)) return `${sql} IS ${random.pick(["", "NOT "])}NULL`
     if (column.family === "bool" && random.chance(0.5)) return random.pick([sql, `NOT ${sql}`])
-    const hasOrder = column.family === "number" || column.family === "date" || column.family === "moment"
+    const hasOrder = column.family === "number" || column.family === "moment"
     const operator = hasOrder ? random.pick(["=", "<>", "<", ">="]) : random.pick(["=", "<>"])
     if (random.chance(0.2))
       return `${sql} ${random.pick(["IN", "NOT IN"])} (${this.literal(column)}, ${this.literal(column)})`
@@ -212,10 +218,20 @@ export class SubselectGenerator {
       )
       if (pair !== undefined) conditions.push(`${qualify(pair[0], one)} = ${qualify(pair[1], other)}`)
     }
+    // Circles, now and then.
+    for (let i = 1; i < sources.length; i++) {
+      const [one, other] = [random.pick(sources), random.pick(sources)]
+      const more =
+        one === other || random.chance(0.6)
+          ? undefined
+          : this.pair(this.references([[one], ...inner]), this.references([[other], ...inner]))
+      if (more !== undefined) conditions.push(`${qualify(more[0], one)} = ${qualify(more[1], other)}`)
+    }
     const correlations = random.chance(0.5) ? 1 + random.below(2) : 0
     const tied: Array<string> = []
     for (let i = 0; i < correlations; i++) {
-      const pair = this.pair(this.references(inner, 0), this.references(inner, 1))
+      const level = scopes.length > 1 && random.chance(0.3) ? 2 : 1
+      const pair = this.pair(this.references(inner, 0), this.references(inner, level))
       if (pair === undefined) continue
       const [a, b] = random.chance(0.5) ? pair : ([pair[1], pair[0]] as const)
       conditions.push(`${a.sql} = ${b.sql}`)
@@ -255,11 +271,27 @@ export class SubselectGenerator {
       const operator = random.pick(["=", "<>"])
       return `${first[0].sql} ${operator} (SELECT ${random.chance(0.7) ? "DISTINCT " : ""}${first[1].sql} ${rest})`
     }
-    const left = pairs.map(([a]) => this.expression(a))
-    const right = pairs.map(([, b]) => this.expression(b))
+    const left = pairs.map(([a]) => this.compared(a, scopes))
+    const right = pairs.map(([, b]) => this.compared(b, inner))
     const operator = random.pick(["IN", "IN", "NOT IN", "= ANY", "<> ALL"])
     const row = left.length === 1 ? left.join("") : `(${left.join(", ")})`
     return `${row} ${operator} (SELECT ${random.pick(["", "", "DISTINCT "])}${right.join(", ")} ${rest})`
+  }
+
+  /** A value that is compared with others: at times that of another sub-select, which has one row at most. */
+  private compared(reference: Reference, scopes: ReadonlyArray<ReadonlyArray<Named>>): string {
+    const { random } = this
+    const table = random.pick(this.tables)
+    const same = table.columns.filter(({ family }) => family === reference.column.family)
+    const [key] = table.columns
+    if (key === undefined || same.length === 0 || !random.chance(0.12)) return this.expression(reference)
+    const alias = `v${++this.aliases + 3}`
+    // A name alone might be one of its own columns.
+    const numbers = this.references(scopes).filter(
+      ({ column, sql }) => column.family === "number" && sql.includes(".")
+    )
+    const by = random.chance(0.3) || numbers.length === 0 ? String(random.below(4)) : random.pick(numbers).sql
+    return `(SELECT ${alias}.${random.pick(same).name} FROM ${table.name} ${alias} WHERE ${alias}.${key.name} = ${by})`
   }
 
   private expression({ column, sql }: Reference): string {

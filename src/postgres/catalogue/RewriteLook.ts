@@ -1,0 +1,58 @@
+import { Effect } from "effect"
+import type { PgError } from "../errors/PgError.ts"
+import type { Queryable } from "../connection/SessionPool.ts"
+
+/**
+ * What the catalogue says of how the rows of a table are stored: its files (those of its partitions, if it has some), the highest
+ * number of a column, and the sum of `xmin` over the rows of its columns. Of these three parts, with dots between, the first is
+ * another one when the table was written anew or emptied, the last when a column was altered or added. `ALTER COLUMN … TYPE … USING`
+ * with the type that the column has makes both others, and nothing else that is known of the table.
+ */
+export type StoredForm = string
+
+const partsOf = (form: StoredForm): ReadonlyArray<string> => form.split(".")
+
+/**
+ * Whether the table may have been written anew with other values, of which no change tells: `TRUNCATE`, `VACUUM FULL` and
+ * `CLUSTER` leave the columns alone.
+ */
+export const mayHaveOtherValues = (before: StoredForm, now: StoredForm): boolean => {
+  const [files, , columns] = partsOf(before)
+  const [filesNow, , columnsNow] = partsOf(now)
+  return files !== filesNow && columns !== columnsNow
+}
+
+const columnsSql = `
+SELECT x.attrelid::pg_catalog.text AS oid, x.attnum::pg_catalog.int4 AS number, x.xmin::pg_catalog.text AS version
+FROM pg_catalog.pg_attribute x
+WHERE x.attrelid = ANY (ARRAY(SELECT pg_catalog.unnest($1::pg_catalog.text::pg_catalog.oid[]))) AND x.attnum > 0`
+
+/**
+ * Those of the tables, given as they were, of which a column was altered that they had then: a column that was added, whose default
+ * had the table written anew, is another matter.
+ */
+export const alteredAmong = (
+  database: Queryable,
+  tables: ReadonlyMap<number, StoredForm>
+): Effect.Effect<ReadonlySet<number>, PgError> =>
+  tables.size === 0
+    ? Effect.succeed(new Set())
+    : Effect.map(
+        database.query<{ readonly oid: string; readonly number: number; readonly version: string }>(
+          columnsSql,
+          [`{${[...tables.keys()].join(",")}}`],
+          "kept"
+        ),
+        (columns) => {
+          const sums = new Map<number, bigint>()
+          for (const { number, oid, version } of columns) {
+            const [, highest] = partsOf(tables.get(Number(oid)) ?? "")
+            if (number <= Number(highest))
+              sums.set(Number(oid), (sums.get(Number(oid)) ?? 0n) + BigInt(version))
+          }
+          const altered = new Set<number>()
+          for (const [oid, form] of tables)
+            if (String(sums.get(oid) ?? 0n) !== partsOf(form)[2]) altered.add(oid)
+          return altered
+        }
+      )

@@ -1,0 +1,192 @@
+import { Effect } from "effect"
+import { makeShapeLogs } from "../../storage/ShapeLogsLive.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { MendPlace } from "../mending/MendPlace.ts"
+import { type MendFailure, mendTable, type StreamView } from "../mending/MendTable.ts"
+import { WantedShapes, type WantedShape } from "../mending/WantedShapes.ts"
+import { withLeaves } from "../mending/WithLeaves.ts"
+import { firstMovePauseMillis, longestMendPauseMillis, mendTries } from "../RegistryTimings.ts"
+import { isPassing } from "../snapshot/SnapshotErrors.ts"
+import type { Guests } from "../emptying/Guests.ts"
+import type { LaneQueue } from "../waiting/LaneQueue.ts"
+import type { RawTransaction } from "../waiting/RawTransaction.ts"
+import type { Admissions } from "./Admissions.ts"
+import type { LaneMembers } from "./LaneMembers.ts"
+import type { LaneHost, LaneOptions } from "./LaneOptions.ts"
+import type { LaneTable } from "./LaneTable.ts"
+import type { Reception } from "../waiting/Reception.ts"
+
+interface LaneMendingOptions {
+  readonly lane: LaneOptions
+  readonly members: LaneMembers
+  readonly admissions: Admissions
+  readonly queue: LaneQueue
+  readonly reception: Reception
+  readonly isThere: (shape: ShapeState) => boolean
+}
+
+/** Compares shapes of the lane with the database, between two transactions, and has them go on behind what the database has shown. */
+export class LaneMending {
+  private readonly options: LaneMendingOptions
+  private readonly wanted = new WantedShapes()
+  private readonly stream: StreamView
+
+  constructor(options: LaneMendingOptions) {
+    const { queue, reception } = options
+    this.options = options
+    this.stream = {
+      until: (lsn) => reception.until(lsn),
+      receive: (wanted, leaves) => {
+        for (const { shape, xids } of wanted) {
+          const definition = withLeaves(shape.definition, (oid) => leaves.get(oid))
+          if (options.admissions.widen(shape, definition)) xids.push(...queue.latestXids)
+        }
+      },
+      looking: () => this.wanted.looking(),
+      waiting: () => queue.waiting,
+      processed: () => ({
+        serial: queue.processedSerial,
+        xids: queue.processed.seenBefore(queue.processed.point)
+      })
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.wanted.isEmpty
+  }
+
+  /** It is to be compared, or is being compared. */
+  isWanted(shape: ShapeState): boolean {
+    return this.wanted.isUnderWay(shape)
+  }
+
+  /**
+   * To be compared before anything more is processed for it. Changes of its tables are received for it from now on, and of the transaction
+   * with this id it may have a part only.
+   */
+  want(shape: ShapeState, reason: string, xid: number | undefined): void {
+    const { admissions, lane } = this.options
+    if (!this.wanted.add(shape, reason, xid)) return lane.drop([shape], `${reason}, again and again`)
+    admissions.removeOf(shape)
+    admissions.add(shape.definition, 0, shape, undefined).afterSerial = Infinity
+  }
+
+  /** Which rows some shapes have when their tables are emptied nobody can tell. */
+  beforeEmptied(
+    tables: ReadonlyArray<LaneTable>,
+    transaction: RawTransaction,
+    guests: Guests,
+    host: Pick<LaneHost, "dropConcerned"> | undefined
+  ): void {
+    const reason = "its table was truncated"
+    const all = tables.flatMap(({ shapes }) => [...shapes])
+    const unknown = all.filter(({ visibility }) => visibility === undefined)
+    host?.dropConcerned(unknown, transaction, reason)
+    if (this.options.queue.waiting.length === 0) return
+    for (const shape of all)
+      if (shape.visibility !== undefined && !guests.has(shape)) this.want(shape, reason, transaction.xid)
+  }
+
+  forget(shape: ShapeState): void {
+    this.wanted.remove(shape)
+    this.options.admissions.removeOf(shape)
+  }
+
+  /** Those of the next table. Nothing is processed meanwhile. */
+  readonly next: Effect.Effect<void> = Effect.suspend(() => {
+    const taken = this.wanted.takeTable()
+    if (taken === undefined) return Effect.void
+    this.release(taken.wanted)
+    // What sub-selects give may have become something else without a word: whoever is to be compared lets go of what is known of it.
+    this.release(this.wanted.all())
+    return Effect.flatMap(this.mend(taken.oid, taken.wanted, 0, firstMovePauseMillis), (place) =>
+      Effect.sync(() => {
+        for (const { shape } of taken.wanted) this.enter(shape, place)
+      })
+    )
+  })
+
+  private release(wanted: Iterable<WantedShape>): void {
+    const { members } = this.options
+    for (const { shape } of wanted) {
+      const reservation = members.reservationOf(shape)
+      if (reservation !== undefined) members.release(reservation)
+    }
+  }
+
+  /** Behind this place it gets what there is, as others do. */
+  private enter(shape: ShapeState, place: MendPlace | undefined): void {
+    const { admissions, isThere } = this.options
+    if (this.wanted.has(shape)) return
+    admissions.removeOf(shape)
+    if (place === undefined || shape.dropped || !isThere(shape)) return
+    this.wanted.isRight(shape)
+    admissions.add(shape.definition, 0, shape, undefined).afterSerial = place.afterSerial
+  }
+
+  /** Until it is done. `failed` times something has failed that does not look as if it passed. */
+  private mend(
+    oid: number,
+    all: ReadonlyArray<WantedShape>,
+    failed: number,
+    pauseMillis: number
+  ): Effect.Effect<MendPlace | undefined> {
+    const { drop, engine } = this.options.lane
+    const wanted = all.filter(({ shape }) => !shape.dropped)
+    if (wanted.length === 0) return Effect.succeed(undefined)
+    const again = (failures: number) =>
+      Effect.andThen(
+        Effect.sleep(pauseMillis),
+        Effect.suspend(() =>
+          this.mend(oid, wanted, failures, Math.min(2 * pauseMillis, longestMendPauseMillis))
+        )
+      )
+    // First rows that are being written do not say yet what readers will hold.
+    if (wanted.some(({ shape }) => !shape.snapshotComplete)) return again(failed)
+    return Effect.matchEffect(this.mendOnce(oid, wanted), {
+      onFailure: (failure) => {
+        const [first] = wanted
+        if (!mayPass(failure) && failed + 1 >= mendTries) {
+          drop(
+            wanted.map(({ shape }) => shape),
+            `${first?.reason ?? ""}, and it cannot be compared with the database: ${failure.message}`
+          )
+          return Effect.succeed(undefined)
+        }
+        engine.complaints.about(
+          "mending",
+          `Shapes cannot be compared with the database (${first?.reason ?? ""}): ${failure.message}. Tried again; their readers wait.`,
+          String(oid)
+        )
+        return again(mayPass(failure) ? failed : failed + 1)
+      },
+      onSuccess: (place) => (place === undefined ? again(failed) : Effect.succeed(place))
+    })
+  }
+
+  private mendOnce(
+    oid: number,
+    wanted: ReadonlyArray<WantedShape>
+  ): Effect.Effect<MendPlace | undefined, MendFailure> {
+    const { definedAnew, drop, engine, inspector, mending, sessions, writer } = this.options.lane
+    this.wanted.lookSoon(wanted)
+    const services = {
+      ...mending,
+      definedAnew,
+      drop,
+      engine,
+      inspector,
+      sessions,
+      writer,
+      logs: makeShapeLogs(engine)
+    }
+    return mendTable(services, this.stream, oid, wanted)
+  }
+}
+
+const mayPass = (failure: MendFailure): boolean =>
+  failure._tag === "PgError"
+    ? isPassing(failure)
+    : failure._tag === "ShapeReadError"
+      ? failure.mayPass === true
+      : failure._tag === "NotWriting"

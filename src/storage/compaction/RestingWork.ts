@@ -1,0 +1,56 @@
+import { pause, type Timers } from "../../shared/Timers.ts"
+
+/** Work goes on for so long before it rests. */
+const sliceMillis = 4
+/** Under load it rests so many times as long, at most: logs grow meanwhile, and what is not compacted costs more later. */
+const longestStrain = 4
+/** A slice in which the disk stood still is not made up for in full. */
+const longestRestMillis = 2000
+/** Who rests for so much longer than was meant is on a busy machine. */
+const lateMillis = 10
+
+/**
+ * Work in slices, with rests between them: of the time that passes, at most a share is worked, waiting for the disk included. Where
+ * rests take longer than they should others need the processor, and they become longer.
+ */
+export class RestingWork {
+  private readonly timers: Timers
+  private readonly share: number
+  private readonly isOver: () => boolean
+  private sliceBegan: number
+  private strain = 1
+
+  /** `share`: 1 for work that never rests. `isOver`: nobody wants the work any more. */
+  constructor(timers: Timers, share: number, isOver: () => boolean) {
+    this.timers = timers
+    this.share = share
+    this.isOver = isOver
+    this.sliceBegan = timers.nowMillis()
+  }
+
+  /** To be called often. Fails with `Abandoned` once nobody wants the work any more. */
+  readonly rest = async (): Promise<void> => {
+    const { share, timers } = this
+    const worked = timers.nowMillis() - this.sliceBegan
+    if (worked < sliceMillis) return
+    if (this.isOver()) throw new Abandoned()
+    if (share < 1) {
+      const millis = Math.min(longestRestMillis, worked * (1 / share - 1) * this.strain)
+      const began = timers.nowMillis()
+      await pause(timers, millis)
+      const late = timers.nowMillis() - began - millis
+      this.strain =
+        late > lateMillis ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
+      if (this.isOver()) throw new Abandoned()
+    }
+    this.sliceBegan = timers.nowMillis()
+  }
+}
+
+/** The work is not wanted any more: another instance writes, or the shape is gone. */
+export class Abandoned extends Error {
+  constructor() {
+    super("nobody wants it any more")
+    this.name = "Abandoned"
+  }
+}

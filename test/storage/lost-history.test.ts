@@ -1,0 +1,42 @@
+import { assert, describe, it } from "vitest"
+import { knownCommits, LostHistory, storedGap } from "../../src/storage/state/LostHistory.ts"
+
+const shape = (tx: bigint, members: number) => ({ end: { tx }, members: Array.from({ length: members }) })
+
+const early = () => 0n
+
+describe("what storage has of shapes", () => {
+  it.each([
+    ["all shapes are equally far", { lastCommitLsn: 10n, behindLsn: undefined, ends: [10n, 8n] }, 10n],
+    ["shapes with sub-selects are behind", { lastCommitLsn: 10n, behindLsn: 5n, ends: [3n] }, 5n],
+    ["more came late than was noted", { lastCommitLsn: 10n, behindLsn: 5n, ends: [3n, 7n] }, 7n],
+    [
+      "only tables of sub-selects have changed",
+      { lastCommitLsn: 10n, behindLsn: undefined, ends: [12n] },
+      12n
+    ]
+  ])("is told for both kinds when %s", (_, { behindLsn, ends, lastCommitLsn }, members) => {
+    const all = () => [shape(9n, 0), ...ends.map((end) => shape(end, 1))]
+    assert.deepStrictEqual(knownCommits({ behindLsn, lastCommitLsn, all }), {
+      ordinary: lastCommitLsn,
+      members
+    })
+  })
+
+  it("tells which commits a client cannot have from it, for both kinds, also when read again", () => {
+    const first = new LostHistory()
+    first.add(storedGap({ ordinary: 10n, members: 5n }, 10n))
+    first.add(storedGap({ ordinary: 10n, members: 5n }, 20n))
+    const again = new LostHistory()
+    for (const gap of first.stored()) again.add(gap)
+    for (const history of [first, again]) {
+      const lost = (kind: "ordinary" | "members") =>
+        Array.from({ length: 25 }, (_, i) => BigInt(i)).filter((lsn) => history.has(lsn, kind, early))
+      assert.deepStrictEqual(lost("ordinary"), [11n, 12n, 13n, 14n, 15n, 16n, 17n, 18n, 19n])
+      assert.strictEqual(lost("members")[0], 6n)
+      // A shape that was made after it has no such past.
+      assert.isFalse(history.has(15n, "members", () => 20n))
+    }
+    assert.deepStrictEqual(first.latestAfter, { ordinary: 10n, members: 5n })
+  })
+})
