@@ -18,7 +18,7 @@ import type { StoredGap } from "../storage/records/Records.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import { journalLsn, type Lsn } from "../shared/Lsn.ts"
 import { encodeSource, type StreamSource } from "../storage/records/StoredSource.ts"
-import { knownCommits, storedGap } from "../storage/state/LostHistory.ts"
+import { beforeComparison, storedGap } from "../storage/state/LostHistory.ts"
 import type { Steps } from "../telemetry/Steps.ts"
 import { needsNewSlot, StorageFailed } from "./AfterTurn.ts"
 import type { SessionServices } from "./SessionServices.ts"
@@ -133,7 +133,8 @@ const tryRepair = (
     if (!(yield* Effect.catchTags(stands, { BucketFault: storageFailed, DiskFault: storageFailed })))
       return undefined
     const wasCutOff = isUnfinished(stored)
-    const had = (wasCutOff ? store.lostHistory.latestAfter : undefined) ?? knownCommits(store)
+    const { closed, had } = beforeComparison(store, wasCutOff)
+    if (closed !== undefined) engine.writing?.write({ t: "source", ...encodeSource(stored), lost: closed })
     const isOther = !isSameCluster(stored, source) || (wasCutOff && isOfOther(stored))
     // From here on whoever takes over begins again, whatever becomes of this. It is still to be known what was there before.
     engine.writing?.write({

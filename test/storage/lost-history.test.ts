@@ -1,5 +1,10 @@
 import { assert, describe, it } from "vitest"
-import { knownCommits, LostHistory, storedGap } from "../../src/storage/state/LostHistory.ts"
+import {
+  beforeComparison,
+  knownCommits,
+  LostHistory,
+  storedGap
+} from "../../src/storage/state/LostHistory.ts"
 
 const shape = (tx: bigint, members: number) => ({ end: { tx }, members: Array.from({ length: members }) })
 
@@ -38,5 +43,49 @@ describe("what storage has of shapes", () => {
       assert.isFalse(history.has(15n, "members", () => 20n))
     }
     assert.deepStrictEqual(first.latestAfter, { ordinary: 10n, members: 5n })
+  })
+
+  /** Comparisons that are killed before or after what they append is durable, and one that ends; each brings shapes to its own commit. */
+  it.each([
+    ["nothing was cut off", []],
+    ["one was cut off before it appended anything", [{ at: 20n, isAppended: false }]],
+    ["one was cut off afterwards", [{ at: 20n, isAppended: true }]],
+    [
+      "several were",
+      [
+        { at: 20n, isAppended: false },
+        { at: 25n, isAppended: true },
+        { at: 30n, isAppended: false },
+        { at: 35n, isAppended: true }
+      ]
+    ]
+  ])("has what comparisons appended, when %s", (_, cutOff) => {
+    let lostHistory = new LostHistory()
+    let lastCommitLsn = 10n
+    let isUnfinished = false
+    for (const { at, isAppended } of [...cutOff, { at: 50n, isAppended: true }]) {
+      const all = () => [shape(lastCommitLsn, 1)]
+      const { closed, had } = beforeComparison(
+        { lastCommitLsn, behindLsn: undefined, all, lostHistory },
+        isUnfinished
+      )
+      if (closed !== undefined) lostHistory.add(closed)
+      lostHistory.add(storedGap(had, had.ordinary))
+      isUnfinished = true
+      if (isAppended) lastCommitLsn = at
+      // Whoever takes over reads it from a checkpoint, perhaps.
+      const again = new LostHistory()
+      for (const gap of lostHistory.stored()) again.add(gap)
+      lostHistory = again
+      if (at === 50n) lostHistory.add(storedGap(had, at))
+    }
+    const own = [10n, ...cutOff.filter(({ isAppended }) => isAppended).map(({ at }) => at), 50n]
+    for (const kind of ["ordinary", "members"] as const)
+      for (let lsn = 5n; lsn < 60n; lsn++)
+        assert.strictEqual(
+          lostHistory.has(lsn, kind, early),
+          lsn > 10n && lsn < 50n && !own.includes(lsn),
+          `${kind} ${lsn}`
+        )
   })
 })

@@ -29,7 +29,7 @@ export class LostHistory {
     this.gaps = [...this.gaps, gap]
   }
 
-  /** What storage had when the comparison began that was begun last; it may have been cut off. */
+  /** What storage had when the comparison began that was begun last; see `beforeComparison`. */
   get latestAfter(): KnownCommits | undefined {
     return this.gaps.at(-1)?.after
   }
@@ -59,6 +59,22 @@ export const knownCommits = (store: StoredCommits): KnownCommits => {
   for (const shape of store.all())
     if (shape.members.length > 0 && shape.end.tx > members) members = shape.end.tx
   return { ordinary: lastCommitLsn, members }
+}
+
+/**
+ * What storage had before the comparison that is about to begin. One before it that was cut off may have appended what shapes lacked
+ * already: `closed` is the gap before that commit, which readers have from this storage, and the next gap begins behind it.
+ */
+export const beforeComparison = (
+  store: StoredCommits & { readonly lostHistory: LostHistory },
+  wasCutOff: boolean
+): { readonly had: KnownCommits; readonly closed?: StoredGap } => {
+  const now = knownCommits(store)
+  const had = wasCutOff ? store.lostHistory.latestAfter : undefined
+  if (had === undefined) return { had: now }
+  // Nothing else is appended while shapes are compared.
+  if (store.lastCommitLsn <= had.ordinary) return { had }
+  return { had: now, closed: storedGap(had, store.lastCommitLsn) }
 }
 
 /** What counts of `ShapeStore`. */
