@@ -21,6 +21,7 @@ import { needsNewSlot, StorageFailed, type TurnFailure } from "./AfterTurn.ts"
 import { awaitImpatience } from "./duties/BucketPatience.ts"
 import { awaitIdle } from "./duties/IdleDuty.ts"
 import { keepReady } from "./duties/Readiness.ts"
+import { hasConditions } from "./duties/Warmth.ts"
 import {
   compactStorage,
   maintainStorage,
@@ -185,12 +186,15 @@ class Turn {
   }
 
   private lookAtPublication() {
-    const { publication, services } = this.actors
+    const { conditions, publication, services } = this.actors
     const look = Effect.andThen(services.record.load, publication.ensureExists)
-    return Effect.map(
-      Effect.forkScoped(Effect.andThen(Deferred.await(this.sure), look)),
-      (ensuring) => void (this.ensuring = ensuring)
-    )
+    const whenSure = <A, E>(work: Effect.Effect<A, E>) =>
+      Effect.forkScoped(Effect.andThen(Deferred.await(this.sure), work))
+    return Effect.gen({ self: this }, function* () {
+      this.ensuring = yield* whenSure(look)
+      // Nobody has looked whether types and functions are others by now since it waits.
+      if (hasConditions(this.engine)) yield* whenSure(conditions.renew ?? Effect.void)
+    })
   }
 
   private openSession() {

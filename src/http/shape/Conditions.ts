@@ -49,6 +49,11 @@ export class Conditions extends Context.Service<
     ) => Effect.Effect<WhereClause, ConditionRefused | CatalogueUnavailable>
     /** Makes sure that types, functions and operators are known as they are now. Does nothing while that cannot be asked. */
     readonly renew?: Effect.Effect<void>
+    /**
+     * The same, and whatever else takes much longer the first time that a condition is checked. For an instance that may be asked to
+     * at any moment, and is not yet.
+     */
+    readonly keepReady?: Effect.Effect<void>
     /** `queryable`: the only columns that condition and order may name. */
     readonly subset: (
       table: TableInfo,

@@ -20,6 +20,7 @@ import {
   conditionRefused,
   Conditions
 } from "./Conditions.ts"
+import { practiceClause, practiceTable } from "./PracticeCondition.ts"
 
 /** Values of stored generated columns can be in the stream. */
 const generatedColumnsSince = 180000
@@ -107,6 +108,11 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
           return yield* where(table, sql, params, tables.size === 0 ? {} : { tables })
         }),
       renew: Effect.ignore(catalogue.renewed),
+      keepReady: Effect.gen(function* () {
+        const known = catalogue.loaded()
+        // The parser's own code is translated function by function, when it is needed first.
+        if ((yield* catalogue.renewed) !== known) yield* where(practiceTable, practiceClause, {})
+      }).pipe(Effect.ignore),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
           const condition = yield* Effect.result(

@@ -5,7 +5,7 @@ import { duty } from "../../shared/Duty.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { loadParser } from "../../where/index.ts"
 import { preparingMillis } from "./DutyTimings.ts"
-import type { Warmth } from "./Warmth.ts"
+import { hasConditions, type Warmth } from "./Warmth.ts"
 
 /** What can be done for a takeover before there is one. Never ends: where it fails, the takeover does the work. */
 export const keepReady = (
@@ -23,10 +23,4 @@ export const keepReady = (
     { concurrency: "unbounded" }
   )
   return Effect.andThen(duty(duties.readiness, work), Effect.never)
-}
-
-/** Without any, the parser of conditions is not worth its memory before the first one comes. */
-const hasConditions = ({ store }: StorageEngine): boolean => {
-  for (const shape of store.all()) if (shape.hasCondition) return true
-  return false
 }

@@ -3,8 +3,10 @@ import { Config } from "../../config/BatonConfig.ts"
 import { describeByOid } from "../../postgres/catalogue/DescribeTables.ts"
 import { AdminPool } from "../../postgres/connection/Pools.ts"
 import { readPublication } from "../../postgres/publication/PublicationState.ts"
+import { Conditions } from "../../http/shape/Conditions.ts"
 import { SnapshotSessions } from "../../registry/snapshot/SnapshotSessions.ts"
 import { Storage } from "../../storage/Storage.ts"
+import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { warmMillis } from "./DutyTimings.ts"
 
 /** What a takeover, and the first shape after it, need at the same time. */
@@ -22,6 +24,7 @@ export class Warmth extends Context.Service<
     /**
      * Keeps a few connections open, whose backends have looked at the publication and at tables with shapes before: the
      * first time that a backend describes a table takes it many times as long as the next one, and the stream waits for that.
+     * Where shapes have conditions, the next one can be checked at once, too.
      * Never ends, and never fails: a database that is out of reach has the waiting instance connect when it takes over. Does
      * nothing where databases are to be left alone (`replicationIdleTimeoutMillis`).
      */
@@ -34,6 +37,7 @@ export class Warmth extends Context.Service<
       const { publicationName, replicationIdleTimeoutMillis } = yield* Config
       const admin = yield* AdminPool
       const snapshots = yield* SnapshotSessions
+      const conditions = yield* Conditions
       const { engine } = yield* Storage
       const tables = () => {
         const oids = new Set<number>()
@@ -47,9 +51,12 @@ export class Warmth extends Context.Service<
         readPublication(admin, publicationName),
         Effect.suspend(() => describeByOid(admin, tables()))
       )
-      const use = Effect.all(
-        [Effect.scoped(snapshots.acquire), ...Array.from({ length: adminConnections }, () => look)],
-        { concurrency: "unbounded", discard: true }
+      const use = Effect.andThen(
+        Effect.all(
+          [Effect.scoped(snapshots.acquire), ...Array.from({ length: adminConnections }, () => look)],
+          { concurrency: "unbounded", discard: true }
+        ),
+        Effect.suspend(() => (hasConditions(engine) ? (conditions.keepReady ?? Effect.void) : Effect.void))
       )
       const keep = use.pipe(
         Effect.catch((error) =>
@@ -61,4 +68,10 @@ export class Warmth extends Context.Service<
       return { keep: replicationIdleTimeoutMillis === undefined ? keep : Effect.never }
     })
   )
+}
+
+/** Without any, the parser of conditions is not worth its memory before the first one comes. */
+export const hasConditions = ({ store }: StorageEngine): boolean => {
+  for (const shape of store.all()) if (shape.hasCondition) return true
+  return false
 }

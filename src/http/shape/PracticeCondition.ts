@@ -1,0 +1,46 @@
+import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
+
+const column = {
+  typeSchema: "pg_catalog",
+  typeModifier: -1,
+  dimensions: 0,
+  typeKind: "b",
+  generated: "no"
+} as const
+
+/** Of no database: conditions on it are checked for the sake of it. */
+export const practiceTable: TableInfo = {
+  oid: 1,
+  schema: "public",
+  name: "practice",
+  kind: "table",
+  columns: [
+    {
+      ...column,
+      name: "id",
+      attnum: 1,
+      typeOid: 20,
+      typeName: "int8",
+      element: undefined,
+      baseTypeOid: undefined,
+      collationOid: 0,
+      notNull: true
+    },
+    {
+      ...column,
+      name: "name",
+      attnum: 2,
+      typeOid: 25,
+      typeName: "text",
+      element: undefined,
+      baseTypeOid: undefined,
+      collationOid: 100,
+      notNull: false
+    }
+  ],
+  primaryKey: ["id"],
+  ancestorOids: [],
+  leafOids: []
+}
+/** Has a bit of everything that most conditions have. */
+export const practiceClause = "id > 1 AND (name = 'a' OR name IN ('b', 'c')) AND name IS NOT NULL"
