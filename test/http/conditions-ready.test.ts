@@ -1,10 +1,17 @@
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { Config } from "../../src/config/BatonConfig.ts"
 import { Conditions } from "../../src/http/shape/Conditions.ts"
 import { conditionsLayer } from "../../src/http/shape/ConditionsLive.ts"
-import { practiceClause, practiceTable } from "../../src/http/shape/PracticeCondition.ts"
-import { Catalogue, makeTypeCatalogue } from "../../src/where/index.ts"
+import {
+  Catalogue,
+  compileWhere,
+  loadParser,
+  loadTypeCatalogue,
+  makeTypeCatalogue,
+  practiceRequest
+} from "../../src/where/index.ts"
+import { practiceTable } from "../../src/where/PracticeCondition.ts"
 import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { testConfig } from "./support/harness.ts"
 
@@ -65,7 +72,12 @@ describe("conditions of an instance that waits", () => {
     ))
 
   it("are practised with one that is right", () =>
-    using(({ where }) => where(practiceTable, practiceClause, {}, noTable)))
+    Effect.gen(function* () {
+      yield* loadParser
+      const catalogue = yield* loadTypeCatalogue((sql) => Effect.promise(() => database.queryText(sql)))
+      const outcome = compileWhere(practiceRequest(catalogue))
+      assert.isTrue(Result.isSuccess(outcome), JSON.stringify(outcome))
+    }).pipe(Effect.runPromise))
 
   it("wait for the first request where the database is out of reach", () =>
     using(({ keepReady }) => keepReady ?? Effect.die("it is optional for others only"), false))

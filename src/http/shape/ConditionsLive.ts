@@ -8,6 +8,7 @@ import {
   compileOrderBy,
   loadParser,
   type NamedTable,
+  practiceRequest,
   tableKey,
   type TypeCatalogue,
   type WhereError,
@@ -20,7 +21,6 @@ import {
   conditionRefused,
   Conditions
 } from "./Conditions.ts"
-import { practiceClause, practiceTable } from "./PracticeCondition.ts"
 
 /** Values of stored generated columns can be in the stream. */
 const generatedColumnsSince = 180000
@@ -43,6 +43,14 @@ const withoutTables = (
           )
         )
   )
+
+/** Does nothing while the database cannot be asked: the first condition waits then. */
+const makeKeepReady = (catalogue: Catalogue["Service"], aside: CompileAside): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const known = catalogue.loaded()
+    const now = yield* catalogue.renewed
+    if (now !== known) yield* aside.compile(practiceRequest(now))
+  }).pipe(Effect.ignore)
 
 /** Conditions by the expression engine of `src/where`. */
 export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config> = Layer.effect(
@@ -108,11 +116,7 @@ export const conditionsLayer: Layer.Layer<Conditions, never, Catalogue | Config>
           return yield* where(table, sql, params, tables.size === 0 ? {} : { tables })
         }),
       renew: Effect.ignore(catalogue.renewed),
-      keepReady: Effect.gen(function* () {
-        const known = catalogue.loaded()
-        // The parser's own code is translated function by function, when it is needed first.
-        if ((yield* catalogue.renewed) !== known) yield* where(practiceTable, practiceClause, {})
-      }).pipe(Effect.ignore),
+      keepReady: makeKeepReady(catalogue, aside),
       subset: (table, queryable, subset) =>
         Effect.gen(function* () {
           const condition = yield* Effect.result(

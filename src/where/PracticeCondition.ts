@@ -1,4 +1,6 @@
-import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
+import type { TypeCatalogue } from "./catalogue/TypeCatalogue.ts"
+import type { WhereRequest } from "./CompileWhere.ts"
+import type { TableInfo } from "../postgres/catalogue/TableInfo.ts"
 
 const column = {
   typeSchema: "pg_catalog",
@@ -43,4 +45,12 @@ export const practiceTable: TableInfo = {
   leafOids: []
 }
 /** Has a bit of everything that most conditions have. */
-export const practiceClause = "id > 1 AND (name = 'a' OR name IN ('b', 'c')) AND name IS NOT NULL"
+const practiceClause = "id > 1 AND (name = 'a' OR name IN ('b', 'c')) AND name IS NOT NULL"
+
+/** A condition to be checked for nothing but what is slow the first time: the parser's code is translated function by function. */
+export const practiceRequest = (catalogue: TypeCatalogue): WhereRequest => ({
+  sql: practiceClause,
+  params: {},
+  table: practiceTable,
+  catalogue
+})
