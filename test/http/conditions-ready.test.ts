@@ -15,14 +15,14 @@ import { practiceTable } from "../../src/where/PracticeCondition.ts"
 import { createDatabase, type TestDatabase } from "../../testing/postgres/Database.ts"
 import { testConfig } from "./support/harness.ts"
 
+const noTable = () => Effect.die("the condition names none")
+
 describe("conditions of an instance that waits", () => {
   let database: TestDatabase
   beforeAll(async () => {
     database = await createDatabase()
   })
   afterAll(() => database.drop())
-
-  const noTable = () => Effect.die("the condition names none")
 
   /** Runs with conditions over the database, or over one that is out of reach, and a count of what it was asked. */
   const using = <A>(
