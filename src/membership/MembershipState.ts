@@ -29,6 +29,8 @@ export interface MembershipOptions {
 interface MembershipFailure {
   readonly subscription: Subscription
   readonly message: string
+  /** Its table is not what the changes of it come to: it was rewritten without a word, for example. */
+  readonly isAstray: boolean
 }
 
 /**
@@ -238,7 +240,7 @@ export class MembershipState implements Membership {
       let more = 0
       for (const [id, delta] of change?.deltas ?? []) {
         more += subscription.put(id, delta)
-        if (subscription.counts.of(id) < 0) this.fail(subscription, lostRows)
+        if (subscription.counts.of(id) < 0) this.fail(subscription, lostRows, false, true)
       }
       this.links += more
       if (more > 0) grown.push(subscription)
@@ -292,11 +294,16 @@ export class MembershipState implements Membership {
     this.changed.add(subscription)
   }
 
-  private readonly fail = (subscription: Subscription, message: string, isAtFault = false): void => {
+  private readonly fail = (
+    subscription: Subscription,
+    message: string,
+    isAtFault = false,
+    isAstray = false
+  ): void => {
     if (subscription.failure !== undefined) return
     subscription.failure = message
     subscription.isAtFault = isAtFault
-    this.failures.push({ subscription, message })
+    this.failures.push({ subscription, message, isAstray })
   }
 
   // What conditions ask
@@ -360,5 +367,4 @@ export class MembershipState implements Membership {
 
 const nobody: ReadonlyArray<string> = []
 
-const lostRows =
-  "rows of its table have gone that were never seen; the shape is made again, and if that repeats it is a mistake of this program"
+const lostRows = "rows of its table have gone that were never seen"

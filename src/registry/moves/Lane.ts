@@ -98,6 +98,7 @@ export class Lane implements MemberSink {
       emptying: this.emptying,
       shapeOf: (id) => engine.store.get(id),
       drop: options.drop,
+      compare: (shapes, reason) => this.mending.wantAstray(shapes, reason, this.host),
       dropConcerned: (shapes, at, reason) => this.host?.dropConcerned(shapes, at, reason)
     })
     this.rememberXids()
@@ -225,9 +226,21 @@ export class Lane implements MemberSink {
       this.shapes.add(shape)
       this.mending.want(shape, reason, xid)
     }
+    this.fallBehind()
+    this.wake?.()
+  }
+
+  /** From here on transactions wait. */
+  private fallBehind(): void {
     this.isIdle = false
     this.noteBehind()
     this.host?.late(this.guests.takeUnnoted())
+  }
+
+  /** Between two transactions: who went astray in the one before is compared first. */
+  private turnToAstray(): void {
+    if (!this.mending.takeAstray()) return
+    this.fallBehind()
     this.wake?.()
   }
 
@@ -351,6 +364,7 @@ export class Lane implements MemberSink {
   }
 
   committed(): void {
+    this.turnToAstray()
     this.sayCaughtUp()
     this.dismissGuests()
   }
@@ -375,9 +389,7 @@ export class Lane implements MemberSink {
 
   /** Before the ordinary record of the transaction is whole. */
   private wait(transaction: RawTransaction): void {
-    this.isIdle = false
-    this.noteBehind()
-    this.host?.late(this.guests.takeUnnoted())
+    this.fallBehind()
     if (!transaction.isEmpty) this.queue.push(transaction)
     const { failure } = this.queue.store
     if (failure !== undefined) this.giveUpAll(failure)
@@ -496,5 +508,6 @@ export class Lane implements MemberSink {
     }
     this.options.writer.flush()
     if (waiting.length > 0) this.noteBehind()
+    this.turnToAstray()
   })
 }

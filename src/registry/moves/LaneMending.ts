@@ -30,6 +30,7 @@ export class LaneMending {
   private readonly options: LaneMendingOptions
   private readonly wanted = new WantedShapes()
   private readonly stream: StreamView
+  private isAstray = false
 
   constructor(options: LaneMendingOptions) {
     const { queue, reception } = options
@@ -69,6 +70,40 @@ export class LaneMending {
     if (!this.wanted.add(shape, reason, xid)) return lane.drop([shape], `${reason}, again and again`)
     admissions.removeOf(shape)
     admissions.add(shape.definition, 0, shape, undefined).afterSerial = Infinity
+  }
+
+  /**
+   * The same from the middle of a transaction of which they have all that there is, right or wrong: what it and later ones do to their
+   * tables is not told to them any more.
+   */
+  wantAstray(
+    shapes: ReadonlyArray<ShapeState>,
+    reason: string,
+    host: Pick<LaneHost, "canBeMended"> | undefined
+  ): void {
+    const { lane, members } = this.options
+    const able = shapes.filter((shape) => host?.canBeMended(shape) === true)
+    const unable = shapes.filter((shape) => !able.includes(shape))
+    if (unable.length > 0) lane.drop(unable, reason)
+    if (able.length === 0) return
+    lane.engine.complaints.about(
+      "mending",
+      `Changes of a table do not come to what it holds (${reason}). The shapes that follow it are compared with the database: nothing is fetched again. That is in order where the table was altered a moment ago; please report it otherwise.`,
+      reason
+    )
+    for (const shape of able) {
+      const reservation = members.reservationOf(shape)
+      if (reservation !== undefined) members.release(reservation)
+      this.want(shape, reason, undefined)
+    }
+    this.isAstray = true
+  }
+
+  /** There are some whom the lane has not turned to, being in the middle of a transaction. */
+  takeAstray(): boolean {
+    const { isAstray } = this
+    this.isAstray = false
+    return isAstray
   }
 
   /** Which rows some shapes have when their tables are emptied nobody can tell. */

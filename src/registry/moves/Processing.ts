@@ -27,6 +27,8 @@ interface ProcessingOptions {
   /** The transaction ends those of the shapes that it is for. */
   readonly dropConcerned: (shapes: ReadonlyArray<ShapeState>, at: RawTransaction, reason: string) => void
   readonly drop: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
+  /** They follow nothing any more until they have been compared with the database. */
+  readonly compare: (shapes: ReadonlyArray<ShapeState>, reason: string) => void
 }
 
 /**
@@ -124,12 +126,17 @@ export class Processing {
     }
   }
 
-  /** Sub-selects whose content is not known any more take the shapes with them that ask them. */
+  /**
+   * Sub-selects whose content is not known any more take the shapes with them that ask them, or have these compared with the database
+   * where they only have to be read again.
+   */
   reportFailures(): void {
-    for (const { message, subscription } of this.state.takeFailures()) {
+    for (const { isAstray, message, subscription } of this.state.takeFailures()) {
       const { name, schema } = subscription.kind.plan.table
       const shapes = this.options.members.shapesAsking(subscription)
-      this.options.drop(shapes, `its sub-select on ${schema}.${name} cannot be followed: ${message}`)
+      const reason = `its sub-select on ${schema}.${name} cannot be followed: ${message}`
+      if (isAstray) this.options.compare(shapes, reason)
+      else this.options.drop(shapes, reason)
     }
   }
 
