@@ -8,7 +8,12 @@ interface LoadingOptions {
   readonly subscriptions: ReadonlyArray<Subscription>
   readonly options: TargetOptions
   readonly use: () => void
-  readonly fail: (subscription: Subscription, message: string, isAtFault?: boolean) => void
+  readonly fail: (
+    subscription: Subscription,
+    message: string,
+    isAtFault?: boolean,
+    isAstray?: boolean
+  ) => void
   /** By so many values. Returns how many there are in all. */
   readonly grow: (by: number) => number
   readonly sweep: () => void
@@ -60,7 +65,8 @@ export class Loading {
   finish(): void {
     for (const one of this.options.subscriptions) {
       if (!this.isCounted(one)) continue
-      if (one.counts.hasNegative) this.options.fail(one, "more rows of its table have gone than there were")
+      if (one.counts.hasNegative)
+        this.options.fail(one, "more rows of its table have gone than there were", false, true)
       else one.isLoaded = true
     }
     this.options.sweep()

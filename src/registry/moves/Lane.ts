@@ -483,7 +483,9 @@ export class Lane implements MemberSink {
     return Effect.void
   })
 
-  private readonly admitReady = Effect.suspend(() => this.admitting.admit(this.queue.processedSerial))
+  private readonly admitReady = Effect.suspend(() =>
+    Effect.map(this.admitting.admit(this.queue.processedSerial), () => this.turnToAstray())
+  )
 
   private becomeIdle(): void {
     this.queue.caughtUp()

@@ -25,12 +25,17 @@ interface LaneMendingOptions {
   readonly isThere: (shape: ShapeState) => boolean
 }
 
+/** A table may be rewritten several times in a row. More often in this time is a mistake of this program. */
+const mostAstray = 20
+const astrayMillis = 60_000
+
 /** Compares shapes of the lane with the database, between two transactions, and has them go on behind what the database has shown. */
 export class LaneMending {
   private readonly options: LaneMendingOptions
   private readonly wanted = new WantedShapes()
   private readonly stream: StreamView
   private isAstray = false
+  private readonly astray = new WeakMap<ShapeState, { readonly sinceMillis: number; times: number }>()
 
   constructor(options: LaneMendingOptions) {
     const { queue, reception } = options
@@ -94,9 +99,19 @@ export class LaneMending {
     for (const shape of able) {
       const reservation = members.reservationOf(shape)
       if (reservation !== undefined) members.release(reservation)
-      this.want(shape, reason, undefined)
+      if (this.isOftenAstray(shape)) lane.drop([shape], `${reason}, again and again`)
+      else this.want(shape, reason, undefined)
     }
     this.isAstray = true
+  }
+
+  private isOftenAstray(shape: ShapeState): boolean {
+    const now = this.options.lane.engine.timers.nowMillis()
+    const known = this.astray.get(shape)
+    if (known === undefined || now - known.sinceMillis > astrayMillis)
+      this.astray.set(shape, { sinceMillis: now, times: 1 })
+    else known.times++
+    return known !== undefined && known.times > mostAstray
   }
 
   /** There are some whom the lane has not turned to, being in the middle of a transaction. */
