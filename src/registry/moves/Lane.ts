@@ -3,18 +3,17 @@ import { standardLimits } from "../../config/Limits.ts"
 import { MembershipState } from "../../membership/MembershipState.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import { journalLsn, type Lsn } from "../../shared/Lsn.ts"
+import type { Lsn } from "../../shared/Lsn.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
-import { showsNoGap } from "../../storage/state/SnapshotFilter.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { receptionMillis } from "../RegistryTimings.ts"
 import type { MemberSink } from "../routing/MemberSink.ts"
 import type { SnapshotFailed } from "../ShapeRegistry.ts"
-import { type DatabaseSnapshot, filterOf } from "../snapshot/SnapshotTransaction.ts"
+import type { DatabaseSnapshot } from "../snapshot/SnapshotTransaction.ts"
 import { makeShapeLogs } from "../../storage/ShapeLogsLive.ts"
 import { Emptying } from "../emptying/Emptying.ts"
 import { Guests } from "../emptying/Guests.ts"
+import { isClean } from "../waiting/CleanSnapshot.ts"
 import { LaneQueue } from "../waiting/LaneQueue.ts"
 import type { RawTransaction } from "../waiting/RawTransaction.ts"
 import { type Admission, Admissions } from "./Admissions.ts"
@@ -308,19 +307,9 @@ export class Lane implements MemberSink {
     return admission
   }
 
-  /**
-   * Whether a snapshot for a new shape is as of one transaction of the stream: that it shows none behind one which it does not
-   * show. Completes when everything has been received that it shows.
-   */
+  /** See `isClean`. */
   isClean(snapshot: DatabaseSnapshot): Effect.Effect<boolean> {
-    const look = Effect.sync(() => {
-      const { received } = this.queue
-      return showsNoGap(received.seenBefore(received.point), filterOf(snapshot))
-    })
-    return Effect.andThen(
-      this.reception.until(journalLsn(snapshot.containedBefore, this.engine.store.shift)),
-      look
-    ).pipe(Effect.timeoutOrElse({ duration: receptionMillis, orElse: () => Effect.succeed(false) }))
+    return isClean(snapshot, this.engine.store.shift, this.queue, this.reception)
   }
 
   // The stream
