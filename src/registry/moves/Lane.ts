@@ -100,7 +100,7 @@ export class Lane implements MemberSink {
       compare: (shapes, reason) => this.mending.wantAstray(shapes, reason, this.host),
       dropConcerned: (shapes, at, reason) => this.host?.dropConcerned(shapes, at, reason)
     })
-    this.rememberXids()
+    this.queue.remember(this.engine.store.recentXids)
     this.reader = new MoveReader({
       members: this.members,
       sessions: options.sessions,
@@ -162,7 +162,7 @@ export class Lane implements MemberSink {
   startAt(lsn: Lsn): void {
     this.queue.startAt(lsn)
     // The source may have become another one since.
-    this.rememberXids()
+    this.queue.remember(this.engine.store.recentXids)
     this.reception.reached(lsn)
     if (!this.isIdle) this.noteBehind()
     else this.isNoted = this.engine.store.behindLsn !== undefined
@@ -171,12 +171,6 @@ export class Lane implements MemberSink {
   trust(isCertain: boolean): void {
     this.isTrusted = isCertain
     this.wake?.()
-  }
-
-  private rememberXids(): void {
-    const { recentXids } = this.engine.store
-    this.queue.processed.forget()
-    for (const xid of recentXids.seenBefore(recentXids.point)) this.queue.processed.push(xid)
   }
 
   close(): void {

@@ -34,6 +34,12 @@ export class LaneQueue {
     this.store = new PageStore(mostMemoryBytes, directories)
   }
 
+  /** These are what has been processed, as far as storage knows. */
+  remember(known: RecentXids): void {
+    this.processed.forget()
+    for (const xid of known.seenBefore(known.point)) this.processed.push(xid)
+  }
+
   startAt(lsn: Lsn): void {
     this.position = lsn
     this.receivedEnd = lsn
