@@ -219,8 +219,7 @@ const hostOf = (router: RowRouter): LaneHost => ({
   late: (behind) => router.areLate(behind),
   dismissed: (shape) => router.addShape(shape),
   dropConcerned: (concerned, at, reason) => router.dropAt(concerned, at, reason),
-  dropForbidden: (...about) => router.dropForbidden(...about),
-  canBeMended: (shape) => router.canBeMended(shape)
+  dropForbidden: (...about) => router.dropForbidden(...about)
 })
 
 /** In slices, because there may be very many. */

@@ -97,7 +97,7 @@ export class Lane implements MemberSink {
       emptying: this.emptying,
       shapeOf: (id) => engine.store.get(id),
       drop: options.drop,
-      compare: (shapes, reason) => this.mending.wantAstray(shapes, reason, this.host),
+      compare: (shapes, reason) => this.mending.wantAstray(shapes, reason),
       dropConcerned: (shapes, at, reason) => this.host?.dropConcerned(shapes, at, reason)
     })
     this.queue.remember(this.engine.store.recentXids)

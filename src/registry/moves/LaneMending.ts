@@ -5,6 +5,7 @@ import type { MendPlace } from "../mending/MendPlace.ts"
 import { type MendFailure, mendTable, type StreamView } from "../mending/MendTable.ts"
 import { WantedShapes, type WantedShape } from "../mending/WantedShapes.ts"
 import { withLeaves } from "../mending/WithLeaves.ts"
+import { canBeMended } from "../routing/ConcernedShapes.ts"
 import { firstMovePauseMillis, longestMendPauseMillis, mendTries } from "../RegistryTimings.ts"
 import { isPassing } from "../snapshot/SnapshotErrors.ts"
 import type { Guests } from "../emptying/Guests.ts"
@@ -81,13 +82,9 @@ export class LaneMending {
    * The same from the middle of a transaction of which they have all that there is, right or wrong: what it and later ones do to their
    * tables is not told to them any more.
    */
-  wantAstray(
-    shapes: ReadonlyArray<ShapeState>,
-    reason: string,
-    host: Pick<LaneHost, "canBeMended"> | undefined
-  ): void {
+  wantAstray(shapes: ReadonlyArray<ShapeState>, reason: string): void {
     const { lane, members } = this.options
-    const able = shapes.filter((shape) => host?.canBeMended(shape) === true)
+    const able = shapes.filter((shape) => canBeMended(lane.engine.store, shape))
     const unable = shapes.filter((shape) => !able.includes(shape))
     if (unable.length > 0) lane.drop(unable, reason)
     if (able.length === 0) return

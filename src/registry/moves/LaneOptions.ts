@@ -47,8 +47,6 @@ export interface LaneHost {
   readonly late: (shapes: ReadonlyArray<ShapeState>) => void
   /** It is not the lane's any more: its changes are to be routed as those of others. Between two transactions. */
   readonly dismissed: (shape: ShapeState) => void
-  /** See `ConcernedShapes`. */
-  readonly canBeMended: ConcernedShapes["canBeMended"]
   /** A row has a NULL of which clients of some of these were told that it cannot be. */
   readonly dropForbidden: ConcernedShapes["forbidden"]
   /** A transaction brings this: it ends those of the shapes that it is for. */

@@ -10,6 +10,10 @@ import type { Ids } from "./Matcher.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import type { RouteTarget, TableRoute } from "./TableRoute.ts"
 
+/** A log of changes only does not say which rows its readers hold, and there is none to say it before first rows are known. */
+export const canBeMended = ({ level }: { readonly level: number }, shape: ShapeState): boolean =>
+  shape.common.log !== "changes_only" && shape.visibility !== undefined && level >= levelOfSubselects
+
 /** The shapes that a transaction ends by what comes with it, whether they hold rows of its tables or their sub-selects read them. */
 export class ConcernedShapes {
   private readonly options: Pick<RouterOptions, "drop" | "engine" | "identityLost" | "shapes">
@@ -67,13 +71,8 @@ export class ConcernedShapes {
     if (able.length > 0) this.mend(able, reason)
   }
 
-  /** A log of changes only does not say which rows its readers hold, and there is none to say it before first rows are known. */
   canBeMended(shape: ShapeState): boolean {
-    return (
-      shape.common.log !== "changes_only" &&
-      shape.visibility !== undefined &&
-      this.options.engine.store.level >= levelOfSubselects
-    )
+    return canBeMended(this.options.engine.store, shape)
   }
 
   /** The same for another transaction, which may be one of before. */

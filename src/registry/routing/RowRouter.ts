@@ -296,10 +296,6 @@ export class RowRouter implements ChangeSink {
     this.concerned.described(relation, targets)
   }
 
-  canBeMended(shape: ShapeState): boolean {
-    return this.concerned.canBeMended(shape)
-  }
-
   /** See `ConcernedShapes.forbidden`. */
   dropForbidden(...[target, row, takers, at]: Parameters<ConcernedShapes["forbidden"]>): void {
     this.concerned.forbidden(target, row, takers, at)
