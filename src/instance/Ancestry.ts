@@ -7,8 +7,8 @@ import type { PgError } from "../postgres/errors/PgError.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import type { Described } from "../registry/routing/RouterOptions.ts"
 import type { Lsn } from "../shared/Lsn.ts"
-import { isContained, snapshotFilter } from "../storage/state/SnapshotFilter.ts"
 import type { CatalogueAhead } from "./duties/CatalogueAhead.ts"
+import { untilShown } from "./UntilShown.ts"
 
 /** Each look of a transaction is about so many times as many tables as the one before: most change one, some change all. */
 const growth = 16
@@ -67,25 +67,10 @@ export class Ancestry {
       }
     this.about *= growth
     const { answers } = this
-    return Effect.map(this.lookUntilShown(oids, xid, firstPauseMillis), (ancestors) => {
+    // Else a partition that the transaction has made itself would be none.
+    return Effect.map(untilShown(xid, lookAtAncestors(this.admin, oids)), ({ ancestors }) => {
       for (const asked of oids) answers.set(asked, ancestors.get(asked) ?? none)
       return ancestors.get(oid) ?? none
-    })
-  }
-
-  /**
-   * The stream may be quicker than the transaction is visible to others: a partition that it has made itself would be none. With a
-   * synchronous standby that may take as long as the standby does.
-   */
-  private lookUntilShown(
-    oids: ReadonlySet<number>,
-    xid: number,
-    pauseMillis: number
-  ): Effect.Effect<ReadonlyMap<number, ReadonlyArray<number>>, PgError> {
-    return Effect.flatMap(lookAtAncestors(this.admin, oids), ({ ancestors, shown }) => {
-      if (shown === undefined || isShown(xid, shown) || pauseMillis > longestPauseMillis)
-        return Effect.succeed(ancestors)
-      return Effect.andThen(Effect.sleep(pauseMillis), this.lookUntilShown(oids, xid, 2 * pauseMillis))
     })
   }
 
@@ -120,15 +105,6 @@ export class Ancestry {
   }
 }
 
-/** `snapshot`: as `pg_snapshot` prints it, `xmin:xmax:xip,xip`. */
-const isShown = (xid: number, snapshot: string): boolean => {
-  const [xmin = "", xmax = "", xip = ""] = snapshot.split(":")
-  return isContained(snapshotFilter({ xmin, xmax, xipList: xip === "" ? [] : xip.split(",") }), xid)
-}
-
-const firstPauseMillis = 1
-/** Twice this long all in all: somebody else may be waiting for what comes behind. */
-const longestPauseMillis = 8_000
 const none: ReadonlyArray<number> = []
 
 /** The stream may leave generated columns out, or not. */

@@ -30,6 +30,7 @@ import { measureStream } from "./measured/MeasuredStream.ts"
 import { measuredSnapshotter } from "./measured/MeasuredSnapshotter.ts"
 import { CatalogueRecord, type RecordFile } from "./duties/CatalogueRecord.ts"
 import { PublishedCheck } from "./duties/PublishedCheck.ts"
+import { RewriteCheck } from "./duties/RewriteCheck.ts"
 import { setIdentityAgain, untilAnswered } from "./StreamQuestions.ts"
 import { TableOfShape } from "./TableOfShape.ts"
 
@@ -86,12 +87,10 @@ export class SessionServices extends Context.Service<
       const run = yield* makeErrands
       const ahead = new CatalogueAhead(inspector, engine.timers)
       const record = new CatalogueRecord(config.storage === "memory" ? undefined : recordFile(engine.paths))
-      const published = new PublishedCheck({
-        admin,
-        publicationName: config.publicationName,
-        serverVersionNum: inspector.serverVersionNum,
-        record
-      })
+      const { serverVersionNum } = inspector
+      const looks = { admin, publicationName: config.publicationName, serverVersionNum, record }
+      const published = new PublishedCheck(looks)
+      const rewrites = new RewriteCheck({ ...looks, inspector })
       const zones = new CheckedZones()
       const makeMatcher = makeClauseMatcher(config.limits, zones)
       yield* doubtTablesOfDropped(engine, inspector)
@@ -120,7 +119,7 @@ export class SessionServices extends Context.Service<
           Effect.sync(() => (tables.watched = session.shapes)),
           () =>
             sessionDuties(
-              { admin, ahead, catalogue, config, engine, inspector, publication, record, run },
+              { admin, ahead, catalogue, config, engine, inspector, publication, record, rewrites, run },
               session,
               beginAnew
             ),
@@ -131,16 +130,16 @@ export class SessionServices extends Context.Service<
         lastTransactionMillis: measures.lastTransactionMillis,
         record,
         lookAhead: Effect.suspend(() => {
-          const { oids, tables: named } = tablesOf(engine.store.all())
-          const look = published.lookAhead(named, engine.toldLsn)
+          const shapes = engine.store.all()
           return Effect.all(
-            [ahead.begin(oids, look.ask), readyToDecide(decisionServices, engine.store.all())],
+            [askAhead(engine, ahead, published, rewrites), readyToDecide(decisionServices, shapes)],
             { concurrency: "unbounded", discard: true }
-          ).pipe(Effect.ensuring(look.giveUp))
+          )
         }),
         makeMatcher,
         forSession: (positionLost) => {
           zones.forget()
+          rewrites.begin()
           const ancestry = new Ancestry({ admin, inspector, ahead })
           return {
             snapshotter: measuredSnapshotter(snapshotter, engine.timers, metrics),
@@ -165,6 +164,7 @@ export class SessionServices extends Context.Service<
             publish: (definition) => tables.publish(definition),
             ancestors: (oid, described) => untilAnswered("the catalogue", ancestry.of(oid, described)),
             published: published.beforeChange(positionLost),
+            described: rewrites.beforeChange,
             identityLost: (relation) =>
               run("Setting the replica identity again", setIdentityAgain(inspector, publication, relation)),
             ...measures.ofSession
@@ -173,6 +173,22 @@ export class SessionServices extends Context.Service<
         whileActive
       })
     })
+  )
+}
+
+/** What the stream would ask otherwise when the first changes come. */
+const askAhead = (
+  { store, toldLsn }: StorageEngine,
+  ahead: CatalogueAhead,
+  published: PublishedCheck,
+  rewrites: RewriteCheck
+): Effect.Effect<void, never, Scope.Scope> => {
+  const { oids, tables } = tablesOf(store.all())
+  const looks = [published.lookAhead(tables, toldLsn), rewrites.lookAhead(oids, toldLsn)]
+  const asked = Effect.forEach(looks, ({ ask }) => ask, { discard: true })
+  return Effect.ensuring(
+    ahead.begin(oids, asked),
+    Effect.forEach(looks, ({ giveUp }) => giveUp, { discard: true })
   )
 }
 

@@ -56,6 +56,7 @@ export interface SessionOptions {
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
   readonly ancestors: RouterOptions["ancestors"]
+  readonly described?: RouterOptions["described"]
   readonly published: RouterOptions["published"]
   readonly identityLost: (relation: Relation) => void
   readonly onDurable: () => void

@@ -6,7 +6,7 @@ import { eventually } from "../../testing/Eventually.ts"
 import { patient } from "../../testing/Load.ts"
 import { differenceOfRows } from "../../testing/postgres/Rows.ts"
 import { ShapeLogReader } from "../../testing/readers/ShapeLog.ts"
-import { databaseForTest, serviceForTest } from "./support/faults.ts"
+import { databaseForTest, serviceForTest, storageForTest } from "./support/faults.ts"
 
 interface Case {
   /** Of the table `t`, which has the name of the case. */
@@ -56,6 +56,16 @@ const cases: Readonly<Record<string, Case>> = {
   limited: {
     alter: "ALTER TABLE t ALTER COLUMN note TYPE varchar USING upper(note)",
     params: { where: "note LIKE 'N%' OR id > 10" }
+  },
+  left_and_back: {
+    alter:
+      "ALTER TABLE t ALTER COLUMN note TYPE text USING upper(note); UPDATE t SET note = 'n again' WHERE id < 9",
+    params: { where: "note LIKE 'n%'" }
+  },
+  filled_anew: {
+    alter:
+      "ALTER TABLE t DROP COLUMN note, ADD COLUMN note text DEFAULT 'x'; UPDATE t SET note = 'n again' WHERE id < 9",
+    params: { where: "note LIKE 'n%'" }
   },
   smaller: { alter: "ALTER TABLE t ALTER COLUMN n TYPE smallint" },
   as_jsonb: { alter: "ALTER TABLE t ALTER COLUMN doc TYPE jsonb" },
@@ -188,6 +198,42 @@ describe("a table that is altered", () => {
     }
   )
 })
+
+it(
+  "a table that is altered while nobody is there, and then written to, gives nobody a row twice",
+  { timeout: patient(120_000) },
+  async () => {
+    const database = await databaseForTest()
+    const storageDir = storageForTest()
+    const names = ["left_and_back", "filled_anew"]
+    await database.query("CREATE TYPE mood AS ENUM ('sad', 'glad')")
+    for (const name of names) await database.query(named(plain, name))
+    const first = await serviceForTest({ database, storageDir })
+    const readers = names.map(
+      (table) =>
+        new ShapeLogReader({
+          url: first.url,
+          params: { table, where: "note LIKE 'n%'" },
+          changesOnly: true,
+          retryMillis: patient(30_000)
+        })
+    )
+    await Promise.all(readers.map((reader) => reader.readToEnd()))
+    await first.stop()
+    for (const name of names) await database.query(named(cases[name]?.alter ?? "", name))
+    const second = await serviceForTest({ database, storageDir })
+    for (const [i, name] of names.entries()) {
+      const reader = readers[i]
+      const expected = await database.queryText(`SELECT * FROM ${name} WHERE note LIKE 'n%'`)
+      assert.strictEqual(expected.length, 8)
+      reader?.moveTo(second.url)
+      await reader?.followUntil(
+        `the rows of ${name}`,
+        () => differenceOfRows(expected, [...reader.rows.values()]) === undefined
+      )
+    }
+  }
+)
 
 /** As an application does, with the parsers that the client has. */
 const followOfficially = (url: string, tables: ReadonlyArray<string>) =>

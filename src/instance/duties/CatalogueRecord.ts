@@ -156,6 +156,11 @@ export class CatalogueRecord implements KnownTables {
     return this.keep
   }
 
+  /** Shapes on the table are being compared because its rows may have got other values; they have all of this form once that is done. */
+  awaits(oid: number, stored: StoredForm): void {
+    this.awaited.set(oid, stored)
+  }
+
   /** Shapes on these tables may have been compared by now, which `isUnderWay` tells. */
   compared(isUnderWay: (oid: number) => boolean): Effect.Effect<void> {
     let isAny = false

@@ -15,6 +15,7 @@ import type { CatalogueAhead } from "./CatalogueAhead.ts"
 import type { CatalogueRecord } from "./CatalogueRecord.ts"
 import { tableWatchMillis } from "./DutyTimings.ts"
 import { keepSchema } from "./KeepSchema.ts"
+import type { RewriteCheck } from "./RewriteCheck.ts"
 import { watchSlot } from "./SlotWatch.ts"
 import { TableNews } from "./TableNews.ts"
 import { watchTables } from "./TableWatch.ts"
@@ -28,6 +29,7 @@ interface SessionDutiesServices {
   readonly inspector: Inspector["Service"]
   readonly publication: Publication["Service"]
   readonly record: CatalogueRecord
+  readonly rewrites: RewriteCheck
   readonly run: RunErrand
 }
 
@@ -42,7 +44,8 @@ export const sessionDuties = (
 ): Effect.Effect<void> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { admin, ahead, catalogue, config, engine, inspector, publication, record, run } = services
+      const { admin, ahead, catalogue, config, engine, inspector, publication, record, rewrites, run } =
+        services
       // In the journal, because the next holder of the lock may be another instance.
       const positionLost = (reason: string) =>
         Effect.gen(function* () {
@@ -57,6 +60,7 @@ export const sessionDuties = (
       const news = new TableNews({ session, inspector, catalogue, publication, beginAnew, positionLost, run })
       yield* inspector.onChange(news.changed)
       for (const change of ahead.takeChanges()) news.changed(change)
+      rewrites.hears(news)
       publication.trust(news.tables())
       // Only what is taken care of is written down as seen: the next holder would not look for it again.
       const settled = settledIn(engine)

@@ -154,6 +154,11 @@ export class TableNews {
     mend([...shapes.withInner(oid)], `${shapes.named(oid)}, which its sub-selects read, ${what}`)
   }
 
+  /** The table was written anew with other values. */
+  rewritten(oid: number): void {
+    this.otherRows(oid, hasOtherValues)
+  }
+
   /** The watch has found something. Fails, to be told again, before anything has been done. */
   readonly found = (news: CatalogueNews): Effect.Effect<void, PgError | NotWriting | StorageFault> =>
     Effect.gen({ self: this }, function* () {
@@ -164,7 +169,7 @@ export class TableNews {
         const table = yield* this.inspector.tableByOid(oid)
         this.dropAffected(oid, table)
         if (table !== undefined) this.dropWithoutAttached(oid, table)
-        if (table !== undefined && news.rewritten.has(oid)) this.otherRows(oid, hasOtherValues)
+        if (table !== undefined && news.rewritten.has(oid)) this.rewritten(oid)
       }
       const unpublished = [...news.unpublished].filter((oid) => this.session.shapes.isInUse(oid))
       if (unpublished.length > 0) yield* this.positionLost(this.notPublished(unpublished))

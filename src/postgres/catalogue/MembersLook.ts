@@ -6,6 +6,8 @@ import type { CatalogueLook, TableVersion } from "./CatalogueLook.ts"
 /** What of a `CatalogueLook` says how tables are published, and how their rows are stored. */
 export interface MembersLook extends Pick<CatalogueLook, "publication"> {
   readonly tables: ReadonlyMap<number, Pick<TableVersion, "members" | "stored">>
+  /** The transactions that the look has seen, as `pg_snapshot` prints them. */
+  readonly shown: string | undefined
 }
 
 /** `$1` tables, `$2` the publication. */
@@ -41,7 +43,7 @@ SELECT pg_catalog.concat(p.oid, '/', p.xmin, ':', p.pubinsert AND p.pubupdate AN
     )) AS entry
     FROM above a LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid = a.oid AND r.prpubid = p.oid GROUP BY a.leaf
   ) found
-) AS found
+) AS found, pg_catalog.pg_current_snapshot()::pg_catalog.text AS shown
 FROM pg_catalog.pg_publication p WHERE p.pubname = $2`
 
 /**
@@ -55,7 +57,7 @@ export const lookAtMembers = (
   serverVersionNum: number
 ): Effect.Effect<MembersLook, PgError> =>
   Effect.map(
-    database.query<{ readonly publication: string; readonly found: string | null }>(
+    database.query<{ readonly publication: string; readonly found: string | null; readonly shown: string }>(
       membersSql(serverVersionNum >= 150000),
       [`{${[...tables].join(",")}}`, publicationName],
       "kept"
@@ -66,6 +68,6 @@ export const lookAtMembers = (
         const [oid = "", members = "", stored = ""] = entry.split(":")
         if (oid !== "") found.set(Number(oid), { members: members === "" ? [] : members.split(","), stored })
       }
-      return { publication: row?.publication ?? "", tables: found }
+      return { publication: row?.publication ?? "", tables: found, shown: row?.shown }
     }
   )

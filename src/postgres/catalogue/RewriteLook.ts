@@ -22,6 +22,10 @@ export const mayHaveOtherValues = (before: StoredForm, now: StoredForm): boolean
   return files !== filesNow && columns !== columnsNow
 }
 
+/** Whether a column was altered, added or dropped, with or without the rows being written anew. */
+export const hasOtherColumns = (before: StoredForm, now: StoredForm): boolean =>
+  partsOf(before)[2] !== partsOf(now)[2]
+
 const columnsSql = `
 SELECT x.attrelid::pg_catalog.text AS oid, x.attnum::pg_catalog.int4 AS number, x.xmin::pg_catalog.text AS version
 FROM pg_catalog.pg_attribute x

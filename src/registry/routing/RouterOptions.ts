@@ -54,6 +54,18 @@ export interface RouterOptions {
     shapes: Pick<ShapesByTable, "isEmpty" | "tables">,
     commitLsn: Lsn
   ) => Effect.Effect<void>
+  /**
+   * Asked before the first change of a table, one of these, that a transaction describes (again): completes when it was told of shapes
+   * that are to be compared because the table's rows have got other values without a word. `undefined`: it is known already.
+   */
+  readonly described?:
+    | ((
+        shapes: Pick<ShapesByTable, "tables">,
+        oids: ReadonlyArray<number>,
+        commitLsn: Lsn,
+        xid: number
+      ) => Effect.Effect<void> | undefined)
+    | undefined
   /** Adds to each row the shapes that it belongs to as Postgres says. Asks until it can. */
   readonly decide: Decide
   /** For so long the stream may wait for that; see `DecisionBudget`. */

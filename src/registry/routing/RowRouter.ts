@@ -15,6 +15,7 @@ import { ConcernedShapes } from "./ConcernedShapes.ts"
 import { DecisionBudget } from "./DecisionBudget.ts"
 import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
 import { ItemWriter, ordinaryTransaction } from "./ItemWriter.ts"
+import { Descriptions } from "./Descriptions.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { Routes } from "./Routes.ts"
 import { Truncations } from "./Truncations.ts"
@@ -58,7 +59,7 @@ export class RowRouter implements ChangeSink {
   private xid = 0
   private commitTimeMicros = 0n
   /** Of the transaction for which the publication was looked at. */
-  private checkedLsn: Lsn | undefined
+  private readonly descriptions: Descriptions
   private nextOp = 0
   private replayed = false
   private inTransaction = false
@@ -71,6 +72,7 @@ export class RowRouter implements ChangeSink {
     this.engine = options.engine
     this.writer = options.writer
     this.routes = new Routes(options)
+    this.descriptions = new Descriptions(options)
     this.concerned = new ConcernedShapes(options, (shapes, reason) => this.startMending(shapes, reason))
     this.truncations = new Truncations(options, this.concerned, this.routes)
     this.items = new ItemWriter(
@@ -266,25 +268,18 @@ export class RowRouter implements ChangeSink {
   // Tables
 
   relation(relation: Relation): Effect.Effect<void> | undefined {
+    const { commitLsn, descriptions, options, xid } = this
     const known = this.routes.of(relation.oid)
-    const checked = this.checkPublished()
-    if (known !== undefined && sameRelation(known.relation, relation)) return checked
-    const { commitLsn, options, xid } = this
+    if (known !== undefined && sameRelation(known.relation, relation))
+      return descriptions.again(known.targets, commitLsn, xid)
+    const checked = descriptions.published(commitLsn)
     const others = () => this.routes.unknown(options.shapes.tablesBelow())
     const described = known === undefined ? { relation, commitLsn, xid, others } : undefined
     // One after the other: to open a connection for the second question takes many times as long as the first one.
     const asked = options.ancestors(relation.oid, described)
-    return Effect.map(checked === undefined ? asked : Effect.tap(asked, () => checked), (ancestors) =>
+    return Effect.flatMap(checked === undefined ? asked : Effect.tap(asked, () => checked), (ancestors) => {
       this.makeRoute(relation, ancestors)
-    )
-  }
-
-  /** Postgres describes a table again whenever its publication was altered. One look serves all tables of a transaction. */
-  private checkPublished(): Effect.Effect<void> | undefined {
-    const { commitLsn, options } = this
-    if (this.checkedLsn === commitLsn) return undefined
-    return Effect.map(options.published(options.shapes, commitLsn), () => {
-      this.checkedLsn = commitLsn
+      return descriptions.rewritten([relation.oid, ...ancestors], commitLsn, xid) ?? Effect.void
     })
   }
 
