@@ -37,7 +37,7 @@ const numbers = new WeakMap<ShapeDefinition, number>()
 let lastNumber = 0
 
 /** The parts of a clause that all clauses of its form have which go with the same rest of a definition. */
-interface ClauseForm {
+export interface ClauseForm {
   readonly expression: Omit<StoredExpression, "constants">
   readonly clause: Omit<WhereClause, "sql" | "expression">
 }

@@ -1,10 +1,16 @@
-/** FNV-1a, with its bits mixed at the end. */
-const hashOf = (key: string): number => {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+/** All bits of a number, mixed: 32 bits that tell numbers apart which are near each other. */
+export const mixedBits = (number: number): number => {
+  let hash = number
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** FNV-1a, with its bits mixed at the end. */
+export const hashOfText = (key: string): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return mixedBits(hash)
 }
 
 const firstSlots = 16
@@ -17,31 +23,64 @@ export class KeyIndex {
   size = 0
   /** Hash and id of each slot; the id of an empty one is 0, which no thing has. */
   private slots = new Uint32Array(2 * firstSlots)
-  private readonly hasKey: (id: number, key: string) => boolean
+  private readonly keyOf: (id: number) => string | undefined
+  private readonly hashOf: (key: string) => number
 
-  /** `hasKey`: whether this is the key of a thing that the index was told of. */
-  constructor(hasKey: (id: number, key: string) => boolean) {
-    this.hasKey = hasKey
+  /** `keyOf`: the key of a thing that the index was told of. `hashOf`: 32 bits that follow from a key. */
+  constructor(keyOf: (id: number) => string | undefined, hashOf: (key: string) => number) {
+    this.keyOf = keyOf
+    this.hashOf = hashOf
   }
 
   get(key: string): number | undefined {
-    const id = this.slots[2 * this.slotOf(hashOf(key), key) + 1] as number
+    const id = this.slots[2 * this.slotOf(this.hashOf(key), key) + 1] as number
     return id === 0 ? undefined : id
   }
 
   /** Takes the place of what had the key before. */
   set(key: string, id: number): void {
-    if (4 * (this.size + 1) > 3 * (this.slots.length / 2)) this.resize(this.slots.length)
-    const hash = hashOf(key)
+    this.makeRoom()
+    const hash = this.hashOf(key)
     const slot = this.slotOf(hash, key)
     if (this.slots[2 * slot + 1] === 0) this.size++
     this.slots[2 * slot] = hash
     this.slots[2 * slot + 1] = id
   }
 
+  /**
+   * The same for a thing whose key is not at hand as a text, but what `hashOf` gives for it, and which can say its key already.
+   * Of two that have one key the higher id keeps it.
+   */
+  setHashed(hash: number, id: number): void {
+    this.makeRoom()
+    const { slots } = this
+    const mask = slots.length / 2 - 1
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const known = slots[2 * slot + 1] as number
+      if (known !== 0) {
+        if (slots[2 * slot] !== hash || this.keyOf(known) !== this.keyOf(id)) continue
+        if (known > id) return
+      } else this.size++
+      slots[2 * slot] = hash
+      slots[2 * slot + 1] = id
+      return
+    }
+  }
+
+  /** That so many will be there: it need not grow on the way. */
+  expect(count: number): void {
+    let slotCount = this.slots.length / 2
+    while (4 * count > 3 * slotCount) slotCount *= 2
+    if (2 * slotCount > this.slots.length) this.resize(slotCount)
+  }
+
+  private makeRoom(): void {
+    if (4 * (this.size + 1) > 3 * (this.slots.length / 2)) this.resize(this.slots.length)
+  }
+
   /** Forgets the key if this thing has it. The thing still says what its key is. */
   delete(key: string, id: number): void {
-    const slot = this.slotOf(hashOf(key), key)
+    const slot = this.slotOf(this.hashOf(key), key)
     if (this.slots[2 * slot + 1] !== id) return
     this.size--
     this.close(slot)
@@ -53,7 +92,7 @@ export class KeyIndex {
     const mask = slots.length / 2 - 1
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const id = slots[2 * slot + 1] as number
-      if (id === 0 || (slots[2 * slot] === hash && this.hasKey(id, key))) return slot
+      if (id === 0 || (slots[2 * slot] === hash && this.keyOf(id) === key)) return slot
     }
   }
 

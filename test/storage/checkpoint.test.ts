@@ -10,6 +10,7 @@ import { loadCheckpoint } from "../../src/storage/checkpoint/CheckpointReader.ts
 import type { CheckpointHead } from "../../src/storage/checkpoint/CheckpointFile.ts"
 import { openCheckpointWriter } from "../../src/storage/checkpoint/CheckpointWriter.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
+import { levelOfPages } from "../../src/storage/levels/Levels.ts"
 import { metaFile, storagePaths, type StoragePaths } from "../../src/storage/disk/StorageDir.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
 import { freshSeed, makeRandom } from "../../testing/Random.ts"
@@ -32,7 +33,55 @@ const place = async (): Promise<StoragePaths> => {
 
 const freshStore = (): ShapeStore => new ShapeStore({ waiters: new Waiters(), chunkBytesThreshold: 1 << 20 })
 
-const head: CheckpointHead = {
+/** Below this level each shape has a row, from it on they stand in pages. */
+const forms = [
+  { name: "with a row for each shape", level: levelOfPages - 1 },
+  { name: "with shapes in pages", level: levelOfPages }
+]
+
+/** What is done to the file, and which of the shapes of the tables `a`, `b` and `c` are left. */
+type Damage = readonly [damage: (db: DatabaseSync) => void, left: ReadonlyArray<string>]
+
+const sql = (text: string) => (db: DatabaseSync) => db.exec(text)
+
+const ofDefinitions: ReadonlyArray<Damage> = [
+  [sql("UPDATE definitions SET json = replace(json, 'b', 'd') WHERE id = 2"), ["a", "c"]],
+  [sql("DELETE FROM definitions WHERE id = 1"), ["b", "c"]]
+]
+
+const ofRows: ReadonlyArray<Damage> = [
+  [sql('UPDATE shapes SET files = \'[{"endTx":"1x"}]\' WHERE id = 2'), ["a", "c"]],
+  [sql("UPDATE shapes SET handle = '2-1003' WHERE id = 2"), ["a", "c"]],
+  [sql("UPDATE shapes SET handle = x'00' WHERE id = 2"), ["a", "c"]],
+  [sql("UPDATE shapes SET id = 9 WHERE id = 2"), ["a", "c"]],
+  [sql("DELETE FROM shapes WHERE id = 3"), ["a", "b"]]
+]
+
+const inPage = (change: (body: Buffer) => Uint8Array) => (db: DatabaseSync) => {
+  const { body } = db.prepare("SELECT body FROM pages").get() as { readonly body: Uint8Array }
+  db.prepare("UPDATE pages SET body = ?").run(change(Buffer.from(body)))
+}
+const replaced = (from: string, to: string) =>
+  inPage((body) => {
+    body.write(to, body.indexOf(from), "latin1")
+    return body
+  })
+
+/** Shape 1 stands there as text, behind it the record of shape 2, and then shape 3 as text. */
+const ofPages: ReadonlyArray<Damage> = [
+  [replaced("1-1001", "1-1009"), ["b", "c"]],
+  [replaced("10 12 11", "10 12 19"), ["a", "c"]],
+  [sql("UPDATE pages SET crc = 5"), ["a", "b", "c"]],
+  [sql("UPDATE pages SET key = 5"), ["a", "b", "c"]],
+  // From where it cannot be told where others begin they are lost as well.
+  [inPage((body) => body.fill(0x7f, 0, 4)), []],
+  [inPage((body) => body.subarray(0, -1)), ["a", "b"]],
+  [sql("UPDATE pages SET body = 'no bytes'"), []],
+  [sql("DELETE FROM pages"), []]
+]
+
+const headAt = (level: number): CheckpointHead => ({
+  level,
   epoch: 3,
   segment: 7,
   nextId: 50,
@@ -44,7 +93,7 @@ const head: CheckpointHead = {
     slot: "electric_slot_default (shifted)",
     shift: "1099511627776"
   }
-}
+})
 
 const writerOf = (paths: StoragePaths, epoch: number) => {
   const scope = Scope.makeUnsafe()
@@ -59,15 +108,23 @@ const counts = () => Promise.resolve(true)
 const fill = (store: ShapeStore, ...names: ReadonlyArray<string>): void => {
   for (const name of names) {
     const id = store.nextId
-    store.create(id, `${id}-${1000 + id}`, definitionOf(name), 1000 + id)
+    const shape = store.create(id, `${id}-${1000 + id}`, definitionOf(name), 1000 + id)
+    if (id % 2 === 1) continue
+    shape.setVisibility({ xmin: "10", xmax: "12", xipList: ["11"] })
+    shape.snapshotComplete = true
   }
 }
 
-const written = async (paths: StoragePaths, epoch: number, ...names: ReadonlyArray<string>) => {
+const written = async (
+  paths: StoragePaths,
+  { level }: { readonly level: number },
+  epoch: number,
+  ...names: ReadonlyArray<string>
+) => {
   const store = freshStore()
   fill(store, ...names)
   const writer = await writerOf(paths, epoch)
-  assert.isTrue(await Effect.runPromise(writer.write(store, { ...head, epoch }, counts)))
+  assert.isTrue(await Effect.runPromise(writer.write(store, { ...headAt(level), epoch }, counts)))
   return { store, writer }
 }
 
@@ -88,10 +145,12 @@ const load = async (paths: StoragePaths, said: Array<string> = []) => {
   }
 }
 
-describe("checkpoint", () => {
+describe.each(forms)("checkpoint $name", (form) => {
+  const head = headAt(form.level)
+
   it("that is damaged is complained of in the log of the service that loads it", async () => {
     const paths = await place()
-    await written(paths, 3, "a")
+    await written(paths, form, 3, "a")
     for (const scope of scopes.splice(0)) await Effect.runPromise(Scope.close(scope, Exit.void))
     truncateSync(metaFile(paths, 3), 100)
     const said: Array<string> = []
@@ -179,7 +238,7 @@ describe("checkpoint", () => {
 
   it("a later one of the same epoch adds what has changed and removes what is gone", async () => {
     const paths = await place()
-    const { store, writer } = await written(paths, 1, "a", "b", "c")
+    const { store, writer } = await written(paths, form, 1, "a", "b", "c")
     store.drop(2, "asked for")
     fill(store, "d")
     const a = store.get(1) ?? assert.fail("not there")
@@ -194,7 +253,7 @@ describe("checkpoint", () => {
 
   it("one that does not come into force leaves the one before as it is, and the next one is whole", async () => {
     const paths = await place()
-    const { store, writer } = await written(paths, 1, "a")
+    const { store, writer } = await written(paths, form, 1, "a")
     fill(store, "b")
     assert.isFalse(await Effect.runPromise(writer.write(store, head, () => Promise.resolve(false))))
     assert.deepStrictEqual((await load(paths)).tables, ["a"])
@@ -204,8 +263,8 @@ describe("checkpoint", () => {
 
   it("the newest whole one counts, and takes the place of those before", async () => {
     const paths = await place()
-    await written(paths, 1, "old")
-    await written(paths, 2, "new")
+    await written(paths, form, 1, "old")
+    await written(paths, form, 2, "new")
     assert.deepStrictEqual(readdirSync(paths.meta), ["meta-00000002.sqlite", "names-00000002"])
     assert.deepStrictEqual((await load(paths)).tables, ["new"])
   })
@@ -229,9 +288,9 @@ describe("checkpoint", () => {
     ]
     for (const [i, damage] of damages.entries()) {
       const paths = await place()
-      await written(paths, 1, "old")
+      await written(paths, form, 1, "old")
       cpSync(metaFile(paths, 1), join(paths.meta, "keep"))
-      await written(paths, 2, "new")
+      await written(paths, form, 2, "new")
       cpSync(join(paths.meta, "keep"), metaFile(paths, 1))
       damage(metaFile(paths, 2))
       assert.deepStrictEqual((await load(paths)).tables, ["old"], `damage ${i}`)
@@ -242,32 +301,30 @@ describe("checkpoint", () => {
     }
   })
 
-  it("damaged rows cost their shapes, which are named", async () => {
-    const damages: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
-      ['UPDATE shapes SET files = \'[{"endTx":"1x"}]\' WHERE id = 2', ["a", "c"]],
-      ["UPDATE shapes SET handle = '2-1003' WHERE id = 2", ["a", "c"]],
-      ["UPDATE shapes SET handle = x'00' WHERE id = 2", ["a", "c"]],
-      ["UPDATE shapes SET id = 9 WHERE id = 2", ["a", "c"]],
-      ["UPDATE definitions SET json = replace(json, 'b', 'd') WHERE id = 2", ["a", "c"]],
-      ["DELETE FROM definitions WHERE id = 1", ["b", "c"]],
-      ["DELETE FROM shapes WHERE id = 3", ["a", "b"]]
-    ]
-    for (const [damage, left] of damages) {
+  it("what is damaged costs its shapes, which are named", async () => {
+    const damages = form.level < levelOfPages ? ofRows : ofPages
+    for (const [i, [damage, left]] of [...ofDefinitions, ...damages].entries()) {
       const paths = await place()
-      await written(paths, 1, "a", "b", "c")
-      new DatabaseSync(metaFile(paths, 1)).exec(damage)
+      await written(paths, form, 1, "a", "b", "c")
+      damage(new DatabaseSync(metaFile(paths, 1)))
       const said: Array<string> = []
       const read = await load(paths, said)
-      assert.deepStrictEqual(read.tables, left, damage)
+      assert.deepStrictEqual(read.tables, left, `damage ${i}`)
       assert.deepStrictEqual(read.head, { ...head, epoch: 1 })
-      assert.strictEqual(said.length, 1, damage)
-      assert.match(said[0] ?? "", /Damaged: [0-9a-f-]|1 more cannot be found: 3-[0-9]+\./, damage)
+      // Where none is lost, nobody has to be told.
+      assert.strictEqual(said.length, left.length === 3 ? 0 : 1, `damage ${i}`)
+      if (left.length < 3)
+        assert.match(
+          said[0] ?? "",
+          /Damaged: [0-9a-f-]|[123] more cannot be found: [123]-[0-9]+/,
+          `damage ${i}`
+        )
     }
   })
 
   it("without a head is damaged, and said to be", async () => {
     const paths = await place()
-    await written(paths, 1, "a")
+    await written(paths, form, 1, "a")
     new DatabaseSync(metaFile(paths, 1)).exec("DELETE FROM head")
     const said: Array<string> = []
     const read = await load(paths, said)
@@ -283,7 +340,7 @@ describe("checkpoint", () => {
     const random = makeRandom(seed)
     const paths = await place()
     const names = Array.from({ length: 30 }, (_, i) => `table${i}`)
-    const { store } = await written(paths, 1, ...names)
+    const { store } = await written(paths, form, 1, ...names)
     const path = metaFile(paths, 1)
     const whole = readFileSync(path)
     let losses = 0
@@ -310,7 +367,7 @@ describe("checkpoint", () => {
   it("a page that points to one row twice does not hide that another one is missing", async () => {
     const paths = await place()
     const names = Array.from({ length: 30 }, (_, i) => `table${i}`)
-    await written(paths, 1, ...names)
+    await written(paths, form, 1, ...names)
     const path = metaFile(paths, 1)
     const whole = readFileSync(path)
     const pageBytes = whole.readUInt16BE(16)
@@ -332,7 +389,7 @@ describe("checkpoint", () => {
 
   it("a writer that was killed in the middle of a checkpoint leaves the one before", async () => {
     const paths = await place()
-    await written(paths, 1, "kept")
+    await written(paths, form, 1, "kept")
     const path = metaFile(paths, 1)
     const dying = new DatabaseSync(path)
     // A cache this small makes SQLite write into the file before it commits.
@@ -350,7 +407,7 @@ describe("checkpoint", () => {
 
   it("one that is being written is waited for", async () => {
     const paths = await place()
-    await written(paths, 1, "a")
+    await written(paths, form, 1, "a")
     const writing = new DatabaseSync(metaFile(paths, 1))
     writing.exec("BEGIN EXCLUSIVE")
     const loading = load(paths)

@@ -34,7 +34,11 @@ export interface CheckpointHead {
 }
 
 /** How the head stands in the file: with the number of shapes that must be there. */
-export type StoredHead = CheckpointHead & { readonly shapes: number }
+export type StoredHead = CheckpointHead & {
+  readonly shapes: number
+  /** They stand in pages, of this format; absent where each has a row. */
+  readonly pages?: number
+}
 
 /** What a checkpoint file is written with. */
 export interface MetaOptions {

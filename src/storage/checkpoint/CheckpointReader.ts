@@ -4,7 +4,8 @@ import type { DatabaseSync } from "node:sqlite"
 import { Effect } from "effect"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { withCopy } from "./CheckpointCopy.ts"
-import { readShapeRow, selectShapes, shapeOf, textChecksum, type TextRow } from "./CheckpointRow.ts"
+import { pageFormat } from "./CheckpointPage.ts"
+import { textChecksum, type TextRow } from "./CheckpointRow.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
 import { unsaidLevel } from "../levels/Levels.ts"
 import {
@@ -16,9 +17,10 @@ import {
   type StoredHead
 } from "./CheckpointFile.ts"
 import { decodeSource } from "../records/StoredSource.ts"
-import { KnownShapes } from "../state/KnownShapes.ts"
-import type { ShapeState } from "../state/ShapeState.ts"
-import { PlainRows } from "./PlainRows.ts"
+import type { KnownShapes } from "../state/KnownShapes.ts"
+import { readPages } from "./ReadPages.ts"
+import { readRows } from "./ReadRows.ts"
+import { ReadShapes } from "./ReadShapes.ts"
 import type { ShapeStore } from "../state/ShapeStore.ts"
 import { type StorageFault, fromDisk } from "../disk/DiskFault.ts"
 import { readShapeNames } from "./ShapeNames.ts"
@@ -177,47 +179,36 @@ const readAll = async (db: DatabaseSync, chunkBytesThreshold: number): Promise<C
   const [stored] = textRows(db, "SELECT key AS id, value AS text, crc FROM head")
   if (stored === undefined) {
     // One that was begun and not finished holds nothing at all.
-    if (db.prepare("SELECT 1 FROM shapes LIMIT 1").get() !== undefined) throw new Error("its head is missing")
+    if (holdsShapes(db)) throw new Error("its head is missing")
     return undefined
   }
   if (isDamaged(stored)) throw new Error("its head is damaged")
-  const { shapes: count, ...head } = JSON.parse(stored.text) as StoredHead
+  const { pages, shapes: count, ...head } = JSON.parse(stored.text) as StoredHead
+  if (pages !== undefined && pages !== pageFormat)
+    throw new Error(`its pages have format ${pages}, and this release knows ${pageFormat} alone`)
   const definitions = new Map<number, ShapeDefinition>()
   for (const row of textRows(db, "SELECT id, json AS text, crc FROM definitions")) {
     if (!isDamaged(row)) definitions.set(row.id, internDefinition(JSON.parse(row.text) as ShapeDefinition))
   }
-  const known = new KnownShapes()
-  const plain = new PlainRows(known.dormant)
-  const damaged = new Set<string>()
-  let read = 0
-  const rows = db.prepare(selectShapes)
-  // An object for each would take a third of the time.
-  rows.setReturnArrays(true)
-  for (const values of rows.iterate() as unknown as Iterable<Array<unknown>>) {
-    if (++read % rowsPerTurn === 0) await nextTurn()
-    const { handle, row } = readShapeRow(values)
-    const name = String(handle)
-    // A pointer that has become another one gives a row twice, and the row that it pointed to not at all.
-    if (damaged.has(name) || known.byHandle(name) !== undefined) continue
-    const common = row === undefined ? undefined : definitions.get(row.definition)
-    if (row === undefined || common === undefined) damaged.add(name)
-    else
-      known.add(
-        plain.shapeOf(row, common) ?? asleep(shapeOf(row, common), known, chunkBytesThreshold),
-        row.handle,
-        row.identity
-      )
+  const read = new ReadShapes(definitions, chunkBytesThreshold)
+  read.known.expect(count)
+  let sinceTurn = 0
+  for (const shapes of pages === undefined ? readRows(db, read) : readPages(db, read)) {
+    sinceTurn += shapes
+    if (sinceTurn < rowsPerTurn) continue
+    sinceTurn = 0
+    await nextTurn()
   }
+  const { damaged, known } = read
   const missing = Math.max(0, count - known.count - damaged.size)
   return { head, known, damaged: [...damaged], missing }
 }
 
-/** What follows from the files of one that is not dormant yet is found out first. */
-const asleep = (shape: ShapeState, { dormant }: KnownShapes, chunkBytesThreshold: number): ShapeState => {
-  shape.recount(chunkBytesThreshold)
-  shape.sleep(dormant)
-  return shape
-}
+const holdsShapes = (db: DatabaseSync): boolean =>
+  db
+    .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('shapes', 'pages')")
+    .all()
+    .some(({ name }) => db.prepare(`SELECT 1 FROM ${String(name)} LIMIT 1`).get() !== undefined)
 
 const textRows = (db: DatabaseSync, query: string): ReadonlyArray<TextRow> =>
   db.prepare(query).all() as unknown as ReadonlyArray<TextRow>

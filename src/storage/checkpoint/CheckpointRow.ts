@@ -20,6 +20,10 @@ export const checkpointTables = [
     crc INTEGER NOT NULL)`
 ]
 
+/** In files whose head says so: shapes stand there, and the table of shapes is empty. */
+export const pagesTable =
+  "CREATE TABLE IF NOT EXISTS pages (key INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL)"
+
 export interface ShapeRow {
   readonly id: number
   readonly handle: string
@@ -35,7 +39,6 @@ export interface ShapeRow {
   readonly files: string
   readonly created_millis: number
   readonly used_millis: number
-  readonly crc: number
 }
 
 /** What stands in the column of chunks of a shape that was compacted; of others it is the list alone. */
@@ -78,7 +81,7 @@ const shapeColumns = [
 export const selectShapes = `SELECT ${shapeColumns.join(", ")}, crc FROM shapes`
 
 /** Checksum of a row of `shapes`. */
-export const shapeChecksum = (row: Omit<ShapeRow, "crc">): number =>
+export const shapeChecksum = (row: ShapeRow): number =>
   crc32(JSON.stringify(shapeColumns.map((name) => row[name])))
 
 /** A row as `selectShapes` gives it. `undefined` where it is not what was written; `handle` tells then which one that is, if anything does. */
@@ -93,9 +96,15 @@ export const readShapeRow = (
       return { handle, row: undefined }
   }
   if (crc32(JSON.stringify(values)) !== crc) return { handle, row: undefined }
+  // The checksum says that they are what was written.
+  return { handle, row: rowOfValues(values) }
+}
+
+/** Of the values of `shapeColumns`, as they were written. */
+export const rowOfValues = (values: ReadonlyArray<unknown>): ShapeRow => {
   const [
     id,
-    ,
+    handle,
     identity,
     definition,
     clause,
@@ -109,35 +118,26 @@ export const readShapeRow = (
     created_millis,
     used_millis
   ] = values
-  // The checksum says that they are what was written.
   return {
+    id,
     handle,
-    row: {
-      id,
-      handle,
-      identity,
-      definition,
-      clause,
-      xmin,
-      xmax,
-      xip,
-      filter_until,
-      complete,
-      chunks,
-      files,
-      created_millis,
-      used_millis,
-      crc
-    } as ShapeRow
-  }
+    identity,
+    definition,
+    clause,
+    xmin,
+    xmax,
+    xip,
+    filter_until,
+    complete,
+    chunks,
+    files,
+    created_millis,
+    used_millis
+  } as ShapeRow
 }
 
 /** What is kept of a shape. Its definition stands elsewhere, under the number `definitionId`, without its clause. */
-export const rowOf = (
-  shape: ShapeState,
-  definition: ShapeDefinition,
-  definitionId: number
-): Omit<ShapeRow, "crc"> => {
+export const rowOf = (shape: ShapeState, definition: ShapeDefinition, definitionId: number): ShapeRow => {
   const { visibility } = shape
   // Chunks that still stand in the journal come back with it.
   const chunks: Array<StoredChunk> = []

@@ -77,7 +77,7 @@ const writeCheckpoint = (
   const path = metaFile(paths, epoch)
   const rollBack = Effect.sync(() => contents.rollBack())
   return Effect.gen(function* () {
-    contents.begin()
+    contents.begin(head.level)
     yield* putShapes(contents, store)
     contents.putHead(head)
     yield* Effect.mapError(
@@ -108,16 +108,21 @@ const writeCheckpoint = (
 
 /** Other work gets its turn meanwhile, but the file shows all shapes as they are at one moment: when this ends. */
 const putShapes = Effect.fnUntraced(function* (contents: CheckpointContents, store: ShapeStore) {
-  let turn = 0
-  contents.removeGone(store)
+  let written = 0
+  const mayPause = (shapes: number) => {
+    written += shapes
+    if (written < rowsPerTurn) return Effect.void
+    written = 0
+    return pause
+  }
+  for (const shapes of contents.removeGone(store)) yield* mayPause(shapes)
   for (const shape of Array.from(store.all())) {
-    if (contents.isWhole && !shape.dirty) continue
-    if (!shape.dropped) contents.put(shape)
-    if (++turn % rowsPerTurn === 0) yield* pause
+    if (contents.has(shape)) continue
+    if (!shape.dropped) yield* mayPause(contents.put(shape, store))
   }
   // What has changed while others had their turn; no turn is given up from here on.
-  for (const shape of store.all()) if (shape.dirty) contents.put(shape)
-  contents.removeGone(store)
+  for (const shape of store.all()) if (shape.dirty) contents.put(shape, store)
+  for (const _ of contents.removeGone(store));
 })
 
 const removeOtherCheckpoints = async (paths: StoragePaths, current: string): Promise<void> => {

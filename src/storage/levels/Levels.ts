@@ -11,7 +11,8 @@ const levels = [
   { level: 2, since: "0.1.0" },
   /**
    * Log files have no index: half as many files, and half as many waits for the disk when entries are moved to them. There are
-   * shapes whose clause has sub-selects, and with them late transactions and `behind` in the journal. Logs are compacted.
+   * shapes whose clause has sub-selects, and with them late transactions and `behind` in the journal. Logs are compacted. Checkpoints
+   * hold shapes in pages.
    */
   { level: 3, since: "0.2.0" }
 ] as const
@@ -22,6 +23,8 @@ export const levelWithoutLogIndexes = 3
 export const levelOfSubselects = 3
 /** The first level at which logs are compacted. */
 export const levelOfCompaction = 3
+/** The first level whose checkpoints hold shapes in pages: `CheckpointPage.ts`. */
+export const levelOfPages = 3
 /** The first level that keeps the first release out: see `Gate.ts`. */
 export const gatedLevel = 3
 

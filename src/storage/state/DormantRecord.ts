@@ -1,3 +1,4 @@
+import { hashOfText } from "../../shared/KeyIndex.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { PackedDefinition } from "../../shapes/PackedDefinition.ts"
@@ -6,10 +7,12 @@ import type { LogFile } from "../records/Records.ts"
 import { logFileEnd } from "../records/Records.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
+import { hashOfNumbers, identityBytes, numbersOf, writeDigest } from "./KeyForms.ts"
 import { snapshotOfText, visibilityText } from "./KnownSnapshot.ts"
 
 /**
- * A dormant shape, as bytes: what `ShapeFields` says, without what only a shape in use has. The layout is this process's own.
+ * A dormant shape, as bytes: what `ShapeFields` says, without what only a shape in use has. Pages of a checkpoint hold them as well
+ * (`StoredRecord.ts`): what a change of the layout makes unreadable takes another number in `CheckpointPage.ts`.
  *
  * A head of a fixed size holds what looks at all shapes ask for, so that these make no objects. Behind it stand texts, each
  * with its length before it, in the order in which `writeShape` writes them.
@@ -49,33 +52,6 @@ const kind = {
   constantsAreList: 64
 } as const
 const chunksOf = { none: 0, oneFile: 1, oneInJournal: 2, list: 3 } as const
-
-const identityBytes = 18
-const identityCharacters = 24
-/** Six bits for each character of an identity, by its code; 64 for any other one. */
-const sixBits = new Uint8Array(128).fill(64)
-for (const [bits, character] of Array.from(
-  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-).entries())
-  sixBits[character.charCodeAt(0)] = bits
-
-/** Writes the bytes that an identity is of; false where it is not what these would be written as. */
-const writeDigest = (bytes: Buffer, start: number, identity: string): boolean => {
-  if (identity.length !== identityCharacters) return false
-  let to = start
-  let bits = 0
-  for (let i = 0; i < identityCharacters; i++) {
-    const six = sixBits[identity.charCodeAt(i)] ?? 64
-    if (six === 64) return false
-    bits = (bits << 6) | six
-    if (i % 4 !== 3) continue
-    bytes[to++] = bits >>> 16
-    bytes[to++] = bits >>> 8
-    bytes[to++] = bits
-    bits = 0
-  }
-  return true
-}
 
 /** Bytes that are written one after the other, in a buffer that is used again and again. */
 class Scratch {
@@ -159,26 +135,6 @@ class Cursor {
     this.next += length
     return this.bytes.toString("utf8", this.next - length, this.next)
   }
-}
-
-/** The two numbers of a handle of ours; `undefined` where they do not make up the same text. */
-const numbersOf = (handle: string): readonly [hash: number, micros: number] | undefined => {
-  const dash = handle.indexOf("-")
-  const hash = numberIn(handle, 0, dash)
-  const micros = numberIn(handle, dash + 1, handle.length)
-  return hash === undefined || hash > 0xffffffff || micros === undefined ? undefined : [hash, micros]
-}
-
-/** The number of which a part of a text is the decimal form. */
-const numberIn = (text: string, from: number, end: number): number | undefined => {
-  if (end <= from || end - from > 16 || (text.charCodeAt(from) === 0x30 && end - from > 1)) return undefined
-  let number = 0
-  for (let i = from; i < end; i++) {
-    const digit = text.charCodeAt(i) - 0x30
-    if (digit < 0 || digit > 9) return undefined
-    number = 10 * number + digit
-  }
-  return Number.isSafeInteger(number) ? number : undefined
 }
 
 /** What a record says of bytes on disk, for those who add up. */
@@ -405,7 +361,23 @@ const readChunks = (from: Cursor, kinds: number): SnapshotChunk | ReadonlyArray<
   }
 }
 
+// What keys are found by
+
+/** What `hashOfHandle` gives for its handle. */
+export const handleHashIn = (bytes: Buffer, start: number): number =>
+  ((bytes[start + at.kinds] as number) & kind.handleIsText) !== 0
+    ? hashOfText(handleIn(bytes, start))
+    : hashOfNumbers(bytes.readUInt32LE(start + at.handleHash), bytes.readDoubleLE(start + at.handleMicros))
+
+/** What `hashOfIdentity` gives for its identity. */
+export const identityHashIn = (bytes: Buffer, start: number): number =>
+  ((bytes[start + at.kinds] as number) & kind.identityIsText) !== 0
+    ? hashOfText(identityIn(bytes, start))
+    : bytes.readUInt32LE(start + at.identity)
+
 // Single values, for those who look at many shapes
+
+export const idIn = (bytes: Buffer, start: number): number => bytes.readUInt32LE(start + at.id)
 
 const numberedHandle = (bytes: Buffer, start: number): string =>
   `${bytes.readUInt32LE(start + at.handleHash)}-${bytes.readDoubleLE(start + at.handleMicros)}`
@@ -439,6 +411,9 @@ export const definitionIn = (bytes: Buffer, start: number): Pick<PackedDefinitio
 }
 
 export const templateIn = (bytes: Buffer, start: number): number => bytes.readUInt32LE(start + at.template)
+export const setTemplateIn = (bytes: Buffer, start: number, template: number): void => {
+  bytes.writeUInt32LE(template, start + at.template)
+}
 export const lastUsedIn = (bytes: Buffer, start: number): number => bytes.readDoubleLE(start + at.lastUsed)
 export const createdIn = (bytes: Buffer, start: number): number => bytes.readDoubleLE(start + at.created)
 export const isDirtyIn = (bytes: Buffer, start: number): boolean =>

@@ -53,15 +53,27 @@ export class DormantShapes {
 
   /** Where the record is from now on; `undefined` where it is too long. */
   add(record: Buffer): number | undefined {
-    const units = Math.ceil(record.length / unitBytes)
+    return this.keep(record, 0, record.length, packed.templateIn(record, 0))
+  }
+
+  /** The same for one that stands among other bytes, and whose template has another number there. */
+  addStored(bytes: Buffer, at: number, length: number, template: DefinitionTemplate): number | undefined {
+    const number = this.numberOf(template)
+    const place = this.keep(bytes, at, length, number)
+    if (place === undefined) this.releaseUnused(template)
+    else packed.setTemplateIn(this.slab(place), this.start(place), number)
+    return place
+  }
+
+  private keep(from: Buffer, at: number, length: number, template: number): number | undefined {
+    const units = Math.ceil(length / unitBytes)
     if (units > mostUnits) return undefined
     const place = this.free.get(units)?.pop() ?? this.extend(units)
     const slab = this.slab(place)
     const start = this.start(place)
-    record.copy(slab, start)
+    from.copy(slab, start, at, at + length)
     packed.setUnitsIn(slab, start, units)
-    const number = packed.templateIn(slab, start)
-    this.uses[number] = (this.uses[number] ?? 0) + 1
+    this.uses[template] = (this.uses[template] ?? 0) + 1
     this.count++
     return place
   }

@@ -1,13 +1,16 @@
 import { IdPages } from "../../shared/IdPages.ts"
 import { KeyIndex } from "../../shared/KeyIndex.ts"
+import type { DefinitionTemplate } from "../../shapes/InternDefinition.ts"
 import { DormantShapes } from "./DormantShapes.ts"
-import type { ShapeState } from "./ShapeState.ts"
+import { handleHashIn, idIn, identityHashIn, readShape } from "./DormantRecord.ts"
+import { hashOfHandle, hashOfIdentity } from "./KeyForms.ts"
+import { ShapeState } from "./ShapeState.ts"
 
 /** The live shapes, by id, handle and identity. Of those with one identity the last that was added has it. */
 export class KnownShapes {
   private readonly byId = new IdPages<ShapeState>()
-  private readonly handles = new KeyIndex((id, handle) => this.byId.get(id)?.handle === handle)
-  private readonly identities = new KeyIndex((id, identity) => this.byId.get(id)?.identity === identity)
+  private readonly handles = new KeyIndex((id) => this.byId.get(id)?.handle, hashOfHandle)
+  private readonly identities = new KeyIndex((id) => this.byId.get(id)?.identity, hashOfIdentity)
   /** What is kept of those that are dormant. */
   readonly dormant = new DormantShapes()
   /** Of all that were ever added. */
@@ -38,6 +41,36 @@ export class KnownShapes {
     this.handles.set(handle, shape.id)
     this.identities.set(identity, shape.id)
     if (shape.id > this.highestId) this.highestId = shape.id
+  }
+  /**
+   * The shape of a record that a checkpoint holds; `template` is that of its definition. Of those with one identity the highest id
+   * has it, in whichever order they are added.
+   */
+  addStored(bytes: Buffer, start: number, length: number, template: DefinitionTemplate): void {
+    const id = idIn(bytes, start)
+    const place = this.dormant.addStored(bytes, start, length, template)
+    // One that is too long to be dormant is awake.
+    const shape =
+      place === undefined
+        ? new ShapeState(id, readShape(bytes, start, template, undefined))
+        : new ShapeState(id, place, this.dormant)
+    this.insert(shape, handleHashIn(bytes, start), identityHashIn(bytes, start))
+  }
+  /** The same for any other shape of a checkpoint. */
+  addRead(shape: ShapeState, handle: string, identity: string): void {
+    this.insert(shape, hashOfHandle(handle), hashOfIdentity(identity))
+  }
+  private insert(shape: ShapeState, handleHash: number, identityHash: number): void {
+    const { id } = shape
+    this.byId.set(id, shape)
+    this.handles.setHashed(handleHash, id)
+    this.identities.setHashed(identityHash, id)
+    if (id > this.highestId) this.highestId = id
+  }
+  /** That so many will be there. */
+  expect(count: number): void {
+    this.handles.expect(count)
+    this.identities.expect(count)
   }
   addIdentity({ id, identity }: ShapeState): void {
     this.identities.set(identity, id)

@@ -15,6 +15,7 @@ import type { DormantShapes } from "./DormantShapes.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
+import { storedRecord } from "./StoredRecord.ts"
 import { isContained } from "./SnapshotFilter.ts"
 import type { Waiter } from "./Waiters.ts"
 
@@ -123,6 +124,11 @@ export class ShapeState implements ShapeHandle {
     this.state = place
     this.places = places
     return true
+  }
+
+  /** See `storedRecord`: `number` is that of its template. */
+  stored(number: number): Buffer | undefined {
+    return storedRecord(this.id, number, this.own)
   }
 
   // Fields
@@ -247,7 +253,8 @@ export class ShapeState implements ShapeHandle {
 
   // Definition
 
-  private get template(): PackedDefinition["template"] {
+  /** What it has in common with all definitions that differ in the text and the constants of their clauses only. */
+  get template(): PackedDefinition["template"] {
     const { state } = this
     return typeof state === "number" ? this.record.templateAt(state) : state.template
   }
