@@ -10,7 +10,20 @@ const visibilities = [
   { xmin: "7", xmax: "9", xipList: [] }
 ]
 const number = fc.oneof(fc.nat(30), fc.maxSafeNat())
+const chunk = fc.oneof(
+  fc.record({ index: number, bytes: number, crc: number }),
+  fc.record({ index: number, bytes: number, crc: number, extents: fc.constant([]) })
+)
+const movedShape = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ id: number, files: fc.constant([]), chunks: fc.tuple(chunk) }) },
+  fc.record({ id: number, files: fc.constant([]), chunks: fc.array(chunk, { maxLength: 2 }) })
+)
 const notice: fc.Arbitrary<Notice> = fc.oneof(
+  fc.record({
+    t: fc.constant("moved" as const),
+    segment: number,
+    shapes: fc.array(movedShape, { maxLength: 4 })
+  }),
   fc.record({
     t: fc.constant("visible" as const),
     id: number,
@@ -45,7 +58,11 @@ describe("notices that every shape has", () => {
     frequent.remember(seen, JSON.parse(seen.toString()) as Notice)
     assert.deepStrictEqual(frequent.decode(seen), JSON.parse(seen.toString()))
     const complete = encodeNotice({ t: "complete", id: 1, chunks: 1 })
-    for (const whole of [seen, complete])
+    const chunks = [{ index: 0, bytes: 12, crc: 4_000_000_000 }]
+    const shapes = [1, 2].map((id) => ({ id, files: [], chunks }))
+    const moved = encodeNotice({ t: "moved", segment: 3, shapes })
+    assert.deepStrictEqual(frequent.decode(moved), JSON.parse(moved.toString()))
+    for (const whole of [seen, complete, moved])
       for (let length = 0; length < whole.length; length++)
         assert.isUndefined(frequent.decode(whole.subarray(0, length)), whole.toString("utf8", 0, length))
     for (const text of [
@@ -55,6 +72,12 @@ describe("notices that every shape has", () => {
       '{"t":"complete","id":12345678901234567890,"chunks":1}',
       '{"t":"complete","chunks":1,"id":1}',
       '{"t":"visible","id":"1","visibility":{}}',
+      '{"t":"moved","segment":3,"shapes":[]}',
+      moved.toString().replace("]}]}", "]},]}"),
+      moved.toString().replace('"files":[]', '"files":[{}]'),
+      moved.toString().replace('"bytes":12', '"bytes":-1'),
+      moved.toString().replace('"crc":4000000000', '"crc":4000000000,"extents":[]'),
+      moved.toString().replace('"index":0', '"index":00x'),
       seen.toString().replace('"xmin":"7"', '"xmin":"6"')
     ])
       assert.isUndefined(frequent.decode(Buffer.from(text)), text)

@@ -1,8 +1,18 @@
-import type { Notice, SnapshotVisibility } from "./Records.ts"
+import type { LogFile, Notice, SnapshotVisibility } from "./Records.ts"
 
 const visibleStart = Buffer.from('{"t":"visible","id":')
 const completeStart = Buffer.from('{"t":"complete","id":')
 const completeMiddle = Buffer.from(',"chunks":')
+const movedStart = Buffer.from('{"t":"moved","segment":')
+const movedShapes = Buffer.from(',"shapes":[')
+const movedId = Buffer.from('{"id":')
+const movedIndex = Buffer.from(',"files":[],"chunks":[{"index":')
+const movedBytes = Buffer.from(',"bytes":')
+const movedCrc = Buffer.from(',"crc":')
+const movedShapeEnd = Buffer.from("}]}")
+const movedEnd = Buffer.from("]}")
+const comma = 0x2c
+const noFiles: ReadonlyArray<LogFile> = []
 const zero = 0x30
 const closingBrace = 0x7d
 /** A whole number with more digits may not be exact. */
@@ -13,6 +23,8 @@ const stands = (expected: Buffer, payload: Buffer, at: number): boolean => {
   for (let i = 0; i < expected.length; i++) if (payload[at + i] !== expected[i]) return false
   return true
 }
+
+type Moved = Extract<Notice, { t: "moved" }>
 
 /**
  * Reads the notices that stand in the journal once for every shape without a JSON parser, as long as they look exactly as
@@ -28,6 +40,7 @@ export class FrequentNotices {
   /** `undefined` for all others, which a JSON parser has to read. */
   decode(payload: Buffer): Notice | undefined {
     if (stands(completeStart, payload, 0)) return this.complete(payload)
+    if (stands(movedStart, payload, 0)) return this.moved(payload)
     if (this.visibility === undefined || !stands(visibleStart, payload, 0)) return undefined
     const id = this.number(payload, visibleStart.length)
     const isSame = payload.length - this.end === this.rest.length && stands(this.rest, payload, this.end)
@@ -48,6 +61,34 @@ export class FrequentNotices {
     const chunks = this.number(payload, this.end + completeMiddle.length)
     const isWhole = this.end === payload.length - 1 && payload[this.end] === closingBrace
     return chunks < 0 || !isWhole ? undefined : { t: "complete", id, chunks }
+  }
+
+  /** Of shapes that had nothing in the journal but first rows: very many of them stand in one notice. */
+  private moved(payload: Buffer): Notice | undefined {
+    const segment = this.number(payload, movedStart.length)
+    if (segment < 0 || !stands(movedShapes, payload, this.end)) return undefined
+    const shapes: Array<Moved["shapes"][number]> = []
+    let at = this.end + movedShapes.length
+    for (;;) {
+      const id = this.numberBehind(movedId, payload, at)
+      const index = this.numberBehind(movedIndex, payload, this.end)
+      const bytes = this.numberBehind(movedBytes, payload, this.end)
+      const crc = this.numberBehind(movedCrc, payload, this.end)
+      if (id < 0 || index < 0 || bytes < 0 || crc < 0 || !stands(movedShapeEnd, payload, this.end))
+        return undefined
+      shapes.push({ id, files: noFiles, chunks: [{ index, bytes, crc }] })
+      at = this.end + movedShapeEnd.length
+      if (payload[at] !== comma) break
+      at++
+    }
+    const isWhole = at + movedEnd.length === payload.length && stands(movedEnd, payload, at)
+    return isWhole ? { t: "moved", segment, shapes } : undefined
+  }
+
+  private numberBehind(expected: Buffer, payload: Buffer, at: number): number {
+    if (stands(expected, payload, at)) return this.number(payload, at + expected.length)
+    this.end = payload.length
+    return -1
   }
 
   /** The whole number that stands there, -1 when there is none. */

@@ -1,19 +1,21 @@
 import type { Notice } from "../records/Records.ts"
+import type { DormantShapes } from "./DormantShapes.ts"
 import type { ShapeState } from "./ShapeState.ts"
 
 type MovedShape = Extract<Notice, { t: "moved" }>["shapes"][number]
 
 /**
  * What stood in the journal of a shape up to `segment` stands in files now. Tells of each entry that is not in the journal any
- * more. The shape is to be recounted.
+ * more. One that was dormant is so again, as a start tells of very many: awake together they would fill memory.
  */
 export const applyMove = (
   shape: ShapeState,
+  { chunks, files }: MovedShape,
   segment: number,
-  files: MovedShape["files"],
-  chunks: MovedShape["chunks"],
+  { chunkBytesThreshold, dormant }: { readonly chunkBytesThreshold: number; readonly dormant: DormantShapes },
   moved: (segment: number) => void
 ): void => {
+  const { isDormant } = shape
   shape.wake()
   for (const { index, ...sum } of chunks) {
     const known = shape.snapshotChunks[index]
@@ -30,4 +32,6 @@ export const applyMove = (
     else if (n > 0) tail.dropFirst(n)
   }
   shape.dirty = true
+  shape.recount(chunkBytesThreshold)
+  if (isDormant) shape.sleep(dormant)
 }

@@ -1,4 +1,5 @@
 import { hashOfText } from "../../shared/KeyIndex.ts"
+import { hashOfNumbers, numbersOf } from "../../shapes/HandleNumbers.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { PackedDefinition } from "../../shapes/PackedDefinition.ts"
@@ -7,8 +8,8 @@ import type { LogFile } from "../records/Records.ts"
 import { logFileEnd } from "../records/Records.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
-import { hashOfNumbers, identityBytes, numbersOf, writeDigest } from "./KeyForms.ts"
-import { snapshotOfText, visibilityText } from "./KnownSnapshot.ts"
+import { identityBytes, writeDigest } from "./IdentityDigest.ts"
+import { type KnownSnapshot, snapshotIn, snapshotText } from "./KnownSnapshot.ts"
 
 /**
  * A dormant shape, as bytes: what `ShapeFields` says, without what only a shape in use has. Pages of a checkpoint hold them as well
@@ -135,6 +136,12 @@ class Cursor {
     this.next += length
     return this.bytes.toString("utf8", this.next - length, this.next)
   }
+
+  snapshot(): KnownSnapshot {
+    const length = this.number()
+    this.next += length
+    return snapshotIn(this.bytes, this.next - length, this.next)
+  }
 }
 
 /** What a record says of bytes on disk, for those who add up. */
@@ -155,7 +162,7 @@ const maySleep = (fields: ShapeFields): boolean =>
   (fields.waiters === undefined || fields.waiters.size === 0) &&
   ("_tag" in fields.chunks || fields.chunks.every((chunk) => chunk !== undefined)) &&
   isWhole(fields.sql) &&
-  (typeof fields.constants === "string" ? [fields.constants] : fields.constants).every(isWhole)
+  (typeof fields.constants === "string" ? isWhole(fields.constants) : fields.constants.every(isWhole))
 
 /** The beginning of a record: everything that has a fixed place. */
 const writeHead = (
@@ -243,7 +250,7 @@ export const writeShape = (
   const { snapshot } = fields
   if (snapshot !== undefined) {
     flags |= flag.hasSnapshot | (fields.filters ? flag.filters : 0)
-    scratch.text(visibilityText(snapshot.visibility))
+    scratch.text(snapshotText(snapshot))
   }
   kinds |= writeChunks(fields.chunks)
   if (fields.files.length > 0) {
@@ -276,7 +283,7 @@ export interface PlainShape extends Pick<
   "chunks" | "constants" | "createdAtMillis" | "handle" | "identity" | "lastUsedMillis" | "sql"
 > {
   readonly id: number
-  /** As `visibilityText` gives it. */
+  /** As `snapshotText` gives it. */
   readonly visibility: string
 }
 
@@ -305,7 +312,7 @@ export const readShape = (
   const identity = (kinds & kind.identityIsText) !== 0 ? from.text() : digestAt(bytes, start)
   const sql = (flags & flag.hasSql) !== 0 ? from.text() : undefined
   const constants = readConstants(from, kinds)
-  const snapshot = (flags & flag.hasSnapshot) !== 0 ? snapshotOfText(from.text()) : undefined
+  const snapshot = (flags & flag.hasSnapshot) !== 0 ? from.snapshot() : undefined
   const chunks = readChunks(from, kinds)
   const files = (kinds & kind.hasFiles) !== 0 ? (JSON.parse(from.text()) as Array<LogFile>) : noFiles
   const compaction = (kinds & kind.hasCompaction) !== 0 ? (JSON.parse(from.text()) as Compaction) : undefined

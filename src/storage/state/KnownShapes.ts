@@ -3,7 +3,8 @@ import { KeyIndex } from "../../shared/KeyIndex.ts"
 import type { DefinitionTemplate } from "../../shapes/InternDefinition.ts"
 import { DormantShapes } from "./DormantShapes.ts"
 import { handleHashIn, idIn, identityHashIn, readShape } from "./DormantRecord.ts"
-import { hashOfHandle, hashOfIdentity } from "./KeyForms.ts"
+import { hashOfHandle } from "../../shapes/HandleNumbers.ts"
+import { hashOfIdentity } from "./IdentityDigest.ts"
 import { ShapeState } from "./ShapeState.ts"
 
 /** The live shapes, by id, handle and identity. Of those with one identity the last that was added has it. */

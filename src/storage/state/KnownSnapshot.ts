@@ -27,19 +27,37 @@ const isSame = (a: SnapshotVisibility, b: SnapshotVisibility): boolean =>
   a.containedBefore === b.containedBefore &&
   a.xipList.join() === b.xipList.join()
 
-/** The same as a short text. */
-export const visibilityText = ({ containedBefore, xipList, xmax, xmin }: SnapshotVisibility): string =>
+const visibilityText = ({ containedBefore, xipList, xmax, xmin }: SnapshotVisibility): string =>
   `${xmin} ${xmax} ${xipList.join(",")} ${containedBefore ?? ""}`
 
-let latestText = ""
-let ofLatestText: KnownSnapshot | undefined
+let latestWritten: SnapshotVisibility | undefined
+let writtenText = ""
 
-/** The snapshot of such a text. Shapes that wake one after the other were made one after the other, mostly. */
-export const snapshotOfText = (text: string): KnownSnapshot => {
-  if (ofLatestText !== undefined && text === latestText) return ofLatestText
-  latestText = text
-  ofLatestText = snapshotOf(visibilityOf(text))
-  return ofLatestText
+/** The same as a short text. */
+export const snapshotText = ({ visibility }: KnownSnapshot): string => {
+  if (visibility !== latestWritten) {
+    latestWritten = visibility
+    writtenText = visibilityText(visibility)
+  }
+  return writtenText
+}
+
+let latestRead = Buffer.alloc(0)
+let ofLatestRead: KnownSnapshot | undefined
+
+/** The snapshot of such a text, which stands there. Shapes that wake one after the other were made one after the other, mostly. */
+export const snapshotIn = (bytes: Buffer, start: number, end: number): KnownSnapshot => {
+  if (ofLatestRead !== undefined && isLatestRead(bytes, start, end)) return ofLatestRead
+  latestRead = Buffer.from(bytes.subarray(start, end))
+  ofLatestRead = snapshotOf(visibilityOf(latestRead.toString()))
+  return ofLatestRead
+}
+
+const isLatestRead = (bytes: Buffer, start: number, end: number): boolean => {
+  const { length } = latestRead
+  if (end - start !== length) return false
+  for (let i = 0; i < length; i++) if (bytes[start + i] !== latestRead[i]) return false
+  return true
 }
 
 const visibilityOf = (text: string): SnapshotVisibility => {

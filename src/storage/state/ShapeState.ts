@@ -415,6 +415,8 @@ export class ShapeState implements ShapeHandle {
   get rowFileBytes(): number {
     const { state } = this
     if (typeof state === "number") return this.record.fileBytesAt(state).rows
+    const { chunks } = state
+    if (isOne(chunks) && state.compaction === undefined) return chunks._tag === "File" ? chunks.bytes : 0
     let bytes = this.rowBytes
     for (const chunk of this.snapshotChunks) if (chunk?._tag === "Journal") bytes -= chunk.bytes
     return bytes

@@ -57,7 +57,7 @@ export class ShapeStore {
 
   private readonly newestLevel: number
   private readonly waiters: Waiters
-  private readonly chunkBytesThreshold: number
+  readonly chunkBytesThreshold: number
   private readonly onDropped: (shape: ShapeState, reason: string) => void
   private readonly onDisorder: (shape: ShapeState) => void
   /** Shapes that the transaction at hand would put out of order. */
@@ -101,6 +101,7 @@ export class ShapeStore {
   }
   /** Those that were last used before then, and are in use by nobody, become dormant. */
   sleep(beforeMillis = Infinity): void {
+    if (this.dormant.count === this.count) return
     for (const shape of this.all()) if (shape.lastUsedMillis < beforeMillis) shape.sleep(this.dormant)
   }
   get count(): number {
@@ -247,11 +248,10 @@ export class ShapeStore {
         return
       case "moved":
         this.movedSegment = Math.max(this.movedSegment, notice.segment)
-        for (const { id, files, chunks } of notice.shapes) {
-          const shape = this.known.get(id)
+        for (const moved of notice.shapes) {
+          const shape = this.known.get(moved.id)
           if (shape === undefined) continue
-          applyMove(shape, notice.segment, files, chunks, (moved) => this.countEntries(moved, -1))
-          shape.recount(this.chunkBytesThreshold)
+          applyMove(shape, moved, notice.segment, this, (segment) => this.countEntries(segment, -1))
         }
         return
       case "compacted":
