@@ -26,6 +26,9 @@ import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { DatabaseSync } from "node:sqlite"
 import { startCluster } from "../src/dev/EmbeddedPostgres.ts"
+import { visitPage } from "../src/storage/checkpoint/CheckpointPage.ts"
+import { rowOfValues } from "../src/storage/checkpoint/CheckpointRow.ts"
+import { handleIn, identityIn } from "../src/storage/state/DormantRecord.ts"
 import { eventually } from "../testing/Eventually.ts"
 import { everyType, ownTypes, valueFor } from "../testing/postgres/EveryType.ts"
 import { connectTo } from "../testing/postgres/RowText.ts"
@@ -216,10 +219,27 @@ const identitiesIn = (directory: string): Readonly<Record<string, string>> => {
   const db = new DatabaseSync(path.join(directory, file), { readOnly: true })
   try {
     const rows = db.prepare("SELECT handle, identity FROM shapes ORDER BY id").all()
-    return Object.fromEntries(rows.map((row) => [String(row["handle"]), String(row["identity"])]))
+    const found = rows.map((row) => [String(row["handle"]), String(row["identity"])] as const)
+    return Object.fromEntries([...found, ...identitiesInPages(db)])
   } finally {
     db.close()
   }
+}
+
+/** From level 3 on shapes stand in pages. */
+const identitiesInPages = (db: DatabaseSync): ReadonlyArray<readonly [handle: string, identity: string]> => {
+  if (db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'pages'").get() === undefined) return []
+  const found: Array<readonly [string, string]> = []
+  for (const { body } of db.prepare("SELECT body FROM pages ORDER BY abs(key)").all()) {
+    const page = Buffer.from(body as Uint8Array)
+    visitPage(page, true, (from, length, isText) => {
+      if (isText) {
+        const row = rowOfValues(JSON.parse(page.toString("utf8", from, from + length)) as Array<unknown>)
+        found.push([row.handle, row.identity])
+      } else found.push([handleIn(page, from), identityIn(page, from)])
+    })
+  }
+  return found
 }
 
 const keptFiles = new Map<string, string>()
