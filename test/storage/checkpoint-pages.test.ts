@@ -58,9 +58,18 @@ const same = (store: ShapeStore, expected: ShapeStore, when: string): void => {
   }
 }
 
+/** Of a page whose checksum is wrong: what its shapes are kept as, and whether it is text. */
+const visited = (page: Buffer) => {
+  const found: Array<string> = []
+  visitPage(page, false, (start, length, isText) => {
+    found.push(`${String(isText)} ${page.toString("latin1", start, start + length)}`)
+  })
+  return found
+}
+
 /** A page as it was written once. Where this is not what is written any more, format 1 is still to be read. */
 const recorded =
-  "62000000d1356db007000000050000002d41000000008056febc784200008056febc78420000000000c0724000000000000000007b00000080effd93c385194328" +
+  "62000000c1a38f3b07000000050000002d41000000008056febc784200008056febc78420000000000c0724000000000000000007b00000080effd93c385194328" +
   "77468acfcd97833be147287c567c26c467000e3130302031303320313031203737ac0280d0acf30e00"
 
 const list = (bytes: number) => Array.from({ length: bytes / 5 }, (_, i) => String(10000 + (i % 9)))
@@ -215,6 +224,31 @@ describe("pages of a checkpoint", () => {
         })
       )
     )
+  })
+
+  it("of which a bit is flipped give nothing that was not written, and all that stands before and behind it", () => {
+    const builder = new PageBuilder()
+    const kept = ["first", "the second", "third"].map((text, i) => `${String(i === 1)} ${text}`)
+    for (const [i, text] of kept.entries()) {
+      if (i === 1) builder.addText(text.slice(5))
+      else builder.add(Buffer.from(text.slice(6)))
+    }
+    const whole = Buffer.from(builder.page)
+    assert.deepStrictEqual(visited(whole), kept)
+    const second = 8 + "first".length
+    const third = second + 8 + "the second".length
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const page = Buffer.from(whole)
+      const at = bit >>> 3
+      page[at] = (page[at] ?? 0) ^ (1 << (bit & 7))
+      const damaged = at < second ? 0 : at < third ? 1 : 2
+      const begins = [0, second, third][damaged] ?? 0
+      // Where it says how long it is, what stands behind it cannot be found.
+      const left = at < begins + 4 ? kept.slice(0, damaged) : kept.toSpliced(damaged, 1)
+      const found = visited(page)
+      assert.includeMembers(found, left, `bit ${bit}`)
+      assert.includeMembers(kept, found, `bit ${bit}`)
+    }
   })
 
   it("that were written once can be read", () => {

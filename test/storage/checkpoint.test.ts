@@ -73,6 +73,15 @@ const ofPages: ReadonlyArray<Damage> = [
   [replaced("10 12 11", "10 12 19"), ["a", "c"]],
   [sql("UPDATE pages SET crc = 5"), ["a", "b", "c"]],
   [sql("UPDATE pages SET key = 5"), ["a", "b", "c"]],
+  // A text that is said to be a record, and a record that is said to be a text.
+  [inPage((body) => body.fill((body[3] ?? 0) ^ 0x80, 3, 4)), ["b", "c"]],
+  [
+    inPage((body) => {
+      const second = 8 + (body.readUInt32LE(0) & 0x7fffffff)
+      return body.fill((body[second + 3] ?? 0) ^ 0x80, second + 3, second + 4)
+    }),
+    ["a", "c"]
+  ],
   // From where it cannot be told where others begin they are lost as well.
   [inPage((body) => body.fill(0x7f, 0, 4)), []],
   [inPage((body) => body.subarray(0, -1)), ["a", "b"]],

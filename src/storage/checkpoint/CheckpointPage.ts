@@ -4,7 +4,7 @@ import { crc32 } from "node:zlib"
  * A page of a checkpoint: some shapes, as the bytes of one row. For each of them
  *
  *     4  length of what it is kept as, with `textFlag` where that is text
- *     4  CRC-32 of that
+ *     4  CRC-32 of that, begun with the four bytes before: they say what it is to be read as
  *     …  its record (`DormantRecord.ts`), with the number of its definition in this file; or, where it has no record, the values of
  *        its row (`CheckpointRow.ts`) as JSON
  *
@@ -51,8 +51,9 @@ export class PageBuilder {
       this.buffer.copy(larger, 0, 0, at)
       this.buffer = larger
     }
-    this.buffer.writeUInt32LE((bytes.length | flags) >>> 0, at)
-    this.buffer.writeUInt32LE(crc32(bytes), at + 4)
+    const word = (bytes.length | flags) >>> 0
+    this.buffer.writeUInt32LE(word, at)
+    this.buffer.writeUInt32LE(crc32(bytes, word), at + 4)
     this.buffer.set(bytes, at + headBytes)
   }
 
@@ -77,7 +78,7 @@ export const visitPage = (
     const start = at + headBytes
     const end = start + length
     if (end > body.length) return
-    if (isSound || crc32(body.subarray(start, end)) === body.readUInt32LE(at + 4))
+    if (isSound || crc32(body.subarray(start, end), word) === body.readUInt32LE(at + 4))
       visit(start, length, word !== length)
     at = end
   }
