@@ -22,7 +22,7 @@ interface TableServices {
   readonly admin: Queryable
   readonly inspector: Pick<
     Inspector["Service"],
-    "invalidate" | "rememberedByOid" | "serverVersionNum" | "tableByOid"
+    "invalidate" | "isFresh" | "rememberedByOid" | "serverVersionNum" | "tableByOid"
   >
   readonly publication: Pick<Publication["Service"], "publish">
   readonly publicationName: string
@@ -86,8 +86,16 @@ const notedAtOnce = 256
 
 const nothing: ReadonlyMap<string, Facts> = new Map()
 
-/** Tables of one shape that are published at the same time. */
-const publishedAtOnce = 4
+/** Tables of one shape that are dealt with at the same time. */
+const tablesAtOnce = 4
+
+/** Most shapes need one table, and a fiber for it costs more than the rest. */
+const atOnce = <E>(all: ReadonlyArray<Effect.Effect<unknown, E>>): Effect.Effect<unknown, E> => {
+  const [only, ...more] = all
+  return only !== undefined && more.length === 0
+    ? only
+    : Effect.all(all, { concurrency: tablesAtOnce, discard: true })
+}
 
 /** What has to be true of the tables of a shape before its first rows are read. */
 export class TableOfShape {
@@ -107,27 +115,20 @@ export class TableOfShape {
   }
 
   /** Completes when all changes of these tables are published from now on, and they are still what the definition says. */
-  publish(definition: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
+  publish(definition: ShapeDefinition): Effect.Effect<unknown, SnapshotFailed> {
     const needed = neededBy(definition)
-    return Effect.forEach(needed, (one) => this.publishOne(one), {
-      concurrency: publishedAtOnce,
-      discard: true
-    }).pipe(
-      // That may have taken long, and shapes that are made are only told of what comes later.
-      Effect.andThen(
-        Effect.suspend(() =>
-          Effect.all([...needed.map((one) => this.tableOf(one)), this.noteCatalogue(definition)], {
-            concurrency: publishedAtOnce,
-            discard: true
-          })
-        )
-      ),
+    const published = atOnce(needed.map((one) => this.publishOne(one)))
+    // That may have taken long, and shapes that are made are only told of what comes later.
+    const looked = Effect.suspend(() => {
+      const tables = needed.map((one) => this.tableOf(one))
+      const noted = this.noteCatalogue(definition)
+      return atOnce(noted === undefined ? tables : [...tables, noted])
+    })
+    return Effect.tapError(Effect.andThen(published, looked), ({ kind }) =>
       // Nobody is given again what was known of them.
-      Effect.tapError(({ kind }) =>
-        Effect.sync(() => {
-          if (kind === "schemaChanged") for (const { oid } of needed) this.services.inspector.invalidate(oid)
-        })
-      )
+      Effect.sync(() => {
+        if (kind === "schemaChanged") for (const { oid } of needed) this.services.inspector.invalidate(oid)
+      })
     )
   }
 
@@ -137,6 +138,8 @@ export class TableOfShape {
       const known = inspector.rememberedByOid(needed.oid)
       if (this.watched?.isInUse(needed.oid) !== true) inspector.invalidate(needed.oid)
       const table = this.tableOf(needed)
+      // There is nothing to wait for.
+      if (inspector.isFresh(needed.oid)) return yield* this.publishAs(yield* table, needed)
       // It is looked at anew while it is published, and mostly is what it was.
       if (known !== undefined && needed.holds(known))
         yield* Effect.all([table, this.publishAs(known, needed)], { concurrency: 2, discard: true })
@@ -160,11 +163,11 @@ export class TableOfShape {
   }
 
   /** The rows of a shape are read after this: whatever is altered from then on is found out. */
-  private noteCatalogue({ table, where }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> {
+  private noteCatalogue({ table, where }: ShapeDefinition): Effect.Effect<void, SnapshotFailed> | undefined {
     const { admin, inspector, record } = this.services
     const uses = where?.uses ?? []
     const tables = [...new Set([table.oid, ...(where?.members ?? []).map((member) => member.table.oid)])]
-    if (record.covers(tables, uses)) return Effect.void
+    if (record.covers(tables, uses)) return undefined
     const look = lookAtObjects(admin, uses, inspector.serverVersionNum())
     const objects = uses.length === 0 ? Effect.succeed(nothing) : Effect.mapError(look, unavailable)
     return Effect.andThen(

@@ -7,6 +7,7 @@ import { levelOfSubselects } from "../storage/levels/Levels.ts"
 import { digestOf } from "../storage/state/IdentityDigest.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
+import { traced } from "../telemetry/Traced.ts"
 import { bucketAway } from "./BucketGate.ts"
 import { CurrentSession } from "./CurrentSession.ts"
 import { readableMillis, settleMillis } from "./RegistryTimings.ts"
@@ -30,9 +31,9 @@ export const shapeRegistryLayer = Layer.effect(
           const session = sessions.get()
           if (session !== undefined && isTooNew(engine, definition)) return Effect.fail(notFinalised)
           if (session !== undefined)
-            return Effect.withSpan(
-              unlessAway(engine.bucketStatus, session.create(definition), bucketAway),
-              "ShapeRegistry.create"
+            return traced(
+              "ShapeRegistry.create",
+              unlessAway(engine.bucketStatus, session.create(definition), bucketAway)
             )
           if (known !== undefined) return awaitReadable(engine, known)
           return Effect.fail(waiting)

@@ -1,4 +1,4 @@
-import { Effect, Metric } from "effect"
+import { type Context, Effect, type Fiber, Metric } from "effect"
 import { currentTimers, type Timers } from "../shared/Timers.ts"
 
 /** How often long work says in the log how far it is. */
@@ -89,14 +89,34 @@ export const Progress: Effect.Effect<ProgressList> = Effect.map(Metric.MetricReg
   return made
 })
 
-/** Says every few seconds how far `task` is, after a look. Never succeeds, and can be ended wherever it runs. */
+/** Says every few seconds how far `task` is, after a look, and now for the first time. Never succeeds. */
 const sayHowFar = (task: ProgressTask, timers: Timers, look: Effect.Effect<void>): Effect.Effect<never> =>
-  Effect.sleep(sayMillis).pipe(
-    Effect.andThen(look),
-    Effect.andThen(Effect.suspend(() => Effect.logInfo(progressLine(task.report(), timers.epochMillis())))),
-    Effect.forever,
-    Effect.interruptible
+  Effect.andThen(
+    look,
+    Effect.suspend(() => Effect.logInfo(progressLine(task.report(), timers.epochMillis())))
+  ).pipe(Effect.andThen(Effect.sleep(sayMillis)), Effect.forever)
+
+/**
+ * Says so from a few seconds on, until what it gives is called. Most work has ended by then, and thousands of times a second: there is a fiber
+ * for that only once there is something to say.
+ */
+const sayLater = (
+  task: ProgressTask,
+  timers: Timers,
+  look: Effect.Effect<void>,
+  context: Context.Context<never>
+): (() => void) => {
+  let saying: Fiber.Fiber<never> | undefined
+  const stopTimer = timers.after(
+    sayMillis,
+    () => (saying = Effect.runForkWith(context)(sayHowFar(task, timers, look))),
+    "aside"
   )
+  return () => {
+    stopTimer()
+    saying?.interruptUnsafe()
+  }
+}
 
 /**
  * Runs `work`, which says how far it is by `done` of the task; or `look` finds it out, whenever it is to be said. As long as it goes on, it is in the list, and in the log every five seconds:
@@ -110,9 +130,17 @@ export const withProgress = <A, E, R>(
   Effect.gen(function* () {
     const list = yield* Progress
     const timers = yield* currentTimers
+    const context = yield* Effect.context<never>()
     return yield* Effect.acquireUseRelease(
-      Effect.sync(() => list.begin({ ...about, startedAtMillis: timers.epochMillis() })),
-      (task) => Effect.raceFirst(work(task), sayHowFar(task, timers, look(task))),
-      (task) => Effect.sync(() => list.end(task))
+      Effect.sync(() => {
+        const task = list.begin({ ...about, startedAtMillis: timers.epochMillis() })
+        return { task, stop: sayLater(task, timers, look(task), context) }
+      }),
+      ({ task }) => work(task),
+      ({ stop, task }) =>
+        Effect.sync(() => {
+          stop()
+          list.end(task)
+        })
     )
   })

@@ -21,6 +21,7 @@ const catalogueOf = (answers: Readonly<Record<number, Partial<TableInfo>>>, fail
     invalidated,
     invalidate: (oid: number) => void invalidated.push(oid),
     serverVersionNum: () => 180000,
+    isFresh: (oid: number) => !invalidated.includes(oid),
     rememberedByOid: (oid: number) => answers[oid] as TableInfo | undefined,
     tableByOid: (oid: number) =>
       failure === undefined ? Effect.succeed(answers[oid] as TableInfo | undefined) : Effect.fail(failure)

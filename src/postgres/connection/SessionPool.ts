@@ -1,6 +1,7 @@
 import type * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgPool from "@effect/sql-pg/PgPool"
 import { Effect, Exit, type Scope } from "effect"
+import type { SqlError } from "effect/sql/SqlError"
 import { classifyPgError } from "../errors/ClassifyPgError.ts"
 import type { ErrorSubject } from "../errors/ExplainPgError.ts"
 import { ownPgError, type PgError } from "../errors/PgError.ts"
@@ -78,17 +79,36 @@ export const makeSessionPool = (
       params: ReadonlyArray<unknown> = [],
       kept?: "kept"
     ) => {
+      const { acquireTimeoutMillis, queryTimeoutMillis, subject } = options
+      // There are many of these, and what bounds one costs several fibers: it is bounded once where that says the same.
+      if (queryTimeoutMillis !== undefined && queryTimeoutMillis <= acquireTimeoutMillis)
+        return Effect.suspend(() => {
+          let hasSession = false
+          const run = pool.use((connection) => {
+            hasSession = true
+            return connection.query(sql, params, kept !== undefined)
+          })
+          return Effect.timeoutOrElse(rowsOf<Row>(run, subject), {
+            duration: queryTimeoutMillis,
+            orElse: () =>
+              Effect.fail(
+                hasSession
+                  ? noAnswer(queryTimeoutMillis)
+                  : poolTimeout(queryTimeoutMillis, config.maxConnections)
+              )
+          })
+        })
       const run = Effect.scoped(
-        Effect.flatMap(reserve(options.acquireTimeoutMillis), (connection) =>
-          sessionOf(connection, options.subject).query<Row>(sql, params, kept)
+        Effect.flatMap(reserve(acquireTimeoutMillis), (connection) =>
+          sessionOf(connection, subject).query<Row>(sql, params, kept)
         )
       )
-      const millis = options.queryTimeoutMillis
-      if (millis === undefined) return run
-      return Effect.timeoutOrElse(run, {
-        duration: millis,
-        orElse: () => Effect.fail(noAnswer(millis))
-      })
+      return queryTimeoutMillis === undefined
+        ? run
+        : Effect.timeoutOrElse(run, {
+            duration: queryTimeoutMillis,
+            orElse: () => Effect.fail(noAnswer(queryTimeoutMillis))
+          })
     }
 
     const transaction: SessionPool["transaction"] = (work, settings = {}) =>
@@ -125,12 +145,18 @@ const begin = (session: Queryable, options: TransactionOptions): Effect.Effect<u
 }
 
 /** The row type is the caller's promise (see `Queryable`); the driver knows only that rows are objects. */
+const rowsOf = <Row extends object>(
+  query: Effect.Effect<PgConnection.Result, SqlError>,
+  subject: ErrorSubject
+): Effect.Effect<ReadonlyArray<Row>, PgError> =>
+  query.pipe(
+    Effect.map((result) => result.rows as unknown as ReadonlyArray<Row>),
+    Effect.mapError((error) => classifyPgError(error, subject))
+  )
+
 const sessionOf = (connection: PgConnection.PgConnection, subject: ErrorSubject): Queryable => ({
   query: <Row extends object>(sql: string, params: ReadonlyArray<unknown> = [], kept?: "kept") =>
-    connection.query(sql, params, kept !== undefined).pipe(
-      Effect.map((result) => result.rows as unknown as ReadonlyArray<Row>),
-      Effect.mapError((error) => classifyPgError(error, subject))
-    )
+    rowsOf<Row>(connection.query(sql, params, kept !== undefined), subject)
 })
 
 const poolTimeout = (millis: number, size: number): PgError =>

@@ -4,6 +4,7 @@ import type { TableInfo } from "../catalogue/TableInfo.ts"
 import { AdminPool } from "../connection/Pools.ts"
 import type { SessionPool } from "../connection/SessionPool.ts"
 import type { PgError } from "../errors/PgError.ts"
+import { traced } from "../../telemetry/Traced.ts"
 import { type EnsuredPublication, makeEnsureExists } from "./EnsureExists.ts"
 import { type EnsuredTable, type EnsureTableOptions, makeEnsureTable } from "./EnsureTable.ts"
 import type { PublicationError } from "./PublicationError.ts"
@@ -122,11 +123,11 @@ export const makePublication = (
     const settle = yield* makeSettle(tables)
     return Publication.of({
       ensureExists: Effect.withSpan(makeEnsureExists(tables), "Publication.ensureExists"),
-      ensureTable: Effect.fn("Publication.ensureTable")(ensureTable),
-      settle: Effect.fn("Publication.settle")(settle),
-      publish: Effect.fn("Publication.publish")((table, tableOptions) =>
-        Effect.andThen(ensureTable(table, tableOptions), settle(table))
-      ),
+      ensureTable: (table, tableOptions) =>
+        traced("Publication.ensureTable", ensureTable(table, tableOptions)),
+      settle: (table, deadlineMillis) => traced("Publication.settle", settle(table, deadlineMillis)),
+      publish: (table, tableOptions) =>
+        traced("Publication.publish", Effect.andThen(ensureTable(table, tableOptions), settle(table))),
       trust: (oids) => {
         for (const oid of oids) tables.ledger.trust(oid)
       },

@@ -121,12 +121,19 @@ export class SharedTransactions {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen({ self: this }, function* () {
         const scope = yield* Scope.make()
-        const order = ++this.order
-        const beganMillis = this.timers.nowMillis()
         this.open.set(tableOid, (this.open.get(tableOid) ?? 0) + 1)
-        const begun = yield* restore(Scope.provide(beginSnapshot(this.sessions, tableOid), scope)).pipe(
-          Effect.onError(() => this.end(tableOid, scope))
+        let order = 0
+        let beganMillis = 0
+        // Others have asked at this moment, too, and what is sent after that is for them as well.
+        const beginning = Effect.andThen(
+          Effect.yieldNow,
+          Effect.suspend(() => {
+            order = ++this.order
+            beganMillis = this.timers.nowMillis()
+            return Scope.provide(beginSnapshot(this.sessions, tableOid), scope)
+          })
         )
+        const begun = yield* Effect.onError(restore(beginning), () => this.end(tableOid, scope))
         return { ...begun, tableOid, order, beganMillis, scope }
       })
     )

@@ -37,6 +37,11 @@ interface RowsOutdated {
 
 export type RowFailure = StatementFailure | RowsOutdated
 
+/** No row has come in time, nor the end. */
+export interface RowsLate {
+  readonly lateMillis: number
+}
+
 interface FilledWriter {
   readonly writer: ByteWriter
   readonly endsChunk: boolean
@@ -102,6 +107,14 @@ export class RowReader {
     return this.poll() ?? this.await
   })
 
+  /** The same, for so long: by a timer alone, since another fiber for that costs more than most queries. */
+  nextWithin(lateMillis: number): Effect.Effect<RowPiece | undefined, RowFailure | RowsLate> {
+    return Effect.suspend(() => {
+      this.recycle()
+      return this.poll() ?? this.awaitWithin(lateMillis)
+    })
+  }
+
   private readonly await: Effect.Effect<RowPiece | undefined, RowFailure> = Effect.callback((resume) => {
     this.wake = () => {
       const found = this.poll()
@@ -113,6 +126,26 @@ export class RowReader {
       this.wake = undefined
     })
   })
+
+  private awaitWithin(lateMillis: number): Effect.Effect<RowPiece | undefined, RowFailure | RowsLate> {
+    return Effect.callback((resume) => {
+      const stopTimer = this.session.timers.after(lateMillis, () => {
+        this.wake = undefined
+        resume(Effect.fail({ lateMillis }))
+      })
+      this.wake = () => {
+        const found = this.poll()
+        if (found === undefined) return
+        stopTimer()
+        this.wake = undefined
+        resume(found)
+      }
+      return Effect.sync(() => {
+        stopTimer()
+        this.wake = undefined
+      })
+    })
+  }
 
   /** Messages so far. */
   get rows(): number {

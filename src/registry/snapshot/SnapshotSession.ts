@@ -129,17 +129,34 @@ export class SnapshotSession {
     })
   }
 
-  /** Runs statements and returns the rows of each. For small results. Interrupting it gives the session up. */
-  run(sql: string): Effect.Effect<ReadonlyArray<TextRows>, PgError> {
+  /**
+   * Runs statements and returns the rows of each. For small results. Interrupting it gives the session up, and so does `bound`, with which it
+   * fails then: a timer, where another fiber would cost as much as the statements.
+   */
+  run(
+    sql: string,
+    bound?: { readonly millis: number; readonly failure: PgError }
+  ): Effect.Effect<ReadonlyArray<TextRows>, PgError> {
     return Effect.callback((resume) => {
       const results: Array<Array<ReadonlyArray<string | null>>> = []
+      const stopTimer =
+        bound &&
+        this.timers.after(bound.millis, () => {
+          this.giveUp(bound.failure)
+          resume(Effect.fail(bound.failure))
+        })
       this.startRows(sql, {
         onRow: (row, statement) => (results[statement] ??= []).push(textOf(row)),
         onBatch: () => {},
-        onEnd: (failure) =>
+        onEnd: (failure) => {
+          stopTimer?.()
           resume(failure === undefined ? Effect.succeed(results) : Effect.fail(failure.error))
+        }
       })
-      return Effect.sync(() => this.giveUp())
+      return Effect.sync(() => {
+        stopTimer?.()
+        this.giveUp()
+      })
     })
   }
 

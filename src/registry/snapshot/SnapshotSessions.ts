@@ -140,12 +140,15 @@ const obtain = (
 const giveBack = Effect.fnUntraced(function* (idle: Idle, session: SnapshotSession) {
   if (session.busy) session.giveUp()
   if (session.usable && !session.isIdle)
-    yield* session.run("ROLLBACK").pipe(
-      Effect.timeout(rollbackTimeoutMillis),
-      Effect.catchCause(() => Effect.sync(() => session.giveUp()))
+    yield* Effect.catchCause(
+      session.run("ROLLBACK", { millis: rollbackTimeoutMillis, failure: noRollback }),
+      () => Effect.sync(() => session.giveUp())
     )
   if (session.usable) idle.keep(session)
 })
+
+/** Nobody is told. */
+const noRollback = ownPgError("connection_timeout", "Postgres did not end a transaction in time.")
 
 const gaveWay = (limits: Limits): PgError =>
   ownPgError("gave_way", `${aboveLimit("contendedMillis", limits)}.`)

@@ -44,16 +44,17 @@ const parsePgSnapshot = (text: string): Omit<DatabaseSnapshot, "walLsn" | "conta
   }
 }
 
+const settingsSql = Object.entries({ ...displaySettings, ...allRowsOrNone })
+  .map(([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`)
+  .join(", ")
+
 /** All in one message: the first statement that needs a snapshot is the one that reports it, and the rest it does besides. */
 export const beginSql = (tableOid: number, statementMillis: number | undefined, first = ""): string => {
-  const settings = Object.entries({ ...displaySettings, ...allRowsOrNone }).map(
-    ([name, value]) => `pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
-  )
   return (
     `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ${first}` +
     "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_lsn()::pg_catalog.text, " +
     "pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, " +
-    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), (SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settings.join(", ")}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
+    `(SELECT relkind FROM pg_catalog.pg_class WHERE oid = ${tableOid}), (SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = ${tableOid}), ${settingsSql}${statementMillis === undefined ? "" : `, ${statementTimeout(statementMillis)}`}`
   )
 }
 
@@ -69,9 +70,12 @@ const begin = (
   statementMillis: number | undefined,
   locks: string | undefined
 ): Effect.Effect<SnapshotTransaction, PgError> =>
-  session.run(beginSql(tableOid, statementMillis, locks === undefined ? "" : `${locks}; `)).pipe(
-    Effect.timeoutOrElse({ duration: beginTimeoutMillis, orElse: () => Effect.fail(noAnswer) }),
-    Effect.flatMap((results) => {
+  Effect.flatMap(
+    session.run(beginSql(tableOid, statementMillis, locks === undefined ? "" : `${locks}; `), {
+      millis: beginTimeoutMillis,
+      failure: noAnswer
+    }),
+    (results) => {
       const [snapshotText, lsnText, insertText, kind, rows] = results[locks === undefined ? 1 : 2]?.[0] ?? []
       const snapshot = parsePgSnapshot(snapshotText ?? "")
       const walLsn = parseLsn(lsnText ?? "")
@@ -84,7 +88,7 @@ const begin = (
         tableKind: kind ?? undefined,
         ...(Number(rows ?? -1) < 0 ? {} : { rowsEstimate: Number(rows) })
       })
-    })
+    }
   )
 
 /**

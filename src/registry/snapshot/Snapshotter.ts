@@ -5,7 +5,7 @@ import { quoteTable } from "../../postgres/Identifiers.ts"
 import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { ExpectedRows } from "./ExpectedRows.ts"
-import { type RowFailure, type RowPiece, RowReader, separator } from "./SnapshotRows.ts"
+import { type RowFailure, type RowPiece, RowReader, type RowsLate, separator } from "./SnapshotRows.ts"
 import { rowQuery, snapshotEncoder } from "./RowQuery.ts"
 import {
   schemaChanged,
@@ -24,6 +24,7 @@ import { SnapshotSessions } from "./SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "./SnapshotTransaction.ts"
 import { type ProgressTask, withProgress } from "../../telemetry/Progress.ts"
 import { notice } from "../../telemetry/Notices.ts"
+import { traced } from "../../telemetry/Traced.ts"
 import { SnapshotFailed } from "../ShapeRegistry.ts"
 import { currentTimers, nowMillis, type Timers } from "../../shared/Timers.ts"
 import * as timings from "../RegistryTimings.ts"
@@ -98,21 +99,23 @@ export const makeSnapshotter = (
 ): Snapshotter["Service"] => {
   const transactions = new SharedTransactions(sessions, timers, sharing)
   return {
-    run: Effect.fn("Snapshotter.run")(function* (request) {
-      const { sink } = request
-      // The session is free for others before the sink makes the end durable.
-      const { rowsInLastChunk, snapshot } = yield* readRows(
-        transactions,
-        request,
-        chunkBytesThreshold,
-        limits
-      )
-      const end = snapshotEnd(snapshot)
-      yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
-      yield* sink.end()
-    })
+    run: (request) => traced("Snapshotter.run", run(transactions, request, chunkBytesThreshold, limits))
   }
 }
+
+const run = Effect.fnUntraced(function* <E>(
+  transactions: SharedTransactions,
+  request: SnapshotRequest<E>,
+  chunkBytesThreshold: number,
+  limits: SnapshotLimits
+) {
+  const { sink } = request
+  // The session is free for others before the sink makes the end durable.
+  const { rowsInLastChunk, snapshot } = yield* readRows(transactions, request, chunkBytesThreshold, limits)
+  const end = snapshotEnd(snapshot)
+  yield* sink.write(rowsInLastChunk === 0 ? end : Buffer.concat([separator, end]))
+  yield* sink.end()
+})
 
 /** Everything that happens inside the transaction, in the first one whose snapshot `onSnapshot` accepts. */
 const readRows = Effect.fnUntraced(function* <E>(
@@ -165,11 +168,9 @@ const writeRows = Effect.fnUntraced(function* <E>(
     new ExpectedRows(definition),
     chunkBytesThreshold
   )
-  const next = Effect.catch(reader.next, (error) => rowsFailed(definition, error))
-  let piece: RowPiece | undefined = yield* Effect.timeoutOrElse(next, {
-    duration: limits.firstRowMillis,
-    orElse: () => failure(definition.table, snapshotTooSlow(limits.firstRowMillis))
-  })
+  const failed = (error: RowFailure | RowsLate) => rowsFailed(definition, error)
+  const next = Effect.catch(reader.next, failed)
+  let piece: RowPiece | undefined = yield* Effect.catch(reader.nextWithin(limits.firstRowMillis), failed)
   while (piece !== undefined) {
     yield* sink.write(piece.bytes)
     task.done = reader.rows
@@ -206,10 +207,12 @@ const failing = <A, R>(
     return Effect.andThen(report(definition.table, message, code), Effect.fail(failed))
   })
 
-const rowsFailed = (definition: ShapeDefinition, error: RowFailure) =>
-  "outdated" in error
+const rowsFailed = (definition: ShapeDefinition, error: RowFailure | RowsLate) => {
+  if ("lateMillis" in error) return failure(definition.table, snapshotTooSlow(error.lateMillis))
+  return "outdated" in error
     ? failure(definition.table, schemaChanged(error.outdated))
     : failing(definition, Effect.fail(error.error))
+}
 
 const failure = (table: ShapeDefinition["table"], error: SnapshotFailed) =>
   Effect.andThen(report(table, error.message), Effect.fail(error))

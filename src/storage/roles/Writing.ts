@@ -33,6 +33,8 @@ export class Writing {
   private cancelMark: (() => void) | undefined
   /** The look for later epochs that is under way, and the one that is to follow it. */
   private readonly fence = new FreshLook(() => this.lookForClaims())
+  /** The look that began last, and which records were durable then. */
+  private lastLook: { readonly durableMarker: number; readonly isFenced: Promise<boolean> } | undefined
   private hasLeft = false
   /** The directory that is written to is not there any more, or another one stands in its place. */
   isGone = false
@@ -130,7 +132,14 @@ export class Writing {
     return this.fence.ask()
   }
 
-  private async lookForClaims(): Promise<boolean> {
+  private lookForClaims(): Promise<boolean> {
+    const { durableMarker } = this.writer
+    const isFenced = this.look()
+    this.lastLook = { durableMarker, isFenced }
+    return isFenced
+  }
+
+  private async look(): Promise<boolean> {
     const { writer } = this
     const { durability } = this.context
     const [highest, isThere] = await Promise.all([
@@ -160,7 +169,16 @@ export class Writing {
 
   /** True once every record written so far is durable and, at that moment, nobody had claimed a later epoch. */
   async settled(): Promise<boolean> {
-    return (await this.writer.durable()) && !(await this.isFenced())
+    const { marker } = this.writer
+    const isDurable = this.writer.durableMarker >= marker
+    if (!(await this.writer.durable())) return false
+    const { lastLook } = this
+    // One that began when they were durable has begun after this was asked for: who confirms the same sync has mostly begun it.
+    const isFenced =
+      isDurable || lastLook === undefined || lastLook.durableMarker < marker
+        ? this.isFenced()
+        : lastLook.isFenced
+    return !(await isFenced)
   }
 
   /** Nothing that this epoch writes counts before it is there to stay; a disk that refuses is asked again for ever. */
