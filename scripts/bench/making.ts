@@ -38,6 +38,9 @@ const costOf = async (
   }
 }
 
+const tenant = (index: number): string => tenantShape(index, "items0")
+const ofTable = (index: number): string => `table=t${index}`
+
 /**
  * What a first shape costs in processor time: of tables that nobody has asked for, and of one table with another condition each.
  * `npm run bench -- making`. What it says does not depend on how busy the machine is, but for the rates.
@@ -62,8 +65,6 @@ export const benchmark: Benchmark = {
       await database.run("ALTER TABLE items0 ADD tenant integer NOT NULL DEFAULT 0")
       const service = await start()
       const { port } = service
-      const tenant = (index: number) => tenantShape(index, "items0")
-      const ofTable = (index: number) => `table=t${index}`
       await createShapes(port, ofTable, 0, warm, clients)
       const ofTables = await costOf(database, service, tables, async () => {
         await createShapes(port, ofTable, warm, warm + tables, clients)

@@ -17,7 +17,7 @@ import { SnapshotSessions } from "../registry/snapshot/SnapshotSessions.ts"
 import { makeErrands } from "../shared/Duty.ts"
 import { Publication } from "../postgres/publication/Publication.ts"
 import { AdminPool } from "../postgres/connection/Pools.ts"
-import { schemaFileReader, writeSchemaFile } from "../storage/SchemaFiles.ts"
+import { schemaFileReader, writeSchemaParts } from "../storage/SchemaFiles.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
 import type { StoragePaths } from "../storage/disk/StorageDir.ts"
@@ -229,8 +229,8 @@ const makeDecisionServices = Effect.fnUntraced(function* (
 
 const recordFile = (paths: StoragePaths): RecordFile => ({
   read: Effect.suspend(() => schemaFileReader(paths, "published")),
-  write: (content) =>
-    Effect.tryPromise(() => writeSchemaFile(paths, "published", content)).pipe(
+  write: (parts) =>
+    Effect.tryPromise(() => writeSchemaParts(paths, "published", parts)).pipe(
       Effect.as(true),
       Effect.catch((error) =>
         Effect.as(

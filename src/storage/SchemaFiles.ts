@@ -4,6 +4,7 @@ import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
 import { readWhole, writeWhole } from "./disk/Files.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
+import { type JsonPart, packParts } from "./JsonParts.ts"
 
 /**
  * `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions.
@@ -28,9 +29,18 @@ export const schemaFileNames: ReadonlySet<string> = new Set(
 export const writeSchemaFile = async (
   paths: StoragePaths,
   file: SchemaFile,
-  content: unknown
+  json: string
 ): Promise<void> => {
-  await writeWhole(paths.disk, pathOf(paths, file), await promisify(gzip)(JSON.stringify(content)))
+  await writeWhole(paths.disk, pathOf(paths, file), await promisify(gzip)(json))
+}
+
+/** The same of a text in parts, of which most have been written before. */
+export const writeSchemaParts = async (
+  paths: StoragePaths,
+  file: SchemaFile,
+  parts: ReadonlyArray<JsonPart>
+): Promise<void> => {
+  await writeWhole(paths.disk, pathOf(paths, file), await packParts(parts))
 }
 
 /** Reads the file anew when it has changed since the last time; `undefined` when it is not there or damaged. */

@@ -4,13 +4,14 @@ import type { MembersLook } from "../../postgres/catalogue/MembersLook.ts"
 import { type Facts, isAnother } from "../../postgres/ObjectLook.ts"
 import type { StoredForm } from "../../postgres/catalogue/RewriteLook.ts"
 import type { ShapesByTable } from "../../registry/routing/ShapesByTable.ts"
+import { type JsonPart, jsonPart, WrittenMap } from "../../storage/JsonParts.ts"
 
 /** Where a record outlives the process. */
 export interface RecordFile {
   /** `undefined` when there is none, or it is damaged. */
   readonly read: Effect.Effect<unknown>
-  /** Says whether it has succeeded. */
-  readonly write: (content: unknown) => Effect.Effect<boolean>
+  /** A text of JSON. Says whether it has succeeded. */
+  readonly write: (content: ReadonlyArray<JsonPart>) => Effect.Effect<boolean>
 }
 
 interface Content {
@@ -29,9 +30,9 @@ interface Content {
  */
 export class CatalogueRecord implements KnownTables {
   private readonly file: RecordFile | undefined
-  private readonly objects = new Map<string, Facts>()
-  private readonly members = new Map<number, ReadonlyArray<string>>()
-  private readonly stored = new Map<number, StoredForm>()
+  private readonly objects = new WrittenMap<string, Facts>()
+  private readonly members = new WrittenMap<number, ReadonlyArray<string>>()
+  private readonly stored = new WrittenMap<number, StoredForm>()
   /** Shapes on these tables are being compared, and have all values of this form once that is done. */
   private readonly awaited = new Map<number, StoredForm>()
   private shapes: ShapesByTable | undefined
@@ -209,16 +210,23 @@ export class CatalogueRecord implements KnownTables {
       : this.turn.withPermit(Effect.suspend(() => (this.isKept ? Effect.void : this.writeTo(file))))
   })
 
+  /** A `Content`. It is written for every few tables that get their first shapes, however many there are already. */
+  private content(): ReadonlyArray<JsonPart> {
+    return [
+      jsonPart(`{"publication":${JSON.stringify(this.current)},"members":`),
+      ...this.members.parts(),
+      jsonPart(`,"stored":`),
+      ...this.stored.parts(),
+      jsonPart(`,"objects":`),
+      ...this.objects.parts(),
+      jsonPart("}")
+    ]
+  }
+
   private writeTo(file: RecordFile): Effect.Effect<void> {
     this.isKept = true
     this.isWriting = true
-    const content: Content = {
-      publication: this.current,
-      members: [...this.members],
-      stored: [...this.stored],
-      objects: [...this.objects]
-    }
-    return Effect.map(file.write(content), (isWritten) => {
+    return Effect.map(file.write(this.content()), (isWritten) => {
       this.isWriting = false
       if (!isWritten) this.isKept = false
     })

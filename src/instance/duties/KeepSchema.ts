@@ -10,8 +10,8 @@ import type { Catalogue, TypeCatalogue } from "../../where/index.ts"
 /** With thousands of tables they are written down less often than they may change. */
 const shareOfTime = 1 / 20
 
-const keep = (paths: StoragePaths, file: SchemaFile, content: unknown, kept: () => void) =>
-  Effect.tryPromise(() => writeSchemaFile(paths, file, content)).pipe(
+const keep = (paths: StoragePaths, file: SchemaFile, json: string, kept: () => void) =>
+  Effect.tryPromise(() => writeSchemaFile(paths, file, json)).pipe(
     Effect.map(kept),
     Effect.catch((error) =>
       Effect.logDebug(`The description of the schema was not kept: ${String(error.cause)}`)
@@ -52,12 +52,12 @@ export const keepSchema = (options: {
           keptText = text
         }
         if (text === keptText) kept()
-        else yield* keep(options.paths, "tables", tables, kept)
+        else yield* keep(options.paths, "tables", text, kept)
         pauseMillis = Math.max(pauseMillis, ((yield* nowMillis) - began) / shareOfTime)
       }
       const types = options.catalogue.loaded()
       if (types !== undefined && types !== keptTypes) {
-        yield* keep(options.paths, "types", types.data, () => {
+        yield* keep(options.paths, "types", JSON.stringify(types.data), () => {
           keptTypes = types
         })
       }
