@@ -1,6 +1,7 @@
 import { Effect, type Scope } from "effect"
 import type { DatabaseTarget } from "../../src/config/BatonConfig.ts"
 import { clientOptions } from "../../src/postgres/connection/ConnectionOptions.ts"
+import { snapshotReadBytes } from "../../src/registry/snapshot/SnapshotSession.ts"
 import { makeSnapshotSessions, type SnapshotSessions } from "../../src/registry/snapshot/SnapshotSessions.ts"
 import type { DatabaseSnapshot } from "../../src/registry/snapshot/SnapshotTransaction.ts"
 import type { SnapshotRequest } from "../../src/registry/snapshot/Snapshotter.ts"
@@ -24,7 +25,8 @@ export const sessionsOf = (
     size: options.size ?? 2,
     options: clientOptions(targetOf(database, options.target), plainConfig, {
       applicationName: "baton snapshot",
-      settings: {}
+      settings: {},
+      readBufferBytes: snapshotReadBytes
     }),
     subject: {},
     ...(options.subsets === undefined ? {} : { subsets: options.subsets }),

@@ -31,7 +31,7 @@ export class ExpectedRows {
   /** Why rows with these columns are not those of the definition. */
   misfitOf(columns: ReadonlyArray<RowColumn>): string | undefined {
     const { table, tableColumns } = this.definition
-    const before = new Map(tableColumns.map((column) => [column.name, column]))
+    const before = byName(tableColumns)
     for (const [i, name] of this.names.entries()) {
       const column = columns[i]
       const was = before.get(name)
@@ -53,6 +53,17 @@ export class ExpectedRows {
     }
     return undefined
   }
+}
+
+const named = new WeakMap<ReadonlyArray<DefinedColumn>, ReadonlyMap<string, DefinedColumn>>()
+
+/** Found out once for all shapes that have the list in common. */
+const byName = (columns: ReadonlyArray<DefinedColumn>): ReadonlyMap<string, DefinedColumn> => {
+  const known = named.get(columns)
+  if (known !== undefined) return known
+  const made = new Map(columns.map((column) => [column.name, column]))
+  named.set(columns, made)
+  return made
 }
 
 const asDefined = (

@@ -11,10 +11,27 @@ interface RowSelection {
   readonly offset?: number | undefined
 }
 
+interface SelectList {
+  readonly keyColumns: ReadonlyArray<string>
+  readonly names: ReadonlyArray<string>
+  readonly sql: string
+}
+
+/** By the columns of shapes, which those that select alike have in common: thousands of them are made at once. */
+const selectLists = new WeakMap<ReadonlyArray<string>, SelectList>()
+
+const selectListOf = ({ columns, keyColumns }: ShapeDefinition): SelectList => {
+  const known = selectLists.get(columns)
+  if (known?.keyColumns === keyColumns) return known
+  const names = [...new Set([...columns, ...keyColumns])]
+  const list = { keyColumns, names, sql: names.map(quoteIdentifier).join(", ") }
+  selectLists.set(columns, list)
+  return list
+}
+
 /** The columns of a row query, in the order of its select list: those of the shape, and of its key if not selected. */
-export const rowColumns = (definition: ShapeDefinition): ReadonlyArray<string> => [
-  ...new Set([...definition.columns, ...definition.keyColumns])
-]
+export const rowColumns = (definition: ShapeDefinition): ReadonlyArray<string> =>
+  selectListOf(definition).names
 
 /** Encodes the rows of `rowQuery`. `headers` are added to those of every row. */
 export const makeRowEncoder = (
@@ -27,13 +44,20 @@ export const makeRowEncoder = (
 }
 
 let lastKey = ""
+let lastDefinition: ShapeDefinition | undefined
 let lastEncoder: WireEncoder | undefined
+
+/** Made from the same parts, of what makes an encoder. */
+const isWrittenAs = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
+  a.table === b.table && a.columns === b.columns && a.keyColumns === b.keyColumns && a.replica === b.replica
 
 /** The same for snapshots, of which many on end are alike. Nothing of one row stays in an encoder for the next. */
 export const snapshotEncoder = (definition: ShapeDefinition): WireEncoder => {
+  if (lastEncoder !== undefined && lastDefinition !== undefined && isWrittenAs(lastDefinition, definition))
+    return lastEncoder
   const key = variantKey(definition)
-  if (lastEncoder !== undefined && key === lastKey) return lastEncoder
-  lastEncoder = makeRowEncoder(definition)
+  if (lastEncoder === undefined || key !== lastKey) lastEncoder = makeRowEncoder(definition)
+  lastDefinition = definition
   lastKey = key
   return lastEncoder
 }
@@ -48,10 +72,9 @@ export const rowQuery = (
   isPartitioned: boolean,
   selection: RowSelection = {}
 ): string => {
-  const columns = rowColumns(definition).map(quoteIdentifier).join(", ")
   // The subset's condition is a client's, and must not be evaluated for rows that the shape's own rules out.
   const condition = narrowing([definition.where, selection.where])
-  let sql = `SELECT ${columns} FROM ${isPartitioned ? "" : "ONLY "}${quoteTable(definition.table)}`
+  let sql = `SELECT ${selectListOf(definition).sql} FROM ${isPartitioned ? "" : "ONLY "}${quoteTable(definition.table)}`
   if (condition !== undefined) sql += ` WHERE ${condition}`
   if (selection.orderBy !== undefined) sql += ` ORDER BY ${selection.orderBy}`
   if (selection.limit !== undefined) sql += ` LIMIT ${selection.limit}`

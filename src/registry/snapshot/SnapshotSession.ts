@@ -3,6 +3,7 @@ import pg from "pg"
 import type { ClientConfig, Submittable } from "pg"
 import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
+import { Transport } from "../../postgres/connection/Transport.ts"
 import { MessageFilter, type RowColumn } from "./MessageFilter.ts"
 import { type Timers } from "../../shared/Timers.ts"
 import { cancelTimeoutMillis } from "../RegistryTimings.ts"
@@ -30,6 +31,9 @@ export interface StatementFailure {
    */
   readonly pointsAtStatement: boolean
 }
+
+/** What a session reads into: as much as the system gives at once. */
+export const snapshotReadBytes = 64 * 1024
 
 /** Parts of `pg`'s client and connection that its type declarations leave out. */
 interface ClientInternals {
@@ -75,7 +79,7 @@ export class SnapshotSession {
       for (const read of readers) read(messages)
     })
     for (const read of readers) stream.off("data", read)
-    stream.on("data", (chunk: Buffer) => {
+    const take = (chunk: Buffer): void => {
       try {
         this.filter.feed(chunk)
       } catch (error) {
@@ -83,7 +87,9 @@ export class SnapshotSession {
         return
       }
       this.onBatch?.()
-    })
+    }
+    // Nothing of a piece is kept: rows are encoded, and what `pg` is given is read, before `take` is done.
+    if (!(stream instanceof Transport) || !stream.readInPlace(take)) stream.on("data", take)
   }
 
   /** Between transactions. */

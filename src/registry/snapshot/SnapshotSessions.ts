@@ -9,7 +9,7 @@ import { ownPgError, type PgError } from "../../postgres/errors/PgError.ts"
 import { shareSnapshotPool } from "../../postgres/connection/Pools.ts"
 import { AwaitedPlaces } from "./AwaitedPlaces.ts"
 import { IdleSessions } from "./IdleSessions.ts"
-import { SnapshotSession } from "./SnapshotSession.ts"
+import { SnapshotSession, snapshotReadBytes } from "./SnapshotSession.ts"
 import { currentTimers } from "../../shared/Timers.ts"
 import { acquireTimeoutMillis, rollbackTimeoutMillis } from "../RegistryTimings.ts"
 
@@ -69,7 +69,11 @@ function configuredSessions(
       subsets: Math.min(forSubsets(all), config.limits.subsetQueries),
       limits: config.limits,
       // Settings travel inside the transactions: a pooler would refuse or forget those of the session.
-      options: clientOptions(target, config, { applicationName: "baton snapshot", settings: {} }),
+      options: clientOptions(target, config, {
+        applicationName: "baton snapshot",
+        settings: {},
+        readBufferBytes: snapshotReadBytes
+      }),
       subject: errorSubject(target)
     })
   })
