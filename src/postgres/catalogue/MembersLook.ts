@@ -41,7 +41,9 @@ SELECT pg_catalog.concat(p.oid, '/', p.xmin, ':', p.pubinsert AND p.pubupdate AN
       SELECT pg_catalog.concat(pg_catalog.max(x.attnum), '.', pg_catalog.sum(x.xmin::pg_catalog.text::pg_catalog.int8))
       FROM pg_catalog.pg_attribute x WHERE x.attrelid = a.leaf AND x.attnum > 0
     )) AS entry
-    FROM above a LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid = a.oid AND r.prpubid = p.oid GROUP BY a.leaf
+    FROM above a LEFT JOIN LATERAL (
+      SELECT m.oid FROM pg_catalog.pg_publication_rel m WHERE m.prrelid = a.oid AND m.prpubid::pg_catalog.int8 = p.oid::pg_catalog.int8 OFFSET 0
+    ) r ON true GROUP BY a.leaf
   ) found
 ) AS found, pg_catalog.pg_current_snapshot()::pg_catalog.text AS shown
 FROM pg_catalog.pg_publication p WHERE p.pubname = $2`
