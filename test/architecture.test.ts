@@ -113,6 +113,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "registry/deciding/DecisionPool.ts": [2, "the asking session joins it, or gives up and interrupts it"],
   "registry/ShapeCreations.ts": [4, "the clients that wait for the shape are given the exit"],
   "lock/LockActor.ts": [3, "it asks its actor, to which mistakes in that belong"],
+  "telemetry/Progress.ts": [1, "a duty, which is interrupted when the work ends that it tells of"],
   "storage/LoadStorage.ts": [1, "the promise is awaited"],
   "storage/compaction/ReadWholeLog.ts": [1, "the promise is awaited"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],

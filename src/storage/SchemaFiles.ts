@@ -4,7 +4,7 @@ import { gunzip, gzip } from "node:zlib"
 import { Effect } from "effect"
 import { readWhole, writeWhole } from "./disk/Files.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
-import { type JsonPart, packParts } from "./JsonParts.ts"
+import { type JsonPart, packParts } from "./records/JsonParts.ts"
 
 /**
  * `tables`: what the catalogue says of tables with shapes. `types`: types, operators and functions for conditions.
@@ -26,11 +26,7 @@ export const schemaFileNames: ReadonlySet<string> = new Set(
  * takes its place.
  * A reader sees the earlier file or the new one. Fails when the disk does.
  */
-export const writeSchemaFile = async (
-  paths: StoragePaths,
-  file: SchemaFile,
-  json: string
-): Promise<void> => {
+export const writeSchemaFile = async (paths: StoragePaths, file: SchemaFile, json: string): Promise<void> => {
   await writeWhole(paths.disk, pathOf(paths, file), await promisify(gzip)(json))
 }
 

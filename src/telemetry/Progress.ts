@@ -1,4 +1,5 @@
 import { type Context, Effect, type Fiber, Metric } from "effect"
+import { duty } from "../shared/Duty.ts"
 import { currentTimers, type Timers } from "../shared/Timers.ts"
 
 /** How often long work says in the log how far it is. */
@@ -89,6 +90,14 @@ export const Progress: Effect.Effect<ProgressList> = Effect.map(Metric.MetricReg
   return made
 })
 
+/** It ends with the work. */
+const progressLines = {
+  what: "Saying how far long work has got",
+  ends: "byItself",
+  after: "letGo",
+  meanwhile: "the work itself goes on"
+} as const
+
 /** Says every few seconds how far `task` is, after a look, and now for the first time. Never succeeds. */
 const sayHowFar = (task: ProgressTask, timers: Timers, look: Effect.Effect<void>): Effect.Effect<never> =>
   Effect.andThen(
@@ -106,10 +115,10 @@ const sayLater = (
   look: Effect.Effect<void>,
   context: Context.Context<never>
 ): (() => void) => {
-  let saying: Fiber.Fiber<never> | undefined
+  let saying: Fiber.Fiber<unknown, unknown> | undefined
   const stopTimer = timers.after(
     sayMillis,
-    () => (saying = Effect.runForkWith(context)(sayHowFar(task, timers, look))),
+    () => (saying = Effect.runForkWith(context)(duty(progressLines, sayHowFar(task, timers, look)))),
     "aside"
   )
   return () => {

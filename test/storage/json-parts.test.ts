@@ -1,7 +1,7 @@
 import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "vitest"
 import { makeRandom } from "../../testing/Random.ts"
-import { jsonPart, packParts, WrittenMap } from "../../src/storage/JsonParts.ts"
+import { jsonPart, packParts, WrittenMap } from "../../src/storage/records/JsonParts.ts"
 
 const textOf = async (map: WrittenMap<number, ReadonlyArray<string>>): Promise<string> =>
   gunzipSync(await packParts(map.parts())).toString()

@@ -4,7 +4,7 @@ import type { MembersLook } from "../../postgres/catalogue/MembersLook.ts"
 import { type Facts, isAnother } from "../../postgres/ObjectLook.ts"
 import type { StoredForm } from "../../postgres/catalogue/RewriteLook.ts"
 import type { ShapesByTable } from "../../registry/routing/ShapesByTable.ts"
-import { type JsonPart, jsonPart, WrittenMap } from "../../storage/JsonParts.ts"
+import { type JsonPart, jsonPart, WrittenMap } from "../../storage/records/JsonParts.ts"
 
 /** Where a record outlives the process. */
 export interface RecordFile {

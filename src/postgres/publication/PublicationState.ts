@@ -148,7 +148,7 @@ export const digestOfCatalogue = (
  * Joins the row `r` of a table in a publication, or NULLs, by the index that begins with the table: a plan that is kept was made when the
  * publication had few members, and would go through all of them by the other index.
  */
-export const membershipOf = (publication: string, table: string): string =>
+const membershipOf = (publication: string, table: string): string =>
   `LEFT JOIN LATERAL (
      SELECT m.* FROM pg_catalog.pg_publication_rel m
      WHERE m.prrelid = ${table} AND m.prpubid::pg_catalog.int8 = ${publication}::pg_catalog.int8 OFFSET 0
