@@ -16,6 +16,9 @@ escapes[0x0d] = 0x72
 escapes[quote] = quote
 escapes[backslash] = backslash
 
+/** The longest that a byte can become. */
+export const mostEscapedBytes = 6
+
 /** From this length on, runs without escapes are found first and copied whole (measured: scripts/bench/encode.ts). */
 const runCopyBytes = 128
 const shortRunBytes = 48
@@ -41,7 +44,7 @@ const writeEscape = (out: Buffer, at: number, byte: number, escape: number): num
  */
 export const appendJsonText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
   if (length >= runCopyBytes) return appendLongJsonText(w, source, start, length)
-  w.reserve(length * 6)
+  w.reserve(length * mostEscapedBytes)
   const out = w.buffer
   let at = w.length
   for (let i = start, end = start + length; i < end; i++) {
@@ -54,13 +57,15 @@ export const appendJsonText = (w: ByteWriter, source: Buffer, start: number, len
 }
 
 const appendLongJsonText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
+  const { gaps } = w
+  if (gaps !== undefined && length >= gaps.leastBytes) return gaps.leave(w, source, start, length, false)
   const end = start + length
   // Once: a large value that outgrows its buffer again and again is copied as often.
   w.reserve(length + (length >> 3))
   for (let from = start; from < end;) {
     let to = from
     while (to < end && escapes[source[to] as number] === 0) to++
-    w.reserve(to - from + 6)
+    w.reserve(to - from + mostEscapedBytes)
     const out = w.buffer
     const at = w.length
     if (to - from >= shortRunBytes) source.copy(out, at, from, to)
@@ -76,10 +81,12 @@ const appendLongJsonText = (w: ByteWriter, source: Buffer, start: number, length
 
 /** As `appendJsonText`, with every `/` doubled: the form of a value inside a row's key. */
 export const appendKeyText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
+  const { gaps } = w
+  if (gaps !== undefined && length >= gaps.leastBytes) return gaps.leave(w, source, start, length, true)
   const blockBytes = 64 * 1024
   for (let from = start, end = start + length; from < end; from += blockBytes) {
     const to = Math.min(from + blockBytes, end)
-    w.reserve((to - from) * 6)
+    w.reserve((to - from) * mostEscapedBytes)
     const out = w.buffer
     let at = w.length
     for (let i = from; i < to; i++) {

@@ -301,7 +301,10 @@ const sameText = (old: Tuple, row: Tuple, i: number): boolean => {
   const aStart = old.starts[i] as number
   const bStart = row.starts[i] as number
   if (length >= nativeCompareBytes)
-    return a.compare(b, bStart, bStart + length, aStart, aStart + length) === 0
+    // A value that the change did not touch is that of the old row itself.
+    return (
+      (a === b && aStart === bStart) || a.compare(b, bStart, bStart + length, aStart, aStart + length) === 0
+    )
   for (let at = 0; at < length; at++) if (a[aStart + at] !== b[bStart + at]) return false
   return true
 }

@@ -1,6 +1,14 @@
 /** Below this a plain loop is faster than a call into the engine's memory copy (measured: scripts/bench/encode.ts). */
 const loopCopyBytes = 24
 
+/** Notes long texts that are not written at once: a mark stands in their place, see `shapes/TextGaps.ts`. */
+export interface Gaps {
+  /** Texts below this length are written as ever. */
+  readonly leastBytes: number
+  /** Leaves a mark in `w` for so many bytes of `source`. `isKey`: it is part of a row's key. */
+  readonly leave: (w: ByteWriter, source: Buffer, start: number, length: number, isKey: boolean) => void
+}
+
 /**
  * A growing buffer that messages are written into one after another, so that encoding a row allocates nothing.
  *
@@ -10,6 +18,8 @@ const loopCopyBytes = 24
 export class ByteWriter {
   buffer: Buffer
   length = 0
+  /** With these, long texts are left out for the time being. */
+  gaps: Gaps | undefined = undefined
 
   constructor(capacityBytes = 64 * 1024) {
     this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, 64))

@@ -1,6 +1,6 @@
 import type { Lsn } from "../../shared/Lsn.ts"
 import type { Tuple } from "../../postgres/Tuple.ts"
-import { ByteWriter } from "../../shared/ByteWriter.ts"
+import { ByteWriter, type Gaps } from "../../shared/ByteWriter.ts"
 import { TransactionStamp, type WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { JournalWriter } from "../../storage/journal/JournalWriter.ts"
 import type { TransactionWriter } from "../../storage/journal/TransactionWriter.ts"
@@ -9,27 +9,36 @@ import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { Ids } from "./Matcher.ts"
 import type { RouteTarget, Variant } from "./TableRoute.ts"
 
+/** What items are written to; see `TransactionWriter`. */
+export type ItemOutput = Pick<TransactionWriter, "beginItem" | "endItem" | "out">
+
 /** An open transaction in the journal, and the same in memory: the ordinary one or the late one. */
-interface OpenTransaction {
-  readonly writer: TransactionWriter
+export interface OpenTransaction<Output extends ItemOutput = ItemOutput> {
+  readonly writer: Output
   readonly item: ShapeStore["item"]
 }
 
 /** Whichever store it is that the engine has by then. */
-export const ordinaryTransaction = (engine: StorageEngine, { ordinary }: JournalWriter): OpenTransaction => ({
+export const ordinaryTransaction = (
+  engine: StorageEngine,
+  { ordinary }: JournalWriter
+): OpenTransaction<TransactionWriter> => ({
   writer: ordinary,
   item: (op, position, length, ids, from, shapes) =>
     engine.store.item(op, position, length, ids, from, shapes)
 })
 
-export const lateTransaction = (engine: StorageEngine, { late }: JournalWriter): OpenTransaction => ({
+export const lateTransaction = (
+  engine: StorageEngine,
+  { late }: JournalWriter
+): OpenTransaction<TransactionWriter> => ({
   writer: late,
   item: (op, position, length, ids, from, shapes) =>
     engine.store.item(op, position, length, ids, from, shapes, true)
 })
 
 /** Told of the transaction, too. */
-type OnForbidden = (
+export type OnForbidden = (
   target: RouteTarget,
   row: Tuple,
   takers: Ids,
@@ -41,7 +50,7 @@ type OnForbidden = (
  * whose messages are the same bytes.
  */
 export class ItemWriter {
-  private readonly writer: TransactionWriter
+  private readonly writer: ItemOutput
   private readonly item: OpenTransaction["item"]
   private readonly onForbidden: OnForbidden
   private readonly scratch = new ByteWriter(64 * 1024)
@@ -52,9 +61,10 @@ export class ItemWriter {
 
   /**
    * `onForbidden`: a row has a value that clients of some of its takers cannot take (see `ForbiddenValues`). These are to
-   * be dropped before it is written.
+   * be dropped before it is written. With `gaps`, long texts are left out.
    */
-  constructor({ item, writer }: OpenTransaction, onForbidden: OnForbidden) {
+  constructor({ item, writer }: OpenTransaction, onForbidden: OnForbidden, gaps?: Gaps) {
+    this.scratch.gaps = gaps
     this.item = item
     this.writer = writer
     this.onForbidden = onForbidden

@@ -7,5 +7,4 @@ export interface Output {
   readonly endOfItems: () => void
 }
 
-/** Pauses between pieces of work, for those who run it to do something else. */
-export type Pieces<A = void> = Generator<undefined, A, undefined>
+export type { Pieces } from "../../shared/InTurns.ts"

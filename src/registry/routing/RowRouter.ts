@@ -13,11 +13,11 @@ import { clearMatchList, makeMatchList, type MatchList } from "../../where/index
 import { Continuity, lastTransactions } from "./Continuity.ts"
 import { ConcernedShapes } from "./ConcernedShapes.ts"
 import { DecisionBudget } from "./DecisionBudget.ts"
-import { type DeferredRow, DeferredRows } from "./DeferredRows.ts"
-import { ItemWriter, ordinaryTransaction } from "./ItemWriter.ts"
+import { DeferredRows } from "./DeferredRows.ts"
 import { Descriptions } from "./Descriptions.ts"
 import { IdList, type Ids, isSettled } from "./Matcher.ts"
 import { Routes } from "./Routes.ts"
+import { RowWriter } from "./RowWriter.ts"
 import { Truncations } from "./Truncations.ts"
 import { type RouteTarget, sameRelation } from "./TableRoute.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
@@ -44,7 +44,7 @@ export class RowRouter implements ChangeSink {
   private readonly position: StreamPosition
   private readonly before = makeMatchList()
   private readonly after = makeMatchList()
-  private readonly items: ItemWriter
+  private readonly rows: RowWriter
   /** While this holds rows, all that follow wait behind them: a shape's entries stand in the journal in their order. */
   private readonly deferred = new DeferredRows()
   private readonly budget: DecisionBudget
@@ -75,9 +75,8 @@ export class RowRouter implements ChangeSink {
     this.descriptions = new Descriptions(options)
     this.concerned = new ConcernedShapes(options, (shapes, reason) => this.startMending(shapes, reason))
     this.truncations = new Truncations(options, this.concerned, this.routes)
-    this.items = new ItemWriter(
-      ordinaryTransaction(options.engine, options.writer),
-      (target, row, takers, at) => this.dropForbidden(target, row, takers, at)
+    this.rows = new RowWriter(options, (target, row, takers, at) =>
+      this.dropForbidden(target, row, takers, at)
     )
     this.budget = new DecisionBudget(options.decisionMillis, options.engine.timers.nowMillis)
     this.position = new StreamPosition({
@@ -162,7 +161,7 @@ export class RowRouter implements ChangeSink {
   private startMending(shapes: ReadonlyArray<ShapeState>, reason: string): void {
     const routed = shapes.filter((shape) => !this.options.members.has(shape))
     this.options.members.mend(shapes, reason)
-    for (const shape of routed) this.routes.removeShape(shape)
+    for (const shape of routed) this.unroute(shape)
     this.truncations.retract(routed, this.replayed || !this.inTransaction)
   }
 
@@ -173,8 +172,13 @@ export class RowRouter implements ChangeSink {
 
   removeShape(shape: ShapeState): void {
     this.concerned.forget(shape)
-    this.routes.removeShape(shape)
+    this.unroute(shape)
     this.options.members.removeShape(shape)
+  }
+
+  private unroute(shape: ShapeState): void {
+    this.routes.removeShape(shape)
+    this.rows.leaves(shape.id)
   }
 
   // Transactions
@@ -189,7 +193,7 @@ export class RowRouter implements ChangeSink {
     this.commitTimeMicros = commitTimeMicros
     this.nextOp = 0
     this.concerned.begin(commitLsn, xid)
-    this.items.begin(commitLsn, xid)
+    this.rows.begin(commitLsn, xid)
     this.inTransaction = true
     this.replayed = commitLsn <= this.engine.store.lastCommitLsn
     this.truncations.begin()
@@ -326,7 +330,7 @@ export class RowRouter implements ChangeSink {
       this.steps += target.matcher.match(row, after)
       if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [after])
       if (isSettled(after) && this.deferred.isEmpty) {
-        if (after.count > 0) this.items.write(target, op, undefined, row, noIds, after)
+        if (after.count > 0) this.rows.write(target, op, undefined, row, noIds, after)
       } else this.defer(target, relation, op, undefined, row, undefined, after)
     }
     return this.afterRow(held)
@@ -346,7 +350,7 @@ export class RowRouter implements ChangeSink {
       this.steps += target.matcher.match(oldRow, before)
       if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [before])
       if (isSettled(before) && this.deferred.isEmpty) {
-        if (before.count > 0) this.items.write(target, op, oldRow, undefined, before, noIds)
+        if (before.count > 0) this.rows.write(target, op, oldRow, undefined, before, noIds)
       } else this.defer(target, relation, op, oldRow, undefined, before, undefined)
     }
     return this.afterRow(held)
@@ -367,14 +371,14 @@ export class RowRouter implements ChangeSink {
       if (target.matcher.takesAll()) {
         if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [after])
         if (!this.deferred.isEmpty) this.defer(target, relation, op, oldRow, row, after, after)
-        else if (after.count > 0) this.items.write(target, op, oldRow, row, after, after)
+        else if (after.count > 0) this.rows.write(target, op, oldRow, row, after, after)
         continue
       }
       clearMatchList(before)
       this.steps += target.matcher.match(oldRow, before)
       if (this.rowUnreadable !== undefined) this.endUnreadable(relation, [before, after])
       if (isSettled(before) && isSettled(after) && this.deferred.isEmpty) {
-        if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
+        if (before.count + after.count > 0) this.rows.write(target, op, oldRow, row, before, after)
       } else this.defer(target, relation, op, oldRow, row, before, after)
     }
     return this.afterRow(held)
@@ -404,7 +408,8 @@ export class RowRouter implements ChangeSink {
   }
 
   private afterRow(held: Effect.Effect<void> | undefined): Effect.Effect<void> | undefined {
-    this.writer.ordinary.endOfItems()
+    const rest = this.rows.rest()
+    if (rest !== undefined) return Effect.flatMap(rest, () => this.afterRow(held) ?? Effect.void)
     if (this.deferred.isFull)
       return held === undefined ? this.resolveDeferred() : Effect.andThen(this.resolveDeferred(), held)
     if (held !== undefined || this.steps < turnSteps) return held
@@ -430,7 +435,7 @@ export class RowRouter implements ChangeSink {
     const questions = askBefore.length + askAfter.length
     if (had.count + has.count + questions === 0) return
     if (questions === 0 && this.deferred.isEmpty) {
-      this.items.write(target, op, oldRow, row, had, has)
+      this.rows.write(target, op, oldRow, row, had, has)
       return
     }
     this.deferred.add({ target, relation, op, oldRow, row, askBefore, askAfter }, had, has)
@@ -453,14 +458,14 @@ export class RowRouter implements ChangeSink {
       this.budget.begin(this.engine.timers.epochMillis() - committedMillis)
     }
     const rows = this.deferred.take()
-    return Effect.map(this.options.decide(rows, this.budget), ({ aboveLimit, failed }) => {
+    return Effect.flatMap(this.options.decide(rows, this.budget), ({ aboveLimit, failed }) => {
       for (const [id, message] of failed) this.dropFailed(id, message)
       for (const reason of new Set(aboveLimit.values())) {
         const ids = Array.from(aboveLimit.keys()).filter((id) => aboveLimit.get(id) === reason)
         const shapes = ids.flatMap((id) => this.engine.store.get(id) ?? [])
         this.options.drop(shapes, `${reason}. Only Postgres can evaluate its condition`)
       }
-      for (const row of rows) this.emitDecided(row)
+      return this.rows.writeDecided(rows)
     })
   }
 
@@ -482,11 +487,6 @@ export class RowRouter implements ChangeSink {
   /** What the shape's snapshot contains is known from now on. */
   decided(shape: ShapeState): void {
     this.concerned.decided(shape)
-  }
-
-  private emitDecided({ after, before, oldRow, op, row, target }: DeferredRow): void {
-    if (before.count + after.count > 0) this.items.write(target, op, oldRow, row, before, after)
-    this.writer.ordinary.endOfItems()
   }
 }
 

@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib"
+import type { Pieces } from "../../shared/InTurns.ts"
 
 /**
  * One record of the journal on disk: u32 payload length, u32 CRC-32 of kind and payload, u8 kind, payload.
@@ -11,6 +12,21 @@ export const sealFrame = (buffer: Buffer, at: number, end: number, kind: number)
   buffer[at + 8] = kind
   buffer.writeUInt32LE(end - at - frameHeaderBytes, at)
   buffer.writeUInt32LE(crc32(buffer.subarray(at + 8, end)), at + 4)
+}
+
+/** Of a checksum at once: some hundred microseconds. */
+const sumBytes = 1 << 20
+
+/** The same in pieces. What lies in between must not change meanwhile. */
+export function* sealFrameInPieces(buffer: Buffer, at: number, end: number, kind: number): Pieces {
+  buffer[at + 8] = kind
+  buffer.writeUInt32LE(end - at - frameHeaderBytes, at)
+  let sum = 0
+  for (let from = at + 8; from < end; from += sumBytes) {
+    sum = crc32(buffer.subarray(from, Math.min(end, from + sumBytes)), sum)
+    yield
+  }
+  buffer.writeUInt32LE(sum, at + 4)
 }
 
 /** A whole record in a buffer of its own. */

@@ -218,6 +218,20 @@ export class JournalWriter implements PartMemory {
     this.freshArena()
   }
 
+  /** See `PartMemory`. No part is open. */
+  adopt(record: Buffer): number {
+    this.enqueue(false)
+    if (this.out.length > 0) this.putArenaAside(this.segment)
+    this.base += this.out.length
+    this.out.buffer = record
+    this.out.length = record.length
+    this.sealedTo = record.length
+    this.handedOver = 0
+    this.shown = 0
+    this.appended += record.length
+    return this.base
+  }
+
   /** Readers find it for a while; memory that they find no more is for composing again. */
   private putArenaAside(segment: number): void {
     const { buffer, length } = this.out

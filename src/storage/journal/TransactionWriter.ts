@@ -1,6 +1,7 @@
 import type { ByteWriter } from "../../shared/ByteWriter.ts"
 import { frameHeaderBytes, sealFrame } from "../disk/Frame.ts"
 import { recordKind } from "../records/Records.ts"
+import type { LargeItem } from "./LargeItem.ts"
 import {
   firstPart,
   itemHeaderBytes,
@@ -26,6 +27,8 @@ export interface PartMemory {
   rotateIfFull(): void
   /** All of `out` from `from` on, where it had no more than whole records, is one more of them. */
   sealed(from: number): void
+  /** Takes memory with one whole record over. Returns its position in the segment. */
+  adopt(record: Buffer): number
 }
 
 /**
@@ -161,6 +164,14 @@ export class TransactionWriter {
     }
     out.length = at
     return base + messageAt
+  }
+
+  /** Puts an item there that was composed beside the journal. Returns the message's position in the segment. */
+  land(item: LargeItem): number {
+    if (this.transaction === undefined) throw new Error("item of no transaction")
+    this.parts.seal()
+    this.hasParts = true
+    return this.memory.adopt(item.record) + item.messageAt
   }
 
   /** Between items: closes the part if it is large, so that huge transactions go to disk while they come. */
