@@ -1,4 +1,5 @@
 import type { ByteWriter } from "../shared/ByteWriter.ts"
+import { EscapeKernel } from "./EscapeKernel.ts"
 
 const quote = 0x22
 const backslash = 0x5c
@@ -19,9 +20,21 @@ escapes[backslash] = backslash
 /** The longest that a byte can become. */
 export const mostEscapedBytes = 6
 
-/** From this length on, runs without escapes are found first and copied whole (measured: scripts/bench/encode.ts). */
-const runCopyBytes = 128
-const shortRunBytes = 48
+/** From this length on the kernel is faster than a loop (measured: scripts/bench/encode.ts). */
+const kernelBytes = 128
+
+let made: EscapeKernel | undefined
+
+/** Made when it is first needed: that takes some milliseconds. */
+const kernel = (): EscapeKernel => (made ??= new EscapeKernel(new Map(replaced())))
+
+/** What a slash becomes counts in keys only. */
+function* replaced(): Generator<readonly [number, string]> {
+  const out = Buffer.alloc(mostEscapedBytes)
+  for (const [byte, escape] of escapes.entries())
+    if (escape !== 0) yield [byte, out.toString("latin1", 0, writeEscape(out, 0, byte, escape))]
+  yield [slash, "//"]
+}
 
 /** Writes `escape` for `byte` at `at`, returns the position after it. Six bytes must be free. */
 const writeEscape = (out: Buffer, at: number, byte: number, escape: number): number => {
@@ -43,7 +56,7 @@ const writeEscape = (out: Buffer, at: number, byte: number, escape: number): num
  * valid UTF-8 stays valid; the result is what `JSON.stringify` writes, except that lone surrogates cannot occur.
  */
 export const appendJsonText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
-  if (length >= runCopyBytes) return appendLongJsonText(w, source, start, length)
+  if (length >= kernelBytes) return appendLongJsonText(w, source, start, length)
   w.reserve(length * mostEscapedBytes)
   const out = w.buffer
   let at = w.length
@@ -59,45 +72,31 @@ export const appendJsonText = (w: ByteWriter, source: Buffer, start: number, len
 const appendLongJsonText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
   const { gaps } = w
   if (gaps !== undefined && length >= gaps.leastBytes) return gaps.leave(w, source, start, length, false)
-  const end = start + length
   // Once: a large value that outgrows its buffer again and again is copied as often.
   w.reserve(length + (length >> 3))
-  for (let from = start; from < end;) {
-    let to = from
-    while (to < end && escapes[source[to] as number] === 0) to++
-    w.reserve(to - from + mostEscapedBytes)
-    const out = w.buffer
-    const at = w.length
-    if (to - from >= shortRunBytes) source.copy(out, at, from, to)
-    else for (let i = from; i < to; i++) out[at + i - from] = source[i] as number
-    w.length = at + to - from
-    if (to < end) {
-      const byte = source[to++] as number
-      w.length = writeEscape(w.buffer, w.length, byte, escapes[byte] as number)
-    }
-    from = to
-  }
+  kernel().append(w, source, start, length, quote)
 }
 
 /** As `appendJsonText`, with every `/` doubled: the form of a value inside a row's key. */
 export const appendKeyText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
+  if (length >= kernelBytes) return appendLongKeyText(w, source, start, length)
+  w.reserve(length * mostEscapedBytes)
+  const out = w.buffer
+  let at = w.length
+  for (let i = start, end = start + length; i < end; i++) {
+    const byte = source[i] as number
+    const escape = escapes[byte] as number
+    if (escape !== 0) at = writeEscape(out, at, byte, escape)
+    else {
+      out[at++] = byte
+      if (byte === slash) out[at++] = slash
+    }
+  }
+  w.length = at
+}
+
+const appendLongKeyText = (w: ByteWriter, source: Buffer, start: number, length: number): void => {
   const { gaps } = w
   if (gaps !== undefined && length >= gaps.leastBytes) return gaps.leave(w, source, start, length, true)
-  const blockBytes = 64 * 1024
-  for (let from = start, end = start + length; from < end; from += blockBytes) {
-    const to = Math.min(from + blockBytes, end)
-    w.reserve((to - from) * mostEscapedBytes)
-    const out = w.buffer
-    let at = w.length
-    for (let i = from; i < to; i++) {
-      const byte = source[i] as number
-      const escape = escapes[byte] as number
-      if (escape !== 0) at = writeEscape(out, at, byte, escape)
-      else {
-        out[at++] = byte
-        if (byte === slash) out[at++] = slash
-      }
-    }
-    w.length = at
-  }
+  kernel().append(w, source, start, length, slash)
 }

@@ -2,7 +2,12 @@ import type { ByteWriter } from "../../shared/ByteWriter.ts"
 import type { Pieces } from "../../shared/InTurns.ts"
 import { frameHeaderBytes, sealFrameInPieces } from "../disk/Frame.ts"
 import { recordKind } from "../records/Records.ts"
-import { itemHeaderBytes, partHeaderBytes, writeItemHeader, writePartHeader } from "../records/TransactionPart.ts"
+import {
+  itemHeaderBytes,
+  partHeaderBytes,
+  writeItemHeader,
+  writePartHeader
+} from "../records/TransactionPart.ts"
 
 /** Where the message of a large item begins in its memory. */
 const messageAt = frameHeaderBytes + partHeaderBytes + itemHeaderBytes

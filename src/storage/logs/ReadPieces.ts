@@ -1,5 +1,6 @@
 import type { DiskFile } from "../disk/Disk.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
+import { ShareTurns } from "../../shared/ShareTurns.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { FileIntegrity } from "../disk/FileIntegrity.ts"
 import { filePieces, pieceBytes, wholeFile } from "./FilePieces.ts"
@@ -49,7 +50,7 @@ export const tailInMemory = (
 const entryExtraBytes = 16
 
 /** What is in memory is there without waiting, and a socket may take it at once: many readers of much would let nobody else in. */
-const othersTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const turns = new ShareTurns()
 
 /**
  * The planned part of the log, in pieces. The entries are noted when this is called: what is appended, or moved to
@@ -80,6 +81,7 @@ async function* piecesOf(
   }
   if (entries === undefined) return
   for (let i = from; i < to;) {
+    await turns.next(limit)
     if (entries.length(i) + entryExtraBytes > limit) {
       yield* largeEntry(source, entries, i++, first, buffer)
       first = false
@@ -110,7 +112,6 @@ async function* piecesOf(
       }
     }
     yield out.subarray(0, at)
-    if (i < to) await othersTurn()
   }
 }
 
@@ -130,15 +131,14 @@ async function* largeEntry(
   const ending = endOfMessage(entries.isLast(i))
   const length = entries.length(i) - ending.length
   for (let done = 0; done < length;) {
+    if (done > 0) await turns.next(buffer?.length ?? pieceBytes)
     const room = buffer ?? Buffer.allocUnsafeSlow(pieceBytes)
     const at = done > 0 || isFirst ? 0 : room.write(",", 0)
     const bytes = Math.min(room.length - at, length - done)
     const into = room.subarray(at, at + bytes)
     const known = source.memory(segment, position + done, bytes)
-    if (known !== undefined) {
-      known.copy(into)
-      await othersTurn()
-    } else if (!(await source.readSegment(segment, position + done, into)))
+    if (known !== undefined) known.copy(into)
+    else if (!(await source.readSegment(segment, position + done, into)))
       throw endsEarly(segment, position + done + bytes)
     done += bytes
     yield room.subarray(0, at + bytes)
