@@ -109,7 +109,7 @@ export class SegmentIndexer {
     while (scan.end < end && !scan.hopeless) {
       const piece = buffer.subarray(0, Math.min(buffer.length, end - scan.end))
       if (!(await this.engine.segments.read(scan.segment, scan.end, piece))) return
-      if (scan.feed(piece, piece.length) > 0) continue
+      if ((await scan.feed(piece, piece.length)) > 0) continue
       // One record is longer than that, or not whole yet.
       if (piece.length < buffer.length) return
       buffer = Buffer.allocUnsafeSlow(buffer.length * 4)

@@ -233,6 +233,30 @@ describe("maintenance", () => {
     assert.deepStrictEqual(changes(await readAll(other, shape, snapshotEnd)), whole)
   })
 
+  it("moves entries of megabytes as they are", async () => {
+    const path = temporaryDirectory()
+    const first = await open(path, { chunkBytesThreshold: 20 << 20 })
+    await first.takeOver()
+    const [one, both] = [createShape(first, "a"), createShape(first, "b")]
+    for (const [t, padding] of [0, 4 << 20, (4 << 20) - 100, 9 << 20, 10, 12 << 20].entries()) {
+      const ids = t % 2 === 0 ? [one.id, both.id] : [both.id]
+      writeTransaction(first, BigInt(100 * t + 100), [
+        { op: 0, ids, padding },
+        { op: 2, ids: [both.id], padding: 5 << 20 }
+      ])
+    }
+    await write(first, one, 20, 40)
+    const logs = () => Promise.all([one, both].map((shape) => readAll(first, shape, snapshotEnd)))
+    const before = await logs()
+    assert.deepStrictEqual(changes(before[1] ?? assert.fail()).slice(0, 3), ["100_0", "100_2!", "200_0"])
+    const work = maintainerOf(first)
+    await work.round()
+    await work.round()
+    assert.isAbove(segmentsOnDisk(first)[0] ?? 0, 5)
+    const messagesOf = (all: typeof before) => all.map(({ messages }) => messages)
+    assert.deepStrictEqual(messagesOf(await logs()), messagesOf(before))
+  })
+
   it("moves a backlog of segments together, after a restart as before", async () => {
     const path = temporaryDirectory()
     const engine = await open(path, { chunkBytesThreshold: 1 << 20 })

@@ -443,6 +443,20 @@ describe("the index of a segment", () => {
     )
   })
 
+  it("has records of megabytes", async () => {
+    const path = temporaryDirectory()
+    const engine = await started(path)
+    const shape = createShape(engine, "a")
+    for (const [t, padding] of [5, 9 << 20, 5, 4 << 20].entries())
+      writeTransaction(engine, BigInt(100 * t + 100), [{ op: 0, ids: [shape.id], padding }])
+    await engine.writer?.durable()
+    await new SegmentIndexer(engine, 1).round()
+    await engine.close()
+    const found = await recovered(path)
+    assert.isNotEmpty(found.indexed)
+    assert.deepStrictEqual(found.state, await recoveredPlainly(path))
+  })
+
   it("leaves open what the snapshot of a shape contains as long as that is not known", async () => {
     const path = temporaryDirectory()
     const engine = await started(path)
@@ -606,7 +620,7 @@ describe("the index of a segment", () => {
       join(zombie.paths.journal, readdirSync(zombie.paths.journal).toSorted()[0] ?? "")
     )
     const scan = new SegmentScan(1, 1)
-    scan.feed(bytes, bytes.length)
+    await scan.feed(bytes, bytes.length)
     await writeIndex(zombie.paths, 1, 1, scan.encode(false) ?? assert.fail())
     assert.strictEqual(await indexedBytes(zombie.paths, 1, 1), bytes.length)
     const expected = await recoveredPlainly(path)

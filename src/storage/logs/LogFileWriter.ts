@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib"
 import { makeDirectories, readWhole, writeFully } from "../disk/Files.ts"
+import { copyInTurns, crcInTurns } from "../../shared/LargeBytes.ts"
 import { indexRowBytes, logIndexFile, writeIndexRow } from "./LogFileIndex.ts"
-import { markedLength, writeMessage } from "../records/Message.ts"
+import { endOfMessage, markedLength, writeMessage } from "../records/Message.ts"
 import { levelWithoutLogIndexes } from "../levels/Levels.ts"
 import type { LogFile, Notice } from "../records/Records.ts"
 import { growFile, type Packing, repack } from "../packs/FileGrowth.ts"
@@ -18,6 +19,8 @@ import {
 
 /** Segments that are moved together are read as a whole up to this size; from a larger one entries are read singly. */
 const wholeSegmentsBytes = 96 << 20
+/** A longer entry is copied with everything else in between. */
+const largeEntryBytes = 4 << 20
 const parallelShapes = 8
 
 type Moved = Extract<Notice, { t: "moved" }>["shapes"][number]
@@ -157,6 +160,21 @@ interface LogPiece {
   readonly entryBytes: number
 }
 
+/** As `writeMessage`. */
+const writeLargeMessage = async (
+  out: Buffer,
+  at: number,
+  source: Buffer,
+  isLast: boolean,
+  isFirst: boolean
+): Promise<number> => {
+  const ending = endOfMessage(isLast)
+  const length = source.length - ending.length
+  const start = isFirst ? at : at + out.write(",", at, "latin1")
+  await copyInTurns(source, out, start, 0, length)
+  return start + length + ending.written.copy(out, start + length)
+}
+
 const composePiece = async (
   tail: ShapeTail,
   from: number,
@@ -177,19 +195,17 @@ const composePiece = async (
     const start = before.bytes + at + (isFirst ? 0 : 1)
     const segment = tail.segment(k)
     const position = tail.position(k)
+    const isLast = tail.isLast(k)
     const whole = source.whole(segment)
-    const isInMemory = whole !== undefined && position + length <= whole.length
-    at = isInMemory
-      ? writeMessage(bytes, at, whole, position, length, tail.isLast(k), isFirst)
-      : writeMessage(
-          bytes,
-          at,
-          await source.take(segment, position, length),
-          0,
-          length,
-          tail.isLast(k),
-          isFirst
-        )
+    if (length > largeEntryBytes) {
+      const taken = await source.take(segment, position, length)
+      at = await writeLargeMessage(bytes, at, taken, isLast, isFirst)
+    } else if (whole !== undefined && position + length <= whole.length)
+      at = writeMessage(bytes, at, whole, position, length, isLast, isFirst)
+    else {
+      const taken = await source.take(segment, position, length)
+      at = writeMessage(bytes, at, taken, 0, length, isLast, isFirst)
+    }
     const written = before.bytes + at - start
     if (isIndexed) writeIndexRow(rows, k - from, tail.txHigh(k), tail.txLow(k), tail.op(k), start, written)
     entryBytes += length
@@ -270,7 +286,7 @@ const moveShape = async (
     current = {
       index: before.index,
       bytes: before.bytes + bytes.length,
-      crc: crc32(bytes, before.crc),
+      crc: await crcInTurns(bytes, before.crc),
       ...(isIndexed ? { indexCrc: crc32(rows, before.indexCrc) } : {}),
       entries: before.entries + end - i,
       entryBytes: before.entryBytes + entryBytes,

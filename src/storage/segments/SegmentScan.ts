@@ -1,4 +1,4 @@
-import { crc32 } from "node:zlib"
+import { crcInTurns } from "../../shared/LargeBytes.ts"
 import { frameHeaderBytes, frameOf, scanFrame } from "../disk/Frame.ts"
 import { decodeNotice, recordKind } from "../records/Records.ts"
 import { recentXidsCapacity } from "../state/RecentXids.ts"
@@ -95,8 +95,18 @@ export class SegmentScan {
     return this.isHopeless
   }
 
-  /** Takes the whole records among the first `limit` bytes, which follow those taken before. Returns their length. */
-  feed(buffer: Buffer, limit: number): number {
+  /**
+   * Takes the whole records among the first `limit` bytes, which follow those taken before. Returns their length. The bytes must not
+   * change, and nothing else be asked, until that is done.
+   */
+  async feed(buffer: Buffer, limit: number): Promise<number> {
+    const at = this.records(buffer, limit)
+    this.crc = await crcInTurns(buffer.subarray(0, at), this.crc)
+    this.end += at
+    return at
+  }
+
+  private records(buffer: Buffer, limit: number): number {
     let at = 0
     for (;;) {
       const scan = scanFrame(buffer, at, limit)
@@ -108,8 +118,6 @@ export class SegmentScan {
       else if (scan.kind === recordKind.inlineChunk) this.inlineChunk(buffer, from, scan.end)
       at = scan.end
     }
-    this.crc = crc32(buffer.subarray(0, at), this.crc)
-    this.end += at
     return at
   }
 
