@@ -24,7 +24,17 @@ const load = async (): Promise<ReadonlyArray<Benchmark>> => {
   const found: Array<Benchmark> = []
   for (const file of files.toSorted()) {
     // The other scripts here measure when they are loaded; they are run by themselves.
-    if (["encode.ts", "membership.ts", "million.ts", "pipeline.ts", "truncate.ts", "where.ts"].includes(file))
+    if (
+      [
+        "encode.ts",
+        "load.ts",
+        "membership.ts",
+        "million.ts",
+        "pipeline.ts",
+        "truncate.ts",
+        "where.ts"
+      ].includes(file)
+    )
       continue
     const { benchmark } = (await import(path.join(import.meta.dirname, file))) as {
       readonly benchmark?: unknown
