@@ -34,6 +34,8 @@ interface EarlyLook {
 
 /** Each look of a transaction is about so many times as many tables as the one before: most change one, some change all. */
 const growth = 16
+/** A look at more would have the stream wait for tables that are not going to come. */
+const mostTables = 512
 /** More would take longer than the question about the few that change first. */
 const mostTablesAhead = 256
 
@@ -150,7 +152,7 @@ export class RewriteCheck {
         if (all.size >= this.about) break
         if (!this.asked.has(oid)) all.add(oid)
       }
-    this.about *= growth
+    this.about = Math.min(this.about * growth, mostTables)
     return all
   }
 
