@@ -1,9 +1,11 @@
 import { Deferred, Effect } from "effect"
 import type { Inspector } from "../../postgres/catalogue/Inspector.ts"
-import { lookAtMembers, type MembersLook } from "../../postgres/catalogue/MembersLook.ts"
+import { lookAtMembers } from "../../postgres/catalogue/MembersLook.ts"
 import {
   alteredAmong,
+  type ColumnsLook,
   hasOtherColumns,
+  lookAtColumns,
   mayHaveOtherValues,
   type StoredForm
 } from "../../postgres/catalogue/RewriteLook.ts"
@@ -29,15 +31,13 @@ interface EarlyLook {
   /** The WAL had been written up to here before it began. */
   readonly lsn: Lsn
   /** `undefined` when there was no answer. */
-  readonly answer: Deferred.Deferred<MembersLook | undefined>
+  readonly answer: Deferred.Deferred<ColumnsLook | undefined>
 }
 
 /** Each look of a transaction is about so many times as many tables as the one before: most change one, some change all. */
 const growth = 16
-/** A look at more would have the stream wait for tables that are not going to come. */
-const mostTables = 512
 /** More would take longer than the question about the few that change first. */
-const mostTablesAhead = 256
+const mostTablesAhead = 2048
 
 /**
  * Whether a table was altered in such a way that its rows have other values than the stream has told of. Postgres describes a table
@@ -72,11 +72,11 @@ export class RewriteCheck {
     tables: Iterable<number>,
     lsn: Lsn | undefined
   ): { readonly ask: Effect.Effect<void>; readonly giveUp: Effect.Effect<void> } {
-    const answer = Deferred.makeUnsafe<MembersLook | undefined>()
+    const answer = Deferred.makeUnsafe<ColumnsLook | undefined>()
     this.early = lsn === undefined ? undefined : { lsn, answer }
     const ask = Effect.suspend(() => {
       const oids = this.known(tables).slice(0, mostTablesAhead)
-      return oids.length === 0 ? Effect.undefined : this.look(oids)
+      return oids.length === 0 ? Effect.undefined : lookAtColumns(this.options.admin, oids)
     })
     return {
       ask: Effect.flatMap(
@@ -90,11 +90,6 @@ export class RewriteCheck {
   /** Those of which it is known how their rows were stored when shapes had all of their values. */
   private known(oids: Iterable<number>): Array<number> {
     return [...oids].filter((oid) => this.options.record.storedOf(oid) !== undefined)
-  }
-
-  private look(oids: Iterable<number>): Effect.Effect<MembersLook, PgError> {
-    const { admin, publicationName, serverVersionNum } = this.options
-    return lookAtMembers(admin, publicationName, oids, serverVersionNum())
   }
 
   /** Completes when shapes that are to be compared are known as such, so that they get nothing more before that. */
@@ -121,19 +116,22 @@ export class RewriteCheck {
       const isAnswer =
         ahead?.shown !== undefined &&
         isShown(xid, ahead.shown) &&
-        wanted.every((oid) => ahead.tables.has(oid))
-      const { tables } = isAnswer ? ahead : yield* untilShown(xid, this.look(this.withOthers(shapes, wanted)))
-      for (const [oid, { stored }] of tables) {
-        const before = this.options.record.storedOf(oid)
-        if (before !== undefined && hasOtherColumns(before, stored)) yield* this.take(oid, before, stored)
-      }
+        wanted.every((oid) => ahead.columns.has(oid))
+      const looked = () => lookAtColumns(this.options.admin, this.withOthers(shapes, wanted))
+      const { columns } = isAnswer ? ahead : yield* untilShown(xid, looked())
+      const { storedOf } = this.options.record
+      const altered = [...columns.keys()].filter((oid) => {
+        const before = storedOf(oid)
+        return before !== undefined && hasOtherColumns(before, columns.get(oid))
+      })
+      if (altered.length > 0) yield* this.take(altered)
       // Not before: what could not be taken care of is asked about again.
-      for (const oid of tables.keys()) this.asked.add(oid)
+      for (const oid of columns.keys()) this.asked.add(oid)
       for (const oid of wanted) this.asked.add(oid)
     })
   }
 
-  private lookedAhead(commitLsn: Lsn): Effect.Effect<MembersLook | undefined> {
+  private lookedAhead(commitLsn: Lsn): Effect.Effect<ColumnsLook | undefined> {
     const { early } = this
     if (early === undefined) return Effect.undefined
     if (commitLsn < early.lsn) return Deferred.await(early.answer)
@@ -152,21 +150,28 @@ export class RewriteCheck {
         if (all.size >= this.about) break
         if (!this.asked.has(oid)) all.add(oid)
       }
-    this.about = Math.min(this.about * growth, mostTables)
+    this.about *= growth
     return all
   }
 
-  private take(oid: number, before: StoredForm, now: StoredForm): Effect.Effect<void, PgError> {
-    const { admin, inspector, record } = this.options
+  private take(oids: ReadonlyArray<number>): Effect.Effect<void, PgError> {
+    const { admin, inspector, publicationName, record, serverVersionNum } = this.options
     return Effect.gen({ self: this }, function* () {
       const news = yield* Deferred.await(this.listening)
-      inspector.invalidate(oid)
-      yield* inspector.tableByOid(oid)
-      if (!mayHaveOtherValues(before, now)) return
-      const altered = yield* alteredAmong(admin, new Map([[oid, before]]))
-      if (!altered.has(oid)) return
-      record.awaits(oid, now)
-      news.rewritten(oid)
+      for (const oid of oids) inspector.invalidate(oid)
+      yield* Effect.forEach(oids, (oid) => inspector.tableByOid(oid), { discard: true })
+      const { tables } = yield* lookAtMembers(admin, publicationName, oids, serverVersionNum())
+      const before = new Map<number, StoredForm>()
+      for (const [oid, { stored }] of tables) {
+        const was = record.storedOf(oid)
+        if (was !== undefined && mayHaveOtherValues(was, stored)) before.set(oid, was)
+      }
+      for (const oid of yield* alteredAmong(admin, before)) {
+        const now = tables.get(oid)?.stored
+        if (now === undefined) continue
+        record.awaits(oid, now)
+        news.rewritten(oid)
+      }
     })
   }
 }

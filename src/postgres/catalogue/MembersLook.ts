@@ -6,8 +6,6 @@ import type { CatalogueLook, TableVersion } from "./CatalogueLook.ts"
 /** What of a `CatalogueLook` says how tables are published, and how their rows are stored. */
 export interface MembersLook extends Pick<CatalogueLook, "publication"> {
   readonly tables: ReadonlyMap<number, Pick<TableVersion, "members" | "stored">>
-  /** The transactions that the look has seen, as `pg_snapshot` prints them. */
-  readonly shown: string | undefined
 }
 
 /** `$1` tables, `$2` the publication. */
@@ -45,7 +43,7 @@ SELECT pg_catalog.concat(p.oid, '/', p.xmin, ':', p.pubinsert AND p.pubupdate AN
       SELECT m.oid FROM pg_catalog.pg_publication_rel m WHERE m.prrelid = a.oid AND m.prpubid::pg_catalog.int8 = p.oid::pg_catalog.int8 OFFSET 0
     ) r ON true GROUP BY a.leaf
   ) found
-) AS found, pg_catalog.pg_current_snapshot()::pg_catalog.text AS shown
+) AS found
 FROM pg_catalog.pg_publication p WHERE p.pubname = $2`
 
 /**
@@ -59,7 +57,7 @@ export const lookAtMembers = (
   serverVersionNum: number
 ): Effect.Effect<MembersLook, PgError> =>
   Effect.map(
-    database.query<{ readonly publication: string; readonly found: string | null; readonly shown: string }>(
+    database.query<{ readonly publication: string; readonly found: string | null }>(
       membersSql(serverVersionNum >= 150000),
       [`{${[...tables].join(",")}}`, publicationName],
       "kept"
@@ -70,6 +68,6 @@ export const lookAtMembers = (
         const [oid = "", members = "", stored = ""] = entry.split(":")
         if (oid !== "") found.set(Number(oid), { members: members === "" ? [] : members.split(","), stored })
       }
-      return { publication: row?.publication ?? "", tables: found, shown: row?.shown }
+      return { publication: row?.publication ?? "", tables: found }
     }
   )

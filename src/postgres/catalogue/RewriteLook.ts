@@ -22,9 +22,46 @@ export const mayHaveOtherValues = (before: StoredForm, now: StoredForm): boolean
   return files !== filesNow && columns !== columnsNow
 }
 
+/** Of tables, the last part of their form, and the transactions that the look has seen, as `pg_snapshot` prints them. */
+export interface ColumnsLook {
+  readonly columns: ReadonlyMap<number, string>
+  readonly shown: string | undefined
+}
+
+const versionsSql = `
+SELECT pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.version), ' ') AS found,
+  pg_catalog.pg_current_snapshot()::pg_catalog.text AS shown
+FROM (
+  SELECT x.attrelid AS oid, pg_catalog.sum(x.xmin::pg_catalog.text::pg_catalog.int8) AS version
+  FROM pg_catalog.pg_attribute x
+  WHERE x.attrelid = ANY (ARRAY(SELECT pg_catalog.unnest($1::pg_catalog.text::pg_catalog.oid[]))) AND x.attnum > 0
+  GROUP BY x.attrelid
+) t`
+
+/** A small statement, because the stream waits for it; what it gives is another one whenever a column was altered, added or dropped. */
+export const lookAtColumns = (
+  database: Queryable,
+  oids: Iterable<number>
+): Effect.Effect<ColumnsLook, PgError> =>
+  Effect.map(
+    database.query<{ readonly found: string | null; readonly shown: string }>(
+      versionsSql,
+      [`{${[...oids].join(",")}}`],
+      "kept"
+    ),
+    ([row]) => {
+      const columns = new Map<number, string>()
+      for (const entry of (row?.found ?? "").split(" ")) {
+        const [oid = "", version = ""] = entry.split(":")
+        if (oid !== "") columns.set(Number(oid), version)
+      }
+      return { columns, shown: row?.shown }
+    }
+  )
+
 /** Whether a column was altered, added or dropped, with or without the rows being written anew. */
-export const hasOtherColumns = (before: StoredForm, now: StoredForm): boolean =>
-  partsOf(before)[2] !== partsOf(now)[2]
+export const hasOtherColumns = (before: StoredForm, columns: string | undefined): boolean =>
+  columns !== undefined && partsOf(before)[2] !== columns
 
 const columnsSql = `
 SELECT x.attrelid::pg_catalog.text AS oid, x.attnum::pg_catalog.int4 AS number, x.xmin::pg_catalog.text AS version
