@@ -317,3 +317,39 @@ describe("large rows", () => {
     assert.lengthOf(log, 1)
   })
 })
+
+describe("rows that waited for a decision", () => {
+  it.each([
+    ["small", "x"],
+    ["large", "x".repeat(1.5 * largeRowBytes)]
+  ])("are for none of the shapes that have left meanwhile, %s ones", async (_, text) => {
+    const side = await sideOf(["one", "of", "three", "others", "two"])
+    const [one, , , , two] = side.shapes
+    if (one === undefined || two === undefined) throw new Error("no shapes")
+    // The rest are written the same.
+    for (const shape of side.shapes) if (shape !== one && shape !== two) side.target.remove(shape)
+    assert.isDefined(side.target.onlyVariant)
+    const rows = new RowWriter({ engine: side.engine, writer: writerOf(side) }, noForbidden)
+    writerOf(side).ordinary.beginTransaction(1000n, 7)
+    rows.begin(1000n, 7)
+    const [row] = rowsOf([Buffer.from("1"), Buffer.from(text), null])
+    const decided = (op: number, before: IdList, after: IdList) => ({
+      target: side.target,
+      relation,
+      op,
+      oldRow: before.count > 0 ? row : undefined,
+      row: after.count > 0 ? row : undefined,
+      askBefore: [],
+      askAfter: [],
+      before,
+      after
+    })
+    const both = () => idsOf([one.id, two.id])
+    const put = [decided(0, idsOf([]), both()), decided(2, both(), idsOf([]))]
+    side.target.remove(two)
+    await Effect.runPromise(rows.writeDecided(put))
+    commit(side, 1000n)
+    assert.strictEqual(one.tail?.count, 2)
+    assert.strictEqual(two.tail?.count ?? 0, 0)
+  })
+})

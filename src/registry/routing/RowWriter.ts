@@ -7,7 +7,7 @@ import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import type { DeferredRow } from "./DeferredRows.ts"
 import { ItemWriter, type OnForbidden, ordinaryTransaction } from "./ItemWriter.ts"
 import { isLarge, LargeRows } from "./LargeRows.ts"
-import type { Ids } from "./Matcher.ts"
+import type { IdList, Ids } from "./Matcher.ts"
 import type { RouteTarget } from "./TableRoute.ts"
 
 /** After so long everything else gets its turn while a large row is written. */
@@ -65,10 +65,12 @@ export class RowWriter {
     return inTurns(work, this.engine.timers, largeTurnMillis)
   }
 
-  /** Rows that were put off. With a large one among them, what leaves in its pauses gets nothing of those behind it. */
+  /** Rows that were put off: shapes that have left since get nothing of them. With a large one among them, what leaves in its pauses gets nothing of those behind it. */
   writeDecided(rows: ReadonlyArray<DeferredRow>): Effect.Effect<void> {
     const hasLarge = rows.some(({ oldRow, row }) => isLarge(oldRow, row))
     for (const { after, before, oldRow, op, row, target } of rows) {
+      retainPresent(target, before)
+      if (after !== before) retainPresent(target, after)
       if (before.count + after.count === 0) continue
       if (hasLarge) this.large.sketch(target, op, oldRow, row, before, after)
       else {
@@ -83,4 +85,13 @@ export class RowWriter {
   leaves(id: number): void {
     this.large.leaves(id)
   }
+}
+
+const retainPresent = (target: RouteTarget, list: IdList): void => {
+  let count = 0
+  for (let i = 0; i < list.count; i++) {
+    const id = list.ids[i] as number
+    if (target.variant(id) !== undefined) list.ids[count++] = id
+  }
+  list.count = count
 }
