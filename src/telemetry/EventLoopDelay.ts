@@ -37,3 +37,11 @@ export class EventLoopDelay {
     }
   }
 }
+
+/** Begins to look what share of the time the event loop of this thread works; what it gives says it, from 0 to 1. */
+export type LoopMeter = () => () => number
+
+export const loopShare: LoopMeter = () => {
+  const before = performance.eventLoopUtilization()
+  return () => performance.eventLoopUtilization(before).utilization
+}

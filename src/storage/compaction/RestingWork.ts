@@ -1,4 +1,5 @@
 import { pause, type Timers } from "../../shared/Timers.ts"
+import { type LoopMeter, loopShare } from "../../telemetry/EventLoopDelay.ts"
 
 /** Work goes on for so long before it rests. */
 const sliceMillis = 4
@@ -8,23 +9,27 @@ const longestStrain = 4
 const longestRestMillis = 2000
 /** Who rests for so much longer than was meant is on a busy machine. */
 const lateMillis = 10
+/** The event loop has much else to do when it works for so much of a rest. */
+const busyShare = 0.6
 
 /**
  * Work in slices, with rests between them: of the time that passes, at most a share is worked, waiting for the disk included. Where
- * rests take longer than they should others need the processor, and they become longer.
+ * rests take longer than they should, or the event loop works through them, others need the processor, and they become longer.
  */
 export class RestingWork {
   private readonly timers: Timers
   private readonly share: number
   private readonly isOver: () => boolean
+  private readonly meter: LoopMeter
   private sliceBegan: number
   private strain = 1
 
   /** `share`: 1 for work that never rests. `isOver`: nobody wants the work any more. */
-  constructor(timers: Timers, share: number, isOver: () => boolean) {
+  constructor(timers: Timers, share: number, isOver: () => boolean, meter = loopShare) {
     this.timers = timers
     this.share = share
     this.isOver = isOver
+    this.meter = meter
     this.sliceBegan = timers.nowMillis()
   }
 
@@ -37,10 +42,11 @@ export class RestingWork {
     if (share < 1) {
       const millis = Math.min(longestRestMillis, worked * (1 / share - 1) * this.strain)
       const began = timers.nowMillis()
+      const worksFor = this.meter()
       await pause(timers, millis)
-      const late = timers.nowMillis() - began - millis
-      this.strain =
-        late > lateMillis ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
+      const isLate = timers.nowMillis() - began - millis > lateMillis
+      const isStrained = isLate || worksFor() > busyShare
+      this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
       if (this.isOver()) throw new Abandoned()
     }
     this.sliceBegan = timers.nowMillis()
