@@ -46,6 +46,9 @@ const firstShapes = async (
   return { perSecond: tables.length / ((nowMillis() - began) / 1000), p50Millis: median(millis) }
 }
 
+/** What a takeover and the changes before it have left to do, and their garbage, is not what an idle service costs. */
+const settlingMillis = 30_000
+
 /** Share of a core that the service, and the database, use while nobody asks anything, in percent. */
 const idleShare = async (
   database: Database,
@@ -53,7 +56,7 @@ const idleShare = async (
   seconds: number
 ): Promise<{ readonly service: number; readonly database: number }> => {
   await quiet(service.pid)
-  await sleep(2500)
+  await sleep(settlingMillis)
   const ofDatabase = await databaseCpu(database)
   const before = cpuMillis(service.pid)
   const began = nowMillis()
