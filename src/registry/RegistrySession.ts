@@ -6,7 +6,7 @@ import type { Limits } from "../config/Limits.ts"
 import { duties } from "../health/Duties.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { makeErrands, startDuty } from "../shared/Duty.ts"
-import { handleMicros, makeHandles } from "../shapes/Handle.ts"
+import { makeHandles } from "../shapes/Handle.ts"
 import type { ShapeDefinition } from "../shapes/ShapeDefinition.ts"
 import type { ShapeState } from "../storage/state/ShapeState.ts"
 import type { StorageEngine } from "../storage/StorageEngine.ts"
@@ -235,7 +235,7 @@ const countConditions = ({ store }: StorageEngine, memory: ConditionsMemory): Ef
 
 const newestMicros = ({ store }: StorageEngine): number => {
   let newest = 0
-  for (const { handle } of store.all()) newest = Math.max(newest, handleMicros(handle) ?? 0)
+  for (const { handleMicros = 0 } of store.all()) if (handleMicros > newest) newest = handleMicros
   return newest
 }
 

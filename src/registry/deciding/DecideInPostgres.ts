@@ -7,7 +7,6 @@ import type { PgError } from "../../postgres/errors/PgError.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
-import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { askPostgres, columnsRead, loadParser, type RowTexts, type TypeCatalogue } from "../../where/index.ts"
 import type { WhereClause } from "../../where/WhereClause.ts"
 import type { DecisionBudget } from "../routing/DecisionBudget.ts"
@@ -103,11 +102,11 @@ export const readyToDecide = (
     readonly catalogue: Effect.Effect<unknown, unknown>
     readonly pool: Pick<DecisionPool, "ready">
   },
-  shapes: Iterable<{ readonly definition: Pick<ShapeDefinition, "where"> }>
+  shapes: Iterable<{ readonly isDecidedByPostgres: boolean }>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    for (const { definition } of shapes)
-      if (definition.where?.classification === "postgres")
+    for (const { isDecidedByPostgres } of shapes)
+      if (isDecidedByPostgres)
         return Effect.all([pool.ready, catalogue, loadParser], {
           concurrency: "unbounded",
           discard: true

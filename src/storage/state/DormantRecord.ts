@@ -1,4 +1,5 @@
 import { hashOfText } from "../../shared/KeyIndex.ts"
+import { handleMicros } from "../../shapes/Handle.ts"
 import { hashOfNumbers, numbersOf } from "../../shapes/HandleNumbers.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
@@ -388,6 +389,17 @@ export const idIn = (bytes: Buffer, start: number): number => bytes.readUInt32LE
 
 const numberedHandle = (bytes: Buffer, start: number): string =>
   `${bytes.readUInt32LE(start + at.handleHash)}-${bytes.readDoubleLE(start + at.handleMicros)}`
+
+/** See `handleMicros`. */
+export const handleMicrosIn = (bytes: Buffer, start: number): number | undefined =>
+  ((bytes[start + at.kinds] as number) & kind.handleIsText) !== 0
+    ? handleMicros(handleIn(bytes, start))
+    : bytes.readDoubleLE(start + at.handleMicros)
+
+/** It has no log: its end is that of its first rows. */
+export const isWithoutLog = (bytes: Buffer, start: number): boolean =>
+  ((bytes[start + at.flags] as number) & flag.endsWithFiles) !== 0 &&
+  ((bytes[start + at.kinds] as number) & kind.hasFiles) === 0
 
 const digestAt = (bytes: Buffer, start: number): string =>
   bytes.toString("base64url", start + at.identity, start + at.identity + identityBytes)

@@ -136,6 +136,12 @@ export class DormantShapes {
     return this.seen
   }
 
+  handleMicrosAt(place: number): number | undefined {
+    return packed.handleMicrosIn(this.slab(place), this.start(place))
+  }
+  isWithoutLogAt(place: number): boolean {
+    return packed.isWithoutLog(this.slab(place), this.start(place))
+  }
   handleAt(place: number): string {
     return packed.handleIn(this.slab(place), this.start(place))
   }

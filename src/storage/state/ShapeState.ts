@@ -1,6 +1,7 @@
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
+import { handleMicros } from "../../shapes/Handle.ts"
 import { type PackedDefinition, packDefinition, unpackDefinition } from "../../shapes/PackedDefinition.ts"
 import type { MemberTable, WhereClause } from "../../where/index.ts"
 import { baseOf, filesAfter, isMadeByCompaction } from "../records/Compaction.ts"
@@ -137,6 +138,11 @@ export class ShapeState implements ShapeHandle {
     const { state } = this
     return typeof state === "number" ? this.record.handleAt(state) : state.handle
   }
+  /** When it was made, as its handle says it; see `handleMicros`. */
+  get handleMicros(): number | undefined {
+    const { state } = this
+    return typeof state === "number" ? this.record.handleMicrosAt(state) : handleMicros(state.handle)
+  }
   get identity(): string {
     const { state } = this
     return typeof state === "number" ? this.record.identityAt(state) : state.identity
@@ -214,7 +220,9 @@ export class ShapeState implements ShapeHandle {
     this.woken().openChunkBytes = bytes
   }
   get end(): LogOffset {
-    return this.own.end
+    const { state } = this
+    // Asked of all shapes at a takeover.
+    return typeof state === "number" && this.record.isWithoutLogAt(state) ? snapshotEnd : this.own.end
   }
   set end(end: LogOffset) {
     this.woken().end = end
@@ -262,6 +270,12 @@ export class ShapeState implements ShapeHandle {
   /** It is gone for ever, for a reason as the journal has it. */
   drop(reason: string): void {
     this.dropped = dropReasonOf(reason) === "quota" ? "forRoom" : "gone"
+  }
+
+  /** Only Postgres can evaluate its condition. */
+  get isDecidedByPostgres(): boolean {
+    const { common, form } = this.template
+    return (form?.clause.classification ?? common.where?.classification) === "postgres"
   }
 
   get hasCondition(): boolean {

@@ -20,7 +20,7 @@ const items = table([column("id"), column("tenant")], { oid: 1, name: "items", p
 const clause = (text: string, constants: ReadonlyArray<string>) => ({
   sql: text,
   expression: { version: 1, plan: `{"n":${constants.length}}`, columns: ["tenant"], constants },
-  classification: "indexed" as const
+  classification: text.startsWith("tenant IN") ? ("postgres" as const) : ("indexed" as const)
 })
 
 export const someDefinition = (random: Random): ShapeDefinition => {
@@ -54,6 +54,8 @@ export const facts = (shape: ShapeState) => {
     uses: shape.uses,
     members: shape.members,
     hasCondition: shape.hasCondition,
+    isDecidedByPostgres: shape.isDecidedByPostgres,
+    handleMicros: shape.handleMicros,
     dropped: shape.dropped,
     createdAtMillis: shape.createdAtMillis,
     lastUsedMillis: shape.lastUsedMillis,
