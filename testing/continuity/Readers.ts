@@ -1,6 +1,7 @@
 import { electricCollectionOptions } from "@tanstack/electric-db-collection"
 import { createCollection } from "@tanstack/db"
 import { eventually } from "../Eventually.ts"
+import { patient } from "../Load.ts"
 import { differenceOfRows, type TextRow } from "../postgres/Rows.ts"
 import { syncShape } from "../readers/Client.ts"
 import { ShapeLogReader } from "../readers/ShapeLog.ts"
@@ -42,7 +43,7 @@ const plainReader = (
   params: Readonly<Record<string, string>>,
   query: string
 ): ContinuityReader => {
-  const reader = new ShapeLogReader({ url: world.balancer.url, params, retryMillis: deadlineMillis })
+  const reader = new ShapeLogReader({ url: world.balancer.url, params, retryMillis: patient(deadlineMillis) })
   const name = `${JSON.stringify(params)} over plain HTTP`
   return {
     name,
@@ -50,7 +51,11 @@ const plainReader = (
     untilHolds: async (expected) => {
       const differs = () => differenceOfRows(expected, [...reader.rows.values()])
       try {
-        await reader.followUntil("the rows of the table", () => differs() === undefined, deadlineMillis)
+        await reader.followUntil(
+          "the rows of the table",
+          () => differs() === undefined,
+          patient(deadlineMillis)
+        )
       } catch (error) {
         throw new Error(`${name} at ${reader.position.offset}: ${String(error)}\n${differs()}`, {
           cause: error
