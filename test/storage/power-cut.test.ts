@@ -8,6 +8,7 @@ import { isGateClosed } from "../../src/storage/levels/Gate.ts"
 import { gatedLevel, ownLevels } from "../../src/storage/levels/Levels.ts"
 import { Maintenance } from "../../src/storage/Maintenance.ts"
 import { FaultyDisk } from "../../testing/disk/FaultyDisk.ts"
+import { patient } from "../../testing/Load.ts"
 import { freshSeed, makeRandom, type Random } from "../../testing/Random.ts"
 import {
   changes,
@@ -257,6 +258,13 @@ const run = async (seed: number, end: End): Promise<void> => {
 
 const seeds = Number(process.env["POWER_CUT_SEEDS"] ?? 5)
 
+/** One takes a quarter of a second. Whoever waits for ever is to say with which seed. */
+const inTime = async (running: Promise<void>): Promise<void> => {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error("it does not end")), patient(45_000))
+  await Promise.race([running, late.promise]).finally(() => clearTimeout(timer))
+}
+
 const ends: ReadonlyArray<readonly [string, End]> = [
   ["power cuts that leave nothing", (_, disk) => disk.powerCut()],
   ["power cuts that leave some", (_, disk, random) => disk.powerCut(random.fork())],
@@ -274,7 +282,7 @@ describe("storage has all that was promised", () => {
       for (let n = 0; n < seeds; n++) {
         const seed = (first + n) >>> 0
         try {
-          await run(seed, end)
+          await inTime(run(seed, end))
         } catch (error) {
           throw new Error(`seed ${seed}: ${String(error)}`, { cause: error })
         }
