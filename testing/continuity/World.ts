@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import type pg from "pg"
+import pg from "pg"
 import { type Cluster, startCluster } from "../../src/dev/EmbeddedPostgres.ts"
 import { eventually } from "../Eventually.ts"
 import { type ClusterFiles, filesOf } from "../postgres/Copies.ts"
@@ -41,6 +41,12 @@ const withSession = async <A>(cluster: Cluster, work: (client: pg.Client) => Pro
   } finally {
     await client.end()
   }
+}
+
+/** False when two have waited for one another; throws what else went wrong. */
+const falseForDeadlock = (error: unknown): false => {
+  if (error instanceof pg.DatabaseError && error.code === "40P01") return false
+  throw error
 }
 
 /** A database of its own with the tables of `ddl`, and one active instance, with these settings besides. */
@@ -100,7 +106,9 @@ export const makeWorld = async (
     publicationName: `electric_publication_${streamId}`,
     query: (sql, values) =>
       withSession(cluster, async (client) => {
-        await client.query(sql, values === undefined ? undefined : [...values])
+        const run = () => client.query(sql, values === undefined ? undefined : [...values])
+        // The writer locks the same tables in another order; which of the two has to try again, chance decides.
+        while (!(await run().then(() => true, falseForDeadlock)));
       }),
     select: (sql) => withSession(cluster, (client) => selectText(client, sql)),
     close: async () => {
