@@ -7,13 +7,18 @@ import { isGateClosed } from "./levels/Gate.ts"
 import { readLevelRecord } from "./levels/LevelFile.ts"
 import { gatedLevel } from "./levels/Levels.ts"
 import { RecentBytes } from "./journal/RecentBytes.ts"
-import { firstOnDisk, SegmentFiles } from "./segments/SegmentFiles.ts"
+import { firstOnDisk } from "./journal/FirstSegment.ts"
+import { SegmentFiles } from "./segments/SegmentFiles.ts"
 import type { SegmentProofs } from "./segments/SegmentProofs.ts"
 import type { ShapeStore } from "./state/ShapeStore.ts"
 import type { StoragePaths } from "./disk/StorageDir.ts"
 import { pause, type Timers } from "../shared/Timers.ts"
 
+/** With the pauses between them they take four seconds, or more than a minute. */
 const attempts = 20
+const attemptsWhereLate = 80
+/** What has not led to the end of the journal so often in a row never will. */
+const deadEndsOfAttempts = 0.75
 
 /** Positions at the end of each segment, for the checkpoint that drops it. */
 export type SegmentEnds = Map<
@@ -65,12 +70,13 @@ interface LoadOptions {
 export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> => {
   const { paths, timers } = options
   await paths.disk.prepare([paths.root, paths.meta])
+  const most = paths.disk.mayBeLate ? attemptsWhereLate : attempts
   let deadEnds = 0
   for (let attempt = 0; ; attempt++) {
-    const loaded = await begin(options, deadEnds)
+    const loaded = await begin(options, deadEnds >= most * deadEndsOfAttempts)
     let isWhole = false
     try {
-      isWhole = (await readToEnd(loaded.reader)) !== "stale" || attempt >= attempts
+      isWhole = (await readToEnd(loaded.reader)) !== "stale" || attempt >= most
       if (isWhole) {
         loaded.store.sleep()
         return loaded
@@ -81,27 +87,36 @@ export const loadStorage = async (options: LoadOptions): Promise<LoadedStorage> 
         await loaded.segments.close()
       }
     }
-    if (loaded.reader.isLost) deadEnds++
+    deadEnds = loaded.reader.isLost ? deadEnds + 1 : 0
     // Files went away while they were read: the active instance has moved on, and so has its checkpoint. Or another has
     // taken over meanwhile, and not all that was read counts: the same is read once more, up to where it does.
     await pause(timers, 20 * (attempt + 1))
   }
 }
 
-const begin = async (options: LoadOptions, deadEnds: number): Promise<LoadedStorage> => {
+const begin = async (options: LoadOptions, isCutOff: boolean): Promise<LoadedStorage> => {
   const { paths, proofs, timers, warn } = options
-  const store = options.freshStore()
+  let store = options.freshStore()
   const said = await readLevelRecord(paths)
   if (said !== undefined) store.reachLevel(said.level, said.raisedBy ?? undefined)
   else if (await isGateClosed(paths)) store.reachLevel(gatedLevel)
   const recent = new RecentBytes(options.recentBytes)
   const segments = new SegmentFiles(paths, proofs)
   const segmentEnds: SegmentEnds = new Map()
-  const head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold, options.run))
+  let head = await Effect.runPromise(loadCheckpoint(paths, store, options.chunkBytesThreshold, options.run))
+  if (head !== undefined && isCutOff) {
+    warn(
+      `The journal does not lead from segment ${head.epoch}-${head.segment}, where the checkpoint stands, to its end: files of epochs in between are lost. It is read without the checkpoint.`,
+      "BATON-STORAGE-DAMAGED"
+    )
+    const { level, nextId } = store
+    store = options.freshStore()
+    store.reachLevel(level)
+    store.nextId = nextId
+    head = undefined
+  }
   const from =
-    head === undefined
-      ? await firstOnDisk(paths, deadEnds)
-      : { epoch: head.epoch, segment: head.segment, position: 0 }
+    head === undefined ? await firstOnDisk(paths) : { epoch: head.epoch, segment: head.segment, position: 0 }
   const reader = new JournalReader({
     paths,
     store,

@@ -78,11 +78,11 @@ export class BucketDurability implements Durability {
     return this.options.mirror.resume()
   }
 
-  async publish(record: EpochRecord, isWanted: () => boolean): Promise<boolean> {
-    if (!(await this.open(record, isWanted))) return false
+  async publish(record: EpochRecord, isWanted: () => boolean): Promise<EpochRecord | undefined> {
+    if (!(await this.open(record, isWanted))) return undefined
     await publishEpoch(this.options.context.paths, record)
     await this.files.begin()
-    return true
+    return record
   }
 
   /** What is known of the journal before comes first, the last of it in the object that opens the epoch. */

@@ -19,10 +19,10 @@ export interface Durability {
   /** Nothing is going to be written here after all, after whichever step of a takeover. */
   giveUp(): Promise<void>
   /**
-   * Makes the claimed epoch the current one. False: somebody else has opened one meanwhile, whose journal has to be read first. What
-   * fails is tried again only as long as it `isWanted`.
+   * Makes the claimed epoch the current one, and gives its record as others find it. `undefined`: somebody else has opened one
+   * meanwhile, whose journal has to be read first. What fails is tried again only as long as it `isWanted`.
    */
-  publish(record: EpochRecord, isWanted: () => boolean): Promise<boolean>
+  publish(record: EpochRecord, isWanted: () => boolean): Promise<EpochRecord | undefined>
   /**
    * Makes durable what the epoch stands on, if publishing it has not done that. Nothing counts before. Fails when it cannot, and may
    * be asked again.

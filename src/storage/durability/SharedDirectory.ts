@@ -15,8 +15,9 @@ export const sharedDirectory = (paths: StoragePaths, durableWrites: boolean): Du
   giveUp: () => Promise.resolve(),
   publish: async (record) => {
     const before = durableWrites ? await unsecuredBefore(paths, record) : []
-    await publishEpoch(paths, before.length === 0 ? record : { ...record, before })
-    return true
+    const published = before.length === 0 ? record : { ...record, before }
+    await publishEpoch(paths, published)
+    return published
   },
   secure: (record) => (durableWrites ? secureEpoch(paths, record) : Promise.resolve()),
   highestClaim: () => highestClaim(paths),

@@ -76,13 +76,14 @@ interface MovedChunk {
 export type StoredGap = readonly [after: string, before: string, afterMembers?: string]
 
 export type Notice =
-  /** First record of an epoch. `previous` says where the journal of the epoch before ended. */
+  /** First record of an epoch, with all that its own file says: a power cut may leave either of them. See `EpochRecord`. */
   | {
       readonly t: "epoch"
       readonly epoch: number
       readonly previous: JournalEnd | null
       readonly release?: string
       readonly newest?: number
+      readonly before?: ReadonlyArray<{ readonly epoch: number; readonly previous: JournalEnd | null }>
     }
   /** First record of any other segment: the one before it ends at `end`, and not where its bytes seem to end. */
   | { readonly t: "segment"; readonly end: number }

@@ -73,12 +73,11 @@ export class TakingOver {
     steps.done("lock")
     if (previous?.position === 0) await beginSegmentOf(paths, previous)
     const { newest } = options.levels ?? ownLevels
-    const record = { epoch, previous, release: batonVersion, newest }
-    const isPublished = await durability.publish(record, isWanted)
+    const published = await durability.publish({ epoch, previous, release: batonVersion, newest }, isWanted)
     steps.done("epoch")
-    if (!isPublished) return "overtaken"
+    if (published === undefined) return "overtaken"
     await reading.close()
-    return record
+    return published
   }
 
   async close(): Promise<void> {

@@ -10,17 +10,6 @@ interface Segment {
   handle: Promise<DiskFile> | undefined
 }
 
-/** Where to begin without a checkpoint: at the oldest segment there is, behind as many as have led nowhere. */
-export const firstOnDisk = async (paths: StoragePaths, deadEnds: number): Promise<JournalEnd> => {
-  const found: Array<JournalEnd> = []
-  for (const name of await paths.disk.list(paths.journal)) {
-    const parsed = parseSegmentFile(name)
-    if (parsed !== undefined) found.push({ ...parsed, position: 0 })
-  }
-  const sorted = found.toSorted((a, b) => a.epoch - b.epoch || a.segment - b.segment)
-  return sorted[Math.min(deadEnds, sorted.length - 1)] ?? { epoch: 0, segment: 0, position: 0 }
-}
-
 /** A later segment of the epoch is there: so was this one. */
 export const isFollowedOnDisk = async (
   { disk, journal }: StoragePaths,
