@@ -177,6 +177,16 @@ describe("the latest bytes of the journal", () => {
     assert.isDefined(recent.slice(1, 700, 10))
   })
 
+  it("stay until they can be found in the file, however many come after them", () => {
+    const recent = new RecentBytes(100)
+    for (let at = 0; at < 1000; at += 100) recent.add(1, at, Buffer.alloc(100), at + 100, 500)
+    for (let at = 500; at < 1000; at += 100) assert.isDefined(recent.slice(1, at, 100))
+    assert.isUndefined(recent.slice(1, 400, 100))
+    assert.strictEqual(recent.add(1, 1000, Buffer.alloc(100), 1100, 1000).length, 5)
+    recent.add(2, 0, Buffer.alloc(100))
+    assert.isUndefined(recent.slice(1, 1000, 100), "whoever follows finds everything in files")
+  })
+
   it("are forgotten when they have been there for two looks", () => {
     const recent = new RecentBytes(100)
     recent.add(1, 0, Buffer.from("old"))

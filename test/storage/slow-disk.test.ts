@@ -49,6 +49,34 @@ it("a disk that takes long to sync holds up what is durable, and no follower", a
   await next.close()
 })
 
+it("a large row that is not in its file yet is read from memory, whatever comes after it", async () => {
+  const { disk, open } = setting(1 << 20)
+  const engine = await open()
+  await engine.takeOver()
+  const shape = createShape(engine, "a")
+  assert.isTrue(await engine.settled())
+  const stalled = disk.stall({ operation: "write", path: /journal/ })
+  const expected: Array<string> = []
+  // Each is larger than all that is kept in memory, and the next one begins a segment.
+  try {
+    for (let t = 1n; t <= 5n; t++) {
+      writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 3 << 20 }])
+      expected.push(`${t * 100n}_0!`)
+      assert.deepStrictEqual(changes(await readAll(engine, shape, snapshotEnd)), expected)
+    }
+  } finally {
+    stalled.end()
+  }
+  assert.isTrue(await engine.settled())
+  for (let t = 6n; t <= 10n; t++) {
+    writeTransaction(engine, t * 100n, [{ op: 0, ids: [shape.id], padding: 3 << 20 }])
+    expected.push(`${t * 100n}_0!`)
+    assert.isTrue(await engine.settled())
+  }
+  assert.deepStrictEqual(changes(await readAll(engine, shape, snapshotEnd)), expected)
+  await engine.close()
+})
+
 it("whatever the syncs take, every record stands in the journal once, across its segments", async () => {
   const { disk, open } = setting(200_000)
   const writer = await open()

@@ -235,14 +235,14 @@ export class JournalWriter implements PartMemory {
   /** Readers find it for a while; memory that they find no more is for composing again. */
   private putArenaAside(segment: number): void {
     const { buffer, length } = this.out
+    const { writtenMarker } = this.progress
     if (buffer.length === arenaCapacityBytes) this.putAside.set(buffer.buffer, this.appended)
-    for (const dropped of this.recent.add(segment, this.base, buffer.subarray(0, length))) {
+    const aside = buffer.subarray(0, length)
+    for (const dropped of this.recent.add(segment, this.base, aside, this.appended, writtenMarker)) {
       const end = this.putAside.get(dropped.buffer)
       if (end === undefined) continue
       this.putAside.delete(dropped.buffer)
-      if (end <= this.progress.writtenMarker && this.spare.length < spareArenas) {
-        this.spare.push(Buffer.from(dropped.buffer, 0, arenaCapacityBytes))
-      }
+      if (this.spare.length < spareArenas) this.spare.push(Buffer.from(dropped.buffer, 0, arenaCapacityBytes))
     }
   }
 

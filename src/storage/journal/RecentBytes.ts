@@ -3,6 +3,8 @@ interface Piece {
   readonly start: number
   readonly buffer: Buffer
   readonly age: number
+  /** What the writer's count of bytes is at its end. */
+  readonly marker: number
 }
 
 /** Whether the bytes come right after the piece, in the journal and in memory. */
@@ -26,20 +28,35 @@ export class RecentBytes {
 
   /**
    * `buffer` holds the segment's bytes from `start` on, and does not change for as long as it is here: until it is among
-   * those that a later call returns, because newer bytes have taken their place.
+   * those that a later call returns, because newer bytes have taken their place. A writer's are not found in the file before it
+   * has written up to their `marker`: until then they stay, whatever comes.
    */
-  add(segment: number, start: number, buffer: Buffer): ReadonlyArray<Buffer> {
+  add(
+    segment: number,
+    start: number,
+    buffer: Buffer,
+    marker = 0,
+    writtenMarker = Infinity
+  ): ReadonlyArray<Buffer> {
     const last = this.pieces.at(-1)
     if (last !== undefined && continues(last, segment, start, buffer)) {
       // A follower reads in small steps into one large buffer: that is one piece, or there would be thousands.
       const { byteOffset, length } = last.buffer
       const both = Buffer.from(last.buffer.buffer, byteOffset, length + buffer.length)
-      this.pieces[this.pieces.length - 1] = { segment, start: last.start, buffer: both, age: this.ages }
-    } else this.pieces.push({ segment, start, buffer, age: this.ages })
+      this.pieces[this.pieces.length - 1] = {
+        segment,
+        start: last.start,
+        buffer: both,
+        age: this.ages,
+        marker
+      }
+    } else this.pieces.push({ segment, start, buffer, age: this.ages, marker })
     this.bytes += buffer.length
     let drop = 0
     let bytes = this.bytes
-    while (bytes > this.capacityBytes && drop < this.pieces.length - 1) bytes -= this.length(drop++)
+    const isWritten = (i: number) => (this.pieces[i]?.marker ?? 0) <= writtenMarker
+    while (bytes > this.capacityBytes && drop < this.pieces.length - 1 && isWritten(drop))
+      bytes -= this.length(drop++)
     return this.drop(drop)
   }
 
