@@ -1,11 +1,15 @@
 import { createHash } from "node:crypto"
-import { createServer, get, type RequestListener } from "node:http"
+import { createServer as createSocketServer } from "node:net"
+import { Agent, createServer, get, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect, Exit } from "effect"
 import { afterEach, assert, describe, it } from "vitest"
 import type { ApiReply, ReplyBody } from "../../src/http/reply/ApiReply.ts"
 import { bufferSizes, PieceBuffers } from "../../src/http/node/PieceBuffers.ts"
+import type { AnyRequest, AnyResponse } from "../../src/http/node/Exchange.ts"
 import { sendReply } from "../../src/http/node/NodeReply.ts"
+import { SimpleConnections } from "../../src/http/simple/SimpleConnections.ts"
+import { systemTimers } from "../../src/shared/Timers.ts"
 import { ShapeReadError } from "../../src/storage/ShapeLogs.ts"
 import { SlowReaders } from "../../src/telemetry/SlowReaders.ts"
 import { eventually } from "../../testing/Eventually.ts"
@@ -15,6 +19,7 @@ const shared = new PieceBuffers()
 
 const stops: Array<() => void> = []
 afterEach(() => {
+  agent.destroy()
   for (const stop of stops.splice(0)) stop()
 })
 
@@ -73,10 +78,13 @@ const digestOf = (count: number, pieceBytes: number): string => {
   return hash.digest("hex")
 }
 
+/** Keeps its connections: a request that says that it is the last one is no simple one. */
+const agent = new Agent({ keepAlive: true })
+
 /** Reads a body with pauses, or not at all. */
 const fetchSlowly = (port: number): Promise<{ digest: string; length: string | undefined; whole: boolean }> =>
   new Promise((resolve, reject) => {
-    const request = get({ port, host: "127.0.0.1", agent: false }, (response) => {
+    const request = get({ port, host: "127.0.0.1", path: "/v1/shape?", agent }, (response) => {
       const hash = createHash("sha256")
       let pieces = 0
       response.on("data", (piece: Buffer) => {
@@ -97,9 +105,26 @@ const fetchSlowly = (port: number): Promise<{ digest: string; length: string | u
     request.on("error", reject)
   })
 
-const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
+/** The server that nearly all requests come to. */
+const listenSimply = (
+  arrived: ConstructorParameters<typeof SimpleConnections>[0]["arrived"]
+): Promise<number> =>
+  new Promise((resolve) => {
+    const connections = new SimpleConnections({
+      timers: systemTimers,
+      idleMillis: 10_000,
+      pipelinedRequests: 1,
+      arrived,
+      giveAway: () => assert.fail("the request is not simple")
+    })
+    const server = createSocketServer((socket) => connections.take(socket))
+    stops.push(() => server.close())
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
+  })
+
+const serve = async (source: Source, sendTimeoutMillis = 10_000, isSimple = false) => {
   const exits: Array<Exit.Exit<void>> = []
-  const port = await listen((request, response) => {
+  const port = await (isSimple ? listenSimply : listen)((request: AnyRequest, response: AnyResponse) => {
     const fiber = Effect.runFork(
       sendReply(request, response, replyOf(source.body), {
         timeoutMillis: sendTimeoutMillis,
@@ -107,7 +132,8 @@ const serve = async (source: Source, sendTimeoutMillis = 10_000) => {
         slow: new SlowReaders()
       })
     )
-    response.on("close", () => fiber.interruptUnsafe())
+    const events = response as { on(event: "close", hear: () => void): unknown }
+    events.on("close", () => fiber.interruptUnsafe())
     fiber.addObserver((exit) => exits.push(exit))
   })
   return { port, exits }
@@ -117,9 +143,14 @@ describe("a body that is read into a buffer again and again", () => {
   it("arrives as it was made, at slow clients too, with its length where that is known", async () => {
     const count = 40
     const size = 200_000
-    for (const byteLength of [undefined, count * size]) {
+    for (const [byteLength, isSimple] of [
+      [undefined, false],
+      [count * size, false],
+      [undefined, true],
+      [count * size, true]
+    ] as const) {
       const source = sourceOf(count, size, byteLength)
-      const { port } = await serve(source)
+      const { port } = await serve(source, 10_000, isSimple)
       const all = await Promise.all(Array.from({ length: 5 }, () => fetchSlowly(port)))
       for (const one of all) {
         assert.strictEqual(one.digest, digestOf(count, size))
@@ -131,17 +162,19 @@ describe("a body that is read into a buffer again and again", () => {
   })
 
   it("waits for a client that does not read, until the send time-out cuts it off", async () => {
-    const source = sourceOf(1000, 200_000)
-    const { port, exits } = await serve(source, 300)
-    const request = get({ port, host: "127.0.0.1", agent: false }, (response) => {
-      response.pause()
-      response.on("error", () => {})
-    })
-    request.on("error", () => {})
-    await eventually("the client is cut off", () => exits.length === 1)
-    await eventually("the source is closed", () => source.closed)
-    assert.isBelow(source.made, 200)
-    request.destroy()
+    for (const isSimple of [false, true]) {
+      const source = sourceOf(1000, 200_000)
+      const { port, exits } = await serve(source, 300, isSimple)
+      const request = get({ port, host: "127.0.0.1", path: "/v1/shape?", agent }, (response) => {
+        response.pause()
+        response.on("error", () => {})
+      })
+      request.on("error", () => {})
+      await eventually("the client is cut off", () => exits.length === 1)
+      await eventually("the source is closed", () => source.closed)
+      assert.isBelow(source.made, 200)
+      request.destroy()
+    }
   })
 
   it("is cut when it cannot be read to the end", async () => {

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { ShapeReadError } from "../../storage/ShapeLogs.ts"
 import { destroyResponse, type AnyResponse, ServerResponse } from "./Exchange.ts"
 import type { PieceSource } from "../../shared/Pieces.ts"
+import { SimpleResponse } from "../simple/SimpleResponse.ts"
 import type { PieceBuffers } from "./PieceBuffers.ts"
 import type { SlowReader, SlowReaders } from "../../telemetry/SlowReaders.ts"
 import { currentTimers, type Timers } from "../../shared/Timers.ts"
@@ -19,11 +20,13 @@ export interface Sending {
 const tinyBytes = 256
 
 /**
- * Whether `write` of this response is Node's own, which says when it needs the bytes no more. Middleware that compresses
+ * Whether `write` of this response is Node's own or ours, which says when it needs the bytes no more. Middleware that compresses
  * responses puts its own in place, and may keep what it is given.
  */
 const saysWhenWritten = (response: AnyResponse): boolean =>
-  response.write === ServerResponse.prototype.write || response.write === Http2ServerResponse.prototype.write
+  response instanceof SimpleResponse ||
+  response.write === ServerResponse.prototype.write ||
+  response.write === Http2ServerResponse.prototype.write
 
 /** Address of the client, for operators; with HTTP/2 that of the connection that the stream is on. */
 export const peerOf = (response: AnyResponse): string | undefined => {
