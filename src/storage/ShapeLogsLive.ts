@@ -6,6 +6,7 @@ import { type LogOffset, snapshotChunk, snapshotEnd } from "../shapes/LogOffset.
 import { discardLostHistory } from "./DiscardShape.ts"
 import { logChunkFile, snapshotChunkFile } from "./disk/StorageDir.ts"
 import { FileIntegrity } from "./disk/FileIntegrity.ts"
+import { Lending } from "./logs/Lending.ts"
 import { logPieces, type LogSource, snapshotPieces, tailInMemory } from "./logs/ReadPieces.ts"
 import { type ChunkPlan, type LogPlan, planRead } from "./logs/ReadPlan.ts"
 import { SharedSlices } from "./logs/SharedSlices.ts"
@@ -36,6 +37,7 @@ class LogReads {
     this.source = {
       paths: engine.paths,
       memory: (segment, position, length) => engine.memory(segment, position, length),
+      lending: new Lending((bytes) => engine.isLasting(bytes)),
       readSegment: (segment, position, into) => engine.segments.read(segment, position, into),
       integrity: new FileIntegrity(engine.paths.disk, engine.files)
     }

@@ -342,6 +342,11 @@ export class StorageEngine {
       : lastWriter.memory(segment, position, length)
   }
 
+  /** Whether these bytes, which `memory` has given, never change. What a follower reads into is not used again. */
+  isLasting(bytes: Buffer): boolean {
+    return this.lastWriter === undefined || this.lastWriter.isLasting(bytes)
+  }
+
   /** See `RecentBytes.age`. To be called from time to time. */
   ageRecent(): void {
     const { lastWriter } = this

@@ -4,8 +4,10 @@ import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { frameHeaderBytes, scanFrame } from "../../src/storage/disk/Frame.ts"
+import { LargeItem } from "../../src/storage/journal/LargeItem.ts"
 import { recordKind } from "../../src/storage/records/Records.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
+import { ByteWriter } from "../../src/shared/ByteWriter.ts"
 import { visitPart } from "../../src/storage/records/TransactionPart.ts"
 import {
   changes,
@@ -112,6 +114,42 @@ describe("journal writer", () => {
       }),
       { numRuns: 25 }
     )
+  })
+
+  it("never writes to the memory of a large row again, which readers are sent from; to that of others it does", async () => {
+    const engine = await writingEngine(temporaryDirectory(), { recentBytes: 4 << 20 })
+    const { writer } = engine
+    if (writer === undefined) throw new Error("not writing")
+    const { id } = createShape(engine, "a")
+    const ids = Uint32Array.of(id)
+    const message = Buffer.from(messageOf(100n, { op: 0, ids: [id], padding: 2 << 20 }))
+    writer.ordinary.beginTransaction(100n, 100)
+    const item = new LargeItem(new ByteWriter(message.length + 1000))
+    item.out.append(message)
+    for (const _ of item.seal(100n, 100, 0, ids));
+    const large = { segment: writer.segment, position: writer.ordinary.land(item) }
+    engine.store.item(0, large.position, message.length, ids, 0, 1)
+    endLarge(engine, 100n)
+    const bytes = engine.memory(large.segment, large.position, message.length) ?? Buffer.alloc(0)
+    assert.isTrue(bytes.equals(message))
+    assert.isTrue(engine.isLasting(bytes))
+
+    writeTransaction(engine, 200n, [{ op: 0, ids: [id] }])
+    const { buffer } = writer.out
+    assert.isFalse(engine.isLasting(buffer), "what is being written to")
+    const used = new Set<unknown>()
+    for (let lsn = 300n; lsn < 5000n; lsn += 100n) {
+      beginLarge(engine, lsn, [id], 30)
+      endLarge(engine, lsn)
+      await writer.durable()
+      used.add(writer.out.buffer.buffer)
+      const before = engine.memory(writer.segment, writer.base - 1000, 1000)
+      if (before !== undefined && before.buffer !== bytes.buffer)
+        assert.isFalse(engine.isLasting(before), "it may be written to")
+    }
+    assert.isBelow(used.size, 20, "memory is used again")
+    assert.isFalse(used.has(bytes.buffer))
+    assert.isTrue(bytes.equals(message))
   })
 
   it("a huge transaction goes to disk in parts, and is seen all at once or never", async () => {

@@ -3,6 +3,7 @@ import { assert, describe, it } from "vitest"
 import { snapshotEnd } from "../../src/shapes/LogOffset.ts"
 import { FileIntegrity } from "../../src/storage/disk/FileIntegrity.ts"
 import { pieceBytes } from "../../src/storage/logs/FilePieces.ts"
+import { Lending } from "../../src/storage/logs/Lending.ts"
 import { logPieces } from "../../src/storage/logs/ReadPieces.ts"
 import { ReadFailures } from "../../src/storage/logs/ReadFailures.ts"
 import { ShapeState } from "../../src/storage/state/ShapeState.ts"
@@ -16,7 +17,7 @@ const segments = 3
 const system = (code: string) => diskFault("open", "/nowhere", { code })
 
 /** A journal of random entries, in whatever order they stand there, and a source that has some of it in memory. */
-const randomLog = (random: Random) => {
+const randomLog = (random: Random, isLasting: boolean) => {
   const content = Array.from({ length: segments }, () => Buffer.alloc(3 << 20, "."))
   const used = content.map(() => 0)
   const tail = new ShapeTail()
@@ -55,41 +56,84 @@ const randomLog = (random: Random) => {
     }),
     memory: (of: number, position: number, length: number) =>
       random.chance(0.5) ? content[of]?.subarray(position, position + length) : undefined,
+    lending: new Lending(() => isLasting),
     readSegment: (of: number, position: number, into: Buffer) => {
       reads++
       content[of]?.copy(into, 0, position, position + into.length)
       return Promise.resolve(true)
     }
   }
-  return { tail, expected: expected.join(","), source, reads: () => reads }
+  return { tail, expected: expected.join(","), source, content, reads: () => reads }
 }
 
+const planOf = (count: number) =>
+  ({
+    _tag: "Log",
+    after: snapshotEnd,
+    next: snapshotEnd,
+    upToDate: true,
+    file: undefined,
+    from: 0,
+    to: count
+  }) as const
+
 describe("the pieces of a log", () => {
-  it("are no larger than the reader's buffer, in whatever order the entries stand in the journal", async () => {
+  it("lie in the reader's buffer or in memory that never changes, in whatever order the entries stand in the journal", async () => {
     const seed = Math.floor(Math.random() * 2 ** 31)
     const random = new Random(seed)
     for (let run = 0; run < 30; run++) {
-      const { expected, source, tail } = randomLog(random)
+      const isLasting = random.chance(0.5)
+      const { content, expected, source, tail } = randomLog(random, isLasting)
       const shape = ShapeState.made(1, "1-1", definitionOf("t"), "i", 0)
       shape.tail = tail
-      const plan = {
-        _tag: "Log",
-        after: snapshotEnd,
-        next: snapshotEnd,
-        upToDate: true,
-        file: undefined,
-        from: 0,
-        to: tail.count
-      } as const
+      const plan = planOf(tail.count)
       const room = random.pick([undefined, 4096, 16 * 1024, 256 * 1024])
       const buffer = room === undefined ? undefined : Buffer.alloc(room)
       let read = ""
       for await (const piece of logPieces(source, shape, plan)(buffer)) {
-        assert.isAtMost(piece.length, room ?? pieceBytes, `seed ${seed}`)
+        const isLent = content.some(({ buffer: memory }) => memory === piece.buffer)
+        if (isLent) assert.isTrue(isLasting && buffer !== undefined, `seed ${seed}`)
+        assert.isAtMost(piece.length, isLent ? pieceBytes : (room ?? pieceBytes), `seed ${seed}`)
         read += Buffer.from(piece).toString("latin1")
       }
       assert.isTrue(read === expected, `seed ${seed}`)
     }
+  })
+})
+
+describe("a large entry in memory that never changes", () => {
+  const memory = Buffer.alloc(10 << 20, ".")
+  const lending = new Lending(() => true)
+  const source = {
+    ...randomLog(new Random(1), true).source,
+    memory: (_: number, position: number, length: number) => memory.subarray(position, position + length),
+    lending
+  }
+  const shape = ShapeState.made(1, "1-1", definitionOf("t"), "i", 0)
+  const tail = new ShapeTail()
+  tail.push(0, 1, 0, 0, 0, memory.length)
+  shape.tail = tail
+
+  it("is sent to all its readers without a copy, and given back piece by piece", async () => {
+    const readers = Array.from({ length: 10 }, () => logPieces(source, shape, planOf(1))(Buffer.alloc(4096)))
+    for (const reader of readers) {
+      const { value } = await reader.next()
+      assert.strictEqual((value as Buffer).buffer, memory.buffer)
+      assert.strictEqual((value as Buffer).length, pieceBytes)
+    }
+    const others = Array.from({ length: 6 }, () => Buffer.alloc(10 << 20))
+    const lent = others.filter((other) => lending.lend(other))
+    assert.strictEqual(lent.length, 5, "64 MB with the entry")
+    // A reader that gives up gives back as well.
+    for (const reader of readers) await reader.return(undefined)
+    assert.isTrue(lending.lend(others[5] ?? memory))
+    for (const other of others) lending.back(other)
+    assert.isTrue(lending.lend(Buffer.alloc(64 << 20)), "nothing is left")
+  })
+
+  it("is copied where the reader may keep its pieces", async () => {
+    for await (const piece of logPieces(source, shape, planOf(1))())
+      assert.notStrictEqual(piece.buffer, memory.buffer)
   })
 })
 

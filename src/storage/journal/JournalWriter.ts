@@ -209,6 +209,11 @@ export class JournalWriter implements PartMemory {
     return this.out.buffer.subarray(at, at + length)
   }
 
+  /** Whether these bytes, which `memory` has given, never change: those of a large row do not. */
+  isLasting({ buffer }: Buffer): boolean {
+    return buffer !== this.out.buffer.buffer && !this.putAside.has(buffer)
+  }
+
   /** Before a new record: full memory is put aside (readers still find it) and fresh memory taken. */
   makeRoom(): void {
     if (this.out.length < arenaBytes || this.transactions.hasPart) return

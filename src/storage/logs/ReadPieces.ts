@@ -4,6 +4,7 @@ import { ShareTurns } from "../../shared/ShareTurns.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"
 import type { FileIntegrity } from "../disk/FileIntegrity.ts"
 import { filePieces, pieceBytes, wholeFile } from "./FilePieces.ts"
+import type { Lending } from "./Lending.ts"
 import { positionAfter } from "./LogFileSearch.ts"
 import { endOfMessage, markedLength, writeMessage } from "../records/Message.ts"
 import type { LogFile } from "../records/Records.ts"
@@ -17,6 +18,7 @@ export interface LogSource {
   readonly paths: StoragePaths
   /** Bytes of the journal that are in memory; a view that is valid until something else runs. */
   readonly memory: (segment: number, position: number, length: number) => Buffer | undefined
+  readonly lending: Lending
   readonly readSegment: (segment: number, position: number, into: Buffer) => Promise<boolean>
   readonly integrity: FileIntegrity
 }
@@ -131,7 +133,18 @@ async function* largeEntry(
   const ending = endOfMessage(entries.isLast(i))
   const length = entries.length(i) - ending.length
   for (let done = 0; done < length;) {
-    if (done > 0) await turns.next(buffer?.length ?? pieceBytes)
+    if (done > 0) await turns.next(pieceBytes)
+    const lent = buffer === undefined ? undefined : lentPiece(source, segment, position + done, length - done)
+    if (lent !== undefined) {
+      try {
+        if (done === 0 && !isFirst) yield comma
+        yield lent
+      } finally {
+        source.lending.back(lent)
+      }
+      done += lent.length
+      continue
+    }
     const room = buffer ?? Buffer.allocUnsafeSlow(pieceBytes)
     const at = done > 0 || isFirst ? 0 : room.write(",", 0)
     const bytes = Math.min(room.length - at, length - done)
@@ -144,6 +157,19 @@ async function* largeEntry(
     yield room.subarray(0, at + bytes)
   }
   if (ending.length > 0) yield ending.written
+}
+
+const comma = Buffer.from(",")
+
+/** What of the journal's memory may be sent without a copy. To be given back. */
+const lentPiece = (
+  { lending, memory }: LogSource,
+  segment: number,
+  position: number,
+  length: number
+): Buffer | undefined => {
+  const bytes = memory(segment, position, Math.min(length, pieceBytes))
+  return bytes !== undefined && lending.lend(bytes) ? bytes : undefined
 }
 
 const startIn = async (open: DiskFile, file: LogFile, after: LogOffset): Promise<number> => {
