@@ -48,10 +48,15 @@ export class IdPages<A> {
     this.lastNumber = -1
   }
 
-  /** As they are when they are come to: what is removed meanwhile is left out, what is added may not be. */
-  *values(): Generator<A, undefined> {
-    for (const { items } of this.pages.values()) {
-      for (let i = 0; i < pageSize; i++) {
+  /**
+   * Those with this id and higher ones, in no order. As they are when they are come to: what is removed meanwhile is left out,
+   * what is added may not be.
+   */
+  *values(from = 0): Generator<A, undefined> {
+    const first = from >>> pageBits
+    for (const [number, { items }] of this.pages) {
+      if (number < first) continue
+      for (let i = number === first ? from % pageSize : 0; i < pageSize; i++) {
         const item = items[i]
         if (item !== undefined) yield item
       }

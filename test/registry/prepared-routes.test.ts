@@ -11,6 +11,32 @@ const relation: Relation = { oid: 1, schema: "public", name: "t", replicaIdentit
 
 const shape = (id: number, handle = `${id}-1`) => ShapeState.made(id, handle, definitionOf("t"), `i${id}`, 0)
 
+/** Shapes that are followed. Counts how often one is looked at. */
+const followed = (...all: ReadonlyArray<ShapeState>) => {
+  const shapes = {
+    live: [...all],
+    looks: 0,
+    nextId: Math.max(0, ...all.map(({ id }) => id)) + 1,
+    get count() {
+      return shapes.live.length
+    },
+    all: (id: number) =>
+      shapes.live.filter((one) => {
+        if (one.id >= id) shapes.looks++
+        return one.id >= id
+      }),
+    add: (one: ShapeState) => {
+      shapes.live.push(one)
+      shapes.nextId = Math.max(shapes.nextId, one.id + 1)
+    },
+    drop: (one: ShapeState) => {
+      one.dropped = "gone"
+      shapes.live = shapes.live.filter((other) => other !== one)
+    }
+  }
+  return shapes
+}
+
 /** Counts what is compiled, and remembers who is in. */
 const counting = () => {
   let compiled = 0
@@ -33,15 +59,58 @@ describe("routes that a waiting instance prepares", () => {
     Effect.gen(function* () {
       const { compiled, makeMatcher, members } = counting()
       const routes = new PreparedRoutes(makeMatcher)
-      const shapes = Array.from({ length: 200 }, (_, i) => shape(i + 1))
+      const [first = shape(1), ...others] = Array.from({ length: 200 }, (_, i) => shape(i + 1))
+      const shapes = followed(first, ...others)
       yield* routes.prepare(shapes)
       yield* routes.prepare(shapes)
       assert.strictEqual(compiled(), 200)
-      const [first] = shapes
-      if (first !== undefined) first.dropped = "gone"
-      yield* routes.prepare(shapes.slice(1))
+      shapes.drop(first)
+      yield* routes.prepare(shapes)
       assert.isFalse(members.has(1))
       assert.strictEqual(members.size, 199)
+    })
+  )
+
+  it.effect(
+    "cost no look at shapes that are known, of which there may be a million, when some come and go",
+    () =>
+      Effect.gen(function* () {
+        const { makeMatcher, members } = counting()
+        const routes = new PreparedRoutes(makeMatcher)
+        const shapes = followed(shape(7), shape(3), shape(5))
+        for (let i = 0; i < 3; i++) yield* routes.prepare(shapes)
+        assert.strictEqual(shapes.looks, 3)
+        shapes.add(shape(8))
+        yield* routes.prepare(shapes)
+        assert.strictEqual(shapes.looks, 4)
+        // One comes and one goes between two looks.
+        const [gone = shape(1)] = shapes.live
+        shapes.drop(gone)
+        shapes.add(shape(9))
+        yield* routes.prepare(shapes)
+        assert.strictEqual(shapes.looks, 5)
+        assert.deepStrictEqual([...members].toSorted(), [3, 5, 8, 9])
+        routes.forget()
+        yield* routes.prepare(shapes)
+        assert.strictEqual(shapes.looks, 9)
+      })
+  )
+
+  it.effect("are those of storage that was loaded again, without being compiled again", () =>
+    Effect.gen(function* () {
+      const { compiled, makeMatcher, members } = counting()
+      const routes = new PreparedRoutes(makeMatcher)
+      const before = followed(shape(1), shape(2), shape(3))
+      yield* routes.prepare(before)
+      for (const one of before.live.slice(2)) one.dropped = "gone"
+      const after = followed(shape(1), shape(2), shape(4))
+      yield* routes.prepare(after)
+      assert.strictEqual(compiled(), 4)
+      assert.deepStrictEqual([...members].toSorted(), [1, 2, 4])
+      // They are the ones that go now.
+      for (const one of after.live) after.drop(one)
+      yield* routes.prepare(after)
+      assert.strictEqual(members.size, 0)
     })
   )
 
@@ -49,7 +118,7 @@ describe("routes that a waiting instance prepares", () => {
     Effect.gen(function* () {
       const { compiled, makeMatcher, members } = counting()
       const routes = new PreparedRoutes(makeMatcher)
-      yield* routes.prepare([shape(1), shape(2), shape(3)])
+      yield* routes.prepare(followed(shape(1), shape(2), shape(3)))
       // 2 is gone, 3 is another shape under the same number, 4 was not there yet.
       const live = new Set([shape(1), shape(3, "3-2"), shape(4)])
       const target = routes.take(1, relation, live)
@@ -65,7 +134,7 @@ describe("routes that a waiting instance prepares", () => {
     Effect.gen(function* () {
       const { makeMatcher } = counting()
       const routes = new PreparedRoutes(makeMatcher)
-      yield* routes.prepare([shape(1)])
+      yield* routes.prepare(followed(shape(1)))
       const others: ReadonlyArray<Relation["columns"]> = [
         columns.map((column) => ({ ...column, typeOid: 23 })),
         columns.map((column) => ({ ...column, name: "number" })),

@@ -13,7 +13,7 @@ export const keepReady = (
   routes: PreparedRoutes,
   warmth: Warmth["Service"]
 ): Effect.Effect<never> => {
-  const prepare = Effect.suspend(() => routes.prepare(engine.store.all()))
+  const prepare = Effect.suspend(() => routes.prepare(engine.store))
   const work = Effect.all(
     [
       warmth.keep,

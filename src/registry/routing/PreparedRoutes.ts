@@ -4,8 +4,17 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import { RouteTarget } from "./TableRoute.ts"
 
-/** Shapes looked at before other work has its turn. */
+/** Shapes made ready, and shapes looked at, before other work has its turn. */
 const sliceShapes = 64
+const sliceLooks = 4096
+
+/** The shapes that are followed: whoever is new among them has an id that nobody had before. */
+interface FollowedShapes {
+  readonly count: number
+  /** Above all ids. */
+  readonly nextId: number
+  readonly all: (fromId: number) => Iterable<ShapeState>
+}
 
 interface Prepared {
   readonly target: RouteTarget
@@ -21,6 +30,9 @@ interface Prepared {
 export class PreparedRoutes {
   private readonly byTable = new Map<number, Prepared>()
   private readonly makeMatcher: MakeMatcher
+  /** The shapes that were looked at, and how many there were of them. */
+  private looked:
+    { readonly shapes: FollowedShapes; readonly belowId: number; readonly count: number } | undefined
 
   constructor(makeMatcher: MakeMatcher) {
     this.makeMatcher = makeMatcher
@@ -29,24 +41,47 @@ export class PreparedRoutes {
   /** What is ready is of definitions that do not hold any more. */
   forget(): void {
     this.byTable.clear()
+    this.looked = undefined
   }
 
-  /** Adds what is new among the shapes, a few at a time. Takes a look at every shape when there is nothing to do. */
-  prepare(shapes: Iterable<ShapeState>): Effect.Effect<void> {
+  /**
+   * Adds what is new among the shapes, a few at a time, and takes out what is gone. There may be a million of them, and this is
+   * asked again and again: each is looked at once, and all that are ready only when some are gone.
+   */
+  prepare(shapes: FollowedShapes): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      let inSlice = 0
-      for (const shape of Array.from(shapes)) {
-        if (!shape.dropped && this.add(shape) && ++inSlice % sliceShapes === 0) yield* Effect.yieldNow
-      }
-      for (const [oid, prepared] of this.byTable) {
-        for (const shape of prepared.shapes.values()) {
-          if (!shape.dropped) continue
-          prepared.target.remove(shape)
-          prepared.shapes.delete(shape.id)
+      const before = this.looked
+      const looked = before?.shapes === shapes ? before : { shapes, belowId: 0, count: 0 }
+      const { nextId } = shapes
+      let { count } = looked
+      let added = 0
+      if (nextId > looked.belowId) {
+        for (const shape of shapes.all(looked.belowId)) {
+          count++
+          if (!shape.dropped && this.add(shape)) added++
+          if (added === sliceShapes || count % sliceLooks === 0) {
+            added = 0
+            yield* Effect.yieldNow
+          }
         }
-        if (prepared.shapes.size === 0) this.byTable.delete(oid)
       }
+      const isSomeGone = count > shapes.count
+      this.looked = { shapes, belowId: nextId, count: isSomeGone ? shapes.count : count }
+      if (isSomeGone || looked !== before) yield* this.removeDropped()
     })
+  }
+
+  private *removeDropped() {
+    let count = 0
+    for (const [oid, prepared] of this.byTable) {
+      for (const shape of prepared.shapes.values()) {
+        if (++count % sliceLooks === 0) yield* Effect.yieldNow
+        if (!shape.dropped) continue
+        prepared.target.remove(shape)
+        prepared.shapes.delete(shape.id)
+      }
+      if (prepared.shapes.size === 0) this.byTable.delete(oid)
+    }
   }
 
   /** False when there was nothing to do. Rows of shapes with sub-selects are matched elsewhere. */
@@ -68,7 +103,13 @@ export class PreparedRoutes {
       const target = new RouteTarget(table.oid, relation, this.makeMatcher)
       this.byTable.set(table.oid, (prepared = { target, shapes: new Map() }))
     }
-    if (prepared.shapes.get(shape.id)?.handle === shape.handle) return false
+    const known = prepared.shapes.get(shape.id)
+    if (known === shape) return false
+    if (known?.handle === shape.handle) {
+      // Storage was loaded again.
+      prepared.shapes.set(shape.id, shape)
+      return false
+    }
     if (prepared.target.add(shape)) prepared.shapes.set(shape.id, shape)
     return true
   }
@@ -81,9 +122,10 @@ export class PreparedRoutes {
     const prepared = this.byTable.get(tableOid)
     if (prepared === undefined || !prepared.target.takesRowsOf(relation)) return undefined
     this.byTable.delete(tableOid)
-    const handles = new Map(Array.from(live, ({ handle, id }) => [id, handle]))
-    for (const [id, shape] of prepared.shapes)
-      if (handles.get(id) !== shape.handle) prepared.target.remove(shape)
+    const others = Array.from(prepared.shapes.values()).filter((shape) => !live.has(shape))
+    // Where storage was loaded again all are others.
+    const handles = new Map(others.length === 0 ? [] : Array.from(live, ({ handle, id }) => [id, handle]))
+    for (const shape of others) if (handles.get(shape.id) !== shape.handle) prepared.target.remove(shape)
     return prepared.target
   }
 }

@@ -20,8 +20,9 @@ export class KnownShapes {
   get count(): number {
     return this.byId.size
   }
-  all(): Generator<ShapeState, undefined> {
-    return this.byId.values()
+  /** Those with this id and higher ones. */
+  all(fromId = 0): Generator<ShapeState, undefined> {
+    return this.byId.values(fromId)
   }
   get(id: number): ShapeState | undefined {
     return this.byId.get(id)

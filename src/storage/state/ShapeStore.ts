@@ -107,8 +107,8 @@ export class ShapeStore {
   get count(): number {
     return this.known.count
   }
-  all(): Generator<ShapeState, undefined> {
-    return this.known.all()
+  all(fromId = 0): Generator<ShapeState, undefined> {
+    return this.known.all(fromId)
   }
   get(id: number): ShapeState | undefined {
     return this.known.get(id)
