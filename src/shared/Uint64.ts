@@ -25,6 +25,14 @@ export const readUint64BE = (buffer: Buffer, at: number): bigint => {
   return whole[0] as bigint
 }
 
+/** An unsigned number of 32 bits, least significant byte first, without a look whether it is one. */
+export const writeUint32LE = (buffer: Buffer, value: number, at: number): void => {
+  buffer[at] = value
+  buffer[at + 1] = value >>> 8
+  buffer[at + 2] = value >>> 16
+  buffer[at + 3] = value >>> 24
+}
+
 /** An unsigned number, least significant byte first. */
 export const writeUint64LE = (buffer: Buffer, value: bigint, at: number): void => {
   whole[0] = value

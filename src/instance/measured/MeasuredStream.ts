@@ -1,4 +1,5 @@
 import { Effect, type Scope } from "effect"
+import { TurnClock } from "./TurnClock.ts"
 import type { SessionOptions } from "../../registry/RegistrySession.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
 import { dropReasonOf } from "../../telemetry/DropReason.ts"
@@ -27,6 +28,7 @@ export const measureStream = (
     yield* countDropped(engine, metrics)
     const traces = yield* traceTransactions(engine, metrics)
     const stored = yield* tellStored(engine, metrics)
+    const clock = new TurnClock(engine.timers)
     let lastTransactionMillis = 0
     const ofSession: StreamMeasures["ofSession"] = {
       onBegin: traces && (() => traces.begin()),
@@ -40,12 +42,12 @@ export const measureStream = (
       },
       onReset: (reason) => void metrics.resets[dropReasonOf(reason)]++,
       onTransaction: (operations, commitTimeMicros) => {
-        lastTransactionMillis = engine.timers.nowMillis()
+        lastTransactionMillis = clock.nowMillis()
         metrics.operationsPerTransaction.observe(operations)
         const committedMillis = epochMillisOf(commitTimeMicros)
         const lagMillis = Math.max(
           0,
-          engine.timers.epochMillis() - committedMillis + metrics.servingLag.clockAheadMillis
+          clock.epochMillis() - committedMillis + metrics.servingLag.clockAheadMillis
         )
         metrics.receiveLagMillis.observe(lagMillis)
         metrics.events?.received(operations, lagMillis)

@@ -56,11 +56,14 @@ export const partlyTruncated = (
 export const isEmptied = ({ truncations }: RawTransaction, { oid }: LaneTable): boolean =>
   truncations.some((oids) => oids.includes(oid))
 
+const none: ReadonlyArray<LaneTable> = []
+
 /** Tables with shapes that the transaction truncates wholly. */
 export const emptiedBy = (
   { truncations }: RawTransaction,
   members: LaneMembers
 ): ReadonlyArray<LaneTable> => {
+  if (truncations.length === 0) return none
   const found = new Set<LaneTable>()
   for (const oids of truncations)
     for (const oid of oids) {

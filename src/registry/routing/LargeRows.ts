@@ -53,6 +53,8 @@ export class LargeRows {
   private readonly message = new ByteWriter()
   private commitLsn: Lsn = 0n
   private xid = 0
+  /** Nothing has been noted since all was forgotten. */
+  private isClean = true
 
   constructor({ item, writer }: OpenTransaction<TransactionWriter>, onForbidden: OnForbidden) {
     this.writer = writer
@@ -66,7 +68,7 @@ export class LargeRows {
     this.commitLsn = commitLsn
     this.xid = xid
     this.items.begin(commitLsn, xid)
-    this.forget()
+    if (!this.isClean) this.forget()
   }
 
   get isEmpty(): boolean {
@@ -75,6 +77,7 @@ export class LargeRows {
 
   /** See `ItemWriter.write`. */
   sketch(...change: Parameters<ItemWriter["write"]>): void {
+    this.isClean = false
     this.items.write(...change)
   }
 
@@ -131,5 +134,6 @@ export class LargeRows {
     this.sketches.out.clear()
     this.gaps.clear()
     this.left.clear()
+    this.isClean = true
   }
 }

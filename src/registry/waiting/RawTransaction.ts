@@ -18,6 +18,10 @@ export type RawChange =
 
 type Mutable<A> = { -readonly [Key in keyof A]: A[Key] }
 
+/** Nothing is ever added to these. */
+const noRelations: Array<Relation> = []
+const noTables: Array<ReadonlyArray<number>> = []
+
 /** A transaction of the stream, as far as shapes with sub-selects can be concerned: in pages of a store. */
 export class RawTransaction {
   readonly commitLsn: Lsn
@@ -28,10 +32,12 @@ export class RawTransaction {
   endLsn: Lsn = 0n
   /** The number that another operation would have; known when all of it has come. */
   nextOp = 0
-  private readonly pages: ChangePages
+  private readonly store: PageStore
+  /** Most transactions concern nobody, and have none. */
+  private pages: ChangePages | undefined
   /** What entries in the pages are about, by number; those of `truncated` have negative ones. */
-  private readonly relations: Array<Relation> = []
-  private readonly truncated: Array<ReadonlyArray<number>> = []
+  private relations: Array<Relation> = noRelations
+  private truncated: Array<ReadonlyArray<number>> = noTables
   private latest: Relation | undefined
   private latestNumber = 0
   private count = 0
@@ -40,7 +46,14 @@ export class RawTransaction {
     this.commitLsn = commitLsn
     this.xid = xid
     this.serial = serial
-    this.pages = new ChangePages(store)
+    this.store = store
+  }
+
+  private begun(): ChangePages {
+    if (this.pages !== undefined) return this.pages
+    this.relations = []
+    this.truncated = []
+    return (this.pages = new ChangePages(this.store))
   }
 
   get isEmpty(): boolean {
@@ -58,23 +71,26 @@ export class RawTransaction {
   }
 
   add(relation: Relation, op: number, oldRow: Tuple | undefined, row: Tuple | undefined): void {
+    const pages = this.begun()
     if (relation !== this.latest) {
       const known = this.relations.indexOf(relation)
       this.latestNumber = known < 0 ? this.relations.push(relation) - 1 : known
       this.latest = relation
     }
-    this.pages.add(this.latestNumber, op, oldRow, row)
+    pages.add(this.latestNumber, op, oldRow, row)
     this.count++
   }
 
   truncate(tableOids: ReadonlyArray<number>): void {
-    this.pages.add(-this.truncated.push(tableOids), 0, undefined, undefined)
+    const pages = this.begun()
+    pages.add(-this.truncated.push(tableOids), 0, undefined, undefined)
     this.count++
   }
 
   /** In their order. One is valid until the next one is taken. */
   *changes(): Iterable<RawChange> {
     const change: Mutable<Partial<Extract<RawChange, { _tag: "Row" }>>> = { _tag: "Row" }
+    if (this.pages === undefined) return
     for (const entry of this.pages.entries()) {
       if (entry.what < 0) {
         yield { _tag: "Truncate", tableOids: this.truncated[-entry.what - 1] ?? [] }
@@ -90,6 +106,6 @@ export class RawTransaction {
 
   /** It was processed, or is not wanted: its changes are forgotten. */
   release(): void {
-    this.pages.release()
+    this.pages?.release()
   }
 }

@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib"
+import { writeUint32LE } from "../../shared/Uint64.ts"
 import type { Pieces } from "../../shared/InTurns.ts"
 
 /**
@@ -10,8 +11,8 @@ export const frameHeaderBytes = 9
 /** Writes the header of the record whose payload already stands at `at + frameHeaderBytes` and ends at `end`. */
 export const sealFrame = (buffer: Buffer, at: number, end: number, kind: number): void => {
   buffer[at + 8] = kind
-  buffer.writeUInt32LE(end - at - frameHeaderBytes, at)
-  buffer.writeUInt32LE(crc32(buffer.subarray(at + 8, end)), at + 4)
+  writeUint32LE(buffer, end - at - frameHeaderBytes, at)
+  writeUint32LE(buffer, crc32(buffer.subarray(at + 8, end)), at + 4)
 }
 
 /** Of a checksum at once: some hundred microseconds. */

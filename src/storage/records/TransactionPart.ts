@@ -1,4 +1,4 @@
-import { writeUint64LE } from "../../shared/Uint64.ts"
+import { writeUint32LE, writeUint64LE } from "../../shared/Uint64.ts"
 
 /**
  * A transaction in the journal is one or more parts, the last of which is flagged; a transaction without its last
@@ -30,7 +30,7 @@ export const writePartHeader = (
 ): void => {
   writeUint64LE(buffer, commitLsn, at)
   writeUint64LE(buffer, endLsn, at + 8)
-  buffer.writeUInt32LE(xid, at + 16)
+  writeUint32LE(buffer, xid, at + 16)
   buffer[at + 20] = flags
 }
 
@@ -44,12 +44,12 @@ export const writeItemHeader = (
   shapes: number,
   ids: Uint32Array
 ): void => {
-  buffer.writeUInt32LE(op, at)
-  buffer.writeUInt32LE(length, at + 4)
-  buffer.writeUInt32LE(shapes, at + 8)
+  writeUint32LE(buffer, op, at)
+  writeUint32LE(buffer, length, at + 4)
+  writeUint32LE(buffer, shapes, at + 8)
   let check = mix(mix(op, length), shapes)
   for (let i = 0; i < shapes; i++) check = mix(check, ids[i] as number)
-  buffer.writeUInt32LE(check >>> 0, at + 12)
+  writeUint32LE(buffer, check >>> 0, at + 12)
 }
 
 /**
