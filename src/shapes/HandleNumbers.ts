@@ -1,4 +1,4 @@
-import { hashOfText, mixedBits } from "../shared/KeyIndex.ts"
+import { hashOfText, mixedBits } from "../shared/tables/KeyIndex.ts"
 
 /** The two numbers of a handle of ours; `undefined` where they do not make up the same text. */
 export const numbersOf = (handle: string): readonly [hash: number, micros: number] | undefined => {

@@ -1,4 +1,5 @@
 import type { Lsn } from "../../shared/Lsn.ts"
+import { IntTable } from "../../shared/tables/IntTable.ts"
 import type { Relation } from "../../postgres/Relation.ts"
 import { variantKey, makeWireEncoder, type WireEncoder } from "../../shapes/WireEncoder.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
@@ -7,6 +8,8 @@ import { IdList, type MakeMatcher, type Matcher } from "./Matcher.ts"
 
 /** Shapes whose messages are the same bytes: a change is encoded once for all of them. */
 export interface Variant {
+  /** No other one of the same target has it. */
+  readonly number: number
   readonly encoder: WireEncoder
   /** Scratch lists for the change at hand. */
   readonly inserts: IdList
@@ -29,7 +32,10 @@ export class RouteTarget {
   private readonly relationColumns: ReadonlyArray<string>
   private readonly relationTypes: ReadonlyArray<number>
   private readonly variants = new Map<string, Variant>()
-  private readonly variantOf = new Map<number, Variant>()
+  /** By their numbers. */
+  private readonly numbered: Array<Variant | undefined> = []
+  /** The number, and 1, of each shape's variant. */
+  private readonly variantOf = new IntTable()
   /** What its rows must not have, as some client was told. */
   readonly forbidden: ForbiddenValues
 
@@ -63,35 +69,55 @@ export class RouteTarget {
   }
 
   variant(id: number): Variant | undefined {
-    return this.variantOf.get(id)
+    const place = this.variantOf.get(id)
+    return place === 0 ? undefined : this.numbered[place - 1]
   }
 
   /** False when the relation lacks a column of the shape. */
   add(shape: ShapeState): boolean {
-    if (this.variantOf.has(shape.id)) return true
+    if (this.variantOf.get(shape.id) !== 0) return true
     const key = variantKey(shape.common)
     let variant = this.variants.get(key)
     if (variant === undefined) {
       const encoder = makeWireEncoder(this.relationColumns, shape.common)
       if (encoder === undefined) return false
-      variant = { encoder, inserts: new IdList(), updates: new IdList(), deletes: new IdList(), shapes: 0 }
-      this.variants.set(key, variant)
+      variant = this.makeVariant(key, encoder)
     }
     if (!this.matcher.add(shape.id, shape.definition.where)) return false
     variant.shapes++
-    this.variantOf.set(shape.id, variant)
+    this.variantOf.set(shape.id, variant.number + 1)
     this.forbidden.add(shape.common)
     return true
   }
 
+  private makeVariant(key: string, encoder: WireEncoder): Variant {
+    const free = this.numbered.indexOf(undefined)
+    const variant = {
+      number: free < 0 ? this.numbered.length : free,
+      encoder,
+      inserts: new IdList(),
+      updates: new IdList(),
+      deletes: new IdList(),
+      shapes: 0
+    }
+    this.variants.set(key, variant)
+    this.numbered[variant.number] = variant
+    return variant
+  }
+
   remove(shape: ShapeState): void {
     this.misfits.delete(shape)
-    const variant = this.variantOf.get(shape.id)
+    const variant = this.variant(shape.id)
     if (variant === undefined) return
     this.variantOf.delete(shape.id)
     this.matcher.remove(shape.id)
-    if (--variant.shapes === 0) this.variants.delete(variantKey(shape.common))
+    if (--variant.shapes === 0) this.forgetVariant(variant, variantKey(shape.common))
     this.forbidden.remove(shape.common)
+  }
+
+  private forgetVariant({ number }: Variant, key: string): void {
+    this.variants.delete(key)
+    this.numbered[number] = undefined
   }
 }
 

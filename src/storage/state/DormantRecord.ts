@@ -1,4 +1,4 @@
-import { hashOfText } from "../../shared/KeyIndex.ts"
+import { hashOfText } from "../../shared/tables/KeyIndex.ts"
 import { handleMicros } from "../../shapes/Handle.ts"
 import { hashOfNumbers, numbersOf } from "../../shapes/HandleNumbers.ts"
 import type { LogOffset } from "../../shapes/LogOffset.ts"

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto"
-import { hashOfText } from "../../shared/KeyIndex.ts"
+import { hashOfText } from "../../shared/tables/KeyIndex.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../shapes/ShapeDefinition.ts"
 
 const digestLength = 24

@@ -1,5 +1,5 @@
-import { IdPages } from "../../shared/IdPages.ts"
-import { KeyIndex } from "../../shared/KeyIndex.ts"
+import { IdPages } from "../../shared/tables/IdPages.ts"
+import { KeyIndex } from "../../shared/tables/KeyIndex.ts"
 import type { DefinitionTemplate } from "../../shapes/InternDefinition.ts"
 import { DormantShapes } from "./DormantShapes.ts"
 import { handleHashIn, idIn, identityHashIn, readShape } from "./DormantRecord.ts"

@@ -1,3 +1,4 @@
+import { IntTable } from "../../shared/tables/IntTable.ts"
 import type { Compiled } from "../evaluate/Compile.ts"
 
 /** Clauses of one form that are found together: one compiled plan, constants side by side. */
@@ -79,23 +80,45 @@ interface Registered {
   readonly constants: ReadonlyArray<unknown>
 }
 
+const isInt = (key: unknown): key is number => typeof key === "number" && (key | 0) === key
+/** The lowest id that an `IntTable` has no room for. */
+const firstLargeId = 0x7fffffff
+
 /**
  * Cells by key. The commonest cell by far, a single shape, is kept as a bare number: its own where the key alone decides it, a
- * negative one where it remains to be evaluated (`shapeIn`).
+ * negative one where it remains to be evaluated (`shapeIn`). The commonest of these are under whole numbers: they stand in
+ * a table that takes less than a `Map`.
  */
 export class CellMap {
-  readonly map = new Map<unknown, number | Cell>()
+  /** Shapes that are alone under a whole number: as above, 1 more where that is not negative. */
+  private readonly alone = new IntTable()
+  /** Everything else. */
+  private others: Map<unknown, number | Cell> | undefined
   private readonly registered: (id: number) => Registered | undefined
 
   constructor(registered: (id: number) => Registered | undefined) {
     this.registered = registered
   }
 
+  /** How many keys there are. */
+  get size(): number {
+    return this.others === undefined ? this.alone.size : this.alone.size + this.others.size
+  }
+
+  get(key: unknown): number | Cell | undefined {
+    if (isInt(key)) {
+      const number = this.alone.get(key)
+      if (number !== 0) return number > 0 ? number - 1 : number
+    }
+    return this.others?.get(key)
+  }
+
   add(key: unknown, id: number, exact: boolean, compiled: Compiled, constants: ReadonlyArray<unknown>): void {
-    const known = this.map.get(key)
+    const known = this.get(key)
     const alone = exact ? id : evaluated(id)
     if (known === undefined) {
-      this.map.set(key, alone)
+      if (isInt(key) && id < firstLargeId) this.alone.set(key, alone >= 0 ? alone + 1 : alone)
+      else this.setOther(key, alone)
       return
     }
     // One may be found by the same key in two ways.
@@ -105,9 +128,15 @@ export class CellMap {
       const before = cell
       cell = new Cell()
       this.move(before, cell)
-      this.map.set(key, cell)
+      if (isInt(key)) this.alone.delete(key)
+      this.setOther(key, cell)
     }
     cell.add(id, exact, compiled, constants)
+  }
+
+  private setOther(key: unknown, cell: number | Cell): void {
+    this.others ??= new Map()
+    this.others.set(key, cell)
   }
 
   private move(number: number, cell: Cell): void {
@@ -117,18 +146,24 @@ export class CellMap {
   }
 
   remove(key: unknown, id: number, exact: boolean, compiled: Compiled): void {
-    const known = this.map.get(key)
+    const known = this.get(key)
     if (known === undefined) return
     if (typeof known === "number") {
-      if (shapeIn(known) === id) this.map.delete(key)
+      if (shapeIn(known) === id) this.forget(key)
       return
     }
     known.remove(id, exact, compiled)
-    if (known.size === 0) this.map.delete(key)
+    if (known.size === 0) this.forget(key)
+  }
+
+  private forget(key: unknown): void {
+    if (isInt(key) && this.alone.delete(key)) return
+    this.others?.delete(key)
+    if (this.others?.size === 0) this.others = undefined
   }
 
   sizeOf(key: unknown): number {
-    const known = this.map.get(key)
+    const known = this.get(key)
     return known === undefined ? 0 : typeof known === "number" ? 1 : known.size
   }
 }

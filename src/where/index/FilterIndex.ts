@@ -32,7 +32,7 @@ import {
   type PlannedPath
 } from "./Paths.ts"
 import { PrefixMap } from "./PrefixMap.ts"
-import { register, Registration } from "./Registration.ts"
+import { registeredKeys, Registrations, type Registration } from "./Registration.ts"
 
 /** What a probed value of a row is looked up in. */
 interface Probe {
@@ -67,7 +67,7 @@ const noConstants: ReadonlyArray<unknown> = []
 export class FilterIndex {
   private readonly reader: RowReader
   private readonly everyRow = new Set<number>()
-  private readonly registrations = new Map<number, Registration>()
+  private readonly registrations = new Registrations()
   private readonly registered = (id: number): Registration | undefined => this.registrations.get(id)
   private readonly probes = new Map<string, Probe>()
   private readonly scanned = new Map<Compiled, Group>()
@@ -117,7 +117,7 @@ export class FilterIndex {
       let group = this.scanned.get(compiled)
       if (group === undefined) this.scanned.set(compiled, (group = new Group(compiled)))
       group.add(shapeId, constants)
-      this.registrations.set(shapeId, new Registration(clause, undefined))
+      this.registrations.add(shapeId, clause, undefined, [])
       return
     }
     const { alternative, keys } = chosen
@@ -136,15 +136,14 @@ export class FilterIndex {
       registered += kind === "containsAny" ? (keys[i]?.length ?? 0) : 1
     }
     if (registered > 1) this.repeated.add(shapeId)
-    this.registrations.set(shapeId, register(clause, alternative, keys))
+    this.registrations.add(shapeId, clause, alternative, keys)
   }
 
   /** Removes a shape; nothing happens when it is not registered. */
   remove(shapeId: number): void {
     if (this.everyRow.delete(shapeId)) return
-    const registration = this.registrations.get(shapeId)
+    const registration = this.registrations.delete(shapeId)
     if (registration === undefined) return
-    this.registrations.delete(shapeId)
     this.repeated.delete(shapeId)
     const { alternative, compiled } = registration
     if (alternative === undefined) {
@@ -159,7 +158,7 @@ export class FilterIndex {
       const { kind, exact } = one.path
       if (kind === "range") probe.ranges.remove(intervalOf(one, registration, shapeId))
       else
-        for (const key of registration.keysOf(i, one))
+        for (const key of registeredKeys(registration, i, one))
           cellsOf(probe, kind).remove(key, shapeId, exact, compiled)
       if (--probe.users === 0) this.probes.delete(one.probeKey)
     }
@@ -281,12 +280,12 @@ export class FilterIndex {
       const value = probe.value(noConstants)
       if (this.costs.owes) this.pay(-1, out)
       if (probe.kind !== undefined) cells = findMembers(probe.members, probe.kind, value)
-      else if (value === null) cell = nulls.map.get(nullKey)
+      else if (value === null) cell = nulls.get(nullKey)
       else {
-        if (equal.map.size > 0) cell = equal.map.get(codec.key?.(value))
+        if (equal.size > 0) cell = equal.get(codec.key?.(value))
         if (ranges.size > 0) intervals = findIntervals(ranges, value)
-        if (prefixes.map.size > 0) cells = prefixes.find(value as string)
-        if (elements.map.size > 0) cells = findElements(elements, codec, value as ArrayValue)
+        if (prefixes.size > 0) cells = prefixes.find(value as string)
+        if (elements.size > 0) cells = findElements(elements, codec, value as ArrayValue)
       }
     } catch (failure) {
       if (!(failure instanceof Undecided) && !(failure instanceof EvaluationError)) throw failure
@@ -302,11 +301,13 @@ export class FilterIndex {
 
   /** The probed value cannot be computed: every clause that relies on it speaks for itself. */
   private evaluateAll(probe: Probe, out: MatchList): void {
-    for (const [shapeId, registration] of this.registrations) {
-      if (registration.alternative?.some((one) => one.probeKey === probe.key) !== true) continue
+    const { registrations } = this
+    for (let i = 0; i < registrations.size; i++) {
+      if (registrations.alternativeAt(i)?.some((one) => one.probeKey === probe.key) !== true) continue
+      const shapeId = registrations.idAt(i)
       if (this.repeated.has(shapeId) && this.seen.has(shapeId)) continue
       if (this.repeated.has(shapeId)) this.seen.add(shapeId)
-      this.evaluateOne(shapeId, registration.compiled, registration.constants, out)
+      this.evaluateOne(shapeId, registrations.compiledAt(i), registrations.constantsAt(i), out)
     }
   }
 
@@ -322,8 +323,10 @@ export class FilterIndex {
   }
 
   private evaluateAlone(id: number, out: MatchList): void {
-    const registration = this.registrations.get(id)
-    if (registration !== undefined) this.evaluateOnce(id, registration.compiled, registration.constants, out)
+    const { registrations } = this
+    const position = registrations.positionOf(id)
+    if (position >= 0)
+      this.evaluateOnce(id, registrations.compiledAt(position), registrations.constantsAt(position), out)
   }
 
   private visitInterval(interval: Interval, out: MatchList): void {
@@ -393,12 +396,12 @@ type Found = number | Cell | undefined
 const noCells: ReadonlyArray<Found> = []
 const noIntervals: ReadonlyArray<Interval> = []
 
-const findMembers = ({ map }: CellMap, kind: SubselectKind, link: LinkKey): ReadonlyArray<Found> => {
+const findMembers = (cells: CellMap, kind: SubselectKind, link: LinkKey): ReadonlyArray<Found> => {
   if (link === null) return noCells
   const found: Array<Found> = []
   for (const constants of membershipInUse().having(kind, link)) {
     spend(1)
-    found.push(map.get(constants))
+    found.push(cells.get(constants))
   }
   return found
 }
@@ -409,11 +412,11 @@ const findIntervals = (ranges: IntervalTree, value: unknown): ReadonlyArray<Inte
   return found
 }
 
-const findElements = ({ map }: CellMap, codec: Codec, { elements }: ArrayValue): ReadonlyArray<Found> => {
+const findElements = (cells: CellMap, codec: Codec, { elements }: ArrayValue): ReadonlyArray<Found> => {
   const keys = new Set<unknown>()
   spend(elements.length * 4)
   for (const element of elements) if (element !== null) keys.add(codec.key?.(element))
-  return Array.from(keys, (key) => map.get(key))
+  return Array.from(keys, (key) => cells.get(key))
 }
 
 const cellsOf = (probe: Probe, kind: PlannedPath["path"]["kind"]): CellMap =>

@@ -18,15 +18,15 @@ export class PrefixMap extends CellMap {
     compiled: Compiled,
     constants: ReadonlyArray<unknown>
   ): void {
-    const before = this.map.size
+    const before = this.size
     super.add(key, id, exact, compiled, constants)
-    if (this.map.size !== before) this.count(key.length, 1)
+    if (this.size !== before) this.count(key.length, 1)
   }
 
   override remove(key: string, id: number, exact: boolean, compiled: Compiled): void {
-    const before = this.map.size
+    const before = this.size
     super.remove(key, id, exact, compiled)
-    if (this.map.size !== before) this.count(key.length, -1)
+    if (this.size !== before) this.count(key.length, -1)
   }
 
   private count(length: number, by: 1 | -1): void {
@@ -42,7 +42,7 @@ export class PrefixMap extends CellMap {
     for (const length of this.lengths) {
       if (length > text.length) break
       spend(1 + (length >> 3))
-      const cell = this.map.get(text.slice(0, length))
+      const cell = this.get(text.slice(0, length))
       if (cell !== undefined) (found ??= []).push(cell)
     }
     return found ?? nothing
