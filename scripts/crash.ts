@@ -4,7 +4,9 @@
  *
  * Every second time logs are compacted all the while.
  *
- *   npx node scripts/crash.ts [--runs 200] [--damaged-runs 40] [--seed N]
+ *   npx node scripts/crash.ts [--runs 200] [--damaged-runs 40] [--only damage_compacted] [--seed N]
+ *
+ * `--only` takes one of `crash`, `crash_compacted`, `damage` and `damage_compacted`, which then has all of the runs of its kind.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -19,6 +21,7 @@ const { values: options } = parseArgs({
   options: {
     runs: { type: "string", default: "200" },
     "damaged-runs": { type: "string", default: "40" },
+    only: { type: "string" },
     seed: { type: "string", default: String(freshSeed()) }
   }
 })
@@ -33,13 +36,14 @@ let failed = false
 try {
   const random = makeRandom(seed)
   const admin = await connectTo(cluster.url("postgres"))
+  const share = options.only === undefined ? 0.5 : 1
   for (const [name, runs, compacts] of [
-    ["crash", Number(options.runs) / 2, false],
-    ["crash_compacted", Number(options.runs) / 2, true],
-    ["damage", Number(options["damaged-runs"]) / 2, false],
-    ["damage_compacted", Number(options["damaged-runs"]) / 2, true]
+    ["crash", Number(options.runs) * share, false],
+    ["crash_compacted", Number(options.runs) * share, true],
+    ["damage", Number(options["damaged-runs"]) * share, false],
+    ["damage_compacted", Number(options["damaged-runs"]) * share, true]
   ] as const) {
-    if (runs === 0) continue
+    if (runs === 0 || (options.only ?? name) !== name) continue
     await admin.query(`CREATE DATABASE ${name}`)
     const began = performance.now()
     const report = await crashRuns({

@@ -21,6 +21,8 @@ const idleClients = 200
 /** Rows that a step of the writer changes: three each are inserted and deleted, four updated, three go to `events`. */
 const changesPerStep = 13
 const bigTransactionRows = 20_000
+/** Of `events`: with older ones removed every minute, what the tables hold stays as it is, and so is the disk to. */
+const keptEvents = 60_000
 const sampleMillis = 5000
 
 const tenant = (k: number): string => whereShape(`tenant = ${k}`)
@@ -70,8 +72,11 @@ export const benchmark: Benchmark = {
       environment: {
         BENCH_LOOP_FILE: loopFile,
         ELECTRIC_ENABLE_INTEGRATION_TESTING: "true",
-        // So that entries go from the journal to log files many times, and not once an hour.
-        BATON_JOURNAL_SEGMENT_BYTES: "4MiB"
+        // So that entries go from the journal to log files many times, and not once an hour; and what is superseded goes as soon.
+        BATON_JOURNAL_SEGMENT_BYTES: "4MiB",
+        ELECTRIC_SHAPE_CHUNK_BYTES_THRESHOLD: String(32 << 10),
+        BATON_COMPACTION_MIN_SIZE: "16KiB",
+        BATON_LOG_RETENTION: "2min"
       }
     })
     const failures: Array<unknown> = []
@@ -96,6 +101,7 @@ export const benchmark: Benchmark = {
     let written = 0
     let churned = 0
     let events = 0
+    let trimmed = 0
     const writer = await database.session()
     const write = (async () => {
       const pauseMillis = (1000 * changesPerStep) / option(options, "rate")
@@ -113,6 +119,9 @@ export const benchmark: Benchmark = {
           )
           events += bigTransactionRows
           written += bigTransactionRows
+          const gone = await writer.query(`DELETE FROM events WHERE id <= ${events - keptEvents}`)
+          trimmed += gone.rowCount ?? 0
+          written += gone.rowCount ?? 0
         }
         next = Math.max(next + pauseMillis, nowMillis() - 1000)
         await sleep(Math.max(0, next - nowMillis()))
@@ -178,7 +187,7 @@ export const benchmark: Benchmark = {
       await follower.holds(await rowsWhere(database, `tenant = ${k}`), 60_000)
     }
     await eventually("all events to arrive", 60_000, 50, () =>
-      allEvents.changes() === events ? true : undefined
+      allEvents.changes() === events + trimmed ? true : undefined
     )
     check()
     const connection = await HttpConnection.open(service.port)

@@ -1,5 +1,5 @@
-import type { StoragePressure } from "../storage/state/StoragePressure.ts"
-import type { CompactionCounts } from "../storage/state/CompactionCounts.ts"
+import type { StoragePressure } from "../storage/compaction/StoragePressure.ts"
+import type { CompactionCounts } from "../storage/compaction/CompactionCounts.ts"
 import type { HealthState } from "../health/HealthState.ts"
 import type { AdmissionClass } from "../http/shape/Admission.ts"
 import type { BucketReport } from "./BucketReport.ts"

@@ -10,50 +10,8 @@ import { logFileEnd } from "../records/Records.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
 import { identityBytes, writeDigest } from "./IdentityDigest.ts"
-import { type KnownSnapshot, snapshotIn, snapshotText } from "./KnownSnapshot.ts"
-
-/**
- * A dormant shape, as bytes: what `ShapeFields` says, without what only a shape in use has. Pages of a checkpoint hold them as well
- * (`StoredRecord.ts`): what a change of the layout makes unreadable takes another number in `CheckpointPage.ts`.
- *
- * A head of a fixed size holds what looks at all shapes ask for, so that these make no objects. Behind it stand texts, each
- * with its length before it, in the order in which `writeShape` writes them.
- */
-const at = {
-  id: 0,
-  template: 4,
-  flags: 8,
-  kinds: 9,
-  /** What the record occupies, in units of `DormantShapes`. */
-  units: 10,
-  lastUsed: 12,
-  created: 20,
-  rowFileBytes: 28,
-  logFileBytes: 36,
-  handleHash: 44,
-  handleMicros: 48,
-  identity: 56,
-  rest: 74
-} as const
-
-const flag = {
-  complete: 1,
-  dirty: 2,
-  filters: 4,
-  hasSnapshot: 8,
-  hasSql: 16,
-  endsWithFiles: 32,
-  endsWithTail: 64
-} as const
-const kind = {
-  chunks: 3,
-  hasFiles: 4,
-  hasCompaction: 8,
-  handleIsText: 16,
-  identityIsText: 32,
-  constantsAreList: 64
-} as const
-const chunksOf = { none: 0, oneFile: 1, oneInJournal: 2, list: 3 } as const
+import { snapshotText } from "./KnownSnapshot.ts"
+import { at, chunksOf, Cursor, flag, kind } from "./RecordLayout.ts"
 
 /** Bytes that are written one after the other, in a buffer that is used again and again. */
 class Scratch {
@@ -108,42 +66,6 @@ class Scratch {
 }
 
 const scratch = new Scratch()
-
-/** Where in a record something begins. */
-class Cursor {
-  private readonly bytes: Buffer
-  private next: number
-  constructor(bytes: Buffer, next: number) {
-    this.bytes = bytes
-    this.next = next
-  }
-
-  number(): number {
-    let value = 0
-    for (let factor = 1; ; factor *= 0x80) {
-      const byte = this.bytes[this.next++] as number
-      value += (byte & 0x7f) * factor
-      if (byte < 0x80) return value
-    }
-  }
-
-  double(): number {
-    this.next += 8
-    return this.bytes.readDoubleLE(this.next - 8)
-  }
-
-  text(): string {
-    const length = this.number()
-    this.next += length
-    return this.bytes.toString("utf8", this.next - length, this.next)
-  }
-
-  snapshot(): KnownSnapshot {
-    const length = this.number()
-    this.next += length
-    return snapshotIn(this.bytes, this.next - length, this.next)
-  }
-}
 
 /** What a record says of bytes on disk, for those who add up. */
 export interface FileBytes {
@@ -317,7 +239,8 @@ export const readShape = (
   const chunks = readChunks(from, kinds)
   const files = (kinds & kind.hasFiles) !== 0 ? (JSON.parse(from.text()) as Array<LogFile>) : noFiles
   const compaction = (kinds & kind.hasCompaction) !== 0 ? (JSON.parse(from.text()) as Compaction) : undefined
-  const openChunkBytes = from.number()
+  const openAtRest = from.number()
+  const openChunkBytes = tail === undefined || tail.openBytes < 0 ? openAtRest : tail.openBytes
   const end =
     (flags & flag.endsWithTail) !== 0 && tail !== undefined
       ? tail.offset(tail.count - 1)
@@ -400,6 +323,10 @@ export const handleMicrosIn = (bytes: Buffer, start: number): number | undefined
 export const isWithoutLog = (bytes: Buffer, start: number): boolean =>
   ((bytes[start + at.flags] as number) & flag.endsWithFiles) !== 0 &&
   ((bytes[start + at.kinds] as number) & kind.hasFiles) === 0
+
+/** It ends where its entries in the journal do. */
+export const endsWithTailIn = (bytes: Buffer, start: number): boolean =>
+  ((bytes[start + at.flags] as number) & flag.endsWithTail) !== 0
 
 const digestAt = (bytes: Buffer, start: number): string =>
   bytes.toString("base64url", start + at.identity, start + at.identity + identityBytes)

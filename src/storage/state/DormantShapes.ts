@@ -1,5 +1,6 @@
 import type { DefinitionTemplate } from "../../shapes/InternDefinition.ts"
 import type { PackedDefinition } from "../../shapes/PackedDefinition.ts"
+import { asleep, type EntryAt, receiveIn } from "./AsleepEntries.ts"
 import * as packed from "./DormantRecord.ts"
 import type { ShapeFields } from "./ShapeFields.ts"
 import type { ShapeTail } from "./ShapeTail.ts"
@@ -141,6 +142,15 @@ export class DormantShapes {
   }
   isWithoutLogAt(place: number): boolean {
     return packed.isWithoutLog(this.slab(place), this.start(place))
+  }
+  endsWithTailAt(place: number): boolean {
+    return packed.endsWithTailIn(this.slab(place), this.start(place))
+  }
+  /** See `ShapeState.receiveAsleep`; `tail` is its tail, or an empty one. */
+  receive(place: number, tail: ShapeTail, entry: EntryAt): number {
+    const became = receiveIn(this.slab(place), this.start(place), tail, entry)
+    if (became >= asleep.first && place === this.seenPlace) this.forgetSeen()
+    return became
   }
   handleAt(place: number): string {
     return packed.handleIn(this.slab(place), this.start(place))

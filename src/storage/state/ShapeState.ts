@@ -11,11 +11,12 @@ import { logFileEnd } from "../records/Records.ts"
 import { dropReasonOf } from "../../telemetry/DropReason.ts"
 import type { Dropped, ShapeHandle } from "../ShapeLogs.ts"
 import { snapshotOf } from "./KnownSnapshot.ts"
+import { asleep, type EntryAt } from "./AsleepEntries.ts"
 import * as packed from "./DormantRecord.ts"
 import type { DormantShapes } from "./DormantShapes.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
-import type { ShapeTail } from "./ShapeTail.ts"
+import { ShapeTail } from "./ShapeTail.ts"
 import { storedRecord } from "./StoredRecord.ts"
 import { isContained } from "./SnapshotFilter.ts"
 import type { Waiter } from "./Waiters.ts"
@@ -103,6 +104,7 @@ export class ShapeState implements ShapeHandle {
     const fields = this.record.look(state, this.ownTail)
     this.record.remove(state)
     this.state = fields
+    if (this.ownTail !== undefined) this.ownTail.openBytes = -1
     return fields
   }
 
@@ -125,6 +127,17 @@ export class ShapeState implements ShapeHandle {
     this.state = place
     this.places = places
     return true
+  }
+
+  /**
+   * Adds an entry to one that is dormant, of a transaction that it does not have yet, or has another entry of: it stays dormant. Gives
+   * `asleep.unsaid` where it has to be woken first, and then nothing has happened.
+   */
+  receiveAsleep(entry: EntryAt): number {
+    const tail = this.ownTail ?? new ShapeTail()
+    const became = this.record.receive(this.state as number, tail, entry)
+    if (became >= asleep.first) this.ownTail = tail
+    return became
   }
 
   /** See `storedRecord`: `number` is that of its template. */
@@ -221,8 +234,13 @@ export class ShapeState implements ShapeHandle {
   }
   get end(): LogOffset {
     const { state } = this
+    if (typeof state !== "number") return state.end
+    const tail = this.ownTail
     // Asked of all shapes at a takeover.
-    return typeof state === "number" && this.record.isWithoutLogAt(state) ? snapshotEnd : this.own.end
+    if (this.record.isWithoutLogAt(state)) return snapshotEnd
+    return tail !== undefined && this.record.endsWithTailAt(state)
+      ? tail.offset(tail.count - 1)
+      : this.own.end
   }
   set end(end: LogOffset) {
     this.woken().end = end

@@ -1,4 +1,3 @@
-import { lowerHalf, upperHalf } from "../../shared/Uint64.ts"
 import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
@@ -9,6 +8,7 @@ import { decidedEntries, includedIn } from "./IncludedEntries.ts"
 import { KnownShapes } from "./KnownShapes.ts"
 import { LostHistory } from "./LostHistory.ts"
 import { PendingItems } from "./PendingItems.ts"
+import { EntryPlace, placeItems, type Places, TouchedShapes } from "./PlaceItems.ts"
 import { RecentXids } from "./RecentXids.ts"
 import { ownLevels, unsaidLevel } from "../levels/Levels.ts"
 import { StorageTooNew } from "../levels/StorageTooNew.ts"
@@ -16,7 +16,6 @@ import type { Notice } from "../records/Records.ts"
 import { decodeSource, startsHistory, type StreamSource } from "../records/StoredSource.ts"
 import { ShapeState } from "./ShapeState.ts"
 import { ShapeTail } from "./ShapeTail.ts"
-import { TouchedShapes } from "./TouchedShapes.ts"
 import type { Waiter, Waiters } from "./Waiters.ts"
 
 /**
@@ -62,6 +61,7 @@ export class ShapeStore {
   private readonly onDisorder: (shape: ShapeState) => void
   /** Shapes that the transaction at hand would put out of order. */
   private readonly disordered = new Set<ShapeState>()
+  private readonly places: Places
 
   constructor(options: {
     readonly waiters: Waiters
@@ -77,6 +77,15 @@ export class ShapeStore {
     this.chunkBytesThreshold = options.chunkBytesThreshold
     this.onDropped = options.onDropped ?? (() => {})
     this.onDisorder = options.onDisorder ?? (() => {})
+    this.places = {
+      get: (id) => this.known.get(id),
+      // An id in the journal is never given out again, even if nothing else is known of its shape.
+      unknown: (id) => {
+        if (id >= this.nextId) this.nextId = id + 1
+      },
+      touched: this.touched,
+      disordered: this.disordered
+    }
   }
 
   /** Everything up to here is in the journal for every shape, or concerns none: the stream goes on from here. */
@@ -359,52 +368,12 @@ export class ShapeStore {
     segment: number,
     isLate: boolean
   ): void {
-    const high = upperHalf(commitLsn)
-    const low = lowerHalf(commitLsn)
-    const mark = this.touched.begin()
-    let entries = 0
-    const order = pending.inOrder ? undefined : pending.byOp()
-    for (let n = 0; n < pending.items; n++) {
-      const i = order === undefined ? n : (order[n] as number)
-      const op = pending.op(i)
-      const position = pending.position(i)
-      const length = pending.length(i)
-      const end = pending.idsEnd(i)
-      for (let next = pending.idsStart(i); next < end; next++) {
-        const id = pending.id(next)
-        const shape = this.known.get(id)
-        if (shape === undefined) {
-          // An id in the journal is never given out again, even if nothing else is known of its shape.
-          if (id >= this.nextId) this.nextId = id + 1
-          continue
-        }
-        if (isLate ? commitLsn <= shape.end.tx : pending.retracted.has(id)) continue
-        const included = isLate ? shape.includesLate(commitLsn, xid) : shape.includes(commitLsn, xid)
-        if (included === false) continue
-        shape.wake()
-        let tail = shape.tail
-        if (tail === undefined) {
-          // Files may already hold this transaction when the journal is applied again from an earlier point.
-          if (shape.files.length > 0 && commitLsn <= shape.filesEnd().tx) continue
-          tail = shape.tail = new ShapeTail()
-        }
-        if (!tail.push(high, low, op, segment, position, length)) {
-          this.disordered.add(shape)
-          continue
-        }
-        entries++
-        shape.openChunkBytes += length
-        if (shape.openChunkBytes >= this.chunkBytesThreshold) {
-          tail.markChunkEnd(tail.count - 1)
-          shape.openChunkBytes = 0
-        }
-        if (shape.touchedBy !== mark) {
-          shape.touchedBy = mark
-          this.touched.add(shape)
-          if (included === undefined) (shape.undecided ??= []).push({ tx: commitLsn, xid })
-        }
-      }
-    }
+    const entries = placeItems(
+      pending,
+      new EntryPlace(commitLsn, xid, segment, this.chunkBytesThreshold),
+      isLate,
+      this.places
+    )
     pending.clear()
     if (entries > 0) this.countEntries(segment, entries)
   }
@@ -418,6 +387,8 @@ export class ShapeStore {
       const tail = shape.tail
       if (tail === undefined) continue
       tail.markLast(tail.count - 1)
+      // It ends where its tail does, and nobody waits for it.
+      if (shape.isDormant) continue
       const op = tail.op(tail.count - 1)
       // One for all shapes of which it is the last row.
       if (op !== end.op) end = { tx: commitLsn, op }

@@ -28,6 +28,8 @@ const copyWords = (from: Uint32Array, first: number, until: number, to: Uint32Ar
  */
 export class ShapeTail {
   count = 0
+  /** Bytes of entries since the last end of a chunk, where its shape is dormant and was given entries since; else below 0. */
+  openBytes = -1
   private words: Uint32Array<ArrayBuffer>
 
   constructor(words = new Uint32Array(firstWords)) {

@@ -70,6 +70,59 @@ describe("dormant shapes", () => {
     assert.strictEqual(shape.lastUsedMillis, 12)
   })
 
+  it("stay dormant when changes come, before their log was moved to files and after", () => {
+    const store = freshStore()
+    const definition = someDefinition(makeRandom(2))
+    const shape = store.create(1, "1-1", definition, 0)
+    store.apply({ t: "visible", id: 1, visibility: { xmin: "90", xmax: "90", xipList: [] } })
+    store.apply({ t: "complete", id: 1, chunks: 0 })
+    assert.isTrue(shape.sleep(store.dormant))
+    const change = (lsn: bigint, xid: number, ...ops: ReadonlyArray<number>) => {
+      for (const op of ops) store.item(op, 8 + 100 * op, 100, Uint32Array.of(1), 0, 1)
+      store.commit(lsn, lsn + 8n, xid, 1)
+    }
+    const entries = () => shape.tail?.count ?? 0
+    // What its first rows have is not for its log.
+    change(400n, 80, 0)
+    assert.strictEqual(entries(), 0)
+    change(500n, 100, 0, 2)
+    change(600n, 101, 0)
+    assert.isTrue(shape.isDormant)
+    assert.deepStrictEqual(shape.end, { tx: 600n, op: 0 })
+    assert.strictEqual(entries(), 3)
+    assert.deepStrictEqual(
+      [0, 1, 2].map((i) => [shape.tail?.isLast(i), shape.tail?.isChunkEnd(i)]),
+      // A chunk is over after three hundred bytes.
+      [
+        [false, false],
+        [true, false],
+        [true, true]
+      ]
+    )
+    const file = {
+      index: 0,
+      bytes: 320,
+      crc: 1,
+      entries: 3,
+      entryBytes: 150,
+      endTx: "600",
+      endOp: 0,
+      closed: false
+    }
+    store.apply({ t: "moved", segment: 1, shapes: [{ id: 1, chunks: [], files: [file] }] })
+    assert.isTrue(shape.isDormant)
+    assert.strictEqual(entries(), 0)
+    // The journal is applied once more from an earlier point: its files have that.
+    change(600n, 101, 0)
+    assert.strictEqual(entries(), 0)
+    change(700n, 102, 0)
+    assert.isTrue(shape.isDormant)
+    assert.strictEqual(entries(), 1)
+    assert.deepStrictEqual(shape.end, { tx: 700n, op: 0 })
+    shape.wake()
+    assert.strictEqual(shape.openChunkBytes, 250)
+  })
+
   it("give back what they have taken", () => {
     const store = freshStore()
     for (let id = 1; id <= 4_000; id++) {
