@@ -3,7 +3,7 @@ import type { PackedDefinition } from "../../shapes/PackedDefinition.ts"
 import { asleep, type EntryAt, receiveIn } from "./AsleepEntries.ts"
 import * as packed from "./DormantRecord.ts"
 import type { ShapeFields } from "./ShapeFields.ts"
-import type { ShapeTail } from "./ShapeTail.ts"
+import { FirstTails, type ShapeTail } from "./ShapeTail.ts"
 
 const unitBytes = 8
 const slabUnitBits = 17
@@ -18,6 +18,8 @@ const mostUnits = 0xffff
  */
 export class DormantShapes {
   count = 0
+  /** For those that are given changes. */
+  readonly tails = new FirstTails()
   private readonly slabs: Array<Buffer> = []
   /** The first unit that nothing has stood at. */
   private end = 0

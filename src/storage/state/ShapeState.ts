@@ -16,7 +16,7 @@ import * as packed from "./DormantRecord.ts"
 import type { DormantShapes } from "./DormantShapes.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
-import { ShapeTail } from "./ShapeTail.ts"
+import type { ShapeTail } from "./ShapeTail.ts"
 import { storedRecord } from "./StoredRecord.ts"
 import { isContained } from "./SnapshotFilter.ts"
 import type { Waiter } from "./Waiters.ts"
@@ -134,9 +134,11 @@ export class ShapeState implements ShapeHandle {
    * `asleep.unsaid` where it has to be woken first, and then nothing has happened.
    */
   receiveAsleep(entry: EntryAt): number {
-    const tail = this.ownTail ?? new ShapeTail()
-    const became = this.record.receive(this.state as number, tail, entry)
+    const { ownTail, record } = this
+    const tail = ownTail ?? record.tails.make()
+    const became = record.receive(this.state as number, tail, entry)
     if (became >= asleep.first) this.ownTail = tail
+    else if (ownTail === undefined) tail.release()
     return became
   }
 
@@ -274,6 +276,7 @@ export class ShapeState implements ShapeHandle {
   }
   set tail(tail: ShapeTail | undefined) {
     this.woken()
+    if (this.ownTail !== tail) this.ownTail?.release()
     this.ownTail = tail
   }
 

@@ -22,6 +22,59 @@ const copyWords = (from: Uint32Array, first: number, until: number, to: Uint32Ar
   else to.set(from.subarray(first, until), at)
 }
 
+const nothing = new Uint32Array(0)
+/** First lists that share one piece of memory. */
+const pageLists = 1024
+
+/** Memory of first lists: a typed array of its own costs each one four times as much as its words. */
+class TailPage {
+  readonly words = new Uint32Array(pageLists * firstWords)
+  private readonly free = Uint16Array.from({ length: pageLists }, (_, i) => pageLists - 1 - i)
+  private freeCount = pageLists
+  private readonly tails: FirstTails
+
+  constructor(tails: FirstTails) {
+    this.tails = tails
+  }
+
+  get isFull(): boolean {
+    return this.freeCount === 0
+  }
+  take(): number {
+    return (this.free[--this.freeCount] as number) * firstWords
+  }
+  giveBack(base: number): void {
+    this.free[this.freeCount++] = base / firstWords
+    this.tails.givenBack(this)
+  }
+  /** Something was given back, of what was full. */
+  get hasRoomAgain(): boolean {
+    return this.freeCount === 1
+  }
+}
+
+/** Makes lists that share their memory, for as long as they are short. For shapes of which very many get one change each. */
+export class FirstTails {
+  private used = 0
+  private withRoom: Array<TailPage> = []
+
+  /** To be ended with `release`. */
+  make(): ShapeTail {
+    const page = this.withRoom.at(-1) ?? new TailPage(this)
+    if (this.withRoom.length === 0) this.withRoom.push(page)
+    const base = page.take()
+    if (page.isFull) this.withRoom.pop()
+    this.used++
+    return new ShapeTail(page.words, base, page)
+  }
+
+  givenBack(page: TailPage): void {
+    // Nobody has any: all memory goes.
+    if (--this.used === 0) this.withRoom = []
+    else if (page.hasRoomAgain) this.withRoom.push(page)
+  }
+}
+
 /**
  * The entries of one shape that still stand in the journal: where each is, in order. 24 bytes an entry, in one
  * growable array; a shape without such entries has no tail at all.
@@ -31,9 +84,33 @@ export class ShapeTail {
   /** Bytes of entries since the last end of a chunk, where its shape is dormant and was given entries since; else below 0. */
   openBytes = -1
   private words: Uint32Array<ArrayBuffer>
+  /** Where in `words` the first entry is. */
+  private base: number
+  /** Whose `words` are, if they are not its own. */
+  private page: TailPage | undefined
 
-  constructor(words = new Uint32Array(firstWords)) {
+  constructor(words = new Uint32Array(firstWords), base = 0, page?: TailPage) {
     this.words = words
+    this.base = base
+    this.page = page
+  }
+
+  /** Its shape has another one, or none: it has no entries any more. */
+  release(): void {
+    this.count = 0
+    this.own(nothing)
+  }
+
+  private own(words: Uint32Array<ArrayBuffer>): void {
+    const { base, page } = this
+    this.words = words
+    this.base = 0
+    this.page = undefined
+    page?.giveBack(base)
+  }
+
+  private get capacity(): number {
+    return this.page === undefined ? this.words.length : firstWords
   }
 
   /** Adds an entry. False, and nothing is added, when its offset is not above that of the last one. */
@@ -45,11 +122,11 @@ export class ShapeTail {
     position: number,
     length: number
   ): boolean {
-    if ((this.count + 1) * tailStride > this.words.length) this.grow(0)
-    const at = this.count * tailStride
+    if ((this.count + 1) * tailStride > this.capacity) this.grow(0)
+    const at = this.base + this.count * tailStride
     const words = this.words
     if (
-      at > 0 &&
+      this.count > 0 &&
       (words[at - 6] !== txHigh
         ? txHigh < (words[at - 6] as number)
         : words[at - 5] !== txLow
@@ -69,9 +146,9 @@ export class ShapeTail {
 
   /** To twice its size, and at least `words`. */
   private grow(words: number): void {
-    const larger = new Uint32Array(Math.max(words, this.words.length * 2, secondWords))
-    copyWords(this.words, 0, this.count * tailStride, larger, 0)
-    this.words = larger
+    const larger = new Uint32Array(Math.max(words, this.capacity * 2, secondWords))
+    copyWords(this.words, this.base, this.base + this.count * tailStride, larger, 0)
+    this.own(larger)
   }
 
   /** Entries in memory that is not to be changed, for reading. */
@@ -85,14 +162,15 @@ export class ShapeTail {
   append(other: ShapeTail, first: number, until: number): void {
     const from = this.count * tailStride
     const end = from + (until - first) * tailStride
-    if (end > this.words.length) this.grow(end)
-    copyWords(other.words, first * tailStride, until * tailStride, this.words, from)
+    if (end > this.capacity) this.grow(end)
+    const { base, words } = other
+    copyWords(words, base + first * tailStride, base + until * tailStride, this.words, this.base + from)
     this.count = end / tailStride
   }
 
   private word(i: number, field: number): number {
     // In bounds: callers pass 0 <= i < count.
-    return this.words[i * tailStride + field] as number
+    return this.words[this.base + i * tailStride + field] as number
   }
 
   tx(i: number): bigint {
@@ -130,10 +208,10 @@ export class ShapeTail {
   }
 
   markLast(i: number): void {
-    this.words[i * tailStride + 5] = (this.word(i, 5) | tailLastFlag) >>> 0
+    this.words[this.base + i * tailStride + 5] = (this.word(i, 5) | tailLastFlag) >>> 0
   }
   markChunkEnd(i: number): void {
-    this.words[i * tailStride + 5] = (this.word(i, 5) | chunkEndFlag) >>> 0
+    this.words[this.base + i * tailStride + 5] = (this.word(i, 5) | chunkEndFlag) >>> 0
   }
 
   /** Index of the first entry after `offset`; `count` when there is none. */
@@ -161,11 +239,12 @@ export class ShapeTail {
   }
 
   /**
-   * The entries as they are now, without a copy: what is appended or forgotten later changes nothing. For readers that
-   * take their time.
+   * The entries as they are now: what is appended or forgotten later changes nothing. For readers that take their time. They are
+   * not copied, unless they are one or two.
    */
   frozen(): ShapeTail {
-    const tail = new ShapeTail(this.words)
+    const { base, count, page, words } = this
+    const tail = new ShapeTail(page === undefined ? words : words.slice(base, base + count * tailStride))
     tail.count = this.count
     return tail
   }
@@ -176,8 +255,8 @@ export class ShapeTail {
     let capacity = firstWords
     while (capacity < rest) capacity = Math.max(capacity * 2, secondWords)
     const words = new Uint32Array(capacity)
-    copyWords(this.words, n * tailStride, this.count * tailStride, words, 0)
-    this.words = words
+    copyWords(this.words, this.base + n * tailStride, this.base + this.count * tailStride, words, 0)
+    this.own(words)
     this.count -= n
   }
 }
