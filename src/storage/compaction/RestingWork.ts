@@ -12,44 +12,68 @@ const lateMillis = 10
 /** The event loop has much else to do when it works for so much of a rest. */
 const busyShare = 0.6
 
+/** Processor time of this process, all its threads together. */
+const processMillis = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1000
+}
+
 /**
  * Work in slices, with rests between them: of the time that passes, at most a share is worked, waiting for the disk included. Where
  * rests take longer than they should, or the event loop works through them, others need the processor, and they become longer.
+ *
+ * Waiting for the processor is no work. Where rests end late a slice counts for what this process has had of the processor in it:
+ * else each step of a slice would be made up for by many times what it took, and logs would grow faster than they are folded.
  */
 export class RestingWork {
   private readonly timers: Timers
   private readonly share: number
   private readonly isOver: () => boolean
   private readonly meter: LoopMeter
+  private readonly cpuMillis: () => number
   private sliceBegan: number
+  private cpuBegan: number
   private strain = 1
+  /** The last rest ended late. */
+  private waitsForCpu = false
 
   /** `share`: 1 for work that never rests. `isOver`: nobody wants the work any more. */
-  constructor(timers: Timers, share: number, isOver: () => boolean, meter = loopShare) {
+  constructor(
+    timers: Timers,
+    share: number,
+    isOver: () => boolean,
+    meter = loopShare,
+    cpuMillis = processMillis
+  ) {
+    this.cpuMillis = cpuMillis
+    this.cpuBegan = cpuMillis()
     this.timers = timers
     this.share = share
     this.isOver = isOver
     this.meter = meter
     this.sliceBegan = timers.nowMillis()
+    this.cpuBegan = cpuMillis()
   }
 
   /** To be called often. Fails with `Abandoned` once nobody wants the work any more. */
   readonly rest = async (): Promise<void> => {
-    const { share, timers } = this
-    const worked = timers.nowMillis() - this.sliceBegan
-    if (worked < sliceMillis) return
+    const { cpuMillis, share, timers } = this
+    const passed = timers.nowMillis() - this.sliceBegan
+    if (passed < sliceMillis) return
     if (this.isOver()) throw new Abandoned()
     if (share < 1) {
+      const worked = this.waitsForCpu ? Math.min(passed, cpuMillis() - this.cpuBegan) : passed
       const millis = Math.min(longestRestMillis, worked * (1 / share - 1) * this.strain)
       const began = timers.nowMillis()
       const worksFor = this.meter()
       await pause(timers, millis)
-      const isLate = timers.nowMillis() - began - millis > lateMillis
-      const isStrained = isLate || worksFor() > busyShare
+      this.waitsForCpu = timers.nowMillis() - began - millis > lateMillis
+      const isStrained = this.waitsForCpu || worksFor() > busyShare
       this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
       if (this.isOver()) throw new Abandoned()
     }
     this.sliceBegan = timers.nowMillis()
+    this.cpuBegan = cpuMillis()
   }
 }
 

@@ -5,6 +5,8 @@ import { systemTimers, type Timers } from "../../../src/shared/Timers.ts"
 /** Time that passes with work and with rests, and with nothing else. */
 class OwnTime implements Pick<Timers, "after" | "nowMillis"> {
   now = 0
+  /** Of each slice, so much is processor time. */
+  cpuShare = 1
   readonly rests: Array<number> = []
   lateMillis = 0
   readonly nowMillis = () => this.now
@@ -21,14 +23,17 @@ class OwnTime implements Pick<Timers, "after" | "nowMillis"> {
 
 /** Rests behind slices of 5 ms. */
 const restsOf = async (time: OwnTime, slices: number, share: number, busy: () => number) => {
+  let cpu = 0
   const work = new RestingWork(
     time.timers,
     share,
     () => false,
-    () => busy
+    () => busy,
+    () => cpu
   )
   for (let i = 0; i < slices; i++) {
     time.now += 5
+    cpu += 5 * time.cpuShare
     await work.rest()
   }
   return time.rests
@@ -55,6 +60,16 @@ describe("work with rests", () => {
     const time = new OwnTime()
     time.lateMillis = 11
     assert.deepStrictEqual(await restsOf(time, 4, 0.25, () => 0), [15, 30, 60, 60])
+  })
+
+  it("makes up for what it had of the processor, not for waiting for it", async () => {
+    const time = new OwnTime()
+    time.cpuShare = 0.2
+    // What is not late waits for the disk.
+    assert.deepStrictEqual(await restsOf(time, 2, 0.25, () => 0), [15, 15])
+    time.lateMillis = 11
+    time.rests.length = 0
+    assert.deepStrictEqual(await restsOf(time, 4, 0.25, () => 0), [15, 6, 12, 12])
   })
 
   it("looks at the event loop itself where nothing else is said", async () => {
