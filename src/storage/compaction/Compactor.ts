@@ -16,6 +16,7 @@ import type { StorageEngine } from "../StorageEngine.ts"
 import { FoldAside } from "./FoldAside.ts"
 import { CompactShape, type CompactionWork } from "./CompactShape.ts"
 import { Abandoned, RestingWork } from "./RestingWork.ts"
+import { type Candidate, inTurns, lastLooked } from "./CompactionOrder.ts"
 import {
   type CompactionSettings,
   hasRoomForBase,
@@ -49,6 +50,8 @@ const fewEntries = 32
 const logMayGrowBy = 1.5
 /** What has failed so often, and not for the disk or the bucket, is not tried again. */
 const hopelessFailures = 10
+/** Then it is looked anew which logs may give most. */
+const longestSweepMillis = 60_000
 /** Between two looks where room is short. */
 const shortMillis = 1000
 
@@ -71,6 +74,8 @@ export class Compactor {
   private settings: CompactionSettings
   /** Records that were written. */
   private told = 0
+  /** The id of the shape that was looked at last because it was its turn. */
+  private lastInTurn = 0
 
   constructor(engine: StorageEngine, options: CompactorOptions, isOver: () => boolean = () => false) {
     this.engine = engine
@@ -93,36 +98,48 @@ export class Compactor {
     this.settings = isShort ? shortOfRoom(this.options) : this.options
     const toldBefore = this.told
     try {
-      for (const shape of this.inOrder()) {
+      const worth = await this.mayBeCompacted()
+      const untilMillis = engine.timers.nowMillis() + longestSweepMillis
+      const looked = new Set<ShapeState>()
+      for (const shape of inTurns(worth, this.lastInTurn)) {
         await this.pace.rest()
-        // Nothing has happened to it that could be compacted.
-        if (shape.isDormant && !shape.hasHistory) continue
-        if (shape.dropped || !shape.snapshotComplete || shape.unannounced || shape.undecided !== undefined)
-          continue
-        await this.lookAt(shape)
+        if (engine.timers.nowMillis() > untilMillis) break
+        looked.add(shape)
+        await this.carefully(shape, () => this.compactIfDue(shape))
       }
+      this.lastInTurn = lastLooked(worth, this.lastInTurn, looked)
       for (const id of this.looks.keys()) if (engine.store.get(id) === undefined) this.forget(id)
       await this.removeDoomed()
-      pressure.isExhausted = isShort && this.told === toldBefore && !this.hasReplaced()
+      pressure.isExhausted =
+        isShort && looked.size === worth.length && this.told === toldBefore && !this.hasReplaced()
     } catch (error) {
       if (!(error instanceof Abandoned)) throw error
     }
+  }
+
+  /** Lets go what need not be kept any more. Gives the shapes whose logs may be worth it. */
+  private async mayBeCompacted(): Promise<ReadonlyArray<Candidate>> {
+    const { settings } = this
+    const leastBytes = Math.min(quietBytes, settings.leastBytes)
+    const found: Array<Candidate> = []
+    for (const shape of Array.from(this.engine.store.all())) {
+      await this.pace.rest()
+      // Nothing has happened to it that could be compacted.
+      if (shape.isDormant && !shape.hasHistory) continue
+      if (shape.dropped || !shape.snapshotComplete || shape.unannounced || shape.undecided !== undefined)
+        continue
+      if (shape.compaction !== undefined) await this.carefully(shape, () => this.retain(shape))
+      if (shape.dropped || !this.hasLog(shape)) continue
+      const bytes = bytesBehind(shape, this.lookOf(shape).from)
+      if (mayBeWorthIt(this.rowBytes(shape), bytes, leastBytes, settings)) found.push({ shape, bytes })
+    }
+    return found
   }
 
   private forget(id: number): void {
     this.looks.delete(id)
     this.failures.delete(id)
     this.tidied.delete(id)
-  }
-
-  /** Where room is short, those first that may give most. */
-  private inOrder(): ReadonlyArray<ShapeState> {
-    const shapes = Array.from(this.engine.store.all())
-    if (!this.engine.pressure.isShort) return shapes
-    return shapes
-      .map((shape) => ({ shape, bytes: bytesBehind(shape, rowsAt(shape)) }))
-      .toSorted((a, b) => b.bytes - a.bytes)
-      .map(({ shape }) => shape)
   }
 
   /** Whether rows are left that a base has taken the place of: they go by themselves. */
@@ -134,12 +151,16 @@ export class Compactor {
     return false
   }
 
-  private async lookAt(shape: ShapeState): Promise<void> {
+  private async compactIfDue(shape: ShapeState): Promise<void> {
+    if (shape.dropped || !(await this.isDue(shape))) return
+    await this.compact(shape)
+    this.failures.delete(shape.id)
+  }
+
+  /** What goes wrong with one shape is said, and does not concern the others. */
+  private async carefully(shape: ShapeState, work: () => Promise<void>): Promise<void> {
     try {
-      await this.retain(shape)
-      if (!(await this.isDue(shape))) return
-      await this.compact(shape)
-      this.failures.delete(shape.id)
+      await work()
     } catch (error) {
       if (error instanceof Abandoned && !shape.dropped && this.engine.writer !== undefined) throw error
       if (shape.dropped || error instanceof Abandoned) return
@@ -175,10 +196,13 @@ export class Compactor {
     return look
   }
 
-  private async isDue(shape: ShapeState): Promise<boolean> {
+  private hasLog(shape: ShapeState): boolean {
     // There are no rows from which its readers begin.
     if (shape.common.log === "changes_only") return false
-    if (shape.files.length === 0 && (shape.tail?.count ?? 0) < fewEntries) return false
+    return shape.files.length > 0 || (shape.tail?.count ?? 0) >= fewEntries
+  }
+
+  private async isDue(shape: ShapeState): Promise<boolean> {
     const { settings } = this
     const look = this.lookOf(shape)
     const isQuiet =
