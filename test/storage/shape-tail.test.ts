@@ -21,22 +21,23 @@ describe("the tail of a shape, as a reader keeps it", () => {
   })
 })
 
+const facts = (tail: ShapeTail) =>
+  Array.from({ length: tail.count }, (_, i) => [
+    tail.tx(i),
+    tail.op(i),
+    tail.segment(i),
+    tail.position(i),
+    tail.length(i),
+    tail.isLast(i),
+    tail.isChunkEnd(i)
+  ])
+
 describe("tails that share their memory", () => {
   it("are what others are, however many there are, and whichever end", () => {
     const random = makeRandom(7)
     const tails = new FirstTails()
     const pairs: Array<{ readonly shared: ShapeTail; readonly own: ShapeTail }> = []
     const kept: Array<{ readonly frozen: ShapeTail; readonly words: ReadonlyArray<unknown> }> = []
-    const facts = (tail: ShapeTail) =>
-      Array.from({ length: tail.count }, (_, i) => [
-        tail.tx(i),
-        tail.op(i),
-        tail.segment(i),
-        tail.position(i),
-        tail.length(i),
-        tail.isLast(i),
-        tail.isChunkEnd(i)
-      ])
     for (let step = 0; step < 20_000; step++) {
       const pair = pairs[random.int(0, Math.max(0, pairs.length - 1))]
       const what = random.int(0, 9)
