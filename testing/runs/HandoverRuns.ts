@@ -301,6 +301,16 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       problems.push(`${table} (${columns}): ${status} ${body} of ${server}`)
   }
 
+  /** On a machine that is very busy Postgres gives up on an instance in the middle of this: then the next one is asked. */
+  const differencesAtActive = async (attempts = 5): Promise<string | undefined> => {
+    const { entry, service } = await instances.active()
+    // The first release has no such command.
+    if (entry !== undefined || service === undefined) return undefined
+    const found = await foundDifferences(service.url)
+    const isAborted = found?.includes("gave up the lock meanwhile") === true
+    return isAborted && attempts > 1 ? differencesAtActive(attempts - 1) : found
+  }
+
   const compare = async (): Promise<void> => {
     await load.pause()
     await session.query("SELECT 1").catch(async () => {
@@ -328,10 +338,7 @@ export const handoverRuns = async (options: HandoverOptions): Promise<HandoverRe
       digests.set(handle, mine)
     }
     load.resume()
-    const { entry, service } = await instances.active()
-    // The first release has no such command.
-    const found =
-      entry === undefined && service !== undefined ? await foundDifferences(service.url) : undefined
+    const found = await differencesAtActive()
     if (found !== undefined) problems.push(found)
   }
 
