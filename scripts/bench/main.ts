@@ -26,6 +26,7 @@ const load = async (): Promise<ReadonlyArray<Benchmark>> => {
     // The other scripts here measure when they are loaded; they are run by themselves.
     if (
       [
+        "dormant.ts",
         "encode.ts",
         "load.ts",
         "membership.ts",

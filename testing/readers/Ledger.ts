@@ -35,7 +35,8 @@ export class Ledger {
   readonly problems: Array<string> = []
   private lastTx = -1n
   private lastOp = -1
-  private moving: TextRow | undefined
+  /** The row whose delete says that it goes on under another key. */
+  private moving: { readonly key: string; readonly row: TextRow } | undefined
   /** Versions that it was not told of, and deletes of rows that it never had: what a folded log leaves out, and leaves. */
   folded = 0
   private readonly versionColumn: string | undefined
@@ -57,7 +58,8 @@ export class Ledger {
       case "insert": {
         if (before !== undefined) this.problem(`insert of a row that is there: ${this.describe(message)}`)
         if (headers.key_change_from !== undefined) {
-          if (this.moving !== undefined) this.follows(this.moving, value, message)
+          // A folded log may have the delete of one move and then the insert of another.
+          if (this.moving?.key === headers.key_change_from) this.follows(this.moving.row, value, message)
           else if (this.mayBeFolded) this.folded++
           else this.problem(`key change without its delete: ${this.describe(message)}`)
         }
@@ -77,7 +79,7 @@ export class Ledger {
           if (this.mayBeFolded) return void this.folded++
           return this.problem(`delete of a row that is not there: ${this.describe(message)}`)
         }
-        if (headers.key_change_to !== undefined) this.moving = before
+        if (headers.key_change_to !== undefined) this.moving = { key, row: before }
         this.rows.delete(key)
         return
       }
