@@ -27,6 +27,7 @@ import { ShapeLogs } from "./storage/ShapeLogs.ts"
 import { Storage } from "./storage/Storage.ts"
 import { shapeLogsLayer } from "./storage/ShapeLogsLive.ts"
 import { MetricsServer } from "./metrics/MetricsServer.ts"
+import { practiceLayer } from "./practice/GoThroughTakeover.ts"
 import { registeredMetrics } from "./metrics/RegisteredMetrics.ts"
 import { OperatorDoor } from "./http/shape/OperatorDoor.ts"
 import { operatorOfService } from "./operator/OperatorLive.ts"
@@ -123,7 +124,7 @@ const instance = part(Instance, Instance.layer).pipe(
       part(SessionServices, SessionServices.layer),
       part(LockService, LockService.layer),
       part(ReplicationStream, ReplicationStream.layer),
-      part(Warmth, Warmth.layer)
+      part(Warmth, Warmth.layer.pipe(Layer.provide(practiceLayer)))
     )
   )
 )

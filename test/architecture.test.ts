@@ -26,6 +26,7 @@ const order = [
     "lock",
     "http",
     "instance",
+    "practice",
     "workers",
     "metrics",
     "operator",

@@ -7,6 +7,10 @@
 export const preparingMillis = 500
 /** How often a waiting instance uses its connections: more often than idle ones are closed. */
 export const warmMillis = 20_000
+/** For so long an instance has waited for the lock before it practises a takeover. */
+export const practiceAfterMillis = 250
+/** What was practised once is forgotten when it is not used for long: V8 throws away the code of functions that have not run for some time. */
+export const practiceMillis = 600_000
 
 /** How often storage is tidied up, unless the clean-up interval is shorter. */
 export const longestMaintenanceMillis = 1000

@@ -2,12 +2,15 @@ import { Context, Effect, Layer } from "effect"
 import { Config } from "../../config/BatonConfig.ts"
 import { describeByOid } from "../../postgres/catalogue/DescribeTables.ts"
 import { AdminPool } from "../../postgres/connection/Pools.ts"
-import { readPublication } from "../../postgres/publication/PublicationState.ts"
+import { lookAtColumns } from "../../postgres/catalogue/RewriteLook.ts"
+import { readPublication, readTables } from "../../postgres/publication/PublicationState.ts"
 import { Conditions } from "../../http/shape/Conditions.ts"
 import { SnapshotSessions } from "../../registry/snapshot/SnapshotSessions.ts"
+import { makeErrands } from "../../shared/Duty.ts"
 import { Storage } from "../../storage/Storage.ts"
 import type { StorageEngine } from "../../storage/StorageEngine.ts"
-import { warmMillis } from "./DutyTimings.ts"
+import { TakeoverPractice } from "./TakeoverPractice.ts"
+import { practiceAfterMillis, practiceMillis, warmMillis } from "./DutyTimings.ts"
 
 /** What a takeover, and the first shape after it, need at the same time. */
 const adminConnections = 2
@@ -24,7 +27,7 @@ export class Warmth extends Context.Service<
     /**
      * Keeps a few connections open, whose backends have looked at the publication and at tables with shapes before: the
      * first time that a backend describes a table takes it many times as long as the next one, and the stream waits for that.
-     * Where shapes have conditions, the next one can be checked at once, too.
+     * Where shapes have conditions, the next one can be checked at once, too. And goes through a takeover for practice: see `TakeoverPractice`.
      * Never ends, and never fails: a database that is out of reach has the waiting instance connect when it takes over. Does
      * nothing where databases are to be left alone (`replicationIdleTimeoutMillis`).
      */
@@ -47,10 +50,14 @@ export class Warmth extends Context.Service<
         }
         return [...oids]
       }
-      const look = Effect.andThen(
-        readPublication(admin, publicationName),
-        Effect.suspend(() => describeByOid(admin, tables()))
-      )
+      const look = Effect.flatMap(readPublication(admin, publicationName), (publication) => {
+        const oids = tables()
+        const published =
+          publication === undefined
+            ? Effect.void
+            : readTables(admin, publicationName, publication, oids, { generatedColumns: false })
+        return Effect.all([describeByOid(admin, oids), published, lookAtColumns(admin, oids)])
+      })
       const use = Effect.andThen(
         Effect.all(
           [Effect.scoped(snapshots.acquire), ...Array.from({ length: adminConnections }, () => look)],
@@ -65,7 +72,16 @@ export class Warmth extends Context.Service<
         Effect.andThen(Effect.sleep(warmMillis)),
         Effect.forever
       )
-      return { keep: replicationIdleTimeoutMillis === undefined ? keep : Effect.never }
+      const practice = yield* TakeoverPractice
+      const run = yield* makeErrands
+      // Nobody waits for it when the lock comes. An instance that is given the lock at once does without it.
+      const practising = Effect.sleep(practiceAfterMillis).pipe(
+        Effect.andThen(Effect.sync(() => run("A takeover for practice", practice))),
+        Effect.andThen(Effect.sleep(practiceMillis)),
+        Effect.forever
+      )
+      const ready = Effect.raceFirst(keep, practising)
+      return { keep: replicationIdleTimeoutMillis === undefined ? ready : Effect.never }
     })
   )
 }
