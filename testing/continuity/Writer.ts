@@ -31,7 +31,8 @@ const statement = (random: Random): string => {
     `DELETE FROM items WHERE id < 0 AND id % 3 = 0`,
     `INSERT INTO members VALUES (${project}, ${person}) ON CONFLICT DO NOTHING`,
     `DELETE FROM members WHERE project = ${project} AND person = ${person}`,
-    `INSERT INTO loose VALUES ('l${mark}', ${mark % 50})`,
+    // A name that nobody had: without a key two equal rows are one to a client.
+    `INSERT INTO loose VALUES ('l${mark}-${random.int(0, 1_000_000_000)}', ${mark % 50})`,
     `UPDATE loose SET "of" = "of" + 1 WHERE "of" % 7 = ${person}`,
     `DELETE FROM loose WHERE "of" % 11 = ${person}`
   ])
