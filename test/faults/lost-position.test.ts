@@ -69,6 +69,25 @@ describe("a slot that is gone", () => {
   )
 
   it(
+    "costs none its handle either whose last change was a comparison with an altered table",
+    { timeout: patient(120_000) },
+    async () => {
+      const { database, start } = await prepare()
+      const first = await start()
+      const readers = await readersAt(first.url)
+      await database.query("ALTER TABLE items ALTER COLUMN note TYPE text USING note || '~'")
+      await expectSelected(database, readers, first.url)
+      assert.match(first.logs(), /Compared \d+ shapes on "public"."items" with its rows/)
+      await first.stop("SIGTERM")
+      await database.query("SELECT pg_drop_replication_slot($1)", [database.slotName])
+      const second = await start()
+      await database.query("UPDATE items SET note = 'later' WHERE id < 20")
+      await expectSelected(database, readers, second.url)
+      assert.notMatch(second.logs(), /BATON-SHAPE-DISCARDED/)
+    }
+  )
+
+  it(
     "costs none either when instances are killed in the middle of the comparison",
     { timeout: patient(180_000) },
     async () => {

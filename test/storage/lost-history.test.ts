@@ -28,6 +28,17 @@ describe("what storage has of shapes", () => {
     })
   })
 
+  it("is told with what was compared late, of shapes of each kind for itself", () => {
+    const shapes = [shape(9n, 0), shape(15n, 0), shape(7n, 0), shape(12n, 1)]
+    const had = knownCommits({ behindLsn: undefined, lastCommitLsn: 10n, all: () => shapes })
+    assert.deepStrictEqual(had, { ordinary: 15n, members: 12n })
+    const history = new LostHistory()
+    history.add(storedGap(had, 30n))
+    // Whoever has read the difference goes on.
+    assert.isFalse(history.has(15n, "ordinary", early))
+    assert.isTrue(history.has(16n, "ordinary", early))
+  })
+
   it("tells which commits a client cannot have from it, for both kinds, also when read again", () => {
     const first = new LostHistory()
     first.add(storedGap({ ordinary: 10n, members: 5n }, 10n))

@@ -52,13 +52,20 @@ export const storedGap = ({ members, ordinary }: KnownCommits, before: bigint): 
   String(members)
 ]
 
-/** Late transactions come in order: the last one of any shape tells how far all of them are that read sub-selects. */
+/**
+ * Late transactions come in order: the last one of any shape tells how far all of them are that read sub-selects. What brings other
+ * shapes to their table while changes go on comes late as well, behind all that was written before: who has read it has it from here.
+ */
 export const knownCommits = (store: StoredCommits): KnownCommits => {
   const { behindLsn, lastCommitLsn } = store
+  let ordinary = lastCommitLsn
   let members = behindLsn ?? lastCommitLsn
-  for (const shape of store.all())
-    if (shape.members.length > 0 && shape.end.tx > members) members = shape.end.tx
-  return { ordinary: lastCommitLsn, members }
+  for (const shape of store.all()) {
+    const { tx } = shape.end
+    if (shape.members.length > 0) members = tx > members ? tx : members
+    else if (tx > ordinary) ordinary = tx
+  }
+  return { ordinary, members }
 }
 
 /**
