@@ -46,7 +46,6 @@ export class RestingWork {
     cpuMillis = processMillis
   ) {
     this.cpuMillis = cpuMillis
-    this.cpuBegan = cpuMillis()
     this.timers = timers
     this.share = share
     this.isOver = isOver
