@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
+import type { Pieces } from "../../shared/InTurns.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import { RouteTarget } from "./TableRoute.ts"
@@ -7,6 +8,9 @@ import { RouteTarget } from "./TableRoute.ts"
 /** Shapes made ready, and shapes looked at, before other work has its turn. */
 const sliceShapes = 64
 const sliceLooks = 4096
+
+/** With fewer, what is missing is made ready at once by whoever takes what is ready. */
+const fewShapes = 256
 
 /** The shapes that are followed: whoever is new among them has an id that nobody had before. */
 interface FollowedShapes {
@@ -112,6 +116,29 @@ export class PreparedRoutes {
     }
     if (prepared.target.add(shape)) prepared.shapes.set(shape.id, shape)
     return true
+  }
+
+  /**
+   * What is missing for rows of this relation that belong to these shapes of the table, one shape after the other: nobody has
+   * waited with an instance that is given the lock when it starts, and a table that was altered is another one.
+   */
+  *complete(tableOid: number, relation: Relation, shapes: ReadonlySet<ShapeState>): Pieces {
+    const known = this.byTable.get(tableOid)
+    const isFit = known?.target.takesRowsOf(relation) === true
+    if (shapes.size - (isFit ? known.shapes.size : 0) < fewShapes) return
+    const prepared = isFit
+      ? known
+      : {
+          target: new RouteTarget(tableOid, relation, this.makeMatcher),
+          shapes: new Map<number, ShapeState>()
+        }
+    this.byTable.set(tableOid, prepared)
+    for (const shape of shapes) {
+      if (!shape.dropped && prepared.target.add(shape)) prepared.shapes.set(shape.id, shape)
+      yield
+      // It was forgotten meanwhile: definitions have changed.
+      if (this.byTable.get(tableOid) !== prepared) return
+    }
   }
 
   /**

@@ -1,20 +1,27 @@
+import { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
+import { inTurns, type Pieces } from "../../shared/InTurns.ts"
 import { affectedAmong, isAffectedBy } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import { RouteTarget, type TableRoute } from "./TableRoute.ts"
+
+type Options = Pick<RouterOptions, "engine" | "makeMatcher" | "members" | "prepared" | "shapes">
+
+/** Conditions are made ready for so long before everything else has its turn. */
+const turnMillis = 5
 
 /**
  * How the rows of each relation of the stream find their shapes: those of the table itself, and of the tables that it is a
  * partition of. Shapes that cannot take rows of a relation are its *misfits*; what becomes of them the router decides.
  */
 export class Routes {
-  private readonly options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">
+  private readonly options: Options
   private readonly routes = new Map<number, TableRoute>()
   /** Relations whose rows are rows of a table: itself, and what is below it. */
   private readonly relationsOf = new Map<number, Set<number>>()
 
-  constructor(options: Pick<RouterOptions, "makeMatcher" | "members" | "prepared" | "shapes">) {
+  constructor(options: Options) {
     this.options = options
   }
 
@@ -26,6 +33,22 @@ export class Routes {
   /** Those of which no row has come. */
   *unknown(oids: Iterable<number>): Iterable<number> {
     for (const oid of oids) if (!this.routes.has(oid)) yield oid
+  }
+
+  /**
+   * To be run before `make`, which does what is left at once: the stream waits for the conditions of a million shapes, which take some
+   * ten seconds, and nobody else does.
+   */
+  readonly prepare = (relation: Relation, ancestors: ReadonlyArray<number>): Effect.Effect<void> =>
+    Effect.suspend(() => inTurns(this.preparing(relation, ancestors), this.options.engine.timers, turnMillis))
+
+  private *preparing(relation: Relation, ancestors: ReadonlyArray<number>): Pieces {
+    for (const oid of [relation.oid, ...ancestors]) {
+      const shapes = this.on(oid)
+      const affected = new Set(affectedAmong(shapes, relation))
+      const fit = affected.size === 0 ? shapes : new Set([...shapes].filter((shape) => !affected.has(shape)))
+      yield* this.options.prepared.complete(oid, relation, fit)
+    }
   }
 
   /** The route of a relation that is new, or another one than before, with all shapes that there are. */

@@ -281,7 +281,9 @@ export class RowRouter implements ChangeSink {
     const described = known === undefined ? { relation, commitLsn, xid, others } : undefined
     // One after the other: to open a connection for the second question takes many times as long as the first one.
     const asked = options.ancestors(relation.oid, described)
-    return Effect.flatMap(checked === undefined ? asked : Effect.tap(asked, () => checked), (ancestors) => {
+    const tables = checked === undefined ? asked : Effect.tap(asked, () => checked)
+    const ready = Effect.tap(tables, (ancestors) => this.routes.prepare(relation, ancestors))
+    return Effect.flatMap(ready, (ancestors) => {
       this.makeRoute(relation, ancestors)
       return descriptions.rewritten([relation.oid, ...ancestors], commitLsn, xid) ?? Effect.void
     })
