@@ -70,8 +70,8 @@ export class Cell {
 }
 
 /** A shape that is found alone, and remains to be evaluated: a negative number. */
-const evaluated = (id: number): number => -1 - id
-/** The shape of a number in a `CellMap`. */
+export const evaluated = (id: number): number => -1 - id
+/** The shape of such a number. */
 export const shapeIn = (number: number): number => (number < 0 ? -1 - number : number)
 
 /** What is registered of a shape, for as long as it is in a `CellMap`. */

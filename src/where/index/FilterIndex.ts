@@ -19,7 +19,7 @@ import { spend } from "../values/Work.ts"
 import type { Codec } from "../values/Codec.ts"
 import { useZones, type Zones, zonesOfRuntime } from "../zones/Zones.ts"
 import { CellMap, Group, shapeIn, type Cell } from "./Cell.ts"
-import { IntervalTree, type Interval } from "./IntervalTree.ts"
+import { IntervalTree } from "./IntervalTree.ts"
 import { Burst, RowCosts } from "./Costs.ts"
 import { pushMatch, type MatchList } from "./MatchList.ts"
 import {
@@ -275,7 +275,7 @@ export class FilterIndex {
     // Lists are made where they are needed: most rows are looked up by one value, and then nothing is allocated.
     let cell: Found
     let cells: ReadonlyArray<Found> = noCells
-    let intervals: ReadonlyArray<Interval> = noIntervals
+    let intervals: ReadonlyArray<number> = noIntervals
     try {
       const value = probe.value(noConstants)
       if (this.costs.owes) this.pay(-1, out)
@@ -296,7 +296,7 @@ export class FilterIndex {
     if (this.costs.owes) this.pay(-1, out)
     if (cell !== undefined) this.visit(cell, out)
     for (let i = 0; i < cells.length; i++) this.visit(cells[i], out)
-    for (let i = 0; i < intervals.length; i++) this.visitInterval(intervals[i] as Interval, out)
+    for (let i = 0; i < intervals.length; i++) this.visit(intervals[i], out)
   }
 
   /** The probed value cannot be computed: every clause that relies on it speaks for itself. */
@@ -327,11 +327,6 @@ export class FilterIndex {
     const position = registrations.positionOf(id)
     if (position >= 0)
       this.evaluateOnce(id, registrations.compiledAt(position), registrations.constantsAt(position), out)
-  }
-
-  private visitInterval(interval: Interval, out: MatchList): void {
-    if (interval.exact) pushMatch(out, interval.id)
-    else this.evaluateOnce(interval.id, interval.compiled, interval.constants, out)
   }
 
   /** The loop that most of the time is spent in: nothing but calls of one compiled plan. */
@@ -394,7 +389,7 @@ export class FilterIndex {
 type Found = number | Cell | undefined
 
 const noCells: ReadonlyArray<Found> = []
-const noIntervals: ReadonlyArray<Interval> = []
+const noIntervals: ReadonlyArray<number> = []
 
 const findMembers = (cells: CellMap, kind: SubselectKind, link: LinkKey): ReadonlyArray<Found> => {
   if (link === null) return noCells
@@ -406,9 +401,9 @@ const findMembers = (cells: CellMap, kind: SubselectKind, link: LinkKey): Readon
   return found
 }
 
-const findIntervals = (ranges: IntervalTree, value: unknown): ReadonlyArray<Interval> => {
-  const found: Array<Interval> = []
-  ranges.find(value, (interval) => found.push(interval))
+const findIntervals = (ranges: IntervalTree, value: unknown): ReadonlyArray<number> => {
+  const found: Array<number> = []
+  ranges.find(value, found)
   return found
 }
 

@@ -1,4 +1,4 @@
-import type { Compiled } from "../evaluate/Compile.ts"
+import { evaluated } from "./Cell.ts"
 
 /** One clause's bounds on a probed value; `undefined` is unbounded. */
 export interface Interval {
@@ -7,145 +7,235 @@ export interface Interval {
   readonly lowerInclusive: boolean
   readonly upper: unknown
   readonly upperInclusive: boolean
+  /** Whoever holds the value is decided by that. */
   readonly exact: boolean
-  readonly compiled: Compiled
-  readonly constants: ReadonlyArray<unknown>
 }
 
-interface Node {
-  interval: Interval
-  priority: number
-  /** The greatest upper bound below this node; `undefined` is unbounded. */
-  greatest: unknown
-  left: Node | undefined
-  right: Node | undefined
-}
+type Compare = (a: unknown, b: unknown) => number
+
+/** Of a node, which is split when it would have more. */
+const mostEntries = 48
+/** Neighbours with no more than this together become one. */
+const fewEntries = 24
+
+const lowerInclusive = 1
+const upperInclusive = 2
+const exact = 4
+
+const flagsOf = (interval: Interval): number =>
+  (interval.lowerInclusive ? lowerInclusive : 0) |
+  (interval.upperInclusive ? upperInclusive : 0) |
+  (interval.exact ? exact : 0)
 
 /**
- * Finds all intervals that hold a value: a treap by lower bound, each node knows the greatest upper bound below
- * it. Adding and removing take logarithmic time, finding logarithmic time plus what is found.
+ * Entries stand in the order of their lower bounds, and of their ids where these are equal, in lists side by side: a search touches a few
+ * nodes that the cache holds, where an object for each interval would be a miss each.
+ */
+interface Entries {
+  /** Of the interval; of a child, no more than the lowest in it. */
+  readonly lowers: Array<unknown>
+  readonly ids: Array<number>
+  /** Of the interval; of a child, the greatest in it. `undefined` is unbounded. */
+  readonly uppers: Array<unknown>
+}
+
+interface Leaf extends Entries {
+  readonly flags: Array<number>
+  readonly children: undefined
+}
+
+interface Inner extends Entries {
+  readonly flags: undefined
+  readonly children: Array<Node>
+}
+
+type Node = Leaf | Inner
+
+const newLeaf = (): Leaf => ({ lowers: [], ids: [], uppers: [], flags: [], children: undefined })
+const newInner = (): Inner => ({ lowers: [], ids: [], uppers: [], flags: undefined, children: [] })
+
+/**
+ * Finds all intervals that hold a value: a B+ tree by lower bound, in which each node knows the greatest upper bound below each of its
+ * children. Adding and removing take logarithmic time, finding logarithmic time plus what is found.
  */
 export class IntervalTree {
-  private root: Node | undefined
-  private readonly compare: (a: unknown, b: unknown) => number
-  private seed = 2463534242
+  private root: Node = newLeaf()
+  private readonly compare: Compare
   size = 0
-  constructor(compare: (a: unknown, b: unknown) => number) {
+  constructor(compare: Compare) {
     this.compare = compare
   }
 
   add(interval: Interval): void {
     this.size++
-    // xorshift: priorities need to be spread, not secret.
-    this.seed ^= this.seed << 13
-    this.seed ^= this.seed >>> 17
-    this.seed ^= this.seed << 5
-    const node: Node = {
-      interval,
-      priority: this.seed,
-      greatest: interval.upper,
-      left: undefined,
-      right: undefined
-    }
-    this.root = this.insert(this.root, node)
+    const split = this.insert(this.root, interval)
+    if (split === undefined) return
+    const root = newInner()
+    this.putChild(root, 0, this.root)
+    this.putChild(root, 1, split)
+    this.root = root
   }
 
+  /** Removes an interval that was added with these bounds; nothing happens when it is not there. */
   remove(interval: Interval): void {
-    this.root = this.delete(this.root, interval)
+    if (!this.delete(this.root, interval)) return
+    this.size--
+    while (this.root.children?.length === 1) this.root = this.root.children[0] as Node
   }
 
-  /** Calls `visit` with every interval that holds `value`. */
-  find(value: unknown, visit: (interval: Interval) => void): void {
-    this.stab(this.root, value, visit)
+  /** Appends the ids of all intervals that hold `value`, each as `shapeIn` (Cell.ts) reads it. */
+  find(value: unknown, found: Array<number>): void {
+    this.stab(this.root, value, found)
   }
 
-  each(visit: (interval: Interval) => void): void {
-    const walk = (node: Node | undefined): void => {
-      if (node === undefined) return
-      walk(node.left)
-      visit(node.interval)
-      walk(node.right)
-    }
-    walk(this.root)
-  }
-
-  private order(a: Interval, b: Interval): number {
-    if (a.lower === undefined || b.lower === undefined) {
-      if (a.lower !== b.lower) return a.lower === undefined ? -1 : 1
+  private orderOf(lower: unknown, id: number, otherLower: unknown, otherId: number): number {
+    if (lower === undefined || otherLower === undefined) {
+      if (lower !== otherLower) return lower === undefined ? -1 : 1
     } else {
-      const order = this.compare(a.lower, b.lower)
+      const order = this.compare(lower, otherLower)
       if (order !== 0) return order
     }
-    return a.id - b.id
+    return id - otherId
   }
 
-  private refresh(node: Node): Node {
-    let greatest = node.interval.upper
-    for (const child of [node.left, node.right]) {
-      if (child === undefined || greatest === undefined) continue
-      if (child.greatest === undefined || this.compare(child.greatest, greatest) > 0)
-        greatest = child.greatest
+  /** How many entries come before this one, or are it. */
+  private countUpTo({ ids, lowers }: Entries, lower: unknown, id: number): number {
+    let low = 0
+    let high = ids.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.orderOf(lowers[middle], ids[middle] as number, lower, id) > 0) high = middle
+      else low = middle + 1
     }
-    node.greatest = greatest
-    return node
+    return low
   }
 
-  private insert(node: Node | undefined, added: Node): Node {
-    if (node === undefined) return added
-    if (this.order(added.interval, node.interval) < 0) {
-      node.left = this.insert(node.left, added)
-      if (node.left.priority > node.priority) {
-        const { left } = node
-        node.left = left.right
-        left.right = this.refresh(node)
-        return this.refresh(left)
-      }
+  private greatestIn({ uppers }: Entries): unknown {
+    let greatest = uppers[0]
+    for (let i = 1; i < uppers.length && greatest !== undefined; i++) {
+      const upper = uppers[i]
+      if (upper === undefined || this.compare(upper, greatest) > 0) greatest = upper
+    }
+    return greatest
+  }
+
+  /** Gives the node that has its right half from now on, where it had to be split. */
+  private insert(node: Node, interval: Interval): Node | undefined {
+    const { id, lower, upper } = interval
+    const after = this.countUpTo(node, lower, id)
+    if (node.children === undefined) {
+      node.lowers.splice(after, 0, lower)
+      node.ids.splice(after, 0, id)
+      node.uppers.splice(after, 0, upper)
+      node.flags.splice(after, 0, flagsOf(interval))
     } else {
-      node.right = this.insert(node.right, added)
-      if (node.right.priority > node.priority) {
-        const { right } = node
-        node.right = right.left
-        right.left = this.refresh(node)
-        return this.refresh(right)
+      const at = Math.max(0, after - 1)
+      const child = node.children[at] as Node
+      const split = this.insert(child, interval)
+      this.lookAtChild(node, at, child)
+      if (split !== undefined) this.putChild(node, at + 1, split)
+    }
+    return node.ids.length > mostEntries ? halved(node) : undefined
+  }
+
+  private putChild(node: Inner, at: number, child: Node): void {
+    node.lowers.splice(at, 0, undefined)
+    node.ids.splice(at, 0, 0)
+    node.uppers.splice(at, 0, undefined)
+    node.children.splice(at, 0, child)
+    this.lookAtChild(node, at, child)
+  }
+
+  private lookAtChild(node: Inner, at: number, child: Node): void {
+    node.lowers[at] = child.lowers[0]
+    node.ids[at] = child.ids[0] as number // No child is empty.
+    node.uppers[at] = this.greatestIn(child)
+  }
+
+  /** Whether it was there. */
+  private delete(node: Node, interval: Interval): boolean {
+    const at = this.countUpTo(node, interval.lower, interval.id) - 1
+    if (at < 0) return false
+    if (node.children === undefined) {
+      if (node.ids[at] !== interval.id) return false
+      node.flags.splice(at, 1)
+      dropEntry(node, at)
+      return true
+    }
+    const child = node.children[at] as Node
+    if (!this.delete(child, interval)) return false
+    if (child.ids.length === 0) {
+      node.children.splice(at, 1)
+      dropEntry(node, at)
+      return true
+    }
+    this.lookAtChild(node, at, child)
+    const left = at > 0 && this.joined(node, at - 1) ? at - 1 : at
+    this.joined(node, left)
+    return true
+  }
+
+  /** Makes one child of this one and the next, where that is a small one. */
+  private joined(node: Inner, at: number): boolean {
+    const child = node.children[at]
+    const next = node.children[at + 1]
+    if (child === undefined || next === undefined) return false
+    if (child.ids.length + next.ids.length > fewEntries) return false
+    moveEntries(next, 0, child)
+    node.children.splice(at + 1, 1)
+    dropEntry(node, at + 1)
+    this.lookAtChild(node, at, child)
+    return true
+  }
+
+  private stab(node: Node, value: unknown, found: Array<number>): void {
+    const { compare } = this
+    const { children, flags, ids, lowers, uppers } = node
+    // Behind the last whose lower bound is not above the value, none holds it.
+    let end = 0
+    let high = ids.length
+    while (end < high) {
+      const middle = (end + high) >>> 1
+      const lower = lowers[middle]
+      if (lower !== undefined && compare(lower, value) > 0) high = middle
+      else end = middle + 1
+    }
+    for (let i = 0; i < end; i++) {
+      const upper = uppers[i]
+      const order = upper === undefined ? 1 : compare(upper, value)
+      if (order < 0) continue
+      if (children !== undefined) {
+        this.stab(children[i] as Node, value, found)
+        continue
       }
+      const flag = (flags as Array<number>)[i] as number // A leaf has flags.
+      if (order === 0 && (flag & upperInclusive) === 0) continue
+      const lower = lowers[i]
+      if ((flag & lowerInclusive) === 0 && lower !== undefined && compare(lower, value) === 0) continue
+      const id = ids[i] as number
+      found.push((flag & exact) === 0 ? evaluated(id) : id)
     }
-    return this.refresh(node)
   }
+}
 
-  private delete(node: Node | undefined, interval: Interval): Node | undefined {
-    if (node === undefined) return undefined
-    const order = this.order(interval, node.interval)
-    if (order === 0 && node.interval.id === interval.id) {
-      this.size--
-      return this.merge(node.left, node.right)
-    }
-    if (order < 0) node.left = this.delete(node.left, interval)
-    else node.right = this.delete(node.right, interval)
-    return this.refresh(node)
-  }
+const dropEntry = (node: Entries, at: number): void => {
+  node.lowers.splice(at, 1)
+  node.ids.splice(at, 1)
+  node.uppers.splice(at, 1)
+}
 
-  private merge(a: Node | undefined, b: Node | undefined): Node | undefined {
-    if (a === undefined) return b
-    if (b === undefined) return a
-    if (a.priority > b.priority) {
-      a.right = this.merge(a.right, b)
-      return this.refresh(a)
-    }
-    b.left = this.merge(a, b.left)
-    return this.refresh(b)
-  }
+/** Nodes of one kind: siblings. */
+const moveEntries = (from: Node, start: number, to: Node): void => {
+  to.lowers.push(...from.lowers.splice(start))
+  to.ids.push(...from.ids.splice(start))
+  to.uppers.push(...from.uppers.splice(start))
+  if (from.flags !== undefined) to.flags?.push(...from.flags.splice(start))
+  if (from.children !== undefined) to.children?.push(...from.children.splice(start))
+}
 
-  private stab(node: Node | undefined, value: unknown, visit: (interval: Interval) => void): void {
-    if (node === undefined) return
-    if (node.greatest !== undefined && this.compare(node.greatest, value) < 0) return
-    this.stab(node.left, value, visit)
-    const { interval } = node
-    const low = interval.lower === undefined ? -1 : this.compare(interval.lower, value)
-    if (low > 0) return
-    if (low < 0 || interval.lowerInclusive) {
-      const high = interval.upper === undefined ? 1 : this.compare(interval.upper, value)
-      if (high > 0 || (high === 0 && interval.upperInclusive)) visit(interval)
-    }
-    this.stab(node.right, value, visit)
-  }
+/** Leaves the left half of a node, and gives the right one. */
+const halved = (node: Node): Node => {
+  const right = node.children === undefined ? newLeaf() : newInner()
+  moveEntries(node, node.ids.length >>> 1, right)
+  return right
 }

@@ -114,6 +114,5 @@ export const intervalOf = (one: PlannedPath, clause: Constants, id: number): Int
       } else if (order === 0) upperInclusive &&= inclusive
     }
   }
-  const { compiled, constants } = clause
-  return { id, lower, lowerInclusive, upper, upperInclusive, exact: path.exact, compiled, constants }
+  return { id, lower, lowerInclusive, upper, upperInclusive, exact: path.exact }
 }
