@@ -2,6 +2,7 @@ import { keyColumns } from "../postgres/catalogue/ColumnSelection.ts"
 import type { Relation } from "../postgres/Relation.ts"
 import { contentsChanged, type TableInfo } from "../postgres/catalogue/TableInfo.ts"
 import type { MemberTable } from "../where/index.ts"
+import type { DefinitionTemplate } from "./InternDefinition.ts"
 import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
 
 /**
@@ -34,27 +35,41 @@ export const isAffectedBy = (definition: ShapeDefinition, table: Relation | Tabl
 
 /**
  * Those of the shapes that `isAffectedBy` the table. Most shapes of a table differ in their conditions only, which share
- * one verdict: ten thousand are looked through within a millisecond or two, so nobody has to wait for it.
+ * one verdict, and no definition is made for it: a million are looked through in some hundredths of a second.
  */
-export const affectedAmong = <S extends { readonly definition: ShapeDefinition }>(
+export const affectedAmong = <
+  S extends { readonly definition: ShapeDefinition; readonly template: DefinitionTemplate }
+>(
   shapes: Iterable<S>,
   table: Relation | TableInfo
 ): Array<S> => {
   const affected: Array<S> = []
-  const verdicts: Array<{ readonly of: ShapeDefinition; readonly isAffected: boolean }> = []
-  let latest: (typeof verdicts)[number] | undefined
+  const judge = judgeOf(table)
+  const verdicts = new Map<DefinitionTemplate, boolean>()
+  let latest: DefinitionTemplate | undefined
+  let isAffected = false
   for (const shape of shapes) {
-    const { definition } = shape
-    if (latest === undefined || !isJudgedAlike(latest.of, definition)) {
-      latest = verdicts.find(({ of }) => isJudgedAlike(of, definition))
-      if (latest === undefined) {
-        latest = { of: definition, isAffected: isAffectedBy(definition, table) }
-        if (verdicts.length < verdictsKept) verdicts.push(latest)
-      }
+    const { template } = shape
+    if (template !== latest) {
+      latest = template
+      isAffected = verdicts.get(template) ?? judge(shape.definition)
+      verdicts.set(template, isAffected)
     }
-    if (latest.isAffected) affected.push(shape)
+    if (isAffected) affected.push(shape)
   }
   return affected
+}
+
+/** Definitions that share no template may be alike nevertheless. */
+const judgeOf = (table: Relation | TableInfo): ((definition: ShapeDefinition) => boolean) => {
+  const verdicts: Array<{ readonly of: ShapeDefinition; readonly isAffected: boolean }> = []
+  return (definition) => {
+    const known = verdicts.find(({ of }) => isJudgedAlike(of, definition))
+    if (known !== undefined) return known.isAffected
+    const isAffected = isAffectedBy(definition, table)
+    if (verdicts.length < verdictsKept) verdicts.push({ of: definition, isAffected })
+    return isAffected
+  }
 }
 
 /**

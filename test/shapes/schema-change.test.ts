@@ -9,6 +9,7 @@ import {
   isAffectedBy,
   partitionsChanged
 } from "../../src/shapes/SchemaChange.ts"
+import { packDefinition } from "../../src/shapes/PackedDefinition.ts"
 import { type ShapeDefinition, shapeIdentity } from "../../src/shapes/ShapeDefinition.ts"
 
 const int4 = 23
@@ -142,7 +143,8 @@ describe("a schema change affects a shape", () => {
     // Shapes that share their parts, as those from storage do, and more kinds than verdicts are kept of.
     const shapes = Array.from({ length: 60 }, (_unused, i) => {
       const kind = kinds[i % kinds.length] as ShapeDefinition
-      return { definition: i % 4 === 0 ? { ...kind, columns: [...kind.columns] } : { ...kind } }
+      const definition = i % 4 === 0 ? { ...kind, columns: [...kind.columns] } : { ...kind }
+      return { definition, template: packDefinition(i % 3 === 0 ? kind : definition).template }
     })
     for (const now of [table, relationOf(table)]) {
       assert.deepStrictEqual(

@@ -149,7 +149,8 @@ export class PreparedRoutes {
     const prepared = this.byTable.get(tableOid)
     if (prepared === undefined || !prepared.target.takesRowsOf(relation)) return undefined
     this.byTable.delete(tableOid)
-    const others = Array.from(prepared.shapes.values()).filter((shape) => !live.has(shape))
+    const others: Array<ShapeState> = []
+    for (const shape of prepared.shapes.values()) if (!live.has(shape)) others.push(shape)
     // Where storage was loaded again all are others.
     const handles = new Map(others.length === 0 ? [] : Array.from(live, ({ handle, id }) => [id, handle]))
     for (const shape of others) if (handles.get(shape.id) !== shape.handle) prepared.target.remove(shape)

@@ -81,10 +81,11 @@ export class Routes {
 
   /** The shapes of a table, those aside whose rows the router does not route. */
   private on(tableOid: number): ReadonlySet<ShapeState> {
-    const all = this.options.shapes.on(tableOid)
-    const own = new Set<ShapeState>()
-    for (const shape of all) if (!this.options.members.has(shape)) own.add(shape)
-    return own.size === all.size ? all : own
+    const { members, shapes } = this.options
+    const all = shapes.on(tableOid)
+    for (const shape of all)
+      if (members.has(shape)) return new Set(Array.from(all).filter((one) => !members.has(one)))
+    return all
   }
 
   /** From now on the shape receives its changes. */
