@@ -10,7 +10,7 @@ export const listenToMain = (
   others: Pick<Listener, "drain" | "expire" | "report">
 ): void => {
   // A shape that is dropped may be so because its table has changed.
-  engine.listeners.dropped.subscribe((shape) => inspector.invalidate(shape.definition.table.oid))
+  engine.listeners.dropped.subscribe((shape) => inspector.invalidate(shape.common.table.oid))
   main.listen({
     ...others,
     readers: (id, shapes) =>

@@ -242,9 +242,9 @@ export class TableNews {
           affected.push(shape)
       for (const shape of this.session.shapes.on(oid)) {
         const generated = new Set(
-          shape.definition.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
+          shape.common.tableColumns.filter((c) => c.generated === true).map((c) => c.name)
         )
-        const { columns, whereColumns = [] } = shape.definition
+        const { columns, whereColumns = [] } = shape.common
         if ([...columns, ...whereColumns].some((name) => generated.has(name))) affected.push(shape)
       }
     }

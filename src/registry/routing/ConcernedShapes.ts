@@ -175,7 +175,7 @@ export class ConcernedShapes {
       (shape) =>
         shape.common.log !== "changes_only" &&
         shape.includesLate(commitLsn, xid) === true &&
-        shape.definition.where?.classification !== "postgres"
+        !shape.isDecidedByPostgres
     )
   }
 
@@ -210,7 +210,7 @@ export class ConcernedShapes {
     for (let i = 0; i < ids.count; i++) {
       const shape = this.options.engine.store.get(ids.ids[i] as number)
       if (shape === undefined || shape.includes(this.commitLsn, this.xid) === false) continue
-      if (columns.some((column) => shape.definition.columns.includes(column))) affected.push(shape)
+      if (columns.some((column) => shape.common.columns.includes(column))) affected.push(shape)
     }
     this.dropUnreadable(relation, affected, columns)
   }
