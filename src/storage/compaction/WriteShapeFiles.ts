@@ -34,16 +34,66 @@ interface FileSink {
   readonly close: () => Promise<void>
 }
 
+/** Files that are one another's company when they are made durable. */
+const syncedTogether = 32
+
+/** A file that has all its bytes, and waits for being made durable. */
+interface WrittenFile {
+  readonly file: DiskFile
+  readonly ended: () => Promise<void>
+}
+
+/**
+ * Makes files durable many at a time: to wait for the disk once for each small one takes many times as long as all else, and a file
+ * system does for one what it does for all that were written before.
+ */
+class SyncTogether {
+  private readonly isDurable: boolean
+  private waiting: Array<WrittenFile> = []
+
+  constructor(isDurable: boolean) {
+    this.isDurable = isDurable
+  }
+
+  async add(written: WrittenFile): Promise<void> {
+    this.waiting.push(written)
+    if (this.waiting.length >= syncedTogether) await this.settle()
+  }
+
+  /** Those that were added are durable, and closed, and their ends told in the order in which they came. */
+  async settle(): Promise<void> {
+    const all = this.waiting
+    this.waiting = []
+    const outcomes = await Promise.allSettled(all.map(({ file }) => this.finish(file)))
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason
+    for (const { ended } of all) await ended()
+  }
+
+  private async finish(file: DiskFile): Promise<void> {
+    try {
+      if (this.isDurable) await file.sync()
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** They count for nothing. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled(this.waiting.splice(0).map(({ file }) => file.close()))
+  }
+}
+
 /** Gives each file its number and its bytes. */
 const writeFiles = async (
   files: ShapeFiles,
   outputs: AsyncIterable<FoldOutput>,
-  begin: (index: number) => Promise<FileSink>
+  begin: (index: number, syncing: SyncTogether) => Promise<FileSink>
 ): Promise<void> => {
+  const syncing = new SyncTogether(files.engine.options.durableWrites)
   let sink: FileSink | undefined
   try {
     for await (const output of outputs) {
-      const growing: FileSink = (sink ??= await begin(take(files.numbers)))
+      const growing: FileSink = (sink ??= await begin(take(files.numbers), syncing))
       if ("piece" in output) await growing.add(output.piece)
       else {
         sink = undefined
@@ -51,15 +101,18 @@ const writeFiles = async (
       }
       await files.pause()
     }
+    await syncing.settle()
   } finally {
     await sink?.close()
+    await syncing.abandon()
   }
 }
 
-/** Writes a whole file and makes it durable; its name is not yet. */
+/** Writes a whole file, which is durable before its end is told; its name is not yet. */
 const toDisk = async (
   { engine }: ShapeFiles,
   path: string,
+  syncing: SyncTogether,
   ended: (end: FileEnd) => Promise<void>
 ): Promise<FileSink> => {
   const file: DiskFile = await engine.paths.disk.openToWrite(path, "empty")
@@ -69,14 +122,7 @@ const toDisk = async (
       await writeFully(file, piece, at)
       at += piece.length
     },
-    end: async (end) => {
-      try {
-        if (engine.options.durableWrites) await file.sync()
-      } finally {
-        await file.close()
-      }
-      await ended(end)
-    },
+    end: (end) => syncing.add({ file, ended: () => ended(end) }),
     close: () => file.close()
   }
 }
@@ -97,9 +143,9 @@ export const writeBase = async (
   const { engine, handle } = files
   const directory = await directoryOf(files)
   const chunks: Array<Base["chunks"][number]> = []
-  await writeFiles(files, rows, (index) => {
+  await writeFiles(files, rows, (index, syncing) => {
     const path = snapshotChunkFile(engine.paths, handle, index)
-    return toDisk(files, path, async ({ bytes, crc }) => {
+    return toDisk(files, path, syncing, async ({ bytes, crc }) => {
       await engine.keepFile(path)
       chunks.push({ index, bytes, crc })
     })
@@ -116,11 +162,11 @@ export const writeFolded = async (
   const { engine, handle, packing } = files
   const directory = await directoryOf(files)
   const written: Array<LogFile> = []
-  await writeFiles(files, log, (index) => {
+  await writeFiles(files, log, (index, syncing) => {
     const path = logChunkFile(engine.paths, handle, index)
     const ended = (end: FileEnd, extents: LogFile["extents"]) => written.push(logFileOf(index, end, extents))
     return packing === undefined
-      ? toDisk(files, path, async (end) => void ended(end, undefined))
+      ? toDisk(files, path, syncing, async (end) => void ended(end, undefined))
       : toPacks(packing, path, ended)
   })
   await packing?.packs.finish()
