@@ -94,13 +94,11 @@ export class CompactShape {
     const job = { makes, fileBytes: engine.options.chunkBytesThreshold, budget, lists }
     const { rest } = pace
     const there = { ...job, charactersPerPause: asideCharacters }
+    const inThread = await aside?.begin(there, inputBytes, spill, rest)
     try {
-      return await run(
-        (await aside?.begin(there, inputBytes, spill, rest)) ??
-          new FoldWork({ ...job, charactersPerPause: hereCharacters }, spill, rest)
-      )
+      return await run(inThread ?? new FoldWork({ ...job, charactersPerPause: hereCharacters }, spill, rest))
     } finally {
-      aside?.finish()
+      if (inThread !== undefined) aside?.finish(inThread)
       await spill.clear().catch(() => {})
     }
   }

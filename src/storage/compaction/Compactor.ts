@@ -50,6 +50,9 @@ const fewEntries = 32
 const logMayGrowBy = 1.5
 /** What has failed so often, and not for the disk or the bucket, is not tried again. */
 const hopelessFailures = 10
+/** Shapes with little to compact are, so many at a time: nearly all that takes is waiting for the disk. */
+const together = 8
+const littleBytes = 128 * 1024
 /** Then it is looked anew which logs may give most. */
 const longestSweepMillis = 60_000
 /** Between two looks where room is short. */
@@ -97,16 +100,10 @@ export class Compactor {
     }
     this.settings = isShort ? shortOfRoom(this.options) : this.options
     const toldBefore = this.told
+    this.pace.begin()
     try {
       const worth = await this.mayBeCompacted()
-      const untilMillis = engine.timers.nowMillis() + longestSweepMillis
-      const looked = new Set<ShapeState>()
-      for (const shape of inTurns(worth, this.lastInTurn)) {
-        await this.pace.rest()
-        if (engine.timers.nowMillis() > untilMillis) break
-        looked.add(shape)
-        await this.carefully(shape, () => this.compactIfDue(shape))
-      }
+      const looked = await this.compactEach(worth)
       this.lastInTurn = lastLooked(worth, this.lastInTurn, looked)
       for (const id of this.looks.keys()) if (engine.store.get(id) === undefined) this.forget(id)
       await this.removeDoomed()
@@ -117,22 +114,42 @@ export class Compactor {
     }
   }
 
+  /** Gives those that were looked at: all, where there was time. */
+  private async compactEach(worth: ReadonlyArray<Candidate>): Promise<ReadonlySet<ShapeState>> {
+    const { timers } = this.engine
+    const untilMillis = timers.nowMillis() + longestSweepMillis
+    const bytesOf = new Map(worth.map(({ bytes, shape }) => [shape, bytes]))
+    const looked = new Set<ShapeState>()
+    const small = new Group((shape) => this.compactIfDue(shape), this.carefully)
+    for (const shape of inTurns(worth, this.lastInTurn)) {
+      await this.pace.rest()
+      if (timers.nowMillis() > untilMillis) break
+      looked.add(shape)
+      if ((bytesOf.get(shape) ?? 0) <= littleBytes) await small.add(shape)
+      else await this.carefully(shape, () => this.compactIfDue(shape))
+    }
+    await small.settle()
+    return looked
+  }
+
   /** Lets go what need not be kept any more. Gives the shapes whose logs may be worth it. */
   private async mayBeCompacted(): Promise<ReadonlyArray<Candidate>> {
     const { settings } = this
     const leastBytes = Math.min(quietBytes, settings.leastBytes)
     const found: Array<Candidate> = []
+    const retaining = new Group((shape) => this.retain(shape), this.carefully)
     for (const shape of Array.from(this.engine.store.all())) {
       await this.pace.rest()
       // Nothing has happened to it that could be compacted.
       if (shape.isDormant && !shape.hasHistory) continue
       if (shape.dropped || !shape.snapshotComplete || shape.unannounced || shape.undecided !== undefined)
         continue
-      if (shape.compaction !== undefined) await this.carefully(shape, () => this.retain(shape))
+      if (shape.compaction !== undefined) await retaining.add(shape)
       if (shape.dropped || !this.hasLog(shape)) continue
       const bytes = bytesBehind(shape, this.lookOf(shape).from)
       if (mayBeWorthIt(this.rowBytes(shape), bytes, leastBytes, settings)) found.push({ shape, bytes })
     }
+    await retaining.settle()
     return found
   }
 
@@ -158,7 +175,7 @@ export class Compactor {
   }
 
   /** What goes wrong with one shape is said, and does not concern the others. */
-  private async carefully(shape: ShapeState, work: () => Promise<void>): Promise<void> {
+  private readonly carefully: Carefully = async (shape, work) => {
     try {
       await work()
     } catch (error) {
@@ -343,6 +360,34 @@ export class Compactor {
       await engine.paths.disk.remove(path)
       await this.pace.rest()
     }
+  }
+}
+
+type Carefully = (shape: ShapeState, work: () => Promise<void>) => Promise<void>
+
+/** The same work for some shapes at the same time. */
+class Group {
+  private readonly work: (shape: ShapeState) => Promise<void>
+  private readonly carefully: Carefully
+  private shapes: Array<ShapeState> = []
+
+  constructor(work: (shape: ShapeState) => Promise<void>, carefully: Carefully) {
+    this.work = work
+    this.carefully = carefully
+  }
+
+  async add(shape: ShapeState): Promise<void> {
+    this.shapes.push(shape)
+    if (this.shapes.length >= together) await this.settle()
+  }
+
+  /** All that were added are done. */
+  async settle(): Promise<void> {
+    const shapes = this.shapes.splice(0)
+    const outcomes = await Promise.allSettled(
+      shapes.map((shape) => this.carefully(shape, () => this.work(shape)))
+    )
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason
   }
 }
 

@@ -94,7 +94,7 @@ class AsideFold implements RunningFold {
  * Folds logs in a thread of its own, one after the other, so that the event loop has nothing to do with it but to read and write: the
  * thread touches no file. Each step that it is told to do is small, and in between it asks whether to rest.
  *
- * Where it is not worth it, or no thread can be had (the program has been put into one file, or its files were replaced by another
+ * Where it is not worth it, the thread has another log, or no thread can be had (the program has been put into one file, or its files were replaced by another
  * release), `begin` gives `undefined`, and the fold runs here.
  */
 export class FoldAside {
@@ -105,6 +105,8 @@ export class FoldAside {
   private unavailable = false
   private jobs = 0
   private current: AsideFold | undefined
+  /** Somebody has it, or is about to. */
+  private isTaken = false
   private stopTimer = () => {}
 
   constructor(timers: Timers, leastBytes = smallBytes) {
@@ -119,19 +121,24 @@ export class FoldAside {
     spill: Spill,
     rest: () => Promise<void>
   ): Promise<RunningFold | undefined> {
-    if (this.unavailable || inputBytes < this.leastBytes) return undefined
+    if (this.unavailable || this.isTaken || inputBytes < this.leastBytes) return undefined
+    this.isTaken = true
     this.stopTimer()
-    if (!(await this.start())) return undefined
+    if (!(await this.start())) {
+      this.isTaken = false
+      return undefined
+    }
     const number = ++this.jobs
     this.current = new AsideFold(number, spill, rest, this.send)
     this.send({ job: number, begins: job })
     return this.current
   }
 
-  /** Nothing more is wanted of the job that was begun. */
-  finish(): void {
-    if (this.current === undefined) return
+  /** Nothing more is wanted of this job, which was begun here. */
+  finish(fold: RunningFold): void {
+    if (fold !== this.current) return
     this.current = undefined
+    this.isTaken = false
     if (this.worker === undefined) return
     this.send({ job: this.jobs, ends: true })
     this.stopTimer()
@@ -186,6 +193,8 @@ export class FoldAside {
     const { current, worker } = this
     this.worker = undefined
     this.begun = undefined
+    this.current = undefined
+    this.isTaken = false
     void worker?.terminate()
     current?.fail(new Error("the thread that folds it has been ended"))
   }

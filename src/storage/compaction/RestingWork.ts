@@ -34,6 +34,7 @@ export class RestingWork {
   private sliceBegan: number
   private cpuBegan: number
   private strain = 1
+  private resting: Promise<void> | undefined
   /** The last rest ended late. */
   private waitsForCpu = false
 
@@ -54,25 +55,39 @@ export class RestingWork {
     this.cpuBegan = cpuMillis()
   }
 
-  /** To be called often. Fails with `Abandoned` once nobody wants the work any more. */
+  /** Work begins anew: what has passed since the last of it was no work. */
+  begin(): void {
+    this.sliceBegan = this.timers.nowMillis()
+    this.cpuBegan = this.cpuMillis()
+  }
+
+  /**
+   * To be called often, by all who work at the same time: they rest together. Fails with `Abandoned` once nobody wants the work any
+   * more.
+   */
   readonly rest = async (): Promise<void> => {
-    const { cpuMillis, share, timers } = this
-    const passed = timers.nowMillis() - this.sliceBegan
-    if (passed < sliceMillis) return
+    const passed = this.timers.nowMillis() - this.sliceBegan
+    if (this.resting === undefined && passed < sliceMillis) return
     if (this.isOver()) throw new Abandoned()
-    if (share < 1) {
-      const worked = this.waitsForCpu ? Math.min(passed, cpuMillis() - this.cpuBegan) : passed
-      const millis = Math.min(longestRestMillis, worked * (1 / share - 1) * this.strain)
-      const began = timers.nowMillis()
-      const worksFor = this.meter()
-      await pause(timers, millis)
-      this.waitsForCpu = timers.nowMillis() - began - millis > lateMillis
-      const isStrained = this.waitsForCpu || worksFor() > busyShare
-      this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
+    if (this.share < 1) {
+      this.resting ??= this.restAfter(passed)
+      await this.resting
       if (this.isOver()) throw new Abandoned()
-    }
-    this.sliceBegan = timers.nowMillis()
-    this.cpuBegan = cpuMillis()
+    } else this.begin()
+  }
+
+  private async restAfter(passed: number): Promise<void> {
+    const { cpuMillis, share, timers } = this
+    const worked = this.waitsForCpu ? Math.min(passed, cpuMillis() - this.cpuBegan) : passed
+    const millis = Math.min(longestRestMillis, worked * (1 / share - 1) * this.strain)
+    const began = timers.nowMillis()
+    const worksFor = this.meter()
+    await pause(timers, millis)
+    this.waitsForCpu = timers.nowMillis() - began - millis > lateMillis
+    const isStrained = this.waitsForCpu || worksFor() > busyShare
+    this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
+    this.resting = undefined
+    this.begin()
   }
 }
 

@@ -73,13 +73,14 @@ describe("a fold in a thread of its own", () => {
       const behind = random.pick(entries)
       const job = jobOf(random, isOfRows ? "rows" : { logBehind: { tx: behind.tx, op: behind.op } })
       const spill = memorySpill()
+      const fold = await begun(aside, job, spill)
       assert.deepStrictEqual(
-        await filesOf(await begun(aside, job, spill), pieces),
+        await filesOf(fold, pieces),
         await filesOf(new FoldWork(job, memorySpill(), rest), pieces),
         `seed ${seed}`
       )
       assert.strictEqual(spill.lists.size, 0)
-      aside.finish()
+      aside.finish(fold)
     }
   })
 
@@ -89,32 +90,28 @@ describe("a fold in a thread of its own", () => {
     const job = { makes: "rows", fileBytes: 1e9, budget: 500, lists: 2, charactersPerPause: 1 } as const
     const texts = randomHistory(random, 100)
     const piece = Buffer.from([...texts.firstRows, ...texts.entries.map(({ text }) => text)].join(","))
-    const failed = (fold: Promise<RunningFold>) =>
-      fold
-        .then((running) => filesOf(running, [piece]))
-        .then(
-          () => assert.fail("it ends"),
-          (error: unknown) => error
-        )
+    const failed = async (begins: Promise<RunningFold>, given = piece) => {
+      const fold = await begins
+      const failure = await filesOf(fold, [given]).then(
+        () => assert.fail("it ends"),
+        (error: unknown) => error
+      )
+      aside.finish(fold)
+      return failure
+    }
     const nobody = new Error("nobody wants it")
     assert.strictEqual(await failed(begun(aside, job, memorySpill(), () => Promise.reject(nobody))), nobody)
-    aside.finish()
     const full = new Error("no room")
     const spill = { ...memorySpill(), append: () => Promise.reject(full) }
     assert.strictEqual(await failed(begun(aside, job, spill)), full)
-    aside.finish()
     const wrong = Buffer.from(
       `{"key":"k","value":{},"headers":{"operation":"update","lsn":"1","op_position":0}}`
     )
-    const update = await begun(aside, job).then((fold) =>
-      filesOf(fold, [wrong]).then(
-        () => undefined,
-        (error: unknown) => error
-      )
-    )
+    const update = await failed(begun(aside, job), wrong)
     assert.match(String(update), /update of a row that it has not: k/)
-    aside.finish()
-    assert.isAbove((await filesOf(await begun(aside, job), [piece])).length, 0)
+    const whole = await begun(aside, job)
+    assert.isAbove((await filesOf(whole, [piece])).length, 0)
+    aside.finish(whole)
     // A thread that is gone, in the middle of one and before the next.
     const going = await begun(aside, job)
     const ending = going.add(piece).catch((error: unknown) => error)
@@ -122,5 +119,27 @@ describe("a fold in a thread of its own", () => {
     assert.match(String(await ending), /ended/)
     assert.match(String(await going.add(piece).catch((error: unknown) => error)), /ended/)
     assert.isAbove((await filesOf(await begun(aside, job), [piece])).length, 0)
+  })
+
+  it("has one log at a time: another one is folded where it is asked for", async () => {
+    const aside = threadOfTest()
+    const random = makeRandom(2)
+    const job = jobOf(random, "rows")
+    const { entries, firstRows } = randomHistory(random, 100)
+    const piece = Buffer.from([...firstRows, ...entries.map(({ text }) => text)].join(","))
+    const [first, second] = await Promise.all([
+      aside.begin(job, 1 << 30, memorySpill(), rest),
+      aside.begin(job, 1 << 30, memorySpill(), rest)
+    ])
+    assert.isDefined(first)
+    assert.isUndefined(second)
+    const here = new FoldWork(job, memorySpill(), rest)
+    const [there, elsewhere] = await Promise.all([filesOf(first ?? here, [piece]), filesOf(here, [piece])])
+    assert.deepStrictEqual(there, elsewhere)
+    // Whoever had nothing of the thread does not end what it has.
+    aside.finish(here)
+    assert.isUndefined(await aside.begin(job, 1 << 30, memorySpill(), rest))
+    aside.finish(first ?? here)
+    assert.isDefined(await aside.begin(job, 1 << 30, memorySpill(), rest))
   })
 })

@@ -72,6 +72,42 @@ describe("work with rests", () => {
     assert.deepStrictEqual(await restsOf(time, 4, 0.25, () => 0), [15, 6, 12, 12])
   })
 
+  it("does not make up for what passed before it began", async () => {
+    const time = new OwnTime()
+    const work = new RestingWork(
+      time.timers,
+      0.25,
+      () => false,
+      () => () => 0,
+      () => 0
+    )
+    time.now += 10_000
+    work.begin()
+    await work.rest()
+    assert.deepStrictEqual(time.rests, [])
+    time.now += 6
+    await work.rest()
+    assert.deepStrictEqual(time.rests, [18])
+  })
+
+  it("rests together, whoever works at the same time", async () => {
+    const time = new OwnTime()
+    const work = new RestingWork(
+      time.timers,
+      0.25,
+      () => false,
+      () => () => 0,
+      () => 0
+    )
+    let rested = 0
+    for (let turn = 1; turn <= 3; turn++) {
+      time.now += 8
+      await Promise.all(Array.from({ length: 5 }, () => work.rest().then(() => rested++)))
+      assert.deepStrictEqual([time.rests.length, rested], [turn, 5 * turn])
+    }
+    assert.deepStrictEqual(time.rests, [24, 24, 24])
+  })
+
   it("looks at the event loop itself where nothing else is said", async () => {
     const time = new OwnTime()
     const { after } = time
