@@ -100,7 +100,6 @@ export class Compactor {
     }
     this.settings = isShort ? shortOfRoom(this.options) : this.options
     const toldBefore = this.told
-    this.pace.begin()
     try {
       const worth = await this.mayBeCompacted()
       const looked = await this.compactEach(worth)

@@ -55,8 +55,7 @@ export class RestingWork {
     this.cpuBegan = cpuMillis()
   }
 
-  /** Work begins anew: what has passed since the last of it was no work. */
-  begin(): void {
+  private beginSlice(): void {
     this.sliceBegan = this.timers.nowMillis()
     this.cpuBegan = this.cpuMillis()
   }
@@ -73,7 +72,7 @@ export class RestingWork {
       this.resting ??= this.restAfter(passed)
       await this.resting
       if (this.isOver()) throw new Abandoned()
-    } else this.begin()
+    } else this.beginSlice()
   }
 
   private async restAfter(passed: number): Promise<void> {
@@ -87,7 +86,7 @@ export class RestingWork {
     const isStrained = this.waitsForCpu || worksFor() > busyShare
     this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
     this.resting = undefined
-    this.begin()
+    this.beginSlice()
   }
 }
 

@@ -72,24 +72,6 @@ describe("work with rests", () => {
     assert.deepStrictEqual(await restsOf(time, 4, 0.25, () => 0), [15, 6, 12, 12])
   })
 
-  it("does not make up for what passed before it began", async () => {
-    const time = new OwnTime()
-    const work = new RestingWork(
-      time.timers,
-      0.25,
-      () => false,
-      () => () => 0,
-      () => 0
-    )
-    time.now += 10_000
-    work.begin()
-    await work.rest()
-    assert.deepStrictEqual(time.rests, [])
-    time.now += 6
-    await work.rest()
-    assert.deepStrictEqual(time.rests, [18])
-  })
-
   it("rests together, whoever works at the same time", async () => {
     const time = new OwnTime()
     const work = new RestingWork(
