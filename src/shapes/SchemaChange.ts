@@ -35,7 +35,7 @@ export const isAffectedBy = (definition: ShapeDefinition, table: Relation | Tabl
 
 /**
  * Those of the shapes that `isAffectedBy` the table. Most shapes of a table differ in their conditions only, which share
- * one verdict, and no definition is made for it: a million are looked through in some hundredths of a second.
+ * one verdict, and no definition is made for it: there may be a million of them.
  */
 export const affectedAmong = <
   S extends { readonly definition: ShapeDefinition; readonly template: DefinitionTemplate }

@@ -28,6 +28,16 @@ const anInterval = (random: Random, id: number, values: number): Interval => {
 
 const numbers = (found: Iterable<number>): ReadonlyArray<number> => [...found].toSorted((a, b) => a - b)
 
+/** They lie side by side. */
+const side = (id: number): Interval => ({
+  id,
+  lower: id * 10,
+  lowerInclusive: true,
+  upper: id * 10 + 10,
+  upperInclusive: false,
+  exact: true
+})
+
 describe("a tree of intervals", () => {
   it("finds what a look at each of them finds, whatever is added and removed", () => {
     let looks = 0
@@ -92,35 +102,9 @@ describe("a tree of intervals", () => {
     })
     const random = makeRandom(5)
     const ids = Array.from({ length: 100_000 }, (_, id) => id).toSorted(() => random.next() - 0.5)
-    for (const id of ids)
-      tree.add({
-        id,
-        lower: id * 10,
-        lowerInclusive: true,
-        upper: id * 10 + 10,
-        upperInclusive: false,
-        exact: true
-      })
-    for (const id of ids)
-      if (id % 50 !== 0)
-        tree.remove({
-          id,
-          lower: id * 10,
-          lowerInclusive: true,
-          upper: id * 10 + 10,
-          upperInclusive: false,
-          exact: true
-        })
-    for (const id of ids)
-      if (id % 50 !== 0)
-        tree.add({
-          id,
-          lower: id * 10,
-          lowerInclusive: true,
-          upper: id * 10 + 10,
-          upperInclusive: false,
-          exact: true
-        })
+    for (const id of ids) tree.add(side(id))
+    for (const id of ids) if (id % 50 !== 0) tree.remove(side(id))
+    for (const id of ids) if (id % 50 !== 0) tree.add(side(id))
     compared = 0
     for (let i = 0; i < 1000; i++) {
       const id = random.int(0, 99_999)
