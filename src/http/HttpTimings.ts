@@ -16,6 +16,8 @@ export const sseKeepAliveMillis = 21_000
 export const forwardSilenceMillis = 60_000
 /** And be out of reach for so long: its machine may be gone, and a successor not be there yet. */
 export const forwardConnectMillis = 5000
+/** How long the rest of a body is read, and thrown away, that a refused request goes on to send. */
+export const discardMillis = 5000
 /** When connections are drained: a client in the middle of a conversation has sent its next request by then. */
 export const nextRequestMillis = 300
 

@@ -91,4 +91,25 @@ describe("functions, operators and casts of the database's own that conditions u
     const next = await start()
     await expectNews(next.url)
   })
+
+  it("cost a client nothing that has been given nothing yet", async () => {
+    const { database, service } = await prepare()
+    const holder = await database.connect()
+    await holder.query("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+    // Its rows wait for the lock, until the function is found to be another one.
+    const asked = ask(service.url, { where: "wanted(id) AND id > 0", offset: "-1" })
+    await eventually("the first rows wait for the lock", async () => {
+      const waiting = await database.query(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+      )
+      return waiting.length > 0
+    })
+    await database.query(alteration)
+    await eventually("the alteration is noticed", () =>
+      service.logs().includes("the function public.wanted, which its condition uses, is not what it was")
+    )
+    await holder.query("COMMIT")
+    const { ids, status } = await asked
+    assert.deepStrictEqual([status, ids], [200, ["2"]])
+  })
 })

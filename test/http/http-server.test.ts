@@ -1,7 +1,7 @@
 import { request as httpRequest } from "node:http"
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import * as fc from "fast-check"
 import { HealthRef } from "../../src/health/HealthRef.ts"
 import { SubsetRefused } from "../../src/registry/subset/SubsetReader.ts"
@@ -49,6 +49,8 @@ const connectionHeader = (connection: RawConnection, target: string) =>
     return headers["connection"]
   })
 
+const theSecret = "the-secret"
+
 const requestLine = (length: number) =>
   `GET /${"x".repeat(length - "GET / HTTP/1.1".length)} HTTP/1.1\r\nhost: test\r\n`
 
@@ -79,6 +81,53 @@ describe("the server", () => {
         assert.strictEqual(tooLarge.status, 413)
       })
     )
+  )
+
+  it.live(
+    "answers who sends a whole body, unwanted as it is, before reading, on a connection that then ends",
+    () =>
+      withServer(
+        ({ server }) =>
+          Effect.gen(function* () {
+            const body = Buffer.alloc(20_000_000, " ")
+            const right = `${shape}&offset=-1&secret=${theSecret}`
+            for (const [target, status, length] of [
+              [right, 413, body.length],
+              [right, 413, undefined],
+              [`${shape}&offset=-1`, 401, body.length],
+              ["/nope", 404, body.length],
+              [`${right}&${"x".repeat(20_000)}`, 414, body.length]
+            ] as const) {
+              const connection = yield* rawConnection(server.port)
+              const framing =
+                length === undefined ? "transfer-encoding: chunked" : `content-length: ${length}`
+              connection.socket.pause()
+              connection.send(
+                `POST ${target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n${framing}\r\n\r\n`
+              )
+              const chunk = `${body.length.toString(16)}\r\n`
+              if (length === undefined) connection.send(chunk)
+              const failed = yield* Effect.callback<unknown>((resume) => {
+                connection.socket.write(body, (error) => resume(Effect.succeed(error ?? undefined)))
+              })
+              assert.isUndefined(failed, "the connection was reset")
+              if (length === undefined) connection.send("\r\n0\r\n\r\n")
+              connection.socket.resume()
+              const answer = yield* Effect.promise(() => connection.response())
+              assert.strictEqual(answer.status, status, framing)
+              yield* Effect.promise(() => connection.until(() => connection.ended, "the end"))
+            }
+            // Who never stops is not listened to for ever.
+            const endless = yield* rawConnection(server.port)
+            endless.send(
+              `POST ${shape}&offset=-1 HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 9999999999\r\n\r\n`
+            )
+            const send = (error?: Error | null) => void (error || endless.socket.write(body, send))
+            send()
+            yield* Effect.promise(() => endless.until(() => endless.ended, "the end of it", 20_000))
+          }),
+        { config: { secret: Redacted.make(theSecret) } }
+      )
   )
 
   it.live("HEAD has the headers of GET and no body", () =>

@@ -41,6 +41,24 @@ describe("a shape that cannot be made of what is remembered", () => {
     )
   )
 
+  it.effect("or dropped before its first rows are read, is made again for who has none of them yet", () =>
+    withApi((store) =>
+      Effect.gen(function* () {
+        store.dropsBeforeRead = 2
+        const received = yield* answered(shape)
+        assert.strictEqual(received.status, 200)
+        assert.include(received.text, '"id":"1"')
+        assert.strictEqual(store.created, 3)
+        store.dropsBeforeRead = 1
+        const handle = received.header("electric-handle") ?? ""
+        const reader = yield* answered(`/v1/shape?table=items&offset=0_0&handle=${handle}`)
+        assert.strictEqual(reader.status, 409, "for a reader its copy has come to an end")
+        store.dropsBeforeRead = Infinity
+        assert.strictEqual((yield* answered(shape)).status, 503)
+      })
+    )
+  )
+
   it.effect("of a table that is gone is refused for good", () =>
     withApi((store) =>
       Effect.gen(function* () {

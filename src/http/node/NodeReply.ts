@@ -62,6 +62,16 @@ const isFlushed = (response: AnyResponse): boolean =>
   response.writableFinished ||
   (!("stream" in response) && response.socket !== null && response.socket.writableLength === 0)
 
+/** Whether the connection ends with this reply: the client wants it to, or this side does. */
+export const isLast = (request: AnyRequest, response: AnyResponse, reply: ApiReply): boolean =>
+  request.httpVersionMajor === 1 &&
+  ((response as { readonly shouldKeepAlive?: boolean }).shouldKeepAlive === false ||
+    endsConnection(request, response, reply))
+
+const endsConnection = (request: AnyRequest, response: AnyResponse, reply: ApiReply): boolean =>
+  (response as unknown as Writer).maxRequestsOnConnectionReached === true ||
+  ((reply.closeConnection || isOverdue(response)) && canBeLast(request.method, reply))
+
 /** Writes the head of a response. Its own headers, and those of framing, are all in there. */
 const writeHead = (request: AnyRequest, response: AnyResponse, reply: ApiReply): void => {
   const writer = response as unknown as Writer
@@ -69,10 +79,8 @@ const writeHead = (request: AnyRequest, response: AnyResponse, reply: ApiReply):
   keepHostHeaders(writer, headers)
   const length = lengthOf(body)
   if (length !== undefined && status !== 204 && status !== 304) headers.push("content-length", String(length))
-  const closes =
-    writer.maxRequestsOnConnectionReached ||
-    ((reply.closeConnection || isOverdue(response)) && canBeLast(request.method, reply))
-  if (closes && request.httpVersionMajor === 1) headers.push("connection", "close")
+  if (request.httpVersionMajor === 1 && endsConnection(request, response, reply))
+    headers.push("connection", "close")
   writer.writeHead(status, headers)
 }
 

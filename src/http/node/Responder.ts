@@ -21,6 +21,7 @@ import { type EventHost, NodeEventStream } from "./NodeEvents.ts"
 import { finishReply, sendReply, sendReplyNow } from "./NodeReply.ts"
 import { Pipeline } from "./Pipeline.ts"
 import type { Sending } from "./SendPieces.ts"
+import { leavesBodyUnread, replyAndDiscard } from "./UnreadBody.ts"
 
 /** What must not happen: told to the operator, and to the client by cutting the connection. */
 const fail = (response: AnyResponse, problem: unknown): Effect.Effect<void> => {
@@ -96,10 +97,12 @@ export class Responder implements HeldRequests, EventHost {
   private respond(request: NodeRequest, response: NodeResponse, body: unknown): void {
     const status = limitStatus(request)
     if (status !== undefined) {
-      response.statusCode = status
-      if (request.httpVersionMajor === 1) response.setHeader("connection", "close")
-      response.end()
-      return
+      return this.take(request, response, {
+        status,
+        headers: [],
+        body: { _tag: "Empty" },
+        closeConnection: request.httpVersionMajor === 1
+      })
     }
     // What lies outside the prefix is answered like any unknown route.
     const target = stripPrefix(request.url ?? "/", this.prefix) ?? "/.."
@@ -108,7 +111,9 @@ export class Responder implements HeldRequests, EventHost {
 
   private take(request: AnyRequest, response: AnyResponse, made: Answer): void {
     if (!("_tag" in made)) {
-      if (!sendReplyNow(request, response, made)) this.serve(response, this.finishReply(response))
+      if (leavesBodyUnread(request, response, made))
+        this.serve(response, replyAndDiscard(request, response, made, this.sending))
+      else if (!sendReplyNow(request, response, made)) this.serve(response, this.finishReply(response))
     } else if (made._tag === "Later") this.serve(response, this.send(request, response, made.made))
     else this.hold(request, response, made)
   }
@@ -120,7 +125,9 @@ export class Responder implements HeldRequests, EventHost {
         Effect.flatMap(making, (made) =>
           "_tag" in made
             ? Effect.sync(() => this.hold(request, response, made))
-            : sendReply(request, response, made, this.sending)
+            : leavesBodyUnread(request, response, made)
+              ? replyAndDiscard(request, response, made, this.sending)
+              : sendReply(request, response, made, this.sending)
         )
       ),
       (cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : fail(response, cause))

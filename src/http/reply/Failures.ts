@@ -54,7 +54,7 @@ export const mustRefetch = (handle: string): Failure => ({
  * anywhere: the same URL may be readable again a moment later. The only 409 without a handle, and only for a shape that
  * there was: none that cannot be made is answered like this, or its clients would ask again and again.
  */
-const droppedWhileRead: Failure = {
+export const droppedWhileRead: Failure = {
   _tag: "Failure",
   status: 409,
   kind: "error",

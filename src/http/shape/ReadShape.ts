@@ -7,11 +7,11 @@ import type { ApiReply } from "../reply/ApiReply.ts"
 import type { ApiRequest } from "../request/ApiRequest.ts"
 import type { ApiServices } from "./ApiServices.ts"
 import type { AuthorizeRequest } from "../hook/Authorize.ts"
-import { invalidRequest, overloaded, type Failure } from "../reply/Failures.ts"
+import { droppedWhileRead, invalidRequest, overloaded, type Failure } from "../reply/Failures.ts"
 import { askHook } from "../hook/AskHook.ts"
 import { behindMillis } from "../HttpTimings.ts"
 import { awaitReadiness, findShape, makeShape } from "./LocateShape.ts"
-import { type Facts, onFreshFacts } from "./OnFreshFacts.ts"
+import { type Facts, onFreshFacts, type Outdated, outdatedTable } from "./OnFreshFacts.ts"
 import type { ParsedQuery } from "../request/ParsedQuery.ts"
 import { eventReply, mustCompress, type LogRequest } from "./LogReply.ts"
 import { nextStep } from "./LogStep.ts"
@@ -196,5 +196,10 @@ const answerRead = Effect.fnUntraced(function* (
   services.registry.touch(shape)
   const log = logRequest(context, params, shape, resolved, request, query)
   if (subset !== undefined) return yield* readSubset(services, log, subset)
-  return yield* readLog(services, log, permit)
+  const read = readLog(services, log, permit)
+  return yield* handle === undefined ? Effect.mapError(read, beginAgain) : read
 })
+
+/** A client that has been given nothing yet is given the shape that there is now: for it no copy has come to an end. */
+const beginAgain = (failure: Failure): Failure | Outdated =>
+  failure === droppedWhileRead ? outdatedTable : failure

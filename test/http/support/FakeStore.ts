@@ -43,6 +43,8 @@ export class FakeStore {
   /** What `settle` says. */
   knowsAllTold = true
   private readonly late = new Set<Deferred.Deferred<void>>()
+  /** How often a shape is dropped in the moment in which it is about to be read. */
+  dropsBeforeRead = 0
   created = 0
   touched = 0
   lookups = 0
@@ -129,6 +131,10 @@ export class FakeStore {
   }
 
   private read(handle: string, after: LogOffset): LogRead {
+    if (this.dropsBeforeRead > 0) {
+      this.dropsBeforeRead--
+      this.drop(handle)
+    }
     const stored = this.shapes.get(handle)
     if (stored === undefined) return { _tag: "Dropped" }
     const chunk = after.tx < 0n ? 0 : after.tx === 0n && after.op !== Infinity ? after.op + 1 : Infinity
