@@ -116,7 +116,7 @@ const forks: Readonly<Record<string, readonly [times: number, owner: string]>> =
   "lock/LockActor.ts": [3, "it asks its actor, to which mistakes in that belong"],
   "telemetry/Progress.ts": [1, "a duty, which is interrupted when the work ends that it tells of"],
   "storage/LoadStorage.ts": [1, "the promise is awaited"],
-  "storage/compaction/ReadWholeLog.ts": [1, "the promise is awaited"],
+  "storage/compaction/ReadWholeLog.ts": [2, "the promises are awaited"],
   "http/node/NodeHandler.ts": [2, "the set that the handler's scope closes"],
   "http/node/Responder.ts": [1, "a request: its causes are logged, and its connection is cut"],
   "http/mount/ReplyStream.ts": [1, "an event stream, which its consumer reads"],

@@ -236,6 +236,27 @@ describe("a service that compacts logs", () => {
   )
 
   it(
+    "gives newcomers little where little is left of a large table",
+    { timeout: patient(120_000) },
+    async () => {
+      const table = "shrunk"
+      await create(table)
+      await db().query(
+        `INSERT INTO ${table} SELECT g, 0, repeat('x', 300), true FROM generate_series(41, 400) g`
+      )
+      const env = { ...eager, BATON_LOG_RETENTION: "1s" }
+      await using service = await startService({ database: db(), env })
+      const newcomer = () => new Traveller().toTheEnd(service.url, table)
+      await newcomer()
+      await db().query(`UPDATE ${table} SET t = repeat('y', 300); UPDATE ${table} SET t = repeat('z', 300)`)
+      await eventually("a base of all rows", async () => (await newcomer()).messages === 400)
+      await db().query(`DELETE FROM ${table} WHERE id > 5`)
+      await eventually("a base of what is left", async () => (await newcomer()).messages === 5)
+      assert.deepStrictEqual(found(await newcomer()), await wanted(table))
+    }
+  )
+
+  it(
     "does so for waiting instances, workers, whoever takes over, and an empty disk beside a bucket",
     { timeout: patient(240_000) },
     async () => {

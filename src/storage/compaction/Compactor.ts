@@ -19,9 +19,9 @@ import { Abandoned, RestingWork } from "./RestingWork.ts"
 import { type Candidate, inTurns, lastLooked } from "./CompactionOrder.ts"
 import {
   type CompactionSettings,
-  hasRoomForBase,
   isWorthIt,
   mayBeWorthIt,
+  mayMakeBase,
   quietBytes,
   quietMillis,
   retained,
@@ -30,9 +30,9 @@ import {
   type Worth,
   worthOf
 } from "./Policy.ts"
-import { readBytes } from "./ReadWholeLog.ts"
+import { readBeginning, readBytes } from "./ReadWholeLog.ts"
 import { bytesBehind, bytesBetween, firstRowsBytes, newLook, rowsAt, type ShapeLook } from "./ShapeLook.ts"
-import { TallyLog } from "./TallyLog.ts"
+import { rowLengthOf, TallyLog } from "./TallyLog.ts"
 
 interface CompactorOptions extends CompactionSettings {
   /** Of the time, so much is worked at most, waiting for the disk included. */
@@ -53,6 +53,8 @@ const hopelessFailures = 10
 /** Shapes with little to compact are, so many at a time: nearly all that takes is waiting for the disk. */
 const together = 8
 const littleBytes = 128 * 1024
+/** So much of a shape's rows is read, once, to know how long they are. */
+const sampleBytes = 64 * 1024
 /** Then it is looked anew which logs may give most. */
 const longestSweepMillis = 60_000
 /** Between two looks where room is short. */
@@ -100,6 +102,7 @@ export class Compactor {
     }
     this.settings = isShort ? shortOfRoom(this.options) : this.options
     const toldBefore = this.told
+    this.pace.begin()
     try {
       const worth = await this.mayBeCompacted()
       const looked = await this.compactEach(worth)
@@ -145,8 +148,10 @@ export class Compactor {
         continue
       if (shape.compaction !== undefined) await retaining.add(shape)
       if (shape.dropped || !this.hasLog(shape)) continue
-      const bytes = bytesBehind(shape, this.lookOf(shape).from)
-      if (mayBeWorthIt(this.rowBytes(shape), bytes, leastBytes, settings)) found.push({ shape, bytes })
+      const { from, rowLength } = this.lookOf(shape)
+      const bytes = bytesBehind(shape, from)
+      if (mayBeWorthIt(this.rowBytes(shape), bytes, rowLength, leastBytes, settings))
+        found.push({ shape, bytes })
     }
     await retaining.settle()
     return found
@@ -225,7 +230,13 @@ export class Compactor {
       this.engine.pressure.isShort || this.engine.timers.nowMillis() - look.endSinceMillis >= quietMillis
     const leastBytes = isQuiet ? Math.min(quietBytes, settings.leastBytes) : settings.leastBytes
     const logBytes = bytesBehind(shape, look.from)
-    if (!mayBeWorthIt(this.rowBytes(shape), logBytes, leastBytes, settings)) return false
+    const rowBytes = this.rowBytes(shape)
+    const mayBe = () => mayBeWorthIt(rowBytes, logBytes, look.rowLength, leastBytes, settings)
+    if (!mayBe()) return false
+    if (look.rowLength === undefined && rowBytes > 0) {
+      look.rowLength = rowLengthOf(await readBeginning(this.logs, shape, sampleBytes))
+      if (!mayBe()) return false
+    }
     const hasMore = compareOffsets(look.seen, shape.end) < 0
     if (hasMore && (logBytes >= look.againBytes || (isQuiet && look.againBytes < Infinity))) {
       await this.read(shape, look)
@@ -248,7 +259,7 @@ export class Compactor {
   }
 
   private worth(shape: ShapeState, look: ShapeLook): Worth {
-    return worthOf(this.rowBytes(shape), look.tally)
+    return worthOf(this.rowBytes(shape), look.tally, look.rowLength)
   }
 
   private async compact(shape: ShapeState): Promise<void> {
@@ -281,12 +292,24 @@ export class Compactor {
       compactions.folds++
       for (const { bytes } of folded.files) compactions.writtenBytes += bytes
     }
-    const rows = { compaction: shape.compaction, firstRowsBytes: firstRowsBytes(shape) }
-    if (!hasRoomForBase(rows, liveBytes, settings)) return
+    if (!this.mayMakeBase(shape, liveBytes)) return
     const compaction = await making.base()
     await this.tell(shape, this.leftOf(shape, compaction), undefined)
     compactions.bases++
     for (const { bytes } of compaction.bases.at(-1)?.chunks ?? []) compactions.writtenBytes += bytes
+  }
+
+  private mayMakeBase(shape: ShapeState, liveBytes: number): boolean {
+    const { pressure, timers } = this.engine
+    const { compaction } = shape
+    const { endSinceMillis, from } = this.lookOf(shape)
+    const chance = {
+      liveBytes,
+      behindBytes: bytesBehind(shape, from),
+      ageMillis: timers.epochMillis() - (compaction?.bases.at(-1)?.madeAtMillis ?? 0),
+      leftAloneMillis: pressure.isShort ? Infinity : timers.nowMillis() - endSinceMillis
+    }
+    return mayMakeBase({ compaction, firstRowsBytes: firstRowsBytes(shape) }, chance, this.settings)
   }
 
   private leftOf(shape: ShapeState, compaction: Compaction): Compaction {

@@ -53,23 +53,37 @@ export interface Worth {
   readonly garbageBytes: number
 }
 
-/** What a log after rows of so many bytes comes to: a delete makes an insert as good as superseded, and every update another message. */
-export const worthOf = (rowBytes: number, log: LogTally): Worth => {
-  const rowLength = log.inserts > 0 ? log.insertBytes / log.inserts : 0
-  const gone = log.deletes * rowLength
-  return {
-    liveBytes: Math.max(0, rowBytes + log.insertBytes - gone),
-    garbageBytes: log.updateBytes + log.deleteBytes + gone
-  }
+/**
+ * What a log after rows of so many bytes comes to, of which each has `rowLength` on the average: a delete makes a row, or an insert of
+ * the log, as good as superseded, and every update another message. What a row that went had is not known; it counts as any other.
+ */
+export const worthOf = (rowBytes: number, log: LogTally, rowLength: number | undefined): Worth => {
+  const bytes = rowBytes + log.insertBytes
+  const rows = log.inserts + (rowLength === undefined ? 0 : rowBytes / rowLength)
+  const known = log.insertBytes + (rowLength === undefined ? 0 : rowBytes)
+  const gone = rows > 0 ? Math.min(bytes, log.deletes * (known / rows)) : 0
+  return { liveBytes: bytes - gone, garbageBytes: log.updateBytes + log.deleteBytes + gone }
 }
 
-/** Whether a log before which so little stands could be worth it at all: it need not be read to see that it is not. */
+/** No message has fewer: what a row is called, and the headers. */
+const leastMessageBytes = 64
+
+/**
+ * Whether a log behind which so little stands could be worth it at all: it need not be read to see that it is not. It could be deletes
+ * throughout. Where the length of rows is not known yet they could be of any.
+ */
 export const mayBeWorthIt = (
   rowBytes: number,
   logBytes: number,
+  rowLength: number | undefined,
   leastBytes: number,
   { garbagePercent }: CompactionSettings
-): boolean => logBytes >= leastBytes && 200 * logBytes >= garbagePercent * rowBytes
+): boolean => {
+  if (logBytes < leastBytes) return false
+  if (rowLength === undefined && rowBytes > 0) return true
+  const gone = logBytes * Math.max(1, (rowLength ?? 0) / leastMessageBytes)
+  return 100 * (logBytes + gone) >= garbagePercent * (rowBytes - gone)
+}
 
 export const isWorthIt = (
   { garbageBytes, liveBytes }: Worth,
@@ -91,21 +105,48 @@ export const rowBytesOf = ({ compaction, firstRowsBytes }: Rows): number => {
   return base === undefined ? firstRowsBytes : bytesOf(base)
 }
 
+/** What stands behind the newest rows when another base could be made of it, and since when. */
+interface BaseChance {
+  readonly liveBytes: number
+  /** Of the log behind the newest rows, as it is when it was folded: so much newcomers are given beside them. */
+  readonly behindBytes: number
+  /** Since the newest base was made. */
+  readonly ageMillis: number
+  /** Since anything happened to the shape. */
+  readonly leftAloneMillis: number
+}
+
+/** Where so many times as much stands behind the rows, one base more does not count. */
+const outweighed = 2
+/** A shape is quiet that was left alone for such a part of the time since its newest base. */
+const quietPart = 1 / 4
+const leastQuietMillis = 2000
+
 /**
- * Whether there is room for one more base: what it supersedes stays for a while, and all that does may take as much as the
- * log that is kept for the same reason.
+ * Whether to make one more base. What it supersedes stays for a while, and all that does may take as much as the log that is kept
+ * for the same reason: there is room for a few bases only, so they must not all be of the first seconds of a burst. A shape that is
+ * being written gets them further and further apart, and one that is quiet again at once, for as long as there is room. A log that
+ * is many times the rows, as a queue's is, may have as many as take little beside it. What is the only base, or the first rows, may
+ * always be superseded, however little is left of them.
  */
-export const hasRoomForBase = (
-  rows: Rows,
-  liveBytes: number,
-  { leastBytes, retentionPercent }: CompactionSettings
+export const mayMakeBase = (
+  { compaction, firstRowsBytes }: Rows,
+  { ageMillis, behindBytes, liveBytes, leftAloneMillis }: BaseChance,
+  settings: CompactionSettings
 ): boolean => {
-  const { compaction, firstRowsBytes } = rows
-  const superseded = (compaction?.bases ?? []).reduce(
+  if (compaction === undefined || compaction.bases.length + Number(compaction.hasFirstRows) <= 1) return true
+  const superseded = compaction.bases.reduce(
     (sum, base) => sum + bytesOf(base),
-    compaction?.hasFirstRows === false ? 0 : firstRowsBytes
+    compaction.hasFirstRows ? firstRowsBytes : 0
   )
-  return 100 * superseded <= retentionPercent * liveBytes + 100 * leastBytes || compaction === undefined
+  if (behindBytes >= outweighed * (superseded + settings.leastBytes)) return true
+  const room = (settings.retentionPercent / 100) * liveBytes + settings.leastBytes
+  if (superseded > room) return false
+  const apartMillis = rowsRetentionMillis(settings) * (liveBytes / room) * (superseded / room)
+  return (
+    ageMillis >= apartMillis ||
+    leftAloneMillis >= Math.min(quietMillis, Math.max(leastQuietMillis, ageMillis * quietPart))
+  )
 }
 
 /** Marks that are nearer to each other than a quarter of their age are as good as one. */

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
+import { beforeAll, compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeHandle, ShapeLogs } from "../ShapeLogs.ts"
 import { Abandoned } from "./RestingWork.ts"
 
@@ -34,4 +34,24 @@ const allOf = async (pieces: AsyncIterable<Uint8Array>): Promise<ReadonlyArray<U
   const all: Array<Uint8Array> = []
   for await (const piece of pieces) all.push(piece)
   return all
+}
+
+/** The beginning of the rows that a shape gives first: so many bytes at least, where it has as many. */
+export const readBeginning = async (
+  logs: Logs,
+  shape: ShapeHandle,
+  leastBytes: number
+): Promise<ReadonlyArray<Uint8Array>> => {
+  const read = await Effect.runPromise(logs.read(shape, beforeAll))
+  if (read._tag !== "Slice") throw new Abandoned()
+  const { body } = read
+  if (body instanceof Uint8Array) return [body]
+  const pieces: Array<Uint8Array> = []
+  let bytes = 0
+  for await (const piece of body()) {
+    pieces.push(Uint8Array.from(piece))
+    bytes += piece.length
+    if (bytes >= leastBytes) break
+  }
+  return pieces
 }

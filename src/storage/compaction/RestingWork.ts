@@ -55,7 +55,8 @@ export class RestingWork {
     this.cpuBegan = cpuMillis()
   }
 
-  private beginSlice(): void {
+  /** What has passed until now was no work. */
+  readonly begin = (): void => {
     this.sliceBegan = this.timers.nowMillis()
     this.cpuBegan = this.cpuMillis()
   }
@@ -72,7 +73,7 @@ export class RestingWork {
       this.resting ??= this.restAfter(passed)
       await this.resting
       if (this.isOver()) throw new Abandoned()
-    } else this.beginSlice()
+    } else this.begin()
   }
 
   private async restAfter(passed: number): Promise<void> {
@@ -86,7 +87,7 @@ export class RestingWork {
     const isStrained = this.waitsForCpu || worksFor() > busyShare
     this.strain = isStrained ? Math.min(longestStrain, this.strain * 2) : Math.max(1, this.strain / 2)
     this.resting = undefined
-    this.beginSlice()
+    this.begin()
   }
 }
 

@@ -10,6 +10,8 @@ export interface ShapeLook {
   seen: LogOffset
   readonly from: LogOffset
   tally: LogTally
+  /** Of the rows at `from`, about; `undefined` until somebody wants to know, or where there are none. */
+  rowLength: number | undefined
   /** It is not read further before there is so much behind `from`. */
   againBytes: number
   /** The end of its log, and since when that has been it. */
@@ -50,5 +52,13 @@ export const bytesBetween = ({ files }: ShapeState, from: LogOffset, to: LogOffs
 
 export const newLook = (shape: ShapeState, nowMillis: number): ShapeLook => {
   const from = rowsAt(shape)
-  return { seen: from, from, tally: emptyTally, againBytes: 0, end: shape.end, endSinceMillis: nowMillis }
+  return {
+    seen: from,
+    from,
+    tally: emptyTally,
+    rowLength: undefined,
+    againBytes: 0,
+    end: shape.end,
+    endSinceMillis: nowMillis
+  }
 }

@@ -1,4 +1,4 @@
-import type { LogTally } from "./Policy.ts"
+import { emptyTally, type LogTally } from "./Policy.ts"
 
 /** Stands in every message about a row, once: within a value each quote has a backslash before it. */
 const mark = Buffer.from(`"headers":{"operation":"`)
@@ -54,4 +54,17 @@ export class TallyLog {
       this.deleteBytes += length
     }
   }
+}
+
+/** The mean length of the rows that begin like this: `undefined` where there are none. */
+export const rowLengthOf = (beginning: ReadonlyArray<Uint8Array>): number | undefined => {
+  const tally = new TallyLog(emptyTally)
+  let bytes = 0
+  for (const piece of beginning) {
+    tally.add(piece)
+    bytes += piece.length
+  }
+  const { insertBytes, inserts } = tally.tally
+  if (inserts > 0) return insertBytes / inserts
+  return bytes > 0 ? bytes : undefined
 }
