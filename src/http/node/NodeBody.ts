@@ -33,7 +33,7 @@ const advice =
 const unusable = "What was handed over cannot be written as JSON."
 
 /** Source: RFC 9112, section 6: a request without these has no body. */
-const announcesBody = ({ headers }: NodeRequest): boolean =>
+export const announcesBody = ({ headers }: NodeRequest): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
 
 const receiveBody = (

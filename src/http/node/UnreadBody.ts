@@ -3,6 +3,7 @@ import { currentTimers } from "../../shared/Timers.ts"
 import { discardMillis } from "../HttpTimings.ts"
 import type { ApiReply } from "../reply/ApiReply.ts"
 import { type AnyRequest, type AnyResponse, endResponse, type NodeRequest } from "./Exchange.ts"
+import { announcesBody } from "./NodeBody.ts"
 import { finishReply, isLast, openReply, writeNow } from "./NodeReply.ts"
 import type { Sending } from "./SendPieces.ts"
 
@@ -22,6 +23,7 @@ export const leavesBodyUnread = (
   "complete" in request &&
   !request.complete &&
   !request.destroyed &&
+  announcesBody(request) &&
   (reply.body._tag === "Text" || reply.body._tag === "Empty") &&
   isLast(request, response, reply)
 
