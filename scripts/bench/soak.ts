@@ -174,7 +174,8 @@ export const benchmark: Benchmark = {
       const last = samples.at(-1)
       if (last !== undefined && samples.length % 12 === 0) {
         say(
-          `${last.minutes.toFixed(1)} min: RSS ${megabytes(last.rss).toFixed(0)} MB, ${last.files} files, ` +
+          `${last.minutes.toFixed(1)} min: RSS ${megabytes(last.rss).toFixed(0)} MB (heap ${megabytes(last.delay.heapBytes ?? 0).toFixed(0)}, ` +
+            `of which in use ${megabytes(last.delay.keptBytes ?? 0).toFixed(0)}, outside ${megabytes(last.delay.externalBytes ?? 0).toFixed(0)}), ${last.files} files, ` +
             `disk ${megabytes(last.disk).toFixed(0)} MB, delay p99 ${last.delay.p99Millis.toFixed(1)} ms, ` +
             `${written} changes, ${(100 * last.cpuShare).toFixed(0)} % of a core`
         )

@@ -75,6 +75,13 @@ export const soakFigures = (
         5
       ),
       figure(
+        "heap in use after a whole collection",
+        "MB",
+        of((sample) => megabytes(sample.delay.keptBytes ?? 0)),
+        0.1,
+        5
+      ),
+      figure(
         "open files",
         "",
         of((sample) => sample.files),
@@ -125,7 +132,10 @@ export const soakFigures = (
     ],
     plots: [
       plotOf(samples, "soak-memory", "Memory under mixed load", "MB", [
-        ["RSS", (sample) => megabytes(sample.rss)]
+        ["RSS", (sample) => megabytes(sample.rss)],
+        ["heap", (sample) => megabytes(sample.delay.heapBytes ?? 0)],
+        ["heap in use after a whole collection", (sample) => megabytes(sample.delay.keptBytes ?? 0)],
+        ["outside of the heap", (sample) => megabytes(sample.delay.externalBytes ?? 0)]
       ]),
       plotOf(samples, "soak-files", "Open files under mixed load", "files", [
         ["open files", (sample) => sample.files]

@@ -1,9 +1,9 @@
-import { monitorEventLoopDelay } from "node:perf_hooks"
+import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks"
 import { renameSync, writeFileSync } from "node:fs"
 
 /**
  * Loaded into the service before it starts, by benchmarks that watch it for long: every five seconds (or `BENCH_LOOP_MILLIS`) it writes down by how
- * much the event loop was late meanwhile.
+ * much the event loop was late meanwhile, and what memory was made of.
  */
 export interface LoopDelay {
   readonly p50Millis: number
@@ -11,6 +11,11 @@ export interface LoopDelay {
   readonly maxMillis: number
   /** The longest that nothing else had its turn, in processor time of the thread: what other programs take is not in it. */
   readonly maxTurnMillis: number
+  /** Of the process: the heap as it is reserved, and what stands outside of it. */
+  readonly heapBytes?: number
+  readonly externalBytes?: number
+  /** What was in use when the heap was last collected as a whole; 0 before. */
+  readonly keptBytes?: number
 }
 
 const file = process.env["BENCH_LOOP_FILE"]
@@ -27,13 +32,26 @@ if (file !== undefined) {
     lastCpu = process.threadCpuUsage()
     maxTurnMillis = Math.max(maxTurnMillis, (system + user) / 1000)
   }, 1).unref()
+  let keptBytes = 0
+  const collections = new PerformanceObserver((list) => {
+    const isWhole = list.getEntries().some((entry) => {
+      const { detail } = entry as unknown as { readonly detail?: { readonly kind?: number } }
+      return detail?.kind === constants.NODE_PERFORMANCE_GC_MAJOR
+    })
+    if (isWhole) keptBytes = process.memoryUsage().heapUsed
+  })
+  collections.observe({ entryTypes: ["gc"] })
   setInterval(
     () => {
+      const { external, heapTotal } = process.memoryUsage()
       const measured: LoopDelay = {
         p50Millis: late(delay.percentile(50)),
         p99Millis: late(delay.percentile(99)),
         maxMillis: late(delay.max),
-        maxTurnMillis
+        maxTurnMillis,
+        heapBytes: heapTotal,
+        externalBytes: external,
+        keptBytes
       }
       maxTurnMillis = 0
       delay.reset()
