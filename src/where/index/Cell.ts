@@ -105,6 +105,11 @@ export class CellMap {
     return this.others === undefined ? this.alone.size : this.alone.size + this.others.size
   }
 
+  /** All keys but whole numbers under which a single shape stands. */
+  protected otherKeys(): Iterable<unknown> {
+    return this.others?.keys() ?? []
+  }
+
   get(key: unknown): number | Cell | undefined {
     if (isInt(key)) {
       const number = this.alone.get(key)
