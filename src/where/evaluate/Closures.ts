@@ -117,6 +117,18 @@ const openLogic =
     return result
   }
 
+/** Whether an error is one is for Postgres to say. */
+export const failingUndecided =
+  (whole: Closure): Closure =>
+  (constants) => {
+    try {
+      return whole(constants)
+    } catch (failure) {
+      if (failure instanceof EvaluationError) return undefined
+      throw failure
+    }
+  }
+
 /** Left to right, stops at the first part that decides; NULL is weaker than false. */
 const and =
   (parts: ReadonlyArray<Closure>): Closure =>

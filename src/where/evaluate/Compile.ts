@@ -6,8 +6,18 @@ import { codecOf } from "../values/Codecs.ts"
 import { undecided } from "../values/Failure.ts"
 import { spend, spendElements } from "../values/Work.ts"
 import { jsonbPath, type Json } from "../values/Json.ts"
-import { arrayOf, binary, booleanTest, coalesce, lazily, logic, rootLogic, type Closure } from "./Closures.ts"
-import type { Form, FormOf, LoopForm, Plan } from "./Form.ts"
+import {
+  arrayOf,
+  binary,
+  booleanTest,
+  coalesce,
+  failingUndecided,
+  lazily,
+  logic,
+  rootLogic,
+  type Closure
+} from "./Closures.ts"
+import { type Form, type FormOf, hasOpenConstant, type LoopForm, type Plan } from "./Form.ts"
 import { nestedLoop } from "./Loops.ts"
 import type { RowReader } from "./RowReader.ts"
 import { subselect } from "./Subselects.ts"
@@ -34,7 +44,8 @@ export const compilePlan = (
   columnIndexes: ReadonlyArray<number>
 ): Compiled => {
   const compiler = new Compiler(plan, reader, columnIndexes)
-  const root = compiler.compileRoot(plan.root)
+  const whole = compiler.compileRoot(plan.root)
+  const root = hasOpenConstant(plan.root) ? failingUndecided(whole) : whole
   let readers: ReadonlyArray<Codec["read"]> | undefined
   const { derived } = compiler
   const count = plan.constants.length

@@ -185,6 +185,32 @@ export const partsOf = (form: Form): ReadonlyArray<Form> => {
 export const some = (form: Form, holds: (part: Form) => boolean): boolean =>
   holds(form) || partsOf(form).some((part) => some(part, holds))
 
+/** Of what a part of a form is made, besides constants. */
+const Depends = { onNothing: 0, onOperands: 1, onRow: 2 } as const
+type Depends = number
+
+/**
+ * Whether a part of it is made of constants alone and is none itself. Postgres may know its value while it plans, and so not come as far as
+ * what fails here.
+ */
+export const hasOpenConstant = (form: Form): boolean => {
+  let isOpen = false
+  const visit = (part: Form): Depends => {
+    if ("c" in part || "e" in part || "sub" in part || "loop" in part) return Depends.onRow
+    if ("x" in part) return Depends.onOperands
+    const parts = partsOf(part)
+    if (parts.length === 0) return Depends.onNothing
+    let most: Depends = Depends.onNothing
+    for (const one of parts) most = Math.max(most, visit(one))
+    const bindsOperands = "nullif" in part || "distinct" in part || "any" in part || "each" in part
+    if (bindsOperands && most === Depends.onOperands) most = Depends.onNothing
+    if (most === Depends.onNothing) isOpen = true
+    return most
+  }
+  visit(form)
+  return isOpen
+}
+
 export interface FormSignature {
   readonly a: ReadonlyArray<TypeSpec>
   readonly r: TypeSpec
