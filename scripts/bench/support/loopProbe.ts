@@ -1,5 +1,6 @@
 import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks"
 import { renameSync, writeFileSync } from "node:fs"
+import { isMainThread } from "node:worker_threads"
 
 /**
  * Loaded into the service before it starts, by benchmarks that watch it for long: every five seconds (or `BENCH_LOOP_MILLIS`) it writes down by how
@@ -11,7 +12,7 @@ export interface LoopDelay {
   readonly maxMillis: number
   /** The longest that nothing else had its turn, in processor time of the thread: what other programs take is not in it. */
   readonly maxTurnMillis: number
-  /** Of the process: the heap as it is reserved, and what stands outside of it. */
+  /** Of the main thread: the heap as it is reserved, and what stands outside of it. */
   readonly heapBytes?: number
   readonly externalBytes?: number
   /** What was in use when the heap was last collected as a whole; 0 before. */
@@ -20,7 +21,8 @@ export interface LoopDelay {
 
 const file = process.env["BENCH_LOOP_FILE"]
 
-if (file !== undefined) {
+// Threads of the service load it, too.
+if (file !== undefined && isMainThread) {
   const resolution = 5
   const delay = monitorEventLoopDelay({ resolution })
   delay.enable()
