@@ -12,6 +12,10 @@ const smallBytes = 64 * 1024
 const idleMillis = 30_000
 /** A row may be large, and there are some copies of it while it is folded. */
 const heapMegabytes = 2048
+/** V8 would let the garbage of short lives gather to more than small logs are. */
+const youngMegabytes = 8
+/** A thread that has so much after a log is ended with it: all of that is garbage, which V8 leaves where it is until it needs room. */
+const mostKeptBytes = 64 * 1024 * 1024
 
 /** In memory that the thread gets for itself: what is read stands in buffers that are used again. */
 const moved = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(bytes)
@@ -107,6 +111,8 @@ export class FoldAside {
   private current: AsideFold | undefined
   /** Somebody has it, or is about to. */
   private isTaken = false
+  /** What the thread had of memory when it last gave something. */
+  private heapBytes = 0
   private stopTimer = () => {}
 
   constructor(timers: Timers, leastBytes = smallBytes) {
@@ -142,6 +148,7 @@ export class FoldAside {
     if (this.worker === undefined) return
     this.send({ job: this.jobs, ends: true })
     this.stopTimer()
+    if (this.heapBytes > mostKeptBytes) return this.end()
     this.stopTimer = this.timers.after(idleMillis, () => this.end(), "aside")
   }
 
@@ -153,10 +160,13 @@ export class FoldAside {
     if (this.worker !== undefined && this.begun !== undefined) return this.begun
     // The same kind of file as this one: TypeScript in the sources, JavaScript in what was built from them.
     const file = join(import.meta.dirname, `foldThread${extname(import.meta.filename)}`)
-    const worker = new Worker(file, { resourceLimits: { maxOldGenerationSizeMb: heapMegabytes } })
+    const worker = new Worker(file, {
+      resourceLimits: { maxOldGenerationSizeMb: heapMegabytes, maxYoungGenerationSizeMb: youngMegabytes }
+    })
     worker.unref()
     let isReady = false
     this.worker = worker
+    this.heapBytes = 0
     const begun = Promise.withResolvers<boolean>()
     this.begun = begun.promise
     worker.on("message", (message: FromFoldThread) => {
@@ -184,7 +194,10 @@ export class FoldAside {
     if (current === undefined || message.job !== this.jobs) return
     if ("requests" in message) void current.answer(message.requests)
     else if ("failed" in message) current.fail(new Error(message.failed))
-    else current.done("output" in message ? message.output : undefined)
+    else {
+      if ("heapBytes" in message) this.heapBytes = message.heapBytes
+      current.done("output" in message ? message.output : undefined)
+    }
   }
 
   /** The thread ends, with whatever it was doing. */

@@ -25,8 +25,8 @@ export type FromFoldThread =
   | { readonly release: string }
   | ({ readonly job: number } & (
       | { readonly added: true }
-      /** `undefined` behind the last one. */
-      | { readonly output: FoldOutput | undefined }
+      /** `undefined` behind the last one. `heapBytes`: what the thread has of memory by then, in use or not. */
+      | { readonly output: FoldOutput | undefined; readonly heapBytes: number }
       | { readonly requests: FoldRequest }
       | { readonly failed: string }
     ))

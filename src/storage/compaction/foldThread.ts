@@ -1,4 +1,5 @@
 /** What a thread beside the event loop runs: it folds one log after the other, as it is told by `FoldAside`. */
+import { getHeapStatistics } from "node:v8"
 import { parentPort } from "node:worker_threads"
 import { batonVersion } from "../../shared/ServerIdentity.ts"
 import type { FoldRequest, FromFoldThread, ToFoldThread } from "./FoldProtocol.ts"
@@ -55,9 +56,10 @@ class ThreadJob {
     this.outputs ??= this.work.outputs()
     this.outputs.next().then((result) => {
       const output = result.done === true ? undefined : result.value
-      if (output === undefined || "end" in output) return post({ job: this.job, output })
+      const heapBytes = getHeapStatistics().total_heap_size
+      if (output === undefined || "end" in output) return post({ job: this.job, output, heapBytes })
       const piece = alone(output.piece)
-      post({ job: this.job, output: { piece } }, piece)
+      post({ job: this.job, output: { piece }, heapBytes }, piece)
     }, this.failed)
   }
 

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { onTestFinished } from "vitest"
 import { systemTimers } from "../../../src/shared/Timers.ts"
 import { FoldAside } from "../../../src/storage/compaction/FoldAside.ts"
@@ -9,6 +10,7 @@ import {
   type RunningFold
 } from "../../../src/storage/compaction/FoldWork.ts"
 import { memorySpill, randomHistory } from "../../../testing/compaction/Histories.ts"
+import { eventually } from "../../../testing/Eventually.ts"
 import { freshSeed, makeRandom, type Random } from "../../../testing/Random.ts"
 
 const rest = () => Promise.resolve()
@@ -59,6 +61,11 @@ const jobOf = (random: Random, makes: FoldJob["makes"]): FoldJob => ({
   lists: random.int(1, 4),
   charactersPerPause: random.pick([1, 1e5])
 })
+
+const threads = () =>
+  readdirSync("/proc/self/task").filter(
+    (id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim() === "WorkerThread"
+  ).length
 
 describe("a fold in a thread of its own", () => {
   it("makes the same files as one that is here", async () => {
@@ -142,4 +149,33 @@ describe("a fold in a thread of its own", () => {
     aside.finish(first ?? here)
     assert.isDefined(await aside.begin(job, 1 << 30, memorySpill(), rest))
   })
+
+  it("keeps no memory of a large log: its thread ends with it", async (context) => {
+    if (!existsSync("/proc/self/task")) return context.skip()
+    await eventually("the end of what other tests had", () => threads() === 0)
+    const aside = threadOfTest()
+    const job = { makes: "rows", fileBytes: 1e6, budget: 1e9, lists: 1, charactersPerPause: 1e6 } as const
+    const folded = async (rows: number) => {
+      const fold = await begun(aside, job)
+      for (let k = 0; k < rows; k += 100) {
+        const texts = Array.from({ length: Math.min(100, rows - k) }, (_, i) =>
+          rowMessage(`k${k + i}`, "x".repeat(1000))
+        )
+        await fold.add(Buffer.from(`${k === 0 ? "" : ","}${texts.join(",")}`))
+      }
+      let bytes = 0
+      for await (const output of fold.outputs()) if ("piece" in output) bytes += output.piece.length
+      aside.finish(fold)
+      return bytes
+    }
+    assert.isAbove(await folded(100), 100_000)
+    assert.strictEqual(threads(), 1)
+    assert.isAbove(await folded(100_000), 100_000_000)
+    await eventually("the end of the thread", () => threads() === 0)
+    assert.isAbove(await folded(100), 100_000)
+    assert.strictEqual(threads(), 1)
+  })
 })
+
+const rowMessage = (key: string, text: string) =>
+  `{"key":"${key}","value":{"t":"${text}"},"headers":{"operation":"insert","relation":["public","t"]}}`
