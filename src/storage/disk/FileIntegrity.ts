@@ -52,12 +52,22 @@ type FileStamp = Pick<FileStat, "dev" | "ino" | "size" | "mtimeMs">
 const stampOf = ({ bytes, crc }: FileSum, { dev, ino, size, mtimeMs }: FileStamp): string =>
   `${bytes} ${crc} ${dev} ${ino} ${size} ${mtimeMs}`
 
+/** A text that is put together of others keeps all of them, for as long as it is kept itself. */
+const inOnePiece = (text: string): string => Buffer.from(text, "latin1").toString("latin1")
+
+/** A look at so much of a file, which it has passed or is passing. */
+interface Look extends FileSum {
+  readonly passed: Promise<void>
+}
+
+const hasPassed = Promise.resolve()
+
 /**
  * What is known of files. A file from the middle of which something is served is read as a whole before, once in this
  * process, and again when it has grown; one that is served as a whole is looked at while it is.
  */
 export class FileIntegrity {
-  private readonly sound = new BoundedMap<string, Promise<void>>(rememberedFiles)
+  private readonly looks = new BoundedMap<string, Look>(rememberedFiles)
   private readonly stamps = new BoundedMap<string, string>(rememberedFiles)
   private readonly disk: Pick<Disk, "mayBeLate" | "open">
   /** Absent where what is on the disk is all there is. */
@@ -109,21 +119,27 @@ export class FileIntegrity {
   /** Takes note that the whole file was read and has this checksum. Throws `DamagedFile` if it is not the right one. */
   found(path: string, sum: FileSum, stamp: FileStamp, crc: number): void {
     if (crc !== sum.crc) throw new DamagedFile(path, "its checksum is wrong", { ino: stamp.ino })
-    this.stamps.set(path, stampOf(sum, stamp))
+    this.stamps.set(path, inOnePiece(stampOf(sum, stamp)))
   }
 
   /** Fails with `DamagedFile`, for ever, when the first `bytes` bytes of the file are not the ones that were written. */
   check(path: string, sum: FileSum): Promise<void> {
-    const key = `${path} ${sum.bytes} ${sum.crc}`
-    const known = this.sound.get(key)
-    if (known !== undefined) return known
-    const looking = this.lookOrFetch(path, sum)
-    this.sound.set(key, looking)
-    looking.catch((error: unknown) => {
-      const mayHeal = this.disk.mayBeLate || this.origin !== undefined
-      if (!(error instanceof DamagedFile) || (error.isShort && mayHeal)) this.sound.delete(key)
-    })
-    return looking
+    const { bytes, crc } = sum
+    const known = this.looks.get(path)
+    if (known?.bytes === bytes && known.crc === crc) return known.passed
+    const looking: Look = { bytes, crc, passed: this.lookOrFetch(path, sum) }
+    this.looks.set(path, looking)
+    looking.passed.then(
+      () => {
+        if (this.looks.get(path) === looking) this.looks.set(path, { bytes, crc, passed: hasPassed })
+      },
+      (error: unknown) => {
+        const mayHeal = this.disk.mayBeLate || this.origin !== undefined
+        if (!(error instanceof DamagedFile) || (error.isShort && mayHeal))
+          if (this.looks.get(path) === looking) this.looks.delete(path)
+      }
+    )
+    return looking.passed
   }
 
   private async lookOrFetch(path: string, sum: FileSum): Promise<void> {
