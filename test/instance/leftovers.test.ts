@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Exit } from "effect"
 import { vi } from "vitest"
 import { gatedLevel } from "../../src/storage/levels/Levels.ts"
 import { smallSegments } from "./support/Plot.ts"
@@ -40,6 +41,20 @@ describe("what is left in storage", () => {
       assert.isAbove(took, 540_000)
     })
   )
+
+  it("by an instance that stops is nothing, also where it stops while it says that it is there", () =>
+    World.run({}, async (world) => {
+      const only = await active(world, "only")
+      const stall = world.disk.stall({ operation: "rename", path: /instances/ })
+      await world.until("it is saying that it is there", () => stall.hits() > 0)
+      const leaving = only.leave()
+      // Whatever of the stop waits for nothing has come to pass by then.
+      await world.advance(2000)
+      stall.end()
+      assert.isTrue(Exit.isSuccess(await world.result(leaving)))
+      await world.advance(2000)
+      assert.deepStrictEqual(filesBelow(world, /instances\/./), [])
+    }))
 
   it("by the level before it is removed", () =>
     World.run({ config: { ...smallSegments, rollbackFloor: "0.1.0" } }, async (world) => {

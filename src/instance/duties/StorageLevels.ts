@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
-import { Context, Deferred, Effect, Latch, Layer } from "effect"
-import { Config } from "../../config/BatonConfig.ts"
+import { Context, Deferred, Effect, Latch, Layer, type Scope } from "effect"
+import type { ObjectStore } from "../../bucket/ObjectStore.ts"
+import { type BatonConfig, Config } from "../../config/BatonConfig.ts"
 import { duties } from "../../health/Duties.ts"
 import { HealthRef } from "../../health/HealthRef.ts"
 import { isWanted } from "../../lock/LockKey.ts"
@@ -62,20 +63,15 @@ export class StorageLevels extends Context.Service<
       const presence = new OwnPresence(engine, config.instanceId, health.current)
       // What is in a bucket has had the newest level since it was begun.
       const isShared = config.storage !== "memory" && config.bucket === undefined
+      const underWay = new Set<Promise<unknown>>()
+      const onDisk = <A>(work: () => Promise<A>) => fromDisk(() => kept(underWay, work()))
       const changed = yield* Latch.make(false)
 
-      const complain = (what: string, meanwhile = "storage is not finalised meanwhile") =>
-        Effect.catch(({ message }: StorageFault) =>
-          Effect.sync(() => {
-            const line = `${what} failed: ${message}. It is tried again; ${meanwhile}, and nothing else depends on it.`
-            engine.complaints.about("level", line, what)
-            return undefined
-          })
-        )
+      const complain = complainOf(engine)
 
       const say = Effect.gen(function* () {
         yield* changed.close
-        yield* fromDisk(() => presence.say()).pipe(complain("Saying that this instance is there"))
+        yield* onDisk(() => presence.say()).pipe(complain("Saying that this instance is there"))
         const said = yield* fromDisk(() => readLevelRecord(engine.paths)).pipe(
           complain("Reading the level of storage")
         )
@@ -87,26 +83,17 @@ export class StorageLevels extends Context.Service<
         yield* Effect.raceAllFirst([Effect.sleep(presenceMillis), changed.await, afterChange(health)])
       })
       if (isShared) {
+        // What a fiber had begun on the disk goes on after its end, and whoever stops may remove the directory next.
+        const leave = async () => {
+          await Promise.allSettled(underWay)
+          await presence.remove()
+        }
+        yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(leave)))
         yield* startDuty(duties.presence, Effect.forever(say))
-        yield* Effect.addFinalizer(() => Effect.ignore(fromDisk(() => presence.remove())))
       }
 
       const { bucket } = engine.options
-      if (bucket !== undefined) {
-        const { role } = config
-        const own = new BucketPresence(bucket, presence.name)
-        const sayThere = fromDisk(() => own.say({ release: batonVersion, ...ownLevels, role })).pipe(
-          Effect.as(bucketPresenceMillis),
-          complain("Saying in the bucket that this instance is there"),
-          Effect.flatMap((millis) => Effect.sleep(millis ?? bucketPresenceAgainMillis))
-        )
-        // Before that the start finds out whether the bucket can be used at all, and says so.
-        const isStarted = health.awaitState((state) => state !== "starting", "1000 weeks")
-        yield* startDuty(duties.presence, Effect.andThen(isStarted, Effect.forever(sayThere)))
-        // A stop waits for no bucket: what is left is removed after a day.
-        const remove = Effect.interruptible(fromDisk(() => own.remove()))
-        yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(remove, removePresenceMillis)))
-      }
+      if (bucket !== undefined) yield* announceInBucket(bucket, presence.name, config.role, engine, health)
 
       const wanting = Effect.map(
         admin.query<{ readonly pid: number }>(
@@ -124,14 +111,12 @@ export class StorageLevels extends Context.Service<
           if (work.isDone)
             return yield* Effect.andThen(
               Effect.sleep(leftoverLookMillis),
-              fromDisk(() => work.tidy())
+              onDisk(() => work.tidy())
             ).pipe(complain("Removing what instances that are gone have left behind", "it stays meanwhile"))
           const news = yield* wanting.pipe(
             // Without an answer nothing is decided; others say that the database does not answer.
             Effect.orElseSucceed(() => undefined),
-            Effect.flatMap((pids) =>
-              pids === undefined ? Effect.undefined : fromDisk(() => work.look(pids))
-            ),
+            Effect.flatMap((pids) => (pids === undefined ? Effect.undefined : onDisk(() => work.look(pids)))),
             complain("Looking whether storage can be finalised")
           )
           if (news !== undefined) yield* Effect.logInfo(news)
@@ -152,6 +137,46 @@ export class StorageLevels extends Context.Service<
       })
     })
   )
+}
+
+const complainOf =
+  (engine: StorageEngine) =>
+  (what: string, meanwhile = "storage is not finalised meanwhile") =>
+    Effect.catch(({ message }: StorageFault) =>
+      Effect.sync(() => {
+        const line = `${what} failed: ${message}. It is tried again; ${meanwhile}, and nothing else depends on it.`
+        engine.complaints.about("level", line, what)
+        return undefined
+      })
+    )
+
+/** Until the scope ends, whose end removes it. */
+const announceInBucket = (
+  bucket: ObjectStore,
+  name: string,
+  role: BatonConfig["role"],
+  engine: StorageEngine,
+  health: HealthRef["Service"]
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const own = new BucketPresence(bucket, name)
+    const sayThere = fromDisk(() => own.say({ release: batonVersion, ...ownLevels, role })).pipe(
+      Effect.as(bucketPresenceMillis),
+      complainOf(engine)("Saying in the bucket that this instance is there"),
+      Effect.flatMap((millis) => Effect.sleep(millis ?? bucketPresenceAgainMillis))
+    )
+    // A stop waits for no bucket: what is left is removed after a day.
+    const remove = Effect.interruptible(fromDisk(() => own.remove()))
+    yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeoutOption(remove, removePresenceMillis)))
+    // Before that the start finds out whether the bucket can be used at all, and says so.
+    const isStarted = health.awaitState((state) => state !== "starting", "1000 weeks")
+    yield* startDuty(duties.presence, Effect.andThen(isStarted, Effect.forever(sayThere)))
+  })
+
+/** The work is in the set for as long as it goes on. */
+const kept = <A>(underWay: Set<Promise<unknown>>, work: Promise<A>): Promise<A> => {
+  underWay.add(work)
+  return work.finally(() => underWay.delete(work))
 }
 
 /** Whoever looks at other instances is to see soon that this one drains; what is more urgent comes first. */

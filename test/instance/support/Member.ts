@@ -1,4 +1,4 @@
-import { Cause, Clock, type Context, Effect, type Fiber, Layer, Logger, Scope } from "effect"
+import { Cause, Clock, type Context, Effect, Exit, type Fiber, Layer, Logger, Scope } from "effect"
 import { type BatonConfig, Config } from "../../../src/config/BatonConfig.ts"
 import { HealthRef } from "../../../src/health/HealthRef.ts"
 import type { HealthState } from "../../../src/health/HealthState.ts"
@@ -70,6 +70,7 @@ export class Member implements Peer {
   private readonly server: FakePostgres
   private readonly services: Services
   private readonly context: Context.Context<never>
+  private readonly scope: Scope.Closeable
   readonly running: Fiber.Fiber<void, InstanceFailed>
 
   private constructor(
@@ -78,8 +79,10 @@ export class Member implements Peer {
     strikes: Strikes,
     server: FakePostgres,
     parts: Services,
-    context: Context.Context<never>
+    context: Context.Context<never>,
+    scope: Scope.Closeable
   ) {
+    this.scope = scope
     this.name = peer.name
     this.process = peer.process
     this.network = peer.network
@@ -119,9 +122,10 @@ export class Member implements Peer {
     )
     return Effect.runPromise(
       Effect.gen(function* () {
-        const context = yield* Layer.buildWithScope(everything, Scope.makeUnsafe())
+        const scope = Scope.makeUnsafe()
+        const context = yield* Layer.buildWithScope(everything, scope)
         const parts = yield* Effect.provide(services, context)
-        return new Member(peer, log, strikes, server, parts, context)
+        return new Member(peer, log, strikes, server, parts, context, scope)
       })
     )
   }
@@ -179,6 +183,11 @@ export class Member implements Peer {
   /** One HTTP request, without the network. */
   ask(target: string, asked?: Asked): Fiber.Fiber<Received> {
     return this.fork(Effect.provideService(ask(target, asked), ShapeApi, this.services.api))
+  }
+
+  /** What a process does last: everything that its layers have opened is closed. */
+  leave(): Fiber.Fiber<void> {
+    return Effect.runFork(Scope.close(this.scope, Exit.void))
   }
 
   async close(): Promise<void> {
