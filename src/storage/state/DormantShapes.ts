@@ -11,6 +11,11 @@ const unitsPerSlab = 1 << slabUnitBits
 const slabBytes = unitsPerSlab * unitBytes
 /** Longer records are not kept: their shapes stay awake. */
 const mostUnits = 0xffff
+/**
+ * Nor are those with more files in their logs: each time that some of a log moves out of the journal, a record is read and written
+ * whole. As long a log takes so much room on disk that there are few.
+ */
+const mostFiles = 256
 
 /**
  * The records of dormant shapes (`DormantRecord.ts`), in large pieces of memory outside of V8's heap. Each stands at a place, a
@@ -57,6 +62,20 @@ export class DormantShapes {
   /** Where the record is from now on; `undefined` where it is too long. */
   add(record: Buffer): number | undefined {
     return this.keep(record, 0, record.length, packed.templateIn(record, 0))
+  }
+
+  /** The same for the record of a shape, which may also be in use. */
+  addShape(
+    id: number,
+    fields: ShapeFields,
+    tail: ShapeTail | undefined,
+    bytes: packed.FileBytes
+  ): number | undefined {
+    if (fields.files.length > mostFiles) return undefined
+    const record = packed.writeShape(id, this.numberOf(fields.template), fields, tail, bytes)
+    const place = record === undefined ? undefined : this.add(record)
+    if (place === undefined) this.releaseUnused(fields.template)
+    return place
   }
 
   /** The same for one that stands among other bytes, and whose template has another number there. */

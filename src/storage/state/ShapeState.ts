@@ -12,7 +12,6 @@ import { dropReasonOf } from "../../telemetry/DropReason.ts"
 import type { Dropped, ShapeHandle } from "../ShapeLogs.ts"
 import { snapshotOf } from "./KnownSnapshot.ts"
 import { asleep, type EntryAt } from "./AsleepEntries.ts"
-import * as packed from "./DormantRecord.ts"
 import type { DormantShapes } from "./DormantShapes.ts"
 import type { RunningSnapshot } from "./RunningSnapshot.ts"
 import { noChunks, noFiles, type ShapeFields, type SnapshotChunk } from "./ShapeFields.ts"
@@ -118,12 +117,8 @@ export class ShapeState implements ShapeHandle {
     const { state } = this
     if (typeof state === "number") return true
     const bytes = { rows: this.rowFileBytes, log: this.logFileBytes }
-    const record = packed.writeShape(this.id, places.numberOf(state.template), state, this.ownTail, bytes)
-    const place = record === undefined ? undefined : places.add(record)
-    if (place === undefined) {
-      places.releaseUnused(state.template)
-      return false
-    }
+    const place = places.addShape(this.id, state, this.ownTail, bytes)
+    if (place === undefined) return false
     this.state = place
     this.places = places
     return true

@@ -70,6 +70,31 @@ describe("dormant shapes", () => {
     assert.strictEqual(shape.lastUsedMillis, 12)
   })
 
+  it("stay awake whose logs have so many files that each move would write a long record", () => {
+    const store = freshStore()
+    const shape = store.create(1, "1-1", someDefinition(makeRandom(1)), 0)
+    store.apply({ t: "visible", id: 1, visibility: { xmin: "1", xmax: "1", xipList: [] } })
+    store.apply({ t: "complete", id: 1, chunks: 0 })
+    const grow = (index: number) =>
+      shape.setFile({
+        index,
+        bytes: 9,
+        crc: 0,
+        entries: 1,
+        entryBytes: 9,
+        endTx: `${index + 1}`,
+        endOp: 0,
+        closed: true
+      })
+    for (let index = 0; index < 256; index++) grow(index)
+    assert.isTrue(shape.sleep(store.dormant))
+    shape.wake()
+    grow(256)
+    assert.isFalse(shape.sleep(store.dormant))
+    assert.strictEqual(store.dormant.count, 0)
+    assert.strictEqual(shape.files.length, 257)
+  })
+
   it("stay dormant when changes come, before their log was moved to files and after", () => {
     const store = freshStore()
     const definition = someDefinition(makeRandom(2))
