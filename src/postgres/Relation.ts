@@ -16,3 +16,20 @@ export interface RelationColumn {
   /** Part of the replica identity. */
   readonly isKey: boolean
 }
+
+/** Do two descriptions say the same about a table, which columns are its key aside? The catalogue's has no key. */
+export const sameRelation = (a: Relation, b: Relation): boolean =>
+  a.oid === b.oid &&
+  a.schema === b.schema &&
+  a.name === b.name &&
+  a.replicaIdentity === b.replicaIdentity &&
+  a.columns.length === b.columns.length &&
+  a.columns.every((column, i) => {
+    const other = b.columns[i]
+    return (
+      other !== undefined &&
+      column.name === other.name &&
+      column.typeOid === other.typeOid &&
+      column.typeModifier === other.typeModifier
+    )
+  })

@@ -127,19 +127,3 @@ export interface TableRoute {
   /** The relation's own shapes, then those of the partitioned tables above it. */
   readonly targets: ReadonlyArray<RouteTarget>
 }
-
-export const sameRelation = (a: Relation, b: Relation): boolean =>
-  a.oid === b.oid &&
-  a.schema === b.schema &&
-  a.name === b.name &&
-  a.replicaIdentity === b.replicaIdentity &&
-  a.columns.length === b.columns.length &&
-  a.columns.every((column, i) => {
-    const other = b.columns[i]
-    return (
-      other !== undefined &&
-      column.name === other.name &&
-      column.typeOid === other.typeOid &&
-      column.typeModifier === other.typeModifier
-    )
-  })

@@ -5,7 +5,7 @@ import type { Relation } from "../../postgres/Relation.ts"
 import { makeTuple, nullLength, type Tuple, unchangedToastLength } from "../../postgres/Tuple.ts"
 import type { ChangeSink } from "../ChangeSink.ts"
 import { atEnd, exactly, MalformedMessage, tooShort, TransactionTooLarge } from "./MalformedMessage.ts"
-import { readRelation, sameRelation } from "./RelationMessage.ts"
+import { readRelation, sameMessage } from "./RelationMessage.ts"
 
 /** First byte of each message. */
 const message = {
@@ -195,7 +195,7 @@ export class PgoutputDecoder {
   private decodeRelation(buffer: Buffer, at: number, end: number): Effect.Effect<void> | undefined {
     const read = readRelation(buffer, at, end)
     const known = this.relations.get(read.oid)
-    const relation = known !== undefined && sameRelation(known, read) ? known : read
+    const relation = known !== undefined && sameMessage(known, read) ? known : read
     this.relations.set(relation.oid, relation)
     this.lastRelation = relation
     return this.sink.relation(relation)

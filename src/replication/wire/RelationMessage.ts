@@ -1,4 +1,4 @@
-import type { Relation, RelationColumn } from "../../postgres/Relation.ts"
+import { type Relation, type RelationColumn, sameRelation } from "../../postgres/Relation.ts"
 import { atEnd, MalformedMessage, tooShort } from "./MalformedMessage.ts"
 
 /**
@@ -53,19 +53,6 @@ const textEnd = (buffer: Buffer, at: number, end: number): number => {
   return zero
 }
 
-/** Do two descriptions say the same about a table? */
-export const sameRelation = (a: Relation, b: Relation): boolean =>
-  a.schema === b.schema &&
-  a.name === b.name &&
-  a.replicaIdentity === b.replicaIdentity &&
-  a.columns.length === b.columns.length &&
-  a.columns.every((column, i) => {
-    const other = b.columns[i]
-    return (
-      other !== undefined &&
-      column.name === other.name &&
-      column.typeOid === other.typeOid &&
-      column.typeModifier === other.typeModifier &&
-      column.isKey === other.isKey
-    )
-  })
+/** Do two messages say the same about a table? */
+export const sameMessage = (a: Relation, b: Relation): boolean =>
+  sameRelation(a, b) && a.columns.every(({ isKey }, i) => isKey === b.columns[i]?.isKey)

@@ -1,5 +1,6 @@
 import { Duplex } from "node:stream"
 import { formatLsn, journalLsn, parseLsn, serverLsn, zeroServerLsn } from "../../../src/shared/Lsn.ts"
+import { completed, frame, rowOf } from "../../../src/practice/PracticeMessages.ts"
 import { encode, type TableMessage } from "../../replication/pgoutput.encoder.ts"
 import type {
   CloseReason,
@@ -18,13 +19,6 @@ export const tooLargeBytes = 100_000
 
 // Messages of the server. Source: PostgreSQL documentation, "Message Formats".
 
-const message = (kind: string, ...parts: ReadonlyArray<Buffer>): Buffer => {
-  const body = Buffer.concat(parts)
-  const head = Buffer.alloc(5)
-  head.write(kind, 0, "latin1")
-  head.writeInt32BE(body.length + 4, 1)
-  return Buffer.concat([head, body])
-}
 const int16 = (value: number): Buffer => {
   const bytes = Buffer.alloc(2)
   bytes.writeInt16BE(value)
@@ -42,34 +36,10 @@ const int64 = (value: bigint): Buffer => {
 }
 const text = (value: string): Buffer => Buffer.from(`${value}\0`)
 
-const ready = message("Z", Buffer.from("I"))
-const done = (tag: string): Buffer => Buffer.concat([message("C", text(tag)), ready])
-
-const row = (columns: Readonly<Record<string, string>>): Buffer => {
-  const names = Object.keys(columns)
-  const described = names.map((name) =>
-    Buffer.concat([text(name), int32(0), int16(0), int32(25), int16(-1), int32(-1), int16(0)])
-  )
-  const values = Object.values(columns).map((value) => {
-    const bytes = Buffer.from(value)
-    return Buffer.concat([int32(bytes.length), bytes])
-  })
-  return Buffer.concat([
-    message("T", int16(names.length), ...described),
-    message("D", int16(names.length), ...values),
-    done("SELECT 1")
-  ])
-}
+const ready = frame("Z", Buffer.from("I"))
 
 const failed = (severity: "ERROR" | "FATAL", code: string, why: string): Buffer =>
-  message(
-    "E",
-    text(`S${severity}`),
-    text(`V${severity}`),
-    text(`C${code}`),
-    text(`M${why}`),
-    Buffer.from([0])
-  )
+  frame("E", text(`S${severity}`), text(`V${severity}`), text(`C${code}`), text(`M${why}`), Buffer.from([0]))
 
 const table = (oid: number): TableMessage => ({
   oid,
@@ -113,7 +83,7 @@ class Walsender {
     const { server, session } = this
     if (kind === "startup") {
       this.hasStarted = true
-      this.answer(Buffer.concat([message("R", int32(0)), message("K", int32(session.pid), int32(1)), ready]))
+      this.answer(Buffer.concat([frame("R", int32(0)), frame("K", int32(session.pid), int32(1)), ready]))
     } else if (kind === "Q") this.statement(body.toString("utf8", 0, body.length - 1))
     else if (kind === "d") {
       server.acknowledge(session, body.readBigInt64BE(9))
@@ -140,7 +110,7 @@ class Walsender {
     if (/pg_create_logical_replication_slot|^CREATE_REPLICATION_SLOT/.test(sql)) return this.createSlot()
     if (sql.includes("pg_drop_replication_slot")) {
       server.slot = undefined
-      return this.answer(row({ pg_drop_replication_slot: "" }))
+      return this.answer(rowOf({ pg_drop_replication_slot: "" }))
     }
     this.answer(this.rows(sql))
   }
@@ -148,12 +118,12 @@ class Walsender {
   private rows(sql: string): Buffer {
     const { server } = this
     if (sql === "IDENTIFY_SYSTEM")
-      return row({ systemid: server.systemId, timeline: String(server.timeline) })
+      return rowOf({ systemid: server.systemId, timeline: String(server.timeline) })
     if (sql.includes("server_version_num"))
-      return row({ version: "180000", encoding: "UTF8", timeout: String(server.walSenderTimeoutMillis) })
-    if (!sql.includes("pg_replication_slots")) return done("SET")
+      return rowOf({ version: "180000", encoding: "UTF8", timeout: String(server.walSenderTimeoutMillis) })
+    if (!sql.includes("pg_replication_slots")) return completed
     const { slot } = server
-    if (slot === undefined) return done("SELECT 0")
+    if (slot === undefined) return completed
     const seen = {
       plugin: "pgoutput",
       temporary: false,
@@ -166,7 +136,7 @@ class Walsender {
       invalidation_reason: slot.lost ? "wal_removed" : null,
       wal: formatLsn(serverLsn(server.walEnd, 0n))
     }
-    return row({ slot: JSON.stringify(seen) })
+    return rowOf({ slot: JSON.stringify(seen) })
   }
 
   private createSlot(): void {
@@ -181,20 +151,20 @@ class Walsender {
   }
 
   private slotCreated(lsn: string): void {
-    this.answer(row({ point: lsn, consistent_point: lsn }))
+    this.answer(rowOf({ point: lsn, consistent_point: lsn }))
   }
 
   /** What an event of the stream is in bytes. */
   streamed(event: StreamEvent): Buffer {
     switch (event._tag) {
       case "Started":
-        return message("W", Buffer.from([0]), int16(0))
+        return frame("W", Buffer.from([0]), int16(0))
       case "Keepalive":
-        return message("d", Buffer.from("k"), int64(event.walEnd), int64(0n), Buffer.from([0]))
+        return frame("d", Buffer.from("k"), int64(event.walEnd), int64(0n), Buffer.from([0]))
       case "Transaction":
         return Buffer.concat(
           this.messagesOf(event.transaction).map((content) =>
-            message(
+            frame(
               "d",
               Buffer.from("w"),
               int64(event.transaction.commitLsn),
@@ -263,7 +233,7 @@ export class FakeSocket extends Duplex {
     const session = server.connect(peer)
     const backend = new Walsender(server, session, this.time)
     session.listener = {
-      granted: () => this.push(row({ pg_advisory_lock: "" })),
+      granted: () => this.push(rowOf({ pg_advisory_lock: "" })),
       answered: (bytes) => this.push(bytes),
       stream: (event) => this.push(backend.streamed(event)),
       closed: (reason) => {
