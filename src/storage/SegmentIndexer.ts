@@ -44,7 +44,7 @@ export class SegmentIndexer {
     const { writer } = engine
     if (writer === undefined) return
     for (let segment = engine.oldestSegment; segment <= writer.segment; segment++) {
-      if (!this.done.has(segment)) await this.index(segment, segment < writer.segment)
+      if (!this.done.has(segment)) await this.index(segment, segment < writer.progress.openSegment)
       if (engine.writer !== writer) return
     }
     for (const segment of this.done) if (segment < engine.oldestSegment) this.done.delete(segment)

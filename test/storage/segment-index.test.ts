@@ -6,6 +6,8 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { SegmentIndexer } from "../../src/storage/SegmentIndexer.ts"
 import { indexedBytes, writeIndex } from "../../src/storage/segments/SegmentIndexFiles.ts"
+import { doubtfulMagic, headField, sealIndex } from "../../src/storage/segments/SegmentIndex.ts"
+import { partBytes } from "../../src/storage/journal/TransactionWriter.ts"
 import { SegmentProofs } from "../../src/storage/segments/SegmentProofs.ts"
 import { SegmentScan } from "../../src/storage/segments/SegmentScan.ts"
 import { recordKind } from "../../src/storage/records/Records.ts"
@@ -24,12 +26,14 @@ import {
   changes,
   createShape,
   definitionOf,
+  engineAt,
   type EngineSettings,
   type Item,
   maintenanceOf,
   openEngine,
   readAll,
   temporaryDirectory,
+  writeItems,
   writeLateTransaction,
   writeTransaction,
   writingEngine
@@ -632,6 +636,86 @@ describe("the index of a segment", () => {
     assert.deepStrictEqual(again.state, expected)
     assert.isBelow(await indexedBytes(zombie.paths, 1, 1), bytes.length)
     assert.deepStrictEqual(again.indexed, [1, 2])
+  })
+
+  it("of a segment whose last bytes are on their way leaves out no part of a transaction that goes on there", async () => {
+    const memory = new FaultyDisk()
+    const on = { ...settings, said: [], segmentBytes: 5 * partBytes }
+    const engine = engineAt(FaultyDisk.directory, { ...on, disk: memory.mount() })
+    await engine.load()
+    await engine.takeOver()
+    const { store, writer = assert.fail() } = engine
+    const shape = createShape(engine, "a")
+    assert.isTrue(await engine.settled())
+    const writePart = (ops: ReadonlyArray<number>) => {
+      const items = ops.map((op) => ({ op, ids: [shape.id], padding: partBytes }))
+      writeItems(engine, writer.ordinary, 100n, items, (...item) => store.item(...item))
+      writer.flush()
+    }
+    writer.ordinary.beginTransaction(100n, 100)
+    writePart([0, 2])
+    assert.isTrue(await writer.written())
+    const stalled = memory.stall({ operation: "write", path: /journal/ })
+    writePart([4, 6])
+    writer.ordinary.commitTransaction(108n, true)
+    store.commit(100n, 108n, 100, writer.ordinary.segmentOfTransaction)
+    writeTransaction(engine, 200n, [{ op: 0, ids: [shape.id], padding: 2 * partBytes }])
+    writeTransaction(engine, 300n, [{ op: 0, ids: [shape.id] }])
+    assert.strictEqual(writer.segment, 2)
+    const indexer = new SegmentIndexer(engine, 1)
+    await indexer.round()
+    stalled.end()
+    assert.isTrue(await engine.settled())
+    const expected = ["100_0", "100_2", "100_4", "100_6!", "200_0!", "300_0!"]
+    const asRead = async () => {
+      const next = engineAt(FaultyDisk.directory, { ...on, disk: memory.mount() })
+      await next.load()
+      const read = changes(await readAll(next, next.live(shape) ?? assert.fail(), snapshotEnd))
+      await next.close()
+      return read
+    }
+    assert.deepStrictEqual(await asRead(), expected)
+    // Now it is finished, and so is its index.
+    await indexer.round()
+    const { size } = (await engine.paths.disk.stat(segmentFile(engine.paths, 1, 1))) ?? assert.fail()
+    assert.strictEqual(await indexedBytes(engine.paths, 1, 1), size)
+    assert.deepStrictEqual(await asRead(), expected)
+    await engine.close()
+  })
+
+  it("of a release that may have written it too early counts where it goes to the end, and is written anew elsewhere", async () => {
+    const path = temporaryDirectory()
+    const engine = await started(path)
+    const shape = createShape(engine, "a")
+    for (let t = 1; t <= 30; t++)
+      writeTransaction(engine, BigInt(t * 100), [{ op: 0, ids: [shape.id], padding: 100 }])
+    await engine.writer?.durable()
+    const expected = await recoveredPlainly(path)
+    const bytes = readFileSync(segmentFile(engine.paths, 1, 1))
+    const indexUpTo = async (end: number) => {
+      const scan = new SegmentScan(1, 1)
+      // As those releases did it: as if nothing came behind it.
+      await scan.feed(bytes, end)
+      const words = scan.encode(true) ?? assert.fail()
+      words[headField.magic] = doubtfulMagic
+      sealIndex(words)
+      await writeIndex(engine.paths, 1, 1, words)
+      return scan.end
+    }
+    for (const end of [200, 400, 700, 1000]) {
+      assert.isBelow(await indexUpTo(end), bytes.length)
+      assert.strictEqual(await indexedBytes(engine.paths, 1, 1), 0)
+      const found = await recovered(path)
+      assert.deepStrictEqual(found.state, expected)
+      assert.notInclude(found.indexed, 1)
+    }
+    assert.strictEqual(await indexUpTo(bytes.length), bytes.length)
+    const found = await recovered(path)
+    assert.deepStrictEqual(found.state, expected)
+    assert.include(found.indexed, 1)
+    await new SegmentIndexer(engine, 1).round()
+    assert.strictEqual(await indexedBytes(engine.paths, 1, 1), bytes.length)
+    await engine.close()
   })
 
   it("is written again when the segment has grown, and goes with it", async () => {

@@ -192,7 +192,7 @@ export interface Item {
 export const messageOf = (lsn: bigint, item: Item): string =>
   `{"key":"k${"x".repeat(item.padding ?? 0)}","headers":{"lsn":"${lsn}","op_position":${item.op}}}`
 
-const writeItems = (
+export const writeItems = (
   engine: StorageEngine,
   writer: TransactionWriter,
   lsn: bigint,

@@ -231,6 +231,13 @@ export class FaultyDisk {
     return result
   }
 
+  /** The power may go after a sync has been carried out and before it is told: then it has not ended, and nobody hears of it. */
+  endSync(caller: Caller, end: () => void): Promise<void> {
+    if (this.isDead(caller)) return never
+    end()
+    return Promise.resolve()
+  }
+
   private isDead({ power }: Caller): boolean {
     return power !== this.power
   }
@@ -340,7 +347,7 @@ class OpenFile implements DiskFile {
       () => this.file.beginSync(),
       () => this.file.failSync()
     )
-    end()
+    return this.disk.endSync(this.caller, end)
   }
 
   stat(): Promise<FileStat> {
@@ -431,7 +438,7 @@ class MountedDisk implements Disk {
     const end = await this.call("sync the names in", path, () =>
       this.disk.directory("sync the names in", path).beginSync()
     )
-    end()
+    return this.disk.endSync(this.caller, end)
   }
 
   rename(from: string, to: string): Promise<void> {

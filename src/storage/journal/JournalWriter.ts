@@ -72,7 +72,7 @@ export class JournalWriter implements PartMemory {
   private failing = false
   /** After a failure to begin a segment: when to try again. */
   private beginAgainMillis = 0
-  private readonly progress: Progress
+  readonly progress: Progress
   /** The segment whose directory entry is durable. */
   private namedSegment = -1
   closed = false
@@ -455,7 +455,7 @@ export class JournalWriter implements PartMemory {
     const { closeAfter, file, from, marker, position, segment, to } = range
     // What a file system may say when it is closed does not matter any more.
     if (closeAfter) await file.close().catch(() => {})
-    if (isThere) this.progress.wrote({ segment, position, length: to - from, marker })
+    if (isThere) this.progress.wrote({ segment, position, length: to - from, marker }, closeAfter)
   }
 
   /** The same as `durable` for what is in its file, and may not be durable yet. */

@@ -35,6 +35,8 @@ export class Progress {
   /** Records before it are in their files. */
   writtenMarker = 0
   durableMarker = 0
+  /** The first segment whose file may still grow: what has been composed for it may be on its way. */
+  openSegment: number
   /** On a disk: the same as a place in the journal. */
   syncedTo: Pick<JournalEnd, "segment" | "position"> = { segment: 0, position: 0 }
   private awaitingWrite: Array<Waiting> = []
@@ -47,6 +49,7 @@ export class Progress {
 
   constructor(options: ProgressOptions) {
     this.options = options
+    this.openSegment = options.segment
     this.barrier = new Barrier(options.segment)
     this.shipping = options.ship?.({
       epoch: options.epoch,
@@ -68,9 +71,10 @@ export class Progress {
     if (this.shipping !== undefined) this.barrier.add(segment, position, marker)
   }
 
-  /** A group is in its file, and synced where that is what counts. */
-  wrote(range: WrittenRange): void {
+  /** A group is in its file, and synced where that is what counts. `isLast`: of its segment. */
+  wrote(range: WrittenRange, isLast: boolean): void {
     this.writtenMarker = range.marker
+    if (isLast) this.openSegment = range.segment + 1
     const { shipping } = this
     this.awaitingWrite = tell(this.awaitingWrite, range.marker)
     if (shipping === undefined) {

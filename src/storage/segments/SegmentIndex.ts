@@ -37,7 +37,12 @@ export const headField = {
   tableCrc: 17
 } as const
 export const headWords = 18
-export const indexMagic = 0x31584942
+export const indexMagic = 0x32584942
+/**
+ * Of releases that took a segment for finished while the last of it was still on its way to its file: of a transaction that went on
+ * beyond the end of the index it may have nothing. So it counts only where it goes to the end of the segment.
+ */
+export const doubtfulMagic = 0x31584942
 export const tableStride = 3
 /** In a shape's number of entries: some are of late transactions, and may be there already when the index is taken over. */
 export const lateFlag = 0x80000000
@@ -68,13 +73,15 @@ export const sealIndex = (words: Uint32Array): void => {
   words[headField.crc] = crc32(bytesOf(words.subarray(headField.crc + 1, main)))
 }
 
+const isMagic = (word: number): boolean => word === indexMagic || word === doubtfulMagic
+
 /** Length of the file in bytes up to the table, from its head; `undefined` when it is no index of this segment. */
 export const indexBytes = (
   head: Uint32Array,
   epoch: number,
   segment: number
 ): { readonly main: number; readonly table: number } | undefined =>
-  field(head, "magic") === indexMagic && field(head, "epoch") === epoch && field(head, "segment") === segment
+  isMagic(field(head, "magic")) && field(head, "epoch") === epoch && field(head, "segment") === segment
     ? { main: 4 * mainWords(head), table: 4 * tableStride * field(head, "transactions") }
     : undefined
 
@@ -95,6 +102,10 @@ export class SegmentIndex {
 
   get isSound(): boolean {
     return crc32(bytesOf(this.words.subarray(headField.crc + 1))) === field(this.words, "crc")
+  }
+  /** What stands behind its end may belong to what stands before it. */
+  get isDoubtful(): boolean {
+    return field(this.words, "magic") === doubtfulMagic
   }
   get end(): number {
     return field(this.words, "end")

@@ -28,7 +28,8 @@ export const writeIndex = async (
 /** Bytes of the segment that its index, if there is one, says it stands for. */
 export const indexedBytes = async (paths: StoragePaths, epoch: number, segment: number): Promise<number> => {
   const index = await readMain(paths.disk, indexFile(paths, epoch, segment), epoch, segment)
-  return index?.end ?? 0
+  // One that may be wrong is written anew.
+  return index === undefined || index.isDoubtful ? 0 : index.end
 }
 
 /** Lets an index count before the bytes that it stands for have been read. */
@@ -71,11 +72,22 @@ export const loadIndex = async (
   const file = segmentFile(paths, epoch, segment)
   const { end, segmentCrc } = index
   const sum: SegmentSum = { epoch, segment, bytes: end, crc: segmentCrc }
+  if (index.isDoubtful && (await countedBytes(paths, file, limit)) !== end) return undefined
   const counts =
     trust === undefined
       ? await holds(paths.disk, file, end, segmentCrc, memory.pieces)
       : !trust.isRefuted(sum) && (await withFile(paths.disk, file, async (_, size) => size >= end))
   return counts === true ? { index, sum, table: () => readTable(paths.disk, path, index) } : undefined
+}
+
+/** Of a segment of which the first `limit` bytes count. */
+const countedBytes = async (
+  { disk }: StoragePaths,
+  file: string,
+  limit: number
+): Promise<number | undefined> => {
+  const size = await withFile(disk, file, async (_, bytes) => bytes)
+  return size === undefined ? undefined : Math.min(size, limit)
 }
 
 const readMain = (
