@@ -14,6 +14,7 @@ import { JournalReader } from "../../src/storage/journal/JournalReader.ts"
 import { RecentBytes } from "../../src/storage/journal/RecentBytes.ts"
 import type { ShapeHandle } from "../../src/storage/ShapeLogs.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
+import { frameHeaderBytes, scanFrame } from "../../src/storage/disk/Frame.ts"
 import { storagePaths } from "../../src/storage/disk/StorageDir.ts"
 import type { StorageEngine } from "../../src/storage/StorageEngine.ts"
 import { Waiters } from "../../src/storage/state/Waiters.ts"
@@ -162,6 +163,47 @@ describe("journal reader", () => {
       }
     }
     assert.isAbove(dropped, 10)
+  })
+
+  it("a record that was written in part is the end of the journal in its last segment, whatever stands behind it", async () => {
+    const { expected, journal, path, segments } = await written()
+    let dropped = 0
+    let cut = 0
+    for (const segment of segments) {
+      const whole = readFileSync(join(journal, segment))
+      for (let at = 0; at < whole.length;) {
+        const frame = scanFrame(whole, at, whole.length)
+        if (frame._tag !== "Frame") return assert.fail(frame._tag)
+        const { end } = frame
+        for (const there of [0, 4, 8, frameHeaderBytes, (end - at) >>> 1, end - at - 4]) {
+          const copy = temporaryDirectory()
+          cpSync(path, copy, { recursive: true })
+          writeFileSync(
+            join(copy, journal.slice(path.length), segment),
+            Buffer.from(whole).fill(0, at + there, end)
+          )
+          const engine = await open(copy)
+          const isLast = segment === segments.at(-1)
+          for (const [shape, all] of expected) {
+            const live = engine.store.byHandle(shape.handle)
+            const what = `${there} bytes of that at ${at} of ${segment}`
+            if (isLast) assert.isDefined(live, what)
+            if (live === undefined) {
+              dropped++
+              continue
+            }
+            const seen = changes(await readAll(engine, live, snapshotEnd))
+            if (seen.length < all.length) cut++
+            assert.deepStrictEqual(seen, isLast ? all.slice(0, seen.length) : all, what)
+          }
+          await engine.close()
+          rmSync(copy, { recursive: true, force: true })
+        }
+        at = end
+      }
+    }
+    assert.isAbove(dropped, 10)
+    assert.isAbove(cut, 10)
   })
 
   for (const kind of ["ordinary", "late"] as const)

@@ -38,6 +38,15 @@ export const frameOf = (kind: number, payload: Uint8Array): Buffer => {
   return frame
 }
 
+/** No payload ends with so many zeros: in JSON there are none, and what ends with the id of a shape has fewer. */
+const zerosOfNobody = 4
+
+/** Whether the last bytes of the record that was to end at `end` were never written: files are zeros there. */
+export const isTorn = (buffer: Buffer, at: number, end: number): boolean => {
+  for (let i = Math.max(at, end - zerosOfNobody); i < end; i++) if (buffer[i] !== 0) return false
+  return true
+}
+
 type FrameScan =
   /** A sound record; its payload is `buffer[at + frameHeaderBytes .. end]`. */
   | { readonly _tag: "Frame"; readonly kind: number; readonly end: number }

@@ -4,7 +4,7 @@ import { dropShapesIn } from "./DamagedRecord.ts"
 import { type EpochRecord, readEpochs, successor } from "./Epochs.ts"
 import { rememberXids } from "./IndexedXids.ts"
 import type { PollResult } from "./PollResult.ts"
-import { frameHeaderBytes, maxFramePayloadBytes, scanFrame } from "../disk/Frame.ts"
+import { frameHeaderBytes, isTorn, maxFramePayloadBytes, scanFrame } from "../disk/Frame.ts"
 import type { RecentBytes } from "./RecentBytes.ts"
 import { xidLookup } from "../segments/SegmentIndex.ts"
 import { IndexMemory, type IndexTrust, type LoadedIndex, loadIndex } from "../segments/SegmentIndexFiles.ts"
@@ -378,7 +378,7 @@ export class JournalReader {
       this.buffer = room
       const from = this.position
       const need = this.recent.with(this.segment, from, room.subarray(0, bytesRead), () =>
-        this.applyFrames(bytesRead)
+        this.applyFrames(bytesRead, limit === Infinity)
       )
       if (this.position > from) {
         const applied = this.position - from
@@ -405,8 +405,11 @@ export class JournalReader {
     return this.arena.subarray(this.arenaUsed)
   }
 
-  /** Applies the whole records among the first `limit` bytes of the buffer. Returns the bytes that the next one needs. */
-  private applyFrames(limit: number): number {
+  /**
+   * Applies the whole records among the first `limit` bytes of the buffer. Returns the bytes that the next one needs. `mayBeTorn`: nobody
+   * says that the segment goes on behind them.
+   */
+  private applyFrames(limit: number, mayBeTorn: boolean): number {
     const base = this.position
     let at = 0
     for (;;) {
@@ -416,7 +419,7 @@ export class JournalReader {
         return scan.needed
       }
       if (scan._tag === "Damaged") {
-        const skipped = this.skipDamaged(at, limit)
+        const skipped = this.skipDamaged(at, limit, mayBeTorn)
         if (skipped.needed > 0 || skipped.next === at) {
           this.position = base + at
           return skipped.needed
@@ -437,15 +440,21 @@ export class JournalReader {
 
   /**
    * Steps over a damaged record if a sound one follows it; the shapes in it are dropped. `next` is where that one
-   * starts, or `at`; `needed` is above zero when more bytes are needed to tell.
+   * starts, or `at`; `needed` is above zero when more bytes are needed to tell. A record that was not written to its end is where the
+   * journal ends: a power cut may leave what came behind it, which was no more synced than that.
    */
-  private skipDamaged(at: number, limit: number): { readonly next: number; readonly needed: number } {
+  private skipDamaged(
+    at: number,
+    limit: number,
+    mayBeTorn: boolean
+  ): { readonly next: number; readonly needed: number } {
     const length = this.buffer.readUInt32LE(at)
     if (length > maxFramePayloadBytes) return { next: at, needed: 0 }
     const end = at + frameHeaderBytes + length
     const following = scanFrame(this.buffer, end, limit)
     if (following._tag === "Short") return { next: at, needed: end - at + following.needed }
-    if (following._tag === "Damaged") return { next: at, needed: 0 }
+    if (following._tag === "Damaged" || (mayBeTorn && isTorn(this.buffer, at, end)))
+      return { next: at, needed: 0 }
     this.dropDamaged(this.buffer, at, end)
     return { next: end, needed: 0 }
   }
