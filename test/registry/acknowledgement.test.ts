@@ -6,7 +6,7 @@ describe("what may be acknowledged", () => {
   it("is never more than what is durable, and all of it once everything is, however much has gathered", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 60_000 }), { maxLength: 8 }), (durable) => {
-        const acknowledgement = new Acknowledgement(0n)
+        const acknowledgement = new Acknowledgement(0n, 0n, 0)
         const recorded = 60_000
         for (let i = 1; i <= recorded; i++) acknowledgement.recordedAt(i, BigInt(i), undefined)
         for (const marker of durable.toSorted((a, b) => a - b)) {
@@ -28,7 +28,7 @@ describe("what may be acknowledged", () => {
     })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const acknowledgement = new Acknowledgement(10n, 4n)
+        const acknowledgement = new Acknowledgement(10n, 4n, 0)
         let [recorded, limit, marker] = [10n, 4n, 0]
         assert.strictEqual(acknowledgement.durableLsn, 0n, "what was read need not be durable")
         acknowledgement.durableUpTo(0)
@@ -49,5 +49,15 @@ describe("what may be acknowledged", () => {
         assert.strictEqual(acknowledgement.durableLsn, limit)
       })
     )
+  })
+  it("is nothing of what the same writer wrote for an earlier session before that is durable", () => {
+    const acknowledgement = new Acknowledgement(10n, 8n, 7)
+    acknowledgement.recordedAt(9, 20n, undefined)
+    assert.isFalse(acknowledgement.durableUpTo(6))
+    assert.strictEqual(acknowledgement.durableLsn, 0n)
+    assert.isTrue(acknowledgement.durableUpTo(7))
+    assert.strictEqual(acknowledgement.durableLsn, 8n)
+    assert.isTrue(acknowledgement.durableUpTo(9))
+    assert.strictEqual(acknowledgement.durableLsn, 20n)
   })
 })

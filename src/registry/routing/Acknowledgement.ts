@@ -21,14 +21,14 @@ export class Acknowledgement {
   private sinceKept = 0
 
   /**
-   * `recorded` was read in the journal; up to `limit` it is complete for every shape. Whether it is durable is not known: who
-   * wrote it may have died before its sync. So it waits like what is written here, for the first call of `durableUpTo`.
+   * `recorded` was read in the journal, or has been written to it by the same writer up to `marker`; up to `limit` it is complete for every
+   * shape. Whether it is durable is not known: who wrote it may have died before its sync. So it waits like what is written here.
    */
-  constructor(recorded: bigint, limit = recorded) {
+  constructor(recorded: bigint, limit: bigint, marker: number) {
     this.processed = recorded
     this.recorded = recorded
     this.acknowledgeable = limit
-    this.pending = [{ marker: 0, lsn: limit }]
+    this.pending = [{ marker, lsn: limit }]
   }
 
   /** The stream has been dealt with up to `lsn`. */

@@ -42,7 +42,7 @@ export class StreamPosition {
   constructor(options: StreamPositionOptions) {
     this.options = options
     const { positionLsn, resumeLsn } = options.engine.store
-    this.acknowledgement = new Acknowledgement(positionLsn, resumeLsn)
+    this.acknowledgement = new Acknowledgement(positionLsn, resumeLsn, options.writer.marker)
     this.unsubscribe = options.engine.listeners.durable.subscribe(() => this.confirmSoon())
     // The first records of the epoch may be durable by now.
     this.confirmSoon()
