@@ -7,7 +7,6 @@ import { setTimeout as pause } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { standardLimits } from "../../src/config/Limits.ts"
 import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
-import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
 import { RouteTarget } from "../../src/registry/routing/TableRoute.ts"
 import { makeDefinition } from "../../src/shapes/MakeDefinition.ts"
 import { ShapeStore } from "../../src/storage/state/ShapeStore.ts"
@@ -74,9 +73,6 @@ for (let id = 1; id <= count; id++) {
 }
 store.sleep()
 say("what is known of them")
-const shapes = new ShapesByTable()
-for (const shape of store.all()) shapes.add(shape)
-say("by their table")
 const columns = table.columns.map(({ name, typeOid }) => ({ name, typeOid, typeModifier: -1, isKey: false }))
 const relation = {
   oid: table.oid,
@@ -107,5 +103,5 @@ for (let round = 0; round < rounds; round++) {
       `${count - store.dormant.count} of ${target.size} shapes are awake`
   )
 }
-if (!shapes.isEmpty) say("entries of those that were changed")
+if (!store.byTable.isEmpty) say("entries of those that were changed")
 process.exit(0)

@@ -26,7 +26,6 @@ import { makeClauseMatcher } from "../../src/registry/routing/Matcher.ts"
 import type { MemberSink } from "../../src/registry/routing/MemberSink.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
 import { RowRouter } from "../../src/registry/routing/RowRouter.ts"
-import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
 import { Transport } from "../../src/postgres/connection/Transport.ts"
 import type { ReplicationSession } from "../../src/replication/connection/ReplicationSession.ts"
 import { replicationReadBytes, StreamTap } from "../../src/replication/connection/StreamTap.ts"
@@ -49,6 +48,7 @@ import { typeCatalogue } from "./support/TypeCatalogueOf.ts"
 
 /** No shape here has sub-selects. */
 const noMembers: MemberSink = {
+  shapes: new Set(),
   has: () => false,
   adopt: () => false,
   mend: () => {},
@@ -291,7 +291,7 @@ const run = async (rowsEach: number, matches: boolean, variant: Variant): Promis
   await engine.takeOver()
   const { writer } = engine
   if (writer === undefined) throw new Error("Storage was not taken over.")
-  const shapes = new ShapesByTable()
+  const shapes = engine.store.byTable
   const pumps: Array<StreamPump> = []
   const measures = await measured(engine, variant === "traced" ? 0.01 : undefined)
   const byMembership = flags.members ? memberLane(engine, writer) : undefined

@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import { type BatonConfig, Config } from "../config/BatonConfig.ts"
 import { Inspector } from "../postgres/catalogue/Inspector.ts"
-import type { ShapeState } from "../storage/state/ShapeState.ts"
+import { sharedClause, type DefinitionTemplate } from "../shapes/InternDefinition.ts"
 import type { Decide } from "../registry/routing/DeferredRows.ts"
 import {
   decideInPostgres,
@@ -130,9 +130,9 @@ export class SessionServices extends Context.Service<
         lastTransactionMillis: measures.lastTransactionMillis,
         record,
         lookAhead: Effect.suspend(() => {
-          const shapes = engine.store.all()
+          const classes = classesOf(engine.store.byTable.templates())
           return Effect.all(
-            [askAhead(engine, ahead, published, rewrites), readyToDecide(decisionServices, shapes)],
+            [askAhead(engine, ahead, published, rewrites), readyToDecide(decisionServices, classes)],
             { concurrency: "unbounded", discard: true }
           )
         }),
@@ -183,8 +183,9 @@ const askAhead = (
   published: PublishedCheck,
   rewrites: RewriteCheck
 ): Effect.Effect<void, never, Scope.Scope> => {
-  const { oids, tables } = tablesOf(store.all())
-  const looks = [published.lookAhead(tables, toldLsn), rewrites.lookAhead(oids, toldLsn)]
+  const { byTable } = store
+  const oids = oidsOf(byTable.templates())
+  const looks = [published.lookAhead(byTable.tables(), toldLsn), rewrites.lookAhead(oids, toldLsn)]
   const asked = Effect.forEach(looks, ({ ask }) => ask, { discard: true })
   return Effect.ensuring(
     ahead.begin(oids, asked),
@@ -241,16 +242,21 @@ const recordFile = (paths: StoragePaths): RecordFile => ({
     )
 })
 
-/** Tables that shapes are made of, or that their sub-selects read; and all whose rows that are, partitions among them. */
-const tablesOf = (shapes: Iterable<ShapeState>) => {
-  const tables = new Map<number, ShapeState["common"]["table"]>()
+function* classesOf(templates: Iterable<DefinitionTemplate>) {
+  for (const template of templates) yield sharedClause(template)?.classification
+}
+
+/** Of tables that shapes are made of, or that their sub-selects read; and of all whose rows that are, partitions among them. */
+const oidsOf = (templates: Iterable<DefinitionTemplate>): ReadonlySet<number> => {
   const oids = new Set<number>()
-  for (const { common, members } of shapes) {
-    for (const { leafOids = [], table } of [common, ...members]) {
-      tables.set(table.oid, table)
+  const seen = new Set<ReadonlyArray<number>>()
+  for (const template of templates) {
+    for (const { leafOids, table } of [template.common, ...(sharedClause(template)?.members ?? [])]) {
       oids.add(table.oid)
+      if (leafOids === undefined || seen.has(leafOids)) continue
+      seen.add(leafOids)
       for (const leaf of leafOids) oids.add(leaf)
     }
   }
-  return { tables: tables.values(), oids }
+  return oids
 }

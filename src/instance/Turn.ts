@@ -8,7 +8,7 @@ import { ownPgError, type PgError } from "../postgres/errors/PgError.ts"
 import { type EnsuredPublication } from "../postgres/publication/Publication.ts"
 import type { RegistrySession } from "../registry/RegistrySession.ts"
 import { type ConsistentPoint, repairShapes } from "../registry/repair/Repair.ts"
-import { PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
+import { makePreparedRoutes, type PreparedRoutes } from "../registry/routing/PreparedRoutes.ts"
 import { readSlot } from "../replication/connection/Slot.ts"
 import type { ReplicationConnection } from "../replication/stream/ReplicationConnection.ts"
 import { makeSupervisor } from "../shared/Duty.ts"
@@ -98,8 +98,8 @@ export const makeTurn = Effect.fnUntraced(function* (
   faults: TurnFaults
 ) {
   const actors = yield* turnActors
-  const { lock, replication, services, sessions } = actors
-  const routes = new PreparedRoutes(services.makeMatcher)
+  const { lock, replication, services, sessions, storage } = actors
+  const routes = yield* makePreparedRoutes(services.makeMatcher, storage.engine.listeners)
   const order = Object.keys(turnOrder) as ReadonlyArray<TurnStepName>
   const inOrder = Effect.gen(function* () {
     const steps = new Turn(actors, state, stopping, routes, faults).start

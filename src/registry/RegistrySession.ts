@@ -17,7 +17,7 @@ import type { MakeMatcher } from "./routing/Matcher.ts"
 import type { PreparedRoutes } from "./routing/PreparedRoutes.ts"
 import type { RouterOptions } from "./routing/RouterOptions.ts"
 import { RowRouter } from "./routing/RowRouter.ts"
-import { ShapesByTable } from "./routing/ShapesByTable.ts"
+import type { ShapesByTable } from "../shapes/ShapesByTable.ts"
 import type { Redefine, Redefinition } from "./Redefinition.ts"
 import { ShapeCreations } from "./ShapeCreations.ts"
 import { type QuotaOptions, StorageQuota } from "./quota/StorageQuota.ts"
@@ -96,7 +96,7 @@ export interface RegistrySession {
   readonly purge: (reason: string) => void
   /** The shapes follow other tables from now on, or the same otherwise. Before the stream starts. */
   readonly redefine: Redefine
-  readonly shapes: ShapesByTable
+  readonly shapes: ShapesByTable<ShapeState>
 }
 
 export const openSession = (options: SessionOptions): Effect.Effect<RegistrySession, never, Scope.Scope> =>
@@ -106,8 +106,7 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
     if (writer === undefined) return yield* Effect.die(new Error("storage has not been taken over"))
     const run = yield* makeErrands
     const log = (line: Effect.Effect<void>) => run("A line of the log", line)
-    const shapes = new ShapesByTable()
-    for (const shape of engine.store.all()) shapes.add(shape)
+    const shapes = engine.store.byTable
     const memory = new ConditionsMemory(options.limits)
     yield* startDuty(duties.conditionsMemory, countConditions(engine, memory))
 
@@ -131,22 +130,21 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
 
     const { moves, publish, snapshotter, ...routing } = options
     const redefineNow: Redefine = (changes) => {
-      if (engine.writer === writer && changes.length > 0) redefineIn(engine, shapes, memory, changes)
+      if (engine.writer === writer && changes.length > 0) redefineIn(engine, memory, changes)
       options.prepared.forget()
     }
     const mending = { makeMatcher: options.makeMatcher, redefine: redefineNow }
     const lane = new Lane({ ...moves, limits: options.limits, engine, writer, drop, mending })
     const router = new RowRouter({ ...routing, members: lane, writer, shapes, drop })
     lane.attach(hostOf(router))
-    for (const shape of engine.store.all()) lane.addShape(shape)
+    for (const shape of ofLane(engine)) lane.addShape(shape)
     const quota = options.quota === undefined ? undefined : new StorageQuota(engine, options.quota, drop)
     const creations = yield* ShapeCreations.make({
       engine,
       writer,
       snapshotter,
       publish,
-      makeHandle: makeHandles(newestMicros(engine), engine.timers.epochMillis),
-      shapes,
+      makeHandle: makeHandles(engine.store.newestMicros, engine.timers.epochMillis),
       memory,
       quota,
       router,
@@ -155,7 +153,6 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
       run
     })
     const unsubscribe = engine.listeners.dropped.subscribe((shape) => {
-      shapes.remove(shape)
       memory.remove(shape.id)
       router.removeShape(shape)
     })
@@ -198,16 +195,13 @@ export const openSession = (options: SessionOptions): Effect.Effect<RegistrySess
 
 const redefineIn = (
   { writer, writing }: StorageEngine,
-  shapes: ShapesByTable,
   memory: ConditionsMemory,
   changes: ReadonlyArray<Redefinition>
 ): void => {
   for (const { definition, shape } of changes) {
     if (shape.dropped) continue
-    shapes.remove(shape)
     memory.remove(shape.id)
     writing?.write({ t: "redefined", id: shape.id, definition })
-    shapes.add(shape)
     memory.add(shape)
   }
   writer?.flush()
@@ -223,21 +217,25 @@ const hostOf = (router: RowRouter): LaneHost => ({
   dropForbidden: (...about) => router.dropForbidden(...about)
 })
 
+/** Those with sub-selects, and those that were there before: of a million shapes few are. */
+const ofLane = ({ store }: StorageEngine): ReadonlyArray<ShapeState> => {
+  const found = new Set(store.byTable.withMembers())
+  for (const id of store.lateIds) {
+    const late = store.get(id)
+    if (late !== undefined) found.add(late)
+  }
+  return [...found].toSorted((a, b) => a.id - b.id)
+}
+
 /** In slices, because there may be very many. */
 const countConditions = ({ store }: StorageEngine, memory: ConditionsMemory): Effect.Effect<void> =>
   Effect.gen(function* () {
     let inSlice = 0
-    for (const shape of Array.from(store.all())) {
+    for (const shape of store.all()) {
       if (!shape.dropped) memory.add(shape)
       if (++inSlice % sliceShapes === 0) yield* Effect.yieldNow
     }
   })
-
-const newestMicros = ({ store }: StorageEngine): number => {
-  let newest = 0
-  for (const { handleMicros = 0 } of store.all()) if (handleMicros > newest) newest = handleMicros
-  return newest
-}
 
 const sayDropped = (live: ReadonlyArray<ShapeState>, reason: string): Effect.Effect<void> => {
   const names = live

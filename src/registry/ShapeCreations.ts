@@ -13,7 +13,6 @@ import type { StorageQuota } from "./quota/StorageQuota.ts"
 import type { Lane } from "./moves/Lane.ts"
 import { hasSubselects, type Reservation } from "./moves/LaneMembers.ts"
 import type { RowRouter } from "./routing/RowRouter.ts"
-import type { ShapesByTable } from "./routing/ShapesByTable.ts"
 import { type NotActive, notActive, SnapshotFailed } from "./ShapeRegistry.ts"
 import type { Snapshotter, SnapshotRequest } from "./snapshot/Snapshotter.ts"
 import { SnapshotWriter } from "./snapshot/SnapshotWriter.ts"
@@ -26,7 +25,6 @@ interface CreationServices {
   /** Completes when changes of the table are published, wholly, from now on. */
   readonly publish: (definition: ShapeDefinition) => Effect.Effect<void, SnapshotFailed>
   readonly makeHandle: (identity: string) => string
-  readonly shapes: ShapesByTable
   readonly memory: ConditionsMemory
   readonly quota: Pick<StorageQuota, "refusal"> | undefined
   readonly router: RowRouter
@@ -159,14 +157,13 @@ export class ShapeCreations {
     identity: string,
     reservation: Reservation | undefined
   ): ShapeState {
-    const { engine, lane, makeHandle, memory, router, shapes } = this.services
+    const { engine, lane, makeHandle, memory, router } = this.services
     const id = engine.store.nextId
     const handle = makeHandle(identity)
     engine.writing?.write({ t: "created", id, handle, definition, atMillis: engine.timers.epochMillis() })
     const shape = engine.store.get(id)
     if (shape === undefined) throw new Error("a shape that was just made is gone")
     shape.unannounced = true
-    shapes.add(shape)
     memory.add(shape)
     if (reservation === undefined) router.addShape(shape)
     else lane.enter(reservation, shape)

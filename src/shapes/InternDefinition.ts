@@ -54,6 +54,12 @@ export interface DefinitionTemplate {
   readonly form: ClauseForm | undefined
 }
 
+/** What the clauses of a template have in common; `undefined` where it has none. */
+export const sharedClause = ({
+  common,
+  form
+}: DefinitionTemplate): Omit<WhereClause, "sql" | "expression"> | undefined => form?.clause ?? common.where
+
 const commonOf = (definition: ShapeDefinition): ShapeDefinition => {
   let known = byColumns.get(definition.columns)
   if (known === undefined) byColumns.set(definition.columns, (known = []))

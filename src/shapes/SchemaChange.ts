@@ -5,6 +5,9 @@ import type { MemberTable } from "../where/index.ts"
 import type { DefinitionTemplate } from "./InternDefinition.ts"
 import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
 
+/** Of a clause it only matters whether there is one, and which columns it uses. */
+type Judged = Omit<ShapeDefinition, "where"> & { readonly where?: unknown }
+
 /**
  * Whether a shape must be dropped because its table is no longer what it was when the shape was made:
  *
@@ -19,7 +22,7 @@ import type { DefinedColumn, ShapeDefinition } from "./ShapeDefinition.ts"
  * A relation of the stream tells less than the catalogue: what it leaves out is not compared, and it may lack
  * generated columns that the publication does not publish, which affects only shapes that use them.
  */
-export const isAffectedBy = (definition: ShapeDefinition, table: Relation | TableInfo): boolean => {
+export const isAffectedBy = (definition: Judged, table: Relation | TableInfo): boolean => {
   const sameOid = table.oid === definition.table.oid
   const sameName = table.schema === definition.table.schema && table.name === definition.table.name
   if (sameOid !== sameName) return true
@@ -31,6 +34,17 @@ export const isAffectedBy = (definition: ShapeDefinition, table: Relation | Tabl
     return columnsAffect(definition, table.columns.map(fromCatalogue), false)
   }
   return columnsAffect(definition, table.columns, true)
+}
+
+/** Whether some shape of these templates is affected: the answer for a million shapes, most of which share one. */
+export const isAnyAffectedBy = (
+  templates: Iterable<DefinitionTemplate>,
+  table: Relation | TableInfo
+): boolean => {
+  const judge = judgeOf(table)
+  for (const { common, form } of templates)
+    if (judge(form === undefined ? common : { ...common, where: form.clause })) return true
+  return false
 }
 
 /**
@@ -61,8 +75,8 @@ export const affectedAmong = <
 }
 
 /** Definitions that share no template may be alike nevertheless. */
-const judgeOf = (table: Relation | TableInfo): ((definition: ShapeDefinition) => boolean) => {
-  const verdicts: Array<{ readonly of: ShapeDefinition; readonly isAffected: boolean }> = []
+const judgeOf = (table: Relation | TableInfo): ((definition: Judged) => boolean) => {
+  const verdicts: Array<{ readonly of: Judged; readonly isAffected: boolean }> = []
   return (definition) => {
     const known = verdicts.find(({ of }) => isJudgedAlike(of, definition))
     if (known !== undefined) return known.isAffected
@@ -113,7 +127,7 @@ export const membersAffectedAmong = <S extends { readonly members: ReadonlyArray
 const verdictsKept = 32
 
 /** Made from the same parts: whatever happens to the table affects both or neither. */
-const isJudgedAlike = (a: ShapeDefinition, b: ShapeDefinition): boolean =>
+const isJudgedAlike = (a: Judged, b: Judged): boolean =>
   a === b ||
   (a.columns === b.columns &&
     a.tableColumns === b.tableColumns &&
@@ -168,7 +182,7 @@ const fromCatalogue = (column: TableInfo["columns"][number]): DefinedColumn => (
 })
 
 const columnsAffect = (
-  definition: ShapeDefinition,
+  definition: Judged,
   columns: ReadonlyArray<DefinedColumn>,
   mayLackGenerated: boolean
 ): boolean => {

@@ -3,23 +3,24 @@ import { Effect } from "effect"
 import type { Relation } from "../../src/postgres/Relation.ts"
 import type { MakeMatcher } from "../../src/registry/routing/Matcher.ts"
 import { PreparedRoutes } from "../../src/registry/routing/PreparedRoutes.ts"
+import { internDefinition } from "../../src/shapes/InternDefinition.ts"
 import { ShapeState } from "../../src/storage/state/ShapeState.ts"
 import { definitionOf } from "../storage/support.ts"
 
 const columns = [{ name: "id", typeOid: 20, typeModifier: -1, isKey: true }]
 const relation: Relation = { oid: 1, schema: "public", name: "t", replicaIdentity: "f", columns }
 
-const shape = (id: number, handle = `${id}-1`) => ShapeState.made(id, handle, definitionOf("t"), `i${id}`, 0)
+const shape = (id: number, handle = `${id}-1`) =>
+  ShapeState.made(id, handle, internDefinition(definitionOf("t")), `i${id}`, 0)
 
 /** Shapes that are followed. Counts how often one is looked at. */
 const followed = (...all: ReadonlyArray<ShapeState>) => {
   const shapes = {
     live: [...all],
     looks: 0,
+    redefinitions: 0,
     nextId: Math.max(0, ...all.map(({ id }) => id)) + 1,
-    get count() {
-      return shapes.live.length
-    },
+    get: (id: number) => shapes.live.find((one) => one.id === id),
     all: (id: number) =>
       shapes.live.filter((one) => {
         if (one.id >= id) shapes.looks++
@@ -29,9 +30,10 @@ const followed = (...all: ReadonlyArray<ShapeState>) => {
       shapes.live.push(one)
       shapes.nextId = Math.max(shapes.nextId, one.id + 1)
     },
-    drop: (one: ShapeState) => {
+    drop: (one: ShapeState, routes: PreparedRoutes) => {
       one.dropped = "gone"
       shapes.live = shapes.live.filter((other) => other !== one)
+      routes.dropped(one)
     }
   }
   return shapes
@@ -64,8 +66,7 @@ describe("routes that a waiting instance prepares", () => {
       yield* routes.prepare(shapes)
       yield* routes.prepare(shapes)
       assert.strictEqual(compiled(), 200)
-      shapes.drop(first)
-      yield* routes.prepare(shapes)
+      shapes.drop(first, routes)
       assert.isFalse(members.has(1))
       assert.strictEqual(members.size, 199)
     })
@@ -85,7 +86,7 @@ describe("routes that a waiting instance prepares", () => {
         assert.strictEqual(shapes.looks, 4)
         // One comes and one goes between two looks.
         const [gone = shape(1)] = shapes.live
-        shapes.drop(gone)
+        shapes.drop(gone, routes)
         shapes.add(shape(9))
         yield* routes.prepare(shapes)
         assert.strictEqual(shapes.looks, 5)
@@ -108,8 +109,7 @@ describe("routes that a waiting instance prepares", () => {
       assert.strictEqual(compiled(), 4)
       assert.deepStrictEqual([...members].toSorted(), [1, 2, 4])
       // They are the ones that go now.
-      for (const one of after.live) after.drop(one)
-      yield* routes.prepare(after)
+      for (const one of after.live) after.drop(one, routes)
       assert.strictEqual(members.size, 0)
     })
   )
@@ -121,7 +121,7 @@ describe("routes that a waiting instance prepares", () => {
       yield* routes.prepare(followed(shape(1), shape(2), shape(3)))
       // 2 is gone, 3 is another shape under the same number, 4 was not there yet.
       const live = new Set([shape(1), shape(3, "3-2"), shape(4)])
-      const target = routes.take(1, relation, live)
+      const target = routes.take(1, relation, live)?.target
       for (const one of live) assert.isTrue(target?.add(one))
       assert.deepStrictEqual([...members].toSorted(), [1, 3, 4])
       assert.strictEqual(target?.size, 3)

@@ -3,7 +3,8 @@ import type { CatalogueLook, KnownTables } from "../../postgres/catalogue/Catalo
 import type { MembersLook } from "../../postgres/catalogue/MembersLook.ts"
 import { type Facts, isAnother } from "../../postgres/ObjectLook.ts"
 import type { StoredForm } from "../../postgres/catalogue/RewriteLook.ts"
-import type { ShapesByTable } from "../../registry/routing/ShapesByTable.ts"
+import type { ShapesByTable } from "../../shapes/ShapesByTable.ts"
+import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import { type JsonPart, jsonPart, WrittenMap } from "../../storage/records/JsonParts.ts"
 
 /** Where a record outlives the process. */
@@ -35,7 +36,7 @@ export class CatalogueRecord implements KnownTables {
   private readonly stored = new WrittenMap<number, StoredForm>()
   /** Shapes on these tables are being compared, and have all values of this form once that is done. */
   private readonly awaited = new Map<number, StoredForm>()
-  private shapes: ShapesByTable | undefined
+  private shapes: ShapesByTable<ShapeState> | undefined
   private current = ""
   private readonly turn = Semaphore.makeUnsafe(1)
   private isKept = true
@@ -75,7 +76,7 @@ export class CatalogueRecord implements KnownTables {
   )
 
   /** The session begins: only what concerns its shapes counts on. */
-  begin(shapes: ShapesByTable): void {
+  begin(shapes: ShapesByTable<ShapeState>): void {
     this.shapes = shapes
     if (this.isUnused) this.current = ""
     this.awaited.clear()
@@ -85,7 +86,7 @@ export class CatalogueRecord implements KnownTables {
   }
 
   /** Shapes are about to be compared with the database: nothing that was before says anything of them. */
-  forget(shapes: ShapesByTable): void {
+  forget(shapes: ShapesByTable<ShapeState>): void {
     this.shapes = shapes
     this.current = ""
     this.clear()

@@ -8,7 +8,7 @@ import type { Relation } from "../../postgres/Relation.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import { columnText, type Tuple } from "../../postgres/Tuple.ts"
 import { askPostgres, columnsRead, loadParser, type RowTexts, type TypeCatalogue } from "../../where/index.ts"
-import type { WhereClause } from "../../where/WhereClause.ts"
+import type { Classification, WhereClause } from "../../where/WhereClause.ts"
 import type { DecisionBudget } from "../routing/DecisionBudget.ts"
 import type { DecisionPool } from "./DecisionPool.ts"
 import type { DeferredRow, Undecidable } from "../routing/DeferredRows.ts"
@@ -102,11 +102,11 @@ export const readyToDecide = (
     readonly catalogue: Effect.Effect<unknown, unknown>
     readonly pool: Pick<DecisionPool, "ready">
   },
-  shapes: Iterable<{ readonly isDecidedByPostgres: boolean }>
+  classes: Iterable<Classification | undefined>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    for (const { isDecidedByPostgres } of shapes)
-      if (isDecidedByPostgres)
+    for (const classification of classes)
+      if (classification === "postgres")
         return Effect.all([pool.ready, catalogue, loadParser], {
           concurrency: "unbounded",
           discard: true

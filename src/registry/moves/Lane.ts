@@ -68,7 +68,7 @@ export class Lane implements MemberSink {
   private isTrusted = true
   /** The stream waits for a transaction that is processed when its commit comes. */
   private isHeld = false
-  private readonly shapes = new Set<ShapeState>()
+  readonly shapes = new Set<ShapeState>()
   private readonly guests = new Guests()
   private readonly admissions: Admissions
   private readonly admitting: Admitting

@@ -11,6 +11,8 @@ import type { ShapeState } from "../../storage/state/ShapeState.ts"
 export interface MemberSink {
   /** Whether the shape is one of its own: then the router has nothing to do with its rows. */
   readonly has: (shape: ShapeState) => boolean
+  /** All of those, as they are at the moment. */
+  readonly shapes: ReadonlySet<ShapeState>
   /**
    * The transaction at hand truncates the table of these shapes, which have no sub-selects: they are among its own from this
    * transaction on, until what they lose by that is known and nothing is behind any more. False where they have all of that.

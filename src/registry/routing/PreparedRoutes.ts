@@ -1,6 +1,7 @@
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
 import type { Pieces } from "../../shared/InTurns.ts"
+import type { EngineListeners } from "../../storage/EngineListeners.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import { RouteTarget } from "./TableRoute.ts"
@@ -14,9 +15,11 @@ const fewShapes = 256
 
 /** The shapes that are followed: whoever is new among them has an id that nobody had before. */
 interface FollowedShapes {
-  readonly count: number
   /** Above all ids. */
   readonly nextId: number
+  /** How often one of them was given another definition. */
+  readonly redefinitions: number
+  readonly get: (id: number) => ShapeState | undefined
   readonly all: (fromId: number) => Iterable<ShapeState>
 }
 
@@ -34,9 +37,11 @@ interface Prepared {
 export class PreparedRoutes {
   private readonly byTable = new Map<number, Prepared>()
   private readonly makeMatcher: MakeMatcher
-  /** The shapes that were looked at, and how many there were of them. */
+  /** The shapes that were looked at, with ids below this. */
   private looked:
-    { readonly shapes: FollowedShapes; readonly belowId: number; readonly count: number } | undefined
+    { readonly shapes: FollowedShapes; readonly belowId: number; readonly redefinitions: number } | undefined
+  /** All that is ready is of these, and live. */
+  private exactOf: FollowedShapes | undefined
 
   constructor(makeMatcher: MakeMatcher) {
     this.makeMatcher = makeMatcher
@@ -46,21 +51,31 @@ export class PreparedRoutes {
   forget(): void {
     this.byTable.clear()
     this.looked = undefined
+    this.exactOf = undefined
   }
 
-  /**
-   * Adds what is new among the shapes, a few at a time, and takes out what is gone. There may be a million of them, and this is
-   * asked again and again: each is looked at once, and all that are ready only when some are gone.
-   */
+  /** To be told of every shape that goes, as long as anything may be ready. */
+  readonly dropped = (shape: ShapeState): void => {
+    const { oid } = shape.common.table
+    const prepared = this.byTable.get(oid)
+    if (prepared?.shapes.get(shape.id) !== shape) return
+    prepared.target.remove(shape)
+    prepared.shapes.delete(shape.id)
+    if (prepared.shapes.size === 0) this.byTable.delete(oid)
+  }
+
+  /** Adds what is new among the shapes, a few at a time. There may be a million of them, and this is asked again and again: each is looked at once. */
   prepare(shapes: FollowedShapes): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
+      const { nextId, redefinitions } = shapes
+      this.forgetRedefined(shapes)
       const before = this.looked
-      const looked = before?.shapes === shapes ? before : { shapes, belowId: 0, count: 0 }
-      const { nextId } = shapes
-      let { count } = looked
+      const isOther = before?.shapes !== shapes
+      const fromId = isOther ? 0 : before.belowId
       let added = 0
-      if (nextId > looked.belowId) {
-        for (const shape of shapes.all(looked.belowId)) {
+      let count = 0
+      if (nextId > fromId) {
+        for (const shape of shapes.all(fromId)) {
           count++
           if (!shape.dropped && this.add(shape)) added++
           if (added === sliceShapes || count % sliceLooks === 0) {
@@ -69,18 +84,24 @@ export class PreparedRoutes {
           }
         }
       }
-      const isSomeGone = count > shapes.count
-      this.looked = { shapes, belowId: nextId, count: isSomeGone ? shapes.count : count }
-      if (isSomeGone || looked !== before) yield* this.removeDropped()
+      this.looked = { shapes, belowId: nextId, redefinitions }
+      if (isOther) yield* this.removeOthers(shapes)
+      this.exactOf = shapes
     })
   }
 
-  private *removeDropped() {
+  private forgetRedefined(shapes: FollowedShapes): void {
+    const { looked } = this
+    if (looked?.shapes === shapes && looked.redefinitions !== shapes.redefinitions) this.forget()
+  }
+
+  /** Storage was loaded again: what is ready of shapes that are not there any more is of no use. */
+  private *removeOthers(shapes: FollowedShapes) {
     let count = 0
     for (const [oid, prepared] of this.byTable) {
       for (const shape of prepared.shapes.values()) {
         if (++count % sliceLooks === 0) yield* Effect.yieldNow
-        if (!shape.dropped) continue
+        if (shapes.get(shape.id) === shape) continue
         prepared.target.remove(shape)
         prepared.shapes.delete(shape.id)
       }
@@ -109,10 +130,14 @@ export class PreparedRoutes {
     }
     const known = prepared.shapes.get(shape.id)
     if (known === shape) return false
-    if (known?.handle === shape.handle) {
+    if (known !== undefined) {
       // Storage was loaded again.
-      prepared.shapes.set(shape.id, shape)
-      return false
+      if (known.handle === shape.handle && known.template === shape.template) {
+        prepared.shapes.set(shape.id, shape)
+        return false
+      }
+      prepared.target.remove(known)
+      prepared.shapes.delete(shape.id)
     }
     if (prepared.target.add(shape)) prepared.shapes.set(shape.id, shape)
     return true
@@ -142,18 +167,41 @@ export class PreparedRoutes {
   }
 
   /**
-   * What is ready for rows of this relation that belong to shapes of the table, if anything is; it is the caller's then.
-   * Shapes that are not among `live` have been taken out, others may be missing.
+   * What is ready for rows of this relation that belong to shapes of the table, if anything is; it is the caller's then. It has none but
+   * those in `live`, of which others may be missing: where `belowId` is given, hardly any with a lower id. `of`: all shapes, where
+   * `live` are those of them that are on the table.
    */
-  take(tableOid: number, relation: Relation, live: ReadonlySet<ShapeState>): RouteTarget | undefined {
+  take(
+    tableOid: number,
+    relation: Relation,
+    live: ReadonlySet<ShapeState>,
+    of?: FollowedShapes
+  ): { readonly target: RouteTarget; readonly belowId: number | undefined } | undefined {
+    if (of !== undefined) this.forgetRedefined(of)
     const prepared = this.byTable.get(tableOid)
     if (prepared === undefined || !prepared.target.takesRowsOf(relation)) return undefined
     this.byTable.delete(tableOid)
+    const { target } = prepared
+    if (of !== undefined && of === this.exactOf) return { target, belowId: this.looked?.belowId }
     const others: Array<ShapeState> = []
     for (const shape of prepared.shapes.values()) if (!live.has(shape)) others.push(shape)
     // Where storage was loaded again all are others.
     const handles = new Map(others.length === 0 ? [] : Array.from(live, ({ handle, id }) => [id, handle]))
-    for (const shape of others) if (handles.get(shape.id) !== shape.handle) prepared.target.remove(shape)
-    return prepared.target
+    for (const shape of others) if (handles.get(shape.id) !== shape.handle) target.remove(shape)
+    return { target, belowId: undefined }
   }
 }
+
+/** Told of every shape that goes, until the scope ends. */
+export const makePreparedRoutes = (
+  makeMatcher: MakeMatcher,
+  { dropped }: Pick<EngineListeners, "dropped">
+): Effect.Effect<PreparedRoutes, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const routes = new PreparedRoutes(makeMatcher)
+    const told = Effect.acquireRelease(
+      Effect.sync(() => dropped.subscribe(routes.dropped)),
+      (unsubscribe) => Effect.sync(unsubscribe)
+    )
+    return Effect.as(told, routes)
+  })

@@ -8,7 +8,7 @@ import type { Decide } from "./DeferredRows.ts"
 import type { MakeMatcher } from "./Matcher.ts"
 import type { MemberSink } from "./MemberSink.ts"
 import type { PreparedRoutes } from "./PreparedRoutes.ts"
-import type { ShapesByTable } from "./ShapesByTable.ts"
+import type { ShapesByTable } from "../../shapes/ShapesByTable.ts"
 
 /** A transaction that changes shapes. */
 interface CommittedTransaction {
@@ -35,7 +35,7 @@ export interface Described {
 export interface RouterOptions {
   readonly engine: StorageEngine
   readonly writer: JournalWriter
-  readonly shapes: ShapesByTable
+  readonly shapes: ShapesByTable<ShapeState>
   /** Where shapes with sub-selects get their changes. */
   readonly members: MemberSink
   readonly makeMatcher: MakeMatcher
@@ -51,7 +51,7 @@ export interface RouterOptions {
    * changes of tables in use until the transaction was committed, and never where it has, because then the session is over.
    */
   readonly published: (
-    shapes: Pick<ShapesByTable, "isEmpty" | "tables">,
+    shapes: Pick<ShapesByTable<ShapeState>, "isEmpty" | "tables">,
     commitLsn: Lsn
   ) => Effect.Effect<void>
   /**
@@ -60,7 +60,7 @@ export interface RouterOptions {
    */
   readonly described?:
     | ((
-        shapes: Pick<ShapesByTable, "tables">,
+        shapes: Pick<ShapesByTable<ShapeState>, "tables">,
         oids: ReadonlyArray<number>,
         commitLsn: Lsn,
         xid: number

@@ -1,12 +1,15 @@
 import { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
 import { inTurns, type Pieces } from "../../shared/InTurns.ts"
-import { affectedAmong, isAffectedBy } from "../../shapes/SchemaChange.ts"
+import { affectedAmong, isAffectedBy, isAnyAffectedBy } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
+import type { MemberSink } from "./MemberSink.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
 import { RouteTarget, type TableRoute } from "./TableRoute.ts"
 
-type Options = Pick<RouterOptions, "engine" | "makeMatcher" | "members" | "prepared" | "shapes">
+type Options = Pick<RouterOptions, "engine" | "makeMatcher" | "prepared" | "shapes"> & {
+  readonly members: Pick<MemberSink, "has" | "shapes">
+}
 
 /** Conditions are made ready for so long before everything else has its turn. */
 const turnMillis = 5
@@ -45,7 +48,7 @@ export class Routes {
   private *preparing(relation: Relation, ancestors: ReadonlyArray<number>): Pieces {
     for (const oid of [relation.oid, ...ancestors]) {
       const shapes = this.on(oid)
-      const affected = new Set(affectedAmong(shapes, relation))
+      const affected = this.affected(oid, shapes, relation)
       const fit = affected.size === 0 ? shapes : new Set([...shapes].filter((shape) => !affected.has(shape)))
       yield* this.options.prepared.complete(oid, relation, fit)
     }
@@ -53,19 +56,47 @@ export class Routes {
 
   /** The route of a relation that is new, or another one than before, with all shapes that there are. */
   make(relation: Relation, ancestors: ReadonlyArray<number>): TableRoute {
-    const targets = [relation.oid, ...ancestors].map(
-      (oid) =>
-        this.options.prepared.take(oid, relation, this.on(oid)) ??
-        new RouteTarget(oid, relation, this.options.makeMatcher)
-    )
-    const route = { relation, targets }
+    const { engine, makeMatcher, prepared, shapes } = this.options
+    const oids = [relation.oid, ...ancestors]
+    const taken = oids.map((oid) => {
+      const live = this.on(oid)
+      const all = live === shapes.on(oid) ? engine.store : undefined
+      const known = prepared.take(oid, relation, live, all)
+      return { live, target: known?.target ?? new RouteTarget(oid, relation, makeMatcher), known }
+    })
+    const route = { relation, targets: taken.map(({ target }) => target) }
     this.set(route)
-    for (const target of targets) {
-      const shapes = this.on(target.tableOid)
-      const affected = new Set(affectedAmong(shapes, relation))
-      for (const shape of shapes) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
-    }
+    for (const { known, live, target } of taken) this.fill(target, relation, live, known?.belowId)
     return route
+  }
+
+  /**
+   * Gives the target, which has none but live shapes, those that are missing. What was made ready lacks few of them or none: they are
+   * not all looked at, because the stream waits. `belowId`: only with this id and higher ones.
+   */
+  private fill(
+    target: RouteTarget,
+    relation: Relation,
+    live: ReadonlySet<ShapeState>,
+    belowId: number | undefined
+  ): void {
+    const affected = this.affected(target.tableOid, live, relation)
+    if (belowId !== undefined && affected.size === 0) {
+      for (const shape of this.options.engine.store.all(belowId))
+        if (live.has(shape) && !target.add(shape)) misplace(target, shape)
+      if (target.size + target.misfits.size === live.size) return
+    }
+    for (const shape of live) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
+  }
+
+  private affected(
+    tableOid: number,
+    live: ReadonlySet<ShapeState>,
+    relation: Relation
+  ): ReadonlySet<ShapeState> {
+    return isAnyAffectedBy(this.options.shapes.templatesOn(tableOid), relation)
+      ? new Set(affectedAmong(live, relation))
+      : none
   }
 
   private set(route: TableRoute): void {
@@ -83,9 +114,7 @@ export class Routes {
   private on(tableOid: number): ReadonlySet<ShapeState> {
     const { members, shapes } = this.options
     const all = shapes.on(tableOid)
-    for (const shape of all)
-      if (members.has(shape)) return new Set(Array.from(all).filter((one) => !members.has(one)))
-    return all
+    return haveCommon(all, members.shapes) ? new Set(Array.from(all).filter((one) => !members.has(one))) : all
   }
 
   /** From now on the shape receives its changes. */
@@ -170,6 +199,14 @@ export class Routes {
   private enter(target: RouteTarget, relation: Relation, shape: ShapeState): void {
     if (isAffectedBy(shape.definition, relation) || !target.add(shape)) misplace(target, shape)
   }
+}
+
+const none: ReadonlySet<never> = new Set()
+
+const haveCommon = <A>(one: ReadonlySet<A>, other: ReadonlySet<A>): boolean => {
+  const [few, many] = one.size < other.size ? [one, other] : [other, one]
+  for (const item of few) if (many.has(item)) return true
+  return false
 }
 
 const misplace = (target: RouteTarget, shape: ShapeState): void => {

@@ -91,7 +91,7 @@ export class Writing {
       this.write({ t: "purged", reason: "the checkpoint is missing" })
       nameLostShapes(paths, warn)
     }
-    const incomplete = Array.from(contents.store.all()).filter((shape) => !shape.snapshotComplete)
+    const incomplete = [...contents.store.unfinished]
     if (incomplete.length > 0) {
       this.write({
         t: "dropped",
@@ -99,7 +99,6 @@ export class Writing {
         reason: "its snapshot was cut off"
       })
     }
-    for (const shape of contents.store.all()) shape.dirty = true
     writer.flush()
     return { droppedIncomplete: incomplete.map((shape) => shape.handle) }
   }

@@ -2,8 +2,9 @@ import type { LogOffset } from "../../shapes/LogOffset.ts"
 import { compareOffsets, snapshotEnd } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { handleMicros } from "../../shapes/Handle.ts"
+import { sharedClause } from "../../shapes/InternDefinition.ts"
 import { type PackedDefinition, packDefinition, unpackDefinition } from "../../shapes/PackedDefinition.ts"
-import type { MemberTable, WhereClause } from "../../where/index.ts"
+import type { MemberTable } from "../../where/index.ts"
 import { baseOf, filesAfter, isMadeByCompaction } from "../records/Compaction.ts"
 import type { Compaction } from "../records/CompactionState.ts"
 import type { LogFile, SnapshotVisibility } from "../records/Records.ts"
@@ -290,8 +291,7 @@ export class ShapeState implements ShapeHandle {
 
   /** Only Postgres can evaluate its condition. */
   get isDecidedByPostgres(): boolean {
-    const { common, form } = this.template
-    return (form?.clause.classification ?? common.where?.classification) === "postgres"
+    return sharedClause(this.template)?.classification === "postgres"
   }
 
   get hasCondition(): boolean {
@@ -318,16 +318,12 @@ export class ShapeState implements ShapeHandle {
 
   /** What its condition depends on in the database besides the table; see `WhereClause.uses`. */
   get uses(): ReadonlyArray<string> {
-    return this.sharedClause?.uses ?? []
+    return sharedClause(this.template)?.uses ?? []
   }
 
   /** The tables that sub-selects of its condition read; see `WhereClause.members`. */
   get members(): ReadonlyArray<MemberTable> {
-    return this.sharedClause?.members ?? []
-  }
-
-  private get sharedClause(): Pick<WhereClause, "uses" | "members"> | undefined {
-    return this.template.form?.clause ?? this.template.common.where
+    return sharedClause(this.template)?.members ?? []
   }
 
   /** The first rows can be read, and will stay readable. */

@@ -1,6 +1,7 @@
 import { compareOffsets, type LogOffset } from "../../shapes/LogOffset.ts"
 import type { ShapeDefinition } from "../../shapes/ShapeDefinition.ts"
 import { internDefinition } from "../../shapes/InternDefinition.ts"
+import type { ShapesByTable } from "../../shapes/ShapesByTable.ts"
 import { identityDigest } from "./IdentityDigest.ts"
 import { applyMove } from "./ApplyMove.ts"
 import type { DormantShapes } from "./DormantShapes.ts"
@@ -45,6 +46,8 @@ export class ShapeStore {
   behindLsn: bigint | undefined = undefined
   /** Shapes without sub-selects of which the same is so, by their ids. Empty while none is behind. */
   readonly lateIds = new Set<number>()
+  /** How often a shape was given another definition. */
+  redefinitions = 0
   /** They are woken whenever that changes. */
   readonly behindWaiters = new Set<Waiter>()
   readonly lostHistory = new LostHistory()
@@ -128,6 +131,17 @@ export class ShapeStore {
   byIdentity(identity: string): ShapeState | undefined {
     return this.known.byIdentity(identity)
   }
+  get byTable(): ShapesByTable<ShapeState> {
+    return this.known.byTable
+  }
+  /** Those whose first rows are not all there. */
+  get unfinished(): ReadonlySet<ShapeState> {
+    return this.known.unfinished
+  }
+  /** No handle that was ever known says that its shape was made after this; see `handleMicros`. */
+  get newestMicros(): number {
+    return this.known.newestMicros
+  }
 
   /** Adds a shape that is not there yet; a known id is left as it is (records may be applied again). */
   create(id: number, handle: string, definition: ShapeDefinition, nowMillis: number): ShapeState {
@@ -145,10 +159,9 @@ export class ShapeStore {
   }
 
   private redefine(shape: ShapeState, definition: ShapeDefinition): void {
-    this.known.removeIdentity(shape)
     const interned = internDefinition(definition)
-    shape.redefine(interned, identityDigest(interned))
-    this.known.addIdentity(shape)
+    this.redefinitions++
+    this.known.redefine(shape, () => shape.redefine(interned, identityDigest(interned)))
   }
 
   drop(id: number, reason: string): ShapeState | undefined {
@@ -240,6 +253,7 @@ export class ShapeStore {
         const shape = this.known.get(notice.id)
         if (shape === undefined) return
         shape.snapshotComplete = true
+        this.known.unfinished.delete(shape)
         shape.dirty = true
         this.wake(shape)
         return

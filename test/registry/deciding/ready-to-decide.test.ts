@@ -12,9 +12,8 @@ const prepared = async (classes: ReadonlyArray<Classification | undefined>, isRe
       done.push(name)
       return isReachable ? Effect.void : Effect.fail(ownPgError("connection_closed", "gone"))
     })
-  const shapes = classes.map((classification) => ({ isDecidedByPostgres: classification === "postgres" }))
   await Effect.runPromise(
-    readyToDecide({ catalogue: step("catalogue"), pool: { ready: step("pool") } }, shapes)
+    readyToDecide({ catalogue: step("catalogue"), pool: { ready: step("pool") } }, classes)
   )
   return done.toSorted()
 }

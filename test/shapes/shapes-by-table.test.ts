@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { makeDefinition } from "../../src/shapes/MakeDefinition.ts"
-import { ShapesByTable } from "../../src/registry/routing/ShapesByTable.ts"
+import { ShapesByTable } from "../../src/shapes/ShapesByTable.ts"
 import { ShapeState } from "../../src/storage/state/ShapeState.ts"
 import { column, table } from "../../testing/postgres/TableInfos.ts"
 
@@ -20,12 +20,12 @@ const shapeOn = (on: typeof items, members: ReadonlyArray<ReturnType<typeof inne
   return ShapeState.made(id, `handle-${id}`, definition, `identity-${id}`, 0)
 }
 
-const oidsNamed = (shapes: ShapesByTable, schema: string, name: string): ReadonlyArray<number> =>
+const oidsNamed = (shapes: ShapesByTable<ShapeState>, schema: string, name: string): ReadonlyArray<number> =>
   shapes.tablesNamed(schema, name).map(({ oid }) => oid)
 
 describe("shapes by table", () => {
   it("are found by their own table and by those that their sub-selects read, until they go", () => {
-    const shapes = new ShapesByTable()
+    const shapes = new ShapesByTable<ShapeState>()
     const plain = shapeOn(items, [])
     const member = shapeOn(items, [inner(2, "members"), inner(3, "teams")])
     const self = shapeOn(tableOf(2, "members"), [inner(2, "members")])
@@ -57,7 +57,7 @@ describe("shapes by table", () => {
   })
 
   it("are on the same list of tables as long as these are the same", () => {
-    const shapes = new ShapesByTable()
+    const shapes = new ShapesByTable<ShapeState>()
     shapes.add(shapeOn(items, []))
     const one = shapes.tables()
     const second = shapeOn(items, [])
