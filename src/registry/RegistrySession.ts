@@ -233,7 +233,8 @@ const countConditions = ({ store }: StorageEngine, memory: ConditionsMemory): Ef
     let inSlice = 0
     for (const shape of store.all()) {
       if (!shape.dropped) memory.add(shape)
-      if (++inSlice % sliceShapes === 0) yield* Effect.yieldNow
+      // A takeover has more urgent things to do.
+      if (++inSlice % sliceShapes === 0) yield* Effect.sleep(1)
     }
   })
 

@@ -36,15 +36,12 @@ export const isAffectedBy = (definition: Judged, table: Relation | TableInfo): b
   return columnsAffect(definition, table.columns, true)
 }
 
-/** Whether some shape of these templates is affected: the answer for a million shapes, most of which share one. */
-export const isAnyAffectedBy = (
-  templates: Iterable<DefinitionTemplate>,
+/** `isAffectedBy` for all shapes of a template. */
+export const affectedTemplate = (
   table: Relation | TableInfo
-): boolean => {
+): ((template: DefinitionTemplate) => boolean) => {
   const judge = judgeOf(table)
-  for (const { common, form } of templates)
-    if (judge(form === undefined ? common : { ...common, where: form.clause })) return true
-  return false
+  return ({ common, form }) => judge(form === undefined ? common : { ...common, where: form.clause })
 }
 
 /**

@@ -103,9 +103,11 @@ export class ShapesByTable<S extends { readonly template: DefinitionTemplate }> 
     return this.byOid.get(tableOid)?.shapes ?? none
   }
 
-  /** What those were made by. */
-  templatesOn(tableOid: number): Iterable<DefinitionTemplate> {
-    return this.byOid.get(tableOid)?.templates ?? []
+  /** Those of them that were made by a template for which this is true: as a rule none, and then there is no look at each. */
+  onWhere(tableOid: number, isMeant: (template: DefinitionTemplate) => boolean): ReadonlyArray<S> {
+    const { shapes, templates } = this.byOid.get(tableOid) ?? nothing
+    const meant = new Set([...templates].filter(isMeant))
+    return meant.size === 0 ? [] : Array.from<S>(shapes).filter(({ template }) => meant.has(template))
   }
 
   /** What all shapes were made by. */
@@ -206,6 +208,7 @@ export class ShapesByTable<S extends { readonly template: DefinitionTemplate }> 
 }
 
 const none: ReadonlySet<never> = new Set()
+const nothing: OnTable<never> = { shapes: new Set(), templates: new Set() }
 
 const setIn = <K, S>(map: Map<K, Set<S>>, key: K): Set<S> => {
   const known = map.get(key)

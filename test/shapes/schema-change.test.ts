@@ -5,6 +5,7 @@ import { column, table as tableOf } from "../../testing/postgres/TableInfos.ts"
 import { makeDefinition, type ShapeRequest } from "../../src/shapes/MakeDefinition.ts"
 import {
   affectedAmong,
+  affectedTemplate,
   gainedAttached,
   isAffectedBy,
   partitionsChanged
@@ -151,6 +152,9 @@ describe("a schema change affects a shape", () => {
         affectedAmong(shapes, now),
         shapes.filter(({ definition }) => isAffectedBy(definition, now))
       )
+      const isAffected = affectedTemplate(now)
+      for (const definition of kinds)
+        assert.strictEqual(isAffected(packDefinition(definition).template), isAffectedBy(definition, now))
     }
   })
 

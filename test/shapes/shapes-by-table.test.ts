@@ -32,6 +32,17 @@ describe("shapes by table", () => {
     for (const shape of [plain, member, self]) shapes.add(shape)
     assert.deepStrictEqual([...shapes.on(1)], [plain, member])
     assert.deepStrictEqual([...shapes.on(2)], [self])
+    const hasMembers = ({ common }: ShapeState["template"]) => common.where?.members !== undefined
+    assert.deepStrictEqual(shapes.onWhere(1, hasMembers), [member])
+    assert.deepStrictEqual(
+      shapes.onWhere(1, () => true),
+      [plain, member]
+    )
+    assert.deepStrictEqual(
+      shapes.onWhere(7, () => true),
+      []
+    )
+    assert.deepStrictEqual([...shapes.withMembers()], [member, self])
     assert.deepStrictEqual([...shapes.withInner(2)], [member, self])
     assert.deepStrictEqual([...shapes.needing(2)], [self, member])
     assert.deepStrictEqual([...shapes.withInner(1)], [])

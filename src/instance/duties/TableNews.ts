@@ -9,7 +9,7 @@ import type { PublicationReport } from "../../postgres/publication/PublicationRe
 import type { TableChange } from "../../postgres/catalogue/TableChange.ts"
 import type { TableInfo } from "../../postgres/catalogue/TableInfo.ts"
 import type { RegistrySession } from "../../registry/RegistrySession.ts"
-import { affectedAmong, gainedAttached, membersAffectedAmong } from "../../shapes/SchemaChange.ts"
+import { affectedTemplate, gainedAttached, membersAffectedAmong } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { StorageFault } from "../../storage/disk/DiskFault.ts"
 import type { NotWriting } from "../../storage/NotWriting.ts"
@@ -120,7 +120,7 @@ export class TableNews {
     const { mend, shapes } = this.session
     const lacks = ({ leafOids }: { readonly leafOids?: ReadonlyArray<number> }): boolean =>
       leafOids !== undefined && gainedAttached(leafOids, table)
-    const own = Array.from(shapes.on(oid)).filter(({ common }) => lacks(common))
+    const own = shapes.onWhere(oid, ({ common }) => lacks(common))
     mend(own, `its table ${attachedWithRows}`)
     const inner = Array.from(shapes.withInner(oid)).filter(({ members }) =>
       members.some((member) => member.table.oid === oid && lacks(member))
@@ -210,7 +210,8 @@ export class TableNews {
   private dropAffected(oid: number, table: TableInfo | undefined): void {
     const { dropTables, shapes } = this.session
     if (table === undefined) return dropTables([oid], isGone)
-    this.session.mend(affectedAmong(shapes.on(oid), table), "the definition of its table has changed")
+    const affected = shapes.onWhere(oid, affectedTemplate(table))
+    this.session.mend(affected, "the definition of its table has changed")
     const reading = membersAffectedAmong(shapes.withInner(oid), oid, table)
     const why = `${shapes.named(oid)}, which its sub-selects read, has changed in what they use`
     if (shapes.named(oid) === `table ${table.schema}.${table.name}`) this.session.mend(reading, why)

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import type { Relation } from "../../postgres/Relation.ts"
 import { inTurns, type Pieces } from "../../shared/InTurns.ts"
-import { affectedAmong, isAffectedBy, isAnyAffectedBy } from "../../shapes/SchemaChange.ts"
+import { affectedTemplate, isAffectedBy } from "../../shapes/SchemaChange.ts"
 import type { ShapeState } from "../../storage/state/ShapeState.ts"
 import type { MemberSink } from "./MemberSink.ts"
 import type { RouterOptions } from "./RouterOptions.ts"
@@ -48,7 +48,7 @@ export class Routes {
   private *preparing(relation: Relation, ancestors: ReadonlyArray<number>): Pieces {
     for (const oid of [relation.oid, ...ancestors]) {
       const shapes = this.on(oid)
-      const affected = this.affected(oid, shapes, relation)
+      const affected = this.affected(oid, relation)
       const fit = affected.size === 0 ? shapes : new Set([...shapes].filter((shape) => !affected.has(shape)))
       yield* this.options.prepared.complete(oid, relation, fit)
     }
@@ -80,7 +80,7 @@ export class Routes {
     live: ReadonlySet<ShapeState>,
     belowId: number | undefined
   ): void {
-    const affected = this.affected(target.tableOid, live, relation)
+    const affected = this.affected(target.tableOid, relation)
     if (belowId !== undefined && affected.size === 0) {
       for (const shape of this.options.engine.store.all(belowId))
         if (live.has(shape) && !target.add(shape)) misplace(target, shape)
@@ -89,14 +89,8 @@ export class Routes {
     for (const shape of live) if (affected.has(shape) || !target.add(shape)) misplace(target, shape)
   }
 
-  private affected(
-    tableOid: number,
-    live: ReadonlySet<ShapeState>,
-    relation: Relation
-  ): ReadonlySet<ShapeState> {
-    return isAnyAffectedBy(this.options.shapes.templatesOn(tableOid), relation)
-      ? new Set(affectedAmong(live, relation))
-      : none
+  private affected(tableOid: number, relation: Relation): ReadonlySet<ShapeState> {
+    return new Set(this.options.shapes.onWhere(tableOid, affectedTemplate(relation)))
   }
 
   private set(route: TableRoute): void {
@@ -200,8 +194,6 @@ export class Routes {
     if (isAffectedBy(shape.definition, relation) || !target.add(shape)) misplace(target, shape)
   }
 }
-
-const none: ReadonlySet<never> = new Set()
 
 const haveCommon = <A>(one: ReadonlySet<A>, other: ReadonlySet<A>): boolean => {
   const [few, many] = one.size < other.size ? [one, other] : [other, one]
