@@ -38,8 +38,9 @@ export class PreparedRoutes {
   private readonly byTable = new Map<number, Prepared>()
   private readonly makeMatcher: MakeMatcher
   /** The shapes that were looked at, with ids below this. */
-  private looked:
-    { readonly shapes: FollowedShapes; readonly belowId: number; readonly redefinitions: number } | undefined
+  private looked: { readonly shapes: FollowedShapes; readonly belowId: number } | undefined
+  /** How these shapes were defined when they were looked at first: before anything of theirs was made ready. */
+  private defined: { readonly shapes: FollowedShapes; readonly redefinitions: number } | undefined
   /** All that is ready is of these, and live. */
   private exactOf: FollowedShapes | undefined
 
@@ -51,6 +52,7 @@ export class PreparedRoutes {
   forget(): void {
     this.byTable.clear()
     this.looked = undefined
+    this.defined = undefined
     this.exactOf = undefined
   }
 
@@ -69,6 +71,7 @@ export class PreparedRoutes {
     return Effect.gen({ self: this }, function* () {
       const { nextId, redefinitions } = shapes
       this.forgetRedefined(shapes)
+      this.defined = { shapes, redefinitions }
       const before = this.looked
       const isOther = before?.shapes !== shapes
       const fromId = isOther ? 0 : before.belowId
@@ -84,15 +87,16 @@ export class PreparedRoutes {
           }
         }
       }
-      this.looked = { shapes, belowId: nextId, redefinitions }
-      if (isOther) yield* this.removeOthers(shapes)
+      this.looked = { shapes, belowId: nextId }
+      // Whoever is interrupted in it begins it again.
+      if (this.exactOf !== shapes) yield* this.removeOthers(shapes)
       this.exactOf = shapes
     })
   }
 
   private forgetRedefined(shapes: FollowedShapes): void {
-    const { looked } = this
-    if (looked?.shapes === shapes && looked.redefinitions !== shapes.redefinitions) this.forget()
+    const { defined } = this
+    if (defined?.shapes === shapes && defined.redefinitions !== shapes.redefinitions) this.forget()
   }
 
   /** Storage was loaded again: what is ready of shapes that are not there any more is of no use. */
