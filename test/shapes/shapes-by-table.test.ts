@@ -23,6 +23,8 @@ const shapeOn = (on: typeof items, members: ReadonlyArray<ReturnType<typeof inne
 const oidsNamed = (shapes: ShapesByTable<ShapeState>, schema: string, name: string): ReadonlyArray<number> =>
   shapes.tablesNamed(schema, name).map(({ oid }) => oid)
 
+const hasMembers = ({ common }: ShapeState["template"]) => common.where?.members !== undefined
+
 describe("shapes by table", () => {
   it("are found by their own table and by those that their sub-selects read, until they go", () => {
     const shapes = new ShapesByTable<ShapeState>()
@@ -32,7 +34,6 @@ describe("shapes by table", () => {
     for (const shape of [plain, member, self]) shapes.add(shape)
     assert.deepStrictEqual([...shapes.on(1)], [plain, member])
     assert.deepStrictEqual([...shapes.on(2)], [self])
-    const hasMembers = ({ common }: ShapeState["template"]) => common.where?.members !== undefined
     assert.deepStrictEqual(shapes.onWhere(1, hasMembers), [member])
     assert.deepStrictEqual(
       shapes.onWhere(1, () => true),
